@@ -70,6 +70,12 @@ impl std::fmt::Display for TaskName {
     }
 }
 
+impl<'de> Deserialize<'de> for TaskName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 impl std::str::FromStr for TaskName {
     type Err = ParseTaskNameError;
 

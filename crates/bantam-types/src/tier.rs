@@ -43,6 +43,9 @@ impl std::str::FromStr for Tier {
     type Err = ParseTierError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|tier| tier.as_str() == text).ok_or_else(|| ParseTierError(text.to_owned()))
+        Self::ALL
+            .into_iter()
+            .find(|tier| tier.as_str() == text)
+            .ok_or_else(|| ParseTierError(text.to_owned()))
     }
 }

@@ -1,0 +1,301 @@
+//! Prompt templates, found over traffic: which part of a prompt stays the same and which is the payload.
+//!
+//! An application sends the same instructions with a new payload each time. The instructions stand in the
+//! system message, at the start of the first user message, or both. So a template is the system text with
+//! its digits masked (dates and counters change) plus the longest stable beginning of the user text. A
+//! beginning is stable while it is followed by few different continuations for how often it was seen;
+//! where the continuations fan out, the payload begins.
+//!
+//! The fingerprint is a hash of that content alone, so it stays the same over restarts and machines.
+
+use std::collections::{HashMap, HashSet};
+
+use bantam_types::Template;
+
+/// The shortest beginning, in words, that can be a template without a system message.
+const WORDS_MIN: usize = 3;
+/// The longest beginning that is looked at, in words.
+const WORDS_MAX: usize = 96;
+/// Bytes of a user text that are looked at.
+const USER_BYTES_MAX: usize = 2048;
+/// How often a beginning must be seen before it can be stable.
+const SUPPORT: u32 = 24;
+/// Beginnings kept; each takes about 40 bytes.
+const NODES_MAX: usize = 32_768;
+
+/// What a prompt was recognised as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recognition {
+    /// The template's fingerprint.
+    pub template: Template,
+    /// Bytes of the user text that belong to the template; the payload follows.
+    pub prefix_bytes: usize,
+}
+
+/// Learns templates from the prompts it observes, in bounded memory.
+#[derive(Debug, Default)]
+pub struct TemplateMiner {
+    nodes: HashMap<u64, Node>,
+    known: HashSet<u64>,
+}
+
+/// One beginning: how often it was seen, and a sketch of how differently it went on.
+#[derive(Clone, Copy, Debug, Default)]
+struct Node {
+    seen: u32,
+    continuations: u64,
+}
+
+impl Node {
+    /// Whether so many different continuations were seen that the payload must begin here.
+    ///
+    /// The ratio tells a payload from a handful of an application's own prompts that begin alike: those
+    /// come again and again, so their share falls as requests come in, and a payload's does not. The
+    /// sketch of 64 bits undercounts, which errs towards a longer beginning.
+    fn fans_out(self) -> bool {
+        let distinct = self.continuations.count_ones();
+        self.seen >= SUPPORT && distinct * 5 >= self.seen.min(48)
+    }
+}
+
+impl TemplateMiner {
+    /// Returns a miner that recognises `known` templates from the first request on.
+    pub fn new(known: impl IntoIterator<Item = Template>) -> Self {
+        Self { nodes: HashMap::new(), known: known.into_iter().map(|template| template.0).collect() }
+    }
+
+    /// Observes one prompt and returns the template it belongs to, if one is known or has become stable.
+    pub fn observe(&mut self, system: &str, user: &str) -> Option<Recognition> {
+        let root = hash_system(system);
+        let beginnings = beginnings(root, user);
+        let mut known = None;
+        let mut fanning = None;
+        let mut counting = true;
+        for (position, beginning) in beginnings.iter().enumerate() {
+            if self.known.contains(&beginning.hash) {
+                known = Some(*beginning);
+            }
+            if !counting {
+                continue;
+            }
+            let next = beginnings.get(position + 1).map_or(beginning.hash, |next| next.hash);
+            let node = self.count(beginning.hash, next);
+            // A longer beginning is worth remembering only once the shorter one came again: texts that
+            // never come again leave one node behind, not one a word.
+            counting = node.seen > 1;
+            // The root of prompts without a system message is everybody's: only a beginning that many
+            // requests share makes a template there.
+            let anchored = !system.is_empty() || position > 0;
+            if anchored && fanning.is_none() && node.fans_out() {
+                fanning = Some(*beginning);
+            }
+        }
+        self.shrink();
+        let found = known.or(fanning)?;
+        Some(Recognition { template: Template(found.hash), prefix_bytes: found.bytes })
+    }
+
+    /// Makes `template` known: from now on it is recognised at once.
+    pub fn learn(&mut self, template: Template) {
+        self.known.insert(template.0);
+    }
+
+    /// Returns whether `template` is known.
+    pub fn knows(&self, template: Template) -> bool {
+        self.known.contains(&template.0)
+    }
+
+    fn count(&mut self, hash: u64, continuation: u64) -> Node {
+        let node = self.nodes.entry(hash).or_default();
+        node.seen = node.seen.saturating_add(1);
+        node.continuations |= 1 << (continuation % 64);
+        *node
+    }
+
+    /// Forgets the rarest beginnings when there are too many.
+    fn shrink(&mut self) {
+        let mut floor = 1;
+        while self.nodes.len() > NODES_MAX {
+            self.nodes.retain(|_, node| node.seen > floor);
+            floor *= 2;
+        }
+    }
+}
+
+/// A beginning of a user text.
+#[derive(Clone, Copy, Debug)]
+struct Beginning {
+    hash: u64,
+    /// Bytes of user text in it.
+    bytes: usize,
+}
+
+/// Returns the beginnings of `user`, shortest (none of it) first; never the whole of it, which would
+/// leave no payload.
+fn beginnings(root: u64, user: &str) -> Vec<Beginning> {
+    let user = clip(user, USER_BYTES_MAX);
+    let mut found = Vec::with_capacity(32);
+    found.push(Beginning { hash: root, bytes: 0 });
+    let (mut hash, mut words, mut bytes) = (root, 0, 0);
+    for word in user.split_inclusive(char::is_whitespace) {
+        bytes += word.len();
+        let bare = word.trim();
+        if bare.is_empty() {
+            continue;
+        }
+        hash = hash_bytes(hash_bytes(hash, bare.as_bytes()), b" ");
+        words += 1;
+        if words > WORDS_MAX || bytes >= user.len() {
+            break;
+        }
+        if words >= WORDS_MIN {
+            found.push(Beginning { hash: spread(hash), bytes });
+        }
+    }
+    found
+}
+
+/// Hashes a system text with runs of digits masked, so that a date in it makes no new template.
+fn hash_system(system: &str) -> u64 {
+    let mut hash = FNV_START;
+    let mut in_digits = false;
+    for byte in system.trim().bytes() {
+        let digit = byte.is_ascii_digit();
+        if !(digit && in_digits) {
+            hash = hash_bytes(hash, &[if digit { b'0' } else { byte }]);
+        }
+        in_digits = digit;
+    }
+    spread(hash)
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a: its values are part of what is stored, so it must never change between versions.
+fn hash_bytes(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Spreads a hash's low bits, which the sketches index with.
+fn spread(hash: u64) -> u64 {
+    let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 29)
+}
+
+fn clip(text: &str, bytes_max: usize) -> &str {
+    let end = (0..=bytes_max.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUBJECTS: [&str; 13] = [
+        "my card",
+        "the refund",
+        "this transfer",
+        "why app",
+        "a top-up",
+        "how new pin",
+        "is fee",
+        "our account",
+        "hello card",
+        "can anyone",
+        "where money",
+        "please say",
+        "I think",
+    ];
+    const EVENTS: [&str; 9] = [
+        "is gone",
+        "never came",
+        "was charged twice",
+        "crashes on start",
+        "shows a wrong rate",
+        "is pending since monday",
+        "must be closed today",
+        "was blocked abroad",
+        "does not work",
+    ];
+
+    fn payload(round: usize) -> String {
+        format!("{} {}", SUBJECTS[round % 13], EVENTS[round % 9])
+    }
+
+    /// Observes `rounds` prompts made by `prompt` and returns what the last ones were recognised as.
+    fn check(rounds: usize, prompt: impl Fn(usize, &str) -> (String, String), expected_prefix: Option<&str>) {
+        let mut miner = TemplateMiner::default();
+        let mut last = None;
+        for round in 0..rounds {
+            let (system, user) = prompt(round, &payload(round));
+            last = miner
+                .observe(&system, &user)
+                .map(|found| (found.template, user[..found.prefix_bytes].to_owned()));
+        }
+        assert_eq!(last.map(|(_, prefix)| prefix).as_deref(), expected_prefix);
+    }
+
+    #[test]
+    fn a_system_message_with_changing_questions_is_a_template() {
+        check(70, |_, text| ("Label the ticket.".to_owned(), text.to_owned()), Some(""));
+    }
+
+    #[test]
+    fn a_date_in_the_system_message_makes_no_new_template() {
+        check(70, |round, text| (format!("Today is 2026-11-{round}. Label it."), text.to_owned()), Some(""));
+    }
+
+    #[test]
+    fn instructions_at_the_start_of_the_user_message_are_found_and_end_where_the_payload_begins() {
+        let instructions = "Classify the customer message below: ";
+        check(70, |_, text| (String::new(), format!("{instructions}{text} {text}")), Some(instructions));
+        let instructions = "Classify the customer message below into one of the ten labels: ";
+        check(70, |_, text| (String::new(), format!("{instructions}{text}")), Some(instructions));
+    }
+
+    #[test]
+    fn unrelated_questions_are_no_template() {
+        check(
+            200,
+            |round, text| (String::new(), format!("question {round} is about {text} number {round}")),
+            None,
+        );
+    }
+
+    #[test]
+    fn an_application_s_own_prompts_that_begin_alike_stay_apart() {
+        let prompts =
+            ["a poet and write of", "a judge and rule on", "a cook and cook for", "a nurse and care for"];
+        check(
+            400,
+            |round, text| {
+                (String::new(), format!("You are always {} the case: {text}", prompts[round / 7 % 4]))
+            },
+            Some("You are always a judge and rule on the case: "),
+        );
+    }
+
+    #[test]
+    fn a_known_template_is_recognised_from_the_first_request_and_keeps_its_fingerprint() {
+        let mut miner = TemplateMiner::default();
+        let mut learned = None;
+        for round in 0..60 {
+            learned = miner.observe("Label.", &payload(round)).or(learned);
+        }
+        let template = learned.unwrap().template;
+        let mut restarted = TemplateMiner::new([template]);
+        assert_eq!(restarted.observe("Label.", "new words").unwrap().template, template);
+        assert_eq!(restarted.observe("Other.", "new words"), None);
+    }
+
+    #[test]
+    fn memory_stays_bounded_and_any_text_is_fine() {
+        let mut miner = TemplateMiner::default();
+        for round in 0..60_000_u64 {
+            miner.observe("", &format!("{} é {round} ß {}", round * 7, round * 13));
+        }
+        assert!(miner.nodes.len() <= NODES_MAX);
+        miner.observe("ü", &"ö".repeat(100_000));
+        miner.observe("", "");
+    }
+}
