@@ -1,1 +1,58 @@
-//! placeholder
+//! `bantam.toml`, environment and flags to one validated [`Config`], or every mistake at once.
+//!
+//! [`load`] merges three layers over the defaults (flag > environment > file), reads the result with a
+//! small typed reader that records a mistake and goes on, and then checks what only makes sense over
+//! several settings: names that lead nowhere, files and variables that are missing, combinations that
+//! would leak or never answer. A person who starts with a broken file sees all of it in one go, each
+//! mistake with its place, the offending line and a next step, before any port is open.
+//!
+//! **Invariants.** Nothing here reads the environment, the disk or a clock: what it needs comes through
+//! [`Env`] and [`Files`]. No secret is ever part of a [`Config`], only names of environment variables;
+//! a secret that stands in the file by mistake is refused and blotted out of the message. Every setting
+//! keeps its [`Origin`]. There is no serde: the reader is the format.
+//!
+//! A good contribution adds a setting in the section's own file, in `example.toml` (a test compares
+//! both) and, when it is a scalar an operator overrides per machine, in [`variables`].
+
+mod config;
+mod context;
+mod date;
+mod diagnostic;
+mod document;
+mod excerpt;
+mod ladder;
+mod ledger;
+mod load;
+mod log;
+mod model;
+mod nearest;
+mod origin;
+mod privacy;
+mod routing;
+mod secret;
+mod section;
+mod server;
+mod source;
+mod task;
+mod toml_text;
+mod upstream;
+mod url;
+mod value;
+pub mod variables;
+
+pub use config::Config;
+pub use diagnostic::{ConfigErrors, Diagnostic, Excerpt, Location, MistakeKind, Severity};
+pub use ladder::Rung;
+pub use ledger::{Acknowledge, Ledger};
+pub use load::load;
+pub use model::Model;
+pub use origin::{Origin, Setting};
+pub use privacy::{DictionaryTerm, Privacy};
+pub use routing::Routing;
+pub use server::Server;
+pub use source::{Env, Files, Override, Source};
+pub use task::Task;
+pub use upstream::{Auth, Dialect, Upstream};
+
+/// A complete configuration file with every key, commented; documentation is generated from it.
+pub const EXAMPLE: &str = include_str!("example.toml");

@@ -1,0 +1,203 @@
+//! `[models.NAME]`: what callers and ladders may name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bantam_types::{Price, Tier, UsdPerMillion};
+
+use crate::document::{Node, Value};
+use crate::log::{Log, Problem};
+use crate::nearest::suggestion;
+use crate::origin::Found;
+use crate::section::Section;
+use crate::upstream::Upstreams;
+use crate::{MistakeKind, date, value};
+
+/// All tiers' names, cheapest first.
+const TIERS: &[&str] = &["local", "mid", "frontier"];
+
+/// One model on one upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The name of its upstream; always one of the configuration.
+    pub upstream: String,
+    /// What the upstream calls it.
+    pub name: String,
+    /// What it costs and where its bytes go.
+    pub tier: Tier,
+    /// How many tokens it can hold, prompt and answer together, when that is known.
+    pub context_tokens: Option<u64>,
+    /// What it charges; `None` means unpriced, which is not free.
+    pub price: Option<Price>,
+}
+
+/// What was read of `[models]`.
+#[derive(Debug, Default)]
+pub(crate) struct Models {
+    /// Those that are whole.
+    pub(crate) good: BTreeMap<String, Model>,
+    /// All names, also of those with mistakes.
+    pub(crate) declared: BTreeSet<String>,
+}
+
+impl Models {
+    /// Checks that a model of this name is declared.
+    pub(crate) fn check_name(&self, name: &str) -> Result<(), Problem> {
+        if self.declared.contains(name) {
+            return Ok(());
+        }
+        let mut problem = Problem::new(format!("names {}, which is no model", value::quote(name)));
+        problem.hint = suggestion(name, self.declared.iter().map(String::as_str))
+            .or_else(|| Some(format!("describe it in [models.{}]", crate::toml_text::key(name))));
+        Err(problem)
+    }
+}
+
+/// Reads `[models]`, and warns of upstreams that no model uses.
+pub(crate) fn read(root: &mut Section<'_>, upstreams: &Upstreams) -> Models {
+    let mut models = Models::default();
+    let mut used = BTreeSet::new();
+    for (name, section) in root.named_tables("models") {
+        if let Err(problem) = check_name(&name) {
+            section.log().problem(MistakeKind::BadValue, &section.own_spot(), problem);
+        }
+        if let Some(model) = read_one(&name, section, upstreams, &mut used) {
+            models.good.insert(name.clone(), model);
+        }
+        models.declared.insert(name);
+    }
+    for name in upstreams.declared.iter().filter(|name| !used.contains(*name)) {
+        let message = format!("no model uses the upstream {}", value::quote(name));
+        let hint = format!("add a model with upstream = {}", crate::toml_text::string(name));
+        root.log().plain_warning(
+            MistakeKind::Unreachable,
+            crate::origin::Place::Default,
+            message,
+            Some(hint),
+        );
+    }
+    models
+}
+
+fn check_name(name: &str) -> Result<(), Problem> {
+    if name.is_empty() || name.len() > 128 || !name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Problem::new("has a name that callers cannot say")
+            .hint("use 1 to 128 visible ASCII characters; give the upstream's own name in `name`"));
+    }
+    match name {
+        "auto" => {
+            Err(Problem::new("takes the name that stands for `routing.ladder`").hint("rename the model"))
+        }
+        "student" => {
+            Err(Problem::new("takes the word that ladders use for a task's student").hint("rename the model"))
+        }
+        _ if name.starts_with("task/") => {
+            Err(Problem::new("begins with `task/`, which calls a task").hint("rename the model"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn read_one(
+    key: &str,
+    mut section: Section<'_>,
+    upstreams: &Upstreams,
+    used: &mut BTreeSet<String>,
+) -> Option<Model> {
+    let upstream = section.required("upstream", value::text);
+    let name = section.or("name", key.to_owned(), value::filled_text(256));
+    let tier = section.required("tier", value::word(TIERS));
+    let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
+    let is_priced = section.has("price");
+    let price = section.optional_table("price").and_then(read_price);
+    let log = section.log();
+    if let Some(upstream) = &upstream {
+        check_upstream(upstream, tier.as_ref(), upstreams, log);
+        used.insert(upstream.value.clone());
+    }
+    if let Some(tier) = tier.as_ref().filter(|tier| tier.value != Tier::Local && !is_priced) {
+        let problem = Problem::new(format!("is on the {} tier and has no price", tier.value));
+        let problem = Problem {
+            message: format!("{}: what it costs is not counted", problem.message),
+            ..problem
+        }
+        .hint(
+            "add price = { input = .., output = .., as_of = \"YYYY-MM-DD\" }, in dollars per million tokens",
+        );
+        log.warn(MistakeKind::Missing, &section.own_spot(), problem);
+    }
+    section.finish();
+    if is_priced && price.is_none() {
+        return None;
+    }
+    Some(Model {
+        upstream: upstream?.value,
+        name: name.value,
+        tier: tier?.value,
+        context_tokens: context_tokens.map(|tokens| tokens.value),
+        price,
+    })
+}
+
+fn check_upstream(name: &Found<String>, tier: Option<&Found<Tier>>, upstreams: &Upstreams, log: &Log<'_>) {
+    if !upstreams.declared.contains(&name.value) {
+        let mut problem = Problem::new(format!("names {}, which is no upstream", value::quote(&name.value)));
+        problem.hint = suggestion(&name.value, upstreams.declared.iter().map(String::as_str))
+            .or_else(|| Some("describe where it runs in [upstreams.NAME]".to_owned()));
+        return log.problem(MistakeKind::Unreachable, &name.spot, problem);
+    }
+    let (Some(upstream), Some(tier)) = (upstreams.good.get(&name.value), tier) else { return };
+    if tier.value == Tier::Local && !upstream.host_is_private && !upstream.trusted {
+        let text = "is `local`, which sees every label, but its upstream's host is not recognisably private";
+        let problem = Problem::new(text).hint(format!(
+            "use an upstream on localhost or a private address, set trusted = true in [upstreams.{}] when that host \
+             is yours, or choose another tier",
+            crate::toml_text::key(&name.value)
+        ));
+        log.problem(MistakeKind::Conflict, &tier.spot, problem);
+    }
+}
+
+fn read_price(mut section: Section<'_>) -> Option<Price> {
+    let input = section.required("input", dollars);
+    let cached = section.optional("cached_input", dollars);
+    let output = section.required("output", dollars);
+    let as_of = section.required("as_of", day);
+    if let (Some(input), None) = (&input, &cached) {
+        section.default_is("cached_input", &input.value);
+    }
+    if let (Some(input), Some(cached)) = (&input, &cached)
+        && cached.value > input.value
+    {
+        let problem =
+            Problem::new("is dearer than `input`").hint("a cached token never costs more; swapped?");
+        section.log().problem(MistakeKind::Conflict, &cached.spot, problem);
+    }
+    section.finish();
+    let input = input?.value;
+    Some(Price {
+        input,
+        cached_input: cached.map_or(input, |cached| cached.value),
+        output: output?.value,
+        as_of: as_of?.value,
+    })
+}
+
+fn dollars(node: &Node) -> Result<UsdPerMillion, Problem> {
+    let number = value::any_number(node)?;
+    UsdPerMillion::from_dollars(number).map_err(|_| {
+        Problem::new(format!("is no price: {number}"))
+            .hint("write dollars per million tokens: 0 to 100000, at most six decimals")
+    })
+}
+
+fn day(node: &Node) -> Result<String, Problem> {
+    let written = match &node.value {
+        Value::Date(day) => day.clone(),
+        _ => value::text(node)?,
+    };
+    if date::is_day(&written) {
+        return Ok(written);
+    }
+    Err(Problem::new(format!("is no day: {}", value::quote(&written)))
+        .hint("write the day the price was looked up, as in \"2026-11-01\""))
+}

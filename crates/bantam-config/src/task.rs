@@ -1,0 +1,259 @@
+//! `[tasks.NAME]`: the narrow jobs, their students, and when a student may answer alone.
+
+mod checks;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bantam_types::{Label, TaskKind, TaskName, Template};
+
+use crate::MistakeKind;
+use crate::context::Context;
+use crate::ladder::{self, Rung};
+use crate::log::Problem;
+use crate::model::Models;
+use crate::origin::{Found, Place, Spot};
+use crate::privacy::{self, Privacy};
+use crate::routing::Routing;
+use crate::section::Section;
+use crate::server::values;
+use crate::value;
+
+const KINDS: &[&str] = &["classify", "extract", "rewrite", "summarize", "generate", "embed"];
+
+/// The threshold of an uncertified student that may answer alone.
+const UNCERTIFIED_THRESHOLD: f64 = 0.95;
+
+/// One task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// What kind of answer it wants.
+    pub kind: TaskKind,
+    /// The answers a classification may have; empty when its student's labels count.
+    pub labels: Vec<String>,
+    /// The student's file.
+    pub student: Option<PathBuf>,
+    /// The student's certificate; the file is there.
+    pub certificate: Option<PathBuf>,
+    /// The confidence (above 0, to 1) from which an uncertified student answers alone; `None`: it may not.
+    pub uncertified_threshold: Option<f64>,
+    /// What is asked, smallest first; never empty, tiers never go down.
+    pub ladder: Vec<Rung>,
+    /// The system prompt for a bare text; `None`: one is made of the labels.
+    pub instructions: Option<String>,
+    /// Fingerprints of prompts that belong to this task; no other task has one of them.
+    pub templates: Vec<Template>,
+    /// Answers are JSON objects with the label under this key, instead of the bare label.
+    pub answer_key: Option<String>,
+    /// The label that says that a request is none of this task's.
+    pub out_of_scope_label: Option<String>,
+    /// Whether the teacher's answers are kept to train from.
+    pub record: bool,
+    /// The share (0 to 0.5) of accepted local answers that is also sent up for audit.
+    pub audit_share: f64,
+    /// What every request of this task is labelled at least.
+    pub minimum_label: Label,
+}
+
+/// What a task's ladder is checked and built with.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'a> {
+    /// The models.
+    pub(crate) models: &'a Models,
+    /// The policy.
+    pub(crate) privacy: &'a Privacy,
+    /// The ladder that follows a student by default.
+    pub(crate) routing: &'a Routing,
+    /// Whether that ladder was read without a mistake.
+    pub(crate) routing_is_whole: bool,
+}
+
+/// Values of one task that several checks look at, with their places.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    own: Spot,
+    kind: Option<Found<TaskKind>>,
+    labels: Option<Found<Vec<Found<String>>>>,
+    student: Option<Found<PathBuf>>,
+    certificate: Option<PathBuf>,
+    certificate_spot: Option<Spot>,
+    allow_uncertified: Found<bool>,
+    threshold: Option<Found<f64>>,
+    ladder: Found<Vec<Found<Rung>>>,
+    answer_key: Option<Found<String>>,
+    out_of_scope_label: Option<Found<String>>,
+    record: Found<bool>,
+    audit_share: Found<f64>,
+    minimum_label: Found<Label>,
+}
+
+/// Reads `[tasks]`.
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    context: &Context<'_>,
+    around: Surroundings<'_>,
+) -> BTreeMap<TaskName, Task> {
+    let log = root.log();
+    let mut tasks = BTreeMap::new();
+    let mut owners: BTreeMap<Template, TaskName> = BTreeMap::new();
+    for (key, section) in root.named_tables("tasks") {
+        let own = section.own_spot();
+        let name: Option<TaskName> = key.parse().ok();
+        if name.is_none() {
+            let problem = Problem::new("has a name that callers cannot say")
+                .hint("use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit");
+            log.problem(MistakeKind::BadValue, &own, problem);
+        }
+        let (task, templates) = read_one(section, context, around);
+        let Some(name) = name else { continue };
+        for template in templates {
+            if let Some(owner) = owners.get(&template.value) {
+                let problem =
+                    Problem::new(format!("claims {}, which `tasks.{owner}` has already", template.value))
+                        .hint("a prompt can belong to one task only");
+                log.problem(MistakeKind::Conflict, &template.spot, problem);
+            } else {
+                owners.insert(template.value, name.clone());
+            }
+        }
+        if let Some(task) = task {
+            tasks.insert(name, task);
+        }
+    }
+    tasks
+}
+
+fn read_one(
+    mut section: Section<'_>,
+    context: &Context<'_>,
+    around: Surroundings<'_>,
+) -> (Option<Task>, Vec<Found<Template>>) {
+    let log = section.log();
+    let kind = section.required("kind", value::word(KINDS));
+    let labels = section.items("labels", |text| value::filled(text, 256));
+    let student = file(&mut section, "student", context);
+    let (certificate, certificate_spot) = certificate(&mut section, student.as_ref(), context);
+    let allow_uncertified = section.or("allow_uncertified", false, value::boolean);
+    let threshold = threshold(&mut section, allow_uncertified.value);
+    let ladder = read_ladder(&mut section, student.is_some(), around);
+    let instructions = section.optional("instructions", value::filled_text(64 * 1024));
+    let templates = section.items_or_none("templates", template);
+    let answer_key = section.optional("answer_key", value::filled_text(128));
+    let out_of_scope_label = section.optional("out_of_scope_label", value::filled_text(256));
+    let record = section.or("record", false, value::boolean);
+    let audit_share = section.or("audit_share", 0.0, value::number(0.0..=0.5));
+    let minimum_label = section.or("minimum_label", Label::Public, value::word(privacy::LABELS));
+    let draft = Draft {
+        own: section.own_spot(),
+        kind,
+        labels,
+        student,
+        certificate,
+        certificate_spot,
+        allow_uncertified,
+        threshold,
+        ladder,
+        answer_key,
+        out_of_scope_label,
+        record,
+        audit_share,
+        minimum_label,
+    };
+    checks::run(&draft, around, log);
+    section.finish();
+    let text = |found: Option<Found<String>>| found.map(|found| found.value);
+    let uncertified_threshold =
+        draft.threshold.map(|found| found.value).filter(|_| draft.allow_uncertified.value);
+    let task = draft.kind.map(|kind| Task {
+        kind: kind.value,
+        labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
+        student: draft.student.map(|student| student.value),
+        certificate: draft.certificate,
+        uncertified_threshold,
+        ladder: values(draft.ladder.value),
+        instructions: text(instructions),
+        templates: templates.iter().map(|template| template.value).collect(),
+        answer_key: text(draft.answer_key),
+        out_of_scope_label: text(draft.out_of_scope_label),
+        record: draft.record.value,
+        audit_share: draft.audit_share.value,
+        minimum_label: draft.minimum_label.value,
+    });
+    (task, templates)
+}
+
+fn file(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<Found<PathBuf>> {
+    let text = value::filled_text(4096);
+    let found = section.optional(key, |node| text(node).map(|path| context.resolve(&path)))?;
+    if !context.files.exists(&found.value) {
+        let problem =
+            Problem::new(format!("names a file that is not there: {}", value::quote_path(&found.value)))
+                .hint("paths start from the folder of the configuration file");
+        section.log().problem(MistakeKind::Unreachable, &found.spot, problem);
+    }
+    Some(found)
+}
+
+/// Reads `certificate`; by default it is the file beside the student, when there is one.
+fn certificate(
+    section: &mut Section<'_>,
+    student: Option<&Found<PathBuf>>,
+    context: &Context<'_>,
+) -> (Option<PathBuf>, Option<Spot>) {
+    if section.has("certificate") {
+        let spot = section.spot("certificate");
+        let found = file(section, "certificate", context);
+        let spot = found.as_ref().map_or(spot, |found| found.spot.clone());
+        return (found.map(|found| found.value), Some(spot));
+    }
+    // Asked for although absent, so that the key is known.
+    let _ = section.optional("certificate", |node| value::text(node).map(PathBuf::from));
+    let beside = student.map(|student| student.value.with_extension("certificate.json"));
+    let beside = beside.filter(|path| context.files.exists(path));
+    if let Some(path) = &beside {
+        section.default_is("certificate", path);
+    }
+    (beside, None)
+}
+
+fn threshold(section: &mut Section<'_>, is_allowed: bool) -> Option<Found<f64>> {
+    let read = value::number(0.0..=1.0);
+    let above_zero = |node: &_| match read(node)? {
+        0.0 => Err(Problem::new("is 0, which accepts every answer").hint("allowed: above 0, to 1")),
+        number => Ok(number),
+    };
+    if is_allowed {
+        return Some(section.or("uncertified_threshold", UNCERTIFIED_THRESHOLD, above_zero));
+    }
+    section.optional("uncertified_threshold", above_zero)
+}
+
+fn read_ladder(
+    section: &mut Section<'_>,
+    has_student: bool,
+    around: Surroundings<'_>,
+) -> Found<Vec<Found<Rung>>> {
+    let is_given = section.has("ladder");
+    if let Some(found) = section.items("ladder", ladder::rung) {
+        ladder::check(&found.value, around.models, section.log());
+        return found;
+    }
+    let student = has_student.then_some(Rung::Student);
+    let models = around.routing.ladder.iter().cloned().map(Rung::Model);
+    let rungs: Vec<Rung> = student.into_iter().chain(models).collect();
+    if !is_given && !rungs.is_empty() {
+        section.default_is("ladder", &rungs);
+    }
+    let spot = Spot { place: Place::Default, ..section.spot("ladder") };
+    let found = |value| Found { value, spot: spot.clone() };
+    Found { value: rungs.into_iter().map(found).collect(), spot: spot.clone() }
+}
+
+fn template(text: &str) -> Result<Template, Problem> {
+    let is_hex = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let refuse = || {
+        Problem::new(format!("holds no fingerprint: {}", value::quote(text)))
+            .hint("a fingerprint has 16 of 0-9 and a-f, as the ledger shows it")
+    };
+    text.parse().ok().filter(|_| is_hex).ok_or_else(refuse)
+}

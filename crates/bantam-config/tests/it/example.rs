@@ -1,0 +1,63 @@
+use bantam_config::{Config, EXAMPLE, Rung};
+use bantam_types::{Label, Tier};
+
+use crate::world::World;
+
+/// Drops what has to differ when a configuration is read from its own output.
+fn without_origins(mut config: Config) -> (Config, String) {
+    let text = config.render(false);
+    config.warnings.clear();
+    let parts = format!(
+        "{:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+        config.server,
+        config.ledger,
+        config.routing,
+        config.privacy,
+        config.upstreams,
+        config.models,
+        config.tasks
+    );
+    (config, format!("{text}{parts}"))
+}
+
+#[test]
+fn the_example_loads_without_a_warning() {
+    let config = World::of_example().good(EXAMPLE);
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.models["large"].tier, Tier::Frontier);
+    assert_eq!(config.models["tiny"].name, "llama3.2:3b");
+    assert_eq!(config.privacy.dictionary[0].label, Label::Restricted);
+    let task = config.tasks.values().next().unwrap();
+    assert_eq!(task.ladder[0], Rung::Student);
+    assert_eq!(task.uncertified_threshold, Some(0.95));
+}
+
+#[test]
+fn what_is_shown_reads_back_as_the_same_configuration() {
+    let world = World::of_example();
+    for text in [
+        EXAMPLE,
+        "",
+        "[models.\"a.b\"]\nupstream = 'u'\ntier='mid'\n[upstreams.u]\ndialect='anthropic'\nbase_url='https://x'",
+    ] {
+        let (config, expected) = without_origins(world.good(text));
+        for with_origin in [false, true] {
+            let shown = config.render(with_origin);
+            let (_, again) = without_origins(world.good(&shown));
+            assert_eq!(again, expected);
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_is_all_defaults() {
+    let config = World::default().good("");
+    insta::assert_snapshot!(config.render(true));
+}
+
+#[test]
+fn the_example_is_shown_with_the_origin_of_every_setting() {
+    let world = World::of_example().env("BANTAM_SERVER_THREADS", "4").flag("models.large.tier", "mid");
+    let world = world.flag("routing.baseline", "small");
+    insta::assert_snapshot!(world.good(EXAMPLE).render(true));
+}

@@ -1,0 +1,11 @@
+//! The crate's behaviour, through its public face.
+
+#![cfg(test)]
+
+mod example;
+mod hostile;
+mod layers;
+mod mistakes;
+mod references;
+mod secrets;
+mod world;

@@ -1,0 +1,216 @@
+use crate::world::World;
+
+#[track_caller]
+fn check(text: &str, message: &str) {
+    let shown = World::of_example().bad(text);
+    assert!(shown.contains(message), "{shown}");
+}
+
+const UPSTREAM: &str = "[upstreams.u]\ndialect = 'openai'\nbase_url = 'https://api.example.com/v1'\n";
+
+fn upstream(rest: &str) -> String {
+    format!("{UPSTREAM}{rest}")
+}
+
+fn model(rest: &str) -> String {
+    format!("{UPSTREAM}[models.m]\nupstream = 'u'\n{rest}")
+}
+
+fn task(rest: &str) -> String {
+    format!(
+        "{UPSTREAM}[models.m]\nupstream = 'u'\ntier = 'mid'\n[routing]\nladder = ['m']\n[tasks.t]\n{rest}"
+    )
+}
+
+#[test]
+fn every_mistake_is_reported_at_once_with_its_place_and_a_next_step() {
+    let text = "\
+[server]
+bnid = \"127.0.0.1:5454\"
+bind = \"localhost:5454\"
+threads = \"four\"
+json_depth_max = 0
+
+[ledger]
+acknowledge = \"process_crash\"
+
+[upstreams.openai]
+dialect = \"open-ai\"
+base_url = \"https://api.openai.com/v1\"
+api_key_env = \"OPENAI_KEY\"
+ca_file = \"missing.pem\"
+total_timeout_ms = 1000
+first_byte_timeout_ms = 2000
+
+[models.gpt]
+upstream = \"opnai\"
+tier = \"frontier\"
+price = { input = 1.25, output = 10.0, as_of = \"2026-02-30\" }
+
+[models.auto]
+upstream = \"openai\"
+
+[routing]
+ladder = [\"gtp\", \"gpt\", \"gpt\"]
+
+[tasks.intent]
+kind = \"classify\"
+labels = [\"one\"]
+student = \"nowhere.student\"
+
+[colours]
+";
+    insta::assert_snapshot!(World::default().bad(text));
+}
+
+#[test]
+fn syntax_errors_come_together_with_the_rest_but_without_echoes() {
+    let text = "[server]\nbind = \nthreads = 5000\ncolour = 1\n[models.m\nupstream = 'u'\n[routing]\nladder = ['m']\n";
+    insta::assert_snapshot!(World::default().bad(text));
+}
+
+#[test]
+fn refuses_an_open_door() {
+    check("[server]\nbind = '0.0.0.0:5454'", "opens 0.0.0.0 to other machines");
+    check("[server]\nbind = '[::]:5454'", "opens :: to other machines");
+    check("[server]\nbind = '192.168.1.2:1'", "to other machines");
+    check("[server]\nallowed_hosts = ['*']", "holds no host");
+    check("[server]\nallowed_origins = ['*']", "holds no origin");
+    let world = World::default().env("KEY", &"k".repeat(32));
+    world.good("[server]\nbind = '0.0.0.0:5454'\napi_key_envs = ['KEY']");
+    world.good("[server]\nbind = '[::1]:5454'");
+}
+
+#[test]
+fn refuses_limits_that_are_none() {
+    check("[server]\nconcurrent_requests_max = 0", "out of range: 0\n");
+    check("[server]\nheader_timeout_ms = 0", "allowed: 1 to 3600000");
+    check("[server]\nbody_bytes_max = -1", "out of range: -1");
+    check("[server]\nbody_bytes_max = 99999999999999999999999", "out of range");
+    check("[server]\njson_depth_max = 64.0", "must be a whole number, not a number");
+    check(&upstream("concurrent_requests_max = 0"), "out of range: 0");
+    check(&upstream("retries_max = 99"), "allowed: 0 to 10");
+}
+
+#[test]
+fn a_default_limit_shrinks_to_the_total_but_a_set_one_has_to_fit() {
+    let config = World::default().good(&upstream("total_timeout_ms = 1500"));
+    assert_eq!(config.upstreams["u"].first_byte_timeout.as_millis(), 1500);
+    check(&upstream("total_timeout_ms = 1500\nchunk_timeout_ms = 1501"), "longer than `total_timeout_ms`");
+}
+
+#[test]
+fn refuses_upstreams_that_leak_or_cannot_be_reached() {
+    let base =
+        |url: &str, rest: &str| format!("[upstreams.u]\ndialect = 'openai'\nbase_url = '{url}'\n{rest}");
+    check(&base("http://api.example.com/v1", ""), "in clear text");
+    World::default().good(&base("http://api.example.com/v1", "allow_plain_http = true"));
+    World::default().good(&base("http://10.0.0.1/v1", ""));
+    check(&base("ftp://x/v1", ""), "has the scheme `ftp`");
+    check(&base("https://x/v1?key=1", ""), "holds a query");
+    check(&base("https://x/v1/chat/completions", ""), "ends with a part of `path`");
+    check("[upstreams.u]\ndialect = 'anthropic'\nbase_url = 'https://x/v1'", "ends with a part of `path`");
+    check(&base("https://x/v1", "path = 'chat'"), "must begin with one `/`");
+    check(&base("https://x/v1", "auth = 'bearer'"), "sends a key, but none is named");
+    check(&base("https://x/v1", "auth = 'none'\napi_key_env = 'OPENAI_API_KEY'"), "remove one of the two");
+    check(&base("http://10.0.0.1/v1", "ca_file = 'corporate-root.pem'"), "plain http");
+    check("[upstreams.'U p']\ndialect = 'openai'\nbase_url = 'https://x'", "`upstreams.\"U p\"` has a name");
+}
+
+#[test]
+fn the_local_tier_needs_a_host_that_is_private_or_trusted() {
+    check(&model("tier = 'local'"), "is `local`, which sees every label");
+    let trusted = format!(
+        "{}[upstreams.v]\ndialect='openai'\nbase_url='https://gpu.lan'\ntrusted=true\n[models.n]\nupstream='v'\ntier='local'",
+        ""
+    );
+    World::default().good(&trusted);
+}
+
+#[test]
+fn refuses_models_that_cannot_be_called_or_priced() {
+    for (name, message) in [
+        ("auto", "stands for"),
+        ("student", "ladders"),
+        ("'task/x'", "calls a task"),
+        ("'a b'", "cannot say"),
+    ] {
+        check(&format!("{UPSTREAM}[models.{name}]\nupstream='u'\ntier='mid'"), message);
+    }
+    let price = |text: &str| model(&format!("tier = 'mid'\nprice = {{ {text} }}"));
+    check(&price("input = 1, output = 2"), "needs the key `as_of`");
+    check(&price("input = 1, output = 2, as_of = '2026-02-29'"), "is no day");
+    check(&price("input = -1, output = 2, as_of = '2026-02-28'"), "is no price: -1");
+    check(&price("input = 0.0000001, output = 2, as_of = '2026-02-28'"), "six decimals");
+    check(&price("input = 1, cached_input = 2, output = 2, as_of = '2026-02-28'"), "dearer than `input`");
+    let config = World::default().good(&price("input = 1, output = 2, as_of = 2026-02-28"));
+    let price = config.models["m"].price.as_ref().unwrap();
+    assert_eq!((price.cached_input, price.as_of.as_str()), (price.input, "2026-02-28"));
+}
+
+#[test]
+fn refuses_tasks_whose_settings_contradict_each_other() {
+    check(&task("kind = 'classify'"), "has no labels");
+    check(&task("kind = 'classify'\nlabels = ['a']"), "leaves no choice");
+    check(&task("kind = 'classify'\nlabels = ['a', 'a']"), "names \"a\" twice");
+    check(&task("kind = 'classify'\nlabels = ['a', ' ']"), "is empty");
+    check(&task("kind = 'extract'\nlabels = ['a', 'b']"), "is for `classify` tasks");
+    check(&task("kind = 'extract'\nanswer_key = 'a'"), "is for `classify` tasks");
+    check(&task("kind = 'clasify'"), "did you mean \"classify\"?");
+    check(&task("kind = 'extract'\nuncertified_threshold = 0.5"), "without allow_uncertified");
+    check(&task("kind = 'extract'\nallow_uncertified = true"), "without a student");
+    check(
+        &task(
+            "kind = 'extract'\nstudent = 'intent.student'\nallow_uncertified = true\nuncertified_threshold = 0",
+        ),
+        "is 0",
+    );
+    check(&task("kind = 'extract'\ncertificate = 'intent.certificate.json'"), "without a student");
+    check(&task("kind = 'extract'\naudit_share = 0.6"), "allowed: 0 to 0.5");
+    check(&task("kind = 'extract'\naudit_share = 0.1"), "audits a student");
+    check(&task("kind = 'extract'\naudit_share = nan"), "out of range");
+    check(&task("kind = 'extract'\ntemplates = ['0123']"), "no fingerprint");
+    check(&task("kind = 'extract'\ntemplates = ['+123456789abcdef']"), "no fingerprint");
+    check(&task("kind = 'extract'\nladder = []"), "has nobody to ask");
+    check("[tasks.t]\nkind = 'extract'", "has nobody to ask");
+    check(&task("kind = 'extract'\nladder = ['student', 'm']"), "but the task has none");
+    check(&task("kind = 'extract'\nladder = ['m', 'm']"), "names \"m\" twice");
+    check(&task("kind = 'extract'\nladder = ['m', 'student']\nstudent = 'intent.student'"), "goes down");
+    check(
+        &task("kind = 'extract'\nladder = ['student']\nstudent = 'intent.student'\nrecord = true"),
+        "needs a model above",
+    );
+    check(&task("kind = 'extract'\nminimum_label = 'restricted'"), "no rung of the task may see");
+    check(&task("kind = 'extract'").replace("tasks.t", "tasks.T"), "`tasks.T` has a name");
+}
+
+#[test]
+fn a_prompt_belongs_to_one_task() {
+    let text = task("kind = 'extract'\ntemplates = ['0123456789abcdef']")
+        + "\n[tasks.u]\nkind = 'extract'\ntemplates = ['0123456789abcdef']";
+    check(&text, "which `tasks.t` has already");
+}
+
+#[test]
+fn refuses_a_dictionary_that_labels_everything_or_nothing() {
+    let term = |text: &str| format!("[[privacy.dictionary]]\n{text}");
+    check(&term("label = 'restricted'"), "needs the key `term`");
+    check(&term("term = ' '"), "is empty");
+    check(&term("term = 'x'"), "single character");
+    check(&term("term = 'Falcon'\nlabel = 'public'"), "every request is at least that");
+    check(&term("term = 'Falcon'\n[[privacy.dictionary]]\nterm = 'FALCON'"), "twice");
+    check(&term("term = 'Falcon'\nlable = 'internal'"), "unknown key `privacy.dictionary.lable`");
+    check("[privacy]\nlocal = 'internal'", "the local tier may always see every label");
+}
+
+#[test]
+fn a_wrong_type_is_named_with_the_one_it_has() {
+    check("server = 3", "`server` must be a table, not a whole number");
+    check("models = []", "`models` must be a table, not a list");
+    check("[models]\nm = 3", "`models.m` must be a table");
+    check("[server]\nallowed_hosts = 'a'", "`server.allowed_hosts` must be a list, not a string");
+    check("[server]\nallowed_hosts = [1]", "must be a string, not a whole number");
+    check("[privacy]\ndictionary = ['a']", "must be a table, not a string");
+    check("[server]\nbind = 5454", "`server.bind` must be a string, not a whole number");
+    check(&upstream("trusted = 'yes'"), "must be `true` or `false`, not a string");
+}
