@@ -1,1 +1,49 @@
-//! placeholder
+//! What anything that answers a request promises.
+//!
+//! A backend takes a [`Cleared`] request, which only the privacy policy can make, and returns an
+//! [`Answer`] or a [`BackendError`] that says whose fault it was. Students, the engine and upstreams all
+//! stand behind this one trait, so the gateway, evaluation and audits drive the same code.
+
+mod answer;
+mod error;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use bantam_privacy::Cleared;
+use bantam_types::Tier;
+use bantam_wire::ChatRequest;
+
+pub use answer::{Answer, AnswerStream, Completion, StreamItem, StudentAnswer};
+pub use error::{BackendError, BackendFault};
+
+/// A future that may be sent to another thread.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// How a cleared request is to be asked.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// A system message of the task's own to put before the caller's messages.
+    pub system: Option<std::sync::Arc<str>>,
+    /// Whether a stream is wanted; a backend may answer whole all the same.
+    pub stream: bool,
+    /// Where in the last user message the text begins that a task's student reads: behind the template.
+    pub payload_start: usize,
+    /// When the whole attempt must be over.
+    pub deadline: Option<std::time::Instant>,
+}
+
+/// Anything that answers requests.
+pub trait Backend: Send + Sync {
+    /// Returns the tier it runs on; it refuses requests cleared for another.
+    fn tier(&self) -> Tier;
+
+    /// Returns the first parameter of `request` that it cannot honour, by name.
+    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str>;
+
+    /// Returns whether it takes calls now; false while its circuit breaker is open.
+    fn is_available(&self) -> bool;
+
+    /// Answers one request. Dropping the future cancels the call.
+    fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>>;
+}

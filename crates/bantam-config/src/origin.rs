@@ -18,6 +18,17 @@ pub enum Origin {
     Flag,
 }
 
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { line } => write!(f, "file, line {line}"),
+            Self::Env(name) => write!(f, "environment, {name}"),
+            Self::Flag => f.write_str("flag"),
+        }
+    }
+}
+
 /// One effective setting, as `bantam config show` lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {

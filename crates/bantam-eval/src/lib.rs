@@ -1,1 +1,14 @@
-//! placeholder
+//! Splits, intervals and certification runs.
+//!
+//! What is measured here is what is served: evidence is gathered with the student's own `predict` and
+//! judged by the rule that the gateway judges with.
+
+mod certification;
+mod certificate_file;
+mod interval;
+mod split;
+
+pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
+pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
+pub use interval::{nearest_rank, wilson};
+pub use split::{normalised, reserved_for_certification};

@@ -1,1 +1,30 @@
-//! placeholder
+//! The way of a request, one direction, one stage a file:
+//! `decode → admit → identify → scan → plan → attempt → judge → next rung or answer → settle → encode`.
+//!
+//! [`Gateway::chat`] composes the stages and reads top to bottom. This crate knows traits and bytes, no
+//! sockets: the server hands it a body and gets a [`Reply`].
+//!
+//! **Invariant:** every attempt that was begun is settled exactly once, also when its caller leaves.
+//!
+//! **Invariant:** nothing is returned to a caller before its settlement is in the ledger.
+
+mod admit;
+mod answer;
+mod case;
+mod chat;
+mod deployment;
+mod explain;
+mod finish;
+mod identify;
+mod ladder;
+mod relay;
+mod reply;
+mod tokens;
+
+pub use admit::AdmissionLimits;
+pub use chat::Gateway;
+pub use deployment::{Deployment, Rung, Task};
+pub use explain::Explanation;
+pub use identify::Hints;
+pub use reply::{Reply, ReplyBody, ReplyStream};
+pub use tokens::TokenRatio;

@@ -1,1 +1,37 @@
-//! placeholder
+//! Text to findings to a label: which of a request's bytes may travel how far.
+//!
+//! A [`Scanner`] is built once; each request gets a [`Scan`], which is fed every
+//! string of the request in document order and ends in [`Findings`]: kinds,
+//! counts and a label, never content.
+//!
+//! The scanner is a security boundary, so its doubts go one way:
+//! * a checksum raises confidence and never vetoes: a card-like number that
+//!   fails Luhn is still a finding, of a lesser kind and label;
+//! * text is looked at as a reader would see it *and* as a program would decode
+//!   it: folded to ASCII look-alikes, with escapes resolved, with base64 and hex
+//!   decoded, spelled-out separators replaced, and neighbouring values joined;
+//! * what could not be looked at wholly (too deep, too much) makes the result
+//!   incomplete, and an incomplete result is restricted.
+//!
+//! It is also on the path of every request, so each recogniser runs only where
+//! its trigger occurs, and nothing takes more than linear time.
+//!
+//! A good addition here is a recogniser that proposes from a cheap trigger,
+//! says what it gives when its validator disagrees, and brings rows for the
+//! evasion table in `tests/it/evasion.rs`.
+
+mod clear;
+mod config;
+mod decode;
+mod dictionary;
+mod findings;
+mod fold;
+mod join;
+mod recognise;
+mod scan;
+mod view;
+
+pub use clear::{Cleared, PrivacyPolicy, Scanned};
+pub use config::{BuildScannerError, DictionaryTerm, ScannerConfig};
+pub use findings::{Findings, Kind};
+pub use scan::{Scan, Scanner};

@@ -1,1 +1,17 @@
-//! placeholder
+//! Upstream providers: OpenAI-compatible servers and Anthropic's API. Sole owner of the HTTP client.
+//!
+//! Nothing here takes a request that the privacy policy did not clear for the upstream's tier. The client
+//! follows no redirects and reads no proxy from the environment: bytes go to the configured host or
+//! nowhere. A good change to this crate makes some way of failing cost the caller less.
+
+mod breaker;
+mod client;
+mod exchange;
+mod model;
+mod retry;
+mod stream;
+mod upstream;
+
+pub use client::BuildClientError;
+pub use model::RemoteModel;
+pub use upstream::{Auth, BuildUpstreamError, Dialect, Upstream, UpstreamSettings};

@@ -1,1 +1,30 @@
-//! placeholder
+//! Small models that serve one task, trained and run on the machine at hand.
+//!
+//! The first kind is the [`linear`] student, a text classifier: [`linear::train`] makes one from [`Example`]s,
+//! [`LinearStudent::predict`] asks it, [`LinearStudent::save`] and [`Student::load`] move it through a file whose
+//! [`FileHash`] names it. Training and predicting are plain functions over values: nothing here reads the
+//! environment or the clock, keeps global state or prints.
+//!
+//! **Invariant:** equal rows and settings give equal bytes, on any number of threads.
+//!
+//! **Invariant:** no student file, however damaged or crafted, makes loading or predicting panic or allocate more
+//! than a small multiple of the file's size.
+
+mod backend;
+mod container;
+mod example;
+mod hash;
+pub mod linear;
+mod prediction;
+mod student;
+
+pub use backend::StudentBackend;
+pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+pub use example::{
+    Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, read_examples,
+    read_texts,
+};
+pub use hash::FileHash;
+pub use linear::{LinearConfig, LinearStudent, Scratch};
+pub use prediction::{Choice, Prediction};
+pub use student::Student;

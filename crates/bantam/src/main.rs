@@ -1,2 +1,31 @@
-//! placeholder
-fn main() {}
+//! `bantam`: a local-first AI gateway.
+//!
+//! This crate is the outermost layer: it reads flags, environment and files once, builds the values that
+//! the crates below are made from, and turns their errors into messages, hints and exit codes.
+
+mod cli;
+mod commands;
+mod demo;
+mod deploy;
+mod failure;
+mod output;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let globals = settings::Globals::new(cli.globals);
+    match commands::run(cli.command, &globals) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::failure(&failure, globals.json);
+            failure.exit_code()
+        }
+    }
+}

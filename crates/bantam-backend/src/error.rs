@@ -1,0 +1,120 @@
+//! Why a backend gave no answer: whose fault, whether another may be asked, what the caller may see.
+
+use bantam_types::EscalationReason;
+
+/// Why a backend gave no answer. It never carries an upstream's own words, which may quote the prompt.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct BackendError {
+    /// What happened.
+    pub fault: BackendFault,
+    /// Retries that were made before giving up.
+    pub retries: u32,
+    /// What the upstream asked to wait, in seconds.
+    pub retry_after_s: Option<u32>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum BackendFault {
+    /// The request is cleared for another tier: a fault of Bantam's own.
+    #[error("the request is not cleared for this tier")]
+    NotCleared,
+    /// A parameter that this backend has no equal for.
+    #[error("it cannot honour `{0}`")]
+    CannotHonour(&'static str),
+    /// No connection in time, or it was refused.
+    #[error("no connection could be made")]
+    Connect,
+    /// TLS failed, or the name does not resolve.
+    #[error("the connection broke")]
+    Broken,
+    /// No first byte in time.
+    #[error("no answer began in time")]
+    FirstByteTimeout,
+    /// A pause in mid-answer that was too long.
+    #[error("the answer stalled")]
+    ChunkTimeout,
+    /// The whole took too long.
+    #[error("the answer was not finished in time")]
+    TotalTimeout,
+    /// Larger than the limit.
+    #[error("the answer is larger than the limit")]
+    TooLarge,
+    /// Not a completion, not events, not UTF-8.
+    #[error("the answer is no chat completion")]
+    Garbage,
+    /// An error object with status 200.
+    #[error("the answer is an error object")]
+    ErrorBody,
+    /// A stream that ended before its end.
+    #[error("the stream was cut short")]
+    Cut,
+    /// The upstream refused the request: 400, 413, 422.
+    #[error("the upstream refused the request with status {0}")]
+    Refused(u16),
+    /// The upstream refused our key: 401, 403.
+    #[error("the upstream refused the key with status {0}")]
+    Key(u16),
+    /// The upstream has no such model: 404.
+    #[error("the upstream knows no such model or path (status 404)")]
+    NotFound,
+    /// The upstream is busy: 429.
+    #[error("the upstream is rate limited (status 429)")]
+    RateLimited,
+    /// The upstream failed: any other status.
+    #[error("the upstream failed with status {0}")]
+    Status(u16),
+    /// Not asked: the circuit breaker is open.
+    #[error("it failed too often lately and is not asked for a while")]
+    BreakerOpen,
+    /// Not asked: too many calls are under way.
+    #[error("too many calls are under way")]
+    Busy,
+}
+
+impl BackendFault {
+    /// Returns the reason under which the ledger keeps the attempt.
+    pub const fn reason(self) -> EscalationReason {
+        match self {
+            Self::FirstByteTimeout | Self::ChunkTimeout | Self::TotalTimeout => EscalationReason::Timeout,
+            Self::BreakerOpen | Self::Busy => EscalationReason::Unavailable,
+            Self::TooLarge => EscalationReason::TooLong,
+            Self::CannotHonour(_)
+            | Self::NotCleared
+            | Self::Connect
+            | Self::Broken
+            | Self::Garbage
+            | Self::ErrorBody
+            | Self::Cut
+            | Self::Refused(_)
+            | Self::Key(_)
+            | Self::NotFound
+            | Self::RateLimited
+            | Self::Status(_) => EscalationReason::Error,
+        }
+    }
+
+    /// Returns whether the same call may go through when it is made again at once.
+    pub const fn is_transient(self) -> bool {
+        match self {
+            Self::Connect | Self::Broken | Self::RateLimited => true,
+            Self::Status(status) => matches!(status, 408 | 409 | 425 | 500..=599),
+            _ => false,
+        }
+    }
+
+    /// Returns whether it speaks against the upstream's health; a refused request does not.
+    pub const fn counts_against_upstream(self) -> bool {
+        !matches!(
+            self,
+            Self::NotCleared | Self::CannotHonour(_) | Self::Refused(_) | Self::BreakerOpen | Self::Busy
+        )
+    }
+}
+
+impl From<BackendFault> for BackendError {
+    fn from(fault: BackendFault) -> Self {
+        Self { fault, retries: 0, retry_after_s: None }
+    }
+}

@@ -1,0 +1,272 @@
+//! One request's file: its attempts as they happen, its settlement when it ends, however it ends.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_backend::{BackendError, BackendFault};
+use bantam_ledger::{ExampleRecord, Ledger, SettleError, Ticket};
+use bantam_types::{
+    AttemptOutcome, AttemptRecord, EscalationReason, Price, RequestOutcome, Settlement, TokenUsage, Usd,
+};
+use bantam_wire::{ApiError, ErrorCode, RoutingNote};
+
+use crate::deployment::{Rung, Task};
+
+/// When a request came, on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival {
+    pub(crate) request_id: u128,
+    pub(crate) at: Instant,
+    pub(crate) unix_ms: i64,
+}
+
+/// What one attempt turned out to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttemptFacts {
+    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) first_byte_us: Option<u64>,
+    pub(crate) confidence: Option<f32>,
+    pub(crate) retries: u32,
+}
+
+/// A request under way. Dropped before it is settled, it settles itself as cancelled.
+pub(crate) struct Case {
+    ledger: Arc<Ledger>,
+    arrived: Instant,
+    settlement: Option<Settlement>,
+    open: Option<(Arc<Rung>, Instant)>,
+    pub(crate) task: Option<Arc<Task>>,
+    baseline: Option<Arc<Price>>,
+    pub(crate) estimated_prompt_tokens: u64,
+    /// What the teacher answered, when the task keeps that.
+    pub(crate) example: Option<ExampleRecord>,
+}
+
+impl Case {
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        arrival: Arrival,
+        settlement: Settlement,
+        task: Option<Arc<Task>>,
+        baseline: Option<Arc<Price>>,
+        estimated_prompt_tokens: u64,
+    ) -> Self {
+        Self {
+            ledger,
+            arrived: arrival.at,
+            settlement: Some(settlement),
+            open: None,
+            task,
+            baseline,
+            estimated_prompt_tokens,
+            example: None,
+        }
+    }
+
+    /// Begins an attempt on `rung`.
+    pub(crate) fn begin(&mut self, rung: &Arc<Rung>) {
+        self.open = Some((Arc::clone(rung), Instant::now()));
+    }
+
+    /// Ends the attempt under way.
+    pub(crate) fn end(&mut self, outcome: AttemptOutcome, facts: AttemptFacts) {
+        let Some((rung, started)) = self.open.take() else {
+            return;
+        };
+        let AttemptFacts { usage, first_byte_us, confidence, retries } = facts;
+        let cost = usage.zip(rung.price.as_ref()).map(|(usage, price)| price.cost(usage));
+        if let Some(usage) = usage.filter(|usage| rung.gate.is_none() && usage.input > 0)
+            && let Some(task) = &self.task
+        {
+            task.tokens.learn(self.estimated_prompt_tokens, usage);
+        }
+        let record = AttemptRecord {
+            backend: Arc::clone(&rung.name),
+            model: Arc::clone(&rung.model),
+            tier: rung.tier,
+            usage,
+            started_us: micros(started.saturating_duration_since(self.arrived)),
+            first_byte_us,
+            last_byte_us: micros(started.elapsed()),
+            price: rung.price.clone(),
+            cost,
+            confidence,
+            outcome,
+            retries,
+        };
+        if let Some(settlement) = &mut self.settlement {
+            settlement.attempts.push(record);
+        }
+    }
+
+    /// Ends the attempt under way with a fault.
+    pub(crate) fn end_failed(&mut self, error: &BackendError) {
+        let facts = AttemptFacts {
+            usage: is_never_billed(error.fault).then(TokenUsage::default),
+            retries: error.retries,
+            ..AttemptFacts::default()
+        };
+        self.end(AttemptOutcome::Failed(error.fault.reason()), facts);
+    }
+
+    /// Turns a discarded attempt into the accepted one: its answer was good and nothing better came.
+    pub(crate) fn accept_after_all(&mut self, attempt: usize) {
+        let attempts = self.settlement.as_mut().map(|settlement| &mut settlement.attempts);
+        if let Some(record) = attempts.and_then(|attempts| attempts.get_mut(attempt)) {
+            record.outcome = AttemptOutcome::Accepted;
+        }
+    }
+
+    /// Returns how many attempts have ended.
+    pub(crate) fn attempts(&self) -> &[AttemptRecord] {
+        self.settlement.as_ref().map_or(&[], |settlement| &settlement.attempts)
+    }
+
+    /// Returns the note about the answer that was accepted.
+    pub(crate) fn note(&self, request_id: u128, rung: &Rung) -> RoutingNote {
+        let attempts = self.attempts();
+        let accepted = attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Accepted);
+        RoutingNote {
+            request_id,
+            task: self.task.as_ref().map(|task| task.name.clone()),
+            tier: rung.tier,
+            model: Arc::clone(&rung.name),
+            confidence: accepted.and_then(|attempt| attempt.confidence),
+            escalated: attempts.iter().filter_map(|attempt| attempt.outcome.reason()).collect(),
+            cost: total_cost(attempts),
+        }
+    }
+
+    /// Writes the settlement to the ledger and waits until it is as durable as the configuration asks.
+    ///
+    /// # Errors
+    /// When the ledger cannot take it: the answer must then not be acknowledged.
+    pub(crate) async fn settle(&mut self, outcome: RequestOutcome, status: u16) -> Result<(), ApiError> {
+        if let Some(ticket) = self.write(outcome, status).map_err(unsettled)? {
+            ticket.durable().await.map_err(unsettled)?;
+        }
+        Ok(())
+    }
+
+    /// Settles a request that gets `error` in place of an answer, and returns the error.
+    pub(crate) async fn refuse(mut self, outcome: RequestOutcome, error: ApiError) -> ApiError {
+        match self.settle(outcome, error.code.status()).await {
+            Ok(()) => error,
+            Err(ledger_error) => ledger_error,
+        }
+    }
+
+    fn write(&mut self, outcome: RequestOutcome, status: u16) -> Result<Option<Ticket>, SettleError> {
+        let Some(mut settlement) = self.settlement.take() else {
+            return Ok(None);
+        };
+        settlement.outcome = outcome;
+        settlement.status = status;
+        settlement.duration_us = micros(self.arrived.elapsed());
+        settlement.baseline_cost = self.baseline_cost(&settlement);
+        let example = self.example.take();
+        self.ledger.settle_with(&settlement, example.as_ref()).map(Some)
+    }
+
+    /// Returns what the baseline model would have charged: from tokens that some model counted for this
+    /// very request, or else from the task's calibrated estimate. A request without an answer has none.
+    fn baseline_cost(&self, settlement: &Settlement) -> Option<Usd> {
+        let price = self.baseline.as_ref()?;
+        if settlement.outcome != RequestOutcome::Answered {
+            return None;
+        }
+        let accepted = settlement.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Accepted)?;
+        let is_model = accepted.price.as_ref().is_none_or(|price| **price != free());
+        let usage = match (&self.task, accepted.usage) {
+            (_, Some(usage)) if is_model => usage,
+            (Some(task), Some(usage)) => task.tokens.predict(self.estimated_prompt_tokens, usage.output),
+            (_, usage) => usage?,
+        };
+        Some(price.cost(usage))
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if self.settlement.is_none() {
+            return;
+        }
+        self.end(AttemptOutcome::Cancelled, AttemptFacts::default());
+        if let Err(error) = self.write(RequestOutcome::Cancelled, 499) {
+            tracing::error!(%error, "the ledger did not take a cancelled request");
+        }
+    }
+}
+
+/// Returns the sum of the attempts' costs, when every one of them is known.
+pub(crate) fn total_cost(attempts: &[AttemptRecord]) -> Option<Usd> {
+    attempts.iter().map(|attempt| attempt.cost).sum::<Option<Usd>>()
+}
+
+/// What a student charges.
+pub(crate) fn free() -> Price {
+    let zero = bantam_types::UsdPerMillion::default();
+    Price { input: zero, cached_input: zero, output: zero, as_of: "local".to_owned() }
+}
+
+/// Returns whether no provider bills for an attempt that ended like this.
+fn is_never_billed(fault: BackendFault) -> bool {
+    match fault {
+        BackendFault::NotCleared
+        | BackendFault::CannotHonour(_)
+        | BackendFault::Connect
+        | BackendFault::Refused(_)
+        | BackendFault::Key(_)
+        | BackendFault::NotFound
+        | BackendFault::RateLimited
+        | BackendFault::Status(_)
+        | BackendFault::BreakerOpen
+        | BackendFault::Busy => true,
+        BackendFault::Broken
+        | BackendFault::FirstByteTimeout
+        | BackendFault::ChunkTimeout
+        | BackendFault::TotalTimeout
+        | BackendFault::TooLarge
+        | BackendFault::Garbage
+        | BackendFault::ErrorBody
+        | BackendFault::Cut => false,
+    }
+}
+
+fn unsettled(error: impl std::error::Error) -> ApiError {
+    tracing::error!(%error, "the ledger did not take a settlement");
+    ledger_unavailable()
+}
+
+pub(crate) fn ledger_unavailable() -> ApiError {
+    ApiError::new(
+        ErrorCode::Unavailable,
+        "ledger_unavailable",
+        "the ledger cannot be written, so nothing can be accounted for: see the server's log",
+    )
+    .retry_after(5)
+}
+
+/// Returns the error for a request whose every attempt failed or was not good enough.
+pub(crate) fn exhausted(attempts: &[AttemptRecord]) -> ApiError {
+    let reasons: Vec<EscalationReason> = attempts.iter().filter_map(|attempt| attempt.outcome.reason()).collect();
+    let tried: Vec<String> = attempts
+        .iter()
+        .map(|attempt| format!("{} ({})", attempt.backend, attempt.outcome.reason().map_or("no reason", EscalationReason::as_str)))
+        .collect();
+    let message = format!("no rung gave an answer that can be returned; tried: {}", tried.join(", "));
+    match reasons.last() {
+        Some(EscalationReason::Timeout) => ApiError::new(ErrorCode::UpstreamTimeout, "upstream_timeout", message),
+        Some(EscalationReason::Unavailable) => {
+            ApiError::new(ErrorCode::Unavailable, "upstreams_unavailable", message).retry_after(30)
+        }
+        Some(EscalationReason::Error | EscalationReason::TooLong | EscalationReason::InvalidOutput) => {
+            ApiError::new(ErrorCode::UpstreamFailed, "upstream_failed", message)
+        }
+        _ => ApiError::new(ErrorCode::UpstreamFailed, "no_confident_answer", message),
+    }
+}
+
+fn micros(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

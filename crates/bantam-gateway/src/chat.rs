@@ -1,0 +1,236 @@
+//! The gateway: the stages in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use bantam_backend::Ask;
+use bantam_ledger::{Ledger, TemplateRecord};
+use bantam_privacy::Scanned;
+use bantam_route::TemplateMiner;
+use bantam_types::{Label, RequestOutcome, Settlement, Template};
+use bantam_wire::{ApiError, ErrorCode, Role};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::admit::{Admission, AdmissionLimits};
+use crate::answer::{Judged, judge};
+use crate::case::{Arrival, Case, exhausted, ledger_unavailable};
+use crate::deployment::Deployment;
+use crate::finish::finish;
+use crate::identify::{Hints, Identified, identify};
+use crate::ladder::{Planned, label_forbids, nobody_can, plan_request};
+use crate::reply::{Reply, ReplyBody};
+
+/// The gateway. One for the process, shared by all connections.
+pub struct Gateway {
+    deployment: ArcSwap<Deployment>,
+    ledger: Arc<Ledger>,
+    miner: Mutex<TemplateMiner>,
+    admission: Admission,
+    /// Random high bits of this process's request ids.
+    id_seed: u64,
+    id_count: AtomicU64,
+}
+
+impl Gateway {
+    /// Returns a gateway that serves `deployment` and settles into `ledger`.
+    ///
+    /// `id_seed` must be random: it keeps request ids of different processes apart.
+    pub fn new(deployment: Deployment, ledger: Arc<Ledger>, admission: AdmissionLimits, id_seed: u64) -> Self {
+        let known: Vec<Template> = deployment.templates.keys().copied().collect();
+        Self {
+            deployment: ArcSwap::from_pointee(deployment),
+            ledger,
+            miner: Mutex::new(TemplateMiner::new(known)),
+            admission: Admission::new(admission),
+            id_seed,
+            id_count: AtomicU64::new(0),
+        }
+    }
+
+    /// Makes templates known that earlier runs discovered.
+    pub fn learn_templates(&self, templates: impl IntoIterator<Item = Template>) {
+        let mut miner = self.miner.lock();
+        templates.into_iter().for_each(|template| miner.learn(template));
+    }
+
+    /// Puts `deployment` in the place of the one there is; requests under way end under the old one.
+    pub fn deploy(&self, deployment: Deployment) {
+        self.learn_templates(deployment.templates.keys().copied());
+        self.deployment.store(Arc::new(deployment));
+    }
+
+    /// Returns what is deployed now.
+    pub fn deployment(&self) -> Arc<Deployment> {
+        self.deployment.load_full()
+    }
+
+    /// Returns whether requests can be accounted for now.
+    pub fn is_ready(&self) -> bool {
+        self.ledger.is_writable()
+    }
+
+    pub(crate) const fn miner(&self) -> &Mutex<TemplateMiner> {
+        &self.miner
+    }
+
+    /// Answers one chat request.
+    pub async fn chat(&self, body: Bytes, hints: Hints) -> Reply {
+        let arrival = self.arrival();
+        match self.way(arrival, body, hints).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                Reply { request_id: arrival.request_id, note: None, body: ReplyBody::Error(error) }
+            }
+        }
+    }
+
+    /// The way of a request.
+    async fn way(&self, arrival: Arrival, body: Bytes, hints: Hints) -> Result<Reply, ApiError> {
+        if !self.ledger.is_writable() {
+            return Err(ledger_unavailable());
+        }
+        let place = self.admission.enter().await?;
+        let deployment = self.deployment.load_full();
+        let scanned = Scanned::decode(body, &deployment.decode_limits, &deployment.scanner)?;
+        let identified = identify(&deployment, &self.miner, scanned.request(), &hints)?;
+        let scanned = match identified.task() {
+            Some(task) => scanned.at_least(task.minimum_label),
+            None => scanned,
+        };
+        self.note_template(&identified, &scanned, arrival);
+        let planned = plan_request(&deployment, &scanned, &identified);
+        let case = self.open_case(&deployment, arrival, &scanned, &identified);
+        if planned.plan.rungs.is_empty() {
+            return Err(case.refuse(RequestOutcome::Refused, nobody_can(&planned, &scanned)).await);
+        }
+        let reply = climb(&deployment, arrival, &scanned, &identified, &planned, case).await;
+        drop(place);
+        reply
+    }
+
+    fn open_case(
+        &self,
+        deployment: &Deployment,
+        arrival: Arrival,
+        scanned: &Scanned,
+        identified: &Identified,
+    ) -> Case {
+        let request = scanned.request();
+        let task = identified.task().cloned();
+        let instructions = task.as_ref().filter(|_| !request.has_system()).map_or(0, |task| task.instructions.len());
+        let settlement = Settlement {
+            request_id: arrival.request_id,
+            arrived_unix_ms: arrival.unix_ms,
+            task: task.as_ref().map(|task| task.name.clone()),
+            template: identified.template,
+            requested_model: request.model.clone(),
+            label: scanned.label(),
+            outcome: RequestOutcome::Cancelled,
+            status: 499,
+            streamed: request.stream,
+            duration_us: 0,
+            baseline_cost: None,
+            attempts: Vec::with_capacity(2),
+        };
+        let estimated = request.estimated_prompt_tokens() + (instructions / 4) as u64;
+        Case::new(Arc::clone(&self.ledger), arrival, settlement, task, deployment.baseline.clone(), estimated)
+    }
+
+    /// Tells the ledger of a template that was not known before.
+    fn note_template(&self, identified: &Identified, scanned: &Scanned, arrival: Arrival) {
+        let Some(template) = identified.template else {
+            return;
+        };
+        {
+            let mut miner = self.miner.lock();
+            if miner.knows(template) {
+                return;
+            }
+            miner.learn(template);
+        }
+        let request = scanned.request();
+        // The preview is shown to the owner; it is text of the application's, kept only when nothing
+        // sensitive was found in the request.
+        let shown = scanned.label() <= Label::Internal;
+        let preview = |text: &str| text.chars().take(if shown { 160 } else { 0 }).collect::<String>();
+        let system = request.messages.iter().find(|message| message.role == Role::System);
+        let prefix = request.last_user_text().and_then(|text| text.get(..identified.payload_start));
+        let record = TemplateRecord {
+            template,
+            system_preview: preview(system.map_or("", |message| &message.text)),
+            prefix: preview(prefix.unwrap_or_default()),
+            suffix: String::new(),
+            first_seen_ms: arrival.unix_ms,
+        };
+        if let Err(error) = self.ledger.record_template(&record).map(drop) {
+            tracing::warn!(%error, "a discovered template was not kept");
+        }
+    }
+
+    /// Returns a new id, ordered by time, unique over processes: 48 bits of milliseconds, 40 random, 40 counted.
+    fn arrival(&self) -> Arrival {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let count = self.id_count.fetch_add(1, Ordering::Relaxed);
+        let request_id = (u128::from(unix_ms & 0xffff_ffff_ffff) << 80)
+            | (u128::from(self.id_seed & 0xff_ffff_ffff) << 40)
+            | u128::from(count & 0xff_ffff_ffff);
+        Arrival { request_id, at: Instant::now(), unix_ms: i64::try_from(unix_ms).unwrap_or(i64::MAX) }
+    }
+}
+
+/// Tries the planned rungs in order until an answer is accepted.
+async fn climb(
+    deployment: &Deployment,
+    arrival: Arrival,
+    scanned: &Scanned,
+    identified: &Identified,
+    planned: &Planned,
+    mut case: Case,
+) -> Result<Reply, ApiError> {
+    let request = scanned.request();
+    let task = case.task.clone();
+    let classification = task.as_ref().filter(|task| task.is_classification());
+    let mut held = None;
+    let rungs = planned.plan.rungs.iter().filter_map(|index| planned.ladder.get(*index));
+    for rung in rungs {
+        let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
+            continue;
+        };
+        case.begin(rung);
+        let ask = Ask {
+            system: task.as_ref().filter(|_| !request.has_system()).map(|task| Arc::clone(&task.instructions)),
+            stream: request.stream && classification.is_none(),
+            payload_start: identified.payload_start,
+            deadline: None,
+        };
+        let answer = match rung.backend.answer(cleared, ask).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                case.end_failed(&error);
+                continue;
+            }
+        };
+        match judge(&mut case, rung, answer, arrival) {
+            Judged::Accepted(accepted) => {
+                return finish(case, arrival, scanned, identified, rung, accepted).await;
+            }
+            Judged::Held(accepted) => held = Some((Arc::clone(rung), accepted, case.attempts().len() - 1)),
+            Judged::Discarded => {}
+        }
+    }
+    if let Some((rung, accepted, attempt)) = held {
+        case.accept_after_all(attempt);
+        return finish(case, arrival, scanned, identified, &rung, accepted).await;
+    }
+    let forbidden = planned.plan.skipped.iter().any(|skip| {
+        matches!(skip.reason, bantam_route::SkipReason::LabelForbids { .. })
+    });
+    let error = if forbidden { label_forbids(scanned) } else { exhausted(case.attempts()) };
+    let outcome =
+        if error.code == ErrorCode::PolicyConflict { RequestOutcome::Refused } else { RequestOutcome::Failed };
+    Err(case.refuse(outcome, error).await)
+}

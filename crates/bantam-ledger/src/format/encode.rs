@@ -1,0 +1,139 @@
+//! Values to bytes.
+
+use bantam_types::{AttemptRecord, Settlement};
+
+use super::codes::{attempt_outcome_code, label_code, outcome_code, tier_code};
+use super::frame::{RECORD_HEADER_BYTES, seal};
+use super::{KIND_SETTLEMENT, KIND_TEMPLATE, VERSION};
+use crate::entry::{ExampleRecord, TemplateRecord};
+
+/// Returns the record of a settlement, or the length of its body when that is more than a record
+/// may have.
+pub(crate) fn encode_settlement(
+    settlement: &Settlement,
+    example: Option<&ExampleRecord>,
+) -> Result<Vec<u8>, usize> {
+    let mut out = start(KIND_SETTLEMENT, 256);
+    put_settlement(&mut out, settlement);
+    put_number(&mut out, settlement.attempts.len() as u64);
+    for attempt in &settlement.attempts {
+        put_attempt(&mut out, attempt);
+    }
+    out.push(u8::from(example.is_some()));
+    if let Some(example) = example {
+        out.extend_from_slice(&example.request_id.to_le_bytes());
+        put_text(&mut out, example.task.as_str());
+        put_text(&mut out, &example.text);
+        put_text(&mut out, &example.answer);
+        put_text(&mut out, &example.model);
+        put_signed(&mut out, example.recorded_ms);
+    }
+    seal(&mut out)?;
+    Ok(out)
+}
+
+/// Returns the record of a template, or the length of its body when that is more than a record may
+/// have.
+pub(crate) fn encode_template(record: &TemplateRecord) -> Result<Vec<u8>, usize> {
+    let mut out = start(KIND_TEMPLATE, 512);
+    out.extend_from_slice(&record.template.0.to_le_bytes());
+    put_text(&mut out, &record.system_preview);
+    put_text(&mut out, &record.prefix);
+    put_text(&mut out, &record.suffix);
+    put_signed(&mut out, record.first_seen_ms);
+    seal(&mut out)?;
+    Ok(out)
+}
+
+fn start(kind: u8, capacity: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(capacity);
+    out.resize(RECORD_HEADER_BYTES, 0);
+    out.extend_from_slice(&[kind, VERSION]);
+    out
+}
+
+fn put_settlement(out: &mut Vec<u8>, settlement: &Settlement) {
+    out.extend_from_slice(&settlement.request_id.to_le_bytes());
+    out.push(label_code(settlement.label));
+    out.push(outcome_code(settlement.outcome));
+    out.push(flags([
+        settlement.streamed,
+        settlement.task.is_some(),
+        settlement.template.is_some(),
+        settlement.baseline_cost.is_some(),
+        false,
+    ]));
+    put_signed(out, settlement.arrived_unix_ms);
+    put_number(out, settlement.status.into());
+    put_number(out, settlement.duration_us);
+    put_text(out, &settlement.requested_model);
+    if let Some(task) = &settlement.task {
+        put_text(out, task.as_str());
+    }
+    if let Some(template) = settlement.template {
+        out.extend_from_slice(&template.0.to_le_bytes());
+    }
+    if let Some(cost) = settlement.baseline_cost {
+        put_signed(out, cost.picodollars());
+    }
+}
+
+fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
+    out.push(tier_code(attempt.tier));
+    out.push(attempt_outcome_code(attempt.outcome));
+    out.push(flags([
+        attempt.usage.is_some(),
+        attempt.first_byte_us.is_some(),
+        attempt.price.is_some(),
+        attempt.cost.is_some(),
+        attempt.confidence.is_some(),
+    ]));
+    put_text(out, &attempt.backend);
+    put_text(out, &attempt.model);
+    put_number(out, attempt.started_us);
+    put_number(out, attempt.last_byte_us);
+    put_number(out, attempt.retries.into());
+    if let Some(usage) = attempt.usage {
+        put_number(out, usage.input);
+        put_number(out, usage.cached_input);
+        put_number(out, usage.output);
+    }
+    if let Some(first_byte_us) = attempt.first_byte_us {
+        put_number(out, first_byte_us);
+    }
+    if let Some(price) = &attempt.price {
+        put_number(out, price.input.micros());
+        put_number(out, price.cached_input.micros());
+        put_number(out, price.output.micros());
+        put_text(out, &price.as_of);
+    }
+    if let Some(cost) = attempt.cost {
+        put_signed(out, cost.picodollars());
+    }
+    if let Some(confidence) = attempt.confidence {
+        out.extend_from_slice(&confidence.to_le_bytes());
+    }
+}
+
+/// Returns the flags as bits, the first one lowest.
+fn flags(flags: [bool; 5]) -> u8 {
+    flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put_number(out, (number << 1 ^ number >> 63).cast_unsigned());
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}

@@ -1,0 +1,156 @@
+//! The two kinds of connection: the one that writes, and those that read.
+
+use std::path::Path;
+
+use bantam_types::{Settlement, TaskName};
+use parking_lot::Mutex;
+use rusqlite::{Connection, OpenFlags};
+
+use super::fold::KnownPrices;
+use super::schema::{self, Kind, SCHEMA_VERSION};
+use super::{Folded, Place, Query, Store, fold, query, usage};
+use crate::entry::{Entry, ExampleRecord, TemplateRecord};
+use crate::error::{CloseError, DatabaseError, OpenError, QueryError};
+use crate::usage::{GroupBy, RequestFilter, TimeRange, UsageRow};
+
+/// 3.51.3: earlier versions can corrupt a WAL database when two connections checkpoint at once.
+const SQLITE_VERSION_MIN: i32 = 3_051_003;
+
+/// How the writer's connection is set up.
+///
+/// `synchronous=FULL` makes each commit of the WAL survive a power loss. The cache is small, since
+/// rows are appended and not looked at again. A checkpoint every 4000 pages (16 MB) instead of 1000
+/// copies pages that several transactions touched less often.
+const WRITER_SETUP: &str = "
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA foreign_keys = OFF;
+PRAGMA cache_size = -2048;
+PRAGMA wal_autocheckpoint = 4000;
+PRAGMA journal_size_limit = 67108864;
+";
+
+/// How a reader's connection is set up.
+const READER_SETUP: &str = "
+PRAGMA query_only = ON;
+PRAGMA cache_size = -4096;
+";
+
+/// The SQLite file, open for writing.
+pub(crate) struct SqliteStore {
+    connection: Connection,
+    prices: KnownPrices,
+}
+
+impl SqliteStore {
+    /// Opens or makes the ledger's database.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        check_library_version(rusqlite::version_number(), rusqlite::version())?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let (mut connection, kind) = connect(path, flags)?;
+        let found = match kind {
+            Kind::Empty => 0,
+            Kind::Ledger(found) => found,
+            Kind::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
+        };
+        if found > SCHEMA_VERSION {
+            return Err(OpenError::NewerSchema { found, supported: SCHEMA_VERSION });
+        }
+        connection.execute_batch(WRITER_SETUP).map_err(DatabaseError::when("be set up for writing"))?;
+        schema::migrate(&mut connection, found)?;
+        Ok(Self { connection, prices: KnownPrices::default() })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+}
+
+impl Store for SqliteStore {
+    fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError> {
+        let folded = fold::fold(&mut self.connection, &mut self.prices, entries);
+        if folded.is_err() {
+            // The prices that the failed transaction added are not there.
+            self.prices = KnownPrices::default();
+        }
+        folded.map_err(DatabaseError::when("take settlements"))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), CloseError> {
+        // A checkpoint that a reader holds up is no failure: the WAL stays and is whole.
+        let closed = self.connection.close().map_err(|(_, error)| error);
+        closed.map_err(DatabaseError::when("be closed")).map_err(CloseError::from)
+    }
+}
+
+/// The SQLite file, open for reading.
+pub(crate) struct SqliteReader {
+    connection: Mutex<Connection>,
+}
+
+impl SqliteReader {
+    /// Opens a ledger that exists.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        check_library_version(rusqlite::version_number(), rusqlite::version())?;
+        if !path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
+            return Err(OpenError::Missing { path: path.to_owned() });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let (connection, kind) = connect(path, flags)?;
+        match kind {
+            Kind::Ledger(found) if found > SCHEMA_VERSION => {
+                return Err(OpenError::NewerSchema { found, supported: SCHEMA_VERSION });
+            }
+            Kind::Ledger(_) => {}
+            Kind::Empty => return Err(OpenError::Missing { path: path.to_owned() }),
+            Kind::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
+        }
+        connection.execute_batch(READER_SETUP).map_err(DatabaseError::when("be set up for reading"))?;
+        Ok(Self { connection: Mutex::new(connection) })
+    }
+}
+
+impl Query for SqliteReader {
+    fn usage(&self, range: TimeRange, by: GroupBy) -> Result<Vec<UsageRow>, QueryError> {
+        usage::usage(&mut self.connection.lock(), range, by)
+    }
+
+    fn templates(&self) -> Result<Vec<TemplateRecord>, QueryError> {
+        query::templates(&self.connection.lock())
+    }
+
+    fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<Settlement>, QueryError> {
+        query::requests(&mut self.connection.lock(), filter, limit)
+    }
+
+    fn examples(&self, task: &TaskName, after: Place, limit: u32) -> Result<Vec<ExampleRecord>, QueryError> {
+        query::examples(&self.connection.lock(), task, after, limit)
+    }
+}
+
+/// Opens the file and says what it is; a file that is no database gets its own error.
+fn connect(path: &Path, flags: OpenFlags) -> Result<(Connection, Kind), OpenError> {
+    let look = || {
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(DatabaseError::when("be opened"))?;
+        let waits = connection.busy_timeout(std::time::Duration::from_secs(10));
+        waits.map_err(DatabaseError::when("be opened"))?;
+        let kind = schema::kind(&connection)?;
+        Ok((connection, kind))
+    };
+    look().map_err(|error: DatabaseError| {
+        if error.is_not_a_database() {
+            OpenError::NotADatabase { path: path.to_owned() }
+        } else {
+            OpenError::Database(error)
+        }
+    })
+}
+
+/// Accepts a SQLite library that is safe for a ledger.
+pub(super) fn check_library_version(number: i32, found: &'static str) -> Result<(), OpenError> {
+    if number >= SQLITE_VERSION_MIN { Ok(()) } else { Err(OpenError::OldSqlite { found }) }
+}

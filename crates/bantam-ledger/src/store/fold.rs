@@ -1,0 +1,218 @@
+//! Inserts entries.
+
+use bantam_types::{AttemptOutcome, AttemptRecord, Price, Settlement, Usd};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+
+use super::Folded;
+use crate::entry::{Entry, ExampleRecord, TemplateRecord};
+
+const INSERT_REQUEST: &str = "
+INSERT INTO requests (request_id, arrived_ms, task, template, requested_model, label, outcome, status,
+    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+ON CONFLICT (request_id) DO NOTHING";
+
+const INSERT_ATTEMPT: &str = "
+INSERT INTO attempts (seq, ordinal, backend, model, tier, tokens_in, tokens_cached, tokens_out,
+    started_us, first_byte_us, last_byte_us, price, cost_pico, confidence, verdict, reason, retries)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+
+const INSERT_PRICE: &str = "
+INSERT INTO prices (input_micros, cached_input_micros, output_micros, as_of) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT DO NOTHING";
+
+const SELECT_PRICE: &str = "
+SELECT id FROM prices
+WHERE input_micros = ?1 AND cached_input_micros = ?2 AND output_micros = ?3 AND as_of = ?4";
+
+const INSERT_EXAMPLE: &str = "
+INSERT INTO examples (request_id, task, text, answer, model, recorded_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+const INSERT_TEMPLATE: &str = "
+INSERT INTO templates (template, system_preview, prefix, suffix, first_seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (template) DO NOTHING";
+
+/// Adds all entries in one transaction. See [`Store::fold`](super::Store::fold).
+pub(super) fn fold(
+    connection: &mut Connection,
+    prices: &mut KnownPrices,
+    entries: &[Entry],
+) -> rusqlite::Result<Folded> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut folded = Folded::default();
+    let mut statements = Statements::prepare(&transaction)?;
+    for entry in entries {
+        match entry {
+            Entry::Settlement { settlement, example } => {
+                if statements.settle(&transaction, prices, settlement, example.as_ref())? {
+                    folded.settlements += 1;
+                } else {
+                    folded.duplicates += 1;
+                }
+            }
+            Entry::Template(record) => insert_template(&transaction, record)?,
+        }
+    }
+    drop(statements);
+    transaction.commit()?;
+    Ok(folded)
+}
+
+/// The two statements of the hot path, looked up once a batch.
+struct Statements<'c> {
+    request: CachedStatement<'c>,
+    attempt: CachedStatement<'c>,
+}
+
+impl<'c> Statements<'c> {
+    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            request: connection.prepare_cached(INSERT_REQUEST)?,
+            attempt: connection.prepare_cached(INSERT_ATTEMPT)?,
+        })
+    }
+
+    /// Returns whether the settlement was new.
+    fn settle(
+        &mut self,
+        connection: &Connection,
+        prices: &mut KnownPrices,
+        settlement: &Settlement,
+        example: Option<&ExampleRecord>,
+    ) -> rusqlite::Result<bool> {
+        if self.insert_request(settlement)? == 0 {
+            return Ok(false);
+        }
+        let seq = connection.last_insert_rowid();
+        for (ordinal, attempt) in (0_i64..).zip(&settlement.attempts) {
+            let price = attempt.price.as_deref().map(|price| prices.id(connection, price)).transpose()?;
+            self.insert_attempt(seq, ordinal, price, attempt)?;
+        }
+        if let Some(example) = example {
+            insert_example(connection, example)?;
+        }
+        Ok(true)
+    }
+
+    fn insert_request(&mut self, settlement: &Settlement) -> rusqlite::Result<usize> {
+        let costs = settlement.attempts.iter().map(|attempt| attempt.cost);
+        let unpriced = costs.clone().filter(Option::is_none).count();
+        let cost: Usd = costs.flatten().sum();
+        self.request.execute(params![
+            id_bytes(settlement.request_id),
+            settlement.arrived_unix_ms,
+            settlement.task.as_ref().map(bantam_types::TaskName::as_str),
+            settlement.template.map(|template| template.0.cast_signed()),
+            settlement.requested_model,
+            settlement.label.as_str(),
+            settlement.outcome.as_str(),
+            settlement.status,
+            settlement.streamed,
+            held(settlement.duration_us),
+            settlement.baseline_cost.map(Usd::picodollars),
+            cost.picodollars(),
+            held(settlement.attempts.len() as u64),
+            held(unpriced as u64),
+            deciding(&settlement.attempts),
+        ])
+    }
+
+    fn insert_attempt(
+        &mut self,
+        seq: i64,
+        ordinal: i64,
+        price: Option<i64>,
+        attempt: &AttemptRecord,
+    ) -> rusqlite::Result<()> {
+        let usage = attempt.usage;
+        self.attempt.execute(params![
+            seq,
+            ordinal,
+            &*attempt.backend,
+            &*attempt.model,
+            attempt.tier.as_str(),
+            usage.map(|usage| held(usage.input)),
+            usage.map(|usage| held(usage.cached_input)),
+            usage.map(|usage| held(usage.output)),
+            held(attempt.started_us),
+            attempt.first_byte_us.map(held),
+            held(attempt.last_byte_us),
+            price,
+            attempt.cost.map(Usd::picodollars),
+            attempt.confidence,
+            attempt.outcome.as_str(),
+            attempt.outcome.reason().map(bantam_types::EscalationReason::as_str),
+            attempt.retries,
+        ])?;
+        Ok(())
+    }
+}
+
+/// Returns the place of the attempt that decided how the request ended: the accepted one, else the
+/// last.
+fn deciding(attempts: &[AttemptRecord]) -> Option<i64> {
+    let accepted = attempts.iter().position(|attempt| attempt.outcome == AttemptOutcome::Accepted);
+    accepted.or(attempts.len().checked_sub(1)).and_then(|ordinal| i64::try_from(ordinal).ok())
+}
+
+fn insert_example(connection: &Connection, example: &ExampleRecord) -> rusqlite::Result<()> {
+    connection.prepare_cached(INSERT_EXAMPLE)?.execute(params![
+        id_bytes(example.request_id),
+        example.task.as_str(),
+        example.text,
+        example.answer,
+        example.model,
+        example.recorded_ms,
+    ])?;
+    Ok(())
+}
+
+fn insert_template(connection: &Connection, record: &TemplateRecord) -> rusqlite::Result<()> {
+    connection.prepare_cached(INSERT_TEMPLATE)?.execute(params![
+        record.template.0.cast_signed(),
+        record.system_preview,
+        record.prefix,
+        record.suffix,
+        record.first_seen_ms,
+    ])?;
+    Ok(())
+}
+
+/// The row numbers of the prices that were used last. Prices are few, so a list is enough; it is
+/// bounded all the same.
+#[derive(Default)]
+pub(super) struct KnownPrices(Vec<(Price, i64)>);
+
+impl KnownPrices {
+    const MAX: usize = 64;
+
+    fn id(&mut self, connection: &Connection, price: &Price) -> rusqlite::Result<i64> {
+        if let Some((_, id)) = self.0.iter().find(|(known, _)| known == price) {
+            return Ok(*id);
+        }
+        let columns = params![
+            held(price.input.micros()),
+            held(price.cached_input.micros()),
+            held(price.output.micros()),
+            price.as_of
+        ];
+        connection.prepare_cached(INSERT_PRICE)?.execute(columns)?;
+        let id = connection.prepare_cached(SELECT_PRICE)?.query_row(columns, |row| row.get(0))?;
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        self.0.push((price.clone(), id));
+        Ok(id)
+    }
+}
+
+/// Returns a request's id as it is stored: big-endian, so that ids that begin with the time sort by it.
+pub(super) fn id_bytes(request_id: u128) -> [u8; 16] {
+    request_id.to_be_bytes()
+}
+
+/// Returns the number, held at the largest that a column takes: an upstream that claims 2⁶³ tokens
+/// must not stop the ledger.
+fn held(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

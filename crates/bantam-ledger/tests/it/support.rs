@@ -1,0 +1,139 @@
+//! Values to settle, made from a number.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam_ledger::{Acknowledge, ExampleRecord, Ledger, LedgerOptions, LedgerReader, RequestFilter};
+use bantam_types::{
+    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, Template,
+    Tier, TokenUsage, Usd, UsdPerMillion,
+};
+use tempfile::TempDir;
+
+pub(crate) const ARRIVED_MS: i64 = 1_790_000_000_000;
+
+/// A folder that goes with the test, and the ledger's path in it.
+pub(crate) fn new_path() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state").join("ledger.sqlite");
+    (folder, path)
+}
+
+pub(crate) fn open(path: &Path) -> Ledger {
+    Ledger::open(path, LedgerOptions::new(Acknowledge::ProcessCrash)).unwrap()
+}
+
+/// Settles all in a new ledger and returns a reader of it.
+pub(crate) fn reader_of(settlements: &[Settlement]) -> (TempDir, LedgerReader) {
+    let (folder, path) = new_path();
+    let ledger = open(&path);
+    for settlement in settlements {
+        ledger.settle(settlement).unwrap().wait().unwrap();
+    }
+    ledger.close().unwrap();
+    (folder, LedgerReader::open(&path).unwrap())
+}
+
+/// Returns all requests, first settled first.
+pub(crate) fn all(path: &Path) -> Vec<Settlement> {
+    let mut all = newest(path, u32::MAX);
+    all.reverse();
+    all
+}
+
+/// Returns some requests, last settled first.
+pub(crate) fn newest(path: &Path, limit: u32) -> Vec<Settlement> {
+    LedgerReader::open(path).unwrap().requests(&RequestFilter::default(), limit).unwrap()
+}
+
+pub(crate) fn price() -> Arc<Price> {
+    Arc::new(Price {
+        input: UsdPerMillion::from_micros(2_000_000),
+        cached_input: UsdPerMillion::from_micros(1_000_000),
+        output: UsdPerMillion::from_micros(8_000_000),
+        as_of: "2026-11-01".to_owned(),
+    })
+}
+
+/// Returns an accepted attempt of 100 tokens in and 10 out, which costs 280 microdollars when priced.
+pub(crate) fn attempt(tier: Tier, model: &str) -> AttemptRecord {
+    let usage = TokenUsage { input: 100, cached_input: 0, output: 10 };
+    AttemptRecord {
+        backend: "backend".into(),
+        model: model.into(),
+        tier,
+        usage: Some(usage),
+        started_us: 10,
+        first_byte_us: Some(20),
+        last_byte_us: 30,
+        price: Some(price()),
+        cost: Some(price().cost(usage)),
+        confidence: Some(0.5),
+        outcome: AttemptOutcome::Accepted,
+        retries: 1,
+    }
+}
+
+pub(crate) fn answered(request_id: u128, attempts: Vec<AttemptRecord>) -> Settlement {
+    Settlement {
+        request_id,
+        arrived_unix_ms: ARRIVED_MS,
+        task: Some("intent".parse().unwrap()),
+        template: None,
+        requested_model: "task/intent".to_owned(),
+        label: Label::Public,
+        outcome: RequestOutcome::Answered,
+        status: 200,
+        streamed: false,
+        duration_us: 1000,
+        baseline_cost: Some(Usd::from_picodollars(1_000_000_000)),
+        attempts,
+    }
+}
+
+/// Returns a settlement in which every field depends on the id, with none to three attempts.
+pub(crate) fn settlement_of(request_id: u128) -> Settlement {
+    let number = request_id as u64 ^ (request_id >> 64) as u64;
+    let outcomes = [
+        AttemptOutcome::Discarded(EscalationReason::LowConfidence),
+        AttemptOutcome::Failed(EscalationReason::Timeout),
+        AttemptOutcome::Cancelled,
+        AttemptOutcome::Accepted,
+    ];
+    let attempts = (0..number % 4).map(|ordinal| AttemptRecord {
+        started_us: number,
+        outcome: outcomes[(number + ordinal) as usize % 4],
+        usage: (!number.is_multiple_of(3)).then_some(TokenUsage {
+            input: number,
+            cached_input: ordinal,
+            output: 1,
+        }),
+        price: (!number.is_multiple_of(5)).then(price),
+        cost: (!number.is_multiple_of(15)).then(|| Usd::from_picodollars(number as i64)),
+        ..attempt(Tier::ALL[number as usize % 3], &format!("model {}", number % 7))
+    });
+    Settlement {
+        arrived_unix_ms: ARRIVED_MS + number as i64 % 1_000_000,
+        task: number.is_multiple_of(2).then(|| "intent".parse().unwrap()),
+        template: number.is_multiple_of(3).then_some(Template(number)),
+        requested_model: format!("asked for {number}"),
+        label: Label::ALL[number as usize % 4],
+        outcome: [RequestOutcome::Answered, RequestOutcome::Failed][number as usize % 2],
+        status: 200 + number as u16 % 300,
+        streamed: number % 2 == 1,
+        duration_us: number,
+        baseline_cost: (!number.is_multiple_of(4)).then(|| Usd::from_picodollars(number as i64)),
+        ..answered(request_id, attempts.collect())
+    }
+}
+
+pub(crate) fn example_of(request_id: u128, recorded_ms: i64) -> ExampleRecord {
+    ExampleRecord {
+        request_id,
+        task: "intent".parse().unwrap(),
+        text: format!("text {request_id}"),
+        answer: format!("answer {request_id}"),
+        model: "teacher".to_owned(),
+        recorded_ms,
+    }
+}

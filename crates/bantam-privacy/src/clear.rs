@@ -1,0 +1,151 @@
+//! The one door to a backend: a request is scanned, labelled and cleared for a tier, or it goes nowhere.
+//!
+//! [`Cleared`] has no public constructor but [`PrivacyPolicy::clear`], and [`Scanned`] none but
+//! [`Scanned::decode`], which walks every string of the very bytes it keeps. Backends take nothing but
+//! `Cleared`, so bytes that were not scanned, or whose label is too high for the tier, have no way out.
+
+use std::sync::Arc;
+
+use bantam_types::{Label, Tier};
+use bantam_wire::json::TextSink;
+use bantam_wire::{ChatRequest, DecodeChatError, DecodeLimits};
+use bytes::Bytes;
+
+use crate::{Findings, Scan, Scanner};
+
+/// A decoded request together with what the scanner found in its bytes.
+#[derive(Clone, Debug)]
+pub struct Scanned {
+    request: Arc<ChatRequest>,
+    findings: Findings,
+    label: Label,
+    minimum: Label,
+}
+
+impl Scanned {
+    /// Decodes `body` and scans every key, string and number of it in the same walk.
+    ///
+    /// A request with parts that cannot be read (an image, a file, audio) is `restricted`: what is not
+    /// wholly classified does not leave.
+    ///
+    /// # Errors
+    /// When the body is no valid chat request.
+    pub fn decode(body: Bytes, limits: &DecodeLimits, scanner: &Scanner) -> Result<Self, DecodeChatError> {
+        let mut sink = ScanSink { scan: scanner.begin() };
+        let request = ChatRequest::decode(body, limits, &mut sink)?;
+        let findings = sink.scan.finish();
+        let unread = request.has_unread_parts() || !findings.is_complete();
+        let label = if unread { Label::Restricted } else { findings.label() };
+        Ok(Self { request: Arc::new(request), findings, label, minimum: Label::Public })
+    }
+
+    /// Raises the label to at least `minimum`, as a task may ask for; it never falls.
+    #[must_use]
+    pub fn at_least(mut self, minimum: Label) -> Self {
+        self.minimum = self.minimum.max(minimum);
+        self
+    }
+
+    /// Returns how sensitive the request is.
+    pub fn label(&self) -> Label {
+        self.label.max(self.minimum)
+    }
+
+    /// Returns what was found, by kind and count.
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Returns the request itself, for planning.
+    pub const fn request(&self) -> &Arc<ChatRequest> {
+        &self.request
+    }
+
+    /// Says in a few words why the label is what it is: kinds, never content.
+    pub fn reason(&self) -> String {
+        let mut words: Vec<String> =
+            self.findings.kinds().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        if let Some(part) = self.request.messages.iter().find_map(|message| message.unread_part.as_deref()) {
+            words.push(format!("a part that cannot be read ({part})"));
+        }
+        if !self.findings.is_complete() {
+            words.push("more text than can be scanned".to_owned());
+        }
+        if self.minimum > self.label {
+            words.push(format!("the task's minimum label ({})", self.minimum));
+        }
+        if words.is_empty() { "nothing sensitive found".to_owned() } else { words.join(", ") }
+    }
+}
+
+/// How sensitive a request each tier may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrivacyPolicy {
+    /// The highest label the mid tier may see.
+    pub mid_max: Label,
+    /// The highest label the frontier tier may see.
+    pub frontier_max: Label,
+}
+
+impl PrivacyPolicy {
+    /// Returns whether a request with `label` may reach `tier`. The local tier may see everything.
+    pub fn allows(&self, label: Label, tier: Tier) -> bool {
+        match tier {
+            Tier::Local => true,
+            Tier::Mid => label <= self.mid_max,
+            Tier::Frontier => label <= self.frontier_max,
+        }
+    }
+
+    /// Clears a scanned request for one tier, or returns `None` when its label forbids that.
+    pub fn clear(&self, scanned: &Scanned, tier: Tier) -> Option<Cleared> {
+        self.allows(scanned.label(), tier).then(|| Cleared { request: Arc::clone(&scanned.request), tier })
+    }
+}
+
+/// A request that may be handed to backends of one tier. Only [`PrivacyPolicy::clear`] makes one.
+///
+/// ```compile_fail
+/// // There is no way to write one down:
+/// let request: std::sync::Arc<bantam_wire::ChatRequest> = unimplemented!();
+/// let cleared = bantam_privacy::Cleared { request, tier: bantam_types::Tier::Frontier };
+/// ```
+#[derive(Clone, Debug)]
+pub struct Cleared {
+    request: Arc<ChatRequest>,
+    tier: Tier,
+}
+
+impl Cleared {
+    /// Returns the request.
+    pub fn request(&self) -> &ChatRequest {
+        &self.request
+    }
+
+    /// Returns the tier that the request is cleared for: no other may see it.
+    pub const fn tier(&self) -> Tier {
+        self.tier
+    }
+}
+
+/// Feeds a walk over a JSON document to the scanner.
+struct ScanSink<'s> {
+    scan: Scan<'s>,
+}
+
+impl TextSink for ScanSink<'_> {
+    fn key(&mut self, key: &str) {
+        self.scan.key(key);
+    }
+
+    fn value(&mut self, key: &str, value: &str) {
+        // Words of the protocol stand between contents; joined with them, a value that a caller split
+        // over two messages would not be found.
+        match key {
+            "role" | "type" | "model" | "id" | "tool_call_id" | "detail" | "format" => {
+                self.scan.value_apart(value)
+            }
+            _ => self.scan.value(value),
+        }
+    }
+}

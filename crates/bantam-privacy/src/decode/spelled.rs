@@ -1,0 +1,102 @@
+//! Separators written as words or in brackets: `bob at example dot com`, `bob[at]example[.]com`.
+
+/// Returns `text` with its spelled-out separators as the marks that they stand for.
+///
+/// Only called where a word such as ` dot ` gave a reason to; here every `at`
+/// and `dot` becomes a mark, which makes nonsense of prose, so that only full
+/// addresses found in the result count.
+pub(crate) fn despelled(lower: &str) -> String {
+    let mut out = String::with_capacity(lower.len());
+    let mut glue = true;
+    for word in words(lower) {
+        match mark(word.text) {
+            Some(mark) => {
+                out.push(mark);
+                glue = true;
+            }
+            None => {
+                if word.apart && !glue {
+                    out.push(' ');
+                }
+                out.push_str(word.text);
+                glue = false;
+            }
+        }
+    }
+    out
+}
+
+struct Word<'a> {
+    text: &'a str,
+    /// Whether a blank stood before it.
+    apart: bool,
+}
+
+/// Cuts at blanks and around everything in brackets.
+fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let trimmed = rest.trim_start();
+        let apart = trimmed.len() < rest.len();
+        let length = match bracketed(trimmed) {
+            Some(length) => length,
+            None => trimmed
+                .char_indices()
+                .find(|&(at, c)| c.is_whitespace() || (at > 0 && is_open(c)))
+                .map_or(trimmed.len(), |(at, _)| at),
+        };
+        let (text, after) = trimmed.split_at(length);
+        rest = after;
+        (length > 0).then_some(Word { text, apart })
+    })
+}
+
+const fn is_open(c: char) -> bool {
+    matches!(c, '(' | '[' | '{' | '<')
+}
+
+/// The longest bracketed separator: `( underscore )`.
+const BRACKETED_BYTES_MAX: usize = 14;
+
+/// The length of the bracketed separator that `text` begins with.
+fn bracketed(text: &str) -> Option<usize> {
+    text.starts_with(is_open).then_some(())?;
+    let close =
+        text.bytes().take(BRACKETED_BYTES_MAX).position(|byte| matches!(byte, b')' | b']' | b'}' | b'>'))?;
+    mark(&text[..=close]).map(|_| close + 1)
+}
+
+fn mark(word: &str) -> Option<char> {
+    let inner = word.trim_matches(|c: char| is_open(c) || matches!(c, ')' | ']' | '}' | '>'));
+    let bare = inner.len() == word.len();
+    Some(match inner.trim() {
+        "at" | "@" | "arroba" | "ät" => '@',
+        "dot" | "punkt" | "punto" | "point" | "." => '.',
+        "dash" | "hyphen" => '-',
+        "underscore" => '_',
+        "colon" if !bare => ':',
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: &str) {
+        assert_eq!(despelled(input), expected);
+    }
+
+    #[test]
+    fn reads_words_and_brackets_as_marks() {
+        check("write to bob at example dot com today", "write to bob@example.com today");
+        check("bob(at)example[dot]com", "bob@example.com");
+        check("bob [ at ] example {.} com", "bob@example.com");
+        check("10 dot 0 dot 0 dot 1", "10.0.0.1");
+    }
+
+    #[test]
+    fn keeps_other_brackets() {
+        check("see (below) [1] f(x) <b>é", "see (below) [1] f (x) <b>é".replace("f (x)", "f(x)").as_str());
+    }
+}

@@ -1,0 +1,258 @@
+//! Base64 and hex: long tokens that decode to text.
+
+use std::ops::Range;
+
+use crate::view::{TOKEN_BYTES_MIN, next_long_token};
+
+/// What became of one long token.
+#[derive(Debug)]
+pub(crate) enum Decoded {
+    /// It holds this text, perhaps from its second, third or fourth character on.
+    Text(Vec<String>),
+    /// It is long and looks encoded or random, but holds no text.
+    Opaque,
+    /// It is a word, a path, a number, a hash.
+    Nothing,
+}
+
+/// The longest run that is left alone although it decodes to nothing: a SHA-512 in hex has 128.
+const OPAQUE_BYTES_MIN: usize = 129;
+
+/// A run of mixed letters and digits from here on is a key rather than a name.
+const RANDOM_BYTES_MIN: usize = 40;
+
+/// Lines of encoded text that are at least this long go on in the next line.
+const WRAPPED_BYTES_MIN: usize = 60;
+
+/// Finds the next long token at or after `from`, with encoded lines put together, and decodes it.
+pub(crate) fn next_decoded(text: &str, from: usize) -> Option<(Range<usize>, Decoded)> {
+    let bytes = text.as_bytes();
+    let first = next_long_token(bytes, from)?;
+    let mut joined = first.clone();
+    let mut last_bytes = first.len();
+    let mut lines: Option<Vec<u8>> = None;
+    while last_bytes >= WRAPPED_BYTES_MIN
+        && let Some(start) = after_line_break(bytes, joined.end)
+    {
+        let length = bytes[start..].iter().take_while(|&&byte| is_base64(byte)).count();
+        if length == 0 {
+            break;
+        }
+        let lines = lines.get_or_insert_with(|| bytes[joined.clone()].to_vec());
+        lines.extend_from_slice(&bytes[start..start + length]);
+        joined.end = start + length;
+        last_bytes = length;
+    }
+    let token = lines.as_deref().unwrap_or(&bytes[joined.clone()]);
+    Some((joined, decoded(token)))
+}
+
+/// Where the next line begins, if this one ends at `end`.
+fn after_line_break(bytes: &[u8], end: usize) -> Option<usize> {
+    let rest = bytes.get(end..)?;
+    let length = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
+    (length > 0).then_some(end + length)
+}
+
+/// Tries the parts between full stops as base64 and hex, and then the parts between other marks.
+fn decoded(token: &[u8]) -> Decoded {
+    let mut texts = Vec::new();
+    let mut opaque = false;
+    for part in token.split(|&byte| byte == b'.').filter(|part| part.len() >= TOKEN_BYTES_MIN) {
+        let before = texts.len();
+        decode_into(part, &mut texts);
+        if texts.len() == before {
+            for piece in part.split(|byte| !byte.is_ascii_alphanumeric()) {
+                if piece.len() >= TOKEN_BYTES_MIN && piece.len() < part.len() {
+                    decode_into(piece, &mut texts);
+                }
+            }
+        }
+        opaque |= texts.len() == before && is_opaque(part);
+    }
+    match (texts.is_empty(), opaque) {
+        (false, _) => Decoded::Text(texts),
+        (true, true) => Decoded::Opaque,
+        (true, false) => Decoded::Nothing,
+    }
+}
+
+fn decode_into(part: &[u8], texts: &mut Vec<String>) {
+    if let Some(text) = hex(part) {
+        texts.push(text);
+    }
+    // Text before the token, or a cut through its middle, may have shifted it.
+    texts.extend((0..4).filter_map(|skip| base64(&part[skip..])));
+}
+
+fn hex(part: &[u8]) -> Option<String> {
+    let part = part.strip_prefix(b"0x").unwrap_or(part);
+    if !part.iter().take(TOKEN_BYTES_MIN).all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let nibbles = part.iter().map_while(|&byte| char::from(byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(part.len() / 2);
+    let mut high = None;
+    for nibble in nibbles.filter_map(|nibble| u8::try_from(nibble).ok()) {
+        match high.take() {
+            None => high = Some(nibble),
+            Some(high) => bytes.push(high << 4 | nibble),
+        }
+        if bytes.len() == PROBE_BYTES && !is_text(&bytes) {
+            return None;
+        }
+    }
+    text_of(bytes)
+}
+
+const fn is_base64(byte: u8) -> bool {
+    sextet(byte).is_some()
+}
+
+/// The value of a character in both the standard and the URL alphabet.
+const fn sextet(byte: u8) -> Option<u8> {
+    match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
+    }
+}
+
+/// So many decoded bytes show whether the rest is worth decoding.
+const PROBE_BYTES: usize = 12;
+
+fn base64(part: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(PROBE_BYTES);
+    for quad in part.chunks(4) {
+        let mut word = 0u32;
+        for index in 0..4 {
+            let value = quad.get(index).and_then(|&byte| sextet(byte)).unwrap_or(0);
+            word = word << 6 | u32::from(value);
+        }
+        let [_, decoded @ ..] = word.to_be_bytes();
+        bytes.extend_from_slice(&decoded[..quad.len().saturating_sub(1)]);
+        if bytes.len() == PROBE_BYTES && !is_text(&bytes) {
+            return None;
+        }
+    }
+    text_of(bytes)
+}
+
+fn text_of(bytes: Vec<u8>) -> Option<String> {
+    if bytes.len() < 6 || !is_text(&bytes) {
+        return None;
+    }
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
+}
+
+/// Returns whether `bytes` read as text: mostly printable ASCII, or hardly anything that is not UTF-8.
+///
+/// A character cut off at the end does not count against it.
+fn is_text(bytes: &[u8]) -> bool {
+    let ascii = bytes.iter().filter(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()).count();
+    if ascii * 4 >= bytes.len() * 3 {
+        return true;
+    }
+    let (mut valid, mut bad, mut last) = (0, 0, 0);
+    for chunk in bytes.utf8_chunks() {
+        let controls = chunk.valid().chars().filter(|c| c.is_control() && !c.is_whitespace()).count();
+        valid += chunk.valid().len();
+        bad += last + controls;
+        last = chunk.invalid().len();
+    }
+    bad * 8 <= valid
+}
+
+fn is_opaque(part: &[u8]) -> bool {
+    let mut counts = [0u32; 256];
+    for &byte in part {
+        counts[usize::from(byte)] += 1;
+    }
+    let total =
+        |range: std::ops::RangeInclusive<u8>| -> u32 { range.map(|byte| counts[usize::from(byte)]).sum() };
+    let (digits, upper, lower) = (total(b'0'..=b'9'), total(b'A'..=b'Z'), total(b'a'..=b'z'));
+    let mixed = digits > 0 && (upper > 0 || lower > 0);
+    if part.len() >= OPAQUE_BYTES_MIN && mixed && entropy_bits(&counts, part.len()) > 3.0 {
+        return true;
+    }
+    let marks = part.len().saturating_sub((digits + upper + lower) as usize);
+    part.len() >= RANDOM_BYTES_MIN
+        && marks <= 3
+        && digits.min(upper).min(lower) >= 3
+        && entropy_bits(&counts, part.len()) > 4.3
+}
+
+/// Bits of entropy for each character.
+fn entropy_bits(counts: &[u32; 256], length: usize) -> f64 {
+    let length = u32::try_from(length).map_or(f64::MAX, f64::from);
+    let share = |&count: &u32| f64::from(count) / length;
+    counts.iter().map(share).filter(|&share| share > 0.0).map(|share| -share * share.log2()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: &[&str]) {
+        let mut found = Vec::new();
+        let mut from = 0;
+        while let Some((range, decoded)) = next_decoded(input, from) {
+            from = range.end;
+            match decoded {
+                Decoded::Text(texts) => found.extend(texts),
+                Decoded::Opaque => found.push("opaque".to_owned()),
+                Decoded::Nothing => {}
+            }
+        }
+        assert_eq!(found, expected, "{input}");
+    }
+
+    #[test]
+    fn decodes_base64_in_both_alphabets_and_at_any_shift() {
+        check("see Ym9iQGV4YW1wbGUuY29t now", &["bob@example.com"]);
+        check("xYm9iQGV4YW1wbGUuY29t", &["bob@example.com"]);
+        check("PDw_Pz8-Pj4gYm9iQHg_Pz8", &["<<???>>> bob@x???"]);
+    }
+
+    #[test]
+    fn decodes_hex() {
+        check("626f62406578616d706c652e636f6d", &["bob@example.com"]);
+        check("0x626f62406578616d706c652e636f6d", &["bob@example.com"]);
+    }
+
+    #[test]
+    fn puts_wrapped_lines_together() {
+        let line = "QSBsb25nIGxldHRlciB0aGF0IGdvZXMgb24gYW5kIG9uIGFuZCBvbiB1bnRpbCBib2JA";
+        check(
+            &format!("{line}\r\nZXhhbXBsZS5jb20\n"),
+            &["A long letter that goes on and on and on until bob@example.com"],
+        );
+    }
+
+    #[test]
+    fn leaves_words_hashes_and_identifiers() {
+        for text in [
+            "internationalisation-of-everything",
+            "d41d8cd98f00b204e9800998ecf8427e",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+            "550e8400-e29b-41d4-a716-446655440000",
+            "usr/local/share/applications/somewhere",
+            "org.springframework.context.annotation.Configuration",
+            "-------------------------------------------------",
+        ] {
+            check(text, &[]);
+        }
+    }
+
+    #[test]
+    fn calls_long_noise_opaque() {
+        check(&"a9F/kQ2+Zx".repeat(13), &["opaque"]);
+        check("wJ4lrXUtn7EMI1K8MDENG0bPxRfiCYzz9kLm3Qv5", &["opaque"]);
+    }
+}

@@ -1,0 +1,79 @@
+//! Unicode to what it looks like in ASCII: the first step before any recogniser.
+
+mod lookalike;
+
+use unicode_normalization::UnicodeNormalization;
+
+/// Returns `text` as it looks: compatibility forms composed, invisible characters and
+/// combining accents gone, digits of all scripts and look-alike letters in ASCII, the rest lower-case.
+pub(crate) fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let visible = text.chars().filter_map(visible).filter(|c| !matches!(c, '\u{300}'..='\u{36f}'));
+    for c in visible.nfkc() {
+        match lookalike::ascii(c) {
+            Some(ascii) => out.push(ascii),
+            None if c.is_ascii() => out.push(c),
+            None => out.extend(c.to_lowercase()),
+        }
+    }
+    out
+}
+
+/// Returns `text` normalised and in lower case, but with its own letters.
+///
+/// Look-alikes differ between the cases (Cyrillic capital Ve looks like B, the
+/// small one like nothing), so words of other scripts need this view to match in any case.
+pub(crate) fn lowered(text: &str) -> String {
+    text.chars().filter_map(visible).nfkc().flat_map(char::to_lowercase).collect()
+}
+
+/// Drops characters without a width, and reads tag characters as the ASCII that they smuggle.
+fn visible(c: char) -> Option<char> {
+    match c {
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => None,
+        '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' => None,
+        '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' => None,
+        '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{1d173}'..='\u{1d17a}' => None,
+        '\u{e0020}'..='\u{e007e}' => char::from_u32(u32::from(c) - 0xe0000),
+        '\u{e0000}'..='\u{e0fff}' => None,
+        _ => Some(c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(input: &str, expected: &str) {
+        assert_eq!(folded(input), expected);
+    }
+
+    #[test]
+    fn drops_what_has_no_width() {
+        check("b\u{200b}o\u{ad}b\u{2060}@x\u{feff}", "bob@x");
+    }
+
+    #[test]
+    fn folds_width_digits_and_dashes() {
+        check("ｂｏｂ＠ｅｘａｍｐｌｅ．ｃｏｍ", "bob@example.com");
+        check("٤١١١ ۴١١١ ४१११ ④１¹₁", "4111 4111 4111 4111");
+        check("555\u{2011}1234\u{a0}\u{2013}", "555-1234 -");
+    }
+
+    #[test]
+    fn folds_look_alikes_and_strips_accents() {
+        check("раураӏ", "paypal");
+        check("ΒΟΒ", "BOB");
+        check("b\u{332}o\u{336}b", "bob");
+    }
+
+    #[test]
+    fn reads_smuggled_tags() {
+        check("\u{e0062}\u{e006f}\u{e0062}", "bob");
+    }
+
+    #[test]
+    fn lowers_words_of_other_scripts_whole() {
+        assert_eq!(lowered("ВЕТЕР"), lowered("ветер"));
+    }
+}

@@ -1,0 +1,151 @@
+//! Passwords and keys that are assigned to a name: `password = "..."`, `API_KEY: ...`, `Bearer ...`.
+
+use bantam_types::Label;
+
+use super::cue::{Cue, Cues};
+use crate::findings::{Kind, Tally};
+use crate::view::View;
+
+/// The longest rest of a name behind the cue: `password_for_the_database`.
+const NAME_BYTES_MAX: usize = 24;
+
+/// The longest value that is looked at; longer ones are judged by their beginning.
+const VALUE_BYTES_MAX: usize = 256;
+
+/// Looks at what follows each cue, and returns whether separators are spelled out.
+pub(super) fn scan(view: View<'_>, cues: &Cues, tally: &mut Tally) -> bool {
+    let bytes = view.bytes();
+    let mut spelled = false;
+    for (cue, end) in cues.find(view.lower) {
+        match cue {
+            Cue::Spelled => spelled = true,
+            Cue::PrivateKey => private_key(bytes, end, tally),
+            Cue::Bearer => judge(&value(&bytes[end..]), cue, tally),
+            Cue::Password | Cue::Key => {
+                if let Some(assigned) = assigned(&bytes[end..]) {
+                    judge(&assigned, cue, tally);
+                }
+            }
+        }
+    }
+    spelled
+}
+
+/// What is assigned, and how.
+struct Assigned<'a> {
+    value: &'a [u8],
+    /// In quotes, or behind an equals sign, or alone on the rest of its line.
+    firmly: bool,
+}
+
+/// Reads the rest of the name, the mark and the value.
+fn assigned(rest: &[u8]) -> Option<Assigned<'_>> {
+    let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let name = rest.iter().take(NAME_BYTES_MAX).take_while(is_name).count();
+    let rest =
+        skip(&rest[name..], 4, |byte| matches!(byte, b'"' | b'\'' | b']' | b' ' | b'\t' | b'`' | b'*'));
+    let (rest, equals) =
+        if let Some(rest) = rest.strip_prefix(b"is").filter(|rest| rest.first() <= Some(&b':')) {
+            (rest.strip_prefix(b":").unwrap_or(rest), false)
+        } else {
+            let marks = rest.iter().take(2).take_while(|&&byte| matches!(byte, b':' | b'=' | b'>')).count();
+            if marks == 0 {
+                return None;
+            }
+            (&rest[marks..], rest[..marks].contains(&b'='))
+        };
+    let mut assigned = value(skip(rest, 6, |byte| matches!(byte, b' ' | b'\t' | b'*' | b'=' | b'>')));
+    assigned.firmly |= equals;
+    Some(assigned)
+}
+
+fn skip(bytes: &[u8], most: usize, what: impl Fn(u8) -> bool) -> &[u8] {
+    &bytes[bytes.iter().take(most).take_while(|&&byte| what(byte)).count()..]
+}
+
+/// Reads a value in quotes, or up to the next blank or mark.
+fn value(rest: &[u8]) -> Assigned<'_> {
+    let quote = rest.first().copied().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+    let rest = if quote.is_some() { &rest[1..] } else { rest };
+    let ends = |byte: u8| match quote {
+        Some(quote) => byte == quote || byte == b'\n',
+        None => byte <= b' ' || matches!(byte, b'"' | b'\'' | b'`' | b',' | b';' | b')' | b']' | b'}'),
+    };
+    let length = rest.iter().take(VALUE_BYTES_MAX).take_while(|&&byte| !ends(byte)).count();
+    let value = &rest[..length];
+    let firmly = quote.is_some() || matches!(rest.get(length), None | Some(b'\n' | b'\r'));
+    let value = if quote.is_some() { value } else { trim_sentence(value) };
+    Assigned { value, firmly }
+}
+
+fn trim_sentence(value: &[u8]) -> &[u8] {
+    match value {
+        [rest @ .., b'.' | b'?'] => rest,
+        _ => value,
+    }
+}
+
+fn judge(assigned: &Assigned<'_>, cue: Cue, tally: &mut Tally) {
+    let value = assigned.value;
+    if value.len() < 4 || is_placeholder(value) {
+        return;
+    }
+    let letters = value.iter().any(u8::is_ascii_alphabetic);
+    let digits = value.iter().any(u8::is_ascii_digit);
+    let marks = value
+        .iter()
+        .any(|byte| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'?' | b'+'));
+    let blank = value.contains(&b' ');
+    let varied = value.len() >= 6 && !blank && letters && (digits || marks);
+    let long = value.len() >= 20 && !blank && !value.contains(&b'.') && (digits || cue != Cue::Key);
+    let numeric = cue == Cue::Password && value.len() >= 6 && !letters;
+    if varied || long || (numeric && assigned.firmly) {
+        tally.add(Kind::Secret, Label::Restricted, value);
+    } else if assigned.firmly
+        && !blank
+        && (cue == Cue::Password || letters && cue == Cue::Key && value.len() >= 8)
+    {
+        tally.add(Kind::SecretLike, Label::Confidential, value);
+    }
+}
+
+/// Names of types, calls, lookups and blanks to fill in: code that speaks of a secret without holding it.
+fn is_placeholder(value: &[u8]) -> bool {
+    const WORDS: [&[u8]; 16] = [
+        b"none",
+        b"null",
+        b"nil",
+        b"true",
+        b"false",
+        b"string",
+        b"str",
+        b"text",
+        b"undefined",
+        b"optional",
+        b"bytes",
+        b"required",
+        b"redacted",
+        b"self",
+        b"this",
+        b"varchar",
+    ];
+    let head: &[u8] = value.split(|byte| !byte.is_ascii_alphanumeric()).next().unwrap_or_default();
+    let lookup =
+        [b"os.".as_slice(), b"env", b"process.", b"config", b"settings", b"self.", b"this.", b"request"];
+    WORDS.contains(&head)
+        || value.contains(&b'(')
+        || value.starts_with(b"${")
+        || value.starts_with(b"<")
+        || value.starts_with(b"{")
+        || lookup.iter().any(|start| value.starts_with(start))
+        || value.iter().all(|byte| matches!(byte, b'*' | b'x' | b'.' | b'_' | b'-' | b'='))
+}
+
+/// Notes `-----BEGIN ... PRIVATE KEY`.
+fn private_key(bytes: &[u8], end: usize, tally: &mut Tally) {
+    let before = &bytes[end.saturating_sub(48)..end];
+    if before.windows(6).any(|window| window == b"begin " || window == b"-begin") {
+        let body = &bytes[end..bytes.len().min(end + 64)];
+        tally.add(Kind::Secret, Label::Restricted, body);
+    }
+}

@@ -1,0 +1,163 @@
+//! Payment cards: Luhn and the networks' prefixes.
+
+use bantam_types::Label;
+
+use super::number::Sequence;
+use crate::findings::{Kind, Tally};
+
+/// Looks for card numbers in whole sequences, in single groups and in evenly grouped stretches.
+///
+/// Not in every stretch of a table of numbers: among so many, some pass Luhn by chance.
+pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
+    let count = sequence.groups.len();
+    if sequence.own_digits().len() < 12 {
+        return;
+    }
+    let whole = judge(sequence, tally);
+    for index in 0..count {
+        if count > 1 && sequence.size(index) >= 12 {
+            judge(&sequence.slice(index..index + 1), tally);
+        }
+        if sequence.size(index) > 19 {
+            long_run(sequence.group(index), tally);
+        }
+    }
+    if whole {
+        return;
+    }
+    if count <= SHORT_GROUPS_MAX {
+        written_shapes(sequence, tally);
+    }
+    let mut start = 0;
+    while start + 1 < count {
+        let end = even_stretch(sequence, start);
+        for (first, last) in
+            [(start, end), (start, start + 4), (start, start + 3), (end.saturating_sub(4), end)]
+        {
+            if first < last && last <= count && last - first > 1 {
+                judge(&sequence.slice(first..last), tally);
+            }
+        }
+        start = if end > start + 2 { end - 1 } else { start + 1 };
+    }
+}
+
+/// Longer sequences are tables, where cards are looked for at the ends of even stretches only.
+const SHORT_GROUPS_MAX: usize = 12;
+
+/// The groups in which cards are written, beside an expiry date or a house number.
+const SHAPES: [&[usize]; 5] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 5, 6], &[8, 8]];
+
+fn written_shapes(sequence: &Sequence<'_>, tally: &mut Tally) {
+    let count = sequence.groups.len();
+    for shape in SHAPES {
+        for start in 0..(count + 1).saturating_sub(shape.len()) {
+            if shape.iter().enumerate().all(|(index, &size)| sequence.size(start + index) == size) {
+                judge(&sequence.slice(start..start + shape.len()), tally);
+            }
+        }
+    }
+}
+
+/// Where groups of one size with one gap between them, which begin at `start`, end; the last may be shorter.
+fn even_stretch(sequence: &Sequence<'_>, start: usize) -> usize {
+    let mut end = start + 1;
+    while end < sequence.groups.len() && sequence.gap(end - 1) == sequence.gap(start) {
+        end += 1;
+        if sequence.size(end - 1) != sequence.size(start) {
+            break;
+        }
+    }
+    end
+}
+
+/// Notes the sequence if it is a card number, or shaped like one, and returns whether it is.
+fn judge(sequence: &Sequence<'_>, tally: &mut Tally) -> bool {
+    let digits = sequence.own_digits();
+    if !(12..=19).contains(&digits.len()) {
+        return false;
+    }
+    let cued = has_cue(sequence);
+    if !has_network(digits) && !cued {
+        return false;
+    }
+    if passes_luhn(digits) {
+        tally.add(Kind::PaymentCard, Label::Restricted, digits);
+        return true;
+    }
+    // Inside a word, or of a length that few cards have, only the checksum speaks for a card.
+    if (cued || usual_length(digits)) && sequence.stands_alone() && grouped_as_card(sequence) {
+        tally.add(Kind::CardLike, Label::Confidential, digits);
+    }
+    false
+}
+
+/// A word before the digits that says what they are, whatever they begin with.
+fn has_cue(sequence: &Sequence<'_>) -> bool {
+    const CUES: [&str; 6] = ["card", "visa", "maestro", "amex", "american express", "debit"];
+    const CUE_BYTES: usize = 32;
+    let start = sequence.span().start;
+    let before = &sequence.bytes[start.saturating_sub(CUE_BYTES)..start];
+    CUES.iter().any(|cue| before.windows(cue.len()).any(|window| window == cue.as_bytes()))
+}
+
+/// A card number inside more digits, and the run itself, which is nothing that we know.
+fn long_run(digits: &[u8], tally: &mut Tally) {
+    tally.add(Kind::CardLike, Label::Confidential, digits);
+    for length in [15, 16] {
+        for window in digits.windows(length) {
+            let usual = usual_length(window) && has_network(window);
+            if usual && passes_luhn(window) {
+                tally.add(Kind::PaymentCard, Label::Restricted, window);
+            }
+        }
+    }
+}
+
+/// One group, or groups that a person would write: none of a single digit beside longer ones.
+fn grouped_as_card(sequence: &Sequence<'_>) -> bool {
+    let sizes = || (0..sequence.groups.len()).map(|index| sequence.size(index));
+    sizes().all(|size| size >= 3) || sizes().all(|size| size == 1) || sizes().all(|size| size == 2)
+}
+
+fn prefix(digits: &[u8], length: usize) -> u32 {
+    digits.iter().take(length).fold(0, |number, &digit| number * 10 + u32::from(digit))
+}
+
+/// Returns whether a card network issues numbers that begin so, at this length.
+fn has_network(digits: &[u8]) -> bool {
+    let (one, two, four) = (prefix(digits, 1), prefix(digits, 2), prefix(digits, 4));
+    match digits.len() {
+        12 => matches!(two, 50 | 56..=58 | 60 | 63 | 67),
+        13 => one == 4 || matches!(two, 50 | 56..=58 | 60 | 63 | 67),
+        14 => matches!(two, 30 | 36 | 38 | 39) || matches!(two, 50 | 56..=58 | 60 | 63 | 67),
+        15 => {
+            matches!(two, 34 | 37 | 50 | 56..=58 | 60 | 63 | 67 | 30 | 36 | 38 | 39)
+                || matches!(four, 1800 | 2131 | 2014 | 2149)
+        }
+        _ => matches!(one, 3..=6) || matches!(four, 2200..=2205 | 2221..=2720) || matches!(two, 81 | 82 | 97),
+    }
+}
+
+/// The lengths that nearly all cards have, with their networks.
+fn usual_length(digits: &[u8]) -> bool {
+    match digits.len() {
+        14 => matches!(prefix(digits, 2), 30 | 36 | 38),
+        15 => matches!(prefix(digits, 2), 34 | 37),
+        16 => true,
+        _ => false,
+    }
+}
+
+fn passes_luhn(digits: &[u8]) -> bool {
+    let sum: u32 = digits
+        .iter()
+        .rev()
+        .enumerate()
+        .map(|(index, &digit)| match index % 2 {
+            0 => u32::from(digit),
+            _ => u32::from(digit * 2 / 10 + digit * 2 % 10),
+        })
+        .sum();
+    sum % 10 == 0 && digits.iter().any(|&digit| digit != 0)
+}

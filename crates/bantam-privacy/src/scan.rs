@@ -1,0 +1,167 @@
+//! The scanner, and one scan: every view of every text shown to every recogniser.
+
+use std::borrow::Cow;
+
+use crate::config::{BuildScannerError, ScannerConfig};
+use crate::decode::{Decoded, despelled, next_decoded, unescaped};
+use crate::dictionary::Dictionary;
+use crate::findings::{Findings, Kind, Tally};
+use crate::fold;
+use crate::join::Run;
+use crate::recognise::{Cues, recognise};
+use crate::view::{Triggers, View};
+use bantam_types::Label;
+
+/// How many kinds of encoding inside each other are undone.
+const DEPTH_MAX: u8 = 3;
+
+/// How many bytes a scan may decode in total: above any honest request, below what would hold up others.
+const DECODED_BYTES_MAX: usize = 4 << 20;
+
+/// Finds what is sensitive in requests. Built once, shared by all.
+#[derive(Debug)]
+pub struct Scanner {
+    cues: Cues,
+    dictionary: Dictionary,
+}
+
+impl Scanner {
+    /// Builds a scanner.
+    ///
+    /// # Errors
+    /// When a dictionary term is empty or too long, or there are too many.
+    pub fn new(config: &ScannerConfig) -> Result<Self, BuildScannerError> {
+        Ok(Self { cues: Cues::new()?, dictionary: Dictionary::new(&config.dictionary)? })
+    }
+
+    /// Begins the scan of one request.
+    pub fn begin(&self) -> Scan<'_> {
+        Scan {
+            scanner: self,
+            tally: Tally::new(),
+            run: Run::default(),
+            decoded_bytes_left: DECODED_BYTES_MAX,
+            lower: String::new(),
+        }
+    }
+}
+
+/// The scan of one request: give it every string, in document order, then [`finish`](Self::finish).
+#[derive(Debug)]
+pub struct Scan<'s> {
+    scanner: &'s Scanner,
+    tally: Tally,
+    run: Run,
+    decoded_bytes_left: usize,
+    /// Kept between texts to save allocations.
+    lower: String,
+}
+
+impl Scan<'_> {
+    /// Scans a text, alone and joined with the values around it. Numbers go in as they are written.
+    pub fn text(&mut self, text: &str) {
+        self.value(text);
+    }
+
+    /// Scans a value, alone and joined with the values before and after it.
+    pub fn value(&mut self, value: &str) {
+        let folded = self.folded(value);
+        self.examine(&folded, 0);
+        if let Some(joined) = self.run.push(&folded) {
+            self.examine(&joined.glued, 0);
+            self.examine(&joined.spaced, 0);
+        }
+    }
+
+    /// Scans a value alone; for the short words of a protocol that stand between contents, such as `user`.
+    pub fn value_apart(&mut self, value: &str) {
+        let folded = self.folded(value);
+        self.examine(&folded, 0);
+    }
+
+    /// Scans the key of an object alone; the values before and after it stay neighbours.
+    pub fn key(&mut self, key: &str) {
+        self.value_apart(key);
+    }
+
+    /// Ends the scan.
+    pub fn finish(mut self) -> Findings {
+        if let Some(joined) = std::mem::take(&mut self.run).finish() {
+            self.examine(&joined.glued, 0);
+            self.examine(&joined.spaced, 0);
+        }
+        self.tally.finish()
+    }
+
+    /// Folds a text, after looking in it for terms in its own letters.
+    fn folded<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
+        if text.is_ascii() {
+            return Cow::Borrowed(text);
+        }
+        if !self.scanner.dictionary.is_empty() {
+            self.scanner.dictionary.find(&fold::lowered(text), &mut self.tally);
+        }
+        Cow::Owned(fold::folded(text))
+    }
+
+    /// Shows a folded text to all recognisers, and then what it decodes to.
+    fn examine(&mut self, text: &str, depth: u8) {
+        let mut lower = std::mem::take(&mut self.lower);
+        lower.clear();
+        lower.push_str(text);
+        lower.make_ascii_lowercase();
+        let triggers = Triggers::of(lower.as_bytes());
+        let hints = recognise(View { lower: &lower }, triggers, &self.scanner.cues, &mut self.tally);
+        self.scanner.dictionary.find(&lower, &mut self.tally);
+        let spelled = hints.spelled.then(|| despelled(&lower));
+        self.lower = lower;
+        if let Some(spelled) = spelled {
+            self.examine_spelled(&spelled);
+        }
+        if triggers.escape
+            && let Some(unescaped) = unescaped(text)
+        {
+            self.examine_decoded(&unescaped, depth);
+        }
+        if hints.long_tokens {
+            self.examine_tokens(text, depth);
+        }
+    }
+
+    /// A text with its separators put in is only looked at, not decoded: it was decoded before.
+    fn examine_spelled(&mut self, lower: &str) {
+        let triggers = Triggers::of(lower.as_bytes());
+        recognise(View { lower }, triggers, &self.scanner.cues, &mut self.tally);
+    }
+
+    fn examine_tokens(&mut self, text: &str, depth: u8) {
+        let mut from = 0;
+        while let Some((range, decoded)) = next_decoded(text, from) {
+            match decoded {
+                Decoded::Text(texts) => {
+                    for decoded in texts {
+                        self.examine_decoded(&decoded, depth);
+                    }
+                }
+                Decoded::Opaque => {
+                    self.tally.add(Kind::Opaque, Label::Confidential, &text.as_bytes()[range.clone()]);
+                }
+                Decoded::Nothing => {}
+            }
+            from = range.end;
+        }
+    }
+
+    /// Looks at a decoded text, unless that would be too deep or too much, which makes the scan incomplete.
+    fn examine_decoded(&mut self, decoded: &str, depth: u8) {
+        let left = self.decoded_bytes_left.checked_sub(decoded.len());
+        match left.filter(|_| depth < DEPTH_MAX) {
+            Some(left) => {
+                self.decoded_bytes_left = left;
+                let folded = self.folded(decoded);
+                self.examine(&folded, depth + 1);
+            }
+            None => self.tally.incomplete(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What findings say, and what they keep to themselves.
+
+use bantam_privacy::{BuildScannerError, DictionaryTerm, Kind, Scanner, ScannerConfig};
+use bantam_types::Label;
+
+use crate::scan;
+
+#[test]
+fn nothing_found_is_public_and_empty() {
+    let findings = scan(&["Good morning."]);
+    assert!(findings.is_empty() && findings.is_complete());
+    assert_eq!(findings.label(), Label::Public);
+    assert_eq!(findings.to_string(), "public: nothing found");
+}
+
+#[test]
+fn distinct_values_are_counted_once() {
+    let findings = scan(&["a.b@example.com, A.B@example.com; c@example.com and a%2eb%40example.com"]);
+    assert_eq!(findings.kinds().collect::<Vec<_>>(), [(Kind::Email, 2)]);
+}
+
+#[test]
+fn display_and_debug_hold_no_content() {
+    let values = ["jane.doe@example.com", "Project Falcon", "4111111111111111", "password=Tr0ub4dor"];
+    let findings = scan(&values);
+    let shown = format!("{findings} {findings:?}").to_lowercase();
+    for part in ["jane", "example", "falcon", "4111", "tr0ub"] {
+        assert!(!shown.contains(part), "{part} in {shown}");
+    }
+    assert_eq!(findings.label(), Label::Restricted);
+}
+
+#[test]
+fn dictionary_matches_words_as_configured() {
+    for (text, label) in [
+        ("the wolpertinger sleeps", Label::Internal),
+        ("WOLPERTINGER!", Label::Internal),
+        ("wolpertingers", Label::Public),
+        ("project  falcon", Label::Restricted),
+        ("project\nfalcon", Label::Restricted),
+        ("project falconry", Label::Public),
+    ] {
+        assert_eq!(scan(&[text]).label(), label, "{text}");
+    }
+}
+
+#[test]
+fn dictionary_matches_other_scripts_in_any_case() {
+    let term = DictionaryTerm { term: "Ветер".to_owned(), label: Label::Confidential };
+    let scanner = Scanner::new(&ScannerConfig { dictionary: vec![term] }).unwrap();
+    for text in ["ветер", "ВЕТЕР", "Про «Ветер»"] {
+        let mut scan = scanner.begin();
+        scan.text(text);
+        assert_eq!(scan.finish().label(), Label::Confidential, "{text}");
+    }
+}
+
+#[test]
+fn a_harmless_term_does_not_hide_a_sensitive_one() {
+    let term = |term: &str, label| DictionaryTerm { term: term.to_owned(), label };
+    let dictionary = vec![term("falcon", Label::Public), term("project falcon nine", Label::Restricted)];
+    let scanner = Scanner::new(&ScannerConfig { dictionary }).unwrap();
+    let mut scan = scanner.begin();
+    scan.text("about project falcon nine");
+    assert_eq!(scan.finish().label(), Label::Restricted);
+}
+
+#[test]
+fn refuses_terms_that_would_match_nothing() {
+    let build = |term: &str| {
+        let term = DictionaryTerm { term: term.to_owned(), label: Label::Internal };
+        Scanner::new(&ScannerConfig { dictionary: vec![term] })
+    };
+    assert!(matches!(build(" \u{200b}"), Err(BuildScannerError::EmptyTerm { index: 0 })));
+    assert!(matches!(build(&"x".repeat(600)), Err(BuildScannerError::TermTooLong { index: 0, .. })));
+}

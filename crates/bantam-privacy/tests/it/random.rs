@@ -1,0 +1,48 @@
+//! Properties over random text.
+
+use bantam_types::Label;
+use proptest::prelude::*;
+
+use crate::scan;
+
+const VALUES: [&str; 6] = [
+    "jane.doe@example.com",
+    "4111 1111 1111 1111",
+    "DE89370400440532013000",
+    "536-22-1234",
+    "AKIAZ7Q2M4T9X1C5V8B3",
+    "81.2.69.142",
+];
+
+proptest! {
+    #[test]
+    fn any_text_is_scanned_without_a_panic(texts in prop::collection::vec(any::<String>(), 0..6)) {
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        scan(&texts);
+    }
+
+    #[test]
+    fn text_of_triggers_is_scanned_without_a_panic(text in "[@%&\\\\:.0-9a-fu;#xXé\u{200b}=/+ \\-\\[\\](){}]{0,200}") {
+        let middle = text.floor_char_boundary(text.len() / 2);
+        scan(&[&text]);
+        scan(&[&text[..middle], &text[middle..]]);
+    }
+
+    #[test]
+    fn a_value_is_found_whatever_stands_around_it(
+        before in "[a-zA-Z ,;!éж中]{0,80}",
+        after in "[a-zA-Z ,;!éж中]{0,80}",
+        value in prop::sample::select(&VALUES[..]),
+    ) {
+        let alone = scan(&[value]).label();
+        let label = scan(&[&format!("{before}, {value}, {after}")]).label();
+        prop_assert!(alone >= Label::Confidential);
+        prop_assert!(label >= alone, "{} in {:?} {:?}", value, before, after);
+    }
+
+    #[test]
+    fn a_value_is_found_wherever_it_is_cut(value in prop::sample::select(&VALUES[..]), cut in 0usize..30) {
+        let cut = cut.min(value.len());
+        prop_assert!(scan(&[&value[..cut], &value[cut..]]).label() >= scan(&[value]).label());
+    }
+}

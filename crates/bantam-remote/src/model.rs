@@ -1,0 +1,168 @@
+//! A model behind an upstream, as a backend.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
+use bantam_privacy::Cleared;
+use bantam_types::Tier;
+use bantam_wire::{ChatRequest, Edits};
+use bytes::Bytes;
+use http::Uri;
+use futures_util::StreamExt as _;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::exchange::{self, Deadlines};
+use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
+use crate::{retry, stream};
+
+/// One model of one upstream.
+pub struct RemoteModel {
+    upstream: Arc<Upstream>,
+    /// The name the upstream knows it by.
+    model: String,
+    tier: Tier,
+    uri: Uri,
+}
+
+impl RemoteModel {
+    /// Returns the model that `upstream` calls `model`, on `tier`.
+    ///
+    /// # Errors
+    /// When its address is no URL.
+    pub fn new(upstream: Arc<Upstream>, model: String, tier: Tier) -> Result<Self, BuildUpstreamError> {
+        let uri = upstream.uri(&model)?;
+        Ok(Self { upstream, model, tier, uri })
+    }
+
+    async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
+        if request.tier() != self.tier {
+            return Err(BackendFault::NotCleared.into());
+        }
+        let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
+        let body = match self.upstream.dialect {
+            Dialect::OpenAi => request.request().forward_body(edits),
+            Dialect::Anthropic => bantam_wire::anthropic::request_body(request.request(), edits)
+                .map_err(BackendFault::CannotHonour)?,
+        };
+        let body = Bytes::from(body);
+        let Ok(place) = Arc::clone(&self.upstream.places).try_acquire_owned() else {
+            return Err(BackendFault::Busy.into());
+        };
+        let started = Instant::now();
+        let total = started + self.upstream.settings.total_timeout;
+        let total = ask.deadline.map_or(total, |deadline| deadline.min(total));
+        let mut retries = 0;
+        self.upstream.budget.lock().earn(started);
+        loop {
+            let result = self.attempt(body.clone(), ask.stream, started, total).await;
+            let error = match result {
+                Ok(answer) => return Ok(with_retries(answer, retries, place)),
+                Err(error) => error,
+            };
+            let pause = retry::pause(retries, error.retry_after_s, &self.upstream.jitter);
+            let may_retry = error.fault.is_transient()
+                && retries < self.upstream.settings.retries_max
+                && pause.is_some_and(|pause| Instant::now() + pause < total)
+                && self.upstream.budget.lock().spend();
+            if !may_retry {
+                return Err(BackendError { retries, ..error });
+            }
+            retries += 1;
+            tokio::time::sleep(pause.unwrap_or_default()).await;
+        }
+    }
+
+    async fn attempt(&self, body: Bytes, stream: bool, started: Instant, total: Instant) -> Result<Answer, BackendError> {
+        let upstream = &self.upstream;
+        if !upstream.breaker.lock().admit(Instant::now()) {
+            return Err(BackendFault::BreakerOpen.into());
+        }
+        let mut watch = Watch { upstream, told: false };
+        let deadlines =
+            Deadlines { started, first_byte: Instant::now() + upstream.settings.first_byte_timeout, total };
+        let result = async {
+            let response = exchange::send(upstream, &self.uri, body, stream, &deadlines).await?;
+            let created = unix_seconds();
+            if stream {
+                stream::open(upstream, response, created, deadlines).await.map(Answer::Stream)
+            } else {
+                exchange::read_whole(upstream, response, created, &deadlines).await.map(Answer::Whole)
+            }
+        }
+        .await;
+        watch.tell(result.as_ref().err());
+        result
+    }
+}
+
+/// Notes the retries; a stream keeps its place until it ends or is dropped.
+fn with_retries(mut answer: Answer, retries: u32, place: OwnedSemaphorePermit) -> Answer {
+    match &mut answer {
+        Answer::Whole(completion) => completion.retries = retries,
+        Answer::Stream(stream) => {
+            stream.retries = retries;
+            let items = std::mem::replace(&mut stream.items, futures_util::stream::empty().boxed());
+            stream.items = items
+                .map(move |item| {
+                    let _held = &place;
+                    item
+                })
+                .boxed();
+        }
+        Answer::Student(_) => {}
+    }
+    answer
+}
+
+/// Tells the breaker how a call ended, also when it was dropped half-way.
+struct Watch<'u> {
+    upstream: &'u Upstream,
+    told: bool,
+}
+
+impl Watch<'_> {
+    fn tell(&mut self, error: Option<&BackendError>) {
+        self.told = true;
+        let mut breaker = self.upstream.breaker.lock();
+        match error {
+            None => breaker.succeeded(),
+            Some(error) if error.fault.counts_against_upstream() => breaker.failed(Instant::now()),
+            Some(_) => breaker.ended(),
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.upstream.breaker.lock().ended();
+        }
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+impl Backend for RemoteModel {
+    fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        match self.upstream.dialect {
+            Dialect::OpenAi => None,
+            Dialect::Anthropic => bantam_wire::anthropic::cannot_honour(request),
+        }
+    }
+
+    fn is_available(&self) -> bool {
+        self.upstream.breaker.lock().is_available(Instant::now())
+    }
+
+    fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
+        Box::pin(self.call(request, ask))
+    }
+}

@@ -1,0 +1,182 @@
+//! Who may ask: exact hosts against DNS rebinding, known origins against foreign pages, keys.
+
+use std::net::SocketAddr;
+
+use bantam_wire::{ApiError, ErrorCode};
+use hmac::{Hmac, KeyInit, Mac};
+use http::{HeaderMap, header};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+/// What the guard is built from.
+pub struct GuardSettings {
+    /// The address that is served.
+    pub bind: SocketAddr,
+    /// `Host` values allowed beside loopback names and the address itself.
+    pub allowed_hosts: Vec<String>,
+    /// Browser origins allowed.
+    pub allowed_origins: Vec<String>,
+    /// Accepted keys; none means that no key is asked for.
+    pub keys: Vec<String>,
+    /// Random bytes of this process; keys are kept as HMACs under it, so no memory dump holds one.
+    pub secret: [u8; 32],
+}
+
+/// Checks the head of every request.
+pub struct Guard {
+    hosts: Vec<String>,
+    origins: Vec<String>,
+    keys: Vec<[u8; 32]>,
+    secret: [u8; 32],
+}
+
+impl Guard {
+    /// Builds the guard; the plain keys are dropped.
+    pub fn new(settings: GuardSettings) -> Self {
+        let GuardSettings { bind, allowed_hosts, allowed_origins, keys, secret } = settings;
+        let mut hosts = allowed_hosts;
+        hosts.push(bind.to_string());
+        let keys = keys.iter().map(|key| digest(&secret, key.as_bytes())).collect();
+        Self { hosts, origins: allowed_origins, keys, secret }
+    }
+
+    /// Checks host and origin.
+    pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let mut values = headers.get_all(header::HOST).iter();
+        let (Some(host), None) = (values.next(), values.next()) else {
+            return Err(forbidden("host_not_allowed", "the request must have exactly one Host header"));
+        };
+        let host = host.to_str().unwrap_or_default();
+        if !is_loopback_name(host) && !self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+            return Err(forbidden(
+                "host_not_allowed",
+                "this Host is not allowed: add it to `server.allowed_hosts` if it is yours",
+            ));
+        }
+        let mut origins = headers.get_all(header::ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(()),
+            (Some(origin), None) if self.allows_origin(origin.to_str().unwrap_or_default()) => Ok(()),
+            _ => Err(forbidden(
+                "origin_not_allowed",
+                "this Origin is not allowed: add it to `server.allowed_origins` if it is yours",
+            )),
+        }
+    }
+
+    /// Returns whether a page of `origin` may read answers.
+    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+        self.origins.iter().any(|allowed| allowed == origin)
+    }
+
+    /// Checks the key, in constant time over all keys.
+    pub(crate) fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = bearer
+            .and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")))
+            .or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
+        let Some(given) = given else {
+            return Err(ApiError::new(
+                ErrorCode::Unauthenticated,
+                "missing_api_key",
+                "this server asks for a key: send `authorization: Bearer KEY`",
+            ));
+        };
+        let given = digest(&self.secret, given.trim().as_bytes());
+        let matching = self.keys.iter().fold(0_u8, |found, key| found | key.ct_eq(&given).unwrap_u8());
+        if matching == 1 {
+            Ok(())
+        } else {
+            Err(ApiError::new(ErrorCode::Unauthenticated, "invalid_api_key", "the key is not one of this server's"))
+        }
+    }
+}
+
+fn digest(secret: &[u8; 32], key: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of any length; the fallback can only be all zeros for every key alike, which the
+    // empty-key check of the configuration makes unreachable.
+    Hmac::<Sha256>::new_from_slice(secret).map_or([0; 32], |mut mac| {
+        mac.update(key);
+        mac.finalize().into_bytes().into()
+    })
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn forbidden(slug: &'static str, message: &str) -> ApiError {
+    ApiError::new(ErrorCode::Forbidden, slug, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn guard(keys: &[&str]) -> Guard {
+        Guard::new(GuardSettings {
+            bind: "10.0.0.5:5454".parse().unwrap(),
+            allowed_hosts: vec!["bantam.lan:5454".to_owned()],
+            allowed_origins: vec!["https://desk.example".to_owned()],
+            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            secret: [7; 32],
+        })
+    }
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn check_host(pairs: &[(&'static str, &str)], expected: bool) {
+        assert_eq!(guard(&[]).check_host(&headers(pairs)).is_ok(), expected, "{pairs:?}");
+    }
+
+    #[test]
+    fn only_known_hosts_are_served() {
+        for good in ["localhost", "LOCALHOST:5454", "127.0.0.1:9", "[::1]:5454", "10.0.0.5:5454", "Bantam.lan:5454"] {
+            check_host(&[("host", good)], true);
+        }
+        for bad in ["evil.example", "localhost.evil.example", "127.0.0.1.evil:5454", "", "bantam.lan", "localhost:x"] {
+            check_host(&[("host", bad)], false);
+        }
+        check_host(&[], false);
+        check_host(&[("host", "localhost"), ("host", "localhost")], false);
+    }
+
+    #[test]
+    fn a_page_of_an_unknown_origin_is_refused() {
+        check_host(&[("host", "localhost"), ("origin", "https://desk.example")], true);
+        for bad in ["https://evil.example", "null", ""] {
+            check_host(&[("host", "localhost"), ("origin", bad)], false);
+        }
+    }
+
+    #[test]
+    fn only_the_right_key_opens() {
+        let key = "0123456789abcdef0123456789abcdef";
+        let check = |pairs: &[(&'static str, &str)], expected: Option<&str>| {
+            let got = guard(&["other-key-other-key-other-key-00", key]).check_key(&headers(pairs));
+            assert_eq!(got.err().map(|error| error.slug), expected, "{pairs:?}");
+        };
+        check(&[("authorization", &format!("Bearer {key}"))], None);
+        check(&[("x-api-key", key)], None);
+        check(&[], Some("missing_api_key"));
+        check(&[("authorization", "Bearer nope")], Some("invalid_api_key"));
+        check(&[("authorization", "Bearer ' OR 1=1 --")], Some("invalid_api_key"));
+        check(&[("authorization", "Basic abc")], Some("missing_api_key"));
+        assert!(guard(&[]).check_key(&HeaderMap::new()).is_ok());
+    }
+}

@@ -1,0 +1,129 @@
+//! One function an endpoint.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use bantam_gateway::{Gateway, Hints};
+use bantam_wire::{ApiError, ErrorCode};
+use futures_util::FutureExt;
+use http::{HeaderValue, Method, StatusCode, header};
+use serde_json::{Value, json};
+
+use crate::body;
+use crate::guard::Guard;
+use crate::respond::{respond, respond_error};
+use crate::serve::ServerSettings;
+
+/// What every handler shares.
+pub(crate) struct App {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) guard: Guard,
+    pub(crate) settings: ServerSettings,
+}
+
+/// Returns the routes.
+pub(crate) fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat).fallback(wrong_method))
+        .route("/v1/models", get(list_models).fallback(wrong_method))
+        .route("/v1/models/{*id}", get(show_model).fallback(wrong_method))
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
+        .fallback(unknown_path)
+        .with_state(app)
+}
+
+async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    if let Err(error) = app.guard.check_key(&head.headers) {
+        return respond_error(&error);
+    }
+    let task = head.headers.get("x-bantam-task").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let body = match body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await {
+        Ok(body) => body,
+        Err(error) => return respond_error(&error),
+    };
+    let reply = AssertUnwindSafe(app.gateway.chat(body, Hints { task })).catch_unwind().await;
+    match reply {
+        Ok(reply) => respond(reply),
+        Err(_) => {
+            // The panic hook has said where; what the request held is not repeated anywhere.
+            tracing::error!("a request ended in a panic");
+            respond_error(&ApiError::new(ErrorCode::Internal, "internal_error", "a fault of Bantam's own; see its log"))
+        }
+    }
+}
+
+async fn list_models(State(app): State<Arc<App>>, request: Request) -> Response {
+    if let Err(error) = app.guard.check_key(request.headers()) {
+        return respond_error(&error);
+    }
+    let models: Vec<Value> = model_ids(&app).iter().map(|id| model_json(id)).collect();
+    json_response(&json!({"object": "list", "data": models}))
+}
+
+async fn show_model(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+    if let Err(error) = app.guard.check_key(request.headers()) {
+        return respond_error(&error);
+    }
+    if model_ids(&app).contains(&id) {
+        return json_response(&model_json(&id));
+    }
+    let shown: String = id.chars().take(80).collect();
+    respond_error(&ApiError::new(
+        ErrorCode::NotFound,
+        "model_not_found",
+        format!("there is no model `{shown}` here: GET /v1/models lists them"),
+    ))
+}
+
+/// Returns everything that callers may name: models, tasks, and `auto` where it has a ladder.
+fn model_ids(app: &App) -> Vec<String> {
+    let deployment = app.gateway.deployment();
+    let auto = (!deployment.auto_ladder.is_empty()).then(|| "auto".to_owned());
+    let models = deployment.models.keys().map(ToString::to_string);
+    let tasks = deployment.tasks.keys().map(|task| format!("task/{task}"));
+    auto.into_iter().chain(models).chain(tasks).collect()
+}
+
+fn model_json(id: &str) -> Value {
+    json!({"id": id, "object": "model", "created": 0, "owned_by": "bantam"})
+}
+
+async fn healthz() -> Response {
+    json_response(&json!({"status": "alive"}))
+}
+
+async fn readyz(State(app): State<Arc<App>>) -> Response {
+    if app.gateway.is_ready() {
+        return json_response(&json!({"status": "ready"}));
+    }
+    let mut response = json_response(&json!({"status": "not ready", "reason": "the ledger cannot be written"}));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}
+
+async fn wrong_method(method: Method, request: Request) -> Response {
+    let message = format!("{method} is not allowed on {}", request.uri().path());
+    respond_error(&ApiError::new(ErrorCode::MethodNotAllowed, "method_not_allowed", message))
+}
+
+async fn unknown_path(request: Request) -> Response {
+    let path: String = request.uri().path().chars().take(80).collect();
+    respond_error(&ApiError::new(
+        ErrorCode::NotFound,
+        "unknown_path",
+        format!("there is no {path} here; there are /v1/chat/completions, /v1/models, /healthz and /readyz"),
+    ))
+}
+
+fn json_response(value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,74 @@
+//! From the gateway's reply to an HTTP response.
+
+use axum::body::Body;
+use axum::response::Response;
+use bantam_gateway::{Reply, ReplyBody};
+use bantam_wire::{ApiError, RoutingNote};
+use futures_util::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+/// Returns the response for a chat reply.
+pub(crate) fn respond(reply: Reply) -> Response {
+    let mut response = match reply.body {
+        ReplyBody::Whole(body) => with_type(Body::from(body), "application/json"),
+        ReplyBody::Stream(items) => {
+            let body = Body::from_stream(items.map(Ok::<_, std::convert::Infallible>));
+            let mut response = with_type(body, "text/event-stream");
+            response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        ReplyBody::Error(error) => respond_error(&error),
+    };
+    let headers = response.headers_mut();
+    put(headers, "x-request-id", &RoutingNote::request_id_text(reply.request_id));
+    if let Some(note) = &reply.note {
+        put_note(headers, note);
+    }
+    response
+}
+
+/// Returns an error in OpenAI's shape.
+pub(crate) fn respond_error(error: &ApiError) -> Response {
+    let mut response = with_type(Body::from(error.to_openai_json()), "application/json");
+    *response.status_mut() =
+        StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    if let Some(seconds) = error.retry_after_s {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if error.code == bantam_wire::ErrorCode::PolicyConflict {
+        // The official SDKs retry a 409 unless they are told not to; policy will not change its mind.
+        put(headers, "x-should-retry", "false");
+    }
+    if error.code == bantam_wire::ErrorCode::BodyTimeout {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn put_note(headers: &mut HeaderMap, note: &RoutingNote) {
+    if let Some(task) = &note.task {
+        put(headers, "x-bantam-task", task.as_str());
+    }
+    put(headers, "x-bantam-tier", note.tier.as_str());
+    put(headers, "x-bantam-model", &note.model);
+    if let Some(confidence) = note.confidence {
+        put(headers, "x-bantam-confidence", &format!("{confidence:.4}"));
+    }
+    put(headers, "x-bantam-escalated", &note.escalated_text());
+    if let Some(cost) = note.cost {
+        put(headers, "x-bantam-cost-usd", &cost.to_string());
+    }
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn with_type(body: Body, kind: &'static str) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,80 @@
+//! Accepting connections until told to stop, then draining them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bantam_gateway::Gateway;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::connection;
+use crate::guard::Guard;
+use crate::handlers::{App, router};
+
+/// Connections at a time; further ones wait in the system's backlog.
+const CONNECTIONS_MAX: usize = 16_384;
+
+/// Limits of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerSettings {
+    /// Bytes of a request's body.
+    pub body_bytes_max: usize,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// How long a connection may lie idle between requests.
+    pub idle_timeout: Duration,
+    /// How long requests may go on after a stop was asked for.
+    pub drain_timeout: Duration,
+}
+
+/// Serves until `stop` is ready, then lets requests under way finish within the drain time-out.
+///
+/// # Errors
+/// Only when the listener itself is broken; a connection that breaks is its own affair.
+pub async fn serve(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    guard: Guard,
+    settings: ServerSettings,
+    stop: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let app = Arc::new(App { gateway, guard, settings });
+    let router = router(Arc::clone(&app));
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (socket, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, most likely: waiting is better than giving up.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        connection::spawn(socket, place, Arc::clone(&app), router.clone(), &graceful);
+    }
+    drop(listener);
+    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish within the drain time-out");
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> std::io::Result<(tokio::net::TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (socket, _) = listener.accept().await?;
+    Ok((socket, place))
+}

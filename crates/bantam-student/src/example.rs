@@ -1,0 +1,277 @@
+//! Labelled texts, and reading them from JSON lines.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// Bytes of one line at most.
+const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of one label at most.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Rows a label needs: one to learn from and one to check on.
+pub const ROWS_PER_LABEL_MIN: usize = 2;
+
+/// A text and the label it should get.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Example {
+    /// What is classified.
+    pub text: String,
+    /// The right answer.
+    pub label: String,
+}
+
+/// Reads `{"text", "label"}` rows, one JSON object a line; other keys are ignored, and so are blank lines.
+///
+/// Checks that the rows can be trained on: at least two labels, at least two rows for each.
+pub fn read_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    parse_examples(&mut BufReader::new(file)).map_err(|(line, kind)| at(line, kind))
+}
+
+/// Reads the `"text"` of every row and nothing else: what a student can be asked about.
+pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    let mut texts = Vec::new();
+    for_each_row(&mut BufReader::new(file), |_, row| {
+        texts.push(field(row, "text")?);
+        Ok(())
+    })
+    .map_err(|(line, kind)| at(line, kind))?;
+    if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
+}
+
+/// Why rows cannot be used: where, and what.
+#[derive(Debug, thiserror::Error)]
+#[error("read rows from {}{}", .path.display(), .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+pub struct ReadExamplesError {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1, where one is to blame.
+    pub line: Option<u64>,
+    /// What is wrong.
+    #[source]
+    pub kind: ReadExamplesErrorKind,
+}
+
+/// What is wrong with a file of rows.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadExamplesErrorKind {
+    /// The file could not be read.
+    #[error("cannot read the file")]
+    Read(#[from] std::io::Error),
+    /// Not a single row.
+    #[error("the file holds no rows")]
+    Empty,
+    /// A line beyond any sensible length.
+    #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
+    LineTooLong,
+    /// Bytes that are not text.
+    #[error("the line is not valid UTF-8 from byte {byte} on")]
+    NotUtf8 {
+        /// Offset in the line of the first bad byte.
+        byte: usize,
+    },
+    /// A line that is not JSON.
+    #[error("the line is not JSON")]
+    NotJson(#[source] serde_json::Error),
+    /// JSON, but not an object.
+    #[error("the line is not a JSON object")]
+    NotObject,
+    /// A key that must be there.
+    #[error("`{key}` is missing")]
+    Missing {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value of the wrong type.
+    #[error("`{key}` is not a string")]
+    NotString {
+        /// The key.
+        key: &'static str,
+    },
+    /// A label without a character.
+    #[error("`label` is empty")]
+    LabelEmpty,
+    /// A label that is a text itself.
+    #[error("`label` is longer than {LABEL_BYTES_MAX} bytes")]
+    LabelTooLong,
+    /// Nothing to tell apart.
+    #[error("every row has the label `{label}`")]
+    OneLabel {
+        /// The only label.
+        label: String,
+    },
+    /// A label that cannot be learnt and checked.
+    #[error("label `{label}` has {rows} row; at least {ROWS_PER_LABEL_MIN} are needed")]
+    LabelTooRare {
+        /// The label.
+        label: String,
+        /// Its rows.
+        rows: usize,
+    },
+}
+
+impl ReadExamplesErrorKind {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read(_) => "check that the path is right and may be read",
+            Self::Empty => {
+                "write one row a line, such as {\"text\": \"where is my card\", \"label\": \"card\"}"
+            }
+            Self::LineTooLong => "write one JSON object a line, and shorten the text",
+            Self::NotUtf8 { .. } => "save the file as UTF-8",
+            Self::NotJson(_) | Self::NotObject | Self::Missing { .. } | Self::NotString { .. } => {
+                "a row is one line such as {\"text\": \"where is my card\", \"label\": \"card\"}"
+            }
+            Self::LabelEmpty => "give the row a label, or remove it",
+            Self::LabelTooLong => "a label is a short name; check that text and label are not swapped",
+            Self::OneLabel { .. } => "add rows of at least one other label",
+            Self::LabelTooRare { .. } => "add rows of this label, or remove it",
+        }
+    }
+}
+
+type AtLine<T> = Result<T, (Option<u64>, ReadExamplesErrorKind)>;
+
+fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
+    let mut rows = Vec::new();
+    let mut labels: BTreeMap<String, (u64, usize)> = BTreeMap::new();
+    for_each_row(source, |line, row| {
+        let (text, label) = (field(row, "text")?, field(row, "label")?);
+        if label.trim().is_empty() {
+            return Err(ReadExamplesErrorKind::LabelEmpty);
+        }
+        if label.len() > LABEL_BYTES_MAX {
+            return Err(ReadExamplesErrorKind::LabelTooLong);
+        }
+        labels.entry(label.clone()).or_insert((line, 0)).1 += 1;
+        rows.push(Example { text, label });
+        Ok(())
+    })?;
+    let rare =
+        labels.iter().filter(|(_, (_, rows))| *rows < ROWS_PER_LABEL_MIN).min_by_key(|(_, (line, _))| *line);
+    match (labels.keys().next(), rare) {
+        (None, _) => Err((None, ReadExamplesErrorKind::Empty)),
+        (Some(label), _) if labels.len() == 1 => {
+            Err((None, ReadExamplesErrorKind::OneLabel { label: label.clone() }))
+        }
+        (_, Some((label, (line, rows)))) => {
+            Err((Some(*line), ReadExamplesErrorKind::LabelTooRare { label: label.clone(), rows: *rows }))
+        }
+        _ => Ok(rows),
+    }
+}
+
+fn for_each_row(
+    source: &mut dyn BufRead,
+    mut found: impl FnMut(u64, &mut serde_json::Map<String, Value>) -> Result<(), ReadExamplesErrorKind>,
+) -> AtLine<()> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let at = |kind| (Some(number), kind);
+        let mut limited = std::io::Read::take(&mut *source, LINE_BYTES_MAX as u64 + 1);
+        let read = limited.read_until(b'\n', &mut line).map_err(|error| at(error.into()))?;
+        if read == 0 {
+            break;
+        }
+        if line.len() > LINE_BYTES_MAX {
+            return Err(at(ReadExamplesErrorKind::LineTooLong));
+        }
+        let text = std::str::from_utf8(&line)
+            .map_err(|error| at(ReadExamplesErrorKind::NotUtf8 { byte: error.valid_up_to() }))?;
+        let text = if number == 1 { text.trim_start_matches('\u{feff}') } else { text };
+        if text.trim().is_empty() {
+            continue;
+        }
+        match serde_json::from_str(text).map_err(|error| at(ReadExamplesErrorKind::NotJson(error)))? {
+            Value::Object(mut row) => found(number, &mut row).map_err(at)?,
+            _ => return Err(at(ReadExamplesErrorKind::NotObject)),
+        }
+    }
+    Ok(())
+}
+
+fn field(
+    row: &mut serde_json::Map<String, Value>,
+    key: &'static str,
+) -> Result<String, ReadExamplesErrorKind> {
+    match row.remove(key) {
+        Some(Value::String(value)) => Ok(value),
+        Some(_) => Err(ReadExamplesErrorKind::NotString { key }),
+        None => Err(ReadExamplesErrorKind::Missing { key }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = concat!(
+        "{\"text\":\"a\",\"label\":\"x\"}\n{\"text\":\"b\",\"label\":\"x\"}\r\n\n",
+        "{\"label\":\"y\",\"text\":\"c\",\"more\":[1]}\n{\"text\":\"\",\"label\":\"y\"}"
+    );
+
+    #[track_caller]
+    fn check(content: impl AsRef<[u8]>, line: Option<u64>, message: &str) {
+        let (found, kind) = parse_examples(&mut content.as_ref()).expect_err("should be refused");
+        assert_eq!((found, kind.to_string().as_str()), (line, message));
+        assert!(!kind.hint().is_empty());
+    }
+
+    #[test]
+    fn reads_rows_in_order_and_ignores_other_keys_and_blank_lines() {
+        let rows = parse_examples(&mut GOOD.as_bytes()).unwrap();
+        let flat: Vec<_> = rows.iter().map(|row| (row.text.as_str(), row.label.as_str())).collect();
+        assert_eq!(flat, [("a", "x"), ("b", "x"), ("c", "y"), ("", "y")]);
+    }
+
+    #[test]
+    fn accepts_a_byte_order_mark() {
+        assert!(parse_examples(&mut format!("\u{feff}{GOOD}").as_bytes()).is_ok());
+    }
+
+    #[test]
+    fn names_the_line_of_a_bad_row() {
+        check(format!("{GOOD}\n{{\"text\":\"a\"}}"), Some(6), "`label` is missing");
+        check(format!("{GOOD}\n{{\"label\":\"a\"}}"), Some(6), "`text` is missing");
+        check("{\"text\":1,\"label\":\"x\"}", Some(1), "`text` is not a string");
+        check("{\"text\":\"a\",\"label\":null}", Some(1), "`label` is not a string");
+        check("\n[1]\n", Some(2), "the line is not a JSON object");
+        check("{\"text\":", Some(1), "the line is not JSON");
+        check(b"{}\n{\"text\":\"\xff", Some(1), "`text` is missing");
+        check(b"\n{\"text\":\"\xff", Some(2), "the line is not valid UTF-8 from byte 9 on");
+        check("{\"text\":\"a\",\"label\":\" \"}", Some(1), "`label` is empty");
+        let label = "x".repeat(LABEL_BYTES_MAX + 1);
+        check(
+            format!("{{\"text\":\"a\",\"label\":\"{label}\"}}"),
+            Some(1),
+            "`label` is longer than 256 bytes",
+        );
+        check(vec![b' '; LINE_BYTES_MAX + 1], Some(1), "the line is longer than 4194304 bytes");
+    }
+
+    #[test]
+    fn refuses_sets_that_cannot_be_trained_on() {
+        check("", None, "the file holds no rows");
+        check("\n \n", None, "the file holds no rows");
+        let one = "{\"text\":\"a\",\"label\":\"x\"}\n";
+        check(one.repeat(3), None, "every row has the label `x`");
+        let rare = format!("{}{{\"text\":\"a\",\"label\":\"y\"}}", one.repeat(3));
+        check(rare, Some(4), "label `y` has 1 row; at least 2 are needed");
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = read_examples(Path::new("/no/such/rows.jsonl")).unwrap_err();
+        assert_eq!(error.to_string(), "read rows from /no/such/rows.jsonl");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

@@ -1,0 +1,48 @@
+//! What a student file says about itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::config::LinearConfig;
+
+/// Where a student comes from and how well it did on rows it had not seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Program and version that trained it.
+    pub created_by: String,
+    /// Every label it can answer with, in byte order.
+    pub labels: Vec<String>,
+    /// The settings it was trained with.
+    pub config: LinearConfig,
+    /// What training measured.
+    pub report: TrainingReport,
+    /// SHA-256 of the training rows, in order, as hexadecimal digits.
+    pub data_hash: String,
+}
+
+/// What training measured. The `held_out_` figures come from models that had not seen the row they judge, so they
+/// estimate, a little on the low side, how the student does on new texts like these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingReport {
+    /// Rows trained on.
+    pub rows: u64,
+    /// Labels told apart.
+    pub labels: u64,
+    /// N-grams kept.
+    pub features: u64,
+    /// Share of rows labelled rightly.
+    pub held_out_accuracy: f64,
+    /// Expected calibration error over 15 bins.
+    pub held_out_calibration_error: f64,
+    /// Share of rows that could be accepted, surest first, with 2 % of them wrong.
+    pub held_out_accepted_at_2_percent_error: f64,
+    /// Mean negative log-likelihood of the right label, in nats.
+    pub held_out_loss: f64,
+    /// Logits are divided by this.
+    pub temperature: f32,
+    /// A text whose likeliest in-scope label has less probability is out of scope.
+    pub scope_threshold: f32,
+    /// Passes over the rows for the model that stays.
+    pub passes: u64,
+    /// Whether it reached its tolerance within the passes allowed.
+    pub converged: bool,
+}

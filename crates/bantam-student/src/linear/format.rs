@@ -1,0 +1,151 @@
+//! The body of a linear student's file; reader and writer side by side.
+//!
+//! Description (length, JSON), then the counts of word n-grams, n-grams and classes, the out-of-scope class, the
+//! calibration, and the arrays in the order of [`Model`]. Weights are stored without padding.
+
+use super::config::FEATURES_MAX;
+use super::describe::Description;
+use super::lookup::Lookup;
+use super::matrix::stride;
+use super::model::Model;
+use super::vocabulary::{Vocabulary, Weighting};
+use crate::container::LoadStudentErrorKind;
+
+const CLASSES_MAX: usize = 10_000;
+const NO_CLASS: u32 = u32::MAX;
+
+/// Bounds that keep every sum in a prediction finite.
+const RARITY_MAX: f32 = 1e3;
+const SCALE_MAX: f32 = 1e6;
+const BIAS_MAX: f32 = 1e6;
+const BLOCK_WEIGHT_MAX: f32 = 1e3;
+const TEMPERATURE_MIN: f32 = 1e-3;
+const TEMPERATURE_MAX: f32 = 1e3;
+
+/// The bytes of a model and its description, which comes as JSON: read and written again, its numbers could differ
+/// in the last digit, and the file's hash with them.
+pub(crate) fn encode(model: &Model, description: &[u8]) -> Vec<u8> {
+    let classes = model.classes();
+    let features = model.scales.len();
+    let mut out = Vec::with_capacity(64 + description.len() + classes * 4 + features * (16 + classes));
+    let count = |out: &mut Vec<u8>, value: usize| out.extend_from_slice(&(value as u32).to_le_bytes());
+    let floats =
+        |out: &mut Vec<u8>, values: &[f32]| out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    count(&mut out, description.len());
+    out.extend_from_slice(description);
+    count(&mut out, model.vocabulary.words);
+    count(&mut out, features);
+    count(&mut out, classes);
+    count(&mut out, model.out_of_scope.unwrap_or(NO_CLASS) as usize);
+    floats(&mut out, &[model.temperature, model.scope_threshold]);
+    floats(&mut out, &model.weighting.block_weights);
+    floats(&mut out, &model.bias);
+    out.extend(model.vocabulary.keys.iter().flat_map(|key| key.to_le_bytes()));
+    floats(&mut out, &model.weighting.rarity);
+    floats(&mut out, &model.scales);
+    for row in model.weights.chunks_exact(stride(classes)) {
+        out.extend(row[..classes].iter().map(|weight| weight.to_le_bytes()[0]));
+    }
+    out
+}
+
+/// All that a body holds.
+pub(crate) struct Decoded {
+    pub(crate) model: Model,
+    pub(crate) lookup: Lookup,
+    pub(crate) description: Description,
+    /// The description as it was written.
+    pub(crate) json: Vec<u8>,
+}
+
+/// The model in a body. All sizes are checked against the bytes there are before anything is allocated, and all
+/// numbers against what training can give.
+pub(crate) fn decode(body: &[u8]) -> Result<Decoded, LoadStudentErrorKind> {
+    let mut reader = Reader { rest: body };
+    let length = reader.count("description")?;
+    let json = reader.take(length, "description")?;
+    let description: Description = serde_json::from_slice(json).map_err(LoadStudentErrorKind::Description)?;
+    let words = reader.count("word n-grams")?;
+    let features = reader.count("n-grams")?;
+    let classes = reader.count("labels")?;
+    let out_of_scope = reader.count("out-of-scope label")? as u32;
+    let size = |fine: bool, what| if fine { Ok(()) } else { Err(LoadStudentErrorKind::Size { what }) };
+    size(features <= FEATURES_MAX && words <= features, "n-grams")?;
+    size((2..=CLASSES_MAX).contains(&classes) && description.labels.len() == classes, "labels")?;
+    size(description.labels.is_sorted_by(|a, b| a < b), "labels that repeat or are out of order")?;
+    size(out_of_scope == NO_CLASS || (out_of_scope as usize) < classes, "out-of-scope label")?;
+    let rest = features.checked_mul(classes + 16).and_then(|bytes| bytes.checked_add(16 + classes * 4));
+    size(rest == Some(reader.rest.len()), "arrays and bytes left")?;
+
+    let temperature = reader.float("temperature", TEMPERATURE_MIN, TEMPERATURE_MAX)?;
+    let scope_threshold = reader.float("out-of-scope threshold", 0.0, 1.0)?;
+    let mut block_weight = || reader.float("block weight", 0.0, BLOCK_WEIGHT_MAX);
+    let block_weights = [block_weight()?, block_weight()?];
+    let bias = reader.floats(classes, "bias", -BIAS_MAX, BIAS_MAX)?;
+    let keys = reader.keys(features)?;
+    let rarity = reader.floats(features, "rarity", 0.0, RARITY_MAX)?;
+    let scales = reader.floats(features, "weight scale", 0.0, SCALE_MAX)?;
+    let stride = stride(classes);
+    let mut weights = vec![0i8; features * stride];
+    let stored = reader.take(features * classes, "weights")?;
+    for (into, from) in weights.chunks_exact_mut(stride).zip(stored.chunks_exact(classes)) {
+        for (into, from) in into.iter_mut().zip(from) {
+            *into = i8::from_le_bytes([*from]);
+        }
+    }
+    let model = Model {
+        vocabulary: Vocabulary { keys, words },
+        weighting: Weighting { rarity, block_weights },
+        scales,
+        weights,
+        bias,
+        temperature,
+        scope_threshold,
+        out_of_scope: (out_of_scope != NO_CLASS).then_some(out_of_scope),
+    };
+    let lookup = Lookup::new(&model.vocabulary)
+        .ok_or(LoadStudentErrorKind::Number { what: "n-gram fingerprints that repeat or crowd" })?;
+    Ok(Decoded { model, lookup, description, json: json.to_vec() })
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], LoadStudentErrorKind> {
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(LoadStudentErrorKind::Size { what })?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn count(&mut self, what: &'static str) -> Result<usize, LoadStudentErrorKind> {
+        let bytes = self.take(4, what)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
+    }
+
+    fn float(&mut self, what: &'static str, min: f32, max: f32) -> Result<f32, LoadStudentErrorKind> {
+        Ok(self.floats(1, what, min, max)?[0])
+    }
+
+    fn floats(
+        &mut self,
+        length: usize,
+        what: &'static str,
+        min: f32,
+        max: f32,
+    ) -> Result<Vec<f32>, LoadStudentErrorKind> {
+        let (chunks, _) = self.take(length.saturating_mul(4), what)?.as_chunks::<4>();
+        let values: Vec<f32> = chunks.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        if values.iter().all(|value| *value >= min && *value <= max) {
+            Ok(values)
+        } else {
+            Err(LoadStudentErrorKind::Number { what })
+        }
+    }
+
+    fn keys(&mut self, length: usize) -> Result<Vec<u64>, LoadStudentErrorKind> {
+        let (chunks, _) = self.take(length.saturating_mul(8), "n-gram fingerprints")?.as_chunks::<8>();
+        Ok(chunks.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+    }
+}

@@ -1,0 +1,8 @@
+//! The crate from outside: train, predict, save, load, and files that are not what they should be.
+#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+#![expect(clippy::print_stdout, reason = "a test that skips says so")]
+
+mod classify;
+mod damaged;
+mod rows;
+mod shared_data;

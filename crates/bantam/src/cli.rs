@@ -1,0 +1,222 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Local-first AI gateway: narrow work on small models, the rest escalated, every attempt accounted for.
+#[derive(Debug, Parser)]
+#[command(version, about, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct GlobalArgs {
+    /// The configuration file [default: $XDG_CONFIG_HOME/bantam/bantam.toml]
+    #[arg(long, global = true, env = "BANTAM_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Overrides one setting, such as --set server.bind=127.0.0.1:6000
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Prints JSON for machines
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Prints nothing but results and errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the gateway
+    Serve,
+    /// Shows the whole story in two minutes, with a simulated frontier model and no network
+    Demo(DemoArgs),
+    /// Shows or checks the configuration
+    Config {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Trains students and asks them
+    Student {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: StudentCommand,
+    },
+    /// Proves from which confidence on a task's student may answer alone
+    Certify(CertifyArgs),
+    /// Lists configured and discovered tasks
+    Task {
+        /// What to do with them.
+        #[command(subcommand)]
+        command: TaskCommand,
+    },
+    /// Shows what was spent, what the baseline would have cost, and what was saved
+    Usage(UsageArgs),
+    /// Explains what would happen to a request, without calling anybody
+    Route(RouteArgs),
+}
+
+/// `bantam demo`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Labelled rows ({"text","label"} a line) in place of the generated support desk
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) data: Option<PathBuf>,
+    /// Leaves the gateway running afterwards
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Seed of the generator and of the simulated model
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+    /// The certified error among local answers
+    #[arg(long, default_value_t = 0.02, value_parser = share)]
+    pub(crate) error: f64,
+}
+
+/// `bantam config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Prints the effective settings
+    Show {
+        /// Says where each one comes from
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Checks the file and reports every mistake
+    Check,
+    /// Prints a complete, commented example
+    Example,
+}
+
+/// `bantam student`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StudentCommand {
+    /// Learns a student from labelled rows or from a task's recorded answers
+    Train(TrainArgs),
+    /// Labels rows: one {"label","probability","out_of_scope"} a line
+    Predict {
+        /// The student's file
+        #[arg(long, value_name = "FILE")]
+        student: PathBuf,
+        /// Rows with a "text" each
+        #[arg(long, value_name = "FILE.jsonl")]
+        input: PathBuf,
+    },
+    /// Prints what a student's file says about itself
+    Show {
+        /// The student's file
+        student: PathBuf,
+    },
+}
+
+/// `bantam student train`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrainArgs {
+    /// The kind of student
+    #[arg(long, value_enum, default_value_t = StudentKind::Linear)]
+    pub(crate) kind: StudentKind,
+    /// Labelled rows: {"text","label"} a line
+    #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
+    pub(crate) data: Option<PathBuf>,
+    /// Learns from this task's recorded answers; a quarter is kept back for `certify`
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Where to write the student [default with --task: the task's `student`]
+    #[arg(long, value_name = "FILE", required_unless_present = "task")]
+    pub(crate) out: Option<PathBuf>,
+    /// The label that means: none of this task's business
+    #[arg(long, default_value = "oos", value_name = "LABEL")]
+    pub(crate) out_of_scope_label: String,
+    /// Seed of the folds
+    #[arg(long, default_value_t = 7)]
+    pub(crate) seed: u64,
+}
+
+/// The kinds of student.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StudentKind {
+    /// Word and character n-grams: microseconds
+    Linear,
+}
+
+/// `bantam certify`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CertifyArgs {
+    /// The task
+    pub(crate) task: String,
+    /// The most errors among accepted answers, such as 0.02
+    #[arg(long, value_parser = share)]
+    pub(crate) error: f64,
+    /// The chance that the bound holds, such as 0.95
+    #[arg(long, default_value_t = 0.95, value_parser = share)]
+    pub(crate) confidence: f64,
+    /// Labelled rows that the student was not trained on [default: the recorded answers kept back]
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) data: Option<PathBuf>,
+    /// Where to write the certificate [default: beside the student]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `bantam task`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Lists tasks with volume, tokens, cost and latency
+    List,
+}
+
+/// `bantam usage`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct UsageArgs {
+    /// Splits the figures
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<UsageBy>,
+    /// The first day, YYYY-MM-DD (UTC)
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<String>,
+    /// The day after the last, YYYY-MM-DD (UTC)
+    #[arg(long, value_name = "DAY")]
+    pub(crate) until: Option<String>,
+}
+
+/// What usage can be split by.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum UsageBy {
+    /// One row a task
+    Task,
+    /// One row a tier
+    Tier,
+    /// One row a model
+    Model,
+    /// One row a day
+    Day,
+}
+
+/// `bantam route`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RouteArgs {
+    /// The user's text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) explain: String,
+    /// What the caller would name: a task (task/NAME), a model, or auto
+    #[arg(long, default_value = "auto")]
+    pub(crate) model: String,
+    /// A system message before the text
+    #[arg(long)]
+    pub(crate) system: Option<String>,
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share < 1.0 => Ok(share),
+        _ => Err("expected a number between 0 and 1, such as 0.02".to_owned()),
+    }
+}

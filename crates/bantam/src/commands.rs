@@ -1,0 +1,40 @@
+//! One module a command.
+
+mod certify;
+mod config;
+mod route;
+pub(crate) mod serve;
+mod student;
+mod task;
+mod usage;
+
+use crate::cli::Command;
+use crate::failure::Failure;
+use crate::settings::Globals;
+
+/// Runs a command.
+pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
+    match command {
+        Command::Serve => serve::run(globals),
+        Command::Demo(args) => crate::demo::run(&args, globals),
+        Command::Config { command } => config::run(&command, globals),
+        Command::Student { command } => student::run(command, globals),
+        Command::Certify(args) => certify::run(&args, globals),
+        Command::Task { command } => task::run(&command, globals),
+        Command::Usage(args) => usage::run(&args, globals),
+        Command::Route(args) => route::run(&args, globals),
+    }
+}
+
+/// Returns the runtime that the gateway runs on.
+pub(crate) fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = if threads == 0 { cores } else { threads };
+    // One core is served best without a work-stealing scheduler around it.
+    let built = if threads == 1 {
+        tokio::runtime::Builder::new_current_thread().enable_all().build()
+    } else {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+    };
+    built.map_err(|error| Failure::from_error("cannot start the runtime", &error))
+}

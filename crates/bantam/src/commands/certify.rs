@@ -1,0 +1,110 @@
+//! `bantam certify`: from which confidence on a student may answer alone.
+
+use std::sync::Arc;
+
+use bantam_eval::{Claim, gather_evidence, hash_rows, prove, save_certificate};
+use bantam_route::Certificate;
+use bantam_student::{Example, Student};
+use serde_json::json;
+
+use crate::cli::CertifyArgs;
+use crate::deploy::{certificate_path, load_student};
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::settings::Globals;
+
+use super::student::{find_task, read_rows, recorded};
+
+pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> {
+    let config = globals.load()?;
+    let (name, task) = find_task(&config, &args.task)?;
+    let path = task.student.as_deref().ok_or_else(|| {
+        Failure::new(Outcome::Usage, format!("the task `{name}` has no student to certify"))
+            .hint(format!("train one (bantam student train) and set student in [tasks.{name}]"))
+    })?;
+    let student = load_student(path)?;
+    let (rows, truth) = match &args.data {
+        Some(data) => (read_rows(data)?, "labels".to_owned()),
+        None => (recorded(&config.ledger.path, name, true)?, "recorded answers".to_owned()),
+    };
+    refuse_training_rows(&student, &rows)?;
+    let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
+    let claim = Claim {
+        task: name.clone(),
+        error_max: args.error,
+        confidence: args.confidence,
+        truth,
+        proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    };
+    let certificate = certify(&claim, &student, &rows, &allowed)?;
+    let out = args.out.clone().or_else(|| certificate_path(task));
+    let out = out.ok_or_else(|| Failure::new(Outcome::Usage, "there is nowhere to write the certificate").hint("name a file with --out"))?;
+    save_certificate(&certificate, &out)
+        .map_err(|error| Failure::from_error(format!("cannot write {}", out.display()), &error))?;
+    report(&certificate, globals);
+    if !globals.json {
+        output::line(format!("written to {}", out.display()));
+    }
+    Ok(())
+}
+
+/// Proves a claim, or fails with what is missing.
+pub(crate) fn certify(
+    claim: &Claim,
+    student: &Student,
+    rows: &[Example],
+    labels: &[Arc<str>],
+) -> Result<Certificate, Failure> {
+    let own: Vec<Arc<str>> = student.labels().iter().map(|label| label.as_str().into()).collect();
+    let allowed = if labels.is_empty() { &own } else { labels };
+    let evidence = gather_evidence(student, rows, allowed);
+    prove(claim, student, rows, &evidence).map_err(|error| {
+        let failure = Failure::new(Outcome::GateFailed, error.to_string());
+        match error.missing {
+            Some(missing) => failure.hint(format!("gather about {missing} more rows and certify again")),
+            None => failure.hint("train on more rows, or allow more error"),
+        }
+    })
+}
+
+fn refuse_training_rows(student: &Student, rows: &[Example]) -> Result<(), Failure> {
+    let Student::Linear(linear) = student else {
+        return Ok(());
+    };
+    if linear.describe().data_hash == hash_rows(rows) {
+        return Err(Failure::new(Outcome::GateFailed, "these are the very rows that the student was trained on")
+            .hint("a certificate must be proved on rows that the student has not seen"));
+    }
+    Ok(())
+}
+
+fn report(certificate: &Certificate, globals: &Globals) {
+    let coverage = certificate.accepted as f64 / certificate.rows.max(1) as f64;
+    if globals.json {
+        output::line(
+            json!({
+                "certified": true, "task": certificate.task, "threshold": certificate.threshold,
+                "error_max": certificate.error_max, "confidence": certificate.confidence,
+                "rows": certificate.rows, "accepted": certificate.accepted, "errors": certificate.errors,
+                "coverage": coverage, "truth": certificate.truth,
+            })
+            .to_string(),
+        );
+        return;
+    }
+    output::line(format!(
+        "certified: with {} % confidence at most {} % of accepted answers differ from the {}",
+        100.0 * certificate.confidence,
+        100.0 * certificate.error_max,
+        certificate.truth
+    ));
+    output::line(format!(
+        "threshold {:.4}: {} of {} rows accepted ({:.1} %), {} of these wrong",
+        certificate.threshold,
+        certificate.accepted,
+        certificate.rows,
+        100.0 * coverage,
+        certificate.errors
+    ));
+    output::line("it holds for traffic like these rows, and is void for any other student");
+}

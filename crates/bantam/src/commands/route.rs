@@ -1,0 +1,38 @@
+//! `bantam route --explain`: the plan and why, without calling anybody.
+
+use std::sync::Arc;
+
+use bantam_gateway::{Gateway, Hints};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
+use serde_json::json;
+
+use crate::cli::RouteArgs;
+use crate::deploy;
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::settings::{Globals, ProcessEnv};
+
+pub(crate) fn run(args: &RouteArgs, globals: &Globals) -> Result<(), Failure> {
+    let config = globals.load()?;
+    let deployment = deploy::deployment(&config, &ProcessEnv, None)?;
+    // Nothing is settled, so the ledger of a gateway that may be running is left alone.
+    let scratch = tempfile::tempdir().map_err(|error| Failure::from_error("cannot make a folder", &error))?;
+    let options = LedgerOptions::new(Acknowledge::ProcessCrash);
+    let ledger = Ledger::open(&scratch.path().join("explain.sqlite"), options)
+        .map_err(|error| Failure::from_error("cannot open a scratch ledger", &error))?;
+    let gateway = Gateway::new(deployment, Arc::new(ledger), deploy::admission(&config), deploy::id_seed()?);
+    let mut messages = Vec::new();
+    if let Some(system) = &args.system {
+        messages.push(json!({"role": "system", "content": system}));
+    }
+    messages.push(json!({"role": "user", "content": args.explain}));
+    let body = json!({"model": args.model, "messages": messages}).to_string();
+    let explained = super::runtime(1)?.block_on(gateway.explain(body.into(), Hints::default()));
+    let explanation = explained.map_err(|error| Failure::new(Outcome::Failed, error.message))?;
+    if globals.json {
+        output::line(json!({"lines": explanation.lines}).to_string());
+    } else {
+        explanation.lines.iter().for_each(output::line);
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! `bantam serve`: the gateway, its reloads and its end.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bantam_config::Config;
+use bantam_gateway::Gateway;
+use bantam_ledger::{Ledger, TimeRange};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::deploy;
+use crate::failure::Failure;
+use crate::output;
+use crate::settings::{Globals, ProcessEnv};
+
+/// How often files are looked at for changes.
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(globals: &Globals) -> Result<(), Failure> {
+    start_log();
+    let config = globals.load()?;
+    let runtime = super::runtime(config.server.threads)?;
+    runtime.block_on(async {
+        let running = start(globals, &config).await?;
+        if !globals.quiet {
+            output::note(format!("bantam {} is serving on http://{}", env!("CARGO_PKG_VERSION"), running.address));
+        }
+        let (stop, stopped) = oneshot::channel();
+        tokio::spawn(async move {
+            wait_for_signal().await;
+            let _ = stop.send(());
+        });
+        running.until(async { drop(stopped.await) }).await
+    })
+}
+
+/// A gateway that is listening.
+pub(crate) struct Running {
+    /// Where it listens.
+    pub(crate) address: std::net::SocketAddr,
+    /// The gateway itself.
+    pub(crate) gateway: Arc<Gateway>,
+    /// Its ledger.
+    pub(crate) ledger: Arc<Ledger>,
+    listener: TcpListener,
+    guard: bantam_server::Guard,
+    settings: bantam_server::ServerSettings,
+    globals: Globals,
+    config: Config,
+}
+
+/// Builds everything and binds the port; nothing is answered before [`Running::until`].
+pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running, Failure> {
+    let deployment = deploy::deployment(config, &ProcessEnv, None)?;
+    let ledger = Arc::new(deploy::open_ledger(config)?);
+    let known = ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
+    let gateway =
+        Gateway::new(deployment, Arc::clone(&ledger), deploy::admission(config), deploy::id_seed()?);
+    gateway.learn_templates(known.iter().map(|found| found.record.template));
+    let bind = config.server.bind;
+    let listener = TcpListener::bind(bind).await.map_err(|error| {
+        Failure::from_error(format!("cannot listen on {bind}"), &error)
+            .hint("another program may have the port: choose one with --set server.bind=127.0.0.1:PORT")
+    })?;
+    let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
+    Ok(Running {
+        address,
+        gateway: Arc::new(gateway),
+        ledger,
+        guard: deploy::guard(config, &ProcessEnv, address)?,
+        settings: deploy::server_settings(config),
+        listener,
+        globals: globals.clone(),
+        config: config.clone(),
+    })
+}
+
+impl Running {
+    /// Serves until `stop`, then drains, then brings the ledger to rest.
+    pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway)));
+        let served = bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, stop).await;
+        watching.abort();
+        self.ledger.close().map_err(|error| Failure::from_error("cannot close the ledger", &error))?;
+        served.map_err(|error| Failure::from_error("the server stopped", &error))
+    }
+}
+
+/// Looks for changed files and deploys what is good; what is not is refused and the old stays.
+async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
+    let mut watched = watched_files(&globals, &config);
+    let mut seen = stamps(&watched);
+    let mut serving = config;
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        let now = stamps(&watched);
+        if now == seen {
+            continue;
+        }
+        seen = now;
+        let (globals, previous) = (globals.clone(), gateway.deployment());
+        // Reading students from disk would hold up the requests of this thread.
+        let built = tokio::task::spawn_blocking(move || {
+            let config = globals.load()?;
+            let deployment = deploy::deployment(&config, &ProcessEnv, Some(&previous))?;
+            Ok::<_, Failure>((globals, config, deployment))
+        });
+        match built.await {
+            Ok(Ok((globals, config, deployment))) => {
+                gateway.deploy(deployment);
+                if config.server != serving.server || config.ledger != serving.ledger {
+                    output::note("warning: changes of [server] and [ledger] take effect at the next start");
+                }
+                watched = watched_files(&globals, &config);
+                seen = stamps(&watched);
+                serving = config;
+                tracing::info!("the configuration was reloaded");
+                output::note("the configuration was reloaded");
+            }
+            Ok(Err(failure)) => {
+                output::failure(&failure, false);
+                output::note("the changed configuration was refused; the one before stays in force");
+            }
+            Err(_) => output::note("the changed configuration could not be read; the one before stays in force"),
+        }
+    }
+}
+
+fn watched_files(globals: &Globals, config: &Config) -> Vec<PathBuf> {
+    let tasks = config.tasks.values();
+    let files = tasks.flat_map(|task| [task.student.clone(), deploy::certificate_path(task)]);
+    std::iter::once(globals.config_path()).chain(files.flatten()).collect()
+}
+
+/// Returns when each file changed last and how large it is.
+fn stamps(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
+    let stamp = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.modified().ok()?, metadata.len()))
+    };
+    files.iter().map(stamp).collect()
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+/// Starts the log: warnings and errors to standard error, more with `RUST_LOG`.
+pub(crate) fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing::Level::WARN.into())
+        .from_env_lossy();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

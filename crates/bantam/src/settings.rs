@@ -1,0 +1,114 @@
+//! Configuration at the edge: the one place that reads the environment and finds files.
+
+use std::path::{Path, PathBuf};
+
+use bantam_config::{Config, Env, Files, Override, Source};
+
+use crate::cli::GlobalArgs;
+use crate::failure::{Failure, Outcome};
+use crate::output;
+
+/// Flags that every command takes, with the folders they lead to.
+#[derive(Clone, Debug)]
+pub(crate) struct Globals {
+    /// Whether machines read the output.
+    pub(crate) json: bool,
+    /// Whether to leave out everything but results.
+    pub(crate) quiet: bool,
+    config: Option<PathBuf>,
+    set: Vec<String>,
+}
+
+/// The process's environment.
+pub(crate) struct ProcessEnv;
+
+impl Env for ProcessEnv {
+    fn get(&self, name: &str) -> Option<String> {
+        variable(name)
+    }
+}
+
+struct Disk;
+
+impl Files for Disk {
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the environment is read")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the edge where the environment is read")]
+fn home(variable: &str, fallback: &str) -> PathBuf {
+    match std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(fallback),
+    }
+}
+
+impl Globals {
+    pub(crate) fn new(args: GlobalArgs) -> Self {
+        Self { json: args.json, quiet: args.quiet, config: args.config, set: args.set }
+    }
+
+    /// Returns these globals with another configuration file and no overrides.
+    pub(crate) fn with_config(&self, path: PathBuf) -> Self {
+        Self { config: Some(path), set: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns where the configuration is read from.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        let path = self.config.clone().unwrap_or_else(|| home("XDG_CONFIG_HOME", ".config").join("bantam/bantam.toml"));
+        std::path::absolute(&path).unwrap_or(path)
+    }
+
+    /// Reads and validates the configuration; warnings go to standard error.
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        let path = self.config_path();
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            let failure = Failure::from_error(format!("cannot read the configuration {}", path.display()), &error);
+            let hint = format!("write one: bantam config example > {}", path.display());
+            failure.hint(hint).outcome(Outcome::Usage)
+        })?;
+        let config = self.parse(&path, &text)?;
+        if !self.quiet {
+            config.warnings.iter().for_each(|warning| output::note(warning.to_string()));
+        }
+        Ok(config)
+    }
+
+    /// Validates `text` as if it stood in `path`.
+    pub(crate) fn parse(&self, path: &Path, text: &str) -> Result<Config, Failure> {
+        let overrides = self.overrides()?;
+        let names: Vec<String> = std::env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name != "BANTAM_CONFIG")
+            .collect();
+        let state = home("XDG_STATE_HOME", ".local/state").join("bantam");
+        let name = path.display().to_string();
+        let source = Source {
+            name: &name,
+            text,
+            folder: path.parent().unwrap_or(Path::new("/")),
+            state_folder: &state,
+            overrides: &overrides,
+            variable_names: &names,
+        };
+        bantam_config::load(&source, &ProcessEnv, &Disk)
+            .map_err(|errors| Failure::new(Outcome::Usage, errors.to_string()))
+    }
+
+    fn overrides(&self) -> Result<Vec<Override>, Failure> {
+        let parse = |pair: &String| {
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                Failure::new(Outcome::Usage, format!("--set {pair} is not KEY=VALUE"))
+                    .hint("write it as --set server.bind=127.0.0.1:6000")
+            })?;
+            Ok(Override { key: key.to_owned(), value: value.to_owned() })
+        };
+        self.set.iter().map(parse).collect()
+    }
+}
