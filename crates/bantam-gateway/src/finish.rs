@@ -38,8 +38,8 @@ pub(crate) async fn finish(
             return Ok(Reply { request_id, note: Some(body.early_note), body: ReplyBody::Stream(body.items) });
         }
         Accepted::Whole(completion) if !stream_wanted => {
-            case.settle(RequestOutcome::Answered, 200).await?;
             let note = case.note(request_id, rung);
+            case.settle(RequestOutcome::Answered, 200).await?;
             let body = with_note(&completion.body, completion.has_note, &note);
             return Ok(Reply { request_id, note: Some(note), body: ReplyBody::Whole(body.into()) });
         }

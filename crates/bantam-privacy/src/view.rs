@@ -59,8 +59,8 @@ pub(crate) fn next_position(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bo
     rest.iter().position(|&byte| wanted(byte)).map(|offset| start + offset)
 }
 
-/// The shortest run that may be encoded text or a key.
-pub(crate) const TOKEN_BYTES_MIN: usize = 16;
+/// The shortest run that may be encoded text or a key: ten bytes in base64.
+pub(crate) const TOKEN_BYTES_MIN: usize = 14;
 
 /// Returns whether `byte` may stand inside a key or an encoded text.
 pub(crate) const fn is_token_byte(byte: u8) -> bool {
@@ -69,7 +69,7 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
 
 /// The next run of at least [`TOKEN_BYTES_MIN`] token bytes that ends after `from`.
 ///
-/// A run of 16 covers one of any 16 positions apart, so only those are probed.
+/// A run of that length covers one of any positions that far apart, so only those are probed.
 pub(crate) fn next_long_token(bytes: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
     let mut probe = from + TOKEN_BYTES_MIN - 1;
     while let Some(&byte) = bytes.get(probe) {

@@ -2,14 +2,16 @@
 
 /// Returns `text` with its spelled-out separators as the marks that they stand for.
 ///
-/// Only called where a word such as ` dot ` gave a reason to; here every `at`
-/// and `dot` becomes a mark, which makes nonsense of prose, so that only full
-/// addresses found in the result count.
+/// Only called where a word such as ` dot ` gave a reason to. Every `dot`
+/// becomes a mark; a bare `at` only if what follows is a host name.
 pub(crate) fn despelled(lower: &str) -> String {
     let mut out = String::with_capacity(lower.len());
     let mut glue = true;
-    for word in words(lower) {
-        match mark(word.text) {
+    let words: Vec<Word<'_>> = words(lower).collect();
+    for (index, word) in words.iter().enumerate() {
+        match mark(word.text)
+            .filter(|&mark| mark != '@' || word.text != "at" || host_follows(&words[index + 1..]))
+        {
             Some(mark) => {
                 out.push(mark);
                 glue = true;
@@ -24,6 +26,12 @@ pub(crate) fn despelled(lower: &str) -> String {
         }
     }
     out
+}
+
+/// `example.com`, or `example` and a dot.
+fn host_follows(words: &[Word<'_>]) -> bool {
+    let inner = |word: &Word<'_>| word.text.trim_end_matches('.').contains('.');
+    words.first().is_some_and(inner) || words.get(1).is_some_and(|word| mark(word.text) == Some('.'))
 }
 
 struct Word<'a> {
@@ -92,11 +100,12 @@ mod tests {
         check("write to bob at example dot com today", "write to bob@example.com today");
         check("bob(at)example[dot]com", "bob@example.com");
         check("bob [ at ] example {.} com", "bob@example.com");
+        check("look at the polka dot dress at noon", "look at the polka.dress at noon");
         check("10 dot 0 dot 0 dot 1", "10.0.0.1");
     }
 
     #[test]
     fn keeps_other_brackets() {
-        check("see (below) [1] f(x) <b>é", "see (below) [1] f (x) <b>é".replace("f (x)", "f(x)").as_str());
+        check("see (below) [1] f(x) <b>é", "see (below) [1] f(x) <b>é");
     }
 }

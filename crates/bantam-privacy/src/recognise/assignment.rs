@@ -36,6 +36,7 @@ struct Assigned<'a> {
     value: &'a [u8],
     /// In quotes, or behind an equals sign, or alone on the rest of its line.
     firmly: bool,
+    quoted: bool,
 }
 
 /// Reads the rest of the name, the mark and the value.
@@ -55,7 +56,7 @@ fn assigned(rest: &[u8]) -> Option<Assigned<'_>> {
             (&rest[marks..], rest[..marks].contains(&b'='))
         };
     let mut assigned = value(skip(rest, 6, |byte| matches!(byte, b' ' | b'\t' | b'*' | b'=' | b'>')));
-    assigned.firmly |= equals;
+    assigned.firmly = equals || assigned.quoted || (assigned.firmly && said.is_none());
     Some(assigned)
 }
 
@@ -75,7 +76,7 @@ fn value(rest: &[u8]) -> Assigned<'_> {
     let value = &rest[..length];
     let firmly = quote.is_some() || matches!(rest.get(length), None | Some(b'\n' | b'\r'));
     let value = if quote.is_some() { value } else { trim_sentence(value) };
-    Assigned { value, firmly }
+    Assigned { value, firmly, quoted: quote.is_some() }
 }
 
 fn trim_sentence(value: &[u8]) -> &[u8] {

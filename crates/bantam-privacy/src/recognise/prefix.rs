@@ -77,6 +77,9 @@ const PREFIXES: [(&str, usize); 62] = [
 /// The beginning of a JSON object in base64: the header of a JSON web token.
 const JWT: &str = "eyj";
 
+/// So much of a key is looked at, which bounds the work for each word.
+const KEY_BYTES_MAX: usize = 512;
+
 /// Looks at the start of every word inside every long token, and returns whether there are any.
 pub(super) fn scan(view: View<'_>, tally: &mut Tally) -> bool {
     let bytes = view.bytes();
@@ -87,7 +90,8 @@ pub(super) fn scan(view: View<'_>, tally: &mut Tally) -> bool {
         let mut at = 0;
         while at < token.len() {
             let starts_word = at == 0 || !token[at - 1].is_ascii_alphanumeric();
-            let length = if starts_word { key_length(&token[at..]) } else { None };
+            let rest = &token[at..token.len().min(at + KEY_BYTES_MAX)];
+            let length = if starts_word { key_length(rest) } else { None };
             if let Some(length) = length {
                 tally.add(Kind::Secret, Label::Restricted, &token[at..at + length]);
             }
