@@ -22,7 +22,9 @@ pub enum LoadCertificateError {
     #[error("it is no certificate")]
     Shape(#[from] serde_json::Error),
     /// A newer Bantam wrote it.
-    #[error("it has version {0}, which is newer than this program understands: update Bantam or certify again")]
+    #[error(
+        "it has version {0}, which is newer than this program understands: update Bantam or certify again"
+    )]
     Version(u32),
     /// Its numbers cannot be.
     #[error("its threshold or bound is out of range")]

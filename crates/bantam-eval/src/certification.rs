@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use bantam_route::Gate;
 use bantam_route::certificate::CERTIFICATE_VERSION;
 use bantam_route::{Certificate, Certification, Evidence, StudentFacts, certify, judge_student};
-use bantam_route::Gate;
 use bantam_student::{Example, Scratch, Student};
 use bantam_types::{TaskName, Verdict};
 use sha2::{Digest, Sha256};

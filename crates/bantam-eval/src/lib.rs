@@ -3,8 +3,8 @@
 //! What is measured here is what is served: evidence is gathered with the student's own `predict` and
 //! judged by the rule that the gateway judges with.
 
-mod certification;
 mod certificate_file;
+mod certification;
 mod interval;
 mod split;
 

@@ -30,7 +30,10 @@ mod tests {
             for number in 0..200 {
                 let text = format!("Where is order {number}?");
                 let other = format!("  where is ORDER, {number}");
-                assert_eq!(reserved_for_certification(&text, share), reserved_for_certification(&other, share));
+                assert_eq!(
+                    reserved_for_certification(&text, share),
+                    reserved_for_certification(&other, share)
+                );
             }
         }
     }

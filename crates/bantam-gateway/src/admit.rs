@@ -41,7 +41,8 @@ impl Admission {
                 .retry_after(1)
         })?;
         Arc::clone(&self.places).acquire_owned().await.map_err(|_| {
-            ApiError::new(ErrorCode::Unavailable, "shutting_down", "the gateway is shutting down").retry_after(1)
+            ApiError::new(ErrorCode::Unavailable, "shutting_down", "the gateway is shutting down")
+                .retry_after(1)
         })
     }
 }

@@ -46,6 +46,16 @@ pub(crate) fn judge(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arriv
                 Judged::Accepted(Accepted::Whole(completion))
             }
         },
+        // Labels are never asked for as streams; what streams all the same cannot be checked before it is sent.
+        Answer::Stream(stream) if task.is_some_and(|task| task.is_classification()) => {
+            let facts = AttemptFacts {
+                first_byte_us: Some(stream.first_byte_us),
+                retries: stream.retries,
+                ..AttemptFacts::default()
+            };
+            case.end(AttemptOutcome::Discarded(EscalationReason::InvalidOutput), facts);
+            Judged::Discarded
+        }
         Answer::Stream(stream) => Judged::Accepted(Accepted::Stream(stream)),
     }
 }

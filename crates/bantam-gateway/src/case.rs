@@ -175,8 +175,10 @@ impl Case {
         if settlement.outcome != RequestOutcome::Answered {
             return None;
         }
-        let accepted = settlement.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Accepted)?;
-        let is_model = accepted.price.as_ref().is_none_or(|price| **price != free());
+        let accepted =
+            settlement.attempts.iter().find(|attempt| attempt.outcome == AttemptOutcome::Accepted)?;
+        // Only students say how sure they are.
+        let is_model = accepted.confidence.is_none();
         let usage = match (&self.task, accepted.usage) {
             (_, Some(usage)) if is_model => usage,
             (Some(task), Some(usage)) => task.tokens.predict(self.estimated_prompt_tokens, usage.output),
@@ -201,12 +203,6 @@ impl Drop for Case {
 /// Returns the sum of the attempts' costs, when every one of them is known.
 pub(crate) fn total_cost(attempts: &[AttemptRecord]) -> Option<Usd> {
     attempts.iter().map(|attempt| attempt.cost).sum::<Option<Usd>>()
-}
-
-/// What a student charges.
-pub(crate) fn free() -> Price {
-    let zero = bantam_types::UsdPerMillion::default();
-    Price { input: zero, cached_input: zero, output: zero, as_of: "local".to_owned() }
 }
 
 /// Returns whether no provider bills for an attempt that ended like this.
@@ -249,14 +245,23 @@ pub(crate) fn ledger_unavailable() -> ApiError {
 
 /// Returns the error for a request whose every attempt failed or was not good enough.
 pub(crate) fn exhausted(attempts: &[AttemptRecord]) -> ApiError {
-    let reasons: Vec<EscalationReason> = attempts.iter().filter_map(|attempt| attempt.outcome.reason()).collect();
+    let reasons: Vec<EscalationReason> =
+        attempts.iter().filter_map(|attempt| attempt.outcome.reason()).collect();
     let tried: Vec<String> = attempts
         .iter()
-        .map(|attempt| format!("{} ({})", attempt.backend, attempt.outcome.reason().map_or("no reason", EscalationReason::as_str)))
+        .map(|attempt| {
+            format!(
+                "{} ({})",
+                attempt.backend,
+                attempt.outcome.reason().map_or("no reason", EscalationReason::as_str)
+            )
+        })
         .collect();
     let message = format!("no rung gave an answer that can be returned; tried: {}", tried.join(", "));
     match reasons.last() {
-        Some(EscalationReason::Timeout) => ApiError::new(ErrorCode::UpstreamTimeout, "upstream_timeout", message),
+        Some(EscalationReason::Timeout) => {
+            ApiError::new(ErrorCode::UpstreamTimeout, "upstream_timeout", message)
+        }
         Some(EscalationReason::Unavailable) => {
             ApiError::new(ErrorCode::Unavailable, "upstreams_unavailable", message).retry_after(30)
         }

@@ -38,7 +38,12 @@ impl Gateway {
     /// Returns a gateway that serves `deployment` and settles into `ledger`.
     ///
     /// `id_seed` must be random: it keeps request ids of different processes apart.
-    pub fn new(deployment: Deployment, ledger: Arc<Ledger>, admission: AdmissionLimits, id_seed: u64) -> Self {
+    pub fn new(
+        deployment: Deployment,
+        ledger: Arc<Ledger>,
+        admission: AdmissionLimits,
+        id_seed: u64,
+    ) -> Self {
         let known: Vec<Template> = deployment.templates.keys().copied().collect();
         Self {
             deployment: ArcSwap::from_pointee(deployment),
@@ -81,9 +86,7 @@ impl Gateway {
         let arrival = self.arrival();
         match self.way(arrival, body, hints).await {
             Ok(reply) => reply,
-            Err(error) => {
-                Reply { request_id: arrival.request_id, note: None, body: ReplyBody::Error(error) }
-            }
+            Err(error) => Reply { request_id: arrival.request_id, note: None, body: ReplyBody::Error(error) },
         }
     }
 
@@ -120,7 +123,8 @@ impl Gateway {
     ) -> Case {
         let request = scanned.request();
         let task = identified.task().cloned();
-        let instructions = task.as_ref().filter(|_| !request.has_system()).map_or(0, |task| task.instructions.len());
+        let instructions =
+            task.as_ref().filter(|_| !request.has_system()).map_or(0, |task| task.instructions.len());
         let settlement = Settlement {
             request_id: arrival.request_id,
             arrived_unix_ms: arrival.unix_ms,
@@ -202,7 +206,10 @@ async fn climb(
         };
         case.begin(rung);
         let ask = Ask {
-            system: task.as_ref().filter(|_| !request.has_system()).map(|task| Arc::clone(&task.instructions)),
+            system: task
+                .as_ref()
+                .filter(|_| !request.has_system())
+                .map(|task| Arc::clone(&task.instructions)),
             stream: request.stream && classification.is_none(),
             payload_start: identified.payload_start,
             deadline: None,
@@ -226,11 +233,16 @@ async fn climb(
         case.accept_after_all(attempt);
         return finish(case, arrival, scanned, identified, &rung, accepted).await;
     }
-    let forbidden = planned.plan.skipped.iter().any(|skip| {
-        matches!(skip.reason, bantam_route::SkipReason::LabelForbids { .. })
-    });
+    let forbidden = planned
+        .plan
+        .skipped
+        .iter()
+        .any(|skip| matches!(skip.reason, bantam_route::SkipReason::LabelForbids { .. }));
     let error = if forbidden { label_forbids(scanned) } else { exhausted(case.attempts()) };
-    let outcome =
-        if error.code == ErrorCode::PolicyConflict { RequestOutcome::Refused } else { RequestOutcome::Failed };
+    let outcome = if error.code == ErrorCode::PolicyConflict {
+        RequestOutcome::Refused
+    } else {
+        RequestOutcome::Failed
+    };
     Err(case.refuse(outcome, error).await)
 }

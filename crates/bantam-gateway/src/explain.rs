@@ -48,7 +48,13 @@ impl Gateway {
                 Some(skip) => format!("skipped: {}", skip.reason),
                 None => describe(&deployment, &scanned, identified.payload_start, rung).await,
             };
-            lines.push(format!("rung {}    {} ({}, {}): {fate}", index + 1, rung.name, rung.tier, price(rung)));
+            lines.push(format!(
+                "rung {}    {} ({}, {}): {fate}",
+                index + 1,
+                rung.name,
+                rung.tier,
+                price(rung)
+            ));
         }
         Ok(Explanation { lines })
     }
@@ -65,14 +71,21 @@ fn price(rung: &Rung) -> String {
     }
 }
 
-async fn describe(deployment: &Deployment, scanned: &Scanned, payload_start: usize, rung: &Arc<Rung>) -> String {
+async fn describe(
+    deployment: &Deployment,
+    scanned: &Scanned,
+    payload_start: usize,
+    rung: &Arc<Rung>,
+) -> String {
     if rung.kind != RungKind::Student {
         return "asked when no rung before it answers".to_owned();
     }
     let gate = rung.gate.unwrap_or(Gate::Closed);
     let basis = match gate {
         Gate::Certified { threshold } => format!("certified threshold {threshold:.4}"),
-        Gate::Uncertified { threshold } => format!("uncertified threshold {threshold:.4}, allowed by the configuration"),
+        Gate::Uncertified { threshold } => {
+            format!("uncertified threshold {threshold:.4}, allowed by the configuration")
+        }
         Gate::Closed => "no certificate holds".to_owned(),
     };
     let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
@@ -82,7 +95,8 @@ async fn describe(deployment: &Deployment, scanned: &Scanned, payload_start: usi
     let Ok(Answer::Student(answer)) = rung.backend.answer(cleared, ask).await else {
         return "it does not answer".to_owned();
     };
-    let facts = StudentFacts { probability: answer.probability, out_of_scope: answer.out_of_scope, allowed: true };
+    let facts =
+        StudentFacts { probability: answer.probability, out_of_scope: answer.out_of_scope, allowed: true };
     let verdict = match judge_student(facts, gate) {
         Verdict::Accept => "accept".to_owned(),
         Verdict::Escalate(reason) => format!("escalate, {reason}"),

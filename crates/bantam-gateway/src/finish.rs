@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bantam_ledger::ExampleRecord;
 use bantam_privacy::Scanned;
 use bantam_types::{Label, RequestOutcome};
+use bantam_wire::ApiError;
 use bantam_wire::chunk::own_stream;
 use bantam_wire::completion::{OwnAnswer, own_completion, with_note};
-use bantam_wire::ApiError;
 use bytes::Bytes;
 use futures_util::StreamExt;
 
@@ -35,7 +35,11 @@ pub(crate) async fn finish(
         Accepted::Stream(stream) => {
             let body = relay(case, request_id, Arc::clone(rung), stream, include_usage);
             // What the stream's note will say is not known yet; the headers say what is.
-            return Ok(Reply { request_id, note: Some(body.early_note), body: ReplyBody::Stream(body.items) });
+            return Ok(Reply {
+                request_id,
+                note: Some(body.early_note),
+                body: ReplyBody::Stream(body.items),
+            });
         }
         Accepted::Whole(completion) if !stream_wanted => {
             let note = case.note(request_id, rung);
@@ -85,7 +89,8 @@ fn example(
     label: &str,
     arrival: Arrival,
 ) -> Option<ExampleRecord> {
-    let task = task.filter(|task| task.record && rung.gate.is_none() && scanned.label() <= Label::Internal)?;
+    let task =
+        task.filter(|task| task.record && rung.gate.is_none() && scanned.label() <= Label::Internal)?;
     let text = scanned.request().last_user_text()?.get(identified.payload_start..)?;
     Some(ExampleRecord {
         request_id: arrival.request_id,

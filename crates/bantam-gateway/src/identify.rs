@@ -103,7 +103,11 @@ fn not_found<'a>(
     let mut near: Vec<(f64, &str)> = known.map(|known| (strsim::jaro_winkler(name, known), known)).collect();
     near.sort_by(|left, right| right.0.total_cmp(&left.0));
     let names: Vec<String> = near.iter().take(3).map(|(_, name)| format!("`{name}`")).collect();
-    let hint = if names.is_empty() { format!("no {what} is configured") } else { format!("nearest: {}", names.join(", ")) };
+    let hint = if names.is_empty() {
+        format!("no {what} is configured")
+    } else {
+        format!("nearest: {}", names.join(", "))
+    };
     ApiError {
         param: Some(param.to_owned()),
         ..ApiError::new(ErrorCode::NotFound, slug, format!("there is no {what} `{shown}` here; {hint}"))

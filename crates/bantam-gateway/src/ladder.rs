@@ -52,7 +52,9 @@ pub(crate) fn nobody_can(planned: &Planned, scanned: &Scanned) -> ApiError {
         _ => None,
     });
     if let Some(param) = honours {
-        let message = format!("no model of this request's ladder can honour `{param}`: leave it out or name another model");
+        let message = format!(
+            "no model of this request's ladder can honour `{param}`: leave it out or name another model"
+        );
         return ApiError::invalid(param.clone(), "unsupported_parameter", message);
     }
     let longest = reasons().filter_map(|reason| match reason {

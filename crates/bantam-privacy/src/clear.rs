@@ -143,7 +143,7 @@ impl TextSink for ScanSink<'_> {
         // over two messages would not be found.
         match key {
             "role" | "type" | "model" | "id" | "tool_call_id" | "detail" | "format" => {
-                self.scan.value_apart(value)
+                self.scan.value_apart(value);
             }
             _ => self.scan.value(value),
         }

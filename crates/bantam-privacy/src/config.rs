@@ -10,12 +10,19 @@ pub struct ScannerConfig {
 }
 
 /// A word or phrase that makes a text as sensitive as `label` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DictionaryTerm {
     /// The term; case, width, look-alike letters and runs of blanks do not matter.
     pub term: String,
     /// The label of a text that holds it.
     pub label: Label,
+}
+
+/// Shows the label only, as the term may be a secret itself.
+impl std::fmt::Debug for DictionaryTerm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DictionaryTerm").field("label", &self.label).finish_non_exhaustive()
+    }
 }
 
 /// A scanner that could not be built. Terms are named by position, as they may be secret themselves.

@@ -2,21 +2,44 @@
 
 mod lookalike;
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+
+use crate::view::next_position;
 
 /// Returns `text` as it looks: compatibility forms composed, invisible characters and
 /// combining accents gone, digits of all scripts and look-alike letters in ASCII, the rest lower-case.
+///
+/// Only the stretches that are not ASCII take the slow way, as most texts hold
+/// no more than a curly quote; no mark that we keep composes with an ASCII letter.
 pub(crate) fn folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let visible = text.chars().filter_map(visible).filter(|c| !matches!(c, '\u{300}'..='\u{36f}'));
-    for c in visible.nfkc() {
-        match lookalike::ascii(c) {
-            Some(ascii) => out.push(ascii),
-            None if c.is_ascii() => out.push(c),
-            None => out.extend(c.to_lowercase()),
+    let mut visible_chars = String::new();
+    let mut from = 0;
+    while let Some(start) = next_position(text.as_bytes(), from, |byte| byte >= 0x80) {
+        out.push_str(&text[from..start]);
+        let end = text[start..].find(|c: char| c.is_ascii()).map_or(text.len(), |length| start + length);
+        visible_chars.clear();
+        visible_chars.extend(text[start..end].chars().filter_map(visible).filter(|c| !is_accent(*c)));
+        match is_nfkc_quick(visible_chars.chars()) {
+            IsNormalized::Yes => visible_chars.chars().for_each(|c| fold_char(c, &mut out)),
+            _ => visible_chars.nfkc().for_each(|c| fold_char(c, &mut out)),
         }
+        from = end;
     }
+    out.push_str(&text[from..]);
     out
+}
+
+fn fold_char(c: char, out: &mut String) {
+    match lookalike::ascii(c) {
+        Some(ascii) => out.push(ascii),
+        None if c.is_ascii() => out.push(c),
+        None => out.extend(c.to_lowercase()),
+    }
+}
+
+const fn is_accent(c: char) -> bool {
+    matches!(c, '\u{300}'..='\u{36f}')
 }
 
 /// Returns `text` normalised and in lower case, but with its own letters.
@@ -65,6 +88,12 @@ mod tests {
         check("раураӏ", "paypal");
         check("ΒΟΒ", "BOB");
         check("b\u{332}o\u{336}b", "bob");
+    }
+
+    #[test]
+    fn keeps_what_is_plain_around_a_mark() {
+        check("it\u{2019}s plain, e\u{301}tude\u{2026} done", "it's plain, etude... done");
+        check("일본 カフェ", "일본 カフェ");
     }
 
     #[test]

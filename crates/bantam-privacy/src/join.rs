@@ -10,7 +10,7 @@ const RUN_BYTES_MAX: usize = 32 * 1024;
 const KEPT_BYTES: usize = 4 * 1024;
 
 /// The values since the last look: whole if short, else their ends.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Run {
     text: String,
     /// Where values meet in `text`.
@@ -20,7 +20,6 @@ pub(crate) struct Run {
 }
 
 /// A run as it reads with nothing, and with a blank, between its values.
-#[derive(Debug)]
 pub(crate) struct Joined {
     pub(crate) glued: String,
     pub(crate) spaced: String,

@@ -4,7 +4,7 @@
 ///
 /// Recognisers speak in byte ranges of the view, so that an offset map from
 /// view to request can be laid beside it when redaction comes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// The text in lower case.
     pub(crate) lower: &'a str,

@@ -39,6 +39,14 @@ impl Breaker {
         *self = Self::default();
     }
 
+    /// Notes a stream that began well: enough to end a probe, not enough to forget failures, because an
+    /// upstream whose every stream breaks off also begins each of them.
+    pub(crate) fn began(&mut self) {
+        if self.open_until.is_some() {
+            self.succeeded();
+        }
+    }
+
     /// Notes a call that speaks against the upstream.
     pub(crate) fn failed(&mut self, now: Instant) {
         self.failures += 1;
@@ -89,6 +97,22 @@ mod tests {
         assert!(breaker.admit(later));
         breaker.ended();
         assert!(breaker.admit(later));
+    }
+
+    #[test]
+    fn a_stream_that_begins_ends_a_probe_and_forgets_no_failures() {
+        let mut breaker = Breaker::default();
+        let start = Instant::now();
+        for _ in 0..FAILURES_MAX {
+            assert!(breaker.admit(start));
+            breaker.began();
+            breaker.failed(start);
+        }
+        assert!(!breaker.admit(start));
+        let later = start + OPEN_BASE;
+        assert!(breaker.admit(later));
+        breaker.began();
+        assert!(breaker.admit(later), "the probe has gone well");
     }
 
     #[test]

@@ -98,8 +98,8 @@ pub(crate) async fn read_whole(
             (body, facts)
         }
         Dialect::Anthropic => {
-            let (body, facts) =
-                bantam_wire::anthropic::read_message(&body, created_unix_s).map_err(|error| fault_of(&error))?;
+            let (body, facts) = bantam_wire::anthropic::read_message(&body, created_unix_s)
+                .map_err(|error| fault_of(&error))?;
             (Bytes::from(body), facts)
         }
     };

@@ -8,8 +8,8 @@ use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::{ChatRequest, Edits};
 use bytes::Bytes;
-use http::Uri;
 use futures_util::StreamExt as _;
+use http::Uri;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::exchange::{self, Deadlines};
@@ -73,7 +73,13 @@ impl RemoteModel {
         }
     }
 
-    async fn attempt(&self, body: Bytes, stream: bool, started: Instant, total: Instant) -> Result<Answer, BackendError> {
+    async fn attempt(
+        &self,
+        body: Bytes,
+        stream: bool,
+        started: Instant,
+        total: Instant,
+    ) -> Result<Answer, BackendError> {
         let upstream = &self.upstream;
         if !upstream.breaker.lock().admit(Instant::now()) {
             return Err(BackendFault::BreakerOpen.into());
@@ -91,7 +97,7 @@ impl RemoteModel {
             }
         }
         .await;
-        watch.tell(result.as_ref().err());
+        watch.tell(result.as_ref());
         result
     }
 }
@@ -115,20 +121,21 @@ fn with_retries(mut answer: Answer, retries: u32, place: OwnedSemaphorePermit) -
     answer
 }
 
-/// Tells the breaker how a call ended, also when it was dropped half-way.
+/// Tells the breaker how a call ended, also when it was dropped half-way. How a stream ends, the stream tells.
 struct Watch<'u> {
     upstream: &'u Upstream,
     told: bool,
 }
 
 impl Watch<'_> {
-    fn tell(&mut self, error: Option<&BackendError>) {
+    fn tell(&mut self, result: Result<&Answer, &BackendError>) {
         self.told = true;
         let mut breaker = self.upstream.breaker.lock();
-        match error {
-            None => breaker.succeeded(),
-            Some(error) if error.fault.counts_against_upstream() => breaker.failed(Instant::now()),
-            Some(_) => breaker.ended(),
+        match result {
+            Ok(Answer::Stream(_)) => breaker.began(),
+            Ok(_) => breaker.succeeded(),
+            Err(error) if error.fault.counts_against_upstream() => breaker.failed(Instant::now()),
+            Err(_) => breaker.ended(),
         }
     }
 }

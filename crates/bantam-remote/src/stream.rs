@@ -46,6 +46,7 @@ pub(crate) async fn open(
         bytes: 0,
         seen_finish: false,
         done: false,
+        over: false,
         begun: false,
     };
     if !is_events {
@@ -78,7 +79,11 @@ struct Chunks {
     deadlines: Deadlines,
     bytes: usize,
     seen_finish: bool,
+    /// Nothing more is read.
     done: bool,
+    /// The end was returned, and the breaker knows how it went.
+    over: bool,
+    /// The first chunk was returned.
     begun: bool,
 }
 
@@ -86,11 +91,13 @@ impl Chunks {
     /// Returns the next chunk, an error as the last item, or `None` at the good end.
     async fn next(&mut self) -> Option<Result<StreamItem, BackendError>> {
         let item = self.advance().await;
-        if !matches!(item, Ok(Some(_))) {
+        if !self.over && !matches!(item, Ok(Some(_))) {
             self.done = true;
-        }
-        if self.begun && item.is_err() {
-            self.upstream.breaker.lock().failed(Instant::now());
+            self.over = true;
+            if self.begun {
+                let mut breaker = self.upstream.breaker.lock();
+                if item.is_ok() { breaker.succeeded() } else { breaker.failed(Instant::now()) }
+            }
         }
         item.map_err(BackendError::from).transpose()
     }
@@ -126,7 +133,8 @@ impl Chunks {
 
     async fn fill(&mut self) -> Result<(), BackendFault> {
         let now = Instant::now();
-        let until = if self.begun { now + self.upstream.settings.chunk_timeout } else { self.deadlines.first_byte };
+        let until =
+            if self.begun { now + self.upstream.settings.chunk_timeout } else { self.deadlines.first_byte };
         match timeout_at(until.min(self.deadlines.total).into(), self.body.frame()).await {
             Err(_) if Instant::now() >= self.deadlines.total => Err(BackendFault::TotalTimeout),
             Err(_) if self.begun => Err(BackendFault::ChunkTimeout),

@@ -138,7 +138,9 @@ impl Upstream {
         let encoded: String = model
             .bytes()
             .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                    char::from(byte).to_string()
+                }
                 _ => format!("%{byte:02X}"),
             })
             .collect();
@@ -152,7 +154,10 @@ impl Upstream {
     }
 }
 
-fn auth_header(auth: Auth, key: Option<&str>) -> Result<Option<(HeaderName, HeaderValue)>, BuildUpstreamError> {
+fn auth_header(
+    auth: Auth,
+    key: Option<&str>,
+) -> Result<Option<(HeaderName, HeaderValue)>, BuildUpstreamError> {
     let Some(key) = key else {
         return Ok(None);
     };

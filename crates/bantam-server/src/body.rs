@@ -31,7 +31,11 @@ async fn collect(body: &mut Body, bytes_max: usize) -> Result<Bytes, ApiError> {
     let mut rest = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| {
-            ApiError::new(ErrorCode::InvalidRequest, "incomplete_body", "the body ended before its announced end")
+            ApiError::new(
+                ErrorCode::InvalidRequest,
+                "incomplete_body",
+                "the body ended before its announced end",
+            )
         })?;
         let Ok(data) = frame.into_data() else { continue };
         if first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len() > bytes_max {

@@ -90,7 +90,11 @@ impl Guard {
         if matching == 1 {
             Ok(())
         } else {
-            Err(ApiError::new(ErrorCode::Unauthenticated, "invalid_api_key", "the key is not one of this server's"))
+            Err(ApiError::new(
+                ErrorCode::Unauthenticated,
+                "invalid_api_key",
+                "the key is not one of this server's",
+            ))
         }
     }
 }
@@ -146,10 +150,14 @@ mod tests {
 
     #[test]
     fn only_known_hosts_are_served() {
-        for good in ["localhost", "LOCALHOST:5454", "127.0.0.1:9", "[::1]:5454", "10.0.0.5:5454", "Bantam.lan:5454"] {
+        for good in
+            ["localhost", "LOCALHOST:5454", "127.0.0.1:9", "[::1]:5454", "10.0.0.5:5454", "Bantam.lan:5454"]
+        {
             check_host(&[("host", good)], true);
         }
-        for bad in ["evil.example", "localhost.evil.example", "127.0.0.1.evil:5454", "", "bantam.lan", "localhost:x"] {
+        for bad in
+            ["evil.example", "localhost.evil.example", "127.0.0.1.evil:5454", "", "bantam.lan", "localhost:x"]
+        {
             check_host(&[("host", bad)], false);
         }
         check_host(&[], false);

@@ -43,7 +43,8 @@ async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
     if let Err(error) = app.guard.check_key(&head.headers) {
         return respond_error(&error);
     }
-    let task = head.headers.get("x-bantam-task").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let task =
+        head.headers.get("x-bantam-task").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let body = match body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await {
         Ok(body) => body,
         Err(error) => return respond_error(&error),
@@ -54,7 +55,11 @@ async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
         Err(_) => {
             // The panic hook has said where; what the request held is not repeated anywhere.
             tracing::error!("a request ended in a panic");
-            respond_error(&ApiError::new(ErrorCode::Internal, "internal_error", "a fault of Bantam's own; see its log"))
+            respond_error(&ApiError::new(
+                ErrorCode::Internal,
+                "internal_error",
+                "a fault of Bantam's own; see its log",
+            ))
         }
     }
 }
@@ -103,7 +108,8 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
     if app.gateway.is_ready() {
         return json_response(&json!({"status": "ready"}));
     }
-    let mut response = json_response(&json!({"status": "not ready", "reason": "the ledger cannot be written"}));
+    let mut response =
+        json_response(&json!({"status": "not ready", "reason": "the ledger cannot be written"}));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }

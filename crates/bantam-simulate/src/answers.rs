@@ -29,12 +29,12 @@ pub fn completion_events(model: &str, text: &str, prompt_tokens: u64, completion
         })
         .to_string()
     };
-    let choice = |delta: serde_json::Value, finish: serde_json::Value| {
-        json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}])
-    };
-    let mut events = vec![chunk(choice(json!({"role": "assistant", "content": ""}), json!(null)), json!(null))];
+    let choice = |delta: serde_json::Value, finish: serde_json::Value| json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]);
+    let mut events =
+        vec![chunk(choice(json!({"role": "assistant", "content": ""}), json!(null)), json!(null))];
     events.extend(
-        text.split_inclusive(' ').map(|word| chunk(choice(json!({"content": word}), json!(null)), json!(null))),
+        text.split_inclusive(' ')
+            .map(|word| chunk(choice(json!({"content": word}), json!(null)), json!(null))),
     );
     events.push(chunk(choice(json!({}), json!("stop")), json!(null)));
     events.push(chunk(json!([]), usage(prompt_tokens, completion_tokens)));

@@ -53,7 +53,8 @@ impl SimulatedUpstream {
     ) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { script, received: Mutex::new(Vec::new()), count: AtomicU64::new(0), keep });
+        let shared =
+            Arc::new(Shared { script, received: Mutex::new(Vec::new()), count: AtomicU64::new(0), keep });
         let accepting = tokio::spawn({
             let shared = Arc::clone(&shared);
             async move {

@@ -1,10 +1,10 @@
 //! One module a command.
 
-mod certify;
+pub(crate) mod certify;
 mod config;
 mod route;
 pub(crate) mod serve;
-mod student;
+pub(crate) mod student;
 mod task;
 mod usage;
 

@@ -32,11 +32,13 @@ pub(crate) fn deployment(
         let tokens = known.map_or_else(|| Arc::new(TokenRatio::default()), |known| Arc::clone(&known.tokens));
         tasks.insert(name.clone(), Arc::new(build_task(name, task, &models, tokens)?));
     }
-    let templates = config.tasks.iter().flat_map(|(name, task)| {
-        task.templates.iter().map(|template| (*template, name.clone()))
-    });
+    let templates = config
+        .tasks
+        .iter()
+        .flat_map(|(name, task)| task.templates.iter().map(|template| (*template, name.clone())));
     let templates: HashMap<_, _> = templates.collect();
-    let auto_ladder = config.routing.ladder.iter().filter_map(|name| models.get(name.as_str()).cloned()).collect();
+    let auto_ladder =
+        config.routing.ladder.iter().filter_map(|name| models.get(name.as_str()).cloned()).collect();
     let baseline = config.routing.baseline.as_ref().and_then(|name| config.models.get(name)?.price.clone());
     Ok(Deployment {
         scanner: scanner(config)?,
@@ -96,9 +98,12 @@ fn models(config: &Config, env: &dyn Env) -> Result<BTreeMap<Arc<str>, Arc<Rung>
 }
 
 fn upstream_settings(upstream: &bantam_config::Upstream, env: &dyn Env) -> Result<UpstreamSettings, Failure> {
-    let extra_roots_pem = upstream.ca_file.as_deref().map(std::fs::read).transpose().map_err(|error| {
-        Failure::from_error("cannot read a `ca_file`", &error)
-    })?;
+    let extra_roots_pem = upstream
+        .ca_file
+        .as_deref()
+        .map(std::fs::read)
+        .transpose()
+        .map_err(|error| Failure::from_error("cannot read a `ca_file`", &error))?;
     Ok(UpstreamSettings {
         base_url: upstream.base_url.clone(),
         path: upstream.path.clone(),
@@ -207,7 +212,12 @@ pub(crate) fn certificate_path(task: &bantam_config::Task) -> Option<PathBuf> {
 }
 
 /// Returns from which probability on the student may answer.
-fn gate(name: &TaskName, task: &bantam_config::Task, path: &Path, student: &Student) -> Result<Gate, Failure> {
+fn gate(
+    name: &TaskName,
+    task: &bantam_config::Task,
+    path: &Path,
+    student: &Student,
+) -> Result<Gate, Failure> {
     let certificate = certificate_path(task).filter(|path| path.exists());
     if let Some(certificate_path) = certificate {
         let shown = certificate_path.display();
@@ -240,8 +250,9 @@ pub(crate) fn open_ledger(config: &Config) -> Result<Ledger, Failure> {
     let path = &config.ledger.path;
     let shown = path.display();
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| Failure::from_error(format!("cannot make the folder of the ledger {shown}"), &error))?;
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::from_error(format!("cannot make the folder of the ledger {shown}"), &error)
+        })?;
     }
     let acknowledge = match config.ledger.acknowledge {
         bantam_config::Acknowledge::ProcessCrash => Acknowledge::ProcessCrash,

@@ -7,7 +7,10 @@ use crate::failure::Failure;
 /// Writes a line of data. A closed pipe is the reader's decision and no error.
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_ref().as_bytes()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+    let _ = out
+        .write_all(text.as_ref().as_bytes())
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.flush());
 }
 
 /// Writes a line that is about the work, not its result.
@@ -39,14 +42,15 @@ pub(crate) fn is_terminal() -> bool {
 /// Returns `rows` as aligned columns, the first row being the heading; numbers go to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width =
+        |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let is_number = |cell: &str| {
-        cell.starts_with(|symbol: char| symbol.is_ascii_digit() || "$-+×".contains(symbol))
-    };
+    let is_number =
+        |cell: &str| cell.starts_with(|symbol: char| symbol.is_ascii_digit() || "$-+×".contains(symbol));
     let to_the_right: Vec<bool> = (0..columns)
         .map(|column| {
-            let mut cells = rows.iter().skip(1).filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
+            let mut cells =
+                rows.iter().skip(1).filter_map(|row| row.get(column)).filter(|cell| !cell.is_empty());
             column > 0 && cells.all(|cell| is_number(cell))
         })
         .collect();

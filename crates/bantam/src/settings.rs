@@ -59,9 +59,17 @@ impl Globals {
         Self { config: Some(path), set: Vec::new(), ..self.clone() }
     }
 
+    /// Returns these globals without anything but results on the terminal.
+    pub(crate) fn quietly(&self) -> Self {
+        Self { quiet: true, ..self.clone() }
+    }
+
     /// Returns where the configuration is read from.
     pub(crate) fn config_path(&self) -> PathBuf {
-        let path = self.config.clone().unwrap_or_else(|| home("XDG_CONFIG_HOME", ".config").join("bantam/bantam.toml"));
+        let path = self
+            .config
+            .clone()
+            .unwrap_or_else(|| home("XDG_CONFIG_HOME", ".config").join("bantam/bantam.toml"));
         std::path::absolute(&path).unwrap_or(path)
     }
 
@@ -69,7 +77,8 @@ impl Globals {
     pub(crate) fn load(&self) -> Result<Config, Failure> {
         let path = self.config_path();
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            let failure = Failure::from_error(format!("cannot read the configuration {}", path.display()), &error);
+            let failure =
+                Failure::from_error(format!("cannot read the configuration {}", path.display()), &error);
             let hint = format!("write one: bantam config example > {}", path.display());
             failure.hint(hint).outcome(Outcome::Usage)
         })?;

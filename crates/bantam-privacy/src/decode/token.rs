@@ -5,7 +5,6 @@ use std::ops::Range;
 use crate::view::{TOKEN_BYTES_MIN, next_long_token};
 
 /// What became of one long token.
-#[derive(Debug)]
 pub(crate) enum Decoded {
     /// It holds this text, perhaps from its second, third or fourth character on.
     Text(Vec<String>),

@@ -45,18 +45,16 @@ fn assigned(rest: &[u8]) -> Option<Assigned<'_>> {
     let name = rest.iter().take(NAME_BYTES_MAX).take_while(is_name).count();
     let rest =
         skip(&rest[name..], 4, |byte| matches!(byte, b'"' | b'\'' | b']' | b' ' | b'\t' | b'`' | b'*'));
-    let (rest, equals) =
-        if let Some(rest) = rest.strip_prefix(b"is").filter(|rest| rest.first() <= Some(&b':')) {
-            (rest.strip_prefix(b":").unwrap_or(rest), false)
-        } else {
-            let marks = rest.iter().take(2).take_while(|&&byte| matches!(byte, b':' | b'=' | b'>')).count();
-            if marks == 0 {
-                return None;
-            }
-            (&rest[marks..], rest[..marks].contains(&b'='))
-        };
+    let said = rest.strip_prefix(b"is").filter(|rest| rest.first() <= Some(&b':'));
+    let marked = said.unwrap_or(rest);
+    let marks = marked.iter().take(2).take_while(|&&byte| matches!(byte, b':' | b'=' | b'>')).count();
+    if marks == 0 && said.is_none() {
+        return None;
+    }
+    let (marks, rest) = marked.split_at(marks);
+    let equals = marks.contains(&b'=');
     let mut assigned = value(skip(rest, 6, |byte| matches!(byte, b' ' | b'\t' | b'*' | b'=' | b'>')));
-    assigned.firmly = equals || assigned.quoted || (assigned.firmly && said.is_none());
+    assigned.firmly = equals || assigned.quoted || (assigned.firmly && !marks.is_empty());
     Some(assigned)
 }
 

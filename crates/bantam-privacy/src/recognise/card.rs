@@ -159,5 +159,5 @@ fn passes_luhn(digits: &[u8]) -> bool {
             _ => u32::from(digit * 2 / 10 + digit * 2 % 10),
         })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|&digit| digit != 0)
+    sum.is_multiple_of(10) && digits.iter().any(|&digit| digit != 0)
 }

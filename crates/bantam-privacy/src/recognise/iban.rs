@@ -101,26 +101,28 @@ const LENGTHS_LATER: [(&[u8; 2], usize); 3] = [(b"va", 22), (b"vg", 24), (b"xk",
 const LENGTH_MIN: usize = 15;
 const LENGTH_MAX: usize = 34;
 
-/// Looks at every group of digits that two letters at the start of a word stand before.
+/// Looks at every group of digits that two letters stand before.
 pub(super) fn propose(bytes: &[u8], groups: &[Range<usize>], tally: &mut Tally) {
     for group in groups {
         let Some(start) = country_start(bytes, group) else { continue };
-        let starts_word = !is_word(start.checked_sub(1).and_then(|before| bytes.get(before)));
-        let valid = read(bytes, start);
-        if let Some(account) = valid {
-            judge(&account, starts_word, bytes, start, tally);
+        if let Some(account) = read(bytes, start) {
+            judge(&account, starts_word(bytes, start), bytes, start, tally);
         }
     }
 }
 
-/// Where the country code before the check digits begins; a blank may stand between them.
+/// Where the country code before the check digits begins.
+///
+/// A blank may stand between them if the code is a word of its own.
 fn country_start(bytes: &[u8], group: &Range<usize>) -> Option<usize> {
-    let end = match bytes.get(group.start.checked_sub(1)?)? {
-        b' ' | b'-' => group.start - 1,
-        _ => group.start,
-    };
-    let start = end.checked_sub(2)?;
-    (group.len() >= 2 && bytes[start..end].iter().all(u8::is_ascii_lowercase)).then_some(start)
+    let apart = matches!(bytes.get(group.start.checked_sub(1)?)?, b' ' | b'-');
+    let start = (group.start - usize::from(apart)).checked_sub(2)?;
+    let letters = bytes[start..start + 2].iter().all(u8::is_ascii_lowercase);
+    (group.len() >= 2 && letters && (!apart || starts_word(bytes, start))).then_some(start)
+}
+
+fn starts_word(bytes: &[u8], start: usize) -> bool {
+    !is_word(start.checked_sub(1).and_then(|before| bytes.get(before)))
 }
 
 /// The letters and digits from `start` on, as many as any country has, over single gaps.

@@ -13,7 +13,6 @@ const DIGITS_MIN: usize = 4;
 const GAP_BYTES_MAX: usize = 3;
 
 /// Groups of digits with short gaps between them, such as `(555) 010-0199`.
-#[derive(Debug)]
 pub(super) struct Sequence<'a> {
     /// The view in lower case.
     pub(super) bytes: &'a [u8],

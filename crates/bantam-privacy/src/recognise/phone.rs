@@ -126,7 +126,7 @@ fn is_grouped(sequence: &Sequence<'_>, cued: bool) -> bool {
     if gaps().all(|gap| gap == b".") {
         return pairs && count >= 4;
     }
-    if gaps().any(|gap| gap.contains(&b'.')) || sizes().any(|size| size < 2 || size > 8) || count > 6 {
+    if gaps().any(|gap| gap.contains(&b'.')) || sizes().any(|size| !(2..=8).contains(&size)) || count > 6 {
         return false;
     }
     let national = digits[0] == 0 && digits.len() >= 8;

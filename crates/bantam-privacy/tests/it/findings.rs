@@ -31,6 +31,17 @@ fn display_and_debug_hold_no_content() {
 }
 
 #[test]
+fn debug_of_scanner_and_scan_hold_no_content() {
+    let term = DictionaryTerm { term: "Project Falcon".to_owned(), label: Label::Internal };
+    let config = ScannerConfig { dictionary: vec![term] };
+    let scanner = Scanner::new(&config).unwrap();
+    let mut scan = scanner.begin();
+    scan.value("jane.doe@example.com");
+    let shown = format!("{config:?} {scan:?}").to_lowercase();
+    assert!(!shown.contains("falcon") && !shown.contains("jane"), "{shown}");
+}
+
+#[test]
 fn dictionary_matches_words_as_configured() {
     for (text, label) in [
         ("the wolpertinger sleeps", Label::Internal),

@@ -71,3 +71,19 @@ fn leaves_ordinary_requests_at_most_internal() {
         assert!(raised.len() * 1000 < rows.len(), "{name}: {} of {}: {raised:?}", raised.len(), rows.len());
     }
 }
+
+#[test]
+fn leaves_conversations_of_ordinary_requests_at_most_internal() {
+    let scanner = scanner();
+    for name in ["banking77", "clinc150", "snips"] {
+        let Some(rows) = rows(&format!("{name}/train.jsonl.gz")) else { continue };
+        let conversations: Vec<&[Value]> = rows.chunks(6).collect();
+        let raised = conversations.iter().filter(|rows| {
+            let mut scan = scanner.begin();
+            rows.iter().for_each(|row| scan.value(row["text"].as_str().unwrap()));
+            scan.finish().label() > Label::Internal
+        });
+        let raised = raised.count();
+        assert!(raised * 1000 < conversations.len(), "{name}: {raised} of {}", conversations.len());
+    }
+}

@@ -38,7 +38,10 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
     };
     let certificate = certify(&claim, &student, &rows, &allowed)?;
     let out = args.out.clone().or_else(|| certificate_path(task));
-    let out = out.ok_or_else(|| Failure::new(Outcome::Usage, "there is nowhere to write the certificate").hint("name a file with --out"))?;
+    let out = out.ok_or_else(|| {
+        Failure::new(Outcome::Usage, "there is nowhere to write the certificate")
+            .hint("name a file with --out")
+    })?;
     save_certificate(&certificate, &out)
         .map_err(|error| Failure::from_error(format!("cannot write {}", out.display()), &error))?;
     report(&certificate, globals);
@@ -72,8 +75,11 @@ fn refuse_training_rows(student: &Student, rows: &[Example]) -> Result<(), Failu
         return Ok(());
     };
     if linear.describe().data_hash == hash_rows(rows) {
-        return Err(Failure::new(Outcome::GateFailed, "these are the very rows that the student was trained on")
-            .hint("a certificate must be proved on rows that the student has not seen"));
+        return Err(Failure::new(
+            Outcome::GateFailed,
+            "these are the very rows that the student was trained on",
+        )
+        .hint("a certificate must be proved on rows that the student has not seen"));
     }
     Ok(())
 }

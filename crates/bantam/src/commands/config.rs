@@ -34,7 +34,10 @@ fn check(globals: &Globals) -> Result<(), Failure> {
     let path = globals.config_path();
     let (models, tasks) = (config.models.len(), config.tasks.len());
     if globals.json {
-        output::line(json!({"ok": true, "models": models, "tasks": tasks, "warnings": config.warnings.len()}).to_string());
+        output::line(
+            json!({"ok": true, "models": models, "tasks": tasks, "warnings": config.warnings.len()})
+                .to_string(),
+        );
     } else {
         output::line(format!("{} is good: {models} models, {tasks} tasks", path.display()));
     }

@@ -25,7 +25,11 @@ pub(crate) fn run(globals: &Globals) -> Result<(), Failure> {
     runtime.block_on(async {
         let running = start(globals, &config).await?;
         if !globals.quiet {
-            output::note(format!("bantam {} is serving on http://{}", env!("CARGO_PKG_VERSION"), running.address));
+            output::note(format!(
+                "bantam {} is serving on http://{}",
+                env!("CARGO_PKG_VERSION"),
+                running.address
+            ));
         }
         let (stop, stopped) = oneshot::channel();
         tokio::spawn(async move {
@@ -55,7 +59,8 @@ pub(crate) struct Running {
 pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running, Failure> {
     let deployment = deploy::deployment(config, &ProcessEnv, None)?;
     let ledger = Arc::new(deploy::open_ledger(config)?);
-    let known = ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
+    let known =
+        ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
     let gateway =
         Gateway::new(deployment, Arc::clone(&ledger), deploy::admission(config), deploy::id_seed()?);
     gateway.learn_templates(known.iter().map(|found| found.record.template));
@@ -93,6 +98,7 @@ async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
     let mut watched = watched_files(&globals, &config);
     let mut seen = stamps(&watched);
     let mut serving = config;
+    let serving_quietly = globals.quiet;
     loop {
         tokio::time::sleep(WATCH_INTERVAL).await;
         let now = stamps(&watched);
@@ -110,20 +116,25 @@ async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
         match built.await {
             Ok(Ok((globals, config, deployment))) => {
                 gateway.deploy(deployment);
-                if config.server != serving.server || config.ledger != serving.ledger {
+                let settled_at_start = config.server != serving.server || config.ledger != serving.ledger;
+                if settled_at_start && !globals.quiet {
                     output::note("warning: changes of [server] and [ledger] take effect at the next start");
                 }
                 watched = watched_files(&globals, &config);
                 seen = stamps(&watched);
                 serving = config;
                 tracing::info!("the configuration was reloaded");
-                output::note("the configuration was reloaded");
+                if !serving_quietly {
+                    output::note("the configuration was reloaded");
+                }
             }
             Ok(Err(failure)) => {
                 output::failure(&failure, false);
                 output::note("the changed configuration was refused; the one before stays in force");
             }
-            Err(_) => output::note("the changed configuration could not be read; the one before stays in force"),
+            Err(_) => {
+                output::note("the changed configuration could not be read; the one before stays in force")
+            }
         }
     }
 }
@@ -145,7 +156,8 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
 
 async fn wait_for_signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

@@ -37,12 +37,18 @@ pub(crate) fn read_rows(path: &Path) -> Result<Vec<Example>, Failure> {
 }
 
 /// Returns a task's recorded answers: those to learn from, or those kept for certification.
-pub(crate) fn recorded(ledger: &Path, task: &bantam_types::TaskName, reserved: bool) -> Result<Vec<Example>, Failure> {
-    let reader = LedgerReader::open(ledger)
-        .map_err(|error| Failure::from_error(format!("cannot read the ledger {}", ledger.display()), &error))?;
+pub(crate) fn recorded(
+    ledger: &Path,
+    task: &bantam_types::TaskName,
+    reserved: bool,
+) -> Result<Vec<Example>, Failure> {
+    let reader = LedgerReader::open(ledger).map_err(|error| {
+        Failure::from_error(format!("cannot read the ledger {}", ledger.display()), &error)
+    })?;
     let mut rows = Vec::new();
     for example in reader.examples(task) {
-        let example = example.map_err(|error| Failure::from_error("cannot read the recorded answers", &error))?;
+        let example =
+            example.map_err(|error| Failure::from_error("cannot read the recorded answers", &error))?;
         if reserved_for_certification(&example.text, RESERVED_SHARE) == reserved {
             rows.push(Example { text: example.text, label: example.answer });
         }
@@ -57,7 +63,10 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
             let (rows, student) = task_rows(task, globals)?;
             (rows, args.out.clone().or(student))
         }
-        (None, None) => return Err(Failure::new(Outcome::Usage, "there are no rows to learn from").hint("name a file with --data")),
+        (None, None) => {
+            return Err(Failure::new(Outcome::Usage, "there are no rows to learn from")
+                .hint("name a file with --data"));
+        }
     };
     let out = out.ok_or_else(|| {
         Failure::new(Outcome::Usage, "the task names no student file").hint("name one with --out FILE")
@@ -75,12 +84,14 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     let trained = train_with_progress(&rows, &config, &mut |progress| {
         bar.set_length((progress.models * progress.passes_max) as u64);
         bar.set_position(((progress.model - 1) * progress.passes_max + progress.pass) as u64);
-        bar.set_message(format!("model {} of {}, moved {:.4}", progress.model, progress.models, progress.moved));
+        bar.set_message(format!(
+            "model {} of {}, moved {:.4}",
+            progress.model, progress.models, progress.moved
+        ));
     });
     bar.finish_and_clear();
-    let (student, report) = trained.map_err(|error| {
-        Failure::from_error("cannot train the student", &error).hint(error.hint())
-    })?;
+    let (student, report) = trained
+        .map_err(|error| Failure::from_error("cannot train the student", &error).hint(error.hint()))?;
     let hash = student.save(&out).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     let seconds = started.elapsed().as_secs_f64();
     if globals.json {
@@ -115,7 +126,9 @@ fn task_rows(task: &str, globals: &Globals) -> Result<(Vec<Example>, Option<Path
     let rows = recorded(&config.ledger.path, name, false)?;
     if rows.is_empty() {
         return Err(Failure::new(Outcome::Failed, format!("the task `{name}` has no recorded answers"))
-            .hint(format!("set record = true in [tasks.{name}] and let requests come in, or train with --data FILE")));
+            .hint(format!(
+                "set record = true in [tasks.{name}] and let requests come in, or train with --data FILE"
+            )));
     }
     Ok((rows, task.student.clone()))
 }
@@ -139,7 +152,7 @@ pub(crate) fn find_task<'c>(
 }
 
 /// Leaves out answers that came too rarely to be learnt: the teacher may have said anything once.
-fn drop_rare_labels(rows: &mut Vec<Example>) {
+pub(crate) fn drop_rare_labels(rows: &mut Vec<Example>) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for row in rows.iter() {
         *counts.entry(row.label.clone()).or_default() += 1;

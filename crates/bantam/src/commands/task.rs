@@ -43,7 +43,9 @@ fn list(globals: &Globals) -> Result<(), Failure> {
     output::table(&lines).iter().for_each(output::line);
     if listed.iter().any(|task| task.state == "discovered") {
         output::line("");
-        output::line("a discovered task becomes yours by naming it: [tasks.NAME] with templates = [\"FINGERPRINT\"]");
+        output::line(
+            "a discovered task becomes yours by naming it: [tasks.NAME] with templates = [\"FINGERPRINT\"]",
+        );
     }
     Ok(())
 }
@@ -53,7 +55,8 @@ fn configured(config: &Config, reader: Option<&LedgerReader>) -> Result<Vec<List
         Some(reader) => reader.usage(TimeRange::ALL, GroupBy::Task).map_err(unreadable)?,
         None => Vec::new(),
     };
-    let of = |name: &TaskName| usage.iter().find(|row| row.key == GroupKey::Task(Some(name.clone()))).cloned();
+    let of =
+        |name: &TaskName| usage.iter().find(|row| row.key == GroupKey::Task(Some(name.clone()))).cloned();
     let state = |task: &bantam_config::Task| match (&task.student, certificate_path(task)) {
         (None, _) => format!("{}, no student", task.kind),
         (Some(_), Some(path)) if path.exists() => format!("{}, certified", task.kind),

@@ -23,7 +23,8 @@ pub(crate) fn run(args: &UsageArgs, globals: &Globals) -> Result<(), Failure> {
         Some(UsageBy::Model) => (GroupBy::Model, "model"),
         Some(UsageBy::Day) => (GroupBy::Day, "day"),
     };
-    let query = |by| reader.usage(range, by).map_err(|error| Failure::from_error("cannot read the ledger", &error));
+    let query =
+        |by| reader.usage(range, by).map_err(|error| Failure::from_error("cannot read the ledger", &error));
     let rows = query(by)?;
     let total = query(GroupBy::None)?.pop();
     if globals.json {
@@ -36,9 +37,12 @@ pub(crate) fn run(args: &UsageArgs, globals: &Globals) -> Result<(), Failure> {
         return Ok(());
     }
     let mut lines = vec![
-        [heading, "requests", "local", "mid", "frontier", "spend", "baseline", "saved", "unpriced", "p50", "p95"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            heading, "requests", "local", "mid", "frontier", "spend", "baseline", "saved", "unpriced", "p50",
+            "p95",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     lines.extend(rows.iter().map(row_cells));
     if rows.len() > 1 {
@@ -109,7 +113,8 @@ fn row_cells(row: &UsageRow) -> Vec<String> {
 }
 
 fn row_json(row: &UsageRow) -> Value {
-    let tiers = Tier::ALL.iter().zip(row.answered_by_tier).map(|(tier, count)| (tier.to_string(), count.into()));
+    let tiers =
+        Tier::ALL.iter().zip(row.answered_by_tier).map(|(tier, count)| (tier.to_string(), count.into()));
     let escalations = row.escalations.iter().map(|(reason, count)| (reason.to_string(), (*count).into()));
     json!({
         "key": row.key.to_string(),
@@ -157,7 +162,8 @@ pub(crate) fn milliseconds(us: u64) -> String {
 
 fn day_start(day: &str) -> Result<i64, Failure> {
     let date: jiff::civil::Date = day.parse().map_err(|_| {
-        Failure::new(Outcome::Usage, format!("`{day}` is no day")).hint("write days as YYYY-MM-DD, such as 2026-11-21")
+        Failure::new(Outcome::Usage, format!("`{day}` is no day"))
+            .hint("write days as YYYY-MM-DD, such as 2026-11-21")
     })?;
     let midnight = date
         .to_zoned(jiff::tz::TimeZone::UTC)

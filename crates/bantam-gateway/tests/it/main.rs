@@ -1,0 +1,13 @@
+//! The way of a request, end to end, without HTTP in front of it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod account;
+mod cascade;
+mod identify;
+mod leaving;
+mod limits;
+mod privacy;
+mod streams;
+mod support;
+mod upstreams;

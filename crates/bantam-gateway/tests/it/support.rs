@@ -1,0 +1,431 @@
+//! A gateway over a ledger in a temporary folder, scripted backends, and what came of a request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bantam_backend::{
+    Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion, StreamItem,
+    StudentAnswer,
+};
+use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Hints, Reply, ReplyBody, Rung, Task};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, RequestFilter};
+use bantam_privacy::{Cleared, DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_route::{Gate, RungKind};
+use bantam_simulate::{SimulatedUpstream, completion_body};
+use bantam_student::{Example, LinearConfig, Student, StudentBackend, linear};
+use bantam_types::{Label, Price, Settlement, TaskKind, Tier, TokenUsage, UsdPerMillion};
+use bantam_wire::chunk::read_chunk;
+use bantam_wire::{ChatRequest, DecodeLimits};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What a scripted backend does with one request.
+pub(crate) enum Act {
+    /// As a student: a label with a probability.
+    Say(&'static str, f32),
+    /// As a student that does not know such texts.
+    Foreign(&'static str),
+    /// As a model: this text for these tokens.
+    Text(&'static str, Option<TokenUsage>),
+    /// As a model: these chunks, then perhaps a fault.
+    Chunks(Vec<String>, Option<BackendFault>),
+    /// As a model: these chunks, then silence.
+    ChunksThenHang(Vec<String>),
+    /// Not at all.
+    Fail(BackendFault),
+    /// Never.
+    Hang,
+    /// After the future was polled so often, with this text.
+    After(u32, &'static str),
+}
+
+type Script = Box<dyn Fn(&ChatRequest, &Ask) -> Act + Send + Sync>;
+
+/// A backend that does as it is told and counts its calls.
+pub(crate) struct Scripted {
+    tier: Tier,
+    script: Script,
+    calls: AtomicU64,
+    cannot_honour: Option<&'static str>,
+    available: bool,
+}
+
+impl Scripted {
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+}
+
+impl Backend for Scripted {
+    fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        self.cannot_honour.filter(|name| {
+            request.params().any(|(param, _)| param.as_str() == *name)
+        })
+    }
+
+    fn is_available(&self) -> bool {
+        self.available
+    }
+
+    fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(request.tier(), self.tier, "a request came that is cleared for another tier");
+        let act = (self.script)(request.request(), &ask);
+        Box::pin(perform(act))
+    }
+}
+
+async fn perform(act: Act) -> Result<Answer, BackendError> {
+    let student = |label: &str, probability, out_of_scope| {
+        Ok(Answer::Student(StudentAnswer { label: label.into(), probability, out_of_scope }))
+    };
+    match act {
+        Act::Say(label, probability) => student(label, probability, false),
+        Act::Foreign(label) => student(label, 1.0, true),
+        Act::Text(text, usage) => Ok(whole(text, usage)),
+        Act::Chunks(chunks, fault) => Ok(stream(chunks, fault, false)),
+        Act::ChunksThenHang(chunks) => Ok(stream(chunks, None, true)),
+        Act::Fail(fault) => Err(fault.into()),
+        Act::Hang => std::future::pending().await,
+        Act::After(polls, text) => {
+            for _ in 0..polls {
+                yield_once().await;
+            }
+            Ok(whole(text, None))
+        }
+    }
+}
+
+/// Gives way without waking anybody: whoever polls by hand decides when it goes on.
+async fn yield_once() {
+    let mut yielded = false;
+    std::future::poll_fn(|_| {
+        if std::mem::replace(&mut yielded, true) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+}
+
+fn whole(text: &str, usage: Option<TokenUsage>) -> Answer {
+    Answer::Whole(Completion {
+        body: completion_body("real-model", text, 0, 0).into(),
+        usage,
+        text: Some(text.to_owned()),
+        has_note: false,
+        first_byte_us: 1,
+        retries: 0,
+    })
+}
+
+fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answer {
+    let items = chunks.into_iter().map(|data| {
+        let facts = read_chunk(&data).unwrap();
+        Ok(StreamItem { data, facts })
+    });
+    let fault = fault.into_iter().map(|fault| Err(fault.into()));
+    let items = futures_util::stream::iter(items.chain(fault).collect::<Vec<_>>());
+    let items = if hang { items.chain(futures_util::stream::pending()).boxed() } else { items.boxed() };
+    Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0 })
+}
+
+pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<TokenUsage> {
+    Some(TokenUsage { input, cached_input, output })
+}
+
+/// Returns a backend that answers as `script` says.
+pub(crate) fn scripted(
+    tier: Tier,
+    script: impl Fn(&ChatRequest, &Ask) -> Act + Send + Sync + 'static,
+) -> Scripted {
+    Scripted { tier, script: Box::new(script), calls: AtomicU64::new(0), cannot_honour: None, available: true }
+}
+
+impl Scripted {
+    pub(crate) fn that_cannot_honour(self, param: &'static str) -> Self {
+        Self { cannot_honour: Some(param), ..self }
+    }
+
+    pub(crate) fn that_is_unavailable(self) -> Self {
+        Self { available: false, ..self }
+    }
+}
+
+/// Returns a price in dollars per million tokens.
+pub(crate) fn price(input: u64, cached_input: u64, output: u64) -> Arc<Price> {
+    let dollars = |dollars: u64| UsdPerMillion::from_micros(dollars * 1_000_000);
+    Arc::new(Price {
+        input: dollars(input),
+        cached_input: dollars(cached_input),
+        output: dollars(output),
+        as_of: "2026-11-01".to_owned(),
+    })
+}
+
+/// Returns a rung for a model.
+pub(crate) fn rung(name: &str, backend: Arc<dyn Backend>) -> Rung {
+    Rung {
+        name: name.into(),
+        model: format!("real-{name}").into(),
+        tier: backend.tier(),
+        kind: RungKind::Model,
+        context_tokens: None,
+        price: Some(price(2, 1, 8)),
+        gate: None,
+        backend,
+    }
+}
+
+/// Returns a rung for a student.
+pub(crate) fn student_rung(backend: Arc<dyn Backend>, gate: Gate) -> Rung {
+    let gate = Some(gate);
+    Rung { kind: RungKind::Student, price: Some(price(0, 0, 0)), gate, ..rung("student", backend) }
+}
+
+pub(crate) const LABELS: [&str; 3] = ["card", "rate", "transfer"];
+
+/// Returns a classification task over `ladder`.
+pub(crate) fn task(name: &str, ladder: Vec<Arc<Rung>>) -> Task {
+    Task {
+        name: name.parse().unwrap(),
+        kind: TaskKind::Classify,
+        labels: LABELS.iter().map(|label| (*label).into()).collect(),
+        ladder,
+        instructions: "Answer with one label.".into(),
+        answer_key: None,
+        record: false,
+        audit_share: 0.0,
+        minimum_label: Label::Public,
+        tokens: Arc::default(),
+    }
+}
+
+/// Returns a task whose answers are free text.
+pub(crate) fn open_task(name: &str, ladder: Vec<Arc<Rung>>) -> Task {
+    Task { kind: TaskKind::Generate, labels: Vec::new(), ..task(name, ladder) }
+}
+
+/// Returns a deployment of `tasks`, each rung of which may also be named as a model.
+pub(crate) fn deployment(tasks: Vec<Task>, auto: Vec<Arc<Rung>>) -> Deployment {
+    let rungs = tasks.iter().flat_map(|task| task.ladder.clone()).chain(auto.clone());
+    let models = rungs.filter(|rung| rung.gate.is_none()).map(|rung| (Arc::clone(&rung.name), rung)).collect();
+    Deployment {
+        scanner: scanner(),
+        policy: PrivacyPolicy { mid_max: Label::Internal, frontier_max: Label::Internal },
+        decode_limits: DecodeLimits::default(),
+        models,
+        tasks: tasks.into_iter().map(|task| (task.name.clone(), Arc::new(task))).collect(),
+        templates: HashMap::new(),
+        auto_ladder: auto,
+        baseline: Some(price(10, 5, 30)),
+    }
+}
+
+pub(crate) fn scanner() -> Scanner {
+    let term = DictionaryTerm { term: "Project Falcon".to_owned(), label: Label::Restricted };
+    Scanner::new(&ScannerConfig { dictionary: vec![term] }).unwrap()
+}
+
+/// A gateway with its ledger.
+pub(crate) struct Desk {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) folder: TempDir,
+}
+
+/// What a caller gets.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) request_id: u128,
+    pub(crate) status: u16,
+    /// The error's word for programs.
+    pub(crate) slug: &'static str,
+    pub(crate) message: String,
+    pub(crate) param: Option<String>,
+    pub(crate) retry_after_s: Option<u32>,
+    /// The answer's text, put together from a stream's chunks.
+    pub(crate) text: String,
+    /// The body, or the last chunk before the end.
+    pub(crate) json: Value,
+    /// A stream's events.
+    pub(crate) events: Vec<String>,
+}
+
+impl Desk {
+    pub(crate) fn new(deployment: Deployment) -> Self {
+        Self::with(deployment, LedgerOptions::new(Acknowledge::ProcessCrash), 256, 256)
+    }
+
+    pub(crate) fn with(
+        deployment: Deployment,
+        options: LedgerOptions,
+        running_max: usize,
+        waiting_max: usize,
+    ) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite"), options).unwrap());
+        let limits = AdmissionLimits { running_max, waiting_max };
+        let gateway = Arc::new(Gateway::new(deployment, Arc::clone(&ledger), limits, 7));
+        Self { gateway, ledger, folder }
+    }
+
+    /// Asks with a body of one's own.
+    pub(crate) async fn ask_body(&self, body: impl Into<bytes::Bytes>, hints: Hints) -> Got {
+        let asked = self.gateway.chat(body.into(), hints);
+        let reply = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("no reply ever came"));
+        read(reply).await
+    }
+
+    /// Asks `model` for an answer to `text`.
+    pub(crate) async fn ask(&self, model: &str, text: &str) -> Got {
+        self.ask_body(body(model, text), Hints::default()).await
+    }
+
+    /// The same, streamed.
+    pub(crate) async fn ask_stream(&self, model: &str, text: &str) -> Got {
+        self.ask_body(stream_body(model, text), Hints::default()).await
+    }
+
+    /// Returns all that was settled, oldest first.
+    pub(crate) fn settled(&self) -> Vec<Settlement> {
+        self.ledger.fold().unwrap();
+        let reader = self.ledger.reader().unwrap();
+        let mut all = reader.requests(&RequestFilter::default(), u32::MAX).unwrap();
+        all.reverse();
+        assert_eq!(self.ledger.health().duplicates, 0, "a request was settled twice");
+        all
+    }
+
+    /// Returns the only settlement there is.
+    pub(crate) fn only(&self) -> Settlement {
+        let mut all = self.settled();
+        assert_eq!(all.len(), 1, "{:?}", all.iter().map(told).collect::<Vec<_>>());
+        all.remove(0)
+    }
+
+    /// Returns the settlement of one request.
+    pub(crate) fn of(&self, got: &Got) -> Settlement {
+        self.ledger.fold().unwrap();
+        self.ledger.reader().unwrap().request(got.request_id).unwrap().unwrap_or_else(|| panic!("it was not settled"))
+    }
+}
+
+/// Says a settlement in one line: `answered 200: student discarded low_confidence, mid accepted`.
+pub(crate) fn told(settlement: &Settlement) -> String {
+    let attempts: Vec<String> = settlement
+        .attempts
+        .iter()
+        .map(|attempt| {
+            let reason = attempt.outcome.reason().map_or(String::new(), |reason| format!(" {reason}"));
+            format!("{} {}{reason}", attempt.backend, attempt.outcome.as_str())
+        })
+        .collect();
+    let outcome = format!("{:?}", settlement.outcome).to_lowercase();
+    format!("{outcome} {}: {}", settlement.status, attempts.join(", "))
+}
+
+pub(crate) fn body(model: &str, text: &str) -> String {
+    json!({"model": model, "messages": [{"role": "user", "content": text}]}).to_string()
+}
+
+pub(crate) fn stream_body(model: &str, text: &str) -> String {
+    json!({"model": model, "stream": true, "messages": [{"role": "user", "content": text}]}).to_string()
+}
+
+/// Reads a reply to its end and checks what every reply promises.
+pub(crate) async fn read(reply: Reply) -> Got {
+    let mut got = Got {
+        request_id: reply.request_id,
+        status: 200,
+        slug: "",
+        message: String::new(),
+        param: None,
+        retry_after_s: None,
+        text: String::new(),
+        json: Value::Null,
+        events: Vec::new(),
+    };
+    match reply.body {
+        ReplyBody::Whole(body) => {
+            got.json = serde_json::from_slice(&body).unwrap();
+            got.text = got.json["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned();
+            assert_eq!(got.json["bantam"]["request_id"], format!("req_{:032x}", got.request_id));
+            assert!(reply.note.is_some());
+        }
+        ReplyBody::Stream(items) => {
+            let bytes: Vec<_> = items.collect().await;
+            let all = String::from_utf8(bytes.concat()).unwrap();
+            read_events(&all, &mut got);
+        }
+        ReplyBody::Error(error) => {
+            assert!(reply.note.is_none());
+            got.status = error.code.status();
+            got.slug = error.slug;
+            got.message = error.message;
+            got.param = error.param;
+            got.retry_after_s = error.retry_after_s;
+        }
+    }
+    got
+}
+
+fn read_events(all: &str, got: &mut Got) {
+    assert!(all.ends_with("\n\n"), "{all}");
+    got.events = all.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect();
+    let chunks: Vec<Value> =
+        got.events.iter().filter(|event| *event != "[DONE]").map(|event| serde_json::from_str(event).unwrap()).collect();
+    got.text = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
+    got.json = chunks.last().cloned().unwrap_or_default();
+}
+
+const PHRASES: [(&str, [&str; 4]); 3] = [
+    ("card", ["block my card", "order a new card", "my card was stolen", "the card is broken"]),
+    ("rate", ["show the exchange rate", "what is the rate today", "rate for euros", "compare rates"]),
+    ("transfer", ["transfer money abroad", "send a transfer", "my transfer is late", "cancel the transfer"]),
+];
+
+/// Returns a tiny student that was really trained on what [`LABELS`] mean.
+pub(crate) fn trained() -> Arc<dyn Backend> {
+    static STUDENT: OnceLock<Arc<Student>> = OnceLock::new();
+    let student = STUDENT.get_or_init(|| {
+        let mut rows = Vec::new();
+        for (label, phrases) in PHRASES {
+            for phrase in phrases {
+                for opening in ["please", "could you", "i want to", "help me", "now", "kindly"] {
+                    rows.push(Example { text: format!("{opening} {phrase}"), label: label.to_owned() });
+                }
+            }
+        }
+        Arc::new(Student::Linear(linear::train(&rows, &LinearConfig::recommended()).unwrap().0))
+    });
+    Arc::new(StudentBackend::new(Arc::clone(student), false))
+}
+
+/// Returns a model behind a simulated upstream, with short time-outs and no retries.
+pub(crate) fn remote(upstream: &SimulatedUpstream, tier: Tier) -> Arc<dyn Backend> {
+    let settings = UpstreamSettings {
+        base_url: upstream.base_url(),
+        path: "/chat/completions".to_owned(),
+        dialect: Dialect::OpenAi,
+        auth: Auth::Bearer,
+        api_key: Some("key-of-the-upstream".to_owned()),
+        extra_roots_pem: None,
+        connect_timeout: PATIENCE,
+        first_byte_timeout: Duration::from_millis(200),
+        chunk_timeout: Duration::from_millis(200),
+        total_timeout: PATIENCE,
+        retries_max: 0,
+        concurrent_requests_max: 256,
+        response_bytes_max: 1 << 20,
+    };
+    let upstream = Arc::new(Upstream::new(settings).unwrap());
+    Arc::new(RemoteModel::new(upstream, "real".to_owned(), tier).unwrap())
+}

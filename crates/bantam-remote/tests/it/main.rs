@@ -1,0 +1,11 @@
+//! Upstreams as the gateway sees them: good ones, failing ones and rogue ones.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod anthropic;
+mod faults;
+mod limits;
+mod requests;
+mod retries;
+mod streams;
+mod support;

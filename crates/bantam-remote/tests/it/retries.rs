@@ -1,0 +1,185 @@
+//! Retries, the circuit breaker, and when neither may act.
+
+use std::time::{Duration, Instant};
+
+use bantam_backend::{Answer, Backend, BackendFault};
+use bantam_remote::UpstreamSettings;
+use bantam_simulate::{
+    Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
+};
+
+use crate::support::{HI, call, fault_of, model, read, settings, start, text};
+
+const FAILURES_MAX: u64 = 5;
+
+fn ok() -> Behaviour {
+    Behaviour::ok(completion_body("m", "yes", 1, 1))
+}
+
+/// Returns an upstream that fails with `behaviour` for the first `failures` requests.
+async fn failing_first(failures: u64, behaviour: Behaviour) -> SimulatedUpstream {
+    start(move |received: &Received| if received.number < failures { behaviour.clone() } else { ok() }).await
+}
+
+fn patient(url: &str, retries_max: u32) -> UpstreamSettings {
+    UpstreamSettings { retries_max, ..settings(url) }
+}
+
+/// Checks how many calls an upstream gets that always behaves like this, at most two retries allowed.
+async fn check_calls(behaviour: Behaviour, expected: u64) {
+    let upstream = failing_first(u64::MAX, behaviour.clone()).await;
+    let error = fault_of(call(&model(patient(&upstream.base_url(), 2)), HI, false).await);
+    assert_eq!((upstream.count(), u64::from(error.retries)), (expected, expected - 1), "{behaviour:?}");
+}
+
+fn limited(retry_after: &str) -> Behaviour {
+    Behaviour::Answer {
+        status: 429,
+        headers: vec![format!("retry-after: {retry_after}")],
+        body: String::new(),
+        delay: Duration::ZERO,
+    }
+}
+
+#[tokio::test]
+async fn only_what_may_pass_is_tried_again() {
+    for status in [408, 409, 425, 429, 500, 502, 503, 504, 529] {
+        check_calls(Behaviour::status(status), 3).await;
+    }
+    check_calls(Behaviour::Close, 3).await;
+    for status in [302, 400, 401, 403, 404, 413, 418, 422] {
+        check_calls(Behaviour::status(status), 1).await;
+    }
+    check_calls(Behaviour::ok("garbage".to_owned()), 1).await;
+    check_calls(Behaviour::ok("{\"error\":{}}".to_owned()), 1).await;
+}
+
+#[tokio::test]
+async fn a_retry_that_goes_well_is_an_answer_and_counted() {
+    for stream in [false, true] {
+        let upstream = start(|received| match received.number {
+            0 | 1 => Behaviour::status(503),
+            _ if received.wants_stream() => {
+                Behaviour::events(completion_events("m", "yes", 1, 1), StreamEnd::Done)
+            }
+            _ => ok(),
+        })
+        .await;
+        let retries = match call(&model(patient(&upstream.base_url(), 2)), HI, stream).await.unwrap() {
+            Answer::Whole(completion) => {
+                assert_eq!(text(&completion), "yes");
+                completion.retries
+            }
+            Answer::Stream(stream) => stream.retries,
+            Answer::Student(_) => panic!("a student answered"),
+        };
+        assert_eq!((retries, upstream.count()), (2, 3));
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_asks_for_a_long_pause_is_left_alone() {
+    check_calls(limited("60"), 1).await;
+    check_calls(limited("0"), 3).await;
+}
+
+#[tokio::test]
+async fn a_retry_waits_as_long_as_the_upstream_asks() {
+    let upstream = failing_first(1, limited("1")).await;
+    let begun = Instant::now();
+    call(&model(patient(&upstream.base_url(), 1)), HI, false).await.unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn no_retry_starts_that_the_total_time_leaves_no_room_for() {
+    let upstream = failing_first(u64::MAX, limited("1")).await;
+    let settings =
+        UpstreamSettings { total_timeout: Duration::from_millis(500), ..patient(&upstream.base_url(), 3) };
+    assert_eq!(fault_of(call(&model(settings), HI, false).await).fault, BackendFault::RateLimited);
+    assert_eq!(upstream.count(), 1);
+}
+
+#[tokio::test]
+async fn nothing_is_tried_again_after_the_first_streamed_byte() {
+    let events = || completion_events("m", "a b", 1, 1);
+    for end in [StreamEnd::Cut, StreamEnd::Hang] {
+        let upstream = start(move |_| Behaviour::events(events()[..2].to_vec(), end)).await;
+        let settings = UpstreamSettings {
+            chunk_timeout: Duration::from_millis(150),
+            ..patient(&upstream.base_url(), 3)
+        };
+        let got = read(call(&model(settings), HI, true).await).await;
+        assert_eq!(got.chunks.len(), 2);
+        assert!(got.fault.is_some());
+        assert_eq!(upstream.count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn five_failures_open_the_breaker_and_nothing_is_sent_any_more() {
+    let upstream = failing_first(u64::MAX, Behaviour::status(500)).await;
+    let model = model(patient(&upstream.base_url(), 0));
+    for _ in 0..FAILURES_MAX {
+        assert!(model.is_available());
+        assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Status(500));
+    }
+    assert!(!model.is_available());
+    for stream in [false, true] {
+        assert_eq!(fault_of(call(&model, HI, stream).await).fault, BackendFault::BreakerOpen);
+    }
+    assert_eq!(upstream.count(), FAILURES_MAX);
+}
+
+#[tokio::test]
+async fn streams_that_always_break_off_open_the_breaker() {
+    let cut = Behaviour::events(completion_events("m", "a b", 1, 1)[..2].to_vec(), StreamEnd::Cut);
+    let upstream = failing_first(u64::MAX, cut).await;
+    let model = model(patient(&upstream.base_url(), 0));
+    for _ in 0..FAILURES_MAX {
+        assert!(model.is_available());
+        assert_eq!(read(call(&model, HI, true).await).await.fault, Some(BackendFault::Cut));
+    }
+    assert!(!model.is_available());
+}
+
+#[tokio::test]
+async fn a_good_answer_between_failures_keeps_the_breaker_closed() {
+    let good = |received: &Received| match received.wants_stream() {
+        true => Behaviour::events(completion_events("m", "yes", 1, 1), StreamEnd::Done),
+        false => ok(),
+    };
+    let upstream = start(move |received| match received.number % 5 {
+        4 => good(received),
+        _ => Behaviour::status(500),
+    })
+    .await;
+    let model = model(patient(&upstream.base_url(), 0));
+    for number in 0..30 {
+        let _ = read(call(&model, HI, number % 2 == 0).await).await;
+        assert!(model.is_available(), "after {number}");
+    }
+}
+
+#[tokio::test]
+async fn requests_that_are_refused_do_not_open_the_breaker() {
+    let upstream = failing_first(u64::MAX, Behaviour::status(400)).await;
+    let model = model(patient(&upstream.base_url(), 0));
+    for _ in 0..20 {
+        assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Refused(400));
+    }
+    assert!(model.is_available());
+}
+
+#[tokio::test]
+async fn callers_who_leave_do_not_open_the_breaker() {
+    let upstream = failing_first(u64::MAX, Behaviour::Hang).await;
+    let model = model(patient(&upstream.base_url(), 0));
+    for stream in [false, true] {
+        for _ in 0..10 {
+            let left = tokio::time::timeout(Duration::from_millis(10), call(&model, HI, stream)).await;
+            assert!(left.is_err());
+        }
+    }
+    assert!(model.is_available());
+}

@@ -1,0 +1,235 @@
+//! The demo's table, for people and for machines, and the invitation to try it.
+
+use bantam_types::Tier;
+use serde_json::{Value, json};
+
+use super::load::Measured;
+use super::scene::{BASELINE_STEP, Scene};
+use super::stage::Stage;
+use super::story::{Told, escalations};
+use crate::output;
+use crate::settings::Globals;
+
+/// Prints what was measured.
+pub(crate) fn print(scene: &Scene, told: &Told, globals: &Globals) {
+    if globals.json {
+        output::line(to_json(scene, told).to_string());
+    } else {
+        to_lines(scene, told).iter().for_each(output::line);
+    }
+}
+
+/// The concurrency that the headline is about: the middle one.
+fn headline(measured: &[Measured]) -> Measured {
+    measured.get(measured.len() / 2).cloned().unwrap_or_default()
+}
+
+/// All replays of one side as one measurement of accuracy.
+fn pooled(measured: &[Measured]) -> Measured {
+    measured.iter().fold(Measured::default(), |sum, next| Measured {
+        requests: sum.requests + next.requests,
+        refused: sum.refused + next.refused,
+        graded: sum.graded + next.graded,
+        correct: sum.correct + next.correct,
+        ..sum
+    })
+}
+
+fn cost_per_1000(usage: &bantam_ledger::UsageRow) -> f64 {
+    1000.0 * usage.spend.as_dollars() / usage.requests.max(1) as f64
+}
+
+fn to_lines(scene: &Scene, told: &Told) -> Vec<String> {
+    let (before, after) = (headline(&told.baseline), headline(&told.bantam));
+    let mut rows = vec![
+        ["", "simulated frontier alone", "through Bantam", "change"].map(str::to_owned).to_vec(),
+        row(
+            "p50 latency",
+            milliseconds(before.p50_ms),
+            milliseconds(after.p50_ms),
+            percent_less(before.p50_ms, after.p50_ms),
+        ),
+        row(
+            "p95 latency",
+            milliseconds(before.p95_ms),
+            milliseconds(after.p95_ms),
+            percent_less(before.p95_ms, after.p95_ms),
+        ),
+    ];
+    let (cost_before, cost_after) = (cost_per_1000(&told.baseline_usage), cost_per_1000(&told.bantam_usage));
+    rows.push(row(
+        "cost per 1,000 requests",
+        format!("${cost_before:.4}"),
+        format!("${cost_after:.4}"),
+        percent_less(cost_before, cost_after),
+    ));
+    for (before, after) in told.baseline.iter().zip(&told.bantam) {
+        rows.push(row(
+            &format!("requests a second, {} at a time", before.concurrency),
+            format!("{:.0}", before.requests_per_second),
+            format!("{:.0}", after.requests_per_second),
+            format!("×{:.1}", after.requests_per_second / before.requests_per_second.max(1e-9)),
+        ));
+    }
+    rows.push(row(
+        "accuracy (95 % interval)",
+        accuracy(&pooled(&told.baseline)),
+        accuracy(&pooled(&told.bantam)),
+        String::new(),
+    ));
+    rows.push(row(
+        "sensitive requests that left",
+        told.sensitive_before.to_string(),
+        told.sensitive_sent.to_string(),
+        String::new(),
+    ));
+    let mut lines = vec![
+        String::new(),
+        format!(
+            "{}: {} requests through Bantam, 32 at a time unless said otherwise",
+            scene.title,
+            pooled(&told.bantam).requests
+        ),
+        String::new(),
+    ];
+    lines.extend(output::table(&rows));
+    lines.push(String::new());
+    lines.extend(details(scene, told));
+    lines
+}
+
+fn details(scene: &Scene, told: &Told) -> Vec<String> {
+    let usage = &told.bantam_usage;
+    let share = |tier| format!("{tier} {:.1} %", 100.0 * usage.answered_share(tier));
+    let reasons: Vec<String> =
+        escalations(usage).iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let refused = pooled(&told.bantam).refused;
+    let mut lines = vec![
+        format!("answered by      {}", Tier::ALL.map(share).join(", ")),
+        format!(
+            "escalated        {}",
+            if reasons.is_empty() { "none".to_owned() } else { reasons.join(", ") }
+        ),
+        format!(
+            "refused          {refused} sensitive requests that the student was not sure of (counted as wrong)"
+        ),
+    ];
+    lines.push(match (&told.certificate, &told.uncertified) {
+        (Some(certificate), _) => format!(
+            "certificate      at most {} % errors among local answers, 95 % sure, against {} ({} of {} rows accepted, {} wrong)",
+            100.0 * certificate.error_max,
+            certificate.truth,
+            certificate.accepted,
+            certificate.rows,
+            certificate.errors
+        ),
+        (None, reason) => format!("certificate      none: {}", reason.as_deref().unwrap_or_default()),
+    });
+    lines.push(format!(
+        "student          n-grams, learned from {} recorded answers; no text of the replay was among them",
+        told.taught_rows
+    ));
+    lines.push(String::new());
+    lines.push(format!(
+        "What is simulated: the frontier model ({} labels, right on {:.1} %, 600-900 ms, $1.25/$10 a million tokens)",
+        scene.labels.len(),
+        100.0 * told.simulated_accuracy
+    ));
+    lines.push(format!(
+        "and the customers. Its own row was measured on every {BASELINE_STEP}th request. The gateway, the ledger, the student and the"
+    ));
+    lines.push(format!(
+        "certificate are the real ones, over HTTP on this machine. The story took {:.0} s.",
+        told.seconds
+    ));
+    lines
+}
+
+fn row(name: &str, before: String, after: String, change: String) -> Vec<String> {
+    vec![name.to_owned(), before, after, change]
+}
+
+fn milliseconds(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
+}
+
+fn percent_less(before: f64, after: f64) -> String {
+    format!("{:+.1} %", 100.0 * (after / before.max(1e-12) - 1.0))
+}
+
+fn accuracy(measured: &Measured) -> String {
+    let (low, high) = measured.interval();
+    format!("{:.1} % ({:.1}-{:.1})", 100.0 * measured.accuracy(), 100.0 * low, 100.0 * high)
+}
+
+fn to_json(scene: &Scene, told: &Told) -> Value {
+    let side = |measured: &[Measured], usage: &bantam_ledger::UsageRow| {
+        let (headline, all) = (headline(measured), pooled(measured));
+        let (low, high) = all.interval();
+        let by_concurrency = measured.iter().map(|measured| {
+            json!({
+                "concurrency": measured.concurrency, "requests": measured.requests, "p50_ms": measured.p50_ms,
+                "p95_ms": measured.p95_ms, "requests_per_second": measured.requests_per_second,
+            })
+        });
+        json!({
+            "p50_ms": headline.p50_ms,
+            "p95_ms": headline.p95_ms,
+            "cost_usd_per_1000": cost_per_1000(usage),
+            "requests_per_second": headline.requests_per_second,
+            "accuracy": all.accuracy(),
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "requests": all.requests,
+            "refused": all.refused,
+            "by_concurrency": by_concurrency.collect::<Vec<_>>(),
+        })
+    };
+    let usage = &told.bantam_usage;
+    let tiers = Tier::ALL.map(|tier| (tier.to_string(), Value::from(usage.answered_share(tier))));
+    let reasons =
+        escalations(usage).into_iter().map(|(reason, count)| (reason.to_string(), Value::from(count)));
+    json!({
+        "scene": scene.title,
+        "simulated": "the frontier model and the applications",
+        "baseline": side(&told.baseline, &told.baseline_usage),
+        "bantam": side(&told.bantam, usage),
+        "tiers": tiers.into_iter().collect::<serde_json::Map<_, _>>(),
+        "escalations": reasons.collect::<serde_json::Map<_, _>>(),
+        "sensitive_sent": told.sensitive_sent,
+        "sensitive_sent_before": told.sensitive_before,
+        "simulated_frontier_accuracy": told.simulated_accuracy,
+        "student_held_out_accuracy": told.held_out_accuracy,
+        "student_rows": told.taught_rows,
+        "certificate": told.certificate,
+        "seconds": told.seconds,
+    })
+}
+
+/// Prints how to ask the gateway that is left running.
+pub(crate) fn invite(stage: &Stage, scene: &Scene, globals: &Globals) {
+    if globals.json {
+        return;
+    }
+    let base = format!("http://{}/v1", stage.address);
+    let text = scene
+        .replays
+        .first()
+        .and_then(|turns| turns.iter().find(|turn| turn.truth.is_some() && !turn.sensitive));
+    let text = text.map_or("where is my order", |turn| turn.text.as_str()).replace(['\'', '"', '\\'], " ");
+    let lines = [
+        String::new(),
+        format!("The gateway is running on {base} until you press Ctrl-C. Try:"),
+        String::new(),
+        format!("  curl -s {base}/chat/completions -H 'content-type: application/json' \\"),
+        format!(
+            "    -d '{{\"model\": \"task/intent\", \"messages\": [{{\"role\": \"user\", \"content\": \"{text}\"}}]}}'"
+        ),
+        String::new(),
+        "  from openai import OpenAI".to_owned(),
+        format!("  client = OpenAI(base_url=\"{base}\", api_key=\"none\")"),
+        format!("  messages = [{{\"role\": \"user\", \"content\": \"{text}\"}}]"),
+        "  print(client.chat.completions.create(model=\"task/intent\", messages=messages))".to_owned(),
+    ];
+    lines.iter().for_each(output::line);
+}

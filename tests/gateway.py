@@ -1,0 +1,169 @@
+"""The real `bantam` binary: started on a port of the system's choice, asked on its command line, stopped."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import openai
+
+# Nothing here waits longer: a test that got stuck fails instead.
+PATIENCE_S = 30
+
+ROOT = Path(__file__).resolve().parent.parent
+BINARY = Path(os.environ.get("BANTAM_BIN", ROOT / "target/debug/bantam"))
+
+
+def config_text(upstream, *, server="", fake="", tasks="", more=""):
+    """Returns a bantam.toml with two priced models behind `upstream`; the arguments add lines to its tables."""
+    return f"""\
+[server]
+bind = "127.0.0.1:0"
+{server}
+
+[ledger]
+path = "ledger.sqlite"
+
+[routing]
+ladder = ["small", "large"]
+baseline = "large"
+
+[upstreams.fake]
+dialect = "openai"
+base_url = "{upstream.url}"
+{fake}
+
+[models.small]
+upstream = "fake"
+name = "fake-small"
+tier = "mid"
+price = {{ input = 1.0, cached_input = 0.5, output = 2.0, as_of = "2026-11-01" }}
+
+[models.large]
+upstream = "fake"
+name = "fake-large"
+tier = "frontier"
+price = {{ input = 10.0, cached_input = 5.0, output = 20.0, as_of = "2026-11-01" }}
+
+{tasks}
+{more}
+"""
+
+
+def wait_until(is_so, what):
+    """Polls until `is_so()` returns something true, and returns that; `what()` says what was waited for."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := is_so()):
+        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain for {what()}"
+        time.sleep(0.02)
+    return found
+
+
+class Bantam:
+    """The command line in a folder of its own, with nothing of this machine's settings."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.config = self.folder / "bantam.toml"
+        self.env = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
+
+    def run(self, *arguments, code=0):
+        """Runs one command to its end and returns its standard output."""
+        done = subprocess.run(
+            [BINARY, *map(str, arguments), "--config", self.config],
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout if code == 0 else done.stderr
+
+    def json(self, *arguments):
+        return json.loads(self.run(*arguments, "--json"))
+
+    def usage(self):
+        """Returns the totals; of nothing, when no request is settled yet."""
+        return self.json("usage")["total"] or {"requests": 0}
+
+    def settled(self, **expected):
+        """Waits until the ledger shows these totals: a caller that leaves is settled after it has left."""
+
+        def shown():
+            usage = self.usage()
+            return usage if all(usage.get(key) == value for key, value in expected.items()) else None
+
+        return wait_until(shown, lambda: f"{expected} in {self.usage()}")
+
+
+class Gateway(Bantam):
+    """`bantam serve`, running."""
+
+    def __init__(self, folder, text, env=None):
+        super().__init__(folder)
+        self.env |= env or {}
+        self.config.write_text(text)
+        self.lines = []
+        self.process = subprocess.Popen(
+            [BINARY, "serve", "--config", self.config],
+            env=self.env,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.reader = threading.Thread(target=self.read_lines, daemon=True)
+        self.reader.start()
+        line = self.wait_for_line("serving on http://")
+        self.url = re.search(r"http://\S+", line).group()
+        self.clients = []
+
+    def read_lines(self):
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def wait_for_line(self, text, after=0):
+        """Waits for a line on standard error that contains `text` and stands after the first `after` lines."""
+
+        def found():
+            match = next((line for line in self.lines[after:] if text in line), None)
+            assert match or self.process.poll() is None, "\n".join(["bantam ended:", *self.lines])
+            return match
+
+        return wait_until(found, lambda: f"`{text}` in {self.lines}")
+
+    def client(self, kind=openai.OpenAI, **options):
+        """Returns a client of the official SDK that does not retry unless told to."""
+        options = {"api_key": "unused", "max_retries": 0, "timeout": PATIENCE_S, **options}
+        client = kind(base_url=f"{self.url}/v1", **options)
+        if kind is openai.OpenAI:
+            self.clients.append(client)
+        return client
+
+    def async_client(self, **options):
+        return self.client(openai.AsyncOpenAI, **options)
+
+    def stop(self, signal_number=signal.SIGTERM):
+        """Asks it to stop, checks that nothing went wrong on the way, and returns its exit code."""
+        for client in self.clients:
+            client.close()
+        if self.process.poll() is None:
+            self.process.send_signal(signal_number)
+        try:
+            return self.process.wait(PATIENCE_S)
+        finally:
+            self.kill()
+            assert not any("panicked" in line for line in self.lines), "\n".join(self.lines)
+
+    def kill(self):
+        """Ends it without a word."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(PATIENCE_S)
+        self.process.stderr.close()

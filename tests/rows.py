@@ -1,0 +1,61 @@
+"""A small support desk: labelled rows, generated from a seed."""
+
+import json
+import random
+
+ASKS = {
+    "order_status": [
+        "where is my {thing} order",
+        "has the {thing} shipped yet",
+        "when will my {thing} arrive",
+        "track the package with my {thing}",
+        "what is the delivery date of the {thing}",
+    ],
+    "refund": [
+        "i want my money back for the {thing}",
+        "how do i return the {thing} for a refund",
+        "please refund the {thing}",
+        "the {thing} broke and i need a refund",
+        "can i get reimbursed for the {thing}",
+    ],
+    "password": [
+        "i forgot my password on the {device}",
+        "reset the login for my account on the {device}",
+        "the {device} says wrong password",
+        "i cannot sign in from my {device}",
+        "change my password on the {device} please",
+    ],
+    "oos": [
+        "what is the weather like near the {place}",
+        "tell me a joke about the {place}",
+        "who won the game at the {place}",
+        "write a poem on the {place}",
+        "how tall is the {place}",
+    ],
+}
+WORDS = {
+    "thing": ["lamp", "jacket", "kettle", "phone case", "desk", "pair of boots", "blender", "camera", "tent", "watch"],
+    "device": ["laptop", "tablet", "phone", "work computer", "old pc", "chromebook"],
+    "place": ["harbour", "museum", "mountain", "stadium", "old bridge", "lighthouse"],
+}
+OPENERS = ["", "hi, ", "hello there, ", "quick question: ", "hey team, ", "good morning, ", "sorry to bother you, "]
+ENDINGS = ["", "?", " please", " thanks", " asap", ", any news?", " today", " - it is urgent"]
+
+LABELS = ["order_status", "refund", "password"]
+
+
+def make(count, seed):
+    """Returns `count` rows, each text once over all calls with different seeds."""
+    pick = random.Random(seed)
+    rows = []
+    for number in range(count):
+        label = pick.choice(list(ASKS))
+        text = pick.choice(ASKS[label])
+        text = text.format(**{slot: pick.choice(words) for slot, words in WORDS.items()})
+        rows.append({"text": f"{pick.choice(OPENERS)}{text}{pick.choice(ENDINGS)} (ref {seed}{number:05d})", "label": label})
+    return rows
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -1,0 +1,186 @@
+"""Streamed answers through the official SDK: chunks, usage, tool calls, failures, callers that leave."""
+
+import json
+import threading
+
+import openai
+import pytest
+
+from upstream import USAGE, Endless, Events, Json, chunk, completion, words
+
+MESSAGES = [{"role": "user", "content": "say hello"}]
+
+
+def text_of(chunks):
+    return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+
+
+def test_a_stream_arrives_whole_with_bantams_note_on_the_last_chunk(client):
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
+    assert text_of(chunks) == "hello"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+    note = chunks[-1].model_extra["bantam"]
+    assert (note["model"], note["tier"], note["cost_usd"]) == ("small", "mid", pytest.approx(0.00014))
+    assert all("bantam" not in (c.model_extra or {}) for c in chunks[:-1])
+
+
+def test_usage_is_counted_for_the_ledger_but_shown_only_when_asked_for(client, upstream):
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
+    assert all(c.choices for c in chunks) and all(c.usage is None for c in chunks)
+    assert upstream.requests[0].body["stream_options"] == {"include_usage": True}
+    options = {"include_usage": True}
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True, stream_options=options))
+    assert chunks[-1].choices == [] and chunks[-1].usage.total_tokens == USAGE["total_tokens"]
+    assert chunks[-1].model_extra["bantam"]["cost_usd"] == pytest.approx(0.00014)
+    assert all(c.usage is None for c in chunks[:-1])
+
+
+def test_headers_precede_the_stream(client):
+    raw = client.chat.completions.with_raw_response.create(model="large", messages=MESSAGES, stream=True)
+    assert raw.headers["content-type"].startswith("text/event-stream")
+    assert raw.headers["x-bantam-tier"] == "frontier"
+    chunks = list(raw.parse())
+    assert chunks[-1].model_extra["bantam"]["request_id"] == raw.headers["x-request-id"]
+
+
+async def test_the_async_client_streams(gateway):
+    async with gateway.async_client() as client:
+        stream = await client.chat.completions.create(model="auto", messages=MESSAGES, stream=True)
+        chunks = [c async for c in stream]
+    assert text_of(chunks) == "hello"
+
+
+def test_each_chunk_is_passed_on_as_it_comes(client, upstream):
+    go_on = threading.Event()
+    first, *rest = words("hel", "lo")
+    upstream.answer = Events([first, rest[0], go_on, *rest[1:]])
+    with client.chat.completions.create(model="small", messages=MESSAGES, stream=True) as stream:
+        chunks = iter(stream)
+        early = [next(chunks), next(chunks)]
+        # The upstream cannot have ended: it waits for us.
+        assert text_of(early) == "hel" and not go_on.is_set()
+        go_on.set()
+        assert text_of(chunks) == "lo"
+
+
+def tool_call_chunks():
+    def piece(index, arguments, **more):
+        return {"index": index, "function": {"arguments": arguments, **more.pop("function", {})}, **more}
+
+    head = {"id": "call_1", "type": "function", "function": {"name": "weather"}}
+    other = {"id": "call_2", "type": "function", "function": {"name": "time"}}
+    return [
+        chunk({"role": "assistant", "content": None}),
+        chunk({"tool_calls": [piece(0, "", **head)]}),
+        chunk({"tool_calls": [piece(0, '{"ci')]}),
+        chunk({"tool_calls": [piece(0, 'ty": "Oslo"}')]}),
+        chunk({"tool_calls": [piece(1, "{}", **other)]}),
+        chunk(finish="tool_calls"),
+        chunk(choices=[], usage=USAGE),
+    ]
+
+
+def test_tool_calls_arrive_piece_by_piece(client, upstream):
+    upstream.answer = Events(tool_call_chunks())
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True, tools=[tool]))
+    deltas = [delta for c in chunks for delta in c.choices[0].delta.tool_calls or []]
+    assert [delta.index for delta in deltas] == [0, 0, 0, 1]
+    assert (deltas[0].id, deltas[0].function.name) == ("call_1", "weather")
+    assert json.loads("".join(delta.function.arguments for delta in deltas[:3])) == {"city": "Oslo"}
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+    assert upstream.requests[0].body["tools"] == [tool]
+
+
+def test_the_sdks_own_helper_puts_a_stream_together(client, upstream):
+    upstream.answer = Events(tool_call_chunks())
+    with client.chat.completions.stream(model="small", messages=MESSAGES) as stream:
+        events = [event.type for event in stream]
+        answer = stream.get_final_completion()
+    assert "tool_calls.function.arguments.done" in events
+    assert [call.function.name for call in answer.choices[0].message.tool_calls] == ["weather", "time"]
+
+
+def test_several_answers_and_log_probabilities_stream_interleaved(client, upstream):
+    token = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+
+    def choice(index, content, finish=None):
+        delta = {"content": content} if content else {}
+        logprobs = {"content": [token]} if content else None
+        return {"index": index, "delta": delta, "finish_reason": finish, "logprobs": logprobs}
+
+    upstream.answer = Events(
+        [
+            chunk(choices=[choice(0, "a")]),
+            chunk(choices=[choice(1, "b")]),
+            chunk(choices=[choice(0, None, "stop")]),
+            chunk(choices=[choice(1, "c")]),
+            chunk(choices=[choice(1, None, "length")]),
+        ]
+    )
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True, n=2, logprobs=True))
+    texts = {0: "", 1: ""}
+    for c in chunks:
+        texts[c.choices[0].index] += c.choices[0].delta.content or ""
+    assert texts == {0: "a", 1: "bc"}
+    assert [c.choices[0].finish_reason for c in chunks if c.choices[0].finish_reason] == ["stop", "length"]
+    assert chunks[0].choices[0].logprobs.content[0].logprob == -0.5
+    assert "bantam" in chunks[-1].model_extra
+
+
+def test_a_rung_that_fails_before_its_first_chunk_is_escalated(serve, upstream):
+    client = serve(fake="retries_max = 0").client()
+    broken = Json({"error": {"message": "out of order"}}, status=500)
+    upstream.answer = lambda request: broken if request.body["model"] == "fake-small" else Events(words("from above"))
+    chunks = list(client.chat.completions.create(model="auto", messages=MESSAGES, stream=True))
+    assert text_of(chunks) == "from above"
+    assert chunks[-1].model_extra["bantam"]["escalated"] == ["error"]
+
+
+def test_a_stream_that_is_cut_ends_with_an_error_not_in_silence(gateway, upstream):
+    upstream.answer = Events(words("hel", "lo")[:3], done=False)
+    seen = []
+    with pytest.raises(openai.APIError) as caught:
+        for c in gateway.client().chat.completions.create(model="auto", messages=MESSAGES, stream=True):
+            seen.append(c)
+    assert text_of(seen) == "hello"
+    assert caught.value.code == "stream_broken"
+    assert len(upstream.requests) == 1, "after the first byte nothing escalates"
+    gateway.settled(requests=1, failed=1)
+
+
+def test_an_error_object_in_mid_stream_is_told_without_its_words(client, upstream):
+    upstream.answer = Events([*words("hel")[:2], {"error": {"message": "secret words of the upstream"}}])
+    with pytest.raises(openai.APIError) as caught:
+        list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
+    assert caught.value.code == "stream_broken"
+    assert "secret words" not in str(caught.value)
+
+
+def test_an_endless_stream_is_stopped_at_the_limit(serve, upstream):
+    gateway = serve(fake="response_bytes_max = 65_536")
+    upstream.answer = Endless()
+    with pytest.raises(openai.APIError) as caught:
+        list(gateway.client().chat.completions.create(model="small", messages=MESSAGES, stream=True))
+    assert caught.value.code == "stream_broken"
+    assert upstream.left.wait(30), "the upstream was not hung up on"
+    gateway.settled(failed=1)
+
+
+def test_a_caller_that_leaves_in_mid_stream_stops_the_upstream_and_is_settled(gateway, upstream):
+    upstream.answer = Endless()
+    client = gateway.client()
+    with client.chat.completions.create(model="small", messages=MESSAGES, stream=True) as stream:
+        next(iter(stream))
+    client.close()
+    assert upstream.left.wait(30), "the upstream was not hung up on"
+    usage = gateway.settled(requests=1, cancelled=1)
+    assert usage["requests_unpriced"] == 1, "tokens that nobody counted are never free"
+
+
+def test_a_completion_in_place_of_a_stream_is_an_error(serve, upstream):
+    client = serve(fake="retries_max = 0").client()
+    upstream.answer = Json(completion())
+    with pytest.raises(openai.InternalServerError) as caught:
+        client.chat.completions.create(model="small", messages=MESSAGES, stream=True)
+    assert caught.value.code == "upstream_failed"

@@ -1,0 +1,88 @@
+//! Each heavy dependency has one owner, so that replacing it is a change of one crate.
+
+use super::Report;
+use crate::metadata::Package;
+
+/// A dependency with the crates that may name it.
+struct Owned {
+    dependency: &'static str,
+    owners: &'static [&'static str],
+    reason: &'static str,
+}
+
+const fn owned(dependency: &'static str, owners: &'static [&'static str], reason: &'static str) -> Owned {
+    Owned { dependency, owners, reason }
+}
+
+const HTTP_CLIENT: &str = "the only HTTP client takes nothing but cleared requests";
+
+const OWNED: &[Owned] = &[
+    owned("hyper", &["bantam-remote", "bantam-server"], "HTTP/1 on both sides: client and server"),
+    owned(
+        "hyper-util",
+        &["bantam-remote", "bantam-server"],
+        "pool and client; graceful connections of the server",
+    ),
+    owned("hyper-rustls", &["bantam-remote"], HTTP_CLIENT),
+    owned("rustls", &["bantam-remote"], HTTP_CLIENT),
+    owned("webpki-roots", &["bantam-remote"], HTTP_CLIENT),
+    owned("axum", &["bantam-server"], "only the server speaks HTTP to callers"),
+    owned("rusqlite", &["bantam-ledger"], "only the ledger speaks SQL"),
+    owned("regex", &["bantam-privacy"], "only the scanner searches foreign text"),
+    owned("aho-corasick", &["bantam-privacy"], "only the scanner searches foreign text"),
+    owned("unicode-normalization", &["bantam-privacy"], "only the scanner folds foreign text"),
+    owned("clap", &["bantam"], "only the binary has a command line"),
+    owned("indicatif", &["bantam"], "only the binary draws on a terminal"),
+    owned("mimalloc", &["bantam"], "only a binary chooses its allocator"),
+    owned("tracing-subscriber", &["bantam"], "only the binary decides where the log goes"),
+    owned("toml", &["bantam-config"], "only the configuration is TOML"),
+];
+
+/// Checks that nobody but its owner depends directly on an owned dependency, not even for tests.
+pub(super) fn check(packages: &[Package], report: &mut Report) {
+    let members = || packages.iter().filter(|package| package.is_member);
+    for member in members() {
+        for dependency in &member.dependencies {
+            let owned = OWNED.iter().find(|owned| owned.dependency == dependency.name);
+            let Some(owned) = owned.filter(|owned| !owned.owners.contains(&member.name.as_str())) else {
+                continue;
+            };
+            report.problem(format!(
+                "`{}` depends on `{}`, which belongs to {}: {}",
+                member.name,
+                owned.dependency,
+                owned.owners.join(" and "),
+                owned.reason
+            ));
+        }
+    }
+    report.fact(format!("owners: {} dependencies are held by their owners", OWNED.len()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{member, problems};
+    use super::*;
+
+    #[test]
+    fn only_the_owner_may_name_what_it_owns() {
+        let check = |name: &str, dependencies: &[&str]| {
+            problems(|report| check(&[member(name, dependencies)], report))
+        };
+        assert_eq!(check("bantam-server", &["axum", "hyper", "bytes"]), [""; 0]);
+        assert_eq!(
+            check("bantam-gateway", &["dev:axum"]),
+            [
+                "`bantam-gateway` depends on `axum`, which belongs to bantam-server: only the server speaks HTTP to callers"
+            ]
+        );
+        assert_eq!(check("bantam-eval", &["rusqlite", "hyper-rustls"]).len(), 2);
+    }
+
+    #[test]
+    fn crates_from_outside_may_use_what_they_like() {
+        let mut outside = member("reqwest", &["hyper", "rustls"]);
+        outside.is_member = false;
+        assert_eq!(problems(|report| check(&[outside], report)), [""; 0]);
+    }
+}
