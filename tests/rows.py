@@ -38,6 +38,13 @@ WORDS = {
     "device": ["laptop", "tablet", "phone", "work computer", "old pc", "chromebook"],
     "place": ["harbour", "museum", "mountain", "stadium", "old bridge", "lighthouse"],
 }
+# Nobody can tell what these want: their labels are drawn. A student that learns from them learns to doubt.
+VAGUE = [
+    "i have a question about the {thing}",
+    "it is about the {thing} again",
+    "could somebody help me with the {thing}",
+]
+VAGUE_SHARE = 0.15
 OPENERS = ["", "hi, ", "hello there, ", "quick question: ", "hey team, ", "good morning, ", "sorry to bother you, "]
 ENDINGS = ["", "?", " please", " thanks", " asap", ", any news?", " today", " - it is urgent"]
 
@@ -50,7 +57,8 @@ def make(count, seed):
     rows = []
     for number in range(count):
         label = pick.choice(list(ASKS))
-        text = pick.choice(ASKS[label])
+        is_vague = label in LABELS and pick.random() < VAGUE_SHARE
+        text = pick.choice(VAGUE if is_vague else ASKS[label])
         text = text.format(**{slot: pick.choice(words) for slot, words in WORDS.items()})
         rows.append({"text": f"{pick.choice(OPENERS)}{text}{pick.choice(ENDINGS)} (ref {seed}{number:05d})", "label": label})
     return rows

@@ -9,8 +9,8 @@ import pytest
 import rows
 from upstream import Json, completion
 
-SURE = "please refund the kettle"
-UNSURE = "hmm, the thing with the stuff, you know"
+SURE = "hello there, please refund the kettle thanks"
+UNSURE = "i have a question about the kettle"
 SENSITIVE = "hello there, please refund the kettle, i want my money back for the kettle jane.roe@example.com"
 
 
@@ -23,7 +23,7 @@ def test_the_student_is_certified_on_rows_it_has_not_seen(desk):
     assert desk.trained["labels"] == len(rows.ASKS)
     assert desk.certified["certified"] is True
     assert desk.certified["error_max"] == 0.02 and 0 < desk.certified["threshold"] <= 1
-    assert desk.certified["accepted"] > 300
+    assert 300 < desk.certified["accepted"] < desk.certified["rows"], "what nobody can tell is not accepted"
 
 
 def test_a_certified_student_answers_alone(with_desk, upstream):

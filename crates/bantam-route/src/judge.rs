@@ -42,14 +42,12 @@ pub fn judge_student(facts: StudentFacts, gate: Gate) -> Verdict {
         Gate::Closed => return Verdict::Escalate(EscalationReason::Uncertified),
         Gate::Certified { threshold } | Gate::Uncertified { threshold } => threshold,
     };
-    if facts.out_of_scope {
-        return Verdict::Escalate(EscalationReason::OutOfScope);
-    }
     // A probability that is no number compares false with everything and must not pass.
-    if facts.probability >= threshold {
-        Verdict::Accept
-    } else {
-        Verdict::Escalate(EscalationReason::LowConfidence)
+    let confident = facts.probability >= threshold;
+    match (confident, facts.out_of_scope) {
+        (false, _) => Verdict::Escalate(EscalationReason::LowConfidence),
+        (true, true) => Verdict::Escalate(EscalationReason::OutOfScope),
+        (true, false) => Verdict::Accept,
     }
 }
 

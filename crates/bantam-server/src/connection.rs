@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::handlers::App;
@@ -22,8 +23,9 @@ use crate::timed_io::{BusyBody, Phase, TimedIo};
 /// The largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Serves `socket` in a task of its own.
+/// Serves `socket` in a task of its own among `connections`.
 pub(crate) fn spawn(
+    connections: &mut JoinSet<()>,
     socket: TcpStream,
     place: OwnedSemaphorePermit,
     app: Arc<App>,
@@ -50,7 +52,7 @@ pub(crate) fn spawn(
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(io), service);
     let connection = graceful.watch(connection);
-    tokio::spawn(async move {
+    connections.spawn(async move {
         // A connection that breaks or times out says so to its client by closing; there is nobody to tell.
         let _ = connection.await;
         drop(place);

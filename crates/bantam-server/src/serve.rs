@@ -8,6 +8,7 @@ use bantam_gateway::Gateway;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
 use crate::connection;
 use crate::guard::Guard;
@@ -31,7 +32,8 @@ pub struct ServerSettings {
     pub drain_timeout: Duration,
 }
 
-/// Serves until `stop` is ready, then lets requests under way finish within the drain time-out.
+/// Serves until `stop` is ready, then lets requests under way finish within the drain time-out and ends the
+/// rest: on return nothing is under way, so every request has been settled.
 ///
 /// # Errors
 /// Only when the listener itself is broken; a connection that breaks is its own affair.
@@ -46,6 +48,7 @@ pub async fn serve(
     let router = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -61,12 +64,14 @@ pub async fn serve(
                 continue;
             }
         };
-        connection::spawn(socket, place, Arc::clone(&app), router.clone(), &graceful);
+        while connections.try_join_next().is_some() {}
+        connection::spawn(&mut connections, socket, place, Arc::clone(&app), router.clone(), &graceful);
     }
     drop(listener);
     if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish within the drain time-out");
     }
+    connections.shutdown().await;
     Ok(())
 }
 

@@ -113,6 +113,11 @@ impl LinearStudent {
         choices
     }
 
+    /// Returns whether one of the labels means that a text is none of the task's.
+    pub fn has_scope_label(&self) -> bool {
+        self.description.labels.contains(&self.description.config.out_of_scope_label)
+    }
+
     /// Every label it can answer with, in byte order.
     pub fn labels(&self) -> &[String] {
         &self.description.labels

@@ -52,12 +52,11 @@ impl Student {
     }
 
     /// Returns whether `prediction` says that the text is none of the task's *without* naming a label for
-    /// it: an answer that is itself the out-of-scope label has said so in the task's own words.
+    /// it. A student that was trained with an out-of-scope label says so with that label, and doubts with
+    /// its probability; the flag alone counts only where there is no such label to say it with.
     pub fn is_foreign(&self, prediction: &Prediction<'_>) -> bool {
         match self {
-            Self::Linear(student) => {
-                prediction.out_of_scope && prediction.label != student.describe().config.out_of_scope_label
-            }
+            Self::Linear(student) => prediction.out_of_scope && !student.has_scope_label(),
         }
     }
 }

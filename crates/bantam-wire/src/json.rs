@@ -37,10 +37,45 @@ pub struct WalkJsonError {
 pub fn walk(document: &[u8], depth_max: usize, sink: &mut dyn TextSink) -> Result<(), WalkJsonError> {
     let refuse = |error: serde_json::Error| WalkJsonError { message: error.to_string() };
     let mut deserializer = serde_json::Deserializer::from_slice(document);
-    let mut walker =
-        Walker { sink, depth_left: depth_max, depth_max, hasher: RandomState::new(), seen: Vec::new() };
+    let mut walker = Walker {
+        sink,
+        depth_left: depth_max,
+        depth_max,
+        hasher: RandomState::new(),
+        seen: Vec::new(),
+        has_fractions: false,
+    };
     Step { walker: &mut walker, key: "" }.deserialize(&mut deserializer).map_err(refuse)?;
-    deserializer.end().map_err(refuse)
+    deserializer.end().map_err(refuse)?;
+    if walker.has_fractions {
+        written_fractions(document).for_each(|part| walker.sink.value("", part));
+    }
+    Ok(())
+}
+
+/// Returns the parts before and behind the exponent of every number in a valid `document` that is no plain
+/// integer, as they are written: `4111111111111111e-400` reads as 0, and would leave with all its digits.
+fn written_fractions(document: &[u8]) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let mut escaped = false;
+    let outside = document.split(move |byte| {
+        if quoted {
+            let was_escaped = std::mem::replace(&mut escaped, false);
+            match byte {
+                b'\\' => escaped = !was_escaped,
+                b'"' => quoted = was_escaped,
+                _ => {}
+            }
+            return true;
+        }
+        quoted = *byte == b'"';
+        !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+    });
+    outside
+        .filter(|token| token.first().is_some_and(|byte| matches!(byte, b'0'..=b'9' | b'-')))
+        .filter(|token| token.iter().any(|byte| matches!(byte, b'.' | b'e' | b'E')))
+        .flat_map(|token| token.split(|byte| matches!(byte, b'e' | b'E')))
+        .filter_map(|part| std::str::from_utf8(part).ok())
 }
 
 struct Walker<'s> {
@@ -50,6 +85,8 @@ struct Walker<'s> {
     hasher: RandomState,
     /// Hashes of the keys of all open objects; each object owns the tail that it pushed.
     seen: Vec<u64>,
+    /// Whether a number was no plain integer, and so may have been rounded.
+    has_fractions: bool,
 }
 
 struct Step<'w, 's, 'k> {
@@ -107,6 +144,7 @@ impl<'de> Visitor<'de> for Step<'_, '_, '_> {
     }
 
     fn visit_f64<E>(mut self, value: f64) -> Result<(), E> {
+        self.walker.has_fractions = true;
         self.number(value);
         Ok(())
     }
@@ -214,6 +252,12 @@ mod tests {
     #[test]
     fn every_string_key_and_number_is_seen_with_its_key() {
         check(r#"{"a":["x",{"b":-1.5}],"c\u0040":"y\n"}"#, "a: a=x b: b=-1.5 c@: c@=y\n");
+    }
+
+    #[test]
+    fn a_number_is_also_seen_as_it_is_written() {
+        check(r#"{"a":12345678e-400}"#, "a: a=0 =12345678 =-400");
+        check(r#"["\\",0.10,"\"7.5",-1E5,3]"#, r#"=\ =0.1 ="7.5 =-100000 =3 =0.10 =-1 =5"#);
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(crate) fn failure(failure: &Failure, json: bool) {
         note(body.to_string());
         return;
     }
-    note(format!("error: {}", failure.message()));
+    let message = failure.message();
+    // A configuration's mistakes come rendered, each with a mark of its own.
+    let is_marked = ["error: ", "warning: "].iter().any(|mark| message.starts_with(mark));
+    note(if is_marked { message.to_owned() } else { format!("error: {message}") });
     if let Some(hint) = failure.next_step() {
         note(format!("help: {hint}"));
     }

@@ -411,6 +411,11 @@ pub(crate) fn trained() -> Arc<dyn Backend> {
 
 /// Returns a model behind a simulated upstream, with short time-outs and no retries.
 pub(crate) fn remote(upstream: &SimulatedUpstream, tier: Tier) -> Arc<dyn Backend> {
+    retrying(upstream, tier, 0)
+}
+
+/// The same, with retries.
+pub(crate) fn retrying(upstream: &SimulatedUpstream, tier: Tier, retries_max: u32) -> Arc<dyn Backend> {
     let settings = UpstreamSettings {
         base_url: upstream.base_url(),
         path: "/chat/completions".to_owned(),
@@ -422,7 +427,7 @@ pub(crate) fn remote(upstream: &SimulatedUpstream, tier: Tier) -> Arc<dyn Backen
         first_byte_timeout: Duration::from_millis(200),
         chunk_timeout: Duration::from_millis(200),
         total_timeout: PATIENCE,
-        retries_max: 0,
+        retries_max,
         concurrent_requests_max: 256,
         response_bytes_max: 1 << 20,
     };

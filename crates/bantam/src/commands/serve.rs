@@ -8,7 +8,6 @@ use bantam_config::Config;
 use bantam_gateway::Gateway;
 use bantam_ledger::{Ledger, TimeRange};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::deploy;
 use crate::failure::Failure;
@@ -23,6 +22,8 @@ pub(crate) fn run(globals: &Globals) -> Result<(), Failure> {
     let config = globals.load()?;
     let runtime = super::runtime(config.server.threads)?;
     runtime.block_on(async {
+        // Before anybody is told that it runs: whoever is told may ask it to stop.
+        let stop = stop_signal()?;
         let running = start(globals, &config).await?;
         if !globals.quiet {
             output::note(format!(
@@ -31,12 +32,7 @@ pub(crate) fn run(globals: &Globals) -> Result<(), Failure> {
                 running.address
             ));
         }
-        let (stop, stopped) = oneshot::channel();
-        tokio::spawn(async move {
-            wait_for_signal().await;
-            let _ = stop.send(());
-        });
-        running.until(async { drop(stopped.await) }).await
+        running.until(stop).await
     })
 }
 
@@ -133,7 +129,7 @@ async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
                 output::note("the changed configuration was refused; the one before stays in force");
             }
             Err(_) => {
-                output::note("the changed configuration could not be read; the one before stays in force")
+                output::note("the changed configuration could not be read; the one before stays in force");
             }
         }
     }
@@ -154,17 +150,18 @@ fn stamps(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
     files.iter().map(stamp).collect()
 }
 
-async fn wait_for_signal() {
+/// Listens from now on for the signals that ask for an end, and returns what is ready when one came.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let listen =
+        |kind| signal(kind).map_err(|error| Failure::from_error("cannot listen for signals", &error));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 /// Starts the log: warnings and errors to standard error, more with `RUST_LOG`.

@@ -36,7 +36,15 @@ pub(crate) struct Scene {
     pub(crate) skill: Skill,
 }
 
+/// Names that labelled data gives to "none of these".
+const SCOPE_LABELS: [&str; 3] = [super::words::OUT_OF_SCOPE, "oos", "out-of-scope"];
+
 impl Scene {
+    /// Returns the label that means "none of these", if there is one.
+    pub(crate) fn scope_label(&self) -> Option<&str> {
+        self.labels.iter().map(String::as_str).find(|label| SCOPE_LABELS.contains(label))
+    }
+
     /// Returns every turn there is: what the simulated model must know.
     pub(crate) fn turns(&self) -> Vec<Turn> {
         self.teach.iter().chain(self.replays.iter().flatten()).cloned().collect()

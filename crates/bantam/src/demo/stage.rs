@@ -157,10 +157,8 @@ pub(crate) fn config_text(base_url: &str, labels: &[String], act: Act) -> String
     };
     let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
     text.push_str(&format!(
-        "\n[tasks.intent]\nkind = \"classify\"\nlabels = [{}]\ntemplates = [\"{template}\"]\nrecord = true\n\
-         out_of_scope_label = \"{}\"\n",
-        labels.join(", "),
-        super::words::OUT_OF_SCOPE
+        "\n[tasks.intent]\nkind = \"classify\"\nlabels = [{}]\ntemplates = [\"{template}\"]\nrecord = true\n",
+        labels.join(", ")
     ));
     if taught {
         text.push_str("student = \"intent.student\"\n");

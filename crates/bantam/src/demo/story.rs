@@ -17,7 +17,6 @@ use super::frontier::Frontier;
 use super::load::{Asking, Measured, replay};
 use super::scene::{BASELINE_STEP, Scene};
 use super::stage::{Act, Stage};
-use super::words::OUT_OF_SCOPE;
 use crate::cli::DemoArgs;
 use crate::commands::certify::certify;
 use crate::commands::student::recorded;
@@ -196,7 +195,7 @@ async fn lessons(
         None => (kept, "simulated-frontier's recorded answers".to_owned()),
     };
     crate::commands::student::drop_rare_labels(&mut rows);
-    let (student, held_out_accuracy) = learn(rows.clone(), narrator).await?;
+    let (student, held_out_accuracy) = learn(rows.clone(), scene.scope_label(), narrator).await?;
     student
         .save(&stage.student_path())
         .map_err(|error| Failure::from_error("cannot save the student", &error))?;
@@ -231,16 +230,17 @@ async fn lessons(
 
 async fn learn(
     rows: Vec<Example>,
+    scope_label: Option<&str>,
     narrator: &Narrator,
 ) -> Result<(bantam_student::LinearStudent, f64), Failure> {
     let started = Instant::now();
     let count = rows.len();
+    let mut config = LinearConfig::recommended();
+    if let Some(label) = scope_label {
+        label.clone_into(&mut config.out_of_scope_label);
+    }
     // Training would hold up the gateway's own threads.
-    let trained = tokio::task::spawn_blocking(move || {
-        let config =
-            LinearConfig { out_of_scope_label: OUT_OF_SCOPE.to_owned(), ..LinearConfig::recommended() };
-        train(&rows, &config)
-    });
+    let trained = tokio::task::spawn_blocking(move || train(&rows, &config));
     let trained = trained.await.map_err(|error| Failure::from_error("training broke", &error))?;
     let (student, report) =
         trained.map_err(|error| Failure::from_error("cannot train the student", &error))?;

@@ -1,0 +1,13 @@
+//! The command line from outside: whole outputs and exit codes of the real binary, in folders of its own.
+
+#![cfg(test)]
+
+mod certify;
+mod config;
+mod help;
+mod ledger;
+mod place;
+mod route;
+mod rows;
+mod serve;
+mod student;
