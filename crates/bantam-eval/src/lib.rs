@@ -11,4 +11,4 @@ mod split;
 pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
 pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
 pub use interval::{nearest_rank, wilson};
-pub use split::{normalised, reserved_for_certification};
+pub use split::{reserved_for_certification, unseen};

@@ -1,5 +1,6 @@
 //! Which recorded answers teach and which prove.
 
+use bantam_student::{Example, Student, normalised};
 use sha2::{Digest, Sha256};
 
 /// Returns whether the row with `text` is kept for certification and never trained on.
@@ -13,11 +14,9 @@ pub fn reserved_for_certification(text: &str, share: f64) -> bool {
     (u64::from_be_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64 <= share
 }
 
-/// Returns `text` in lower case, its white space and punctuation folded: texts that are equal in this form
-/// count as duplicates.
-pub fn normalised(text: &str) -> String {
-    let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
+/// Returns the rows whose text the student was not trained on: a certificate may be proved on no others.
+pub fn unseen(student: &Student, rows: &[Example]) -> Vec<Example> {
+    rows.iter().filter(|row| !student.has_seen(&row.text)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod example;
 mod hash;
 pub mod linear;
 mod prediction;
+mod seen;
 mod student;
 
 pub use backend::StudentBackend;
@@ -27,4 +28,5 @@ pub use example::{
 pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};
 pub use prediction::{Choice, Prediction};
+pub use seen::{SeenTexts, normalised};
 pub use student::Student;

@@ -59,4 +59,11 @@ impl Student {
             Self::Linear(student) => prediction.out_of_scope && !student.has_scope_label(),
         }
     }
+
+    /// Returns whether a text that reads like `text` was trained on.
+    pub fn has_seen(&self, text: &str) -> bool {
+        match self {
+            Self::Linear(student) => student.describe().seen.contains(text),
+        }
+    }
 }

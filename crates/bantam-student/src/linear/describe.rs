@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::config::LinearConfig;
+use crate::seen::SeenTexts;
 
 /// Where a student comes from and how well it did on rows it had not seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Description {
     pub report: TrainingReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
+    /// Hashes of the training texts, so that nobody certifies on them by mistake.
+    pub seen: SeenTexts,
 }
 
 /// What training measured. The `held_out_` figures come from models that had not seen the row they judge, so they

@@ -73,6 +73,7 @@ pub(crate) fn decode(body: &[u8]) -> Result<Decoded, LoadStudentErrorKind> {
     size(features <= FEATURES_MAX && words <= features, "n-grams")?;
     size((2..=CLASSES_MAX).contains(&classes) && description.labels.len() == classes, "labels")?;
     size(description.labels.is_sorted_by(|a, b| a < b), "labels that repeat or are out of order")?;
+    size(description.seen.is_sound(), "hashes of training texts")?;
     size(out_of_scope == NO_CLASS || (out_of_scope as usize) < classes, "out-of-scope label")?;
     let rest = features.checked_mul(classes + 16).and_then(|bytes| bytes.checked_add(16 + classes * 4));
     size(rest == Some(reader.rest.len()), "arrays and bytes left")?;

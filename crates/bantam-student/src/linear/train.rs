@@ -13,6 +13,7 @@ use super::vocabulary::{self, Counts, Vocabulary, Weighting};
 use super::{LinearStudent, folds};
 use crate::example::{Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN};
 use crate::hash::FileHash;
+use crate::seen::SeenTexts;
 
 /// Labels a student can tell apart.
 const LABELS_MAX: usize = 10_000;
@@ -178,6 +179,7 @@ pub fn train_with_progress(
         config: config.clone(),
         report: report.clone(),
         data_hash: data_hash(rows),
+        seen: SeenTexts::of(rows),
     };
     let student = LinearStudent::assemble(&model, &description).ok_or(TrainLinearError::NotFinite)?;
     Ok((student, report))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_eval::{Claim, gather_evidence, hash_rows, prove, save_certificate};
+use bantam_eval::{Claim, gather_evidence, prove, save_certificate, unseen};
 use bantam_route::Certificate;
 use bantam_student::{Example, Student};
 use serde_json::json;
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         Some(data) => (read_rows(data)?, "labels".to_owned()),
         None => (recorded(&config.ledger.path, name, true)?, "recorded answers".to_owned()),
     };
-    refuse_training_rows(&student, &rows)?;
+    let rows = unseen_rows(&student, &rows, globals)?;
     let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
     let claim = Claim {
         task: name.clone(),
@@ -70,18 +70,21 @@ pub(crate) fn certify(
     })
 }
 
-fn refuse_training_rows(student: &Student, rows: &[Example]) -> Result<(), Failure> {
-    let Student::Linear(linear) = student else {
-        return Ok(());
-    };
-    if linear.describe().data_hash == hash_rows(rows) {
-        return Err(Failure::new(
-            Outcome::GateFailed,
-            "these are the very rows that the student was trained on",
-        )
-        .hint("a certificate must be proved on rows that the student has not seen"));
+/// Leaves out rows that the student was trained on, and says so; without any others there is no proof.
+fn unseen_rows(student: &Student, rows: &[Example], globals: &Globals) -> Result<Vec<Example>, Failure> {
+    let unseen = unseen(student, rows);
+    let left_out = rows.len() - unseen.len();
+    if unseen.is_empty() && left_out > 0 {
+        return Err(Failure::new(Outcome::GateFailed, "the student was trained on all of these rows")
+            .hint("a certificate must be proved on rows that the student has not seen"));
     }
-    Ok(())
+    if left_out > 0 && !globals.quiet {
+        output::note(format!(
+            "warning: {left_out} of {} rows are left out: the student was trained on them",
+            rows.len()
+        ));
+    }
+    Ok(unseen)
 }
 
 fn report(certificate: &Certificate, globals: &Globals) {

@@ -3,9 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use bantam_eval::normalised;
 use bantam_privacy::{Scanner, ScannerConfig};
-use bantam_student::Example;
+use bantam_student::{Example, normalised};
 use bantam_types::Label;
 
 use super::desk::{Mix, Turn, generate, labels};
@@ -100,7 +99,9 @@ pub(crate) fn from_file(path: &Path, seed: u64) -> Result<Scene, Failure> {
         mistakable_for: None,
         sensitive: is_sensitive(&scanner, &row.text),
     };
-    let held_out: Vec<Turn> = replay.iter().map(turn).collect();
+    let taught: HashSet<String> = teach.iter().map(|row| normalised(&row.text)).collect();
+    let held_out: Vec<Turn> =
+        replay.iter().filter(|row| !taught.contains(&normalised(&row.text))).map(turn).collect();
     // Each concurrency sees the held-out rows, the larger ones all of them and the smaller ones a part.
     let replays = CONCURRENCIES
         .iter()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_eval::{Claim, save_certificate};
+use bantam_eval::{Claim, save_certificate, unseen};
 use bantam_ledger::{GroupBy, TimeRange, UsageRow};
 use bantam_route::Certificate;
 use bantam_student::linear::{LinearConfig, train};
@@ -207,7 +207,8 @@ async fn lessons(
         proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
     let labels: Vec<Arc<str>> = scene.labels.iter().map(|label| label.as_str().into()).collect();
-    let certified = certify(&claim, &Student::Linear(student), &evidence, &labels);
+    let student = Student::Linear(student);
+    let certified = certify(&claim, &student, &unseen(&student, &evidence), &labels);
     let certified = match certified {
         Ok(certificate) => {
             save_certificate(&certificate, &stage.certificate_path())
