@@ -158,6 +158,8 @@ def test_recorded_answers_teach_a_student(serve, upstream, tmp_path):
     client = gateway.client()
     for text in truth:
         ask(client, text, model="task/learn")
+    # What was just settled reaches the tables a moment later.
+    gateway.settled(requests=120, answered=120)
     out = tmp_path / "learn.student"
     trained = gateway.json("student", "train", "--task", "learn", "--out", out)
     assert 60 < trained["rows"] < 120, "a quarter is kept back for certification"

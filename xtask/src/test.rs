@@ -48,7 +48,17 @@ fn run_steps(root: &Path, scope: Scope, steps: &mut Steps) -> Result<(), Failed>
         report.lines().iter().for_each(|line| println!("{line}"));
         if report.is_clean() { Ok(Counts::default()) } else { Err("not tidy".to_owned().into()) }
     })?;
-    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--quiet", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--keep-going",
+        "--locked",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
     steps.command("clippy", &mut cargo(&clippy))?;
     steps.command("build", &mut cargo(&["build", "--workspace", "--all-targets", "--locked"]))?;
     rust_tests(steps)?;

@@ -84,6 +84,6 @@ mod tests {
         let _ = waiter.await;
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
         drop(first);
-        admission.enter().await.unwrap();
+        drop(admission.enter().await.unwrap());
     }
 }

@@ -9,6 +9,7 @@ use bantam_types::{
     AttemptOutcome, AttemptRecord, EscalationReason, Price, RequestOutcome, Settlement, TokenUsage, Usd,
 };
 use bantam_wire::{ApiError, ErrorCode, RoutingNote};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::deployment::{Rung, Task};
 
@@ -40,6 +41,8 @@ pub(crate) struct Case {
     pub(crate) estimated_prompt_tokens: u64,
     /// What the teacher answered, when the task keeps that.
     pub(crate) example: Option<ExampleRecord>,
+    /// The place among the requests being worked on; a stream keeps it to its last byte.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Case {
@@ -49,6 +52,7 @@ impl Case {
         settlement: Settlement,
         task: Option<Arc<Task>>,
         baseline: Option<Arc<Price>>,
+        place: OwnedSemaphorePermit,
         estimated_prompt_tokens: u64,
     ) -> Self {
         Self {
@@ -60,6 +64,7 @@ impl Case {
             baseline,
             estimated_prompt_tokens,
             example: None,
+            _place: place,
         }
     }
 

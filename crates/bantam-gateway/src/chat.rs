@@ -13,6 +13,7 @@ use bantam_types::{Label, RequestOutcome, Settlement, Template};
 use bantam_wire::{ApiError, ErrorCode, Role};
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admit::{Admission, AdmissionLimits};
 use crate::answer::{Judged, judge};
@@ -105,13 +106,11 @@ impl Gateway {
         };
         self.note_template(&identified, &scanned, arrival);
         let planned = plan_request(&deployment, &scanned, &identified);
-        let case = self.open_case(&deployment, arrival, &scanned, &identified);
+        let case = self.open_case(&deployment, arrival, &scanned, &identified, place);
         if planned.plan.rungs.is_empty() {
             return Err(case.refuse(RequestOutcome::Refused, nobody_can(&planned, &scanned)).await);
         }
-        let reply = climb(&deployment, arrival, &scanned, &identified, &planned, case).await;
-        drop(place);
-        reply
+        climb(&deployment, arrival, &scanned, &identified, &planned, case).await
     }
 
     fn open_case(
@@ -120,6 +119,7 @@ impl Gateway {
         arrival: Arrival,
         scanned: &Scanned,
         identified: &Identified,
+        place: OwnedSemaphorePermit,
     ) -> Case {
         let request = scanned.request();
         let task = identified.task().cloned();
@@ -140,7 +140,8 @@ impl Gateway {
             attempts: Vec::with_capacity(2),
         };
         let estimated = request.estimated_prompt_tokens() + (instructions / 4) as u64;
-        Case::new(Arc::clone(&self.ledger), arrival, settlement, task, deployment.baseline.clone(), estimated)
+        let baseline = deployment.baseline.clone();
+        Case::new(Arc::clone(&self.ledger), arrival, settlement, task, baseline, place, estimated)
     }
 
     /// Tells the ledger of a template that was not known before.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -32,8 +33,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/chat/completions", post(chat).fallback(wrong_method))
         .route("/v1/models", get(list_models).fallback(wrong_method))
         .route("/v1/models/{*id}", get(show_model).fallback(wrong_method))
-        .route("/healthz", get(healthz))
-        .route("/readyz", get(readyz))
+        .route("/healthz", get(healthz).fallback(wrong_method))
+        .route("/readyz", get(readyz).fallback(wrong_method))
         .fallback(unknown_path)
         .with_state(app)
 }
@@ -72,10 +73,18 @@ async fn list_models(State(app): State<Arc<App>>, request: Request) -> Response 
     json_response(&json!({"object": "list", "data": models}))
 }
 
-async fn show_model(State(app): State<Arc<App>>, Path(id): Path<String>, request: Request) -> Response {
+async fn show_model(
+    State(app): State<Arc<App>>,
+    id: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
     if let Err(error) = app.guard.check_key(request.headers()) {
         return respond_error(&error);
     }
+    let Ok(Path(id)) = id else {
+        let message = "the path is no UTF-8 once its escapes are resolved";
+        return respond_error(&ApiError::new(ErrorCode::InvalidRequest, "invalid_path", message));
+    };
     if model_ids(&app).contains(&id) {
         return json_response(&model_json(&id));
     }

@@ -17,6 +17,9 @@ use crate::handlers::{App, router};
 /// Connections at a time; further ones wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
 
+/// How long connections are still accepted after a stop: those that the system has made before it.
+const BACKLOG_TIME: Duration = Duration::from_millis(50);
+
 /// Limits of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerSettings {
@@ -67,6 +70,13 @@ pub async fn serve(
         while connections.try_join_next().is_some() {}
         connection::spawn(&mut connections, socket, place, Arc::clone(&app), router.clone(), &graceful);
     }
+    // Closing the listener cuts off whoever connected before the stop and was not accepted yet.
+    let backlog = async {
+        while let Ok((socket, place)) = accept(&listener, &places).await {
+            connection::spawn(&mut connections, socket, place, Arc::clone(&app), router.clone(), &graceful);
+        }
+    };
+    let _ = tokio::time::timeout(BACKLOG_TIME, backlog).await;
     drop(listener);
     if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish within the drain time-out");

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,20 +19,36 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Whether a request is being answered on this connection.
+/// Which requests are and were answered on this connection.
 pub(crate) struct Phase {
     busy: AtomicBool,
+    /// Requests whose head was whole.
+    requests: AtomicU64,
+    made: Instant,
+    /// Milliseconds from `made` to the end of the newest answer.
+    ended_ms: AtomicU64,
 }
 
 impl Phase {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { busy: AtomicBool::new(false) })
+        Arc::new(Self {
+            busy: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+            made: Instant::now(),
+            ended_ms: AtomicU64::new(0),
+        })
     }
 
     /// Marks the connection busy until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>) -> Busy {
         self.busy.store(true, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
+    }
+
+    /// Returns when the newest answer ended.
+    fn ended(&self) -> Instant {
+        self.made + Duration::from_millis(self.ended_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -41,6 +57,8 @@ pub(crate) struct Busy(Arc<Phase>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let elapsed_ms = u64::try_from(self.0.made.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.ended_ms.store(elapsed_ms, Ordering::Relaxed);
         self.0.busy.store(false, Ordering::Relaxed);
     }
 }
@@ -80,6 +98,9 @@ impl http_body::Body for BusyBody {
     }
 }
 
+/// The shortest pause before the timer looks whether a request is still being answered.
+const LOOK_AGAIN_MIN: Duration = Duration::from_millis(100);
+
 /// What the timer of a connection is waiting for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Waiting {
@@ -97,6 +118,8 @@ pub(crate) struct TimedIo {
     timer: Pin<Box<Sleep>>,
     phase: Arc<Phase>,
     waiting: Waiting,
+    /// How many requests there were when a read was last polled.
+    requests: u64,
     header_timeout: Duration,
     idle_timeout: Duration,
 }
@@ -110,7 +133,30 @@ impl TimedIo {
     ) -> Self {
         // A new connection must send its first head in time: only a used one may rest.
         let timer = Box::pin(sleep(header_timeout));
-        Self { socket, timer, phase, waiting: Waiting::Head, header_timeout, idle_timeout }
+        Self { socket, timer, phase, waiting: Waiting::Head, requests: 0, header_timeout, idle_timeout }
+    }
+
+    /// Polls the timer of a read for which there is nothing to read.
+    ///
+    /// Nobody polls a read when an answer ends, so the timer runs on while one is under way and looks again
+    /// when it fires: only what it finds then decides. So an idle connection may rest for as long as the
+    /// longer of the two time-outs.
+    fn poll_timer(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let busy = self.phase.busy.load(Ordering::Relaxed);
+        if busy {
+            self.waiting = Waiting::No;
+        } else if self.waiting == Waiting::No {
+            self.waiting = Waiting::Idle;
+            self.timer.as_mut().reset(self.phase.ended() + self.idle_timeout);
+        }
+        if self.timer.as_mut().poll(context).is_ready() {
+            if !busy {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.timer.as_mut().reset(Instant::now() + self.idle_timeout.max(LOOK_AGAIN_MIN));
+            let _ = self.timer.as_mut().poll(context);
+        }
+        Poll::Pending
     }
 }
 
@@ -122,29 +168,21 @@ impl AsyncRead for TimedIo {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let busy = this.phase.busy.load(Ordering::Relaxed);
-        match Pin::new(&mut this.socket).poll_read(context, buffer) {
-            Poll::Ready(result) => {
-                if busy {
-                    this.waiting = Waiting::No;
-                } else if buffer.filled().len() > before && this.waiting != Waiting::Head {
-                    this.waiting = Waiting::Head;
-                    this.timer.as_mut().reset(Instant::now() + this.header_timeout);
-                }
-                Poll::Ready(result)
-            }
-            Poll::Pending if busy => {
-                this.waiting = Waiting::No;
-                Poll::Pending
-            }
-            Poll::Pending => {
-                if this.waiting == Waiting::No {
-                    this.waiting = Waiting::Idle;
-                    this.timer.as_mut().reset(Instant::now() + this.idle_timeout);
-                }
-                this.timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
-            }
+        let requests = this.phase.requests.load(Ordering::Relaxed);
+        if requests != this.requests {
+            // The head that was waited for has come, and whatever has followed it is another one's.
+            this.requests = requests;
+            this.waiting = Waiting::No;
         }
+        let Poll::Ready(result) = Pin::new(&mut this.socket).poll_read(context, buffer) else {
+            return this.poll_timer(context);
+        };
+        let busy = this.phase.busy.load(Ordering::Relaxed);
+        if !busy && buffer.filled().len() > before && this.waiting != Waiting::Head {
+            this.waiting = Waiting::Head;
+            this.timer.as_mut().reset(Instant::now() + this.header_timeout);
+        }
+        Poll::Ready(result)
     }
 }
 

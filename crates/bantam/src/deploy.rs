@@ -199,7 +199,7 @@ fn student_rung(
 /// Reads a student's file.
 pub(crate) fn load_student(path: &Path) -> Result<Student, Failure> {
     Student::load(path).map_err(|error| {
-        Failure::from_error("cannot load the student", &error)
+        Failure::from_error("cannot use the student", &error)
             .hint("train it again: bantam student train --kind linear --data FILE.jsonl --out FILE")
             .outcome(Outcome::ModelMissing)
     })

@@ -25,7 +25,7 @@ pub(super) fn check(deny_toml: &str, packages: &[Package], report: &mut Report) 
     report.fact(format!("licences: {} packages under {} allowed licences", packages.len(), allowed.len()));
 }
 
-/// Returns the strings of `allow = [...]` in the section [licenses].
+/// Returns the strings of `allow = [...]` in the section `[licenses]`.
 fn allowed(deny_toml: &str) -> Vec<String> {
     let without_comments: String = deny_toml
         .lines()

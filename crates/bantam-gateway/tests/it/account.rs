@@ -9,7 +9,9 @@ use bantam_route::Gate;
 use bantam_types::{Label, Tier, TokenUsage, Usd};
 use serde_json::json;
 
-use crate::support::{Act, Desk, body, deployment, open_task, rung, scripted, student_rung, task, told, tokens};
+use crate::support::{
+    Act, Desk, body, deployment, open_task, rung, scripted, student_rung, task, tokens, told,
+};
 
 const EVER: TimeRange = TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX };
 
@@ -41,7 +43,10 @@ async fn a_cost_is_exact_and_cached_tokens_are_cheaper() {
 #[tokio::test]
 async fn every_attempt_is_settled_and_counts_also_when_it_was_discarded_or_failed() {
     let ladder = vec![
-        student_rung(Arc::new(scripted(Tier::Local, |_, _| Act::Say("card", 0.5))), Gate::Certified { threshold: 0.9 }),
+        student_rung(
+            Arc::new(scripted(Tier::Local, |_, _| Act::Say("card", 0.5))),
+            Gate::Certified { threshold: 0.9 },
+        ),
         model("prosaic", Tier::Mid, || Act::Text("no label at all", tokens(10, 0, 10))),
         model("late", Tier::Mid, || Act::Fail(BackendFault::FirstByteTimeout)),
         model("refused", Tier::Mid, || Act::Fail(BackendFault::Refused(400))),
@@ -93,7 +98,8 @@ async fn a_local_answer_is_free_and_its_baseline_follows_what_models_counted() {
     );
     // The model counts 100 tokens where the estimate has about a dozen.
     let ladder = vec![student, model("mid", Tier::Mid, || Act::Text("card", tokens(100, 0, 4)))];
-    let desk = Desk::new(deployment(vec![task("intent", ladder.into_iter().map(Arc::new).collect())], vec![]));
+    let desk =
+        Desk::new(deployment(vec![task("intent", ladder.into_iter().map(Arc::new).collect())], vec![]));
     let before = desk.ask("task/intent", "easy to say").await;
     let counted = desk.ask("task/intent", "hard to say").await;
     let after = desk.ask("task/intent", "easy to say").await;
@@ -116,7 +122,10 @@ async fn a_request_without_an_answer_has_no_baseline() {
 
 async fn recorded(change: impl Fn(&mut Task), text: &str) -> Vec<ExampleRecord> {
     let ladder = vec![
-        student_rung(Arc::new(scripted(Tier::Local, |_, _| Act::Say("card", 0.1))), Gate::Certified { threshold: 0.9 }),
+        student_rung(
+            Arc::new(scripted(Tier::Local, |_, _| Act::Say("card", 0.1))),
+            Gate::Certified { threshold: 0.9 },
+        ),
         model("local-model", Tier::Local, || Act::Text("Rate.", tokens(9, 0, 1))),
     ];
     let mut task = task("intent", ladder.into_iter().map(Arc::new).collect());
@@ -133,7 +142,10 @@ async fn recorded(change: impl Fn(&mut Task), text: &str) -> Vec<ExampleRecord> 
 async fn answers_are_kept_to_learn_from_only_where_the_task_asks_and_nothing_sensitive_is_said() {
     let kept = recorded(|_| (), "what is the rate").await;
     assert_eq!(kept.len(), 1);
-    assert_eq!((&*kept[0].text, &*kept[0].answer, &*kept[0].model), ("what is the rate", "rate", "real-local-model"));
+    assert_eq!(
+        (&*kept[0].text, &*kept[0].answer, &*kept[0].model),
+        ("what is the rate", "rate", "real-local-model")
+    );
     assert!(recorded(|task| task.record = false, "what is the rate").await.is_empty());
     assert!(recorded(|_| (), "rates for jane.doe@example.com").await.is_empty());
     assert!(recorded(|task| task.minimum_label = Label::Confidential, "what is the rate").await.is_empty());

@@ -24,7 +24,8 @@ async fn ask(gate: Gate, scripts: [Script; 3], change: impl Fn(&mut Task), strea
     let mut task = task("intent", ladder);
     change(&mut task);
     let desk = Desk::new(deployment(vec![task], vec![]));
-    let got = if stream { desk.ask_stream("task/intent", "hi").await } else { desk.ask("task/intent", "hi").await };
+    let got =
+        if stream { desk.ask_stream("task/intent", "hi").await } else { desk.ask("task/intent", "hi").await };
     let told = told(&desk.only());
     (got, told)
 }
@@ -58,7 +59,13 @@ fn late() -> Act {
 #[tokio::test]
 async fn a_certified_student_that_is_sure_answers() {
     check(CERTIFIED, [card, rate, transfer], "card", "answered 200: student accepted").await;
-    check(Gate::Certified { threshold: 0.95 }, [card, rate, transfer], "card", "answered 200: student accepted").await;
+    check(
+        Gate::Certified { threshold: 0.95 },
+        [card, rate, transfer],
+        "card",
+        "answered 200: student accepted",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -82,7 +89,13 @@ async fn a_student_that_may_not_answer_escalates_and_says_why() {
 #[tokio::test]
 async fn an_uncertified_student_answers_only_where_the_configuration_says_so() {
     let half: Script = || Act::Say("card", 0.5);
-    check(Gate::Uncertified { threshold: 0.5 }, [half, rate, transfer], "card", "answered 200: student accepted").await;
+    check(
+        Gate::Uncertified { threshold: 0.5 },
+        [half, rate, transfer],
+        "card",
+        "answered 200: student accepted",
+    )
+    .await;
     check(
         Gate::Uncertified { threshold: 0.6 },
         [half, rate, transfer],
@@ -173,7 +186,10 @@ async fn failures_climb_the_ladder_and_the_last_one_names_the_error() {
         let (got, told) = ask(CERTIFIED, [unsure, broken, last], |_| (), true).await;
         assert_eq!((got.status, got.slug), (status, slug));
         assert_eq!(got.retry_after_s.is_some(), status == 503);
-        assert!(told.starts_with(&format!("failed {status}: student discarded low_confidence, mid failed error")), "{told}");
+        assert!(
+            told.starts_with(&format!("failed {status}: student discarded low_confidence, mid failed error")),
+            "{told}"
+        );
     }
 }
 
@@ -192,13 +208,17 @@ async fn an_audit_holds_the_answer_until_a_higher_rung_has_spoken() {
     }
 }
 
-#[tokio::test]
-async fn a_trained_student_answers_what_it_knows_and_escalates_what_it_does_not() {
+fn trained_desk(threshold: f32) -> Desk {
     let ladder = vec![
-        Arc::new(student_rung(trained(), Gate::Certified { threshold: 0.6 })),
+        Arc::new(student_rung(trained(), Gate::Certified { threshold })),
         Arc::new(rung("mid", Arc::new(scripted(Tier::Mid, |_, _| Act::Text("rate", None))))),
     ];
-    let desk = Desk::new(deployment(vec![task("intent", ladder)], vec![]));
+    Desk::new(deployment(vec![task("intent", ladder)], vec![]))
+}
+
+#[tokio::test]
+async fn a_trained_student_answers_what_it_knows_and_escalates_what_it_does_not() {
+    let desk = trained_desk(0.6);
     let got = desk.ask("task/intent", "please block my card").await;
     let settled = desk.of(&got);
     assert_eq!((&*got.text, &*told(&settled)), ("card", "answered 200: student accepted"));
@@ -206,8 +226,13 @@ async fn a_trained_student_answers_what_it_knows_and_escalates_what_it_does_not(
     assert!((0.6..=1.0).contains(&confidence));
     assert_eq!(got.json["bantam"]["tier"], "local");
     assert!((got.json["bantam"]["confidence"].as_f64().unwrap() - f64::from(confidence)).abs() < 1e-3);
-    let got = desk.ask("task/intent", "zzzz qqqq").await;
-    assert_eq!((&*got.text, &*told(&desk.of(&got))), ("rate", "answered 200: student discarded out_of_scope, mid accepted"));
+    // A threshold that lets everything pass leaves only the student's own word that it knows no such text.
+    for (threshold, reason) in [(0.6, "low_confidence"), (0.0, "out_of_scope")] {
+        let desk = trained_desk(threshold);
+        let got = desk.ask("task/intent", "zzzz qqqq").await;
+        let expected = format!("answered 200: student discarded {reason}, mid accepted");
+        assert_eq!((&*got.text, told(&desk.of(&got))), ("rate", expected));
+    }
 }
 
 #[tokio::test]
@@ -218,12 +243,14 @@ async fn a_task_s_instructions_go_only_to_callers_without_their_own() {
             assert!(!ask.stream, "a label is never asked for as a stream");
             Act::Text("card", None)
         });
-        let desk = Desk::new(deployment(vec![task("intent", vec![Arc::new(rung("mid", Arc::new(mid)))])], vec![]));
+        let desk =
+            Desk::new(deployment(vec![task("intent", vec![Arc::new(rung("mid", Arc::new(mid)))])], vec![]));
         let mut messages = vec![serde_json::json!({"role": "user", "content": "hi"})];
         if own {
             messages.insert(0, serde_json::json!({"role": "developer", "content": "do as I say"}));
         }
-        let body = serde_json::json!({"model": "task/intent", "stream": true, "messages": messages}).to_string();
+        let body =
+            serde_json::json!({"model": "task/intent", "stream": true, "messages": messages}).to_string();
         assert_eq!(desk.ask_body(body, bantam_gateway::Hints::default()).await.text, "card");
     }
 }

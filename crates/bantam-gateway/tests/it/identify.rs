@@ -74,7 +74,10 @@ async fn auto_climbs_the_whole_ladder_and_a_model_is_itself() {
 async fn a_model_that_fails_is_not_replaced_by_another() {
     let mid = Arc::new(scripted(Tier::Mid, |_, _| Act::Fail(bantam_backend::BackendFault::Status(500))));
     let frontier = Arc::new(scripted(Tier::Frontier, |_, _| Act::Text("x", None)));
-    let ladder = vec![Arc::new(rung("mid", Arc::clone(&mid) as _)), Arc::new(rung("frontier", Arc::clone(&frontier) as _))];
+    let ladder = vec![
+        Arc::new(rung("mid", Arc::clone(&mid) as _)),
+        Arc::new(rung("frontier", Arc::clone(&frontier) as _)),
+    ];
     let desk = Desk::new(deployment(vec![], ladder));
     for stream in [false, true] {
         let got = if stream { desk.ask_stream("mid", "hi").await } else { desk.ask("mid", "hi").await };
@@ -105,12 +108,25 @@ async fn an_unknown_name_is_refused_with_the_nearest_ones() {
     check_unknown(&"mid-model".repeat(20), Hints::default(), "model_not_found", "model", "mid-model").await;
 }
 
-const SUBJECTS: [&str; 10] =
-    ["my card", "the refund", "this transfer", "why app", "a top-up", "how new pin", "where money", "lost phone", "which rate", "no cash"];
+const SUBJECTS: [&str; 10] = [
+    "my card",
+    "the refund",
+    "this transfer",
+    "why app",
+    "a top-up",
+    "how new pin",
+    "where money",
+    "lost phone",
+    "which rate",
+    "no cash",
+];
 
 fn templated(number: usize) -> String {
     let subject = SUBJECTS[number % 10];
-    let content = format!("Classify this customer message.\nMessage: {subject} {} number{number} please", SUBJECTS[number / 10 % 10]);
+    let content = format!(
+        "Classify this customer message.\nMessage: {subject} {} number{number} please",
+        SUBJECTS[number / 10 % 10]
+    );
     serde_json::json!({"model": "auto", "messages": [
         {"role": "system", "content": "You sort the mail of a bank."},
         {"role": "user", "content": content},
@@ -125,7 +141,13 @@ async fn a_template_is_discovered_and_once_named_brings_its_requests_to_the_task
         assert_eq!(world.desk.ask_body(templated(number), Hints::default()).await.status, 200);
     }
     world.desk.ledger.fold().unwrap();
-    let templates = world.desk.ledger.reader().unwrap().templates(TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX }).unwrap();
+    let templates = world
+        .desk
+        .ledger
+        .reader()
+        .unwrap()
+        .templates(TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX })
+        .unwrap();
     assert_eq!(templates.len(), 1, "{templates:?}");
     let found = &templates[0];
     assert!(found.record.system_preview.contains("sort the mail"), "{found:?}");
@@ -137,18 +159,26 @@ async fn a_template_is_discovered_and_once_named_brings_its_requests_to_the_task
     world.desk.gateway.deploy(next);
     let got = world.desk.ask_body(templated(7), Hints::default()).await;
     let settled = world.desk.of(&got);
-    assert_eq!((told(&settled), settled.template), ("answered 200: student accepted".to_owned(), Some(template)));
+    assert_eq!(
+        (told(&settled), settled.template),
+        ("answered 200: student accepted".to_owned(), Some(template))
+    );
     assert_eq!(settled.task.unwrap().as_str(), "intent");
     // A model named outright stays what the caller decided.
-    let got = world.desk.ask_body(templated(8).replace("\"auto\"", "\"frontier-model\""), Hints::default()).await;
+    let got =
+        world.desk.ask_body(templated(8).replace("\"auto\"", "\"frontier-model\""), Hints::default()).await;
     let settled = world.desk.of(&got);
-    assert_eq!((told(&settled).as_str(), settled.template), ("answered 200: frontier-model accepted", Some(template)));
+    assert_eq!(
+        (told(&settled).as_str(), settled.template),
+        ("answered 200: frontier-model accepted", Some(template))
+    );
 }
 
 #[tokio::test]
 async fn a_sensitive_prompt_is_no_preview_of_a_template() {
     let world = world();
-    let student = Arc::new(student_rung(Arc::clone(&world.student) as _, Gate::Uncertified { threshold: 0.0 }));
+    let student =
+        Arc::new(student_rung(Arc::clone(&world.student) as _, Gate::Uncertified { threshold: 0.0 }));
     world.desk.gateway.deploy(deployment(vec![], vec![student]));
     for number in 0..60 {
         let body = templated(number).replace("sort the mail of a bank", "work for jane.doe@example.com");
@@ -164,12 +194,25 @@ async fn a_sensitive_prompt_is_no_preview_of_a_template() {
 #[tokio::test]
 async fn explaining_asks_no_model_and_settles_nothing() {
     let world = world();
-    let explained = world.desk.gateway.explain(body("task/intent", "hello").into(), Hints::default()).await.unwrap();
+    let explained =
+        world.desk.gateway.explain(body("task/intent", "hello").into(), Hints::default()).await.unwrap();
     let text = explained.lines.join("\n");
-    for part in ["intent (classify)", "public: nothing sensitive found", "says `card` with probability 0.9900", "certified threshold 0.9000: accept", "mid-model (mid, $2 in, $8 out", "asked when no rung before it answers"] {
+    for part in [
+        "intent (classify)",
+        "public: nothing sensitive found",
+        "says `card` with probability 0.9900",
+        "certified threshold 0.9000: accept",
+        "mid-model (mid, $2 in, $8 out",
+        "asked when no rung before it answers",
+    ] {
         assert!(text.contains(part), "no `{part}` in:\n{text}");
     }
-    let explained = world.desk.gateway.explain(body("auto", "I am jane@example.com").into(), Hints::default()).await.unwrap();
+    let explained = world
+        .desk
+        .gateway
+        .explain(body("auto", "I am jane@example.com").into(), Hints::default())
+        .await
+        .unwrap();
     let text = explained.lines.join("\n");
     for part in ["confidential: email (1)", "may not reach the mid tier", "may not reach the frontier tier"] {
         assert!(text.contains(part), "no `{part}` in:\n{text}");

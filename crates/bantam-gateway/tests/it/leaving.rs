@@ -13,7 +13,9 @@ use bantam_simulate::completion_events;
 use bantam_types::{RequestOutcome, Tier};
 use futures_util::StreamExt;
 
-use crate::support::{Act, Desk, body, deployment, open_task, rung, scripted, stream_body, student_rung, task, told};
+use crate::support::{
+    Act, Desk, body, deployment, open_task, rung, scripted, stream_body, student_rung, task, told,
+};
 
 fn desk(script: impl Fn() -> Act + Send + Sync + 'static) -> Desk {
     let student = scripted(Tier::Local, |_, _| Act::Say("card", 0.1));

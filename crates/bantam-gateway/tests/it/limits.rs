@@ -9,7 +9,9 @@ use bantam_types::Tier;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::support::{Act, Desk, PATIENCE, Scripted, body, deployment, open_task, read, rung, scripted, told};
+use crate::support::{
+    Act, Desk, PATIENCE, Scripted, body, deployment, open_task, read, rung, scripted, stream_body, told,
+};
 
 fn text() -> Arc<Scripted> {
     Arc::new(scripted(Tier::Mid, |_, _| Act::Text("x", None)))
@@ -23,7 +25,8 @@ fn desk_of(rungs: Vec<Rung>) -> Desk {
 async fn a_full_queue_refuses_and_says_when_to_come_back() {
     let mid = Arc::new(scripted(Tier::Mid, |_, _| Act::Hang));
     let task = open_task("chat", vec![Arc::new(rung("mid", Arc::clone(&mid) as _))]);
-    let desk = Desk::with(deployment(vec![task], vec![]), LedgerOptions::new(Acknowledge::ProcessCrash), 1, 1);
+    let desk =
+        Desk::with(deployment(vec![task], vec![]), LedgerOptions::new(Acknowledge::ProcessCrash), 1, 1);
     let ask = || {
         let gateway = Arc::clone(&desk.gateway);
         tokio::spawn(async move { gateway.chat(body("task/chat", "hi").into(), Hints::default()).await })
@@ -47,6 +50,22 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn a_stream_keeps_its_place_to_its_last_byte() {
+    let events = || bantam_simulate::completion_events("m", "a b", 1, 1);
+    let mid = rung("mid", Arc::new(scripted(Tier::Mid, move |_, _| Act::Chunks(events(), None))));
+    let options = LedgerOptions::new(Acknowledge::ProcessCrash);
+    let desk = Desk::with(deployment(vec![], vec![Arc::new(mid)]), options, 1, 0);
+    let stream = || desk.gateway.chat(stream_body("mid", "hi").into(), Hints::default());
+    let begun = stream().await;
+    assert_eq!(desk.ask_stream("mid", "hi").await.slug, "queue_full");
+    assert_eq!(read(begun).await.text, "a b");
+    let left = stream().await;
+    assert_eq!(desk.ask_stream("mid", "hi").await.slug, "queue_full");
+    drop(left);
+    assert_eq!(desk.ask_stream("mid", "hi").await.text, "a b");
+}
+
+#[tokio::test]
 async fn a_prompt_that_fits_no_rung_is_refused_with_both_counts() {
     let (small, large) = (text(), text());
     let desk = desk_of(vec![
@@ -54,8 +73,15 @@ async fn a_prompt_that_fits_no_rung_is_refused_with_both_counts() {
         Rung { context_tokens: Some(100), ..rung("large", Arc::clone(&large) as _) },
     ]);
     let got = desk.ask("task/chat", &"word ".repeat(400)).await;
-    assert_eq!((got.status, got.slug, got.param.as_deref()), (400, "context_length_exceeded", Some("messages")));
-    assert!(got.message.contains("about 504 tokens") && got.message.contains("100 tokens"), "{}", got.message);
+    assert_eq!(
+        (got.status, got.slug, got.param.as_deref()),
+        (400, "context_length_exceeded", Some("messages"))
+    );
+    assert!(
+        got.message.contains("about 504 tokens") && got.message.contains("100 tokens"),
+        "{}",
+        got.message
+    );
     assert_eq!(told(&desk.of(&got)), "refused 400: ");
     // One that fits only the larger goes there.
     let got = desk.ask("task/chat", &"word ".repeat(40)).await;
@@ -67,7 +93,8 @@ async fn a_prompt_that_fits_no_rung_is_refused_with_both_counts() {
 async fn a_parameter_that_nobody_honours_is_refused_by_name() {
     let without = || scripted(Tier::Mid, |_, _| Act::Text("x", None)).that_cannot_honour("seed");
     let with = text();
-    let body = json!({"model": "task/chat", "seed": 7, "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let body =
+        json!({"model": "task/chat", "seed": 7, "messages": [{"role": "user", "content": "hi"}]}).to_string();
     let desk = desk_of(vec![rung("a", Arc::new(without())), rung("b", Arc::new(without()))]);
     let got = desk.ask_body(body.clone(), Hints::default()).await;
     assert_eq!((got.status, got.slug, got.param.as_deref()), (400, "unsupported_parameter", Some("seed")));
@@ -78,7 +105,8 @@ async fn a_parameter_that_nobody_honours_is_refused_by_name() {
 
 #[tokio::test]
 async fn when_every_upstream_is_left_alone_the_caller_may_retry() {
-    let desk = desk_of(vec![rung("mid", Arc::new(scripted(Tier::Mid, |_, _| Act::Hang).that_is_unavailable()))]);
+    let desk =
+        desk_of(vec![rung("mid", Arc::new(scripted(Tier::Mid, |_, _| Act::Hang).that_is_unavailable()))]);
     let got = desk.ask("task/chat", "hi").await;
     assert_eq!((got.status, got.slug, got.retry_after_s), (503, "upstreams_unavailable", Some(30)));
 }
@@ -97,11 +125,19 @@ async fn bad_bodies_are_named_and_nothing_is_forwarded() {
         (&*deep, "invalid_json", None),
         (&format!("{{\"model\":\"mid\",\"model\":\"mid\",{hi}}}"), "invalid_json", None),
         (&format!("{{\"model\":\"mid\",\"temprature\":1,{hi}}}"), "unknown_parameter", Some("temprature")),
-        (&format!("{{\"model\":\"mid\",\"temperature\":\"hot\",{hi}}}"), "invalid_value", Some("temperature")),
+        (
+            &format!("{{\"model\":\"mid\",\"temperature\":\"hot\",{hi}}}"),
+            "invalid_value",
+            Some("temperature"),
+        ),
         (&format!("{{\"model\":7,{hi}}}"), "invalid_value", Some("model")),
         (&format!("{{{hi}}}"), "missing_required_parameter", Some("model")),
         ("{\"model\":\"mid\",\"messages\":[]}", "invalid_value", Some("messages")),
-        ("{\"model\":\"mid\",\"messages\":[{\"role\":\"user\",\"content\":7}]}", "invalid_value", Some("messages[0].content")),
+        (
+            "{\"model\":\"mid\",\"messages\":[{\"role\":\"user\",\"content\":7}]}",
+            "invalid_value",
+            Some("messages[0].content"),
+        ),
     ] {
         let got = desk.ask_body(body.to_owned(), Hints::default()).await;
         assert_eq!((got.status, got.slug, got.param.as_deref()), (400, slug, param), "{body}");
@@ -136,15 +172,21 @@ async fn an_answer_that_cannot_be_settled_is_not_returned() {
         let desk = desk_of(vec![rung("mid", Arc::new(mid))]);
         // The gateway checks the ledger before it asks; here it is gone by the time the answer comes.
         let ledger = Arc::clone(&desk.ledger);
-        let closing = rung("closing", Arc::new(scripted(Tier::Mid, move |_, _| {
-            ledger.close().unwrap();
-            Act::Chunks(bantam_simulate::completion_events("m", "an answer", 1, 1), None)
-        })));
+        let closing = rung(
+            "closing",
+            Arc::new(scripted(Tier::Mid, move |_, _| {
+                ledger.close().unwrap();
+                Act::Chunks(bantam_simulate::completion_events("m", "an answer", 1, 1), None)
+            })),
+        );
         let ledger = Arc::clone(&desk.ledger);
-        let whole = rung("whole", Arc::new(scripted(Tier::Mid, move |_, _| {
-            ledger.close().unwrap();
-            Act::Text("an answer", None)
-        })));
+        let whole = rung(
+            "whole",
+            Arc::new(scripted(Tier::Mid, move |_, _| {
+                ledger.close().unwrap();
+                Act::Text("an answer", None)
+            })),
+        );
         desk.gateway.deploy(deployment(vec![], vec![Arc::new(if stream { closing } else { whole })]));
         let got = if stream { desk.ask_stream("auto", "hi").await } else { desk.ask("auto", "hi").await };
         if stream {
@@ -162,7 +204,8 @@ async fn a_request_ends_under_the_deployment_it_began_under() {
     let asked = Arc::new(scripted(Tier::Mid, |_, _| Act::Fail(bantam_backend::BackendFault::Garbage)));
     let old_last = Arc::new(scripted(Tier::Mid, |_, _| Act::Text("old", None)));
     let waiting = Arc::new(Waiting { go: Arc::clone(&go), inner: Arc::clone(&asked) });
-    let ladder = vec![Arc::new(rung("waiting", waiting as _)), Arc::new(rung("old", Arc::clone(&old_last) as _))];
+    let ladder =
+        vec![Arc::new(rung("waiting", waiting as _)), Arc::new(rung("old", Arc::clone(&old_last) as _))];
     let desk = Desk::new(deployment(vec![], ladder));
     let running = tokio::spawn({
         let gateway = Arc::clone(&desk.gateway);
@@ -184,13 +227,18 @@ async fn a_request_ends_under_the_deployment_it_began_under() {
 #[tokio::test]
 async fn deploying_while_many_requests_run_loses_none() {
     let make = |text: &'static str| {
-        deployment(vec![], vec![Arc::new(rung("mid", Arc::new(scripted(Tier::Mid, move |_, _| Act::Text(text, None)))))])
+        deployment(
+            vec![],
+            vec![Arc::new(rung("mid", Arc::new(scripted(Tier::Mid, move |_, _| Act::Text(text, None)))))],
+        )
     };
     let desk = Desk::new(make("a"));
     let mut asking = tokio::task::JoinSet::new();
     for number in 0..200 {
         let gateway = Arc::clone(&desk.gateway);
-        asking.spawn(async move { read(gateway.chat(body("auto", "hi").into(), Hints::default()).await).await });
+        asking.spawn(
+            async move { read(gateway.chat(body("auto", "hi").into(), Hints::default()).await).await },
+        );
         if number % 10 == 0 {
             desk.gateway.deploy(make(if number % 20 == 0 { "b" } else { "a" }));
             tokio::time::sleep(Duration::from_micros(100)).await;

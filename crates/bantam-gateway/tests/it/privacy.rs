@@ -19,11 +19,16 @@ use bantam_gateway::{Deployment, Hints};
 use bantam_ledger::{Acknowledge, LedgerOptions};
 use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_route::Gate;
-use bantam_simulate::{Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events};
+use bantam_simulate::{
+    Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
+};
 use bantam_types::{Label, RequestOutcome, Tier};
 use serde_json::{Value, json};
 
-use crate::support::{Act, Desk, Got, deployment, open_task, read, remote, retrying, rung, scripted, student_rung, task, trained};
+use crate::support::{
+    Act, Desk, Got, deployment, open_task, read, remote, retrying, rung, scripted, student_rung, task,
+    trained,
+};
 use canary::{DISGUISES, Dressed, KINDS, canary, dress, mixed, term, word};
 use search::{Haystack, capture_log, files_under};
 
@@ -139,7 +144,8 @@ impl Counts {
 async fn leave_after(polls: u64, asked: impl Future<Output = bantam_gateway::Reply>) {
     let mut asked = pin!(asked);
     for _ in 0..polls {
-        let ended = std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_ready())).await;
+        let ended =
+            std::future::poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_ready())).await;
         if ended {
             return;
         }
@@ -151,7 +157,7 @@ async fn ask_sensitive(desk: &Desk, number: u64, counts: &Counts) {
     let (model, hints) = route(number);
     let dressed = sensitive(model, number);
     let asked = desk.gateway.chat(dressed.body.into(), hints);
-    if mixed(number, 3) % 8 == 0 {
+    if mixed(number, 3).is_multiple_of(8) {
         leave_after(mixed(number, 4) % 6, asked).await;
         counts.left.fetch_add(1, Ordering::Relaxed);
         return;
@@ -165,7 +171,7 @@ async fn ask_sensitive(desk: &Desk, number: u64, counts: &Counts) {
 fn sensitive(model: &str, number: u64) -> Dressed {
     let canary = canary(number);
     let disguise = DISGUISES[(number / KINDS) as usize % DISGUISES.len()];
-    dress(disguise, model, mixed(number, 5) % 2 == 0, &word(number), &canary.value)
+    dress(disguise, model, mixed(number, 5).is_multiple_of(2), &word(number), &canary.value)
 }
 
 fn harmless_word(number: u64) -> String {
@@ -205,7 +211,11 @@ fn check_absent(place: &str, haystack: &Haystack) {
         let dressed = sensitive("auto", number);
         let value = canary(number).value;
         for needle in dressed.sent.iter().chain([&value, &word(number)]) {
-            assert!(!haystack.contains(needle), "canary {number} (`{needle}`) of\n{}\nis in {place}", dressed.body);
+            assert!(
+                !haystack.contains(needle),
+                "canary {number} (`{needle}`) of\n{}\nis in {place}",
+                dressed.body
+            );
         }
     }
 }
@@ -215,12 +225,15 @@ async fn no_canary_leaves_in_any_disguise_whatever_fails() {
     let log = capture_log();
     let cloud = Cloud::start().await;
     // Folded late, so that the journal is there to be searched too.
-    let options = LedgerOptions { fold_interval: Duration::from_secs(600), ..LedgerOptions::new(Acknowledge::ProcessCrash) };
+    let options = LedgerOptions {
+        fold_interval: Duration::from_secs(600),
+        ..LedgerOptions::new(Acknowledge::ProcessCrash)
+    };
     let desk = Arc::new(Desk::with(deploy(&cloud, Label::Internal), options, 256, 256));
     let counts = Arc::new(Counts::default());
     send_all(&desk, &counts).await;
-    let [refused, local, failed, left] =
-        [&counts.refused, &counts.local, &counts.failed, &counts.left].map(|count| count.load(Ordering::Relaxed));
+    let [refused, local, failed, left] = [&counts.refused, &counts.local, &counts.failed, &counts.left]
+        .map(|count| count.load(Ordering::Relaxed));
     assert_eq!(refused + local + failed + left, CANARIES);
     assert!(refused > 5000 && local > 1000 && failed > 0 && left > 1000, "{refused} {local} {failed} {left}");
 
@@ -229,9 +242,14 @@ async fn no_canary_leaves_in_any_disguise_whatever_fails() {
     let harmless: Vec<u64> = (0..CANARIES).step_by(HARMLESS_EVERY as usize).collect();
     let words = received.words();
     let arrived = harmless.iter().filter(|number| words.contains(&*harmless_word(**number))).count();
-    assert!(arrived * 10 > harmless.len() * 9, "only {arrived} of {} harmless requests arrived", harmless.len());
+    assert!(
+        arrived * 10 > harmless.len() * 9,
+        "only {arrived} of {} harmless requests arrived",
+        harmless.len()
+    );
     // The local model may see them, and did: the recorder and the search work on the same bytes.
-    let at_home = Haystack::new(cloud.local.received().into_iter().flat_map(|request| request.body).collect());
+    let at_home =
+        Haystack::new(cloud.local.received().into_iter().flat_map(|request| request.body).collect());
     let words = at_home.words();
     let seen = (0..CANARIES).filter(|number| words.contains(&*word(*number))).count();
     assert!(seen > 1000, "only {seen} requests reached the local model");
@@ -308,7 +326,8 @@ async fn a_panic_in_mid_ladder_sends_nothing_and_is_settled() {
     for number in 0..4 {
         let gateway = Arc::clone(&desk.gateway);
         let body = sensitive("task/shaky", number).body;
-        let panicked = tokio::spawn(async move { gateway.chat(body.into(), Hints::default()).await.request_id }).await;
+        let panicked =
+            tokio::spawn(async move { gateway.chat(body.into(), Hints::default()).await.request_id }).await;
         assert!(panicked.unwrap_err().is_panic());
     }
     assert_eq!((cloud.mid.count(), cloud.frontier.count()), (0, 0));
@@ -349,6 +368,7 @@ async fn a_part_that_cannot_be_read_stays_here() {
         json!({"type": "file", "file": {"file_id": "file-1"}}),
     ] {
         let content: Value = json!([{"type": "text", "text": "what is this?"}, part]);
-        check_stays(&json!({"model": "mid", "messages": [{"role": "user", "content": content}]}).to_string()).await;
+        check_stays(&json!({"model": "mid", "messages": [{"role": "user", "content": content}]}).to_string())
+            .await;
     }
 }

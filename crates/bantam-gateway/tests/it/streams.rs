@@ -42,7 +42,10 @@ async fn a_stream_ends_with_a_note_and_done() {
     let got = check(|| Act::Chunks(events("one two"), None), "one two", "answered 200: mid accepted").await;
     assert_eq!(got.events.last().unwrap(), "[DONE]");
     let note = &got.json["bantam"];
-    assert_eq!((&note["tier"], &note["model"], &note["escalated"]), (&json!("mid"), &json!("mid"), &json!([])));
+    assert_eq!(
+        (&note["tier"], &note["model"], &note["escalated"]),
+        (&json!("mid"), &json!("mid"), &json!([]))
+    );
     assert_eq!(note["cost_usd"], json!(0.000_036));
     assert_eq!(got.json["choices"][0]["finish_reason"], "stop", "the usage chunk was not asked for");
 }
@@ -87,19 +90,34 @@ async fn a_failure_before_the_first_byte_falls_back() {
 
 #[tokio::test]
 async fn a_failure_in_mid_stream_is_an_error_event_and_no_fallback() {
-    for (fault, reason) in [(BackendFault::Cut, "error"), (BackendFault::ChunkTimeout, "timeout"), (BackendFault::TooLarge, "too_long")] {
+    for (fault, reason) in [
+        (BackendFault::Cut, "error"),
+        (BackendFault::ChunkTimeout, "timeout"),
+        (BackendFault::TooLarge, "too_long"),
+    ] {
         let frontier = Arc::new(scripted(Tier::Frontier, |_, _| Act::Chunks(events("never"), None)));
         let mid = scripted(Tier::Mid, move |_, _| Act::Chunks(events("one two")[..2].to_vec(), Some(fault)));
-        let ladder = vec![Arc::new(rung("mid", Arc::new(mid))), Arc::new(rung("frontier", Arc::clone(&frontier) as _))];
+        let ladder = vec![
+            Arc::new(rung("mid", Arc::new(mid))),
+            Arc::new(rung("frontier", Arc::clone(&frontier) as _)),
+        ];
         let desk = Desk::new(deployment(vec![open_task("chat", ladder)], vec![]));
         let got = desk.ask_stream("task/chat", "hi").await;
         assert_eq!(got.text, "one ");
         let error = &got.json["error"];
-        assert_eq!((&error["code"], &error["type"]), (&json!("stream_broken"), &json!("upstream_error")), "{error}");
+        assert_eq!(
+            (&error["code"], &error["type"]),
+            (&json!("stream_broken"), &json!("upstream_error")),
+            "{error}"
+        );
         assert!(!got.events.contains(&"[DONE]".to_owned()), "a broken stream does not end well");
         let settled = desk.only();
         assert_eq!(told(&settled), format!("failed 502: mid failed {reason}"));
-        assert_eq!((settled.attempts[0].cost, settled.baseline_cost), (None, None), "what it cost is not known");
+        assert_eq!(
+            (settled.attempts[0].cost, settled.baseline_cost),
+            (None, None),
+            "what it cost is not known"
+        );
         assert_eq!(frontier.calls(), 0);
     }
 }
@@ -117,7 +135,12 @@ async fn a_failure_behind_the_finish_is_an_error_all_the_same() {
 
 #[tokio::test]
 async fn a_model_that_answers_whole_is_streamed_as_one_chunk() {
-    let got = check(|| Act::Text("all at once", crate::support::tokens(3, 0, 3)), "all at once", "answered 200: mid accepted").await;
+    let got = check(
+        || Act::Text("all at once", crate::support::tokens(3, 0, 3)),
+        "all at once",
+        "answered 200: mid accepted",
+    )
+    .await;
     assert_eq!(got.events.len(), 3);
     assert_eq!(got.json["choices"][0]["finish_reason"], "stop");
 }

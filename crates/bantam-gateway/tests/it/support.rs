@@ -68,9 +68,7 @@ impl Backend for Scripted {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        self.cannot_honour.filter(|name| {
-            request.params().any(|(param, _)| param.as_str() == *name)
-        })
+        self.cannot_honour.filter(|name| request.params().any(|(param, _)| param.as_str() == *name))
     }
 
     fn is_available(&self) -> bool {
@@ -110,7 +108,11 @@ async fn perform(act: Act) -> Result<Answer, BackendError> {
 async fn yield_once() {
     let mut yielded = false;
     std::future::poll_fn(|_| {
-        if std::mem::replace(&mut yielded, true) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        if std::mem::replace(&mut yielded, true) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
     })
     .await;
 }
@@ -146,7 +148,13 @@ pub(crate) fn scripted(
     tier: Tier,
     script: impl Fn(&ChatRequest, &Ask) -> Act + Send + Sync + 'static,
 ) -> Scripted {
-    Scripted { tier, script: Box::new(script), calls: AtomicU64::new(0), cannot_honour: None, available: true }
+    Scripted {
+        tier,
+        script: Box::new(script),
+        calls: AtomicU64::new(0),
+        cannot_honour: None,
+        available: true,
+    }
 }
 
 impl Scripted {
@@ -216,7 +224,8 @@ pub(crate) fn open_task(name: &str, ladder: Vec<Arc<Rung>>) -> Task {
 /// Returns a deployment of `tasks`, each rung of which may also be named as a model.
 pub(crate) fn deployment(tasks: Vec<Task>, auto: Vec<Arc<Rung>>) -> Deployment {
     let rungs = tasks.iter().flat_map(|task| task.ladder.clone()).chain(auto.clone());
-    let models = rungs.filter(|rung| rung.gate.is_none()).map(|rung| (Arc::clone(&rung.name), rung)).collect();
+    let models =
+        rungs.filter(|rung| rung.gate.is_none()).map(|rung| (Arc::clone(&rung.name), rung)).collect();
     Deployment {
         scanner: scanner(),
         policy: PrivacyPolicy { mid_max: Label::Internal, frontier_max: Label::Internal },
@@ -280,7 +289,8 @@ impl Desk {
     /// Asks with a body of one's own.
     pub(crate) async fn ask_body(&self, body: impl Into<bytes::Bytes>, hints: Hints) -> Got {
         let asked = self.gateway.chat(body.into(), hints);
-        let reply = tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("no reply ever came"));
+        let reply =
+            tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("no reply ever came"));
         read(reply).await
     }
 
@@ -314,7 +324,12 @@ impl Desk {
     /// Returns the settlement of one request.
     pub(crate) fn of(&self, got: &Got) -> Settlement {
         self.ledger.fold().unwrap();
-        self.ledger.reader().unwrap().request(got.request_id).unwrap().unwrap_or_else(|| panic!("it was not settled"))
+        self.ledger
+            .reader()
+            .unwrap()
+            .request(got.request_id)
+            .unwrap()
+            .unwrap_or_else(|| panic!("it was not settled"))
     }
 }
 
@@ -379,9 +394,14 @@ pub(crate) async fn read(reply: Reply) -> Got {
 
 fn read_events(all: &str, got: &mut Got) {
     assert!(all.ends_with("\n\n"), "{all}");
-    got.events = all.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect();
-    let chunks: Vec<Value> =
-        got.events.iter().filter(|event| *event != "[DONE]").map(|event| serde_json::from_str(event).unwrap()).collect();
+    got.events =
+        all.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect();
+    let chunks: Vec<Value> = got
+        .events
+        .iter()
+        .filter(|event| *event != "[DONE]")
+        .map(|event| serde_json::from_str(event).unwrap())
+        .collect();
     got.text = chunks.iter().filter_map(|chunk| chunk["choices"][0]["delta"]["content"].as_str()).collect();
     got.json = chunks.last().cloned().unwrap_or_default();
 }

@@ -27,7 +27,9 @@ async fn check(behaviour: Behaviour, status: u16, slug: &str, reason: &str) {
     for stream in [false, true] {
         let upstream = start(behaviour.clone()).await;
         let desk = desk(&upstream);
-        let ask = async |model: &str| if stream { desk.ask_stream(model, "hi").await } else { desk.ask(model, "hi").await };
+        let ask = async |model: &str| {
+            if stream { desk.ask_stream(model, "hi").await } else { desk.ask(model, "hi").await }
+        };
         let begun = Instant::now();
         let alone = ask("task/alone").await;
         assert_eq!((alone.status, alone.slug), (status, slug), "stream {stream}: {behaviour:?}");

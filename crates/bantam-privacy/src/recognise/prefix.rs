@@ -120,7 +120,10 @@ fn key_length(rest: &[u8]) -> Option<usize> {
         false => body,
     };
     let unbroken = body.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::len).max().unwrap_or(0);
-    let varied = body.iter().any(u8::is_ascii_digit) || unbroken >= 20;
+    // An AWS key is its prefix and 16 letters or digits; one in thirty has no digit at all, and hardly a
+    // word of twenty letters begins like one.
+    let aws = matches!(*prefix, "akia" | "asia" | "abia" | "acca") && body.len() == 16;
+    let varied = body.iter().any(u8::is_ascii_digit) || unbroken >= 20 || aws;
     (body.len() >= *body_min && varied).then_some(prefix.len() + body.len())
 }
 
@@ -130,4 +133,22 @@ fn jwt_length(rest: &[u8]) -> Option<usize> {
     let (header, claims) = (parts.next()?, parts.next()?);
     (header.len() >= 10 && claims.len() >= 10)
         .then(|| header.len() + 1 + claims.len() + parts.next().map_or(0, |signature| signature.len() + 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: bool) {
+        assert_eq!(key_length(text.as_bytes()).is_some(), expected, "{text}");
+    }
+
+    #[test]
+    fn a_key_needs_no_digit_and_a_word_is_no_key() {
+        check("akiaqodzvchxmtxqyahi", true);
+        check("asiaqodzvchxmtxqyah7 and more", true);
+        check("asia short", false);
+        check("asiapacificmarkets", false);
+        check("sk-a-very-long-word-with-dashes-only", false);
+    }
 }

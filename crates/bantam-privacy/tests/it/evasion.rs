@@ -6,7 +6,7 @@ use bantam_types::Label;
 use crate::{scan, scanner};
 
 /// One value of each kind, with what it must at least be labelled.
-const VALUES: [(Kind, Label, &str); 17] = [
+const VALUES: [(Kind, Label, &str); 18] = [
     (Kind::Email, Label::Confidential, "jane.doe@example.com"),
     (Kind::Phone, Label::Confidential, "+44 7700 900 123"),
     (Kind::Phone, Label::Confidential, "212-555-0143"),
@@ -22,6 +22,7 @@ const VALUES: [(Kind, Label, &str); 17] = [
     (Kind::MacAddress, Label::Confidential, "3c:22:fb:9a:10:0e"),
     (Kind::Secret, Label::Restricted, "sk-ant-api03-Zk3vT9q0LmXw27HdYp51"),
     (Kind::Secret, Label::Restricted, "AKIAZ7Q2M4T9X1C5V8B3"),
+    (Kind::Secret, Label::Restricted, "AKIAQODZVCHXMTXQYAHI"),
     (Kind::Secret, Label::Restricted, "password=Tr0ub4dor"),
     (Kind::Dictionary, Label::Restricted, "Project Falcon"),
 ];

@@ -1,6 +1,7 @@
 //! Calls at a time, and callers who leave.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bantam_backend::{Answer, Backend, BackendFault};
@@ -11,7 +12,7 @@ use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{HI, PATIENCE, ask, call, cleared, fault_of, http_events, model, settings, start};
+use crate::support::{HI, PATIENCE, ask, call, cleared, fault_of, http_events, model, read, settings, start};
 
 /// Accepts one connection and reads a request's head from it.
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -101,18 +102,22 @@ async fn a_request_cleared_for_another_tier_is_refused_without_a_byte_sent() {
     assert!(connected.is_err(), "a connection was made");
 }
 
-#[tokio::test]
-async fn a_connection_is_used_again() {
-    let upstream = start(|_| Behaviour::ok(completion_body("m", "yes", 1, 1))).await;
+/// Counts the connections that twenty calls after each other take.
+async fn connections_of_twenty_calls(stream: bool) -> u32 {
+    let upstream = start(|received| match received.wants_stream() {
+        true => Behaviour::events(completion_events("m", "yes", 1, 1), StreamEnd::Done),
+        false => Behaviour::ok(completion_body("m", "yes", 1, 1)),
+    })
+    .await;
     let address = upstream.base_url().replace("http://", "").replace("/v1", "");
     // A relay that counts connections in front of the upstream.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let relay = format!("http://{}/v1", listener.local_addr().unwrap());
-    let connections = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let connections = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&connections);
     tokio::spawn(async move {
         while let Ok((mut client, _)) = listener.accept().await {
-            counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            counted.fetch_add(1, Ordering::SeqCst);
             let mut server = TcpStream::connect(&address).await.unwrap();
             tokio::spawn(async move {
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
@@ -121,7 +126,15 @@ async fn a_connection_is_used_again() {
     });
     let model = model(settings(&relay));
     for _ in 0..20 {
-        call(&model, HI, false).await.unwrap();
+        let got = read(call(&model, HI, stream).await).await;
+        assert_eq!(got.fault, None);
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 1);
+    connections.load(Ordering::SeqCst)
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again() {
+    assert_eq!(connections_of_twenty_calls(false).await, 1);
+    assert_eq!(connections_of_twenty_calls(true).await, 1);
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(args: &RouteArgs, globals: &Globals) -> Result<(), Failure> {
     messages.push(json!({"role": "user", "content": args.explain}));
     let body = json!({"model": args.model, "messages": messages}).to_string();
     let explained = super::runtime(1)?.block_on(gateway.explain(body.into(), Hints::default()));
-    let explanation = explained.map_err(|error| Failure::new(Outcome::Failed, error.message))?;
+    let explanation = explained.map_err(|error| Failure::new(Outcome::Usage, error.message))?;
     if globals.json {
         output::line(json!({"lines": explanation.lines}).to_string());
     } else {

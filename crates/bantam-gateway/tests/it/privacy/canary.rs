@@ -64,7 +64,8 @@ pub(super) struct Dressed {
 
 /// Returns a number that looks random but is always the same for `number` and `salt`.
 pub(super) fn mixed(number: u64, salt: u64) -> u64 {
-    let mut mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03);
+    let mut mixed =
+        (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ salt.wrapping_mul(0xd1b5_4a32_d192_ed03);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -93,10 +94,15 @@ pub(super) fn canary(number: u64) -> Canary {
         4 => iban(random),
         5 => format!("{:03}-{:02}-{:04}", 100 + count % 500, 10 + count / 500, 1 + random % 9998),
         6 => format!("81.{}.{}.{}", 100 + count % 100, 100 + count / 100 % 100, 100 + random % 100),
-        7 => format!("sk-ant-api03-{}", symbols(random, 28, b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")),
-        // A key without a single digit, about one in thirty, is a gap of the scanner's own.
-        8 => format!("AKIA{}7", symbols(random, 15, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")),
-        9 => format!("ghp_{}", symbols(random, 36, b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")),
+        7 => format!(
+            "sk-ant-api03-{}",
+            symbols(random, 28, b"abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789")
+        ),
+        8 => format!("AKIA{}", symbols(random, 16, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")),
+        9 => format!(
+            "ghp_{}",
+            symbols(random, 36, b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")
+        ),
         _ => term(number).unwrap_or_default(),
     };
     Canary { value }
@@ -104,11 +110,14 @@ pub(super) fn canary(number: u64) -> Canary {
 
 /// Returns the dictionary's term that is the canary of `number`, if that is its kind.
 pub(super) fn term(number: u64) -> Option<String> {
-    (number % KINDS == 10).then(|| format!("Kestrel {}", symbols(mixed(number, 6), 9, b"abcdefghijklmnopqrstuvwxyz")))
+    (number % KINDS == 10)
+        .then(|| format!("Kestrel {}", symbols(mixed(number, 6), 9, b"abcdefghijklmnopqrstuvwxyz")))
 }
 
 fn symbols(random: u64, count: usize, alphabet: &[u8]) -> String {
-    (0..count).map(|at| char::from(alphabet[(mixed(random, at as u64) % alphabet.len() as u64) as usize])).collect()
+    (0..count)
+        .map(|at| char::from(alphabet[(mixed(random, at as u64) % alphabet.len() as u64) as usize]))
+        .collect()
 }
 
 fn card(random: u64) -> String {
@@ -128,7 +137,8 @@ fn card(random: u64) -> String {
 fn iban(random: u64) -> String {
     let account = format!("{:018}", random % 1_000_000_000_000_000_000);
     // DE is 13 14 in the checksum, and the check digits stand as 00.
-    let remainder = format!("{account}131400").bytes().fold(0, |rest, byte| (rest * 10 + u64::from(byte - b'0')) % 97);
+    let remainder =
+        format!("{account}131400").bytes().fold(0, |rest, byte| (rest * 10 + u64::from(byte - b'0')) % 97);
     format!("DE{:02}{account}", 98 - remainder)
 }
 
@@ -136,7 +146,8 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::new();
     for group in bytes.chunks(3) {
-        let word = group.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let word =
+            group.iter().fold(0_u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let symbol = ALPHABET[(word >> (18 - 6 * at)) as usize & 63];
             out.push(if at <= group.len() { char::from(symbol) } else { '=' });
@@ -159,12 +170,16 @@ pub(super) fn dress(disguise: Disguise, model: &str, stream: bool, word: &str, v
     match disguise {
         Disguise::Plain => messages = vec![said(value)],
         Disguise::Base64 => sent = vec![base64(value.as_bytes())],
-        Disguise::Base64OfSentence => sent = vec![base64(format!("My data are {value}, keep them.").as_bytes())],
+        Disguise::Base64OfSentence => {
+            sent = vec![base64(format!("My data are {value}, keep them.").as_bytes())];
+        }
         Disguise::Percent => sent = vec![percent(value)],
         Disguise::Base64OfPercent => sent = vec![base64(percent(value).as_bytes())],
         Disguise::ZeroWidth => sent = vec![value.chars().flat_map(|symbol| [symbol, '\u{200b}']).collect()],
         // Written into the body below, where no encoder touches it.
-        Disguise::JsonEscapes => sent = vec![value.chars().map(|symbol| format!("\\u{:04x}", u32::from(symbol))).collect()],
+        Disguise::JsonEscapes => {
+            sent = vec![value.chars().map(|symbol| format!("\\u{:04x}", u32::from(symbol))).collect()];
+        }
         Disguise::Split | Disguise::SplitOverRoles => {
             let (left, right) = value.split_at(value.len() / 2);
             let role = if disguise == Disguise::Split { "user" } else { "assistant" };
@@ -175,20 +190,25 @@ pub(super) fn dress(disguise: Disguise, model: &str, stream: bool, word: &str, v
             ];
             sent = Vec::new();
         }
-        Disguise::SystemMessage => messages.insert(0, json!({"role": "system", "content": format!("Your user is {value}.")})),
+        Disguise::SystemMessage => {
+            messages.insert(0, json!({"role": "system", "content": format!("Your user is {value}.")}));
+        }
         Disguise::ToolArguments | Disguise::ToolResult => {
-            let (argument, result) = if disguise == Disguise::ToolArguments { (value, "done") } else { ("all", value) };
+            let (argument, result) =
+                if disguise == Disguise::ToolArguments { (value, "done") } else { ("all", value) };
             let arguments = json!({"query": argument}).to_string();
             let call = json!({"id": "call_1", "type": "function", "function": {"name": "lookup", "arguments": arguments}});
             messages.push(json!({"role": "assistant", "content": null, "tool_calls": [call]}));
             messages.push(json!({"role": "tool", "tool_call_id": "call_1", "content": result}));
         }
         Disguise::ToolDescription => {
-            let function = json!({"name": "lookup", "description": format!("Looks up {value} for the user.")});
+            let function =
+                json!({"name": "lookup", "description": format!("Looks up {value} for the user.")});
             request["tools"] = json!([{"type": "function", "function": function}]);
         }
         Disguise::FilePart => {
-            let file = json!({"type": "file", "file": {"filename": format!("{value}.pdf"), "file_data": "data:,"}});
+            let file =
+                json!({"type": "file", "file": {"filename": format!("{value}.pdf"), "file_data": "data:,"}});
             messages = vec![json!({"role": "user", "content": [{"type": "text", "text": word}, file]})];
         }
         Disguise::FileName => messages = vec![said(&format!("/srv/letters/{value}.pdf"))],
@@ -197,7 +217,14 @@ pub(super) fn dress(disguise: Disguise, model: &str, stream: bool, word: &str, v
         Disguise::User => request["user"] = value.into(),
         Disguise::Stop => request["stop"] = json!([value]),
     }
-    if matches!(disguise, Disguise::Base64 | Disguise::Base64OfSentence | Disguise::Percent | Disguise::Base64OfPercent | Disguise::ZeroWidth) {
+    if matches!(
+        disguise,
+        Disguise::Base64
+            | Disguise::Base64OfSentence
+            | Disguise::Percent
+            | Disguise::Base64OfPercent
+            | Disguise::ZeroWidth
+    ) {
         messages = vec![said(&sent[0])];
     }
     if disguise == Disguise::JsonEscapes {

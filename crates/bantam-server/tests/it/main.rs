@@ -1,0 +1,12 @@
+//! The server over real sockets.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+
+mod bodies;
+mod connections;
+mod drain;
+mod guard;
+mod leaving;
+mod replies;
+mod routes;
+mod support;
