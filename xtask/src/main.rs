@@ -1,6 +1,7 @@
 //! Checks and chores of the project, the same on every machine: `cargo xtask test`, `cargo xtask tidy`.
 #![expect(clippy::print_stdout, reason = "this program talks to the person at the terminal")]
 
+mod bench;
 mod metadata;
 mod python;
 mod steps;
@@ -16,6 +17,7 @@ usage: cargo xtask COMMAND
 
   test [--fast]  sets up what tests need and runs everything; --fast leaves Python out
   ci             the same as test
+  bench [FLAGS]  measures the gateway against a mock upstream on this machine; --help tells the flags
   tidy           layers, owners, file sizes, licences";
 
 fn main() -> ExitCode {
@@ -25,6 +27,7 @@ fn main() -> ExitCode {
     match *words {
         ["test" | "ci"] => test::run(&root, test::Scope::Everything),
         ["test" | "ci", "--fast"] => test::run(&root, test::Scope::RustOnly),
+        ["bench", ref flags @ ..] => bench::run(&root, flags),
         ["tidy"] => tidy_command(&root),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

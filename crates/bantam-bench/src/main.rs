@@ -1,0 +1,112 @@
+//! Measures the real gateway on loopback, with nothing but Linux and Rust: `cargo xtask bench`.
+//!
+//! A mock answers as the upstream and a closed loop asks, both on one core; `bantam serve`, with its durable
+//! ledger and its default settings, has another core to itself. Every round measures the mock directly and
+//! through the gateway, so that what the machine does to one it does to the other; figures are medians over
+//! the rounds. Figures say how fast; checks say whether it was the truth: every passed-through request
+//! reached the upstream exactly once, no local one did, and the ledger has each exactly once. Only a failed
+//! check fails the run.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to the person at the terminal"
+)]
+
+mod args;
+mod case;
+mod certified;
+mod gateway;
+mod http;
+mod load;
+mod machine;
+mod measure;
+mod mock;
+mod report;
+mod rows;
+mod statistics;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::args::{Args, USAGE};
+use crate::case::{Case, Stage};
+use crate::certified::Tasks;
+use crate::gateway::Bantam;
+use crate::machine::Machine;
+use crate::measure::Bench;
+use crate::mock::Mock;
+use crate::report::Report;
+
+fn main() -> ExitCode {
+    let report = match Args::parse(std::env::args().skip(1)) {
+        Ok(args) if args.help => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(args) => run(&args).map(|report| (args.json, report)),
+        Err(error) => Err(error),
+    };
+    match report {
+        Ok((json, report)) => {
+            println!("{}", if json { report.to_json() } else { report.to_text() });
+            if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Report, String> {
+    let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
+    let bantam = Bantam::new(bantam_path(args.bantam.as_deref())?);
+    let mut machine = Machine::read()?;
+    // Before the pinning: learning may use every core.
+    let tasks = match args.cases.iter().any(|case| case.stage == Stage::Local) {
+        true => Some(Tasks::certify(&bantam, folder.path())?),
+        false => None,
+    };
+    machine.pin();
+    // The mock's thread and the load's runtime inherit the core.
+    let mock = Mock::start()?;
+    let mut report = Report::new(&machine, args.rounds, args.seconds);
+    for stage in [Stage::PassThrough, Stage::Local] {
+        let cases: Vec<&Case> = args.cases.iter().copied().filter(|case| case.stage == stage).collect();
+        if cases.is_empty() {
+            continue;
+        }
+        let bench = Bench {
+            mock: &mock,
+            machine: &machine,
+            tasks: tasks.as_ref(),
+            duration: Duration::from_secs_f64(args.seconds),
+            rounds: args.rounds,
+        };
+        bench.stage(stage, &cases, &bantam, folder.path(), &mut report)?;
+    }
+    Ok(report)
+}
+
+/// Returns the gateway's program: the named one, or the one beside this one.
+fn bantam_path(named: Option<&Path>) -> Result<PathBuf, String> {
+    let path = match named {
+        Some(path) => path.to_owned(),
+        None => std::env::current_exe()
+            .map_err(|error| format!("cannot find this program: {error}"))?
+            .with_file_name("bantam"),
+    };
+    match path.is_file() {
+        // Without a slash it would be looked for on PATH.
+        true => {
+            std::path::absolute(&path).map_err(|error| format!("cannot find {}: {error}", path.display()))
+        }
+        false => Err(format!("{} does not exist: run `cargo xtask bench`, which builds it", path.display())),
+    }
+}
+
+/// Says what happens next, to standard error: figures are the only data.
+pub(crate) fn note(text: &str) {
+    eprintln!("{text}");
+}

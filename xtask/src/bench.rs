@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: builds the gateway as it is shipped, and measures it.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+/// Builds and measures; `flags` are the bench's own.
+pub(crate) fn run(root: &Path, flags: &[&str]) -> ExitCode {
+    if !cfg!(target_os = "linux") {
+        println!("the bench reads /proc, so it needs Linux");
+        return ExitCode::FAILURE;
+    }
+    // Built by itself: together with other crates its dependencies could get their features as well.
+    let build = ["build", "--release", "--locked", "--package", "bantam"];
+    let measure = ["run", "--release", "--locked", "--quiet", "--package", "bantam-bench", "--"];
+    let done = cargo(root, &build) && cargo(root, &[&measure, flags].concat());
+    if done { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn cargo(root: &Path, words: &[&str]) -> bool {
+    match Command::new("cargo").args(words).current_dir(root).status() {
+        Ok(status) => status.success(),
+        Err(error) => {
+            println!("cannot run cargo: {error}");
+            false
+        }
+    }
+}
