@@ -11,11 +11,16 @@ use crate::section::Section;
 use crate::server::values;
 use crate::value;
 
+/// The longest name that a caller may use.
+const NAME_BYTES_MAX: usize = 256;
+
 /// What routing needs to know beyond the tasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     /// The models that `auto` tries, smallest first; empty means that there is no `auto`.
     pub ladder: Vec<String>,
+    /// Names that callers may go on using and that mean `auto`.
+    pub auto_names: Vec<String>,
     /// The model that savings are measured against; `None` when no frontier model has a price.
     pub baseline: Option<String>,
 }
@@ -24,9 +29,31 @@ pub struct Routing {
 pub(crate) fn read(root: &mut Section<'_>, models: &Models) -> (Routing, bool) {
     let mut section = root.table("routing");
     let (ladder, is_whole) = read_ladder(&mut section, models);
+    let auto_names = read_auto_names(&mut section, models);
     let baseline = baseline(&mut section, models);
     section.finish();
-    (Routing { ladder, baseline }, is_whole)
+    (Routing { ladder, auto_names, baseline }, is_whole)
+}
+
+/// Reads the names that stand for `auto`: none may already mean something else.
+fn read_auto_names(section: &mut Section<'_>, models: &Models) -> Vec<String> {
+    let log = section.log();
+    let names = section.items_or_none("auto_names", |text| value::filled(text, NAME_BYTES_MAX));
+    for name in &names {
+        let quoted = value::quote(&name.value);
+        let meaning = if models.declared.contains(&name.value) {
+            "is also the name of a model, which a caller would no longer reach"
+        } else if name.value == "auto" || name.value.starts_with("task/") {
+            "already has a meaning of its own"
+        } else {
+            continue;
+        };
+        let problem = Problem::new(format!("{quoted} {meaning}")).hint(
+            "call the model's table something else and keep its `name`: [models.large] with name = \"gpt-5\"",
+        );
+        log.problem(MistakeKind::Conflict, &name.spot, problem);
+    }
+    values(names)
 }
 
 fn read_ladder(section: &mut Section<'_>, models: &Models) -> (Vec<String>, bool) {

@@ -1,6 +1,6 @@
 //! What is deployed: models, tasks, policy and limits, as one value that is swapped whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bantam_backend::Backend;
@@ -27,8 +27,17 @@ pub struct Deployment {
     pub templates: HashMap<Template, TaskName>,
     /// The ladder of `model: "auto"`, smallest first.
     pub auto_ladder: Vec<Arc<Rung>>,
+    /// Further names that mean `auto`.
+    pub auto_names: BTreeSet<String>,
     /// What the same requests would have cost: the baseline model's price.
     pub baseline: Option<Arc<Price>>,
+}
+
+impl Deployment {
+    /// Returns whether `model` asks for the whole ladder.
+    pub fn is_auto(&self, model: &str) -> bool {
+        model == "auto" || self.auto_names.contains(model)
+    }
 }
 
 /// One backend as a step of a ladder.

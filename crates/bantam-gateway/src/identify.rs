@@ -57,7 +57,7 @@ pub(crate) fn identify(
     if let Some(name) = request.model.strip_prefix("task/") {
         return named_task(deployment, name, "model");
     }
-    let target = if request.model == "auto" {
+    let target = if deployment.is_auto(&request.model) {
         Target::Auto
     } else {
         Target::Model(Arc::clone(find_model(deployment, &request.model)?))

@@ -99,10 +99,12 @@ async fn show_model(
 /// Returns everything that callers may name: models, tasks, and `auto` where it has a ladder.
 fn model_ids(app: &App) -> Vec<String> {
     let deployment = app.gateway.deployment();
-    let auto = (!deployment.auto_ladder.is_empty()).then(|| "auto".to_owned());
+    let has_auto = !deployment.auto_ladder.is_empty();
+    let auto = has_auto.then(|| "auto".to_owned());
+    let aliases = deployment.auto_names.iter().filter(|_| has_auto).cloned();
     let models = deployment.models.keys().map(ToString::to_string);
     let tasks = deployment.tasks.keys().map(|task| format!("task/{task}"));
-    auto.into_iter().chain(models).chain(tasks).collect()
+    auto.into_iter().chain(aliases).chain(models).chain(tasks).collect()
 }
 
 fn model_json(id: &str) -> Value {

@@ -51,6 +51,7 @@ pub(crate) fn deployment(
         tasks,
         templates,
         auto_ladder,
+        auto_names: config.routing.auto_names.iter().cloned().collect(),
         baseline: baseline.map(Arc::new),
     })
 }

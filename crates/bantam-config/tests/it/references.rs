@@ -30,6 +30,20 @@ fn the_baseline_is_the_dearest_frontier_model_unless_somebody_says() {
 }
 
 #[test]
+fn a_name_that_means_auto_may_mean_nothing_else() {
+    let world = World::default();
+    let with = |names: &str| format!("{MODELS}[routing]\nladder = ['cheap']\nauto_names = [{names}]");
+    assert_eq!(world.good(&with("'gpt-5', 'gpt-4o'")).routing.auto_names, ["gpt-5", "gpt-4o"]);
+    let taken = world.bad(&with("'dear'"));
+    assert!(taken.contains("is also the name of a model"), "{taken}");
+    for reserved in ["'auto'", "'task/t'"] {
+        let refused = world.bad(&with(reserved));
+        assert!(refused.contains("already has a meaning"), "{refused}");
+    }
+    assert!(world.bad(&with("''")).contains("routing.auto_names"));
+}
+
+#[test]
 fn a_certificate_beside_the_student_is_found() {
     let text = format!(
         "{MODELS}[tasks.t]\nkind = 'classify'\nstudent = 'intent.student'\nladder = ['student', 'dear']"

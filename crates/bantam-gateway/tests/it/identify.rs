@@ -66,6 +66,7 @@ async fn the_model_s_name_or_the_header_says_which_task() {
 #[tokio::test]
 async fn auto_climbs_the_whole_ladder_and_a_model_is_itself() {
     check("auto", Hints::default(), "answered 200: mid-model accepted").await;
+    check("unchanged-app", Hints::default(), "answered 200: mid-model accepted").await;
     check("mid-model", Hints::default(), "answered 200: mid-model accepted").await;
     check("frontier-model", Hints::default(), "answered 200: frontier-model accepted").await;
 }

@@ -234,6 +234,7 @@ pub(crate) fn deployment(tasks: Vec<Task>, auto: Vec<Arc<Rung>>) -> Deployment {
         tasks: tasks.into_iter().map(|task| (task.name.clone(), Arc::new(task))).collect(),
         templates: HashMap::new(),
         auto_ladder: auto,
+        auto_names: ["unchanged-app".to_owned()].into(),
         baseline: Some(price(10, 5, 30)),
     }
 }

@@ -164,6 +164,7 @@ fn deployment(url: &str) -> Deployment {
         tasks: BTreeMap::from([(task.name.clone(), Arc::new(task))]),
         templates: HashMap::new(),
         auto_ladder: vec![rung],
+        auto_names: std::collections::BTreeSet::new(),
         baseline: None,
     }
 }
