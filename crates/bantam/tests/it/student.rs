@@ -90,7 +90,7 @@ fn a_damaged_student_is_a_named_error() {
         ] {
             let shown = place.run(command);
             assert!(
-                shown.starts_with("exit code: 3\n----- stderr -----\nerror: cannot load the student"),
+                shown.starts_with("exit code: 3\n----- stderr -----\nerror: cannot use the student"),
                 "{shown}"
             );
             assert!(shown.contains("help: train it again"), "{shown}");
