@@ -154,7 +154,9 @@ fn milliseconds(ms: f64) -> String {
 }
 
 fn percent_less(before: f64, after: f64) -> String {
-    format!("{:+.1} %", 100.0 * (after / before.max(1e-12) - 1.0))
+    let change = 100.0 * (after / before.max(1e-12) - 1.0);
+    // Close to everything, one decimal would round it up to all.
+    if change < -99.0 { format!("{change:+.2} %") } else { format!("{change:+.1} %") }
 }
 
 fn accuracy(measured: &Measured) -> String {
