@@ -23,6 +23,8 @@ const ALLOWED: &[Edge] = &[
     edge("bantam-privacy", "bantam-types", "a finding has a label"),
     edge("bantam-privacy", "bantam-wire", "what was scanned must be what was decoded"),
     edge("bantam-route", "bantam-types", "plans and verdicts are made of the nouns"),
+    edge("bantam-engine", "bantam-kernels", "a forward pass is made of kernels"),
+    edge("bantam-engine", "bantam-weights", "an encoder is read from checked weights"),
     edge("bantam", "bantam-config", "the binary reads the configuration"),
     edge("bantam", "bantam-server", "the binary starts the server"),
     edge("bantam", "bantam-simulate", "the demo's frontier model is the simulated upstream"),

@@ -1,0 +1,94 @@
+"""Writes what the reference implementation answers, for the tests of this crate.
+
+Needs PyPI `torch transformers tokenizers safetensors numpy`.
+
+    references.py tiny FOLDER            a seeded random BERT of some KB, and its hidden states
+    references.py minilm MODEL OUT [TEXTS]  embeddings of all-MiniLM-L6-v2 for 1,000 sentences, or for the lines of
+                                         TEXTS, and of the first 48 in half precision
+"""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import save_file
+from transformers import BertConfig, BertModel
+
+SUBJECTS = "my card|the parcel|our subscription|a refund|the invoice from last month|that transfer to Zürich|my flight \
+to São Paulo|the thermostat|your mobile app|this recipe|the meeting with Dr. O'Neill|an espresso machine|her \
+passport|the quarterly report|a 4-core server|the beta version".split("|")
+VERBS = "has not arrived|was charged twice|stopped working after the update|needs to be cancelled|is more expensive \
+than I expected|must be ready by 17:30|cannot be found anywhere|looks wonderful|should be sent to accounting|is \
+overheating|was declined in a shop|keeps asking for a password".split("|")
+TAILS = "please help|thanks!|what can I do?|and I am quite annoyed|as we discussed on Tuesday|(order no. 48-2291-B)|— \
+it is urgent|because the website only shows error 503|although everything was paid in advance|don't tell anyone|if \
+that is possible|日本語もお願いします|because of the naïve café owner|100% sure|at all|for the third time this week".split("|")
+
+
+def sentences(count: int) -> list[str]:
+    """Sentences of a few words up to some hundred, the same every time."""
+    generator = random.Random(20261121)
+    made = []
+    for _ in range(count):
+        parts = []
+        for _ in range(generator.choice([1, 1, 1, 1, 2, 2, 3, 6, 12])):
+            part = " ".join(generator.choice(words) for words in (SUBJECTS, VERBS, TAILS)[: generator.randint(1, 3)])
+            parts.append(part if generator.random() < 0.5 else part.capitalize() + generator.choice([".", "!", ""]))
+        made.append(" ".join(parts))
+    return made
+
+
+def tiny(folder: Path) -> None:
+    """A BERT with heads of an odd size and weights large enough that every part of it matters."""
+    torch.manual_seed(7)
+    sizes = {"vocab_size": 40, "hidden_size": 30, "num_hidden_layers": 2, "num_attention_heads": 3}
+    config = BertConfig(**sizes, intermediate_size=52, max_position_embeddings=24, hidden_act="gelu")
+    model = BertModel(config, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + (1.0 if parameter.ndim == 1 else 0.0))
+    tensors = {name: value.numpy().copy() for name, value in model.state_dict().items() if value.is_floating_point()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config.to_dict(), indent=1, sort_keys=True) + "\n")
+    generator, cases = random.Random(3), []
+    for first, second in [(1, 0), (2, 0), (7, 0), (24, 0), (5, 6), (17, 0)]:
+        ids = [generator.randrange(40) for _ in range(first + second)]
+        types = [0] * first + [1] * second
+        with torch.no_grad():
+            states = model(input_ids=torch.tensor([ids]), token_type_ids=torch.tensor([types])).last_hidden_state[0]
+        cases.append({"first": ids[:first], "second": ids[first:], "states": [round(x, 6) for x in states.flatten().tolist()]})
+    (folder / "golden.json").write_text(json.dumps(cases) + "\n")
+
+
+def minilm(model_folder: Path, out: Path, texts: list[str]) -> None:
+    """Mean over the tokens, then length 1, as the model's card says; each text alone, so without padding."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(256)
+    model = BertModel.from_pretrained(model_folder, add_pooling_layer=False).eval()
+    rows = []
+    for text in texts:
+        ids = torch.tensor([tokenizer.encode(text).ids])
+        with torch.no_grad():
+            mean = model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0].mean(0)
+        rows.append(torch.nn.functional.normalize(mean, dim=0).numpy())
+    embeddings = np.stack(rows)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "texts.json").write_text(json.dumps(texts, ensure_ascii=False) + "\n")
+    save_file({"embeddings": embeddings}, out / "embeddings.safetensors")
+    (out / "first-texts.json").write_text(json.dumps(texts[:48], ensure_ascii=False, indent=0) + "\n")
+    save_file({"embeddings": embeddings[:48].astype(np.float16)}, out / "first-embeddings.safetensors")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    if sys.argv[1] == "tiny":
+        tiny(Path(sys.argv[2]))
+    else:
+        lines = Path(sys.argv[4]).read_text().splitlines() if len(sys.argv) > 4 else sentences(1000)
+        minilm(Path(sys.argv[2]), Path(sys.argv[3]), lines)

@@ -1,0 +1,236 @@
+//! What an encoder is made of, read from `config.json`.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+/// Most of what a configuration may ask for: far above any encoder, far below what would overflow.
+const LIMITS: [(&str, usize); 7] = [
+    ("vocab_size", 1 << 22),
+    ("hidden_size", 1 << 13),
+    ("num_hidden_layers", 256),
+    ("num_attention_heads", 256),
+    ("intermediate_size", bantam_kernels::INPUTS_MAX),
+    ("max_position_embeddings", 1 << 15),
+    ("type_vocab_size", 16),
+];
+
+/// What an encoder is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// Tokens it knows.
+    pub vocabulary: usize,
+    /// Numbers of one token's state, and of an embedding.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Attention heads; they divide `hidden`.
+    pub heads: usize,
+    /// Numbers in the middle of a layer's feed-forward part.
+    pub intermediate: usize,
+    /// Most tokens of a sequence.
+    pub positions: usize,
+    /// Kinds of texts in a sequence.
+    pub token_types: usize,
+    /// What norms add to the variance.
+    pub norm_epsilon: f32,
+}
+
+/// Why a configuration is not one of an encoder that runs here.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderConfigError {
+    /// Not JSON, or without one of the fields.
+    #[error("parse the configuration")]
+    Parse(#[source] serde_json::Error),
+    /// Another kind of model.
+    #[error("the architecture is `{found}`; `bert` runs here")]
+    Architecture {
+        /// What `model_type` says.
+        found: Box<str>,
+    },
+    /// A kind of BERT that computes something else.
+    #[error("`{field}` is {found}; {expected} runs here")]
+    Unsupported {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        found: Box<str>,
+        /// What it would have to say.
+        expected: &'static str,
+    },
+    /// A size that is nothing or beyond any encoder.
+    #[error("`{field}` is {found}; it must be 1 to {at_most}")]
+    Size {
+        /// The field.
+        field: &'static str,
+        /// What it says.
+        found: usize,
+        /// The most.
+        at_most: usize,
+    },
+    /// Heads of unequal size.
+    #[error("{heads} heads do not divide {hidden} numbers")]
+    Heads {
+        /// Heads.
+        heads: usize,
+        /// Numbers.
+        hidden: usize,
+    },
+    /// No norm has it.
+    #[error("`layer_norm_eps` is {found}; it must be from 0 to 0.1")]
+    Epsilon {
+        /// What it says.
+        found: f64,
+    },
+}
+
+/// The fields that change what is computed; others are notes of the training.
+#[derive(Deserialize)]
+struct Json {
+    #[serde(default)]
+    model_type: Option<String>,
+    #[serde(default)]
+    hidden_act: Option<String>,
+    #[serde(default)]
+    position_embedding_type: Option<String>,
+    #[serde(default)]
+    is_decoder: bool,
+    #[serde(default)]
+    add_cross_attention: bool,
+    #[serde(default)]
+    quantization_config: Option<IgnoredAny>,
+    #[serde(default)]
+    embedding_size: Option<usize>,
+    #[serde(default = "layer_norm_eps")]
+    layer_norm_eps: f64,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+    type_vocab_size: usize,
+}
+
+/// What the reference implementation takes where nothing is said.
+fn layer_norm_eps() -> f64 {
+    1e-12
+}
+
+impl EncoderConfig {
+    /// Reads a `config.json`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, EncoderConfigError> {
+        // The architecture first: another one lacks these fields, and its name is what a person has to see.
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+        let architecture = value.get("model_type").and_then(serde_json::Value::as_str);
+        if architecture != Some("bert") {
+            return Err(EncoderConfigError::Architecture {
+                found: architecture.unwrap_or("not named").into(),
+            });
+        }
+        let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+        json.check_kind()?;
+        json.check_sizes()?;
+        Ok(Self {
+            vocabulary: json.vocab_size,
+            hidden: json.hidden_size,
+            layers: json.num_hidden_layers,
+            heads: json.num_attention_heads,
+            intermediate: json.intermediate_size,
+            positions: json.max_position_embeddings,
+            token_types: json.type_vocab_size,
+            norm_epsilon: json.layer_norm_eps as f32,
+        })
+    }
+}
+
+impl Json {
+    fn check_kind(&self) -> Result<(), EncoderConfigError> {
+        let is = |field, found: Option<&str>, expected| {
+            let found = found.unwrap_or(expected);
+            if found == expected {
+                return Ok(());
+            }
+            Err(EncoderConfigError::Unsupported { field, found: found.into(), expected })
+        };
+        debug_assert_eq!(self.model_type.as_deref(), Some("bert"));
+        is("hidden_act", self.hidden_act.as_deref(), "gelu")?;
+        is("position_embedding_type", self.position_embedding_type.as_deref(), "absolute")?;
+        is("is_decoder", self.is_decoder.then_some("true"), "false")?;
+        is("add_cross_attention", self.add_cross_attention.then_some("true"), "false")?;
+        is("quantization_config", self.quantization_config.map(|_| "present"), "none")?;
+        let is_factored = self.embedding_size.is_some_and(|size| size != self.hidden_size);
+        is("embedding_size", is_factored.then_some("another size"), "hidden_size")
+    }
+
+    fn check_sizes(&self) -> Result<(), EncoderConfigError> {
+        let found = [
+            self.vocab_size,
+            self.hidden_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.max_position_embeddings,
+            self.type_vocab_size,
+        ];
+        for ((field, at_most), found) in LIMITS.into_iter().zip(found) {
+            if found == 0 || found > at_most {
+                return Err(EncoderConfigError::Size { field, found, at_most });
+            }
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let (heads, hidden) = (self.num_attention_heads, self.hidden_size);
+            return Err(EncoderConfigError::Heads { heads, hidden });
+        }
+        if !(0.0..=0.1).contains(&self.layer_norm_eps) {
+            return Err(EncoderConfigError::Epsilon { found: self.layer_norm_eps });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"model_type":"bert","vocab_size":30,"hidden_size":32,"num_hidden_layers":2,
+        "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":16,"type_vocab_size":2,
+        "hidden_act":"gelu","layer_norm_eps":1e-12,"hidden_dropout_prob":0.1}"#;
+
+    fn error(from: &str, to: &str) -> String {
+        assert!(GOOD.contains(from));
+        EncoderConfig::from_json(GOOD.replace(from, to).as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_bert_is_read() {
+        let config = EncoderConfig::from_json(GOOD.as_bytes()).unwrap();
+        assert_eq!((config.vocabulary, config.hidden, config.layers, config.heads), (30, 32, 2, 4));
+        assert_eq!((config.intermediate, config.positions, config.token_types), (64, 16, 2));
+    }
+
+    #[test]
+    fn other_architectures_are_refused_by_name() {
+        assert_eq!(error("bert", "modernbert"), "the architecture is `modernbert`; `bert` runs here");
+        assert_eq!(error("model_type", "kind"), "the architecture is `not named`; `bert` runs here");
+    }
+
+    #[test]
+    fn what_would_compute_something_else_is_refused_by_field() {
+        assert_eq!(error("\"gelu\"", "\"relu\""), "`hidden_act` is relu; gelu runs here");
+        let with = |field: &str| error("{", &format!("{{{field},"));
+        assert_eq!(with(r#""is_decoder":true"#), "`is_decoder` is true; false runs here");
+        assert!(with(r#""position_embedding_type":"relative_key""#).contains("absolute runs here"));
+        assert!(with(r#""quantization_config":{}"#).contains("none runs here"));
+        assert!(with(r#""embedding_size":16"#).contains("`embedding_size`"));
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused_by_field() {
+        assert_eq!(error(":64", ":0"), "`intermediate_size` is 0; it must be 1 to 32768");
+        assert!(error(":30,", ":99999999,").starts_with("`vocab_size` is 99999999"));
+        assert_eq!(error("heads\":4", "heads\":5"), "5 heads do not divide 32 numbers");
+        assert!(error("1e-12", "7").starts_with("`layer_norm_eps` is 7"));
+        assert_eq!(error("\"vocab_size\":30,", ""), "parse the configuration");
+        assert_eq!(error(":30", ":-1"), "parse the configuration");
+    }
+}

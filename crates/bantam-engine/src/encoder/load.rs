@@ -1,0 +1,166 @@
+//! From a folder to an encoder, everything checked on the way.
+
+use std::path::{Path, PathBuf};
+
+use bantam_kernels::LayerNorm;
+use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError, WeightFile};
+
+use super::embeddings::Embeddings;
+use super::layer::{Layer, Linear};
+use super::{Encoder, EncoderConfig, EncoderConfigError, Precision};
+
+/// Bytes of a `config.json` at most.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// Why an encoder could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[error("load the encoder {}", .path.display())]
+pub struct LoadEncoderError {
+    /// The folder.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub kind: LoadEncoderErrorKind,
+}
+
+/// What is wrong with an encoder's folder.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadEncoderErrorKind {
+    /// No `config.json`, or not readable.
+    #[error("read config.json")]
+    ReadConfig(#[source] std::io::Error),
+    /// A `config.json` beyond any sensible length.
+    #[error("config.json has {bytes} bytes; at most {CONFIG_BYTES_MAX} are read")]
+    ConfigTooLong {
+        /// Its length.
+        bytes: u64,
+    },
+    /// Another architecture, or sizes that cannot be.
+    #[error("use config.json")]
+    Config(#[from] EncoderConfigError),
+    /// No weights, or not readable.
+    #[error("open the weights")]
+    Weights(#[from] OpenWeightsError),
+    /// A tensor that is missing or has another shape than the configuration says.
+    #[error("find a tensor")]
+    Tensor(#[from] RequireTensorError),
+    /// A tensor of a type that is not read here.
+    #[error("read the tensor {tensor}")]
+    Dequantise {
+        /// Its name.
+        tensor: Box<str>,
+        /// Why not.
+        #[source]
+        source: DequantiseError,
+    },
+    /// A tensor with an infinite number, or none.
+    #[error("the tensor {tensor} holds a number that is not finite")]
+    NotFinite {
+        /// Its name.
+        tensor: Box<str>,
+    },
+}
+
+impl Encoder {
+    /// Loads `config.json` and the weights (`model.safetensors`, or the shards of its index) from `folder`.
+    pub fn load(folder: impl AsRef<Path>, precision: Precision) -> Result<Self, LoadEncoderError> {
+        let folder = folder.as_ref();
+        Self::load_folder(folder, precision)
+            .map_err(|kind| LoadEncoderError { path: folder.to_owned(), kind })
+    }
+
+    fn load_folder(folder: &Path, precision: Precision) -> Result<Self, LoadEncoderErrorKind> {
+        let path = folder.join("config.json");
+        let bytes = std::fs::metadata(&path).map_err(LoadEncoderErrorKind::ReadConfig)?.len();
+        if bytes > CONFIG_BYTES_MAX {
+            return Err(LoadEncoderErrorKind::ConfigTooLong { bytes });
+        }
+        let json = std::fs::read(&path).map_err(LoadEncoderErrorKind::ReadConfig)?;
+        let config = EncoderConfig::from_json(&json)?;
+        let whole = folder.join("model.safetensors");
+        let weights = if whole.exists() { whole } else { folder.join("model.safetensors.index.json") };
+        Self::from_weights(config, &WeightFile::open(weights)?, precision)
+    }
+
+    /// Returns an encoder of `config` with these weights, named as in a `BertModel`, with or without `bert.`
+    /// before the names.
+    pub fn from_weights(
+        config: EncoderConfig,
+        weights: &WeightFile,
+        precision: Precision,
+    ) -> Result<Self, LoadEncoderErrorKind> {
+        let prefix = if weights.tensor("bert.embeddings.LayerNorm.weight").is_some() { "bert." } else { "" };
+        let reader = Reader { config: &config, weights, prefix, precision };
+        let embeddings = reader.embeddings()?;
+        let norm = reader.norm("embeddings.LayerNorm")?;
+        let layers = (0..config.layers).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
+        Ok(Self { precision, embeddings, norm, layers, config })
+    }
+}
+
+/// What reading the parts of one model needs.
+struct Reader<'r> {
+    config: &'r EncoderConfig,
+    weights: &'r WeightFile,
+    prefix: &'static str,
+    precision: Precision,
+}
+
+impl Reader<'_> {
+    fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadEncoderErrorKind> {
+        let name = format!("{}{name}", self.prefix);
+        let numbers = match self.weights.require(&name, shape)?.to_f32() {
+            Ok(numbers) => numbers,
+            Err(source) => return Err(LoadEncoderErrorKind::Dequantise { tensor: name.into(), source }),
+        };
+        if !numbers.iter().all(|number| number.is_finite()) {
+            return Err(LoadEncoderErrorKind::NotFinite { tensor: name.into() });
+        }
+        Ok(numbers)
+    }
+
+    fn embeddings(&self) -> Result<Embeddings, LoadEncoderErrorKind> {
+        let width = self.config.hidden;
+        let table = |name: &str, rows| self.tensor(&format!("embeddings.{name}.weight"), &[rows, width]);
+        let words = table("word_embeddings", self.config.vocabulary)?;
+        let positions = table("position_embeddings", self.config.positions)?;
+        let types = table("token_type_embeddings", self.config.token_types)?;
+        Ok(Embeddings::new(words, &positions, &types, width, self.precision))
+    }
+
+    fn norm(&self, name: &str) -> Result<LayerNorm, LoadEncoderErrorKind> {
+        let width = [self.config.hidden];
+        let gain = self.tensor(&format!("{name}.weight"), &width)?;
+        let bias = self.tensor(&format!("{name}.bias"), &width)?;
+        Ok(LayerNorm::new(gain, bias, self.config.norm_epsilon))
+    }
+
+    /// Reads the layers of `names`, which have the same inputs, as one with all their outputs.
+    fn linear(
+        &self,
+        names: &[String],
+        outputs: usize,
+        inputs: usize,
+    ) -> Result<Linear, LoadEncoderErrorKind> {
+        let (mut weights, mut bias) = (Vec::new(), Vec::new());
+        for name in names {
+            weights.extend(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?);
+            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+        }
+        Ok(Linear::new(&weights, &bias, inputs, self.precision))
+    }
+
+    fn layer(&self, index: usize) -> Result<Layer, LoadEncoderErrorKind> {
+        let (hidden, wide) = (self.config.hidden, self.config.intermediate);
+        let named = |name: &str| format!("encoder.layer.{index}.{name}");
+        let qkv = ["query", "key", "value"].map(|part| named(&format!("attention.self.{part}")));
+        Ok(Layer {
+            qkv: self.linear(&qkv, hidden, hidden)?,
+            attention_output: self.linear(&[named("attention.output.dense")], hidden, hidden)?,
+            attention_norm: self.norm(&named("attention.output.LayerNorm"))?,
+            up: self.linear(&[named("intermediate.dense")], wide, hidden)?,
+            down: self.linear(&[named("output.dense")], hidden, wide)?,
+            output_norm: self.norm(&named("output.LayerNorm"))?,
+        })
+    }
+}

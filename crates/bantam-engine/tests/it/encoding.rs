@@ -1,0 +1,103 @@
+//! What an encoder answers, and what it refuses to.
+
+use bantam_engine::{EncodeError, Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
+use bantam_kernels::Pool;
+
+use crate::support::{Golden, batch, cosine, golden, pools, tiny};
+
+fn refused(encoder: &Encoder, sequences: &[(&[u32], &[u32])]) -> EncodeError {
+    let mut batch = TokenBatch::new();
+    sequences.iter().for_each(|(first, second)| batch.push_pair(first, second));
+    let mut scratch = EncoderScratch::default();
+    encoder.embed(&batch, Pooling::Mean, &Pool::new(1), &mut scratch).unwrap_err()
+}
+
+#[test]
+fn states_in_f32_are_those_of_the_reference() {
+    let (encoder, cases) = (tiny(Precision::F32), golden());
+    let expected: Vec<f32> = cases.iter().flat_map(|case| case.states.clone()).collect();
+    for pool in pools() {
+        let mut scratch = EncoderScratch::default();
+        let found = encoder.hidden_states(&batch(&cases), &pool, &mut scratch).unwrap();
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() < 5e-5, "{} {found} is not {expected}", pool.isa().name());
+        }
+    }
+}
+
+#[test]
+fn states_in_int8_are_near_those_of_the_reference() {
+    let (encoder, cases) = (tiny(Precision::Int8), golden());
+    let expected: Vec<f32> = cases.iter().flat_map(|case| case.states.clone()).collect();
+    for pool in pools() {
+        let mut scratch = EncoderScratch::default();
+        let found = encoder.hidden_states(&batch(&cases), &pool, &mut scratch).unwrap();
+        let lowest = found.chunks(30).zip(expected.chunks(30)).map(|(a, b)| cosine(a, b)).fold(1.0, f64::min);
+        assert!(lowest > 0.99, "{} {lowest}", pool.isa().name());
+    }
+}
+
+#[test]
+fn a_sequence_has_the_same_answer_in_every_batch_and_on_every_number_of_threads() {
+    let cases = golden();
+    let mut large: Vec<&Golden> = Vec::new();
+    (0..30).for_each(|_| large.extend(&cases));
+    let mut many = TokenBatch::new();
+    large.iter().for_each(|case| many.push_pair(&case.first, &case.second));
+    for precision in [Precision::F32, Precision::Int8] {
+        let encoder = tiny(precision);
+        for pool in pools() {
+            let (mut scratch, mut alone) = (EncoderScratch::default(), EncoderScratch::default());
+            let together = encoder.embed(&many, Pooling::Mean, &pool, &mut scratch).unwrap();
+            for (found, case) in together.chunks(30).zip(&large) {
+                let mut one = TokenBatch::new();
+                one.push_pair(&case.first, &case.second);
+                let pool = Pool::with_isa(1, pool.isa());
+                let expected = encoder.embed(&one, Pooling::Mean, &pool, &mut alone).unwrap();
+                assert_eq!(found, expected, "{precision:?} {}", pool.isa().name());
+            }
+        }
+    }
+}
+
+#[test]
+fn embeddings_are_pooled_states_of_length_one() {
+    let (encoder, cases) = (tiny(Precision::F32), golden());
+    let (pool, mut scratch) = (Pool::new(2), EncoderScratch::default());
+    for (pooling, case) in [Pooling::Mean, Pooling::Cls].into_iter().zip([&cases[2], &cases[4]]) {
+        let mut one = TokenBatch::new();
+        one.push_pair(&case.first, &case.second);
+        let found = encoder.embed(&one, pooling, &pool, &mut scratch).unwrap();
+        let length = found.iter().map(|number| number * number).sum::<f32>();
+        assert!((length - 1.0).abs() < 1e-5);
+        let mut expected = case.states[..30].to_vec();
+        if pooling == Pooling::Mean {
+            for state in case.states[30..].chunks(30) {
+                expected.iter_mut().zip(state).for_each(|(sum, number)| *sum += number);
+            }
+        }
+        assert!(cosine(found, &expected) > 0.999_999);
+    }
+}
+
+#[test]
+fn an_empty_batch_has_no_vectors() {
+    let mut scratch = EncoderScratch::default();
+    let encoder = tiny(Precision::Int8);
+    let batch = TokenBatch::new();
+    assert_eq!(encoder.embed(&batch, Pooling::Mean, &Pool::new(2), &mut scratch), Ok(&[][..]));
+    assert_eq!(encoder.hidden_states(&batch, &Pool::new(2), &mut scratch), Ok(&[][..]));
+}
+
+#[test]
+fn sequences_that_the_model_cannot_take_are_refused_by_number() {
+    let encoder = tiny(Precision::Int8);
+    let ok: (&[u32], &[u32]) = (&[1, 2], &[]);
+    assert_eq!(refused(&encoder, &[ok, (&[], &[])]), EncodeError::EmptySequence { sequence: 1 });
+    let long = EncodeError::TooLong { sequence: 0, tokens: 25, tokens_max: 24 };
+    assert_eq!(refused(&encoder, &[(&[1; 20], &[1; 5])]), long);
+    let unknown = EncodeError::UnknownToken { sequence: 2, token: 40, vocabulary: 40 };
+    assert_eq!(refused(&encoder, &[ok, ok, (&[39, 40], &[])]), unknown);
+    assert_eq!(unknown.to_string(), "sequence 2 has token 40; the model knows 40");
+}

@@ -1,0 +1,92 @@
+//! Folders that are not an encoder's.
+
+use std::error::Error;
+use std::path::Path;
+
+use bantam_engine::{Encoder, Precision};
+
+use crate::support::data;
+
+/// Returns a copy of the tiny model with changes made to its configuration.
+fn folder(changes: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = std::fs::read_to_string(data("tiny-bert/config.json")).unwrap();
+    for (from, to) in changes {
+        assert!(config.contains(from), "{from}");
+        config = config.replace(from, to);
+    }
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    std::fs::copy(data("tiny-bert/model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+/// Returns an error with all its causes.
+fn refused(folder: &Path) -> String {
+    let error = Encoder::load(folder, Precision::Int8).unwrap_err();
+    let first: Option<&dyn Error> = Some(&error);
+    let causes = std::iter::successors(first, |error| Error::source(*error));
+    causes.skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[test]
+fn the_tiny_model_loads_in_both_precisions() {
+    for precision in [Precision::F32, Precision::Int8] {
+        let encoder = Encoder::load(folder(&[]).path(), precision).unwrap();
+        assert_eq!((encoder.config().hidden, encoder.precision()), (30, precision));
+    }
+}
+
+#[test]
+fn other_architectures_are_refused_by_name() {
+    let folder = folder(&[("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"")]);
+    let expected = "use config.json: the architecture is `roberta`; `bert` runs here";
+    assert_eq!(refused(folder.path()), expected);
+}
+
+#[test]
+fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
+    let cases = [
+        ("\"vocab_size\": 40", "\"vocab_size\": 41", "embeddings.word_embeddings.weight"),
+        (
+            "\"intermediate_size\": 52",
+            "\"intermediate_size\": 51",
+            "encoder.layer.0.intermediate.dense.weight",
+        ),
+        (
+            "\"num_hidden_layers\": 2",
+            "\"num_hidden_layers\": 3",
+            "encoder.layer.2.attention.self.query.weight",
+        ),
+        ("\"max_position_embeddings\": 24", "\"max_position_embeddings\": 25", "position_embeddings.weight"),
+    ];
+    for (from, to, tensor) in cases {
+        let error = refused(folder(&[(from, to)]).path());
+        assert!(error.starts_with("find a tensor: ") && error.contains(tensor), "{error}");
+    }
+}
+
+#[test]
+fn a_folder_without_configuration_or_weights_is_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    assert!(refused(empty.path()).starts_with("read config.json: "));
+    let folder = folder(&[]);
+    std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
+    assert!(refused(folder.path()).starts_with("open the weights: "));
+    let error = Encoder::load(empty.path(), Precision::F32).unwrap_err();
+    assert_eq!(error.to_string(), format!("load the encoder {}", empty.path().display()));
+}
+
+#[test]
+fn numbers_that_are_not_finite_are_refused_by_tensor() {
+    let folder = folder(&[]);
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    let error = refused(folder.path());
+    assert!(
+        error.starts_with("the tensor ") && error.ends_with("holds a number that is not finite"),
+        "{error}"
+    );
+}

@@ -1,0 +1,14 @@
+//! Encoders against the reference implementation, and against what is not one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "the helpers of tests fail as tests do"
+)]
+
+mod encoding;
+mod loading;
+mod minilm;
+mod support;

@@ -1,0 +1,260 @@
+//! Attention of every token to every token of its own sequence.
+
+use std::ops::Range;
+
+use crate::grid::{TILE, even_part, with_rows};
+use crate::isa::Kernel;
+use crate::math::exp;
+use crate::pool::Pool;
+use crate::product::{block, store_some};
+use crate::shared::SharedSlice;
+use crate::simd::Simd;
+
+/// Tokens times numbers of a head below which several heads share a chunk.
+const CHUNK_WORK: usize = 1536;
+/// Rows of scores held at once, at most.
+const ROWS: usize = 12;
+
+/// How queries, keys and values are cut into heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Heads.
+    pub count: usize,
+    /// Numbers of one head.
+    pub size: usize,
+}
+
+/// Memory that [`attention`] works in; it grows to what the longest sequence needs.
+#[derive(Clone, Debug, Default)]
+pub struct AttentionScratch {
+    numbers: Vec<f32>,
+}
+
+/// Writes, for each token and head, the mean of the sequence's values weighted by softmax of scaled products.
+///
+/// `qkv` has a row for each token: all heads' queries, then keys, then values. `ends` are the rows at which the
+/// sequences end, in order; the last one is the number of rows. `outputs` has a row of all heads for each token.
+///
+/// # Panics
+/// If the lengths do not fit or `ends` does not rise.
+pub fn attention(
+    pool: &Pool,
+    qkv: &[f32],
+    ends: &[usize],
+    heads: Heads,
+    scratch: &mut AttentionScratch,
+    outputs: &mut [f32],
+) {
+    let width = heads.count * heads.size;
+    let rows = ends.last().copied().unwrap_or(0);
+    assert!(ends.is_sorted(), "ends rise");
+    assert_eq!(qkv.len(), rows * 3 * width);
+    assert_eq!(outputs.len(), rows * width);
+    let lengths = std::iter::once(0).chain(ends.iter().copied()).zip(ends).map(|(start, end)| end - start);
+    let longest = lengths.max().unwrap_or(0);
+    if longest == 0 || width == 0 {
+        return;
+    }
+    let room = Room::new(longest, heads.size);
+    let needed = room.all() * pool.threads();
+    if scratch.numbers.len() < needed {
+        scratch.numbers.resize(needed, 0.0);
+    }
+    let wanted = (CHUNK_WORK / (longest * heads.size)).clamp(1, heads.count.div_ceil(pool.threads()));
+    let groups = heads.count.div_ceil(wanted);
+    let (rooms, outputs) = (SharedSlice::new(&mut scratch.numbers), SharedSlice::new(outputs));
+    pool.run(ends.len() * groups, |thread, chunk| {
+        let (sequence, group) = (chunk / groups, chunk % groups);
+        let start = if sequence == 0 { 0 } else { ends[sequence - 1] };
+        // SAFETY: no two chunks run on the same thread at once.
+        let memory = unsafe { rooms.part(thread * room.all()..(thread + 1) * room.all()) };
+        for head in even_part(heads.count, groups, group) {
+            let rows = start..ends[sequence];
+            pool.isa().call(Head { qkv, heads, head, rows, room, memory: &mut *memory, outputs: &outputs });
+        }
+    });
+}
+
+/// How one thread's memory is cut, in numbers.
+#[derive(Clone, Copy)]
+struct Room {
+    keys: usize,
+    values: usize,
+    scores: usize,
+}
+
+impl Room {
+    fn new(tokens: usize, size: usize) -> Self {
+        let (tokens, padded) = (tokens.next_multiple_of(TILE), size.next_multiple_of(TILE));
+        Self { keys: size * tokens, values: tokens * padded, scores: ROWS * tokens }
+    }
+
+    fn all(self) -> usize {
+        self.keys + self.values + self.scores
+    }
+}
+
+/// One head of one sequence.
+///
+/// **Invariant:** `rows` are within `qkv` and `outputs`, `head` is one of `heads`, `room` is made for at least as
+/// many tokens and fits `memory`, and nobody else writes these rows and columns of `outputs`.
+struct Head<'c> {
+    qkv: &'c [f32],
+    heads: Heads,
+    head: usize,
+    rows: Range<usize>,
+    room: Room,
+    memory: &'c mut [f32],
+    outputs: &'c SharedSlice<'c, f32>,
+}
+
+impl Kernel for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        if self.rows.is_empty() {
+            return;
+        }
+        let tokens = self.rows.len();
+        self.gather(s);
+        let blocks = tokens.div_ceil(S::BLOCK_ROWS);
+        for index in 0..blocks {
+            let block = even_part(tokens, blocks, index);
+            let (first, count) = (block.start, block.len());
+            // SAFETY: the rows are within the sequence.
+            with_rows!(count, up to S::BLOCK_ROWS, R => unsafe { self.block::<S, R>(s, first) });
+        }
+    }
+}
+
+impl Head<'_> {
+    /// Lays out scaled keys by columns and values by rows, both padded with zeros to whole vectors.
+    #[inline(always)]
+    fn gather<S: Simd>(&mut self, s: S) {
+        let (tokens, size) = (self.rows.len(), self.heads.size);
+        let width = self.heads.count * size;
+        let (padded_tokens, padded_size) =
+            (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
+        let scale = 1.0 / (size as f32).sqrt();
+        let (keys, rest) = self.memory.split_at_mut(self.room.keys);
+        let values = &mut rest[..self.room.values];
+        let key = &self.qkv[self.rows.start * 3 * width + width + self.head * size..];
+        let whole = tokens - tokens % S::LANES;
+        for token in (0..whole).step_by(S::LANES) {
+            let from = (key[token * 3 * width..].as_ptr(), 3 * width);
+            // SAFETY: `token + LANES <= tokens` rows of `size` keys, by the type's invariant; the room has
+            // `size` rows of at least `padded_tokens`.
+            unsafe { s.transpose(from, size, (keys[token..].as_mut_ptr(), padded_tokens), scale) };
+        }
+        for number in 0..size {
+            let column = &mut keys[number * padded_tokens..(number + 1) * padded_tokens];
+            for (token, place) in column.iter_mut().enumerate().skip(whole) {
+                *place = if token < tokens { scale * key[token * 3 * width + number] } else { 0.0 };
+            }
+        }
+        for (token, place) in values.chunks_exact_mut(padded_size).enumerate().take(tokens) {
+            let from = token * 3 * width + width;
+            place[..size].copy_from_slice(&key[from..from + size]);
+            place[size..].fill(0.0);
+        }
+    }
+
+    /// Does `R` tokens from `first`.
+    ///
+    /// # Safety
+    /// They are tokens of the sequence, and keys and values have been gathered.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
+        let (tokens, size) = (self.rows.len(), self.heads.size);
+        let width = self.heads.count * size;
+        let (padded_tokens, padded_size) =
+            (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
+        let row = self.rows.start + first;
+        let query = self.qkv[row * 3 * width + self.head * size..].as_ptr();
+        let (keys, rest) = self.memory.split_at_mut(self.room.keys);
+        let (values, scores) = rest.split_at_mut(self.room.values);
+        let scores = &mut scores[..R * padded_tokens];
+        // SAFETY: `R` rows of queries; keys have `size` rows of `padded_tokens`; scores `R` such rows.
+        unsafe {
+            let to = (scores.as_mut_ptr(), padded_tokens);
+            let keys = (keys.as_ptr(), padded_tokens);
+            multiply::<S, R>(s, size, (query, 3 * width), keys, (to, padded_tokens), &[1.0; R]);
+        }
+        let mut inverses = [0.0; R];
+        for (scores, inverse) in scores.chunks_exact_mut(padded_tokens).zip(&mut inverses) {
+            *inverse = 1.0 / softmax(s, scores, tokens);
+        }
+        // SAFETY: scores have `R` rows of `tokens`, values `tokens` rows of `padded_size`; the outputs' rows and
+        // columns are this head's own, and `size` of them are written.
+        unsafe {
+            let to = (self.outputs.pointer().add(row * width + self.head * size), width);
+            let values = (values.as_ptr(), padded_size);
+            multiply::<S, R>(s, tokens, (scores.as_ptr(), padded_tokens), values, (to, size), &inverses);
+        }
+    }
+}
+
+/// Writes `R` rows of products, row `r` times `factors[r]`: `a` (`R` × `depth`) by `b` (`depth` × `columns`).
+///
+/// # Safety
+/// Each matrix, a pointer and its stride, has its rows; `b` is readable and its columns are padded to whole
+/// vectors; `to` is writable for `columns` numbers a row and overlaps neither.
+#[inline(always)]
+unsafe fn multiply<S: Simd, const R: usize>(
+    s: S,
+    depth: usize,
+    a: (*const f32, usize),
+    (b, b_stride): (*const f32, usize),
+    ((to, to_stride), columns): ((*mut f32, usize), usize),
+    factors: &[f32; R],
+) {
+    let mut column = 0;
+    while column < columns {
+        let two = column + S::LANES < columns;
+        // SAFETY: the vectors start before `columns`, and the caller vouches for the padding.
+        let sums = unsafe {
+            let first = b.add(column);
+            if two {
+                block::<S, R, 2>(s, depth, a, ([first, first.add(S::LANES)], b_stride))
+            } else {
+                block::<S, R, 1>(s, depth, a, ([first], b_stride)).map(|[sum]| [sum, sum])
+            }
+        };
+        for (row, (sums, factor)) in sums.into_iter().zip(factors).enumerate() {
+            let factor = s.splat(*factor);
+            // SAFETY: the caller vouches for `columns` numbers a row, and no more are written.
+            unsafe {
+                let to = to.add(row * to_stride + column);
+                store_some(s, s.mul(sums[0], factor), to, columns - column);
+                if two {
+                    store_some(s, s.mul(sums[1], factor), to.add(S::LANES), columns - column - S::LANES);
+                }
+            }
+        }
+        column += if two { 2 * S::LANES } else { S::LANES };
+    }
+}
+
+/// Replaces the first `tokens` scores, the rest being padding to whole vectors, by e^(score - highest), the
+/// padding by nothing, and returns their sum.
+#[inline(always)]
+fn softmax<S: Simd>(s: S, scores: &mut [f32], tokens: usize) -> f32 {
+    scores[tokens..].fill(f32::NEG_INFINITY);
+    let mut highest = s.splat(f32::NEG_INFINITY);
+    for vector in scores.chunks_exact(S::LANES) {
+        // SAFETY: a chunk is a whole vector.
+        highest = s.max(highest, unsafe { s.load(vector.as_ptr()) });
+    }
+    let highest = s.splat(s.highest(highest));
+    let mut sum = s.splat(0.0);
+    for vector in scores.chunks_exact_mut(S::LANES) {
+        // SAFETY: a chunk is a whole vector.
+        unsafe {
+            let value = exp(s, s.sub(s.load(vector.as_ptr()), highest));
+            s.store(value, vector.as_mut_ptr());
+            sum = s.add(sum, value);
+        }
+    }
+    s.sum(sum)
+}

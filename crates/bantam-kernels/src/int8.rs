@@ -1,0 +1,199 @@
+//! Linear layers with int8 weights and activations.
+
+use crate::grid::{Grid, PAIR, TILE, even_part, with_rows};
+use crate::isa::Kernel;
+use crate::pool::Pool;
+use crate::product::{Activation, store_some};
+use crate::quantise::QuantisedRows;
+use crate::shared::SharedSlice;
+use crate::simd::Simd;
+
+/// Most inputs of an [`Int8Linear`]: a sum of that many products of bytes fits 32 bits.
+pub const INPUTS_MAX: usize = 32_768;
+/// Multiplications worth a chunk: some microseconds of one core.
+const CHUNK_WORK: usize = 700_000;
+/// How far ahead weights are asked for, in bytes of one tile.
+const AHEAD: usize = 1024;
+
+/// A linear layer, `y = W x + b`, whose weights are int8 with one scale for each output.
+///
+/// Inputs come as [`QuantisedRows`], u8 with one scale and one zero for each row. The products are summed
+/// exactly in 32 bits; the zero is folded into one sum of weights for each output.
+#[derive(Clone, Debug)]
+pub struct Int8Linear {
+    outputs: usize,
+    inputs: usize,
+    /// Tiles of 16 outputs; within a tile, for every four inputs, 16 times four bytes. Padded with zeros to
+    /// whole pairs of tiles and whole fours.
+    weights: Vec<i8>,
+    /// Per output, padded: the sum of its weights.
+    sums: Vec<i32>,
+    /// Per output, padded: what one step of its weights is worth.
+    scales: Vec<f32>,
+    /// Per output, padded.
+    bias: Vec<f32>,
+}
+
+impl Int8Linear {
+    /// Quantises `weights`, a row of inputs for each output, by the largest of each row.
+    ///
+    /// # Panics
+    /// If there are no inputs or more than [`INPUTS_MAX`], or `weights` has not one row for each of `bias`.
+    pub fn quantise(weights: &[f32], bias: &[f32], inputs: usize) -> Self {
+        let outputs = bias.len();
+        assert!(0 < inputs && inputs <= INPUTS_MAX, "{inputs} inputs");
+        assert!(inputs.checked_mul(outputs) == Some(weights.len()), "one row for each output");
+        let (padded, fours) = (outputs.next_multiple_of(PAIR), inputs.div_ceil(4));
+        let mut layer = Self {
+            outputs,
+            inputs,
+            weights: vec![0; padded * fours * 4],
+            sums: vec![0; padded],
+            scales: vec![0.0; padded],
+            bias: vec![0.0; padded],
+        };
+        layer.bias[..outputs].copy_from_slice(bias);
+        for (output, row) in weights.chunks_exact(inputs).enumerate() {
+            layer.set_row(output, row, fours);
+        }
+        layer
+    }
+
+    fn set_row(&mut self, output: usize, row: &[f32], fours: usize) {
+        let largest = row.iter().fold(0.0_f32, |largest, weight| largest.max(weight.abs()));
+        let step = largest / 127.0;
+        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        let (tile, column) = (output / TILE, output % TILE);
+        for (input, weight) in row.iter().enumerate() {
+            let quantised = (weight * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
+            self.weights[((tile * fours + input / 4) * TILE + column) * 4 + input % 4] = quantised;
+            self.sums[output] += i32::from(quantised);
+        }
+        self.scales[output] = step;
+    }
+
+    /// Returns how many outputs there are.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Returns how many inputs there are.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Writes the layer's outputs for every row of `rows`, one row after the other.
+    ///
+    /// # Panics
+    /// If the widths do not fit.
+    pub fn forward(&self, pool: &Pool, rows: &QuantisedRows, activation: Activation, outputs: &mut [f32]) {
+        assert_eq!(rows.width(), self.inputs);
+        assert_eq!(outputs.len(), rows.len() * self.outputs);
+        if outputs.is_empty() {
+            return;
+        }
+        let grid = Grid::new(rows.len(), self.sums.len(), self.inputs, pool.threads(), CHUNK_WORK);
+        let shared = SharedSlice::new(outputs);
+        pool.run(grid.chunks(), |_, chunk| {
+            pool.isa().call(Chunk { layer: self, rows, activation, grid, chunk, outputs: &shared });
+        });
+    }
+}
+
+/// One chunk of the grid.
+///
+/// **Invariant:** `outputs` has `rows.len()` rows of `layer.outputs`, and nobody else writes this chunk of it.
+struct Chunk<'c> {
+    layer: &'c Int8Linear,
+    rows: &'c QuantisedRows,
+    activation: Activation,
+    grid: Grid,
+    chunk: usize,
+    outputs: &'c SharedSlice<'c, f32>,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let (rows, columns) = self.grid.chunk(self.chunk);
+        let blocks = rows.len().div_ceil(S::BLOCK_ROWS);
+        for column in columns.step_by(2 * S::LANES) {
+            for index in 0..blocks {
+                let block = even_part(rows.len(), blocks, index);
+                let first = rows.start + block.start;
+                // SAFETY: the block lies within this chunk.
+                with_rows!(block.len(), up to S::BLOCK_ROWS, R => unsafe { self.block::<S, R>(s, first, column) });
+            }
+        }
+    }
+}
+
+impl Chunk<'_> {
+    /// Does `R` rows from `row` and two vectors of columns from `column`.
+    ///
+    /// # Safety
+    /// Rows and columns are within the chunk, columns counted with their padding.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize) {
+        let layer = self.layer;
+        let fours = layer.inputs.div_ceil(4);
+        let stride = self.rows.stride();
+        let inputs = self.rows.row(row);
+        // Vector `v` starts at a multiple of its length, so it lies within one tile.
+        let mut weights = [0, S::LANES].map(|offset| {
+            let (tile, within) = ((column + offset) / TILE, (column + offset) % TILE);
+            layer.weights[(tile * fours * TILE + within) * 4..].as_ptr()
+        });
+        let mut sums = [[s.splat_int(0); 2]; R];
+        for four in 0..fours {
+            // SAFETY: each tile has `fours` groups of 64 bytes, and `within` is 0 or leaves a whole vector.
+            let vectors = weights.map(|weights| unsafe { s.load_weights(weights) });
+            s.prefetch(weights[0].wrapping_add(AHEAD));
+            s.prefetch(weights[1].wrapping_add(AHEAD));
+            for (r, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: rows `row..row + R` exist, and a row has `4 * fours` bytes.
+                let quad = unsafe { s.load_quad(inputs.add(r * stride + 4 * four)) };
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = s.dot(*sum, quad, vector);
+                }
+            }
+            weights = weights.map(|weights| weights.wrapping_add(4 * TILE));
+        }
+        // SAFETY: as for this function.
+        unsafe { self.store(s, row, column, sums) };
+    }
+
+    /// # Safety
+    /// As for [`Self::block`].
+    #[inline(always)]
+    unsafe fn store<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize, sums: [[S::I; 2]; R]) {
+        let layer = self.layer;
+        for (v, column) in [column, column + S::LANES].into_iter().enumerate() {
+            if column >= layer.outputs {
+                break;
+            }
+            let valid = layer.outputs - column;
+            // SAFETY: these have a number for each column, the padding's included.
+            let (of_weights, scales, bias) = unsafe {
+                (
+                    s.load_int(layer.sums[column..].as_ptr()),
+                    s.load(layer.scales[column..].as_ptr()),
+                    s.load(layer.bias[column..].as_ptr()),
+                )
+            };
+            for (r, sums) in sums.iter().enumerate() {
+                let (scale, zero) = self.rows.scale_and_zero(row + r);
+                let real = s.settle(sums[v], s.splat_int(zero - S::DOT_OFFSET), of_weights);
+                let value = s.mul_add(real, s.mul(s.splat(scale), scales), bias);
+                let value = self.activation.apply(s, value);
+                // SAFETY: row and column are within the outputs, and this chunk's own.
+                unsafe {
+                    let to = self.outputs.pointer().add((row + r) * layer.outputs + column);
+                    store_some(s, value, to, valid);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Which instructions this machine has, and the one place that enters code compiled for them.
+
+use crate::simd::{Portable, Simd};
+
+/// A set of instructions that the machine at hand is known to have.
+///
+/// **Invariant:** a value exists only after its instructions were detected, so that the kernels it selects are
+/// safe to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Portable,
+}
+
+impl Isa {
+    /// Returns the fastest set that this machine has.
+    pub fn best() -> Self {
+        Self::available().first().copied().unwrap_or(Self(Set::Portable))
+    }
+
+    /// Returns every set that this machine has, fastest first; the last one runs anywhere.
+    pub fn available() -> Vec<Self> {
+        let mut found = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx512 = avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx512 && is_x86_feature_detected!("avx512vnni") {
+                found.push(Self(Set::Avx512Vnni));
+            }
+            if avx2 && is_x86_feature_detected!("avxvnni") {
+                found.push(Self(Set::AvxVnni));
+            }
+            if avx2 {
+                found.push(Self(Set::Avx2));
+            }
+        }
+        found.push(Self(Set::Portable));
+        found
+    }
+
+    /// Returns the name, as a person would look it up.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => "avx512-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "avx-vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "avx2",
+            Set::Portable => "portable",
+        }
+    }
+
+    /// Runs a kernel compiled for this set.
+    pub(crate) fn call<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            // SAFETY: a value of this type exists only where these instructions were detected.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => unsafe { x86::avx512_vnni(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => unsafe { x86::avx_vnni(kernel) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => unsafe { x86::avx2(kernel) },
+            Set::Portable => kernel.run(Portable),
+        }
+    }
+}
+
+/// Work that is compiled once for every set of instructions.
+///
+/// Implementations mark `run` and all it calls `#[inline(always)]`: only then the compiler may use the set's
+/// instructions in it.
+pub(crate) trait Kernel {
+    type Output;
+
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::Kernel;
+    use crate::simd::{Avx2, Avx512};
+
+    /// # Safety
+    /// The machine has the features named.
+    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    pub(super) unsafe fn avx512_vnni<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller vouches for the features.
+        kernel.run(unsafe { Avx512::new() })
+    }
+
+    /// # Safety
+    /// The machine has the features named.
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    pub(super) unsafe fn avx_vnni<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller vouches for the features.
+        kernel.run(unsafe { Avx2::<true>::new() })
+    }
+
+    /// # Safety
+    /// The machine has the features named.
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller vouches for the features.
+        kernel.run(unsafe { Avx2::<false>::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_portable_set_is_always_there_and_last() {
+        let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
+        assert_eq!(names.last(), Some(&"portable"));
+        assert_eq!(names.first(), Some(&Isa::best().name()));
+    }
+}

@@ -1,0 +1,144 @@
+//! Layer norm, with the sum before it and the quantisation after it.
+
+use crate::isa::Kernel;
+use crate::pool::Pool;
+use crate::product::{load_some, store_some};
+use crate::quantise::{QuantisedRows, SharedRows, row_chunks};
+use crate::shared::SharedSlice;
+use crate::simd::Simd;
+
+/// What is added to rows before they are normalised.
+#[derive(Clone, Copy, Debug)]
+pub enum Addend<'a> {
+    /// Nothing.
+    None,
+    /// As many rows.
+    Rows(&'a [f32]),
+}
+
+/// A layer norm: rows of mean 0 and variance 1, times a gain, plus a bias.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    gain: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    /// Returns a norm over rows as wide as `gain` and `bias`.
+    ///
+    /// # Panics
+    /// If they are empty or differ in length.
+    pub fn new(gain: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
+        assert!(!gain.is_empty() && gain.len() == bias.len(), "equally long gain and bias");
+        Self { gain, bias, epsilon }
+    }
+
+    /// Adds `addend` to `rows`, normalises them in place, and writes them to `quantised` too if there is one.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn forward(
+        &self,
+        pool: &Pool,
+        rows: &mut [f32],
+        addend: Addend<'_>,
+        quantised: Option<&mut QuantisedRows>,
+    ) {
+        let width = self.gain.len();
+        assert!(rows.len().is_multiple_of(width), "whole rows");
+        if let Addend::Rows(addend) = addend {
+            assert_eq!(addend.len(), rows.len());
+        }
+        let count = rows.len() / width;
+        let quantised = quantised.map(|quantised| {
+            quantised.reshape(count, width);
+            quantised.share()
+        });
+        let (per_chunk, chunks) = row_chunks(count, width);
+        let shared = SharedSlice::new(rows);
+        pool.run(chunks, |_, chunk| {
+            let rows = chunk * per_chunk..((chunk + 1) * per_chunk).min(count);
+            pool.isa().call(Chunk {
+                norm: self,
+                rows,
+                numbers: &shared,
+                addend,
+                quantised: quantised.as_ref(),
+            });
+        });
+    }
+}
+
+/// **Invariant:** `rows` are within `numbers`, the addend and `quantised`, and nobody else's.
+struct Chunk<'c> {
+    norm: &'c LayerNorm,
+    rows: std::ops::Range<usize>,
+    numbers: &'c SharedSlice<'c, f32>,
+    addend: Addend<'c>,
+    quantised: Option<&'c SharedRows<'c>>,
+}
+
+impl Kernel for Chunk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.norm.gain.len();
+        for row in self.rows {
+            let range = row * width..(row + 1) * width;
+            let addend = match self.addend {
+                Addend::None => None,
+                Addend::Rows(rows) => Some(&rows[range.clone()]),
+            };
+            // SAFETY: the type's invariant.
+            let numbers = unsafe { self.numbers.part(range) };
+            normalise(s, self.norm, numbers, addend);
+            if let Some(quantised) = self.quantised {
+                // SAFETY: the type's invariant.
+                unsafe { quantised.fill(s, row, numbers) };
+            }
+        }
+    }
+}
+
+/// Adds, takes the mean, takes the variance around it, normalises: exact where one pass over squares is not.
+#[inline(always)]
+fn normalise<S: Simd>(s: S, norm: &LayerNorm, numbers: &mut [f32], addend: Option<&[f32]>) {
+    let width = numbers.len();
+    let row = numbers.as_mut_ptr();
+    let mut sum = s.splat(0.0);
+    for start in (0..width).step_by(S::LANES) {
+        let left = width - start;
+        // SAFETY: `left` numbers are left in each; slices of the same length were made by the caller.
+        unsafe {
+            let mut value = load_some(s, row.add(start), left);
+            if let Some(addend) = addend {
+                value = s.add(value, load_some(s, addend[start..].as_ptr(), left));
+                store_some(s, value, row.add(start), left);
+            }
+            sum = s.add(sum, value);
+        }
+    }
+    let mean = s.sum(sum) / width as f32;
+    let (mean_vector, mut squares) = (s.splat(mean), s.splat(0.0));
+    for start in (0..width).step_by(S::LANES) {
+        // SAFETY: so many are left.
+        let off = s.sub(unsafe { load_some(s, row.add(start), width - start) }, mean_vector);
+        squares = s.mul_add(off, off, squares);
+    }
+    // Lanes beyond the row were loaded as zero.
+    let beyond = width.next_multiple_of(S::LANES) - width;
+    let variance = (s.sum(squares) - beyond as f32 * mean * mean).max(0.0) / width as f32;
+    let factor = s.splat(1.0 / (variance + norm.epsilon).sqrt());
+    for start in (0..width).step_by(S::LANES) {
+        let left = width - start;
+        // SAFETY: `left` are left in each; gain and bias are as wide as rows.
+        unsafe {
+            let gain = load_some(s, norm.gain[start..].as_ptr(), left);
+            let bias = load_some(s, norm.bias[start..].as_ptr(), left);
+            let off = s.sub(load_some(s, row.add(start), left), mean_vector);
+            store_some(s, s.mul_add(s.mul(off, factor), gain, bias), row.add(start), left);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Vectors of the machine behind one trait, so that every kernel is written once.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use avx512::Avx512;
+pub(crate) use portable::Portable;
+
+/// A set of instructions, as a value that proves they are there.
+///
+/// Arithmetic is safe, because a value of the type exists only where its instructions do; what touches memory
+/// is not. Kernels use vectors in pairs, and tiles of weights are 16 columns wide: `LANES` divides 16.
+pub(crate) trait Simd: Copy {
+    /// Numbers in one vector.
+    const LANES: usize;
+    /// Rows that a block of a matrix product has at most, given the registers there are for two vectors a row.
+    const BLOCK_ROWS: usize;
+    /// What [`Simd::dot`] takes off each unsigned byte.
+    const DOT_OFFSET: i32;
+
+    /// A vector of f32.
+    type F: Copy;
+    /// A vector of i32, or of four times as many bytes.
+    type I: Copy;
+    /// Four unsigned bytes, made ready to meet weights.
+    type Quad: Copy;
+
+    fn splat(self, value: f32) -> Self::F;
+    fn add(self, a: Self::F, b: Self::F) -> Self::F;
+    fn sub(self, a: Self::F, b: Self::F) -> Self::F;
+    fn mul(self, a: Self::F, b: Self::F) -> Self::F;
+    fn div(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Returns `a * b + c`, rounded once or twice.
+    fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    fn min(self, a: Self::F, b: Self::F) -> Self::F;
+    fn max(self, a: Self::F, b: Self::F) -> Self::F;
+    /// Rounds to the nearest integer, ties to even. For |a| < 2^22.
+    fn round(self, a: Self::F) -> Self::F;
+    /// Returns 2^a for integers a in -126..=127.
+    fn power_of_two(self, a: Self::F) -> Self::F;
+    fn sum(self, a: Self::F) -> f32;
+    fn lowest(self, a: Self::F) -> f32;
+    fn highest(self, a: Self::F) -> f32;
+
+    /// # Safety
+    /// `from` is readable for `LANES` numbers.
+    unsafe fn load(self, from: *const f32) -> Self::F;
+    /// Loads the first `count` lanes and zeros, `count <= LANES`.
+    ///
+    /// # Safety
+    /// `from` is readable for `count` numbers.
+    unsafe fn load_first(self, from: *const f32, count: usize) -> Self::F;
+    /// # Safety
+    /// `to` is writable for `LANES` numbers.
+    unsafe fn store(self, a: Self::F, to: *mut f32);
+    /// Stores the first `count` lanes, `count <= LANES`.
+    ///
+    /// # Safety
+    /// `to` is writable for `count` numbers.
+    unsafe fn store_first(self, a: Self::F, to: *mut f32, count: usize);
+    /// Rounds, saturates to 0..=255 and stores the first `count` lanes, `count <= LANES`.
+    ///
+    /// # Safety
+    /// `to` is writable for `count` bytes.
+    unsafe fn store_bytes(self, a: Self::F, to: *mut u8, count: usize);
+
+    fn splat_int(self, value: i32) -> Self::I;
+    /// Returns `sums - a * b` as f32.
+    fn settle(self, sums: Self::I, a: Self::I, b: Self::I) -> Self::F;
+    /// Adds, in each lane, the products of four unsigned bytes less `DOT_OFFSET` with four signed ones of at
+    /// least -127. Exact.
+    fn dot(self, sums: Self::I, quad: Self::Quad, weights: Self::I) -> Self::I;
+    /// # Safety
+    /// `from` is readable for four bytes.
+    unsafe fn load_quad(self, from: *const u8) -> Self::Quad;
+    /// # Safety
+    /// `from` is readable for `4 * LANES` bytes.
+    unsafe fn load_weights(self, from: *const i8) -> Self::I;
+    /// # Safety
+    /// `from` is readable for `LANES` numbers.
+    unsafe fn load_int(self, from: *const i32) -> Self::I;
+
+    /// Asks for a cache line that will be read soon. Any address is fine.
+    fn prefetch(self, from: *const i8);
+
+    /// Writes the transpose of `LANES` rows of `columns` numbers, scaled.
+    ///
+    /// # Safety
+    /// Each of `LANES` rows at `from`, `from + stride`, … is readable for `columns` numbers; each of `columns`
+    /// rows at `to`, `to + to_stride`, … is writable for `LANES` numbers. The two do not overlap.
+    #[inline(always)]
+    unsafe fn transpose(
+        self,
+        (from, stride): (*const f32, usize),
+        columns: usize,
+        (to, to_stride): (*mut f32, usize),
+        scale: f32,
+    ) {
+        for row in 0..Self::LANES {
+            for column in 0..columns {
+                // SAFETY: the caller vouches for both.
+                unsafe { *to.add(column * to_stride + row) = scale * *from.add(row * stride + column) };
+            }
+        }
+    }
+}

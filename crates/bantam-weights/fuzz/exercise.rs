@@ -1,0 +1,63 @@
+//! What the fuzz targets do with their bytes; the tests include this file, too.
+
+use bantam_weights::{Value, WeightFile, WordPiece};
+
+/// Makes the bytes a GGUF file, whatever they are, so that the fuzzer need not find the magic.
+pub(crate) fn gguf(bytes: &[u8]) {
+    weights(&[b"GGUF", bytes].concat());
+}
+
+/// Makes the bytes a safetensors header of the right length, followed by what stands after the first NUL.
+pub(crate) fn safetensors(bytes: &[u8]) {
+    let cut = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (header, data) = bytes.split_at(cut);
+    weights(&[&(header.len() as u64).to_le_bytes()[..], header, data.get(1..).unwrap_or_default()].concat());
+    weights(bytes);
+}
+
+/// Opens the bytes and reads everything that opening gives.
+pub(crate) fn weights(bytes: &[u8]) {
+    let Ok(file) = WeightFile::from_bytes(bytes.to_vec()) else { return };
+    let metadata = file.metadata();
+    for key in metadata.keys() {
+        walk(metadata.get(key).expect("a key that is listed has a value"));
+        if let Some(texts) = metadata.texts(key) {
+            assert_eq!(texts.len(), texts.clone().count());
+        }
+    }
+    for (name, tensor) in file.tensors() {
+        assert!(file.tensor(name).is_some());
+        assert_eq!(tensor.dtype().bytes_of(tensor.shape()), Some(tensor.bytes().len()));
+        if let Ok(values) = tensor.to_f32() {
+            assert_eq!(values.len(), tensor.len());
+        }
+    }
+    file.sha256();
+    if let Ok(tokenizer) = WordPiece::from_gguf(&file) {
+        encode(&tokenizer);
+    }
+}
+
+/// Reads the bytes as a tokenizer and uses it.
+pub(crate) fn tokenizer_json(bytes: &[u8]) {
+    if let Ok(tokenizer) = WordPiece::from_tokenizer_json(bytes) {
+        encode(&tokenizer);
+    }
+}
+
+fn walk(value: Value<'_>) {
+    if let Value::Array(array) = value {
+        let mut count = 0;
+        for value in array.iter() {
+            walk(value);
+            count += 1;
+        }
+        assert_eq!(count, array.len(), "a checked array has all its values");
+    }
+}
+
+fn encode(tokenizer: &WordPiece) {
+    let mut ids = Vec::new();
+    tokenizer.encode("Ünïcode, 漢字 and\u{302e}\u{301} plain words", 16, &mut ids);
+    assert!(ids.len() <= 16 && ids.iter().all(|id| *id < tokenizer.vocabulary_size()));
+}

@@ -1,0 +1,108 @@
+//! Weight files, written whole or not at all, and named by their hash.
+
+mod atomic;
+mod gguf;
+mod safetensors;
+
+pub use gguf::{NewValue, write_gguf};
+pub use safetensors::write_safetensors;
+
+use std::path::{Path, PathBuf};
+
+use crate::dtype::Dtype;
+use crate::tensor::{self, TensorError, TensorErrorKind};
+
+/// A tensor to be written.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTensor<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How its numbers are stored.
+    pub dtype: Dtype,
+    /// Its sizes, outermost first.
+    pub shape: &'a [usize],
+    /// Its bytes, as [`crate::quantise`] makes them.
+    pub bytes: &'a [u8],
+}
+
+/// Why a weight file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("write the weights {}", .path.display())]
+pub struct WriteWeightsError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong.
+    #[source]
+    pub kind: WriteWeightsErrorKind,
+}
+
+/// What keeps a weight file from being written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteWeightsErrorKind {
+    /// What the system said.
+    #[error("cannot write the file")]
+    Write(#[from] std::io::Error),
+    /// A tensor that a reader would refuse.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// A key that a reader would refuse.
+    #[error("the key {key:?} is empty, reserved or stands twice")]
+    Key {
+        /// Which.
+        key: Box<str>,
+    },
+}
+
+impl WriteWeightsErrorKind {
+    fn at(self, path: &Path) -> WriteWeightsError {
+        WriteWeightsError { path: path.to_owned(), kind: self }
+    }
+}
+
+/// Checks what is to be written as a reader would, so that no file is written that cannot be read.
+fn check(
+    tensors: &[NewTensor<'_>],
+    dimensions_max: usize,
+    type_exists: impl Fn(Dtype) -> bool,
+) -> Result<(), TensorError> {
+    for tensor in tensors {
+        let wrong = |kind| TensorError::new(tensor.name, kind);
+        tensor::check_name(tensor.name)?;
+        if !type_exists(tensor.dtype) {
+            return Err(wrong(TensorErrorKind::UnknownType { found: tensor.dtype.name().into() }));
+        }
+        if tensor.shape.len() > dimensions_max {
+            let (found, at_most) = (tensor.shape.len() as u64, dimensions_max as u64);
+            return Err(wrong(TensorErrorKind::Dimensions { found, at_most }));
+        }
+        let expected = tensor.dtype.bytes_of(tensor.shape).ok_or_else(|| wrong(TensorErrorKind::Overflow))?;
+        if tensor.bytes.len() != expected {
+            let (found, expected) = (tensor.bytes.len() as u64, expected as u64);
+            return Err(wrong(TensorErrorKind::Size { found, expected }));
+        }
+    }
+    let mut names: Vec<&str> = tensors.iter().map(|tensor| tensor.name).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(TensorError::new(pair[0], TensorErrorKind::Duplicate)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses empty keys, keys that stand twice, and one that the format keeps for itself.
+fn check_keys<'a>(
+    keys: impl Iterator<Item = &'a str>,
+    reserved: Option<&str>,
+) -> Result<(), WriteWeightsErrorKind> {
+    let mut keys: Vec<&str> = keys.collect();
+    keys.sort_unstable();
+    let mut before = "";
+    for key in keys {
+        if key == before || Some(key) == reserved {
+            return Err(WriteWeightsErrorKind::Key { key: key.into() });
+        }
+        before = key;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A file that is whole or not there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::hash::{HashingWriter, WeightsHash};
+
+type Sink = HashingWriter<BufWriter<File>>;
+
+/// Writes a file so that, whatever happens, the path holds either what it held before or all that `body` wrote;
+/// returns the hash of that.
+pub(super) fn write(path: &Path, body: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<WeightsHash> {
+    let (temporary, file) = create_beside(path)?;
+    let written = write_through(file, body).and_then(|hash| fs::rename(&temporary, path).map(|()| hash));
+    if written.is_err() {
+        // The first failure is the one to report; a leftover file does no harm.
+        let _ = fs::remove_file(&temporary);
+        return written;
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Not every system can open a folder; where it can, the rename itself is made to last.
+    if let Ok(folder) = File::open(folder) {
+        folder.sync_all()?;
+    }
+    written
+}
+
+/// A new file beside `path`; an existing one, or a link, is never written through.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let mut temporary = path.as_os_str().to_owned();
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    temporary.push(format!(".{}-{count}.tmp", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let create = || OpenOptions::new().write(true).create_new(true).open(&temporary);
+    let file = match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Left by a process of the same number that ended here.
+            fs::remove_file(&temporary)?;
+            create()?
+        }
+        created => created?,
+    };
+    Ok((temporary, file))
+}
+
+fn write_through(file: File, body: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<WeightsHash> {
+    let mut sink = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
+    body(&mut sink)?;
+    let (buffer, hash) = sink.finish();
+    let file = buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.sync_all()?;
+    Ok(hash)
+}
+
+/// Writes zeros up to the next multiple of `alignment`; returns how far the file then is.
+pub(super) fn pad(sink: &mut impl Write, at: usize, alignment: usize) -> io::Result<usize> {
+    let end = at.next_multiple_of(alignment);
+    io::copy(&mut io::Read::take(io::repeat(0), (end - at) as u64), sink)?;
+    Ok(end)
+}

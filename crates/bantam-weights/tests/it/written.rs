@@ -1,0 +1,139 @@
+//! What is written is read again, and is whole or absent.
+
+use std::fs;
+
+use bantam_weights::{Dtype, NewTensor, NewValue, WeightFile, quantise, write_gguf, write_safetensors};
+use proptest::prelude::*;
+
+use crate::support::chain;
+
+const DTYPES: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_0];
+
+/// Tensors with random numbers: name, type, shape, bytes.
+fn tensors(with_blocks: bool) -> impl Strategy<Value = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>> {
+    let one = (0..if with_blocks { 4usize } else { 3 }, 1..4usize, 1..3usize, any::<u32>());
+    proptest::collection::vec(one, 0..6).prop_map(|list| {
+        let make = |(index, (dtype, rows, blocks, seed)): (usize, (usize, usize, usize, u32))| {
+            let shape = vec![rows, blocks * 32];
+            let values: Vec<f32> =
+                (0..rows * blocks * 32).map(|at| (at as f32 * 0.37 + seed as f32).sin()).collect();
+            let bytes = quantise(DTYPES[dtype], &values).unwrap();
+            (format!("layer.{index}"), DTYPES[dtype], shape, bytes)
+        };
+        list.into_iter().enumerate().map(make).collect()
+    })
+}
+
+fn borrowed(tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) -> Vec<NewTensor<'_>> {
+    let new = |(name, dtype, shape, bytes)| NewTensor { name, dtype, shape, bytes };
+    tensors.iter().map(|(name, dtype, shape, bytes)| new((name.as_str(), *dtype, shape, bytes))).collect()
+}
+
+fn check_same(file: &WeightFile, tensors: &[(String, Dtype, Vec<usize>, Vec<u8>)]) {
+    assert_eq!(file.tensors().len(), tensors.len());
+    for (name, dtype, shape, bytes) in tensors {
+        let found = file.tensor(name).unwrap();
+        assert_eq!((found.dtype(), found.shape(), found.bytes()), (*dtype, &shape[..], &bytes[..]));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn written_safetensors_are_read_again(tensors in tensors(false)) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let hash = write_safetensors(&path, &[("k", "v\"\n")], &borrowed(&tensors)).unwrap();
+        let file = WeightFile::open(&path).unwrap();
+        check_same(&file, &tensors);
+        assert_eq!(file.sha256(), hash);
+        assert_eq!(file.metadata().text("k"), Some("v\"\n"));
+        let mut turned = borrowed(&tensors);
+        turned.reverse();
+        assert_eq!(write_safetensors(folder.path().join("b"), &[("k", "v\"\n")], &turned).unwrap(), hash);
+    }
+
+    #[test]
+    fn written_gguf_is_read_again(tensors in tensors(true), number: u32, text: String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let metadata = [
+            ("u32", NewValue::U32(number)),
+            ("u64", NewValue::U64(u64::from(number) << 20)),
+            ("i32", NewValue::I32(-5)),
+            ("f32", NewValue::F32(0.25)),
+            ("bool", NewValue::Bool(true)),
+            ("text", NewValue::Text(&text)),
+            ("texts", NewValue::Texts(&["a", &text])),
+            ("i32s", NewValue::I32s(&[1, -1])),
+            ("f32s", NewValue::F32s(&[0.5])),
+        ];
+        let hash = write_gguf(&path, &metadata, &borrowed(&tensors)).unwrap();
+        let file = WeightFile::open(&path).unwrap();
+        check_same(&file, &tensors);
+        assert_eq!(file.sha256(), hash);
+        let metadata = file.metadata();
+        assert_eq!(metadata.u32("u32"), Some(number));
+        assert_eq!(metadata.u64("u64"), Some(u64::from(number) << 20));
+        assert_eq!(metadata.text("text"), Some(text.as_str()));
+        assert_eq!(metadata.texts("texts").unwrap().collect::<Vec<_>>(), ["a", &text]);
+        assert_eq!(metadata.array("f32s").unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn what_no_reader_would_take_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let good = NewTensor { name: "a", dtype: Dtype::U8, shape: &[2], bytes: &[1, 2] };
+    let safetensors = |metadata: &[(&str, &str)], tensors: &[NewTensor<'_>]| {
+        chain(&write_safetensors(&path, metadata, tensors).unwrap_err().kind)
+    };
+    let gguf = |metadata: &[(&str, NewValue<'_>)], tensors: &[NewTensor<'_>]| {
+        chain(&write_gguf(&path, metadata, tensors).unwrap_err().kind)
+    };
+    assert_eq!(safetensors(&[], &[good, good]), "tensor \"a\": the name stands twice");
+    let short = NewTensor { bytes: &[1], ..good };
+    assert_eq!(safetensors(&[], &[short]), "tensor \"a\": it has 1 bytes; its type and shape need 2");
+    let own = NewTensor { name: "__metadata__", ..good };
+    assert_eq!(safetensors(&[], &[own]), "tensor \"__metadata__\": the name stands twice");
+    let quantised = NewTensor { dtype: Dtype::Q8_0, ..good };
+    assert_eq!(safetensors(&[], &[quantised]), "tensor \"a\": its type Q8_0 is not read");
+    assert_eq!(
+        safetensors(&[("k", "1"), ("k", "2")], &[]),
+        "the key \"k\" is empty, reserved or stands twice"
+    );
+    assert_eq!(gguf(&[], &[good]), "tensor \"a\": its type U8 is not read");
+    let reserved = [("general.alignment", NewValue::U32(64))];
+    assert_eq!(gguf(&reserved, &[]), "the key \"general.alignment\" is empty, reserved or stands twice");
+    let zero = NewTensor { dtype: Dtype::F32, shape: &[0, 2], bytes: &[], ..good };
+    assert_eq!(gguf(&[], &[zero]), "tensor \"a\": dimension 1 is zero");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn a_write_that_fails_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // A folder with something in it cannot be replaced by a file, so the last step fails.
+    let path = folder.path().join("taken");
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("kept"), b"kept").unwrap();
+    assert!(write_safetensors(&path, &[], &[]).is_err());
+    assert_eq!(fs::read(path.join("kept")).unwrap(), b"kept");
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no temporary file is left");
+    let missing = folder.path().join("absent/a");
+    assert!(write_gguf(&missing, &[], &[]).unwrap_err().to_string().starts_with("write the weights"));
+}
+
+#[test]
+fn a_file_that_is_replaced_while_open_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let tensor = |bytes| NewTensor { name: "a", dtype: Dtype::U8, shape: &[2], bytes };
+    write_safetensors(&path, &[], &[tensor(&[1, 2])]).unwrap();
+    let before = WeightFile::open(&path).unwrap();
+    write_safetensors(&path, &[], &[tensor(&[3, 4])]).unwrap();
+    assert_eq!(before.tensor("a").unwrap().bytes(), [1, 2]);
+    assert_eq!(WeightFile::open(&path).unwrap().tensor("a").unwrap().bytes(), [3, 4]);
+}
