@@ -5,6 +5,7 @@ mod config;
 mod embeddings;
 mod layer;
 mod load;
+mod outliers;
 mod pooling;
 
 use std::ops::Range;
@@ -27,7 +28,8 @@ const SLICE_TOKENS: usize = 512;
 pub enum Precision {
     /// As trained.
     F32,
-    /// Weights in int8 with one scale for each output, activations in u8 with a scale and a zero for each token.
+    /// Weights in int8 with one scale for each output, activations in u8 with a scale and a zero for each token;
+    /// a few inputs of each layer, the same outliers for every token, stay f32.
     Int8,
 }
 
@@ -157,10 +159,11 @@ impl Encoder {
         let tokens = batch.rows(sequences.clone()).len();
         let hidden = fit(&mut scratch.hidden, tokens * self.config.hidden);
         self.embeddings.write(batch, sequences, hidden);
-        let bytes = (self.precision == Precision::Int8).then_some(&mut scratch.hidden_bytes);
+        let bytes = self.layers.first().and_then(|layer| layer.qkv.wanting(&mut scratch.hidden_bytes));
         self.norm.forward(pool, hidden, Addend::None, bytes);
-        for layer in &self.layers {
-            layer.forward(&self.config, tokens, pool, scratch);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let next = self.layers.get(index + 1);
+            layer.forward(&self.config, (tokens, next), pool, scratch, |_, _| {});
         }
     }
 

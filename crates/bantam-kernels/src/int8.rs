@@ -19,6 +19,9 @@ const AHEAD: usize = 1024;
 ///
 /// Inputs come as [`QuantisedRows`], u8 with one scale and one zero for each row. The products are summed
 /// exactly in 32 bits; the zero is folded into one sum of weights for each output.
+///
+/// A few inputs may be named *exact*: those that are so large in every row that they would take the others'
+/// precision. Their numbers and weights stay f32, which costs one multiplication for each and output.
 #[derive(Clone, Debug)]
 pub struct Int8Linear {
     outputs: usize,
@@ -32,15 +35,25 @@ pub struct Int8Linear {
     scales: Vec<f32>,
     /// Per output, padded.
     bias: Vec<f32>,
+    /// Inputs that stay f32, whose bytes of weights are 0.
+    exact: Vec<usize>,
+    /// For each exact input, its weight per output, padded.
+    exact_weights: Vec<f32>,
 }
 
 impl Int8Linear {
-    /// Quantises `weights`, a row of inputs for each output, by the largest of each row.
+    /// Quantises `weights`, a row of inputs for each output, by the largest of each row but for the inputs that
+    /// are `exact`.
     ///
     /// # Panics
-    /// If there are no inputs or more than [`INPUTS_MAX`], or `weights` has not one row for each of `bias`.
-    pub fn quantise(weights: &[f32], bias: &[f32], inputs: usize) -> Self {
+    /// If there are no inputs or more than [`INPUTS_MAX`], or `weights` has not one row for each of `bias`, or
+    /// there is no such exact input or it is named twice.
+    pub fn quantise(weights: &[f32], bias: &[f32], inputs: usize, exact: &[usize]) -> Self {
         let outputs = bias.len();
+        let mut is_exact = vec![false; inputs];
+        for input in exact {
+            assert!(!std::mem::replace(&mut is_exact[*input], true), "exact input {input} twice");
+        }
         assert!(0 < inputs && inputs <= INPUTS_MAX, "{inputs} inputs");
         assert!(inputs.checked_mul(outputs) == Some(weights.len()), "one row for each output");
         let (padded, fours) = (outputs.next_multiple_of(PAIR), inputs.div_ceil(4));
@@ -51,10 +64,17 @@ impl Int8Linear {
             sums: vec![0; padded],
             scales: vec![0.0; padded],
             bias: vec![0.0; padded],
+            exact: exact.to_vec(),
+            exact_weights: vec![0.0; padded * exact.len()],
         };
         layer.bias[..outputs].copy_from_slice(bias);
+        let mut rest = vec![0.0; inputs];
         for (output, row) in weights.chunks_exact(inputs).enumerate() {
-            layer.set_row(output, row, fours);
+            rest.copy_from_slice(row);
+            for (index, input) in exact.iter().enumerate() {
+                layer.exact_weights[index * padded + output] = std::mem::replace(&mut rest[*input], 0.0);
+            }
+            layer.set_row(output, &rest, fours);
         }
         layer
     }
@@ -82,12 +102,18 @@ impl Int8Linear {
         self.inputs
     }
 
+    /// Returns the inputs that stay f32.
+    pub fn exact(&self) -> &[usize] {
+        &self.exact
+    }
+
     /// Writes the layer's outputs for every row of `rows`, one row after the other.
     ///
     /// # Panics
-    /// If the widths do not fit.
+    /// If the lengths do not fit, or `rows` were quantised for other exact inputs.
     pub fn forward(&self, pool: &Pool, rows: &QuantisedRows, activation: Activation, outputs: &mut [f32]) {
         assert_eq!(rows.width(), self.inputs);
+        assert_eq!(rows.exact(), self.exact);
         assert_eq!(outputs.len(), rows.len() * self.outputs);
         if outputs.is_empty() {
             return;
@@ -186,7 +212,13 @@ impl Chunk<'_> {
             for (r, sums) in sums.iter().enumerate() {
                 let (scale, zero) = self.rows.scale_and_zero(row + r);
                 let real = s.settle(sums[v], s.splat_int(zero - S::DOT_OFFSET), of_weights);
-                let value = s.mul_add(real, s.mul(s.splat(scale), scales), bias);
+                let mut value = s.mul_add(real, s.mul(s.splat(scale), scales), bias);
+                let exact = layer.exact_weights.chunks_exact(layer.bias.len());
+                for (number, weights) in self.rows.exact_numbers(row + r).iter().zip(exact) {
+                    // SAFETY: there is a weight for each column, the padding's included.
+                    let weights = unsafe { s.load(weights[column..].as_ptr()) };
+                    value = s.mul_add(s.splat(*number), weights, value);
+                }
                 let value = self.activation.apply(s, value);
                 // SAFETY: row and column are within the outputs, and this chunk's own.
                 unsafe {

@@ -1,5 +1,6 @@
 //! Layer norm, with the sum before it and the quantisation after it.
 
+use crate::int8::Int8Linear;
 use crate::isa::Kernel;
 use crate::pool::Pool;
 use crate::product::{load_some, store_some};
@@ -34,7 +35,7 @@ impl LayerNorm {
         Self { gain, bias, epsilon }
     }
 
-    /// Adds `addend` to `rows`, normalises them in place, and writes them to `quantised` too if there is one.
+    /// Adds `addend` to `rows`, normalises them in place, and, if asked to, quantises them for a layer too.
     ///
     /// # Panics
     /// If the lengths do not fit.
@@ -43,7 +44,7 @@ impl LayerNorm {
         pool: &Pool,
         rows: &mut [f32],
         addend: Addend<'_>,
-        quantised: Option<&mut QuantisedRows>,
+        quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
     ) {
         let width = self.gain.len();
         assert!(rows.len().is_multiple_of(width), "whole rows");
@@ -51,8 +52,9 @@ impl LayerNorm {
             assert_eq!(addend.len(), rows.len());
         }
         let count = rows.len() / width;
-        let quantised = quantised.map(|quantised| {
-            quantised.reshape(count, width);
+        let quantised = quantised.map(|(layer, quantised)| {
+            assert_eq!(layer.inputs(), width);
+            quantised.reshape(count, layer);
             quantised.share()
         });
         let (per_chunk, chunks) = row_chunks(count, width);

@@ -1,5 +1,6 @@
 //! Activations as bytes.
 
+use crate::int8::Int8Linear;
 use crate::isa::Kernel;
 use crate::pool::Pool;
 use crate::product::load_some;
@@ -12,10 +13,15 @@ const CHUNK_NUMBERS: usize = 12_288;
 /// Rows of u8, each with a scale and a zero of its own: a number is `scale * (byte - zero)`.
 ///
 /// One scale for a whole batch would let one outlier blur every row; one for each row costs nothing in the
-/// products. Made once and used again: it grows to the largest batch it has held.
+/// products. The exact inputs of the layer that the rows are for stay f32 beside the bytes. Made once and used
+/// again: it grows to the largest batch it has held.
 #[derive(Clone, Debug, Default)]
 pub struct QuantisedRows {
     width: usize,
+    /// Which numbers of a row are exact; their bytes stand for 0.
+    exact: Vec<usize>,
+    /// For each row, its exact numbers.
+    exact_numbers: Vec<f32>,
     /// `rows` times `stride` bytes, and what is left of larger batches.
     bytes: Vec<u8>,
     /// Scale and zero for each row.
@@ -42,11 +48,24 @@ impl QuantisedRows {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn dequantised(&self, index: usize) -> impl Iterator<Item = f32> + '_ {
+    pub fn dequantised(&self, index: usize) -> Vec<f32> {
         let (scale, zero) = self.scales[index];
         let start = index * self.stride();
         let bytes = &self.bytes[start..start + self.width];
-        bytes.iter().map(move |byte| scale * (i32::from(*byte) - zero) as f32)
+        let mut row: Vec<f32> = bytes.iter().map(|byte| scale * (i32::from(*byte) - zero) as f32).collect();
+        let exact = self.exact.iter().zip(self.exact_numbers(index));
+        exact.for_each(|(input, number)| row[*input] = *number);
+        row
+    }
+
+    pub(crate) fn exact(&self) -> &[usize] {
+        &self.exact
+    }
+
+    /// Returns the exact numbers of row `index`.
+    #[inline(always)]
+    pub(crate) fn exact_numbers(&self, index: usize) -> &[f32] {
+        &self.exact_numbers[index * self.exact.len()..(index + 1) * self.exact.len()]
     }
 
     /// Bytes from one row to the next: whole fours, whose padding meets weights of zero.
@@ -64,9 +83,12 @@ impl QuantisedRows {
         self.scales[index]
     }
 
-    /// Makes room for `rows` rows of `width` numbers, whose content is what was there.
-    pub(crate) fn reshape(&mut self, rows: usize, width: usize) {
-        self.width = width;
+    /// Makes room for `rows` rows of inputs of `layer`, whose content is what was there.
+    pub(crate) fn reshape(&mut self, rows: usize, layer: &Int8Linear) {
+        self.width = layer.inputs();
+        self.exact.clear();
+        self.exact.extend_from_slice(layer.exact());
+        self.exact_numbers.resize(rows * self.exact.len(), 0.0);
         let bytes = rows * self.stride();
         if self.bytes.len() < bytes {
             self.bytes.resize(bytes, 0);
@@ -78,6 +100,8 @@ impl QuantisedRows {
         let stride = self.stride();
         SharedRows {
             stride,
+            exact: &self.exact,
+            exact_numbers: SharedSlice::new(&mut self.exact_numbers),
             bytes: SharedSlice::new(&mut self.bytes),
             scales: SharedSlice::new(&mut self.scales),
         }
@@ -87,22 +111,36 @@ impl QuantisedRows {
 /// Rows that several threads fill.
 pub(crate) struct SharedRows<'r> {
     stride: usize,
+    exact: &'r [usize],
+    exact_numbers: SharedSlice<'r, f32>,
     bytes: SharedSlice<'r, u8>,
     scales: SharedSlice<'r, (f32, i32)>,
 }
 
 impl SharedRows<'_> {
-    /// Quantises `numbers` into row `index`.
+    /// Quantises `numbers` into row `index`, and leaves them as they were.
     ///
     /// # Safety
     /// The row exists, `numbers` has its width, and nobody else reads or writes it.
     #[inline(always)]
-    pub(crate) unsafe fn fill<S: Simd>(&self, s: S, index: usize, numbers: &[f32]) {
-        let start = index * self.stride;
+    pub(crate) unsafe fn fill<S: Simd>(&self, s: S, index: usize, numbers: &mut [f32]) {
+        let (start, exact_start) = (index * self.stride, index * self.exact.len());
         // SAFETY: the caller vouches for the row.
-        let (bytes, scale) =
-            unsafe { (self.bytes.part(start..start + numbers.len()), self.scales.part(index..index + 1)) };
+        let (bytes, scale, exact) = unsafe {
+            (
+                self.bytes.part(start..start + numbers.len()),
+                self.scales.part(index..index + 1),
+                self.exact_numbers.part(exact_start..exact_start + self.exact.len()),
+            )
+        };
+        // As zeros they do not widen the range, and their bytes mean nothing.
+        for (place, input) in exact.iter_mut().zip(self.exact) {
+            *place = std::mem::replace(&mut numbers[*input], 0.0);
+        }
         scale[0] = quantise_row(s, numbers, bytes);
+        for (place, input) in exact.iter().zip(self.exact) {
+            numbers[*input] = *place;
+        }
     }
 }
 
@@ -135,19 +173,20 @@ fn quantise_row<S: Simd>(s: S, numbers: &[f32], bytes: &mut [u8]) -> (f32, i32) 
     (range / 255.0, zero as i32)
 }
 
-/// Quantises rows of `width` numbers, replacing what `quantised` held.
+/// Quantises rows of inputs of `layer`, replacing what `quantised` held. The rows are as before afterwards.
 ///
 /// # Panics
 /// If `numbers` is not whole rows.
-pub fn quantise_rows(pool: &Pool, numbers: &[f32], width: usize, quantised: &mut QuantisedRows) {
-    assert!(width > 0 && numbers.len().is_multiple_of(width), "whole rows");
+pub fn quantise_rows(pool: &Pool, numbers: &mut [f32], layer: &Int8Linear, quantised: &mut QuantisedRows) {
+    let width = layer.inputs();
+    assert!(numbers.len().is_multiple_of(width), "whole rows");
     let rows = numbers.len() / width;
-    quantised.reshape(rows, width);
-    let shared = quantised.share();
+    quantised.reshape(rows, layer);
+    let (shared, numbers) = (quantised.share(), SharedSlice::new(numbers));
     let (per_chunk, chunks) = row_chunks(rows, width);
     pool.run(chunks, |_, chunk| {
         let rows = chunk * per_chunk..((chunk + 1) * per_chunk).min(rows);
-        pool.isa().call(Chunk { numbers, width, rows, quantised: &shared });
+        pool.isa().call(Chunk { numbers: &numbers, width, rows, quantised: &shared });
     });
 }
 
@@ -159,7 +198,7 @@ pub(crate) fn row_chunks(rows: usize, width: usize) -> (usize, usize) {
 
 /// **Invariant:** `rows` are within `numbers` and `quantised`, and nobody else's.
 struct Chunk<'c> {
-    numbers: &'c [f32],
+    numbers: &'c SharedSlice<'c, f32>,
     width: usize,
     rows: std::ops::Range<usize>,
     quantised: &'c SharedRows<'c>,
@@ -171,9 +210,11 @@ impl Kernel for Chunk<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         for row in self.rows {
-            let numbers = &self.numbers[row * self.width..(row + 1) * self.width];
             // SAFETY: the type's invariant.
-            unsafe { self.quantised.fill(s, row, numbers) };
+            unsafe {
+                let numbers = self.numbers.part(row * self.width..(row + 1) * self.width);
+                self.quantised.fill(s, row, numbers);
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use bantam_kernels::{
     quantise_rows,
 };
 
-use super::{EncoderConfig, EncoderScratch, Precision, fit};
+use super::{EncoderConfig, EncoderScratch, fit};
 
 /// A linear layer in the encoder's precision.
 #[derive(Debug)]
@@ -15,13 +15,6 @@ pub(super) enum Linear {
 }
 
 impl Linear {
-    pub(super) fn new(weights: &[f32], bias: &[f32], inputs: usize, precision: Precision) -> Self {
-        match precision {
-            Precision::F32 => Self::F32(F32Linear::new(weights, bias, inputs)),
-            Precision::Int8 => Self::Int8(Int8Linear::quantise(weights, bias, inputs)),
-        }
-    }
-
     /// Takes the rows in whichever of the two forms it works on.
     fn forward(
         &self,
@@ -36,9 +29,31 @@ impl Linear {
         }
     }
 
-    fn is_int8(&self) -> bool {
-        matches!(self, Self::Int8(_))
+    /// Writes the bytes of its inputs, if it works on bytes.
+    fn quantise(&self, pool: &Pool, rows: &mut [f32], bytes: &mut QuantisedRows) {
+        if let Self::Int8(layer) = self {
+            quantise_rows(pool, rows, layer, bytes);
+        }
     }
+
+    /// Returns what a norm needs to write the bytes of this layer's inputs, if it works on bytes.
+    pub(super) fn wanting<'l>(
+        &'l self,
+        bytes: &'l mut QuantisedRows,
+    ) -> Option<(&'l Int8Linear, &'l mut QuantisedRows)> {
+        match self {
+            Self::F32(_) => None,
+            Self::Int8(layer) => Some((layer, bytes)),
+        }
+    }
+}
+
+/// A part of a layer whose inputs have outliers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Qkv,
+    Up,
+    Down,
 }
 
 /// One layer.
@@ -54,40 +69,41 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Replaces `scratch.hidden`, and in int8 also its bytes, by this layer's output.
+    /// Replaces `scratch.hidden` by this layer's output; where the layers work on bytes, `scratch.hidden_bytes`
+    /// hold the input, and the output's bytes for `next` afterwards. `observe` sees inputs of parts.
     pub(super) fn forward(
         &self,
         config: &EncoderConfig,
-        tokens: usize,
+        (tokens, next): (usize, Option<&Self>),
         pool: &Pool,
         scratch: &mut EncoderScratch,
+        mut observe: impl FnMut(Part, &[f32]),
     ) {
         let (width, wide) = (config.hidden, config.intermediate);
         let hidden = fit(&mut scratch.hidden, tokens * width);
         let hidden_bytes = &mut scratch.hidden_bytes;
         let sums = fit(&mut scratch.sums, tokens * width);
 
+        observe(Part::Qkv, hidden);
         let qkv = fit(&mut scratch.qkv, tokens * 3 * width);
         self.qkv.forward(pool, (hidden, hidden_bytes), Activation::None, qkv);
         let context = fit(&mut scratch.context, tokens * width);
         let heads = Heads { count: config.heads, size: width / config.heads };
         attention(pool, qkv, &scratch.ends, heads, &mut scratch.attention, context);
         let context_bytes = &mut scratch.context_bytes;
-        if self.attention_output.is_int8() {
-            quantise_rows(pool, context, width, context_bytes);
-        }
+        self.attention_output.quantise(pool, context, context_bytes);
         self.attention_output.forward(pool, (context, context_bytes), Activation::None, sums);
-        let bytes = self.up.is_int8().then_some(&mut *hidden_bytes);
+        let bytes = self.up.wanting(hidden_bytes);
         self.attention_norm.forward(pool, hidden, Addend::Rows(sums), bytes);
 
+        observe(Part::Up, hidden);
         let inner = fit(&mut scratch.wide, tokens * wide);
         self.up.forward(pool, (hidden, hidden_bytes), Activation::Gelu, inner);
+        observe(Part::Down, inner);
         let inner_bytes = &mut scratch.wide_bytes;
-        if self.down.is_int8() {
-            quantise_rows(pool, inner, wide, inner_bytes);
-        }
+        self.down.quantise(pool, inner, inner_bytes);
         self.down.forward(pool, (inner, inner_bytes), Activation::None, sums);
-        let bytes = self.qkv.is_int8().then_some(hidden_bytes);
+        let bytes = next.and_then(|next| next.qkv.wanting(hidden_bytes));
         self.output_norm.forward(pool, hidden, Addend::Rows(sums), bytes);
     }
 }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_kernels::LayerNorm;
+use bantam_kernels::{F32Linear, Int8Linear, LayerNorm};
 use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError, WeightFile};
 
 use super::embeddings::Embeddings;
 use super::layer::{Layer, Linear};
+use super::outliers::{Outliers, Probe};
 use super::{Encoder, EncoderConfig, EncoderConfigError, Precision};
 
 /// Bytes of a `config.json` at most.
@@ -93,7 +94,18 @@ impl Encoder {
         let reader = Reader { config: &config, weights, prefix, precision };
         let embeddings = reader.embeddings()?;
         let norm = reader.norm("embeddings.LayerNorm")?;
-        let layers = (0..config.layers).map(|index| reader.layer(index)).collect::<Result<_, _>>()?;
+        let mut probe = Probe::new(&config, &embeddings, &norm);
+        let mut layers = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            let raw = reader.layer(index)?;
+            layers.push(match precision {
+                Precision::F32 => raw.to_f32(),
+                Precision::Int8 => {
+                    let outliers = probe.pass(&config, &raw.to_f32());
+                    raw.to_int8(&outliers)
+                }
+            });
+        }
         Ok(Self { precision, embeddings, norm, layers, config })
     }
 }
@@ -141,20 +153,20 @@ impl Reader<'_> {
         names: &[String],
         outputs: usize,
         inputs: usize,
-    ) -> Result<Linear, LoadEncoderErrorKind> {
+    ) -> Result<RawLinear, LoadEncoderErrorKind> {
         let (mut weights, mut bias) = (Vec::new(), Vec::new());
         for name in names {
             weights.extend(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?);
             bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
         }
-        Ok(Linear::new(&weights, &bias, inputs, self.precision))
+        Ok(RawLinear { weights, bias, inputs })
     }
 
-    fn layer(&self, index: usize) -> Result<Layer, LoadEncoderErrorKind> {
+    fn layer(&self, index: usize) -> Result<RawLayer, LoadEncoderErrorKind> {
         let (hidden, wide) = (self.config.hidden, self.config.intermediate);
         let named = |name: &str| format!("encoder.layer.{index}.{name}");
         let qkv = ["query", "key", "value"].map(|part| named(&format!("attention.self.{part}")));
-        Ok(Layer {
+        Ok(RawLayer {
             qkv: self.linear(&qkv, hidden, hidden)?,
             attention_output: self.linear(&[named("attention.output.dense")], hidden, hidden)?,
             attention_norm: self.norm(&named("attention.output.LayerNorm"))?,
@@ -162,5 +174,57 @@ impl Reader<'_> {
             down: self.linear(&[named("output.dense")], hidden, wide)?,
             output_norm: self.norm(&named("output.LayerNorm"))?,
         })
+    }
+}
+
+/// A linear layer as it is in the file.
+struct RawLinear {
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    inputs: usize,
+}
+
+impl RawLinear {
+    fn to_f32(&self) -> Linear {
+        Linear::F32(F32Linear::new(&self.weights, &self.bias, self.inputs))
+    }
+
+    fn to_int8(&self, exact: &[usize]) -> Linear {
+        Linear::Int8(Int8Linear::quantise(&self.weights, &self.bias, self.inputs, exact))
+    }
+}
+
+/// A layer as it is in the file.
+struct RawLayer {
+    qkv: RawLinear,
+    attention_output: RawLinear,
+    attention_norm: LayerNorm,
+    up: RawLinear,
+    down: RawLinear,
+    output_norm: LayerNorm,
+}
+
+impl RawLayer {
+    fn to_f32(&self) -> Layer {
+        Layer {
+            qkv: self.qkv.to_f32(),
+            attention_output: self.attention_output.to_f32(),
+            attention_norm: self.attention_norm.clone(),
+            up: self.up.to_f32(),
+            down: self.down.to_f32(),
+            output_norm: self.output_norm.clone(),
+        }
+    }
+
+    fn to_int8(&self, outliers: &Outliers) -> Layer {
+        Layer {
+            qkv: self.qkv.to_int8(&outliers.qkv),
+            // What attention gives has no outliers that are the same for every token.
+            attention_output: self.attention_output.to_int8(&[]),
+            attention_norm: self.attention_norm.clone(),
+            up: self.up.to_int8(&outliers.up),
+            down: self.down.to_int8(&outliers.down),
+            output_norm: self.output_norm.clone(),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Products in f32, activations and norms.
 
-use bantam_kernels::{Activation, Addend, F32Linear, LayerNorm, QuantisedRows};
+use bantam_kernels::{Activation, Addend, F32Linear, Int8Linear, LayerNorm, QuantisedRows};
 
 use crate::support::{Seeded, assert_close, erf, gelu, pools, shapes};
 
@@ -62,6 +62,7 @@ fn norms_are_those_of_the_reference_with_and_without_addend() {
             let numbers: Vec<f32> = seeded.numbers(rows * width).iter().map(|x| 5.0 * x + 3.0).collect();
             let addend = seeded.numbers(rows * width);
             let (gain, bias) = (seeded.numbers(width), seeded.numbers(width));
+            let for_layer = Int8Linear::quantise(&vec![1.0; width], &[0.0], width, &[width / 2]);
             let norm = LayerNorm::new(gain.clone(), bias.clone(), 1e-5);
             for addend in [None, Some(&addend)] {
                 let mut sums: Vec<f64> = numbers.iter().copied().map(f64::from).collect();
@@ -73,12 +74,12 @@ fn norms_are_those_of_the_reference_with_and_without_addend() {
                 let (mut found, mut quantised) = (numbers.clone(), QuantisedRows::default());
                 let rows_of = |rows| Addend::Rows(rows);
                 let addend = addend.map_or(Addend::None, |rows| rows_of(rows.as_slice()));
-                norm.forward(&pool, &mut found, addend, Some(&mut quantised));
+                norm.forward(&pool, &mut found, addend, Some((&for_layer, &mut quantised)));
                 let what = format!("{} {rows} x {width}", pool.isa().name());
                 assert_close(&found, &expected, 1e-4, &what);
                 assert_eq!((quantised.len(), quantised.width()), (rows, width));
                 for (index, row) in found.chunks(width).enumerate() {
-                    let pairs = quantised.dequantised(index).zip(row);
+                    let pairs = quantised.dequantised(index).into_iter().zip(row);
                     pairs.for_each(|(byte, number)| assert!((byte - number).abs() < 0.04, "{what}"));
                 }
             }
