@@ -35,6 +35,8 @@ const OWNED: &[Owned] = &[
     owned("indicatif", &["bantam"], "only the binary draws on a terminal"),
     owned("mimalloc", &["bantam"], "only a binary chooses its allocator"),
     owned("tracing-subscriber", &["bantam"], "only the binary decides where the log goes"),
+    owned("minijinja", &["bantam-template"], "only chat templates are templates"),
+    owned("minijinja-contrib", &["bantam-template"], "only chat templates are templates"),
     owned("toml", &["bantam-config"], "only the configuration is TOML"),
 ];
 

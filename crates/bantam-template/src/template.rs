@@ -1,0 +1,186 @@
+//! One model's template, compiled once.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::DateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value};
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use crate::error::{RAISED, TemplateError};
+use crate::json::{Layout, dump};
+use crate::quote::{Piece, pieces, quote};
+use crate::time;
+
+/// Bytes of a template at most. The longest that are published have some 20 KB.
+const SOURCE_BYTES_MAX: usize = 256 << 10;
+/// Steps that a template may take, and more for each message and tool.
+const STEPS: u64 = 200_000;
+const STEPS_EACH: u64 = 20_000;
+const NAME: &str = "chat_template";
+
+/// A chat template, ready to run. Threads may share it.
+#[derive(Debug)]
+pub struct ChatTemplate {
+    source: String,
+    bos: String,
+    eos: String,
+}
+
+/// What a template writes down.
+#[derive(Clone, Copy, Debug)]
+pub struct Conversation<'c> {
+    /// Messages as the OpenAI API has them: objects with `role`, `content` and, of tools, `tool_calls`,
+    /// `tool_call_id` and `name`.
+    pub messages: &'c [Json],
+    /// Tools as the OpenAI API has them.
+    pub tools: &'c [Json],
+    /// Whether the text ends where the model's answer begins.
+    pub add_generation_prompt: bool,
+    /// More variables, such as `enable_thinking`.
+    pub variables: &'c BTreeMap<String, Json>,
+    /// The time that `strftime_now` writes.
+    pub now: DateTime,
+}
+
+#[derive(Serialize)]
+struct Variables<'v> {
+    messages: Json,
+    /// Templates ask `if tools`; `transformers` gives none rather than an empty list.
+    tools: Option<Json>,
+    add_generation_prompt: bool,
+    bos_token: &'v str,
+    eos_token: &'v str,
+    #[serde(flatten)]
+    more: &'v BTreeMap<String, Json>,
+}
+
+impl ChatTemplate {
+    /// Checks a template and keeps it with the texts of the model's first and last token.
+    pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
+        if source.len() > SOURCE_BYTES_MAX {
+            return Err(TemplateError::TooLong { bytes: source.len(), at_most: SOURCE_BYTES_MAX });
+        }
+        let source = without_generation_tags(source);
+        let mut environment = Environment::new();
+        set_syntax(&mut environment)?;
+        environment.add_template(NAME, &source).map_err(|error| TemplateError::of_syntax(&error))?;
+        Ok(Self { bos: bos.to_owned(), eos: eos.to_owned(), source })
+    }
+
+    /// Writes a conversation down. `control` holds the texts of the model's control tokens: where a message or
+    /// a tool holds one of them, it comes out as a quotation.
+    pub fn render(&self, talk: &Conversation<'_>, control: &[&str]) -> Result<Vec<Piece>, TemplateError> {
+        let steps = STEPS + STEPS_EACH * (talk.messages.len() + talk.tools.len()) as u64;
+        let mut environment = environment(talk.now, steps)?;
+        environment.add_template(NAME, &self.source).map_err(|error| TemplateError::of_syntax(&error))?;
+        let mut messages: Json = talk.messages.iter().map(plain).collect();
+        let mut tools = Json::Array(talk.tools.to_vec());
+        quote(&mut messages, control);
+        quote(&mut tools, control);
+        let variables = Variables {
+            messages,
+            tools: (!talk.tools.is_empty()).then_some(tools),
+            add_generation_prompt: talk.add_generation_prompt,
+            bos_token: &self.bos,
+            eos_token: &self.eos,
+            more: talk.variables,
+        };
+        let template = environment.get_template(NAME).map_err(|error| TemplateError::of_syntax(&error))?;
+        let text = template
+            .render(Value::from(Serde(&variables)))
+            .map_err(|error| TemplateError::of_run(&error, steps))?;
+        Ok(pieces(&text))
+    }
+}
+
+/// Returns a message as templates expect it: parts that are all text joined to one, and arguments of tool calls,
+/// which the API sends as text, as the object they are.
+fn plain(message: &Json) -> Json {
+    let mut message = message.clone();
+    if let Some(parts) = message.get("content").and_then(Json::as_array) {
+        let texts: Option<Vec<&str>> =
+            parts.iter().map(|part| part.get("text").and_then(Json::as_str)).collect();
+        if let Some(texts) = texts {
+            message["content"] = Json::String(texts.join("\n"));
+        }
+    }
+    let calls = message.get_mut("tool_calls").and_then(Json::as_array_mut).into_iter().flatten();
+    for call in calls {
+        let Some(arguments) = call.pointer_mut("/function/arguments") else { continue };
+        let object = arguments.as_str().and_then(|text| serde_json::from_str::<Json>(text).ok());
+        if let Some(object) = object.filter(Json::is_object) {
+            *arguments = object;
+        }
+    }
+    message
+}
+
+fn environment(now: DateTime, steps: u64) -> Result<Environment<'static>, TemplateError> {
+    let mut environment = Environment::new();
+    set_syntax(&mut environment)?;
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_fuel(Some(steps));
+    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+        Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
+    });
+    environment.add_function("strftime_now", move |format: &str| time::written(now, format));
+    environment.add_filter("tojson", to_json);
+    Ok(environment)
+}
+
+fn set_syntax(environment: &mut Environment<'_>) -> Result<(), TemplateError> {
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| TemplateError::of_syntax(&error))?);
+    Ok(())
+}
+
+/// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
+fn to_json(value: Serde<Json>, options: Kwargs) -> Result<String, Error> {
+    let separators: Option<Vec<String>> = options.get("separators")?;
+    let layout = Layout {
+        indent: options.get("indent")?,
+        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+        separators: match separators.as_deref() {
+            None => None,
+            Some([between, after_key]) => Some((between.clone(), after_key.clone())),
+            Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "separators are two texts")),
+        },
+    };
+    options.assert_all_used()?;
+    Ok(dump(&value, &layout))
+}
+
+/// Takes out `{% generation %}` and `{% endgeneration %}`, which mark a model's words for training and write
+/// nothing, but leaves their trimming of spaces.
+fn without_generation_tags(source: &str) -> String {
+    let mut text = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find("{%") {
+        text.push_str(&rest[..start]);
+        let Some(length) = rest[start..].find("%}").map(|end| end + 2) else { break };
+        let tag = &rest[start..start + length];
+        let inner = &tag[2..tag.len() - 2];
+        let replacement = match inner.trim_matches(['-', '+']).trim() {
+            "generation" => Some("if true"),
+            "endgeneration" => Some("endif"),
+            _ => None,
+        };
+        match replacement {
+            Some(word) => {
+                let dash = |present: bool| if present { "-" } else { "" };
+                let (before, after) = (dash(inner.starts_with('-')), dash(inner.ends_with('-')));
+                text.push_str(&format!("{{%{before} {word} {after}%}}"));
+            }
+            None => text.push_str(tag),
+        }
+        rest = &rest[start + length..];
+    }
+    text.push_str(rest);
+    text
+}
