@@ -28,13 +28,82 @@ fn every_type_gives_the_bits_of_the_reference() {
 fn numbers_are_quantised_to_the_bytes_of_the_reference() {
     let file = WeightFile::from_bytes(golden("quants.gguf")).unwrap();
     let rows = floats(&golden("rows.bin"));
-    for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_0] {
+    for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_0, Dtype::Q4_0] {
         assert_eq!(quantise(dtype, &rows).unwrap(), file.tensor(dtype.name()).unwrap().bytes(), "{dtype}");
     }
     let error = quantise(Dtype::Q8_0, &rows[..33]).unwrap_err();
     assert_eq!(error.to_string(), "33 numbers are no whole blocks of Q8_0");
-    let error = quantise(Dtype::Q4K, &rows).unwrap_err();
-    assert_eq!(error.to_string(), "numbers are not written as Q4_K; F32, F16, BF16 and Q8_0 are");
+    let error = quantise(Dtype::Q5_1, &rows).unwrap_err();
+    let expected = "numbers are not written as Q5_1; F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K are";
+    assert_eq!(error.to_string(), expected);
+}
+
+/// What is left of numbers after writing and reading them.
+fn through(dtype: Dtype, values: &[f32]) -> Vec<f32> {
+    let bytes = quantise(dtype, values).unwrap();
+    let tensor = bantam_weights::NewTensor { name: "t", dtype, shape: &[values.len()], bytes: &bytes };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.gguf");
+    bantam_weights::write_gguf(&path, &[], &[tensor]).unwrap();
+    WeightFile::open(&path).unwrap().tensor("t").unwrap().to_f32().unwrap()
+}
+
+/// Root of the mean squared error, as a share of the numbers' own.
+fn relative_error(values: &[f32], found: &[f32]) -> f64 {
+    let square = |value: f32| f64::from(value) * f64::from(value);
+    let off: f64 = values.iter().zip(found).map(|(a, b)| square(a - b)).sum();
+    (off / values.iter().map(|value| square(*value)).sum::<f64>()).sqrt()
+}
+
+/// Numbers of a normal distribution, as weights are, from sums of uniform ones.
+fn normal(count: usize, seed: u64) -> Vec<f32> {
+    let mut state = seed;
+    let mut uniform = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    (0..count).map(|_| 0.02 * ((0..12).map(|_| uniform()).sum::<f32>() - 6.0)).collect()
+}
+
+#[test]
+fn fewer_bits_cost_the_error_they_must_and_no_more() {
+    let values = normal(256 * 64, 1);
+    let error = |dtype| relative_error(&values, &through(dtype, &values));
+    // As measured here. Beside llama.cpp's quantiser, on tensors of a synthetic model with such weights: Q4_0 the
+    // same, Q4_K 0.0706 to its 0.0712, Q5_K 0.0349 to 0.0361, Q6_K 0.01769 to 0.01774.
+    let expected = [(Dtype::Q4_0, 0.0836), (Dtype::Q4K, 0.0691), (Dtype::Q5K, 0.0343), (Dtype::Q6K, 0.0174)];
+    for (dtype, expected) in expected {
+        let found = error(dtype);
+        assert!(found <= expected, "{dtype}: {found}");
+        assert!(found > 0.9 * expected, "{dtype}: {found} is too good to be true");
+    }
+}
+
+#[test]
+fn numbers_of_a_grid_come_back_as_they_were() {
+    let symmetric: Vec<f32> = (0..512).map(|index| ((index * 7) % 63) as f32 - 32.0).collect();
+    assert!(relative_error(&symmetric, &through(Dtype::Q6K, &symmetric)) < 0.02);
+    let positive: Vec<f32> = (0..512).map(|index| ((index * 11) % 16) as f32).collect();
+    assert!(relative_error(&positive, &through(Dtype::Q4K, &positive)) < 0.02);
+}
+
+#[test]
+fn zeros_single_numbers_and_what_is_not_finite_do_not_break_a_block() {
+    for dtype in [Dtype::Q8_0, Dtype::Q4_0, Dtype::Q4K, Dtype::Q5K, Dtype::Q6K] {
+        assert_eq!(through(dtype, &[0.0; 256]), [0.0; 256], "{dtype}");
+        let mut lonely = [0.0; 256];
+        lonely[100] = -3.0;
+        let found = through(dtype, &lonely);
+        assert!((found[100] + 3.0).abs() < 0.05, "{dtype}: {}", found[100]);
+        assert!(
+            found.iter().enumerate().all(|(index, value)| index == 100 || value.abs() < 0.002),
+            "{dtype}"
+        );
+        for wrong in [f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE] {
+            lonely[7] = wrong;
+            assert_eq!(quantise(dtype, &lonely).unwrap().len() % dtype.block_bytes(), 0);
+        }
+    }
 }
 
 #[test]
