@@ -31,7 +31,9 @@ impl Isa {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            let avx2 = is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c");
             let avx512 = avx2
                 && is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
@@ -98,7 +100,7 @@ mod x86 {
 
     /// # Safety
     /// The machine has the features named.
-    #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) unsafe fn avx512_vnni<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
         kernel.run(unsafe { Avx512::new() })
@@ -106,7 +108,7 @@ mod x86 {
 
     /// # Safety
     /// The machine has the features named.
-    #[target_feature(enable = "avx2,fma,avxvnni")]
+    #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
     pub(super) unsafe fn avx_vnni<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
         kernel.run(unsafe { Avx2::<true>::new() })
@@ -114,7 +116,7 @@ mod x86 {
 
     /// # Safety
     /// The machine has the features named.
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
         kernel.run(unsafe { Avx2::<false>::new() })

@@ -3,32 +3,48 @@
 //! One binary holds every kernel several times; [`Isa`] says at run time which may be used, and [`Pool`] carries
 //! that choice together with its threads. Kernels are written once, over vectors of the machine, and compiled for
 //! AVX-512 VNNI, AVX-VNNI, AVX2 and for machines with none of these. What they offer is what a transformer's
-//! forward pass over short sequences needs: [`Int8Linear`] and [`F32Linear`], [`quantise_rows`], [`LayerNorm`]
-//! and [`attention`].
+//! forward pass over short sequences needs: for encoders [`Int8Linear`] and [`F32Linear`], [`quantise_rows`],
+//! [`LayerNorm`] and [`attention`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`], [`Rope`],
+//! [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`].
 //!
 //! **Invariant:** every public function is safe: shapes are asserted before anything is read or written.
 //!
 //! **Invariant:** integer products are exact with every set of instructions; only f32 sums differ, in their order.
 #![expect(unsafe_code, reason = "vector instructions and slices shared between threads; each use says why")]
 
+mod attend;
 mod attention;
 mod dense;
+mod gated;
 mod grid;
+mod grouped;
+mod half;
 mod int8;
 mod isa;
+mod kv;
+mod low_rank;
 mod math;
 mod norm;
 mod pool;
 mod product;
 mod quantise;
+mod rms;
+mod rope;
 mod shared;
 mod simd;
 
+pub use attend::{AttendOptions, AttendScratch, AttendSpan, attend};
 pub use attention::{AttentionScratch, Heads, attention};
 pub use dense::F32Linear;
+pub use gated::{Gate, gated, gated_quantise};
+pub use grouped::{AlignedBytes, GroupedLinear, GroupedRows, PackedBytes, PackedError, Packing, Weights};
 pub use int8::{INPUTS_MAX, Int8Linear};
 pub use isa::Isa;
+pub use kv::{Columns, KvPrecision, KvShape, KvStore, PAGE_TOKENS};
+pub use low_rank::{LowRank, add_low_rank};
 pub use norm::{Addend, LayerNorm};
 pub use pool::{Pool, THREADS_MAX};
 pub use product::Activation;
 pub use quantise::{QuantisedRows, quantise_rows};
+pub use rms::RmsNorm;
+pub use rope::{Rope, RopeAngles, RopeStyle};

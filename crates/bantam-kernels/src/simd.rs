@@ -86,6 +86,40 @@ pub(crate) trait Simd: Copy {
     /// `from` is readable for `LANES` numbers.
     unsafe fn load_int(self, from: *const i32) -> Self::I;
 
+    /// Rows that a block of a grouped product has at most.
+    const GROUPED_ROWS: usize;
+    /// `LANES` fours of unsigned bytes, made ready to meet activations.
+    type Bytes: Copy;
+    /// Four signed bytes in every lane, made ready to meet weights.
+    type Signed: Copy;
+
+    /// Adds, in each lane, the products of four unsigned bytes with four signed ones. Exact, whatever the bytes.
+    fn dot_bytes(self, sums: Self::I, bytes: Self::Bytes, quad: Self::Signed) -> Self::I;
+    /// # Safety
+    /// `from` is readable for `4 * LANES` bytes.
+    unsafe fn load_unsigned(self, from: *const u8) -> Self::Bytes;
+    /// Loads the lower halves of bytes, 0..=15, or with `UPPER` 16 times the upper halves.
+    ///
+    /// # Safety
+    /// `from` is readable for `4 * LANES` bytes.
+    unsafe fn load_nibbles<const UPPER: bool>(self, from: *const u8) -> Self::Bytes;
+    /// # Safety
+    /// `from` is readable for four bytes.
+    unsafe fn load_signed(self, from: *const i8) -> Self::Signed;
+    /// Returns `(sums - 0x4b40_0000) * scale`, rounded once, for differences below 2^22 in size and scales of
+    /// at most 21 bits of mantissa; `shift` is `1.5 * 2^23 * scale`.
+    fn unshift(self, sums: Self::I, scale: Self::F, shift: Self::F) -> Self::F;
+    /// Loads half-precision numbers.
+    ///
+    /// # Safety
+    /// `from` is readable for `LANES` numbers.
+    unsafe fn load_half(self, from: *const u16) -> Self::F;
+    /// Rounds to the nearest, saturates to -128..=127 and stores `LANES` bytes.
+    ///
+    /// # Safety
+    /// `to` is writable for `LANES` bytes.
+    unsafe fn store_signed(self, a: Self::F, to: *mut i8);
+
     /// Asks for a cache line that will be read soon. Any address is fine.
     fn prefetch(self, from: *const i8);
 

@@ -29,6 +29,17 @@ impl<const VNNI: bool> Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn widen(self, bytes: __m256i) -> (__m256i, __m256i) {
+        // SAFETY: the type's invariant.
+        unsafe {
+            if VNNI {
+                return (bytes, bytes);
+            }
+            (_mm256_and_si256(bytes, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(bytes))
+        }
+    }
+
+    #[inline(always)]
     fn fold(self, a: __m256, operation: impl Fn(__m128, __m128) -> __m128) -> f32 {
         // SAFETY: the type's invariant.
         unsafe {
@@ -48,6 +59,10 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F = __m256;
     type I = __m256i;
     type Quad = (__m256i, __m256i);
+    const GROUPED_ROWS: usize = if VNNI { 3 } else { 2 };
+    /// Without VNNI, the even and the odd bytes as 16-bit numbers: sums of two bytes' products do not fit 16.
+    type Bytes = (__m256i, __m256i);
+    type Signed = (__m256i, __m256i);
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
@@ -218,6 +233,68 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     unsafe fn load_int(self, from: *const i32) -> Self::I {
         // SAFETY: the caller vouches for the memory.
         unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sums: Self::I, bytes: Self::Bytes, quad: Self::Signed) -> Self::I {
+        // SAFETY: the type's invariant.
+        unsafe {
+            if VNNI {
+                return _mm256_dpbusd_avx_epi32(sums, bytes.0, quad.0);
+            }
+            let even = _mm256_add_epi32(sums, _mm256_madd_epi16(bytes.0, quad.0));
+            _mm256_add_epi32(even, _mm256_madd_epi16(bytes.1, quad.1))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_unsigned(self, from: *const u8) -> Self::Bytes {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { self.widen(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles<const UPPER: bool>(self, from: *const u8) -> Self::Bytes {
+        let mask = if UPPER { 0xf0_u8 } else { 0x0f };
+        // SAFETY: the caller vouches for the memory.
+        unsafe {
+            let bytes = _mm256_loadu_si256(from.cast());
+            self.widen(_mm256_and_si256(bytes, _mm256_set1_epi8(mask.cast_signed())))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> Self::Signed {
+        // SAFETY: the caller vouches for four bytes; the read needs no alignment.
+        unsafe {
+            let bytes = _mm256_set1_epi32(from.cast::<i32>().read_unaligned());
+            if VNNI {
+                return (bytes, bytes);
+            }
+            (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(bytes)), _mm256_srai_epi16::<8>(bytes))
+        }
+    }
+
+    #[inline(always)]
+    fn unshift(self, sums: Self::I, scale: Self::F, shift: Self::F) -> Self::F {
+        // SAFETY: the type's invariant.
+        unsafe { _mm256_fmsub_ps(_mm256_castsi256_ps(sums), scale, shift) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Self::F {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_signed(self, a: Self::F, to: *mut i8) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe {
+            let ints = _mm256_cvtps_epi32(a);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256::<1>(ints));
+            _mm_storel_epi64(to.cast(), _mm_packs_epi16(words, words));
+        }
     }
 
     #[inline(always)]

@@ -34,6 +34,9 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type Quad = __m512i;
+    const GROUPED_ROWS: usize = 8;
+    type Bytes = __m512i;
+    type Signed = __m512i;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
@@ -180,6 +183,49 @@ impl Simd for Avx512 {
     unsafe fn load_int(self, from: *const i32) -> Self::I {
         // SAFETY: the caller vouches for the memory.
         unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sums: Self::I, bytes: Self::Bytes, quad: Self::Signed) -> Self::I {
+        // SAFETY: the type's invariant.
+        unsafe { _mm512_dpbusd_epi32(sums, bytes, quad) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_unsigned(self, from: *const u8) -> Self::Bytes {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles<const UPPER: bool>(self, from: *const u8) -> Self::Bytes {
+        let mask = if UPPER { 0xf0_u8 } else { 0x0f };
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm512_and_si512(_mm512_loadu_si512(from.cast()), _mm512_set1_epi8(mask.cast_signed())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> Self::Signed {
+        // SAFETY: the caller vouches for four bytes; the read needs no alignment.
+        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    fn unshift(self, sums: Self::I, scale: Self::F, shift: Self::F) -> Self::F {
+        // SAFETY: the type's invariant.
+        unsafe { _mm512_fmsub_ps(_mm512_castsi512_ps(sums), scale, shift) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Self::F {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_signed(self, a: Self::F, to: *mut i8) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a))) };
     }
 
     #[inline(always)]

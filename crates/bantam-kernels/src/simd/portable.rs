@@ -1,6 +1,7 @@
 //! Plain Rust, right everywhere; compilers make vectors of it where they can.
 
 use super::Simd;
+use crate::half::f16_to_f32;
 
 const LANES: usize = 8;
 
@@ -25,6 +26,9 @@ impl Simd for Portable {
     type F = [f32; LANES];
     type I = [i32; LANES];
     type Quad = [i32; 4];
+    const GROUPED_ROWS: usize = 2;
+    type Bytes = [[u8; 4]; LANES];
+    type Signed = [i32; 4];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::F {
@@ -172,6 +176,53 @@ impl Simd for Portable {
     unsafe fn load_int(self, from: *const i32) -> Self::I {
         // SAFETY: the caller vouches for it; arrays of i32 are aligned as i32.
         unsafe { *from.cast() }
+    }
+
+    #[inline(always)]
+    fn dot_bytes(self, sums: Self::I, bytes: Self::Bytes, quad: Self::Signed) -> Self::I {
+        let mut result = sums;
+        for (result, bytes) in result.iter_mut().zip(bytes) {
+            let [a, b, c, d] = bytes.map(i32::from);
+            *result += (quad[0] * a + quad[1] * b) + (quad[2] * c + quad[3] * d);
+        }
+        result
+    }
+
+    #[inline(always)]
+    unsafe fn load_unsigned(self, from: *const u8) -> Self::Bytes {
+        // SAFETY: the caller vouches for the bytes; arrays of bytes need no alignment.
+        unsafe { *from.cast() }
+    }
+
+    #[inline(always)]
+    unsafe fn load_nibbles<const UPPER: bool>(self, from: *const u8) -> Self::Bytes {
+        let mask = if UPPER { 0xf0 } else { 0x0f };
+        // SAFETY: the caller vouches for the bytes.
+        unsafe { self.load_unsigned(from) }.map(|bytes| bytes.map(|byte| byte & mask))
+    }
+
+    #[inline(always)]
+    unsafe fn load_signed(self, from: *const i8) -> Self::Signed {
+        // SAFETY: the caller vouches for four bytes; arrays of bytes need no alignment.
+        unsafe { *from.cast::<[i8; 4]>() }.map(i32::from)
+    }
+
+    // The fused product of other sets is rounded once; so is this, because the difference is exact.
+    #[inline(always)]
+    fn unshift(self, sums: Self::I, scale: Self::F, _shift: Self::F) -> Self::F {
+        each(sums.map(|sum| sum.wrapping_sub(0x4b40_0000) as f32), scale, |sum, scale| sum * scale)
+    }
+
+    #[inline(always)]
+    unsafe fn load_half(self, from: *const u16) -> Self::F {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(f16_to_f32)
+    }
+
+    #[inline(always)]
+    unsafe fn store_signed(self, a: Self::F, to: *mut i8) {
+        // SAFETY: the caller vouches for the memory; arrays of bytes need no alignment.
+        unsafe { *to.cast::<[i8; LANES]>() = a.map(|a| a.round_ties_even() as i8) };
     }
 
     #[inline(always)]

@@ -1,0 +1,432 @@
+//! One head of keys and the queries that share it.
+
+use std::ops::Range;
+
+use super::{AttendOptions, AttendSpan};
+use crate::grid::{even_part, with_rows};
+use crate::isa::Kernel;
+use crate::kv::{Columns, KvStore, PAGE_TOKENS};
+use crate::math::exp;
+use crate::product::{load_some, store_some};
+use crate::shared::SharedSlice;
+use crate::simd::Simd;
+
+/// Queries done together at most.
+pub(super) const BLOCK: usize = 12;
+/// Tokens whose scores are held at once. Sequences are cut at multiples of it, whoever looks at them.
+const SEGMENT: usize = 16 * PAGE_TOKENS;
+
+/// How one thread's memory is cut, in numbers.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    size: usize,
+}
+
+impl Room {
+    pub(super) fn new(size: usize) -> Self {
+        Self { size }
+    }
+
+    /// Scaled queries, sums of values, scores.
+    pub(super) fn all(self) -> usize {
+        2 * BLOCK * self.size + BLOCK * SEGMENT
+    }
+}
+
+/// Queries `block` of those that share a head: query i is of row `i / n` and of the head's i-modulo-n-th sharer.
+///
+/// **Invariant:** layer, head and pages exist in `store`, the pages are enough for the span, its rows are within
+/// `queries` and `outputs`, nobody else writes these rows and heads, and `memory` has the room.
+pub(super) struct Head<'c> {
+    pub(super) store: &'c KvStore,
+    pub(super) layer: usize,
+    pub(super) head: usize,
+    pub(super) queries: Columns<'c>,
+    pub(super) options: AttendOptions,
+    pub(super) span: &'c AttendSpan<'c>,
+    pub(super) block: Range<usize>,
+    pub(super) room: Room,
+    pub(super) memory: &'c mut [f32],
+    pub(super) outputs: &'c SharedSlice<'c, f32>,
+}
+
+impl<'c> Head<'c> {
+    /// Returns the work on the store's numbers.
+    pub(super) fn over<N: Number>(self, numbers: &'c [N]) -> Over<'c, N> {
+        Over { head: self, numbers }
+    }
+
+    /// Returns the row and the head of query `index`.
+    fn query(&self, index: usize) -> (usize, usize) {
+        let shared_by = self.options.heads / self.store.shape().kv_heads;
+        (self.span.rows.start + index / shared_by, self.head * shared_by + index % shared_by)
+    }
+
+    /// Returns the tokens that query `index` sees.
+    fn seen(&self, index: usize) -> Range<usize> {
+        let (row, _) = self.query(index);
+        let end = self.span.start + (row - self.span.rows.start) + 1;
+        self.span.window.map_or(0, |window| end.saturating_sub(window.max(1)))..end
+    }
+}
+
+/// What keys and values are held as.
+pub(super) trait Number: Copy + Sync {
+    /// # Safety
+    /// `from` is readable for `LANES` numbers.
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
+    /// # Safety
+    /// `from` is readable for `count` numbers, or `LANES` where that is less.
+    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F;
+}
+
+impl Number for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F {
+        // SAFETY: the caller vouches for it.
+        unsafe { load_some(s, from, count) }
+    }
+}
+
+impl Number for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
+        // SAFETY: the caller vouches for it.
+        unsafe { s.load_half(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F {
+        let mut numbers = [0; 16];
+        // SAFETY: the caller vouches for `count`; vectors have at most 16 lanes.
+        unsafe {
+            if count < S::LANES {
+                numbers.as_mut_ptr().copy_from_nonoverlapping(from, count);
+                return s.load_half(numbers.as_ptr());
+            }
+            s.load_half(from)
+        }
+    }
+}
+
+/// [`Head`] with its numbers.
+pub(super) struct Over<'c, N> {
+    head: Head<'c>,
+    numbers: &'c [N],
+}
+
+impl<N: Number> Kernel for Over<'_, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, s: S) {
+        let count = self.head.block.len();
+        let blocks = count.div_ceil(S::BLOCK_ROWS);
+        for index in 0..blocks {
+            let part = even_part(count, blocks, index);
+            let first = self.head.block.start + part.start;
+            with_rows!(part.len(), up to S::BLOCK_ROWS, R => self.block::<S, R>(s, first));
+        }
+    }
+}
+
+impl<N: Number> Over<'_, N> {
+    /// Does `R` queries from `first`.
+    #[inline(always)]
+    fn block<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
+        let size = self.head.room.size;
+        let memory = std::mem::take(&mut self.head.memory);
+        let (queries, rest) = memory.split_at_mut(BLOCK * size);
+        let (sums, scores) = rest.split_at_mut(BLOCK * size);
+        let mut seen = [(0, 0); R];
+        for (r, seen) in seen.iter_mut().enumerate() {
+            let (row, head) = self.head.query(first + r);
+            let from = row * self.head.queries.stride + self.head.queries.start + head * size;
+            let query = &self.head.queries.numbers[from..from + size];
+            for (place, number) in queries[r * size..].iter_mut().zip(query) {
+                *place = number * self.head.options.scale;
+            }
+            let range = self.head.seen(first + r);
+            *seen = (range.start, range.end);
+        }
+        sums[..R * size].fill(0.0);
+        let mut totals = [(f32::NEG_INFINITY, 0.0); R];
+        let start = seen.iter().fold(usize::MAX, |least, seen| least.min(seen.0));
+        let end = seen.iter().fold(0, |most, seen| most.max(seen.1));
+        let mut segment = start - start % SEGMENT;
+        while segment < end {
+            let within = start.max(segment) - segment..end.min(segment + SEGMENT) - segment;
+            self.scores::<S, R>(s, segment, &within, queries, scores);
+            let mut factors = [1.0; R];
+            for (r, factor) in factors.iter_mut().enumerate() {
+                let scores = &mut scores[r * SEGMENT..(r + 1) * SEGMENT];
+                let seen = seen[r].0.max(segment)..seen[r].1.min(segment + SEGMENT);
+                let seen = seen.start.saturating_sub(segment)..seen.end.saturating_sub(segment);
+                *factor = weigh(s, scores, &within, seen, self.head.options.softcap, &mut totals[r]);
+            }
+            self.values::<S, R>(s, segment, &within, scores, &factors, sums);
+            segment += SEGMENT;
+        }
+        for (r, (_, total)) in totals.into_iter().enumerate() {
+            let (row, head) = self.head.query(first + r);
+            let to = row * self.head.options.heads * size + head * size;
+            // SAFETY: the invariant of `Head`.
+            let to = unsafe { self.head.outputs.part(to..to + size) };
+            for (to, sum) in to.iter_mut().zip(&sums[r * size..]) {
+                *to = sum / total;
+            }
+        }
+        self.head.memory = memory;
+    }
+
+    /// Writes the products of `R` queries with the keys of the tokens `within` a segment, by whole vectors.
+    #[inline(always)]
+    fn scores<S: Simd, const R: usize>(
+        &self,
+        s: S,
+        segment: usize,
+        within: &Range<usize>,
+        queries: &[f32],
+        scores: &mut [f32],
+    ) {
+        let size = self.head.room.size;
+        let mut token = within.start - within.start % S::LANES;
+        while token < within.end {
+            let two = token + S::LANES < within.end;
+            let keys = [token, if two { token + S::LANES } else { token }].map(|token| {
+                let head = self.page(segment + token);
+                head[(segment + token) % PAGE_TOKENS..].as_ptr()
+            });
+            let queries = &queries[..R * size];
+            // SAFETY: a head of a page has `size` keys of 16 tokens, and lanes divide these; queries were sliced.
+            let sums = unsafe {
+                if two {
+                    products::<S, N, R, 2>(s, size, queries.as_ptr(), keys)
+                } else {
+                    products::<S, N, R, 1>(s, size, queries.as_ptr(), [keys[0]]).map(|[sum]| [sum, sum])
+                }
+            };
+            for (r, sums) in sums.into_iter().enumerate() {
+                let to = &mut scores[r * SEGMENT + token..(r + 1) * SEGMENT];
+                // SAFETY: lanes divide a segment, and there are two vectors only where `two` says so.
+                unsafe {
+                    s.store(sums[0], to.as_mut_ptr());
+                    if two {
+                        s.store(sums[1], to[S::LANES..].as_mut_ptr());
+                    }
+                }
+            }
+            token += if two { 2 * S::LANES } else { S::LANES };
+        }
+    }
+
+    /// Scales `R` sums by factors and adds the values of the tokens `within` a segment times their weights.
+    #[inline(always)]
+    fn values<S: Simd, const R: usize>(
+        &self,
+        s: S,
+        segment: usize,
+        within: &Range<usize>,
+        weights: &[f32],
+        factors: &[f32; R],
+        sums: &mut [f32],
+    ) {
+        let size = self.head.room.size;
+        let (weights, keys) = (&weights[..R * SEGMENT], self.head.store.shape().head_numbers());
+        for column in (0..size).step_by(2 * S::LANES) {
+            let mut totals = [[s.splat(0.0); 2]; R];
+            let count = size - column;
+            let second = count.saturating_sub(S::LANES);
+            for (r, totals) in totals.iter_mut().enumerate() {
+                let from = &sums[r * size + column..(r + 1) * size];
+                // SAFETY: so many are left of the row.
+                unsafe {
+                    totals[0] = s.mul(load_some(s, from.as_ptr(), count), s.splat(factors[r]));
+                    if second > 0 {
+                        let from = from[S::LANES..].as_ptr();
+                        totals[1] = s.mul(load_some(s, from, second), s.splat(factors[r]));
+                    }
+                }
+            }
+            let mut token = within.start;
+            while token < within.end {
+                let end = (token - token % PAGE_TOKENS + PAGE_TOKENS).min(within.end);
+                let values = &self.page(segment + token)[keys + (token % PAGE_TOKENS) * size + column..];
+                // SAFETY: a page has values of `size` numbers for 16 tokens; each row of weights has all tokens
+                // of a segment.
+                unsafe {
+                    let weights = weights.as_ptr().add(token);
+                    if second >= S::LANES {
+                        add_whole(s, end - token, (values.as_ptr(), size), weights, &mut totals);
+                    } else {
+                        add_some(s, end - token, (values.as_ptr(), size, count), weights, &mut totals);
+                    }
+                }
+                token = end;
+            }
+            for (r, totals) in totals.into_iter().enumerate() {
+                let to = &mut sums[r * size + column..(r + 1) * size];
+                // SAFETY: so many are left of the row.
+                unsafe {
+                    store_some(s, totals[0], to.as_mut_ptr(), count);
+                    if second > 0 {
+                        store_some(s, totals[1], to[S::LANES..].as_mut_ptr(), second);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns the keys and values of this head in the page of a token.
+    #[inline(always)]
+    fn page(&self, token: usize) -> &[N] {
+        let (head, store) = (&self.head, self.head.store);
+        let at = store.at(head.span.pages[token / PAGE_TOKENS] as usize, head.layer, head.head);
+        &self.numbers[at..at + 2 * store.shape().head_numbers()]
+    }
+}
+
+/// Returns the products of `R` queries of `size` numbers with `V` vectors of keys.
+///
+/// # Safety
+/// `queries` is readable for `R` rows of `size`; keys for `size` vectors, [`PAGE_TOKENS`] apart.
+#[inline(always)]
+unsafe fn products<S: Simd, N: Number, const R: usize, const V: usize>(
+    s: S,
+    size: usize,
+    queries: *const f32,
+    mut keys: [*const N; V],
+) -> [[S::F; V]; R] {
+    let mut sums = [[s.splat(0.0); V]; R];
+    for i in 0..size {
+        // SAFETY: `i < size`, and the caller vouches for so many.
+        let vectors = keys.map(|keys| unsafe { N::load(s, keys) });
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let query = s.splat(unsafe { *queries.add(r * size + i) });
+            for (sum, vector) in sums.iter_mut().zip(vectors) {
+                *sum = s.mul_add(query, vector, *sum);
+            }
+        }
+        keys = keys.map(|keys| keys.wrapping_add(PAGE_TOKENS));
+    }
+    sums
+}
+
+/// # Safety
+/// There are `tokens` rows of values, `stride` apart and two vectors wide; weights are readable for so many, in
+/// `R` rows [`SEGMENT`] apart.
+#[inline(always)]
+unsafe fn add_whole<S: Simd, N: Number, const R: usize>(
+    s: S,
+    tokens: usize,
+    (mut values, stride): (*const N, usize),
+    weights: *const f32,
+    totals: &mut [[S::F; 2]; R],
+) {
+    for token in 0..tokens {
+        // SAFETY: the caller vouches for these.
+        let vectors = unsafe { [N::load(s, values), N::load(s, values.add(S::LANES))] };
+        for (r, totals) in totals.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let weight = s.splat(unsafe { *weights.add(r * SEGMENT + token) });
+            totals[0] = s.mul_add(weight, vectors[0], totals[0]);
+            totals[1] = s.mul_add(weight, vectors[1], totals[1]);
+        }
+        values = values.wrapping_add(stride);
+    }
+}
+
+/// The same for `count` columns, less than two vectors.
+///
+/// # Safety
+/// As for [`add_whole`].
+#[inline(always)]
+unsafe fn add_some<S: Simd, N: Number, const R: usize>(
+    s: S,
+    tokens: usize,
+    (values, stride, count): (*const N, usize, usize),
+    weights: *const f32,
+    totals: &mut [[S::F; 2]; R],
+) {
+    for token in 0..tokens {
+        // SAFETY: the caller vouches for these.
+        let vectors = unsafe {
+            let values = values.add(token * stride);
+            let second = if count > S::LANES {
+                N::load_some(s, values.add(S::LANES), count - S::LANES)
+            } else {
+                s.splat(0.0)
+            };
+            [N::load_some(s, values, count), second]
+        };
+        for (r, totals) in totals.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let weight = s.splat(unsafe { *weights.add(r * SEGMENT + token) });
+            totals[0] = s.mul_add(weight, vectors[0], totals[0]);
+            totals[1] = s.mul_add(weight, vectors[1], totals[1]);
+        }
+    }
+}
+
+/// Turns the scores of a segment into weights, those outside of `seen` into zeros, and returns what earlier sums
+/// are to be multiplied by. `total` is the highest score so far and the sum of the weights.
+#[inline(always)]
+fn weigh<S: Simd>(
+    s: S,
+    scores: &mut [f32],
+    within: &Range<usize>,
+    seen: Range<usize>,
+    softcap: Option<f32>,
+    total: &mut (f32, f32),
+) -> f32 {
+    if seen.is_empty() {
+        scores[within.clone()].fill(0.0);
+        return 1.0;
+    }
+    let first = seen.start - seen.start % S::LANES;
+    let vectors = first..seen.end.next_multiple_of(S::LANES);
+    if let Some(softcap) = softcap {
+        for vector in scores[vectors.clone()].chunks_exact_mut(S::LANES) {
+            // SAFETY: a chunk is a whole vector.
+            unsafe { s.store(cap(s, s.load(vector.as_ptr()), softcap), vector.as_mut_ptr()) };
+        }
+    }
+    scores[first..seen.start].fill(f32::NEG_INFINITY);
+    scores[seen.end..vectors.end].fill(f32::NEG_INFINITY);
+    let mut highest = s.splat(total.0);
+    for vector in scores[vectors.clone()].chunks_exact(S::LANES) {
+        // SAFETY: a chunk is a whole vector.
+        highest = s.max(highest, unsafe { s.load(vector.as_ptr()) });
+    }
+    let highest = s.highest(highest);
+    let (mut sum, shift) = (s.splat(0.0), s.splat(highest));
+    for vector in scores[vectors].chunks_exact_mut(S::LANES) {
+        // SAFETY: a chunk is a whole vector.
+        unsafe {
+            let value = exp(s, s.sub(s.load(vector.as_ptr()), shift));
+            s.store(value, vector.as_mut_ptr());
+            sum = s.add(sum, value);
+        }
+    }
+    scores[within.start.min(seen.start)..seen.start].fill(0.0);
+    scores[seen.end..within.end.max(seen.end)].fill(0.0);
+    let factor = (total.0 - highest).exp();
+    *total = (highest, total.1 * factor + s.sum(sum));
+    factor
+}
+
+/// Returns `softcap * tanh(x / softcap)`.
+#[inline(always)]
+fn cap<S: Simd>(s: S, x: S::F, softcap: f32) -> S::F {
+    let twice = s.mul(x, s.splat(2.0 / softcap));
+    let power = exp(s, s.max(s.splat(-80.0), s.min(s.splat(80.0), twice)));
+    let tanh = s.sub(s.splat(1.0), s.div(s.splat(2.0), s.add(power, s.splat(1.0))));
+    s.mul(s.splat(softcap), tanh)
+}
