@@ -22,6 +22,7 @@ mod half;
 mod int8;
 mod isa;
 mod kv;
+mod limits;
 mod low_rank;
 mod math;
 mod norm;
@@ -41,6 +42,7 @@ pub use grouped::{AlignedBytes, GroupedLinear, GroupedRows, PackedBytes, PackedE
 pub use int8::{INPUTS_MAX, Int8Linear};
 pub use isa::Isa;
 pub use kv::{Columns, KvPrecision, KvShape, KvStore, PAGE_TOKENS};
+pub use limits::{peak_int8, peak_read};
 pub use low_rank::{LowRank, add_low_rank};
 pub use norm::{Addend, LayerNorm};
 pub use pool::{Pool, THREADS_MAX};
