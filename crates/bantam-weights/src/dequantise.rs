@@ -21,24 +21,31 @@ pub enum DequantiseError {
 
 /// Numbers of a tensor; the bytes are whole blocks.
 pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, DequantiseError> {
-    Ok(match dtype {
-        Dtype::F32 => {
-            blocks(bytes, |block: &[u8; 4], out: &mut [f32; 1]| out[0] = f32::from_le_bytes(*block))
-        }
-        Dtype::F16 => {
-            blocks(bytes, |block, out: &mut [f32; 1]| out[0] = f16_to_f32(u16::from_le_bytes(*block)))
-        }
-        Dtype::BF16 => {
-            blocks(bytes, |block, out: &mut [f32; 1]| out[0] = bf16_to_f32(u16::from_le_bytes(*block)))
-        }
-        Dtype::Q8_0 => blocks(bytes, q8_0),
-        Dtype::Q4_0 => blocks(bytes, q4_0),
-        Dtype::Q4_1 => blocks(bytes, q4_1),
-        Dtype::Q5_0 => blocks(bytes, q5_0),
-        Dtype::Q5_1 => blocks(bytes, q5_1),
-        Dtype::Q4K => blocks(bytes, q4_k),
-        Dtype::Q5K => blocks(bytes, q5_k),
-        Dtype::Q6K => blocks(bytes, q6_k),
+    let mut values = vec![0f32; bytes.len() / dtype.block_bytes() * dtype.block_len()];
+    write_f32(dtype, bytes, &mut values)?;
+    Ok(values)
+}
+
+/// Writes the numbers of some whole blocks, as many as there is room for.
+pub(crate) fn write_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Result<(), DequantiseError> {
+    match dtype {
+        Dtype::F32 => blocks(bytes, values, |block: &[u8; 4], out: &mut [f32; 1]| {
+            out[0] = f32::from_le_bytes(*block);
+        }),
+        Dtype::F16 => blocks(bytes, values, |block, out: &mut [f32; 1]| {
+            out[0] = f16_to_f32(u16::from_le_bytes(*block));
+        }),
+        Dtype::BF16 => blocks(bytes, values, |block, out: &mut [f32; 1]| {
+            out[0] = bf16_to_f32(u16::from_le_bytes(*block));
+        }),
+        Dtype::Q8_0 => blocks(bytes, values, q8_0),
+        Dtype::Q4_0 => blocks(bytes, values, q4_0),
+        Dtype::Q4_1 => blocks(bytes, values, q4_1),
+        Dtype::Q5_0 => blocks(bytes, values, q5_0),
+        Dtype::Q5_1 => blocks(bytes, values, q5_1),
+        Dtype::Q4K => blocks(bytes, values, q4_k),
+        Dtype::Q5K => blocks(bytes, values, q5_k),
+        Dtype::Q6K => blocks(bytes, values, q6_k),
         Dtype::F64
         | Dtype::I8
         | Dtype::I16
@@ -49,21 +56,21 @@ pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, DequantiseE
         | Dtype::U32
         | Dtype::U64
         | Dtype::Bool => return Err(DequantiseError::NotFloat { dtype }),
-    })
+    }
+    Ok(())
 }
 
 /// Turns blocks of `BYTES` into blocks of `LEN`; both are known to the compiler, so indices need no checks.
 fn blocks<const BYTES: usize, const LEN: usize>(
     bytes: &[u8],
+    values: &mut [f32],
     one: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
-) -> Vec<f32> {
+) {
     let (blocks, _) = bytes.as_chunks::<BYTES>();
-    let mut values = vec![0f32; blocks.len() * LEN];
     let (out, _) = values.as_chunks_mut::<LEN>();
     for (block, out) in blocks.iter().zip(out) {
         one(block, out);
     }
-    values
 }
 
 fn half_at(block: &[u8], at: usize) -> f32 {

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::gguf;
 use crate::hash::WeightsHash;
@@ -20,6 +21,9 @@ use crate::tensor::{self, Entry, TensorView};
 
 /// The names under which a folder holds a model, in the order in which they are looked for.
 const FOLDER_NAMES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+
+/// Bytes at the start of each part that a fingerprint covers.
+const FINGERPRINT_BYTES: usize = 1 << 20;
 
 /// What kind of file was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub struct WeightFile {
     by_name: Vec<usize>,
     metadata: Entries,
     hash: OnceLock<WeightsHash>,
+    /// When the parts were last changed, where it is known.
+    modified: Vec<Option<SystemTime>>,
 }
 
 impl WeightFile {
@@ -115,7 +121,8 @@ impl WeightFile {
         metadata: Entries,
     ) -> Result<Self, tensor::TensorError> {
         let by_name = tensor::index_by_name(&tensors)?;
-        Ok(Self { format, parts, tensors, by_name, metadata, hash: OnceLock::new() })
+        let modified = parts.iter().map(Map::modified).collect();
+        Ok(Self { format, parts, tensors, by_name, metadata, hash: OnceLock::new(), modified })
     }
 
     /// What kind of file this is.
@@ -163,6 +170,21 @@ impl WeightFile {
                 several => WeightsHash::of_hashes(several),
             }
         })
+    }
+
+    /// A hash that tells this file from other versions of it at the same place, without reading all of it: of the
+    /// length, the time of the last change and the first MiB of each part. It is no proof of content, as
+    /// [`Self::sha256`] is.
+    pub fn fingerprint(&self) -> WeightsHash {
+        let mut described = Vec::new();
+        for (part, modified) in self.parts.iter().zip(&self.modified) {
+            let since = modified.and_then(|modified| modified.duration_since(UNIX_EPOCH).ok());
+            described.extend((part.bytes().len() as u64).to_le_bytes());
+            described.extend(since.map_or(0, |since| since.as_nanos()).to_le_bytes());
+            let start = &part.bytes()[..part.bytes().len().min(FINGERPRINT_BYTES)];
+            described.extend(WeightsHash::of(start).as_bytes());
+        }
+        WeightsHash::of(&described)
     }
 
     fn view<'a>(&'a self, entry: &'a Entry) -> TensorView<'a> {

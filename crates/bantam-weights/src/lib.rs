@@ -38,6 +38,7 @@ pub use file::{Format, OpenWeightsError, OpenWeightsErrorKind, RequireTensorErro
 pub use gguf::GgufError;
 pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use hash::WeightsHash;
+pub use map::MappedFile;
 pub use metadata::{Array, Metadata, Strings, Value};
 pub use quantise::{QuantiseError, quantise};
 pub use safetensors::{IndexError, SafetensorsError};
@@ -45,5 +46,5 @@ pub use sniff::RefusedContent;
 pub use tensor::{TensorError, TensorErrorKind, TensorView};
 pub use wordpiece::{Fit, WordPiece, WordPieceError};
 pub use write::{
-    NewTensor, NewValue, WriteWeightsError, WriteWeightsErrorKind, write_gguf, write_safetensors,
+    NewTensor, NewValue, WriteWeightsError, WriteWeightsErrorKind, write_file, write_gguf, write_safetensors,
 };

@@ -49,6 +49,22 @@ impl<'a> TensorView<'a> {
     pub fn to_f32(&self) -> Result<Vec<f32>, DequantiseError> {
         dequantise::to_f32(self.dtype, self.bytes)
     }
+
+    /// The bytes of one row, the numbers of the innermost dimension; nothing where there is no such row.
+    pub fn row_bytes(&self, row: usize) -> Option<&'a [u8]> {
+        let width = self.shape.last().copied().unwrap_or(1);
+        let bytes = self.dtype.bytes_of(&[width])?;
+        let start = row.checked_mul(bytes)?;
+        self.bytes.get(start..start.checked_add(bytes)?)
+    }
+
+    /// Writes the numbers of one row as `f32`, for readers that need a few rows of a large tensor, or one after
+    /// the other. Returns whether there is such a row; `numbers` beyond it, or without it, stay as they are.
+    pub fn write_row(&self, row: usize, numbers: &mut [f32]) -> Result<bool, DequantiseError> {
+        let Some(bytes) = self.row_bytes(row) else { return Ok(false) };
+        dequantise::write_f32(self.dtype, bytes, numbers)?;
+        Ok(true)
+    }
 }
 
 /// Where a tensor lies in its part of a file. The range was checked against the bytes it points into.

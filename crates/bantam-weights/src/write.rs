@@ -7,6 +7,7 @@ mod safetensors;
 pub use gguf::{NewValue, write_gguf};
 pub use safetensors::write_safetensors;
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::dtype::Dtype;
@@ -23,6 +24,15 @@ pub struct NewTensor<'a> {
     pub shape: &'a [usize],
     /// Its bytes, as [`crate::quantise`] makes them.
     pub bytes: &'a [u8],
+}
+
+/// Writes a file of any content atomically and durably: whatever happens, the path holds either what it held
+/// before or all that `body` wrote.
+pub fn write_file(
+    path: impl AsRef<Path>,
+    body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    atomic::write(path.as_ref(), |sink| body(sink)).map(drop)
 }
 
 /// Why a weight file could not be written.
@@ -42,7 +52,7 @@ pub struct WriteWeightsError {
 pub enum WriteWeightsErrorKind {
     /// What the system said.
     #[error("cannot write the file")]
-    Write(#[from] std::io::Error),
+    Write(#[from] io::Error),
     /// A tensor that a reader would refuse.
     #[error(transparent)]
     Tensor(#[from] TensorError),

@@ -133,3 +133,20 @@ fn every_type_of_value_is_read_as_the_reference_wrote_it() {
     assert_eq!(metadata.u64("values.i8"), None);
     assert_eq!(metadata.f32("values.f64"), Some(-0.25));
 }
+
+#[test]
+fn rows_one_by_one_are_the_rows_of_the_whole() {
+    let file = WeightFile::from_bytes(golden("quants.gguf")).unwrap();
+    for (name, tensor) in file.tensors() {
+        let whole = tensor.to_f32().unwrap();
+        for (index, expected) in whole.chunks(256).enumerate() {
+            let mut row = [f32::NAN; 256];
+            assert_eq!(tensor.write_row(index, &mut row), Ok(true), "{name}");
+            assert!(row.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
+        }
+        let mut untouched = [1.0; 256];
+        assert_eq!(tensor.write_row(2, &mut untouched), Ok(false), "{name}");
+        assert_eq!(tensor.write_row(usize::MAX, &mut untouched), Ok(false), "{name}");
+        assert_eq!((untouched, tensor.row_bytes(2)), ([1.0; 256], None), "{name}");
+    }
+}

@@ -1,8 +1,11 @@
 //! What is written is read again, and is whole or absent.
 
 use std::fs;
+use std::time::{Duration, SystemTime};
 
-use bantam_weights::{Dtype, NewTensor, NewValue, WeightFile, quantise, write_gguf, write_safetensors};
+use bantam_weights::{
+    Dtype, MappedFile, NewTensor, NewValue, WeightFile, quantise, write_file, write_gguf, write_safetensors,
+};
 use proptest::prelude::*;
 
 use crate::support::chain;
@@ -136,4 +139,41 @@ fn a_file_that_is_replaced_while_open_stays_as_it_was() {
     write_safetensors(&path, &[], &[tensor(&[3, 4])]).unwrap();
     assert_eq!(before.tensor("a").unwrap().bytes(), [1, 2]);
     assert_eq!(WeightFile::open(&path).unwrap().tensor("a").unwrap().bytes(), [3, 4]);
+}
+
+#[test]
+fn a_file_of_any_content_is_whole_or_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cache");
+    write_file(&path, |sink| sink.write_all(b"first")).unwrap();
+    let mapped = MappedFile::open(&path).unwrap();
+    let failed = write_file(&path, |sink| {
+        sink.write_all(b"half of")?;
+        Err(std::io::Error::other("no more"))
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "no more");
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+    write_file(&path, |sink| sink.write_all(b"second")).unwrap();
+    assert_eq!((mapped.as_ref(), MappedFile::open(&path).unwrap().as_ref()), (&b"first"[..], &b"second"[..]));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert!(MappedFile::open(folder.path()).is_err());
+}
+
+#[test]
+fn a_fingerprint_changes_with_content_length_and_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a");
+    let fingerprint = |numbers: &[f32], time: u64| {
+        let bytes = quantise(Dtype::F32, numbers).unwrap();
+        let tensor = NewTensor { name: "x", dtype: Dtype::F32, shape: &[numbers.len()], bytes: &bytes };
+        write_safetensors(&path, &[], &[tensor]).unwrap();
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(time);
+        fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        WeightFile::open(&path).unwrap().fingerprint()
+    };
+    let first = fingerprint(&[1.0, 2.0], 7);
+    assert_eq!(fingerprint(&[1.0, 2.0], 7), first);
+    assert_ne!(fingerprint(&[1.0, 3.0], 7), first);
+    assert_ne!(fingerprint(&[1.0, 2.0, 3.0], 7), first);
+    assert_ne!(fingerprint(&[1.0, 2.0], 8), first);
 }
