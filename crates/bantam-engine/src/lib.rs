@@ -4,13 +4,23 @@
 //! a folder, [`Encoder::embed`] answers for a [`TokenBatch`]. Sequences of a batch are laid one after the other
 //! and never padded: matrix products run over all their tokens, attention over each sequence.
 //!
+//! The second kind is the [`Decoder`], a Llama, Qwen, Gemma or Phi that continues texts: [`Decoder::open`] reads a
+//! GGUF file or a folder of safetensors, [`Decoder::forward`] runs new tokens of many sequences in one step, whose
+//! keys and values are in a paged store, each with an [`Adapter`] of its own or none.
+//!
 //! **Invariant:** a loaded model has every tensor, in the shape its configuration asks for, with finite numbers.
 //!
 //! **Invariant:** with the same instructions, a sequence's answer is the same to the bit in whatever batch it
 //! comes and on whatever number of threads.
 
+mod decoder;
 mod encoder;
 
+pub use decoder::{
+    Adapter, Architecture, Biases, Decoder, DecoderConfig, DecoderConfigError, DecoderOptions,
+    DecoderPrecision, DecoderRope, DecoderScratch, ForwardError, LoadAdapterError, LoadAdapterErrorKind,
+    LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
+};
 pub use encoder::{
     EncodeError, Encoder, EncoderConfig, EncoderConfigError, EncoderScratch, LoadEncoderError,
     LoadEncoderErrorKind, Pooling, Precision, TokenBatch,

@@ -8,6 +8,7 @@
     reason = "the helpers of tests fail as tests do"
 )]
 
+mod decoder;
 mod encoding;
 mod loading;
 mod minilm;

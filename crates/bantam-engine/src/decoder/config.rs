@@ -1,0 +1,178 @@
+//! What a decoder is made of, read from `config.json` or from the keys of a GGUF file.
+
+mod error;
+mod gguf;
+mod json;
+mod rope;
+
+pub use error::DecoderConfigError;
+pub use rope::Rope;
+
+/// Most of what a configuration may ask for: far above any decoder that runs here, far below what would overflow.
+const LIMITS: [(&str, usize); 7] = [
+    ("vocabulary", 1 << 22),
+    ("hidden size", 1 << 14),
+    ("layers", 512),
+    ("attention heads", 512),
+    ("head size", 512),
+    ("feed-forward size", 1 << 17),
+    ("positions", 1 << 24),
+];
+
+/// The families of decoders that run here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Architecture {
+    /// Llama, and what is built like it: SmolLM, Mistral.
+    Llama,
+    /// Biases on queries, keys and values.
+    Qwen2,
+    /// Norms on queries and keys.
+    Qwen3,
+    /// Norms before and after each part, and windows in most layers.
+    Gemma3,
+    /// Queries, keys and values in one tensor.
+    Phi3,
+}
+
+impl Architecture {
+    /// Returns the name that GGUF files and their keys have for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Llama => "llama",
+            Self::Qwen2 => "qwen2",
+            Self::Qwen3 => "qwen3",
+            Self::Gemma3 => "gemma3",
+            Self::Phi3 => "phi3",
+        }
+    }
+}
+
+/// Which linear layers have a bias.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub qkv: bool,
+    /// What follows attention.
+    pub output: bool,
+    /// Gate, up and down.
+    pub feed_forward: bool,
+}
+
+/// What a decoder is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DecoderConfig {
+    /// Its family.
+    pub architecture: Architecture,
+    /// Tokens it knows.
+    pub vocabulary: usize,
+    /// Numbers of one token's state, and of an embedding.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Heads of queries.
+    pub heads: usize,
+    /// Heads of keys and values; they divide `heads`.
+    pub kv_heads: usize,
+    /// Numbers of one head.
+    pub head_size: usize,
+    /// Numbers in the middle of a layer's feed-forward part.
+    pub intermediate: usize,
+    /// Most tokens of a sequence.
+    pub positions: usize,
+    /// What norms add to the mean of squares.
+    pub norm_epsilon: f32,
+    /// Factor of the products of queries and keys.
+    pub attention_scale: f32,
+    /// Products `x` become `c tanh(x / c)`.
+    pub attention_softcap: Option<f32>,
+    /// Logits `x` become `c tanh(x / c)`.
+    pub logit_softcap: Option<f32>,
+    /// Factor of embeddings.
+    pub embedding_scale: f32,
+    /// Whether the head's weights are the embeddings.
+    pub is_tied: bool,
+    /// Rotation of queries and keys.
+    pub rope: Rope,
+    /// Another rotation for layers with a window.
+    pub local_rope: Option<Rope>,
+    /// For each layer, how many positions a token sees, its own included; all before it where nothing is said.
+    pub windows: Vec<Option<usize>>,
+    /// Which linear layers have a bias.
+    pub biases: Biases,
+}
+
+impl DecoderConfig {
+    /// Returns how many numbers the queries of one token have.
+    pub fn query_width(&self) -> usize {
+        self.heads * self.head_size
+    }
+
+    /// Returns how many numbers the keys of one token have, and its values.
+    pub fn kv_width(&self) -> usize {
+        self.kv_heads * self.head_size
+    }
+
+    /// Whether gates go through GELU (by tanh); through SiLU otherwise.
+    pub(super) fn has_gelu(&self) -> bool {
+        self.architecture == Architecture::Gemma3
+    }
+
+    /// Whether each head's queries and keys are normalised.
+    pub(super) fn has_head_norms(&self) -> bool {
+        matches!(self.architecture, Architecture::Qwen3 | Architecture::Gemma3)
+    }
+
+    /// Whether what a part gives is normalised before it is added.
+    pub(super) fn has_post_norms(&self) -> bool {
+        self.architecture == Architecture::Gemma3
+    }
+
+    /// Whether queries, keys and values are one tensor in the file, and gate and up another.
+    pub(super) fn is_fused(&self) -> bool {
+        self.architecture == Architecture::Phi3
+    }
+
+    /// Refuses sizes that cannot be and numbers that no model has.
+    fn check(self) -> Result<Self, DecoderConfigError> {
+        let found = [
+            self.vocabulary,
+            self.hidden,
+            self.layers,
+            self.heads,
+            self.head_size,
+            self.intermediate,
+            self.positions,
+        ];
+        for ((what, at_most), found) in LIMITS.into_iter().zip(found) {
+            if found == 0 || found > at_most {
+                return Err(DecoderConfigError::Size { what, found, at_most });
+            }
+        }
+        if self.kv_heads == 0 || !self.heads.is_multiple_of(self.kv_heads) {
+            let (heads, kv_heads) = (self.heads, self.kv_heads);
+            return Err(DecoderConfigError::KvHeads { heads, kv_heads });
+        }
+        let is_scale = |number: f32| number.is_finite() && number > 0.0;
+        let positive = [
+            ("attention scale", Some(self.attention_scale)),
+            ("attention softcap", self.attention_softcap),
+            ("logit softcap", self.logit_softcap),
+            ("embedding scale", Some(self.embedding_scale)),
+            ("norm epsilon", Some(self.norm_epsilon)),
+        ];
+        for (what, number) in positive {
+            if let Some(found) = number.filter(|number| !is_scale(*number)) {
+                return Err(DecoderConfigError::Number { what, found });
+            }
+        }
+        if self.norm_epsilon > 0.1 {
+            return Err(DecoderConfigError::Number { what: "norm epsilon", found: self.norm_epsilon });
+        }
+        Ok(self)
+    }
+}
+
+/// Brings a window into the form of [`DecoderConfig::windows`]: one that all positions fit in is none.
+fn window(tokens: usize, positions: usize) -> Option<usize> {
+    (tokens < positions).then_some(tokens)
+}

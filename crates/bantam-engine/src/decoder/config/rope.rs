@@ -1,0 +1,142 @@
+//! How far queries and keys are rotated at a position (RoPE, <https://arxiv.org/abs/2104.09864>).
+
+use std::f64::consts::TAU;
+
+use super::DecoderConfigError;
+
+/// Rotation of queries and keys: pair `i` of a head, numbers `i` and `i + n` of its first `2 n`, turns by
+/// `position * frequencies[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// One for each of the `n` pairs, in radians for each position; numbers beyond the pairs stay as they are.
+    pub frequencies: Vec<f32>,
+    /// Factor of what was rotated, for models stretched to longer texts.
+    pub magnitude: f32,
+}
+
+/// How the plain frequencies are changed for texts longer than those of the training.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Scaling {
+    None,
+    /// All divided by a factor.
+    Linear {
+        factor: f64,
+    },
+    /// Low frequencies divided, high ones left, those between interpolated, as Llama 3.1 defines it.
+    Llama3 {
+        factor: f64,
+        low: f64,
+        high: f64,
+        original: f64,
+    },
+    /// Each divided by its own factor.
+    Each {
+        factors: Vec<f32>,
+        magnitude: f32,
+    },
+}
+
+/// The magnitude of LongRoPE (<https://arxiv.org/abs/2402.13753>) for a context `factor` times the original one.
+pub(super) fn long_magnitude(factor: f64, original: f64) -> f32 {
+    if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() as f32 }
+}
+
+impl Rope {
+    /// Returns the rotation with `base` over the first `size` numbers of a head.
+    pub(super) fn new(base: f64, size: usize, scaling: &Scaling) -> Result<Self, DecoderConfigError> {
+        if size == 0 || !size.is_multiple_of(2) {
+            return Err(DecoderConfigError::Size {
+                what: "half of the rotated size",
+                found: size / 2,
+                at_most: 256,
+            });
+        }
+        if !(base.is_finite() && base > 0.0) {
+            return Err(DecoderConfigError::Number { what: "rope base", found: base as f32 });
+        }
+        let plain = (0..size / 2).map(|pair| base.powf(-2.0 * pair as f64 / size as f64));
+        let mut magnitude = 1.0;
+        let frequencies: Vec<f32> = match scaling {
+            Scaling::None => plain.map(|frequency| frequency as f32).collect(),
+            Scaling::Linear { factor } => plain.map(|frequency| (frequency / factor) as f32).collect(),
+            Scaling::Llama3 { factor, low, high, original } => {
+                plain.map(|frequency| llama3(frequency, [*factor, *low, *high, *original]) as f32).collect()
+            }
+            Scaling::Each { factors, magnitude: found } => {
+                magnitude = *found;
+                let (key, found, expected) = ("rope factors".into(), factors.len(), size / 2);
+                if found != expected {
+                    return Err(DecoderConfigError::Length { key, found, expected });
+                }
+                plain.zip(factors).map(|(plain, factor)| (plain / f64::from(*factor)) as f32).collect()
+            }
+        };
+        let wrong = frequencies.iter().find(|number| !(number.is_finite() && **number >= 0.0));
+        if let Some(found) =
+            wrong.copied().or((!(magnitude > 0.0 && magnitude.is_finite())).then_some(magnitude))
+        {
+            return Err(DecoderConfigError::Number { what: "rope scaling", found });
+        }
+        Ok(Self { frequencies, magnitude })
+    }
+}
+
+fn llama3(frequency: f64, [factor, low, high, original]: [f64; 4]) -> f64 {
+    let wave = TAU / frequency;
+    if wave < original / high {
+        frequency
+    } else if wave > original / low {
+        frequency / factor
+    } else {
+        let smooth = (original / wave - low) / (high - low);
+        (1.0 - smooth) * frequency / factor + smooth * frequency
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frequencies_fall_from_one_by_the_base() {
+        let rope = Rope::new(10_000.0, 8, &Scaling::None).unwrap();
+        for (found, expected) in rope.frequencies.iter().zip([1.0, 0.1, 0.01, 0.001]) {
+            assert!((found - expected).abs() < 1e-7);
+        }
+        let linear = Rope::new(10_000.0, 8, &Scaling::Linear { factor: 4.0 }).unwrap();
+        assert_eq!(linear.frequencies[0], 0.25);
+    }
+
+    #[test]
+    fn llama3_leaves_short_waves_and_stretches_long_ones() {
+        let scaling = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
+        let plain = Rope::new(500_000.0, 128, &Scaling::None).unwrap().frequencies;
+        let rope = Rope::new(500_000.0, 128, &scaling).unwrap().frequencies;
+        assert_eq!(rope[0], plain[0]);
+        assert!((plain[63] / rope[63] - 8.0).abs() < 1e-4);
+        assert!(rope.windows(2).all(|pair| pair[0] > pair[1]));
+        let between = plain.iter().zip(&rope).filter(|(plain, rope)| {
+            let ratio = *plain / *rope;
+            ratio > 1.01 && ratio < 7.9
+        });
+        assert!(between.count() > 2);
+    }
+
+    #[test]
+    fn what_cannot_be_a_rotation_is_refused() {
+        let each = |factors: &[f32]| Scaling::Each { factors: factors.to_vec(), magnitude: 1.0 };
+        assert!(Rope::new(10_000.0, 7, &Scaling::None).is_err());
+        assert!(Rope::new(-1.0, 8, &Scaling::None).is_err());
+        assert!(Rope::new(f64::NAN, 8, &Scaling::None).is_err());
+        let error = Rope::new(1e4, 8, &each(&[1.0])).unwrap_err().to_string();
+        assert_eq!(error, "`rope factors` has 1 entries; 4 are needed");
+        assert!(Rope::new(1e4, 4, &each(&[0.0, 1.0])).is_err());
+        assert!(Rope::new(1e4, 4, &each(&[-1.0, 1.0])).is_err());
+    }
+
+    #[test]
+    fn the_magnitude_grows_with_the_stretch() {
+        assert_eq!(long_magnitude(1.0, 4096.0), 1.0);
+        assert!((long_magnitude(32.0, 4096.0) - 1.190_238_1).abs() < 1e-5);
+    }
+}

@@ -1,0 +1,203 @@
+//! One layer: attention to all tokens before, then a gated feed-forward part, each added to what came in.
+
+use std::ops::Range;
+
+use bantam_kernels::{
+    AttendOptions, AttendSpan, Columns, Gate, KvStore, LowRank, Pool, RmsNorm, Rope, add_low_rank, attend,
+    gated, gated_quantise,
+};
+
+use super::DecoderConfig;
+use super::adapter::{Adapter, Target};
+use super::linear::{Linear, Needed, fit, normalise};
+use super::scratch::Memory;
+
+/// Norms of each head's queries and keys.
+#[derive(Debug)]
+pub(super) struct HeadNorms {
+    pub(super) queries: RmsNorm,
+    pub(super) keys: RmsNorm,
+}
+
+/// One layer.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) attention_norm: RmsNorm,
+    /// Queries, keys and values in one product.
+    pub(super) qkv: Linear,
+    pub(super) head_norms: Option<HeadNorms>,
+    /// Whether it has the rotation of layers with a window.
+    pub(super) is_local: bool,
+    pub(super) window: Option<usize>,
+    pub(super) output: Linear,
+    pub(super) after_attention: Option<RmsNorm>,
+    pub(super) feed_forward_norm: RmsNorm,
+    /// Gate and up in one product.
+    pub(super) gate_up: Linear,
+    pub(super) gate: Gate,
+    pub(super) down: Linear,
+    pub(super) after_feed_forward: Option<RmsNorm>,
+}
+
+/// What the layers of one slice of a step share.
+pub(super) struct Step<'s> {
+    pub(super) config: &'s DecoderConfig,
+    pub(super) pool: &'s Pool,
+    /// Rotation, and the one of layers with a window.
+    pub(super) ropes: &'s (Rope, Option<Rope>),
+    /// Tokens of the slice.
+    pub(super) rows: usize,
+    /// Runs of rows with the same adapter.
+    pub(super) adapters: &'s [(Range<usize>, &'s Adapter)],
+}
+
+impl Step<'_> {
+    /// Returns in which forms rows are needed for `linear`.
+    fn needed(&self, linear: &Linear) -> Needed {
+        let grouped = linear.is_grouped();
+        Needed { grouped, numbers: !grouped || !self.adapters.is_empty() }
+    }
+
+    /// Adds what the rows' adapters make of `rows` for `target` of layer `index` to the outputs' columns from
+    /// `start` on.
+    fn adapt(&self, index: usize, target: Target, rows: &[f32], place: (usize, usize), outputs: &mut [f32]) {
+        if self.adapters.is_empty() {
+            return;
+        }
+        let groups: Vec<(Range<usize>, &LowRank)> = self
+            .adapters
+            .iter()
+            .filter_map(|(rows, adapter)| Some((rows.clone(), adapter.low_rank(index, target)?)))
+            .collect();
+        add_low_rank(self.pool, rows, &groups, place, outputs);
+    }
+}
+
+impl Layer {
+    /// Replaces the states in `memory` by those after layer `index`; `memory.has_sums` says whether `memory.sums`
+    /// have still to be added to them, before as after.
+    pub(super) fn forward(
+        &self,
+        index: usize,
+        step: &Step<'_>,
+        kv: &mut KvStore,
+        spans: &mut [AttendSpan<'_>],
+        memory: &mut Memory,
+    ) {
+        self.attention(index, step, kv, spans, memory);
+        self.feed_forward(index, step, memory);
+    }
+
+    fn attention(
+        &self,
+        index: usize,
+        step: &Step<'_>,
+        kv: &mut KvStore,
+        spans: &mut [AttendSpan<'_>],
+        memory: &mut Memory,
+    ) {
+        let (config, pool) = (step.config, step.pool);
+        memory.normalise(&self.attention_norm, step, step.needed(&self.qkv));
+        let (queries, keys) = (config.query_width(), config.kv_width());
+        let stride = queries + 2 * keys;
+        let qkv = fit(&mut memory.wide, step.rows * stride);
+        self.qkv.forward(pool, &memory.rows, step.rows, qkv);
+        let from = &memory.rows.numbers[..];
+        for (target, start) in
+            [(Target::Queries, 0), (Target::Keys, queries), (Target::Values, queries + keys)]
+        {
+            step.adapt(index, target, part(from, step.rows * config.hidden), (stride, start), qkv);
+        }
+        step.adapt(index, Target::Qkv, part(from, step.rows * config.hidden), (stride, 0), qkv);
+        let (heads, kv_heads) = (config.heads, config.kv_heads);
+        if let Some(norms) = &self.head_norms {
+            norms.queries.forward(pool, qkv, stride, 0..heads);
+            norms.keys.forward(pool, qkv, stride, heads..heads + kv_heads);
+        }
+        let (rope, angles) = match (&step.ropes.1, self.is_local) {
+            (Some(rope), true) => (rope, &memory.local_angles),
+            _ => (&step.ropes.0, &memory.angles),
+        };
+        rope.forward(pool, qkv, stride, 0..heads + kv_heads, angles);
+        for span in spans.iter_mut() {
+            let rows = &qkv[span.rows.start * stride..span.rows.end * stride];
+            let (keys, values) =
+                (Columns::new(rows, stride, queries), Columns::new(rows, stride, queries + keys));
+            kv.write(index, span.pages, span.start, keys, values);
+            span.window = self.window;
+        }
+        let options =
+            AttendOptions { heads, scale: config.attention_scale, softcap: config.attention_softcap };
+        let context = fit(&mut memory.inner.numbers, step.rows * queries);
+        let queries = Columns::new(qkv, stride, 0);
+        attend(pool, (kv, index), queries, options, spans, &mut memory.attend, context);
+        if self.output.is_grouped() {
+            memory.inner.grouped.quantise(pool, context, config.query_width());
+        }
+        memory.project(&self.output, step, (index, Target::Output), self.after_attention.as_ref());
+    }
+
+    fn feed_forward(&self, index: usize, step: &Step<'_>, memory: &mut Memory) {
+        let (pool, width) = (step.pool, step.config.intermediate);
+        memory.normalise(&self.feed_forward_norm, step, step.needed(&self.gate_up));
+        let both = fit(&mut memory.wide, step.rows * 2 * width);
+        self.gate_up.forward(pool, &memory.rows, step.rows, both);
+        let from = part(&memory.rows.numbers, step.rows * step.config.hidden);
+        for (target, start) in [(Target::Gate, 0), (Target::Up, width), (Target::GateUp, 0)] {
+            step.adapt(index, target, from, (2 * width, start), both);
+        }
+        let needed = step.needed(&self.down);
+        if needed.numbers {
+            let inner = fit(&mut memory.inner.numbers, step.rows * width);
+            gated(pool, self.gate, both, width, inner);
+            if needed.grouped {
+                memory.inner.grouped.quantise(pool, inner, width);
+            }
+        } else {
+            gated_quantise(pool, self.gate, both, width, &mut memory.inner.grouped);
+        }
+        memory.project(&self.down, step, (index, Target::Down), self.after_feed_forward.as_ref());
+    }
+}
+
+/// The first `length` numbers, or none where there are fewer because nobody needs them.
+fn part(numbers: &[f32], length: usize) -> &[f32] {
+    numbers.get(..length).unwrap_or_default()
+}
+
+impl Memory {
+    /// Adds what is still to be added to the states and leaves their norm in `rows`.
+    pub(super) fn normalise(&mut self, norm: &RmsNorm, step: &Step<'_>, needed: Needed) {
+        let length = step.rows * step.config.hidden;
+        let addend = self.has_sums.then(|| &self.sums[..length]);
+        normalise(norm, step.pool, &mut self.states[..length], addend, needed, &mut self.rows);
+        self.has_sums = false;
+    }
+
+    /// Leads `inner` through the last product of a part and what follows it, into the states or `sums`.
+    fn project(
+        &mut self,
+        linear: &Linear,
+        step: &Step<'_>,
+        (index, target): (usize, Target),
+        norm: Option<&RmsNorm>,
+    ) {
+        let (pool, width) = (step.pool, step.config.hidden);
+        let length = step.rows * width;
+        let sums = fit(&mut self.sums, length);
+        let states = &mut self.states[..length];
+        self.has_sums = match norm {
+            Some(_) => {
+                linear.forward(pool, &self.inner, step.rows, sums);
+                true
+            }
+            None => linear.forward_add(pool, &self.inner, step.rows, (&mut *states, &mut *sums)),
+        };
+        let outputs = if self.has_sums { sums } else { states };
+        let from = part(&self.inner.numbers, step.rows * linear.inputs());
+        step.adapt(index, target, from, (width, 0), outputs);
+        if let Some(norm) = norm {
+            norm.forward(pool, outputs, width, 0..1);
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! From files to a decoder, everything checked on the way.
+
+mod error;
+mod reader;
+
+pub use error::{LoadDecoderError, LoadDecoderErrorKind};
+pub(super) use reader::Reader;
+
+use std::path::Path;
+
+use bantam_kernels::{Gate, GroupedLinear, PackedBytes, Packing, Pool, Rope, RopeStyle};
+use bantam_weights::{Format, WeightFile};
+
+use super::cache::{Entry, WeightCache};
+use super::config::{self, DecoderConfig};
+use super::layer::{HeadNorms, Layer};
+use super::linear::Linear;
+use super::plan::{Naming, Norm, Part, Plan};
+use super::{Decoder, DecoderOptions, DecoderPrecision};
+
+/// Bytes of a `config.json` at most.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+impl Decoder {
+    /// Opens a GGUF file, or a folder with `config.json` and safetensors (a safetensors file or its index beside
+    /// a `config.json` will do too).
+    ///
+    /// Quantised weights are laid out for the products by the threads of `pool`, which takes seconds for large
+    /// models; with [`DecoderOptions::cache`] the result is kept and the next opening takes milliseconds.
+    pub fn open(
+        path: impl AsRef<Path>,
+        options: &DecoderOptions,
+        pool: &Pool,
+    ) -> Result<Self, LoadDecoderError> {
+        let path = path.as_ref();
+        Self::open_path(path, options, pool).map_err(|kind| LoadDecoderError { path: path.to_owned(), kind })
+    }
+
+    fn open_path(path: &Path, options: &DecoderOptions, pool: &Pool) -> Result<Self, LoadDecoderErrorKind> {
+        if path.is_dir() {
+            // The configuration first: what it says about another architecture is more than a missing tensor.
+            let config = read_config(&path.join("config.json"))?;
+            return Self::new(config, Naming::Transformers, WeightFile::open(path)?, options, pool);
+        }
+        let file = WeightFile::open(path)?;
+        if matches!(file.format(), Format::Gguf { .. }) {
+            let config = DecoderConfig::from_gguf(&file)?;
+            return Self::new(config, Naming::Gguf, file, options, pool);
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let config = read_config(&folder.join("config.json"))?;
+        Self::new(config, Naming::Transformers, file, options, pool)
+    }
+
+    fn new(
+        config: DecoderConfig,
+        naming: Naming,
+        file: WeightFile,
+        options: &DecoderOptions,
+        pool: &Pool,
+    ) -> Result<Self, LoadDecoderErrorKind> {
+        let reader = Reader { config: &config, file: &file, naming };
+        reader.check_embeddings()?;
+        let mut linears = match options.precision {
+            DecoderPrecision::F32 => f32_linears(&reader)?,
+            DecoderPrecision::Quantised => grouped_linears(&reader, options, pool)?,
+        }
+        .into_iter();
+        let mut layers = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            // One for each part of each layer, as the plans were made, so none of these is missing.
+            let (Some(qkv), Some(output), Some(gate_up), Some(down)) =
+                (linears.next(), linears.next(), linears.next(), linears.next())
+            else {
+                break;
+            };
+            let norm = |norm| reader.layer_norm(index, norm);
+            layers.push(Layer {
+                attention_norm: norm(Norm::Attention)?,
+                qkv,
+                head_norms: match config.has_head_norms() {
+                    true => Some(HeadNorms { queries: norm(Norm::Queries)?, keys: norm(Norm::Keys)? }),
+                    false => None,
+                },
+                is_local: config.local_rope.is_some() && config.windows[index].is_some(),
+                window: config.windows[index],
+                output,
+                after_attention: config.has_post_norms().then(|| norm(Norm::AfterAttention)).transpose()?,
+                feed_forward_norm: norm(Norm::FeedForward)?,
+                gate_up,
+                gate: if config.has_gelu() { Gate::GeluTanh } else { Gate::Silu },
+                down,
+                after_feed_forward: config
+                    .has_post_norms()
+                    .then(|| norm(Norm::AfterFeedForward))
+                    .transpose()?,
+            });
+        }
+        let norm = reader.norm(naming.last_norm(), config.hidden)?;
+        let head = linears.next().ok_or(LoadDecoderErrorKind::NoHead)?;
+        let rope = |rope: &config::Rope| {
+            Rope::new(RopeStyle::Halves, config.head_size, rope.frequencies.clone(), rope.magnitude)
+        };
+        let ropes = (rope(&config.rope), config.local_rope.as_ref().map(rope));
+        let embeddings = format!("{}.weight", naming.embeddings());
+        Ok(Self { precision: options.precision, ropes, layers, norm, head, embeddings, file, config })
+    }
+}
+
+fn read_config(path: &Path) -> Result<DecoderConfig, LoadDecoderErrorKind> {
+    let bytes = std::fs::metadata(path).map_err(LoadDecoderErrorKind::ReadConfig)?.len();
+    if bytes > CONFIG_BYTES_MAX {
+        return Err(LoadDecoderErrorKind::ConfigTooLong { bytes });
+    }
+    let json = std::fs::read(path).map_err(LoadDecoderErrorKind::ReadConfig)?;
+    Ok(DecoderConfig::from_json(&json)?)
+}
+
+/// Returns all linear layers in the order in which they run.
+fn plans(config: &DecoderConfig, naming: Naming) -> impl Iterator<Item = Plan> {
+    let of_layer = move |layer| Part::ALL.into_iter().map(move |part| naming.plan(config, layer, part));
+    (0..config.layers).flat_map(of_layer).chain(std::iter::once_with(move || naming.head(config)))
+}
+
+fn f32_linears(reader: &Reader<'_>) -> Result<Vec<Linear>, LoadDecoderErrorKind> {
+    plans(reader.config, reader.naming).map(|plan| reader.f32_linear(&plan).map(Linear::F32)).collect()
+}
+
+/// Takes packed weights from the cache, or packs them and puts them there.
+fn grouped_linears(
+    reader: &Reader<'_>,
+    options: &DecoderOptions,
+    pool: &Pool,
+) -> Result<Vec<Linear>, LoadDecoderErrorKind> {
+    let plans: Vec<Plan> = plans(reader.config, reader.naming).collect();
+    let entries = plans
+        .iter()
+        .map(|plan| {
+            let (outputs, inputs) = (plan.outputs(), plan.inputs);
+            Ok(Entry { name: plan.name(), outputs, inputs, packing: reader.packing(plan)? })
+        })
+        .collect::<Result<Vec<Entry<'_>>, LoadDecoderErrorKind>>()?;
+    let cache = options.cache.as_deref().map(|path| WeightCache::new(path, reader.file, &entries));
+    let packed: Vec<PackedBytes> = match cache.as_ref().and_then(WeightCache::open) {
+        Some(packed) => packed,
+        None => {
+            let pack = |(plan, entry): (&Plan, &Entry<'_>)| reader.pack(plan, entry.packing, pool);
+            let packed = plans.iter().zip(&entries).map(pack).collect::<Result<Vec<_>, _>>()?;
+            // Mapped, the weights are in memory once, however many processes use them.
+            cache.and_then(|cache| cache.write(&packed)).unwrap_or(packed)
+        }
+    };
+    let build = |((plan, entry), bytes): ((&Plan, &Entry<'_>), PackedBytes)| {
+        let layer = grouped(bytes, entry.outputs, entry.inputs, entry.packing)?;
+        Ok(Linear::Grouped(match reader.bias(plan)? {
+            Some(bias) => layer.with_bias(bias),
+            None => layer,
+        }))
+    };
+    plans.iter().zip(&entries).zip(packed).map(build).collect()
+}
+
+fn grouped(
+    bytes: PackedBytes,
+    outputs: usize,
+    inputs: usize,
+    packing: Packing,
+) -> Result<GroupedLinear, LoadDecoderErrorKind> {
+    Ok(GroupedLinear::from_packed(bytes, outputs, inputs, packing)?)
+}

@@ -1,0 +1,10 @@
+//! Decoders against the reference implementation, against themselves in other batches, and against what is not one.
+
+mod adapters;
+mod cache;
+mod forward;
+mod gguf;
+mod loading;
+mod parity;
+mod stories;
+mod support;

@@ -1,0 +1,104 @@
+//! Steps: what they return, whatever else is in them, and what they refuse.
+
+use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
+use bantam_kernels::Pool;
+
+use super::support::{NAMES, fixture, golden, open, open_f32, paged, run};
+use crate::support::pools;
+
+fn span(tokens: &[u32], logits: Wanted) -> Span<'_> {
+    Span { tokens, start: 0, pages: &[0, 1], adapter: None, logits }
+}
+
+#[test]
+fn a_sequence_has_the_same_logits_in_every_batch_and_on_every_number_of_threads() {
+    for name in NAMES {
+        let golden = golden(name);
+        let sequences: Vec<(&[u32], Option<&_>)> = (0..20)
+            .map(|index| (&golden[0].tokens[index..], None))
+            .chain([(&*golden[1].tokens, None)])
+            .collect();
+        for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
+            let decoder = open(fixture(name), precision);
+            for pool in pools() {
+                let together = run(&decoder, &pool, &sequences, &[13, 1]);
+                let one = Pool::with_isa(1, pool.isa());
+                for (sequence, together) in sequences.iter().zip(&together) {
+                    let alone = run(&decoder, &one, &[*sequence], &[64]);
+                    assert!(alone[0] == *together, "{name} {precision:?} {}", pool.isa().name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_prefill_beyond_one_slice_equals_one_in_parts() {
+    let decoder = open_f32("gemma3");
+    let tokens: Vec<u32> = (0..250).map(|token| token * 7 % 64).collect();
+    let sequences = [(&*tokens, None), (&tokens[3..], None), (&tokens[50..], None)];
+    let pool = Pool::new(2);
+    let (whole, parts) = (run(&decoder, &pool, &sequences, &[250]), run(&decoder, &pool, &sequences, &[31]));
+    assert!(whole == parts);
+}
+
+#[test]
+fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
+    let (decoder, golden) = (open_f32("llama"), golden("llama"));
+    let (tokens, pool) = (&golden[0].tokens[..], Pool::new(2));
+    let all = &run(&decoder, &pool, &[(tokens, None)], &[64])[0];
+    let row = |index: usize| &all[index * 64..(index + 1) * 64];
+    let mut scratch = DecoderScratch::default();
+    for (wanted, expected) in [
+        (Wanted::Last, 19..20),
+        (Wanted::From(17), 17..20),
+        (Wanted::From(99), 0..0),
+        (Wanted::None, 0..0),
+        (Wanted::All, 0..20),
+    ] {
+        let mut kv = decoder.new_kv(2);
+        let mut logits = decoder.forward(&pool, &mut kv, &[span(tokens, wanted)], &mut scratch).unwrap();
+        assert_eq!((logits.len(), logits.is_empty()), (expected.len(), expected.is_empty()));
+        for (index, expected) in expected.enumerate() {
+            assert_eq!(logits.row(index).unwrap(), row(expected), "{wanted:?}");
+        }
+        assert_eq!(logits.row(20), None);
+        logits.rows_mut().for_each(|row| row.fill(0.0));
+        assert!(logits.rows().flatten().all(|logit| *logit == 0.0));
+    }
+    let mut kv = decoder.new_kv(2);
+    assert!(decoder.forward(&pool, &mut kv, &[], &mut scratch).unwrap().is_empty());
+}
+
+fn refused(decoder: &Decoder, spans: &[Span<'_>]) -> ForwardError {
+    let mut kv = decoder.new_kv(2);
+    decoder.forward(&Pool::new(1), &mut kv, spans, &mut DecoderScratch::default()).unwrap_err()
+}
+
+#[test]
+fn steps_that_the_model_cannot_take_are_refused_by_span() {
+    let decoder = open_f32("llama");
+    let ok = span(&[1, 2], Wanted::Last);
+    assert_eq!(refused(&decoder, &[ok, span(&[], Wanted::Last)]), ForwardError::EmptySpan { span: 1 });
+    let unknown = ForwardError::UnknownToken { span: 0, token: 64, vocabulary: 64 };
+    assert_eq!(refused(&decoder, &[span(&[63, 64], Wanted::Last), ok]), unknown);
+    assert_eq!(unknown.to_string(), "span 0 has token 64; the model knows 64");
+    let late = Span { start: 255, ..ok };
+    assert_eq!(refused(&decoder, &[late]), ForwardError::TooLong { span: 0, end: 257, positions: 256 });
+    let overflowing = Span { start: usize::MAX, ..ok };
+    let end = usize::MAX;
+    assert_eq!(refused(&decoder, &[overflowing]), ForwardError::TooLong { span: 0, end, positions: 256 });
+    let beyond = Span { start: 31, ..ok };
+    assert_eq!(refused(&decoder, &[beyond]), ForwardError::TooFewPages { span: 0, end: 33, pages: 2 });
+    let unknown = Span { pages: &[0, 2], ..ok };
+    assert_eq!(refused(&decoder, &[unknown]), ForwardError::UnknownPage { span: 0, page: 2, pages: 2 });
+}
+
+#[test]
+fn a_store_of_another_model_is_refused() {
+    let (decoder, other) = (open_f32("llama"), open_f32("gemma3"));
+    let (mut kv, _) = paged(&other, &[(&[1, 2], None)]);
+    let mut scratch = DecoderScratch::default();
+    let found = decoder.forward(&Pool::new(1), &mut kv, &[span(&[1], Wanted::Last)], &mut scratch);
+    assert_eq!(found.unwrap_err(), ForwardError::OtherStore);
+}
