@@ -15,6 +15,8 @@
 
 mod decoder;
 mod encoder;
+mod prefix;
+mod schedule;
 
 pub use decoder::{
     Adapter, Architecture, Biases, Decoder, DecoderConfig, DecoderConfigError, DecoderOptions,

@@ -1,0 +1,149 @@
+//! Pages are handed out as values: holding one keeps it, cloning one shares it, dropping the last one frees it.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{PAGE_TOKENS, pages_for};
+
+/// All pages of a key-value memory, numbered from 0.
+///
+/// Freeing a page twice, or losing one, cannot be written down: a page goes back when its last [`Page`] is dropped.
+#[derive(Debug)]
+pub(crate) struct PagePool {
+    free: Arc<Mutex<Vec<u32>>>,
+}
+
+/// A share in a page.
+#[derive(Clone, Debug)]
+pub(crate) struct Page(Arc<Slot>);
+
+#[derive(Debug)]
+struct Slot {
+    id: u32,
+    free: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.free.lock().push(self.id);
+    }
+}
+
+impl PagePool {
+    /// Returns a pool of the pages `0..pages`, all free.
+    pub(crate) fn new(pages: usize) -> Self {
+        Self { free: Arc::new(Mutex::new((0..pages as u32).rev().collect())) }
+    }
+
+    /// Returns a page that nobody holds, if there is one.
+    pub(crate) fn take(&self) -> Option<Page> {
+        let id = self.free.lock().pop()?;
+        Some(Page(Arc::new(Slot { id, free: Arc::clone(&self.free) })))
+    }
+
+    /// Returns how many pages nobody holds.
+    pub(crate) fn free(&self) -> usize {
+        self.free.lock().len()
+    }
+}
+
+impl Page {
+    /// Returns the page's number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    /// Returns whether somebody else holds it too.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+/// The pages of one sequence, in the order of its tokens.
+#[derive(Debug, Default)]
+pub(crate) struct PageTable {
+    pages: Vec<Page>,
+    /// The pages' numbers, as a model takes them.
+    ids: Vec<u32>,
+}
+
+impl PageTable {
+    /// Returns a table that shares these pages.
+    pub(crate) fn sharing(pages: &[Page]) -> Self {
+        Self { pages: pages.to_vec(), ids: pages.iter().map(Page::id).collect() }
+    }
+
+    /// Adds a page at the end.
+    pub(crate) fn push(&mut self, page: Page) {
+        self.ids.push(page.id());
+        self.pages.push(page);
+    }
+
+    /// Returns the pages' numbers.
+    pub(crate) fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Returns the pages.
+    pub(crate) fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// Returns how many pages are missing for `tokens` tokens.
+    pub(crate) fn missing(&self, tokens: usize) -> usize {
+        pages_for(tokens).saturating_sub(self.pages.len())
+    }
+
+    /// Returns the page that holds some, but not all it could, of the first `tokens` tokens.
+    pub(crate) fn partial(&self, tokens: usize) -> Option<&Page> {
+        if tokens.is_multiple_of(PAGE_TOKENS) { None } else { self.pages.get(tokens / PAGE_TOKENS) }
+    }
+
+    /// Puts a page that holds the same tokens in the place of another.
+    pub(crate) fn replace(&mut self, index: usize, page: &Page) {
+        if let (Some(own), Some(id)) = (self.pages.get_mut(index), self.ids.get_mut(index)) {
+            *own = page.clone();
+            *id = page.id();
+        }
+    }
+
+    /// Gives all pages back.
+    pub(crate) fn clear(&mut self) {
+        self.pages.clear();
+        self.ids.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_free_again_when_its_last_holder_is_gone() {
+        let pool = PagePool::new(2);
+        let (a, b) = (pool.take().unwrap(), pool.take().unwrap());
+        assert!((a.id(), b.id()) == (0, 1) && pool.take().is_none());
+        let shared = a.clone();
+        assert!(a.is_shared() && !b.is_shared());
+        drop(a);
+        assert_eq!(pool.free(), 0);
+        drop(shared);
+        assert_eq!(pool.free(), 1);
+        assert_eq!(pool.take().unwrap().id(), 0);
+    }
+
+    #[test]
+    fn a_table_knows_what_its_tokens_need() {
+        let pool = PagePool::new(3);
+        let mut table = PageTable::default();
+        assert_eq!((table.missing(0), table.missing(1), table.missing(17)), (0, 1, 2));
+        table.push(pool.take().unwrap());
+        table.push(pool.take().unwrap());
+        assert_eq!((table.missing(32), table.missing(33)), (0, 1));
+        assert!(table.partial(16).is_none());
+        assert_eq!(table.partial(17).map(Page::id), Some(1));
+        table.clear();
+        assert_eq!((pool.free(), table.ids().len()), (3, 0));
+    }
+}
