@@ -27,3 +27,10 @@ pub use encoder::{
     EncodeError, Encoder, EncoderConfig, EncoderConfigError, EncoderScratch, LoadEncoderError,
     LoadEncoderErrorKind, Pooling, Precision, TokenBatch,
 };
+pub use prefix::{PAGE_TOKENS, PrefixStatistics};
+pub use schedule::{
+    AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Asked, Choice, Chooser, Clock, FinishReason,
+    Generate, GeneratedToken, Generation, GenerationEvent, GenerationReport, LoadedAdapter, ModelShape,
+    PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics, Score, ScorePath, Scores,
+    ShutDown, StepModel, StepSpan, SubmitError, Timings, WantedRows,
+};

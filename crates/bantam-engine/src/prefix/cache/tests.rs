@@ -141,13 +141,14 @@ impl World {
         held.dedup();
         assert_eq!(held.len() + self.pool.free(), pages);
         assert!(self.cache.statistics().pages <= pages_max);
-        let leaves = self.cache.nodes.keys().filter(|id| !self.cache.children.contains_key(&Place::Below(**id)));
+        let leaves =
+            self.cache.nodes.keys().filter(|id| !self.cache.children.contains_key(&Place::Below(**id)));
         assert_eq!(leaves.count(), self.cache.leaves.len());
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn nothing_leaks_and_no_wrong_prefix_is_served(
         calls in prop::collection::vec(call(), 1..60), pages in 6..40_usize, pages_max in 0..24_usize,
@@ -188,13 +189,7 @@ fn the_page_that_was_not_used_for_longest_goes_first_and_leaves_before_their_par
     assert_eq!(found(&mut world, &a), 16);
     world.cache.count(32, 16);
     world.cache.count(5, 0);
-    let statistics = PrefixStatistics {
-        lookups: 2,
-        hits: 1,
-        tokens_asked: 37,
-        tokens_reused: 16,
-        evictions: 2,
-        pages: 1,
-    };
+    let statistics =
+        PrefixStatistics { lookups: 2, hits: 1, tokens_asked: 37, tokens_reused: 16, evictions: 2, pages: 1 };
     assert_eq!(world.cache.statistics(), statistics);
 }

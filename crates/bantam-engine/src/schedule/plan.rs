@@ -1,0 +1,169 @@
+//! What goes into a step: next tokens first, then branches of scores, then prompts in turns.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::core::State;
+use super::lanes::Lanes;
+use super::model::WantedRows;
+use super::sequence::Sequence;
+
+/// Most rows of logits that branches want in a step. A row has a number for each token of the vocabulary.
+const BRANCH_ROWS_MAX: usize = 64;
+
+/// One span of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) id: u64,
+    /// Which of the request's branches; none for its own tokens.
+    pub(super) branch: Option<usize>,
+    /// Which of the request's, or the branch's, tokens.
+    pub(super) tokens: Range<usize>,
+    pub(super) wanted: WantedRows,
+}
+
+impl<A> State<A> {
+    /// Returns the spans of the next step, those of one request one after the other. All have their pages.
+    pub(super) fn plan(&mut self) -> Vec<Item> {
+        let decoding: Vec<u64> = ids(&self.running, Sequence::is_decoding);
+        let budget = self.step_tokens(!decoding.is_empty());
+        let mut items = Vec::new();
+        self.plan_decoding(&decoding, budget, &mut items);
+        self.plan_branches(budget, &mut items);
+        let left = budget.saturating_sub(tokens_of(&items));
+        self.plan_prefill(left, &mut items);
+        items
+    }
+
+    /// Adds the next tokens of what is being generated, the oldest first. Where grammar has left no choice for
+    /// many, they are cut so that together they take at most half of the step.
+    fn plan_decoding(&mut self, ids: &[u64], budget: usize, items: &mut Vec<Item>) {
+        let share = (budget / 2 / ids.len().max(1)).max(1);
+        for id in ids {
+            let Some(sequence) = self.running.get(id) else { continue };
+            let (start, all, task) = (sequence.computed, sequence.tokens.len(), Arc::clone(&sequence.task));
+            let end = all.min(start + share);
+            if self.make_room(*id, end, items) {
+                self.lanes.charge(&task, end - start);
+                items.push(Item { id: *id, branch: None, tokens: start..end, wanted: last(start..end, all) });
+            }
+        }
+    }
+
+    /// Adds branches of scores, the oldest request first. One always goes, so that none waits for ever.
+    fn plan_branches(&mut self, budget: usize, items: &mut Vec<Item>) {
+        let mut left = budget.saturating_sub(tokens_of(items));
+        let mut rows = 0;
+        let mut is_first = true;
+        let scoring = ids(&self.running, |sequence| sequence.is_scoring() && !sequence.is_prefilling());
+        for id in scoring {
+            let Some(sequence) = self.running.get_mut(&id) else { continue };
+            let task = Arc::clone(&sequence.task);
+            let Some(scoring) = sequence.scoring() else { continue };
+            let branches: Vec<(usize, usize)> =
+                scoring.branches.iter().map(|branch| (branch.tokens.len(), branch.first)).collect();
+            for (index, (tokens, first)) in branches.into_iter().enumerate() {
+                let is_over = tokens > left || rows + tokens - first > BRANCH_ROWS_MAX;
+                if is_over && !is_first {
+                    return;
+                }
+                if !self.make_branch_room(id, index, items) {
+                    break;
+                }
+                is_first = false;
+                left = left.saturating_sub(tokens);
+                rows += tokens - first;
+                self.lanes.charge(&task, tokens);
+                let wanted = WantedRows::From(first);
+                items.push(Item { id, branch: Some(index), tokens: 0..tokens, wanted });
+            }
+        }
+    }
+
+    /// Adds prompts: first those that had begun before, then in turns of the tasks.
+    fn plan_prefill(&mut self, budget: usize, items: &mut Vec<Item>) {
+        let mut is_blocked = false;
+        for id in ids(&self.parked, |sequence| !sequence.is_stalled()) {
+            let Some(sequence) = self.parked.remove(&id) else { continue };
+            if let Err(sequence) = self.admit(sequence) {
+                self.parked.insert(id, *sequence);
+                is_blocked = true;
+                break;
+            }
+        }
+        for sequence in self.running.values() {
+            self.lanes.keep(&sequence.task);
+        }
+        let mut granted = BTreeMap::new();
+        let mut lanes = std::mem::replace(&mut self.lanes, Lanes::new());
+        lanes.share(budget, |lanes, task, most| {
+            let Some(id) = self.prefilling(lanes, task, &granted, is_blocked) else { return 0 };
+            let granted = granted.entry(id).or_insert(0);
+            let left = self.running.get(&id).map_or(0, |sequence| sequence.prefill - sequence.computed);
+            let taken = most.min(left - *granted);
+            *granted += taken;
+            taken
+        });
+        self.lanes = lanes;
+        for (id, tokens) in granted {
+            let Some(sequence) = self.running.get(&id) else { continue };
+            let range = sequence.computed..sequence.computed + tokens;
+            let wanted = last(range.clone(), sequence.tokens.len());
+            items.push(Item { id, branch: None, tokens: range, wanted });
+        }
+    }
+
+    /// Returns the request of a task that prefills now: one that has begun, else the next that waits, if it can.
+    fn prefilling(
+        &mut self,
+        lanes: &mut Lanes<Sequence<A>>,
+        task: &Arc<str>,
+        granted: &BTreeMap<u64, usize>,
+        is_blocked: bool,
+    ) -> Option<u64> {
+        let left = |sequence: &Sequence<A>| {
+            let granted = granted.get(&sequence.id).copied().unwrap_or(0);
+            sequence.prefill.saturating_sub(sequence.computed + granted)
+        };
+        let mut of_task = self.running.values().filter(|sequence| sequence.task == *task);
+        if let Some(begun) = of_task.clone().find(|sequence| left(sequence) > 0) {
+            return Some(begun.id);
+        }
+        let has_room = of_task.by_ref().count() < self.options.running_of_task_max();
+        if is_blocked || !has_room {
+            return None;
+        }
+        let sequence = lanes.pop(task)?;
+        let id = sequence.id;
+        match self.admit(sequence) {
+            Ok(()) => Some(id),
+            Err(sequence) => {
+                lanes.put_back(task, *sequence);
+                None
+            }
+        }
+    }
+
+    /// Returns the most tokens of a step, enough for one of each request that generates.
+    fn step_tokens(&self, is_decoding: bool) -> usize {
+        if is_decoding {
+            self.options.step_tokens_decoding.max(2 * self.running.len())
+        } else {
+            self.options.step_tokens
+        }
+    }
+}
+
+fn ids<A>(sequences: &BTreeMap<u64, Sequence<A>>, is_in: impl Fn(&Sequence<A>) -> bool) -> Vec<u64> {
+    sequences.values().filter(|sequence| is_in(sequence)).map(|sequence| sequence.id).collect()
+}
+
+fn tokens_of(items: &[Item]) -> usize {
+    items.iter().map(|item| item.tokens.len()).sum()
+}
+
+/// Returns the last row of a span that ends where the tokens do, else none.
+fn last(span: Range<usize>, all: usize) -> WantedRows {
+    if span.end == all { WantedRows::From(span.len() - 1) } else { WantedRows::None }
+}

@@ -1,0 +1,159 @@
+//! Who gets pages, and who loses them.
+//!
+//! A request takes pages for its whole prompt when it begins, and one at a time after. Pages come from the pool, then
+//! from the prefix cache, then from requests that wait for their readers, then from the youngest that runs. So the
+//! oldest always goes on, and since every request would fit alone, all end.
+
+use super::core::State;
+use super::plan::Item;
+use super::sequence::{Sequence, Work};
+use crate::prefix::{PAGE_TOKENS, Page, PageTable, pages_for};
+
+impl<A> State<A> {
+    /// Gives a request pages and what is cached of its tokens, or gives it back if it cannot begin now.
+    pub(super) fn admit(&mut self, mut sequence: Sequence<A>) -> Result<(), Box<Sequence<A>>> {
+        if self.running.len() >= self.options.running_max {
+            return Err(Box::new(sequence));
+        }
+        let key = sequence.key();
+        let tokens = &sequence.tokens;
+        // The last token always runs, because its logits are wanted.
+        let mut found = self.cache.find(key, &tokens[..tokens.len() - 1]);
+        if self.is_being_computed(&sequence, found.tokens()) {
+            return Err(Box::new(sequence));
+        }
+        let needed = pages_for(tokens.len()) - found.pages.len();
+        // Each of those that run may need one soon; without these, what has just begun would be preempted.
+        let reserve = self.running.values().filter(|other| other.is_decoding()).count();
+        let mut available = self.available();
+        while available < needed + reserve && self.park_stalled() {
+            available = self.available();
+        }
+        if available < needed + reserve && found.partial.take().is_some() {
+            // The page to copy from is a page too.
+            available = self.available();
+        }
+        if available < needed + reserve {
+            return Err(Box::new(sequence));
+        }
+        let mut table = PageTable::sharing(&found.pages);
+        for _ in 0..needed {
+            let Some(page) = self.take() else { return Err(Box::new(sequence)) };
+            table.push(page);
+        }
+        let cached = found.tokens();
+        if let (Some((from, _)), Some(to)) = (found.partial, table.pages().get(found.pages.len())) {
+            self.copies.push((from, to.clone()));
+        }
+        self.cache.count(sequence.tokens.len(), cached);
+        sequence.computed = cached;
+        sequence.prefill = sequence.tokens.len();
+        sequence.table = table;
+        if sequence.trace.preemptions == 0 {
+            sequence.trace.cached = cached;
+        }
+        self.running.insert(sequence.id, sequence);
+        Ok(())
+    }
+
+    /// Gets a request the pages that it needs for its first `tokens` tokens. Returns whether it has them.
+    pub(super) fn make_room(&mut self, id: u64, tokens: usize, items: &[Item]) -> bool {
+        let missing = self.running.get(&id).map_or(0, |sequence| sequence.table.missing(tokens));
+        for _ in 0..missing {
+            let Some(page) = self.take_for(id, items) else { return false };
+            if let Some(sequence) = self.running.get_mut(&id) {
+                sequence.table.push(page);
+            }
+        }
+        true
+    }
+
+    /// Gets a branch its own pages behind the prompt's. Returns whether it has them.
+    pub(super) fn make_branch_room(&mut self, id: u64, index: usize, items: &[Item]) -> bool {
+        let Some(sequence) = self.running.get(&id) else { return false };
+        let Work::Score(scoring) = &sequence.work else { return false };
+        let Some(branch) = scoring.branches.get(index) else { return false };
+        let prompt = sequence.prompt;
+        let mut table = PageTable::sharing(&sequence.table.pages()[..prompt / PAGE_TOKENS]);
+        let source = sequence.table.partial(prompt).cloned();
+        for _ in 0..table.missing(prompt + branch.tokens.len()) {
+            let Some(page) = self.take_for(id, items) else { return false };
+            table.push(page);
+        }
+        if let (Some(from), Some(to)) = (source, table.pages().get(prompt / PAGE_TOKENS)) {
+            self.copies.push((from, to.clone()));
+        }
+        let branches =
+            self.running.get_mut(&id).and_then(Sequence::scoring).map(|scoring| &mut scoring.branches);
+        let branch = branches.and_then(|branches| branches.get_mut(index));
+        branch.map(|branch| branch.table = table).is_some()
+    }
+
+    /// Returns whether a request that prefills now will soon have computed at least a page more of these tokens than
+    /// are there, so that waiting is cheaper than computing them twice.
+    fn is_being_computed(&self, sequence: &Sequence<A>, found: usize) -> bool {
+        let key = sequence.key();
+        self.running.values().filter(|other| other.is_prefilling() && other.key() == key).any(|other| {
+            let pairs = other.tokens.iter().zip(&sequence.tokens);
+            let common = pairs.take_while(|(a, b)| a == b).count() / PAGE_TOKENS * PAGE_TOKENS;
+            other.computed < common && common >= found + PAGE_TOKENS
+        })
+    }
+
+    fn available(&self) -> usize {
+        self.pool.free() + self.cache.evictable()
+    }
+
+    /// Takes a page that is free, or that only the cache holds.
+    fn take(&mut self) -> Option<Page> {
+        loop {
+            match self.pool.take() {
+                Some(page) => return Some(page),
+                None if self.cache.evict() => {}
+                None => return None,
+            }
+        }
+    }
+
+    /// Takes a page, if need be from another request: one that waits for its reader, or a younger one. What is in
+    /// the step already keeps its pages.
+    fn take_for(&mut self, id: u64, items: &[Item]) -> Option<Page> {
+        loop {
+            if let Some(page) = self.take() {
+                return Some(page);
+            }
+            let is_free = |other: &&Sequence<A>| {
+                other.id != id
+                    && !other.table.ids().is_empty()
+                    && items.iter().all(|item| item.id != other.id)
+            };
+            let mut others = self.running.values().rev().filter(is_free);
+            let victim = others
+                .clone()
+                .find(|other| other.is_stalled())
+                .or_else(|| others.find(|other| other.id > id));
+            let victim = victim?.id;
+            self.park(victim);
+        }
+    }
+
+    /// Takes the pages of the youngest request that waits for its reader. Returns whether there was one.
+    fn park_stalled(&mut self) -> bool {
+        let stalled = self.running.values().rev().find(|sequence| sequence.is_stalled());
+        let Some(id) = stalled.map(|sequence| sequence.id) else { return false };
+        self.park(id);
+        true
+    }
+
+    /// Takes a request's pages. Those that the cache has room for stay until they are needed, so that as little as
+    /// possible is computed again.
+    fn park(&mut self, id: u64) {
+        if let Some(mut sequence) = self.retire(id) {
+            sequence.computed = 0;
+            sequence.prefill = sequence.tokens.len();
+            sequence.trace.preemptions += 1;
+            self.statistics.preemptions += 1;
+            self.parked.insert(id, sequence);
+        }
+    }
+}

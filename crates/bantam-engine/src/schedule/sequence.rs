@@ -1,0 +1,204 @@
+//! One request from the moment it is taken to its last letter.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::adapters::LoadedAdapter;
+use super::mail::{Letter, Outbox};
+use super::request::{
+    Asked, Chooser, FinishReason, GeneratedToken, GenerationReport, RequestError, Scores, Timings,
+};
+use super::scoring::Scoring;
+use crate::prefix::{AdapterKey, PageTable};
+
+/// A request with all that is known and computed of it.
+pub(super) struct Sequence<A> {
+    /// Counts requests in the order they were submitted.
+    pub(super) id: u64,
+    pub(super) task: Arc<str>,
+    pub(super) adapter: Option<Arc<LoadedAdapter<A>>>,
+    pub(super) deadline: Option<Instant>,
+    pub(super) outbox: Outbox,
+    /// The prompt and what was generated.
+    pub(super) tokens: Vec<u32>,
+    pub(super) prompt: usize,
+    /// The first tokens, whose keys and values are in the pages.
+    pub(super) computed: usize,
+    /// How many tokens there were when it was given pages: until these are computed it prefills.
+    pub(super) prefill: usize,
+    pub(super) table: PageTable,
+    pub(super) work: Work,
+    pub(super) trace: Trace,
+}
+
+/// What is to be done after the prompt.
+pub(super) enum Work {
+    Generate { chooser: Box<dyn Chooser>, tokens_max: usize },
+    Score(Scoring),
+}
+
+/// When things happened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trace {
+    pub(super) submitted: Instant,
+    pub(super) started: Option<Instant>,
+    pub(super) prefilled: Option<Instant>,
+    pub(super) first: Option<Instant>,
+    pub(super) cached: usize,
+    pub(super) steps: u64,
+    /// The last step that was counted.
+    pub(super) step: u64,
+    pub(super) preemptions: u32,
+}
+
+impl<A> Sequence<A> {
+    pub(super) fn new(id: u64, asked: Asked<A>, work: Work, outbox: Outbox, submitted: Instant) -> Self {
+        let prompt = asked.prompt.len();
+        Self {
+            id,
+            task: asked.task,
+            adapter: asked.adapter,
+            deadline: asked.deadline,
+            outbox,
+            tokens: asked.prompt,
+            prompt,
+            computed: 0,
+            prefill: prompt,
+            table: PageTable::default(),
+            work,
+            trace: Trace {
+                submitted,
+                started: None,
+                prefilled: None,
+                first: None,
+                cached: 0,
+                steps: 0,
+                step: u64::MAX,
+                preemptions: 0,
+            },
+        }
+    }
+
+    pub(super) fn key(&self) -> AdapterKey {
+        self.adapter.as_ref().map(|adapter| adapter.id())
+    }
+
+    pub(super) fn is_prefilling(&self) -> bool {
+        self.computed < self.prefill
+    }
+
+    /// Returns whether it could generate its next token, and its reader is not too slow.
+    pub(super) fn is_decoding(&self) -> bool {
+        matches!(self.work, Work::Generate { .. }) && !self.is_prefilling() && !self.is_stalled()
+    }
+
+    /// Returns whether it waits for its reader.
+    pub(super) fn is_stalled(&self) -> bool {
+        matches!(self.work, Work::Generate { .. }) && self.outbox.is_full()
+    }
+
+    /// Returns whether it asks for scores.
+    pub(super) fn is_scoring(&self) -> bool {
+        matches!(self.work, Work::Score(_))
+    }
+
+    /// Returns the branches to run once the prompt is computed.
+    pub(super) fn scoring(&mut self) -> Option<&mut Scoring> {
+        if self.is_prefilling() {
+            return None;
+        }
+        match &mut self.work {
+            Work::Score(scoring) => Some(scoring),
+            Work::Generate { .. } => None,
+        }
+    }
+
+    pub(super) fn generated(&self) -> usize {
+        self.tokens.len() - self.prompt
+    }
+
+    /// Counts a step once, though several of its spans are of this sequence.
+    pub(super) fn count_step(&mut self, step: u64) {
+        if self.trace.step != step {
+            self.trace.step = step;
+            self.trace.steps += 1;
+        }
+    }
+
+    /// Adds what its chooser picks, and tells the reader. Returns why it is over, if it is.
+    pub(super) fn choose(
+        &mut self,
+        row: &mut [f32],
+        now: Instant,
+    ) -> Result<Option<FinishReason>, RequestError> {
+        let generated = self.generated();
+        let Work::Generate { chooser, tokens_max } = &mut self.work else { return Ok(None) };
+        let vocabulary = row.len();
+        let choosing = std::panic::AssertUnwindSafe(|| chooser.choose(row));
+        let choice = std::panic::catch_unwind(choosing)
+            .map_err(|payload| RequestError::ChooserPanicked { message: said(payload.as_ref()) })?;
+        if choice.tokens.is_empty() && !choice.is_over {
+            return Err(RequestError::NothingChosen { generated });
+        }
+        let room = tokens_max.saturating_sub(generated);
+        let is_cut = choice.tokens.len() > room;
+        for token in choice.tokens.into_iter().take(room) {
+            if token as usize >= vocabulary {
+                return Err(RequestError::UnknownToken { token, vocabulary });
+            }
+            self.tokens.push(token);
+            self.trace.first.get_or_insert(now);
+            let at = now.saturating_duration_since(self.trace.submitted);
+            self.outbox.send(Letter::Token(GeneratedToken { token, at }));
+        }
+        Ok(if choice.is_over && !is_cut {
+            Some(FinishReason::Chosen)
+        } else {
+            (self.generated() >= self.limit()).then_some(FinishReason::Length)
+        })
+    }
+
+    fn limit(&self) -> usize {
+        if let Work::Generate { tokens_max, .. } = self.work { tokens_max } else { 0 }
+    }
+
+    /// Sends the last letter of a generation.
+    pub(super) fn finish(self, reason: FinishReason, now: Instant) {
+        let report = GenerationReport { reason, tokens: self.generated(), timings: self.timings(now) };
+        self.outbox.send(Letter::Generated(report));
+    }
+
+    /// Sends the scores.
+    pub(super) fn answer(self, now: Instant) {
+        let timings = self.timings(now);
+        if let Work::Score(scoring) = self.work {
+            self.outbox.send(Letter::Scored(Scores { paths: scoring.into_found(), timings }));
+        }
+    }
+
+    /// Says that there will be no answer.
+    pub(super) fn fail(self, error: RequestError) {
+        self.outbox.send(Letter::Failed(error));
+    }
+
+    fn timings(&self, now: Instant) -> Timings {
+        let Trace { submitted, started, prefilled, first, .. } = self.trace;
+        let (started, prefilled) = (started.unwrap_or(now), prefilled.unwrap_or(now));
+        Timings {
+            queued: started.saturating_duration_since(submitted),
+            prefill: prefilled.saturating_duration_since(started),
+            first: first.unwrap_or(now).saturating_duration_since(submitted),
+            total: now.saturating_duration_since(submitted),
+            prompt_tokens: self.prompt,
+            cached_tokens: self.trace.cached,
+            steps: self.trace.steps,
+            preemptions: self.trace.preemptions,
+        }
+    }
+}
+
+/// Returns what a panic said.
+pub(super) fn said(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,215 @@
+//! What happens when there is not enough of something, or something goes wrong.
+
+use std::time::Duration;
+
+use super::*;
+
+fn long_prompt(seed: u32, tokens: usize) -> Vec<u32> {
+    (0..tokens as u32).map(|index| (index * 7 + seed) % 28).collect()
+}
+
+#[test]
+fn a_long_prompt_comes_in_pieces_and_the_others_go_on() {
+    let options = SchedulerOptions { step_tokens: 64, step_tokens_decoding: 20, ..options() };
+    let mut bench = Bench::new(100, options);
+    let never_over = |logits: &mut [f32]| Choice { is_over: false, ..pick(logits) };
+    let talker =
+        bench.submit(asked("a", &[1, 2]), Work::Generate { chooser: Box::new(never_over), tokens_max: 60 });
+    bench.step();
+    let before = bench.step_tokens().len();
+    let long = bench.submit(asked("b", &long_prompt(0, 200)), generation(1));
+    bench.run();
+    let steps = bench.script.steps.lock().unwrap().clone();
+    let during = &steps[before..before + 11];
+    assert!(
+        during.iter().all(|step| step.len() == 2 && step.iter().map(|seen| seen.tokens).sum::<usize>() <= 20)
+    );
+    assert_eq!(read(long).unwrap().0.len(), 1);
+    assert_eq!(read(talker).unwrap().1.reason, FinishReason::Length);
+}
+
+#[test]
+fn a_task_with_many_prompts_does_not_hold_up_another() {
+    let options = SchedulerOptions { step_tokens: 128, ..options() };
+    let mut bench = Bench::new(400, options);
+    let mut greedy: Vec<Inlet> = (0..20)
+        .map(|seed| {
+            bench.score(asked("greedy", &[&[seed], &*long_prompt(seed, 200)].concat()), &[path(&[], &[1])])
+        })
+        .collect();
+    let modest = bench.score(asked("modest", &long_prompt(3, 100)), &[path(&[], &[1])]);
+    bench.run();
+    // Half of each step is the modest task's: 100 tokens take two steps.
+    assert_eq!(read_scores(modest).timings.steps, 2);
+    let steps = bench.script.steps.lock().unwrap().clone();
+    assert!(steps[1].iter().any(|seen| seen.start == 64 && seen.tokens == 36), "{:?}", steps[1]);
+    greedy.drain(..).for_each(|inlet| drop(read_scores(inlet)));
+}
+
+#[test]
+fn a_caller_who_leaves_is_dropped_at_the_next_step() {
+    let mut bench = Bench::new(20, options());
+    let (running, waiting) = (bench.submit(asked("a", &[1, 2]), generation(500)), {
+        bench.step();
+        bench.submit(asked("a", &[1, 3]), generation(5))
+    });
+    drop((running, waiting));
+    assert!(!bench.step());
+    assert!(bench.core.state.is_empty());
+    assert_eq!(bench.core.state.statistics().cancelled, 2);
+    bench.check_pages();
+}
+
+#[test]
+fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they_are_needed() {
+    let options = SchedulerOptions { unread_max: 3, cached_pages_max: 0, ..options() };
+    let mut bench = Bench::new(4, options);
+    let slow_prompt = long_prompt(1, 33);
+    let slow = bench.submit(asked("a", &slow_prompt), generation(20));
+    bench.run();
+    assert!((3..=5).contains(&bench.core.state.running[&0].generated()));
+    let other_prompt = long_prompt(2, 30);
+    let other = bench.submit(asked("b", &other_prompt), generation(2));
+    bench.run();
+    assert_eq!(read(other).unwrap().0, generated_alone(None, &other_prompt, 2));
+    assert_eq!(bench.core.state.statistics().preemptions, 1);
+    let (reader, mut slow) = (std::sync::mpsc::channel(), slow);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while let Some(letter) = slow.wait() {
+                reader.0.send(letter).unwrap();
+            }
+        });
+        let mut tokens = Vec::new();
+        loop {
+            bench.step();
+            match reader.1.recv_timeout(Duration::from_millis(1)) {
+                Ok(Letter::Token(token)) => tokens.push(token.token),
+                Ok(Letter::Generated(report)) => {
+                    assert_eq!(report.timings.preemptions, 1);
+                    break;
+                }
+                Ok(letter) => panic!("{letter:?}"),
+                Err(_) => {}
+            }
+        }
+        assert_eq!(tokens, generated_alone(None, &slow_prompt, 20));
+    });
+}
+
+#[test]
+fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
+    let mut bench = Bench::new(8, SchedulerOptions { unread_max: 100, ..options() });
+    let never_over =
+        |logits: &mut [f32]| Choice { tokens: pick(logits).tokens[..1].to_vec(), is_over: false };
+    let prompts: Vec<Vec<u32>> = (0..3).map(|seed| long_prompt(seed, 20)).collect();
+    let inlets: Vec<Inlet> = prompts
+        .iter()
+        .map(|prompt| {
+            bench.submit(asked("a", prompt), Work::Generate { chooser: Box::new(never_over), tokens_max: 60 })
+        })
+        .collect();
+    bench.run();
+    let reports: Vec<(Vec<u32>, GenerationReport)> =
+        inlets.into_iter().map(|inlet| read(inlet).unwrap()).collect();
+    assert!(bench.core.state.statistics().preemptions > 0);
+    assert_eq!(reports[0].1.timings.preemptions, 0);
+    for ((tokens, _), prompt) in reports.iter().zip(&prompts) {
+        let mut history = prompt.clone();
+        for token in tokens {
+            assert_eq!(*token, pick(&mut row_after(None, &history)).tokens[0]);
+            history.push(*token);
+        }
+        assert_eq!(tokens.len(), 60);
+    }
+    bench.check_pages();
+}
+
+#[test]
+fn a_failing_step_fails_only_the_requests_that_make_it_fail() {
+    let mut bench = Bench::new(40, options());
+    let good = bench.submit(asked("a", &[1, 2, 3]), generation(8));
+    let error = bench.submit(asked("a", &[1, 2, ERROR]), generation(8));
+    let panic = bench.submit(asked("b", &[1, PANIC]), generation(8));
+    let scored = bench.score(asked("c", &[5]), &[path(&[1], &[1]), path(&[ERROR], &[1])]);
+    bench.run();
+    assert_eq!(read(good).unwrap().0, generated_alone(None, &[1, 2, 3], 8));
+    assert!(matches!(read(error).unwrap_err(), RequestError::Model(_)));
+    assert!(
+        matches!(read(panic).unwrap_err(), RequestError::ModelPanicked { message } if message == "scripted panic")
+    );
+    assert!(matches!(read(scored).unwrap_err(), RequestError::Model(_)));
+    assert_eq!(bench.core.state.statistics().failed, 3);
+    bench.check_pages();
+}
+
+#[test]
+fn a_chooser_that_misbehaves_fails_its_own_request() {
+    fn check(chooser: fn(&mut [f32]) -> Choice, expected: &str) {
+        let mut bench = Bench::new(8, options());
+        let bad =
+            bench.submit(asked("a", &[1]), Work::Generate { chooser: Box::new(chooser), tokens_max: 5 });
+        let good = bench.submit(asked("a", &[2]), generation(5));
+        bench.run();
+        assert_eq!(read(bad).unwrap_err().to_string(), expected);
+        assert_eq!(read(good).unwrap().0, generated_alone(None, &[2], 5));
+        bench.check_pages();
+    }
+    check(|_| Choice { tokens: vec![], is_over: false }, "the chooser picked no token after 0");
+    check(|_| panic!("no idea"), "the chooser panicked: no idea");
+    check(
+        |_| Choice { tokens: vec![31], is_over: false },
+        "the chooser picked token 31, which is not in the model's vocabulary of 31",
+    );
+}
+
+#[test]
+fn a_deadline_that_passes_ends_a_request_wherever_it_is() {
+    let start = Instant::now();
+    let now = Arc::new(Mutex::new(start));
+    let told = Arc::clone(&now);
+    let clock: super::super::Clock = Arc::new(move || *told.lock().unwrap());
+    let mut bench = Bench::new(8, SchedulerOptions { running_max: 1, clock, ..options() });
+    let late = start + Duration::from_secs(2);
+    let with_deadline = |prompt: &[u32]| Asked { deadline: Some(late), ..asked("a", prompt) };
+    let never_over =
+        |logits: &mut [f32]| Choice { tokens: pick(logits).tokens[..1].to_vec(), is_over: false };
+    let running =
+        bench.submit(with_deadline(&[1]), Work::Generate { chooser: Box::new(never_over), tokens_max: 100 });
+    let waiting = bench.submit(with_deadline(&[2]), generation(1));
+    (0..3).for_each(|_| assert!(bench.step()));
+    *now.lock().unwrap() = late;
+    bench.run();
+    assert_eq!(
+        read(running).unwrap_err().to_string(),
+        "the deadline passed after 2s with 3 tokens generated"
+    );
+    assert_eq!(
+        read(waiting).unwrap_err().to_string(),
+        "the deadline passed after 2s with 0 tokens generated"
+    );
+    bench.check_pages();
+}
+
+#[test]
+fn adapters_share_a_step_but_no_prefix_and_what_they_cached_goes_with_them() {
+    let mut bench = Bench::new(40, options());
+    let prompt = long_prompt(0, 40);
+    let adapters = [adapter(5), adapter(6)];
+    let with = |index: Option<usize>| Asked {
+        adapter: index.map(|index| Arc::clone(&adapters[index])),
+        ..asked("a", &prompt)
+    };
+    let inlets = [None, Some(0), Some(1)].map(|index| bench.submit(with(index), generation(6)));
+    bench.run();
+    for (inlet, adapter) in inlets.into_iter().zip([None, Some(5), Some(6)]) {
+        let (tokens, report) = read(inlet).unwrap();
+        assert_eq!((tokens, report.timings.cached_tokens), (generated_alone(adapter, &prompt, 6), 0));
+    }
+    assert_eq!(bench.step_tokens()[0], 120);
+    let before = bench.core.state.statistics().prefix.pages;
+    drop(adapters);
+    bench.step();
+    assert!(bench.core.state.statistics().prefix.pages <= before.div_ceil(3) + 1);
+    bench.check_pages();
+}

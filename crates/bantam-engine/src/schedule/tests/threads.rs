@@ -1,0 +1,188 @@
+//! The scheduler with its thread, as callers see it.
+
+use std::time::Duration;
+
+use super::super::{Generation, GenerationEvent, Scheduler, ShutDown};
+use super::*;
+
+fn start(pages: usize, options: SchedulerOptions) -> (Scheduler<u64>, Arc<Script>) {
+    let (fake, script) = Fake::new(pages);
+    (Scheduler::start(fake, options).unwrap(), script)
+}
+
+fn generate(
+    scheduler: &Scheduler<u64>,
+    prompt: &[u32],
+    tokens_max: usize,
+) -> Result<Generation, SubmitError> {
+    let chooser = Box::new(pick);
+    scheduler.generate(Generate { asked: asked("t", prompt), tokens_max, chooser })
+}
+
+/// Returns a chooser that tells when it is asked and waits until it may answer.
+fn gated() -> (Box<dyn Chooser>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::SyncSender<()>) {
+    let (asks, asked) = std::sync::mpsc::channel();
+    let (open, gate) = std::sync::mpsc::sync_channel(0);
+    let gate = Mutex::new(gate);
+    let chooser = Box::new(move |logits: &mut [f32]| {
+        asks.send(()).unwrap();
+        gate.lock().unwrap().recv().unwrap();
+        pick(logits)
+    });
+    (chooser, asked, open)
+}
+
+#[test]
+fn callers_of_many_threads_get_what_they_would_get_alone() {
+    let (scheduler, _) = start(40, SchedulerOptions { waiting_max: 100, ..options() });
+    std::thread::scope(|scope| {
+        for caller in 0..8_u32 {
+            let scheduler = scheduler.clone();
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let prompt: Vec<u32> = (0..30 + caller).map(|index| (index + round) % 28).collect();
+                    let (tokens, report) =
+                        generate(&scheduler, &prompt, 20).unwrap().collect_blocking().unwrap();
+                    assert_eq!(tokens, generated_alone(None, &prompt, 20));
+                    assert_eq!(report.tokens, tokens.len());
+                    let paths = [path(&[], &[1]), path(&[1, 2], &[3])];
+                    let request = Score { asked: asked("s", &prompt), paths: paths.to_vec() };
+                    check_scores(
+                        &scheduler.score(request).unwrap().wait_blocking().unwrap(),
+                        None,
+                        &prompt,
+                        &paths,
+                    );
+                }
+            });
+        }
+    });
+    scheduler.shut_down(ShutDown { refuses_waiting: false, by: None });
+    scheduler.wait_ended_blocking();
+    assert_eq!(scheduler.statistics().answered, 160);
+    assert!(matches!(generate(&scheduler, &[1], 1), Err(SubmitError::ShuttingDown)));
+}
+
+#[test]
+fn a_full_queue_says_so_with_its_numbers_and_takes_more_later() {
+    let (scheduler, _) = start(40, SchedulerOptions { running_max: 1, waiting_max: 2, ..options() });
+    let (chooser, asks, open) = gated();
+    let first = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 1, chooser }).unwrap();
+    asks.recv().unwrap();
+    let waiting = [2, 3].map(|token| generate(&scheduler, &[token], 1).unwrap());
+    let error = generate(&scheduler, &[4], 1).unwrap_err();
+    assert_eq!(error, SubmitError::QueueFull { waiting: 2, limit: 2 });
+    assert_eq!(scheduler.statistics().waiting, 2);
+    open.send(()).unwrap();
+    first.collect_blocking().unwrap();
+    waiting.into_iter().for_each(|generation| drop(generation.collect_blocking().unwrap()));
+    while let Err(SubmitError::QueueFull { .. }) = generate(&scheduler, &[4], 1) {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_could_never_run_is_refused_with_its_numbers() {
+    let (scheduler, _) = start(4, SchedulerOptions { step_tokens: 40, ..options() });
+    let score = |prompt: usize, paths: Vec<ScorePath>| {
+        scheduler.score(Score { asked: asked("t", &vec![1; prompt]), paths }).map(drop).unwrap_err()
+    };
+    let check = |error: SubmitError, expected: &str| assert_eq!(error.to_string(), expected);
+    let text = "the request needs 5 pages of key-value memory and there are 4";
+    check(generate(&scheduler, &[1; 60], 5).unwrap_err(), text);
+    generate(&scheduler, &[1; 60], 4).unwrap().collect_blocking().unwrap();
+    check(score(60, vec![path(&[1], &[])]), text);
+    scheduler
+        .score(Score { asked: asked("t", &[1; 40]), paths: vec![path(&[1; 8], &[2])] })
+        .unwrap()
+        .wait_blocking()
+        .unwrap();
+    let text = "60 tokens of prompt and 4090 more exceed the model's context of 4096";
+    check(generate(&scheduler, &[1; 60], 4090).unwrap_err(), text);
+    check(score(1, vec![path(&[], &[]), path(&[1; 41], &[])]), "path 1 has 41 tokens; a step takes 40");
+    check(score(1, vec![path(&[], &[31])]), "token 31 is not in the model's vocabulary of 31");
+    check(score(1, vec![]), "the request asks for nothing: paths is empty");
+    check(generate(&scheduler, &[], 1).unwrap_err(), "the request asks for nothing: prompt is empty");
+    check(generate(&scheduler, &[1], 0).unwrap_err(), "the request asks for nothing: tokens_max is empty");
+}
+
+#[test]
+fn shutting_down_finishes_what_runs_and_refuses_what_waits() {
+    let (scheduler, _) = start(40, SchedulerOptions { running_max: 1, ..options() });
+    let (chooser, asks, open) = gated();
+    let running = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 1, chooser }).unwrap();
+    asks.recv().unwrap();
+    let waiting = generate(&scheduler, &[2], 1).unwrap();
+    scheduler.shut_down(ShutDown { refuses_waiting: true, by: None });
+    open.send(()).unwrap();
+    assert_eq!(running.collect_blocking().unwrap().0, generated_alone(None, &[1], 1));
+    assert!(matches!(waiting.collect_blocking().unwrap_err(), RequestError::ShutDown));
+    scheduler.wait_ended_blocking();
+    assert!(scheduler.failure().is_none());
+}
+
+#[test]
+fn shutting_down_with_a_time_limit_ends_even_what_nobody_reads() {
+    let (scheduler, _) = start(40, SchedulerOptions { unread_max: 1, ..options() });
+    let chooser = Box::new(|_: &mut [f32]| Choice { tokens: vec![1], is_over: false });
+    let unread = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 50, chooser }).unwrap();
+    scheduler
+        .shut_down(ShutDown { refuses_waiting: false, by: Some(Instant::now() + Duration::from_millis(50)) });
+    scheduler.wait_ended_blocking();
+    let error = unread.collect_blocking().unwrap_err();
+    assert!(matches!(error, RequestError::ShutDown), "{error}");
+}
+
+#[test]
+fn dropping_the_last_handle_still_finishes_what_was_taken() {
+    let (scheduler, _) = start(40, options());
+    let generations = [1, 2, 3].map(|token| generate(&scheduler, &[token], 9).unwrap());
+    drop(scheduler);
+    for (generation, token) in generations.into_iter().zip([1, 2, 3]) {
+        assert_eq!(generation.collect_blocking().unwrap().0, generated_alone(None, &[token], 9));
+    }
+}
+
+#[test]
+fn a_scheduler_that_panics_tells_every_caller_and_takes_no_more() {
+    let (scheduler, script) = start(40, options());
+    generate(&scheduler, &[1; 20], 1).unwrap().collect_blocking().unwrap();
+    script.copies_fail.store(true, Ordering::Relaxed);
+    let failed = generate(&scheduler, &[1; 20], 1).unwrap();
+    assert!(matches!(failed.collect_blocking().unwrap_err(), RequestError::Stopped));
+    scheduler.wait_ended_blocking();
+    assert_eq!(scheduler.failure().as_deref(), Some("scripted panic of a copy"));
+    assert_eq!(generate(&scheduler, &[1], 1).unwrap_err(), SubmitError::Stopped);
+}
+
+#[test]
+fn a_future_is_woken_when_its_answer_is_there() {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let (scheduler, _) = start(40, options());
+    let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = std::task::Context::from_waker(&waker);
+    let mut generation = generate(&scheduler, &[1, 2], 12).unwrap();
+    let mut tokens = Vec::new();
+    loop {
+        let mut next = std::pin::pin!(generation.next());
+        let event = loop {
+            match next.as_mut().poll(&mut context) {
+                std::task::Poll::Ready(event) => break event,
+                std::task::Poll::Pending => std::thread::park(),
+            }
+        };
+        match event.unwrap().unwrap() {
+            GenerationEvent::Token(token) => tokens.push(token.token),
+            GenerationEvent::Over(report) => {
+                assert!(report.timings.first <= report.timings.total);
+                break;
+            }
+        }
+    }
+    assert_eq!(tokens, generated_alone(None, &[1, 2], 12));
+}
