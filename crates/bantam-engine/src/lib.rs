@@ -29,8 +29,8 @@ pub use encoder::{
 };
 pub use prefix::{PAGE_TOKENS, PrefixStatistics};
 pub use schedule::{
-    AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Asked, Choice, Chooser, Clock, FinishReason,
-    Generate, GeneratedToken, Generation, GenerationEvent, GenerationReport, LoadedAdapter, ModelShape,
-    PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics, Score, ScorePath, Scores,
-    ShutDown, StepModel, StepSpan, SubmitError, Timings, WantedRows,
+    AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Asked, Choice, Chooser, ChooserError,
+    Chosen, Clock, FinishReason, Generate, Generation, GenerationEvent, GenerationReport, LoadedAdapter,
+    ModelShape, PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics, Score,
+    ScorePath, Scores, ShutDown, StepModel, StepSpan, SubmitError, Timings, WantedRows,
 };

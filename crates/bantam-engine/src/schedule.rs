@@ -35,7 +35,7 @@ pub use handle::{Scheduler, ShutDown};
 pub use model::{ModelShape, StepModel, StepSpan, WantedRows};
 pub use options::{Clock, SchedulerOptions};
 pub use request::{
-    Asked, Choice, Chooser, FinishReason, Generate, GeneratedToken, GenerationReport, RequestError, Score,
-    ScorePath, Scores, SubmitError, Timings,
+    Asked, Choice, Chooser, ChooserError, Chosen, FinishReason, Generate, GenerationReport, RequestError,
+    Score, ScorePath, Scores, SubmitError, Timings,
 };
 pub use statistics::SchedulerStatistics;

@@ -5,17 +5,17 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::mail::{Inlet, Letter};
-use super::request::{GeneratedToken, GenerationReport, RequestError, Scores};
+use super::request::{Chosen, GenerationReport, RequestError, Scores};
 
 /// A generation under way: its tokens as they come, then its report or why there is none.
 #[derive(Debug)]
 pub struct Generation(pub(super) Inlet);
 
 /// What a [`Generation`] gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GenerationEvent {
-    /// The next token.
-    Token(GeneratedToken),
+    /// The next tokens.
+    Chosen(Chosen),
     /// The end: nothing follows.
     Over(GenerationReport),
 }
@@ -45,7 +45,7 @@ impl Generation {
         let mut tokens = Vec::new();
         while let Some(event) = self.next_blocking() {
             match event? {
-                GenerationEvent::Token(token) => tokens.push(token.token),
+                GenerationEvent::Chosen(chosen) => tokens.extend(chosen.tokens),
                 GenerationEvent::Over(report) => return Ok((tokens, report)),
             }
         }
@@ -55,7 +55,7 @@ impl Generation {
 
 fn event(letter: Letter) -> Option<Result<GenerationEvent, RequestError>> {
     match letter {
-        Letter::Token(token) => Some(Ok(GenerationEvent::Token(token))),
+        Letter::Chosen(chosen) => Some(Ok(GenerationEvent::Chosen(chosen))),
         Letter::Generated(report) => Some(Ok(GenerationEvent::Over(report))),
         Letter::Failed(error) => Some(Err(error)),
         Letter::Scored(_) => None,

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::request::{GeneratedToken, GenerationReport, RequestError, Scores};
+use super::request::{Chosen, GenerationReport, RequestError, Scores};
 
 /// What the scheduler has to say about a request.
 #[derive(Clone, Debug)]
 pub(super) enum Letter {
-    Token(GeneratedToken),
+    Chosen(Chosen),
     Generated(GenerationReport),
     Scored(Scores),
     Failed(RequestError),
@@ -84,13 +84,13 @@ pub(super) fn mail(bell: Arc<Bell>, unread_max: usize) -> (Outbox, Inlet) {
 }
 
 impl Outbox {
-    /// Puts a letter in; whatever is not a token is the last.
+    /// Puts a letter in; whatever is not a choice is the last.
     pub(super) fn send(&self, letter: Letter) {
         let mut letters = self.0.box_.lock();
         if letters.is_over {
             return;
         }
-        letters.is_over = !matches!(letter, Letter::Token(_));
+        letters.is_over = !matches!(letter, Letter::Chosen(_));
         letters.unread.push_back(letter);
         let waker = letters.waker.take();
         drop(letters);
@@ -167,7 +167,11 @@ mod tests {
     use super::*;
 
     fn token(token: u32) -> Letter {
-        Letter::Token(GeneratedToken { token, at: std::time::Duration::ZERO })
+        Letter::Chosen(Chosen { tokens: vec![token], text: String::new(), at: std::time::Duration::ZERO })
+    }
+
+    fn is_token(letter: Option<Letter>, token: u32) -> bool {
+        matches!(letter, Some(Letter::Chosen(chosen)) if chosen.tokens == [token])
     }
 
     #[test]
@@ -179,8 +183,8 @@ mod tests {
         assert!(outbox.is_full());
         outbox.send(Letter::Failed(RequestError::ShutDown));
         outbox.send(token(3));
-        assert!(matches!(inlet.wait(), Some(Letter::Token(GeneratedToken { token: 1, .. }))));
-        assert!(matches!(inlet.wait(), Some(Letter::Token(GeneratedToken { token: 2, .. }))));
+        assert!(is_token(inlet.wait(), 1));
+        assert!(is_token(inlet.wait(), 2));
         assert!(matches!(inlet.wait(), Some(Letter::Failed(RequestError::ShutDown))));
         assert!(inlet.wait().is_none());
         drop(inlet);

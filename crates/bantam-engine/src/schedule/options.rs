@@ -21,7 +21,7 @@ pub struct SchedulerOptions {
     pub waiting_max: usize,
     /// Most pages that are kept for later prompts, those in use included.
     pub cached_pages_max: usize,
-    /// Tokens that a reader may leave unread before its generation pauses.
+    /// Choices that a reader may leave unread before its generation pauses.
     pub unread_max: usize,
     /// Tells the time.
     pub clock: Clock,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for SchedulerOptions {
 
 impl SchedulerOptions {
     /// Returns limits for a server: steps of 512 tokens, or 128 while something is being generated, 64 requests at
-    /// a time and 256 that wait, 64 unread tokens, and all pages that are not in use kept for later prompts.
+    /// a time and 256 that wait, 64 unread choices, and all pages that are not in use kept for later prompts.
     pub fn new(clock: Clock) -> Self {
         Self {
             step_tokens: 512,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::adapters::LoadedAdapter;
 use super::mail::{Letter, Outbox};
 use super::request::{
-    Asked, Chooser, FinishReason, GeneratedToken, GenerationReport, RequestError, Scores, Timings,
+    Asked, Choice, Chooser, Chosen, FinishReason, GenerationReport, RequestError, Scores, Timings,
 };
 use super::scoring::Scoring;
 use crate::prefix::{AdapterKey, PageTable};
@@ -136,22 +136,28 @@ impl<A> Sequence<A> {
         let vocabulary = row.len();
         let choosing = std::panic::AssertUnwindSafe(|| chooser.choose(row));
         let choice = std::panic::catch_unwind(choosing)
-            .map_err(|payload| RequestError::ChooserPanicked { message: said(payload.as_ref()) })?;
-        if choice.tokens.is_empty() && !choice.is_over {
+            .map_err(|payload| RequestError::ChooserPanicked { message: said(payload.as_ref()) })?
+            .map_err(|error| RequestError::Chooser { generated, source: error.into() })?;
+        let Choice { mut tokens, mut text, is_over } = choice;
+        if tokens.is_empty() && !is_over {
             return Err(RequestError::NothingChosen { generated });
         }
-        let room = tokens_max.saturating_sub(generated);
-        let is_cut = choice.tokens.len() > room;
-        for token in choice.tokens.into_iter().take(room) {
-            if token as usize >= vocabulary {
-                return Err(RequestError::UnknownToken { token, vocabulary });
-            }
-            self.tokens.push(token);
-            self.trace.first.get_or_insert(now);
-            let at = now.saturating_duration_since(self.trace.submitted);
-            self.outbox.send(Letter::Token(GeneratedToken { token, at }));
+        if let Some(token) = tokens.iter().copied().find(|token| *token as usize >= vocabulary) {
+            return Err(RequestError::UnknownToken { token, vocabulary });
         }
-        Ok(if choice.is_over && !is_cut {
+        let room = tokens_max.saturating_sub(generated);
+        let is_cut = tokens.len() > room;
+        if is_cut {
+            tokens.truncate(room);
+            text.clear();
+        }
+        self.tokens.extend_from_slice(&tokens);
+        self.trace.first.get_or_insert(now);
+        if !tokens.is_empty() || !text.is_empty() {
+            let at = now.saturating_duration_since(self.trace.submitted);
+            self.outbox.send(Letter::Chosen(Chosen { tokens, text, at }));
+        }
+        Ok(if is_over && !is_cut {
             Some(FinishReason::Chosen)
         } else {
             (self.generated() >= self.limit()).then_some(FinishReason::Length)

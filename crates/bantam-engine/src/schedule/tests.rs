@@ -131,18 +131,24 @@ impl StepModel for Fake {
 }
 
 /// Picks the best token, now and then with two that must follow, until the best is 3.
-pub(super) fn pick(logits: &mut [f32]) -> Choice {
+pub(super) fn pick(logits: &mut [f32]) -> Result<Choice, ChooserError> {
     let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32 % 29;
     let tokens =
         if best.is_multiple_of(5) { vec![best, (best + 1) % 29, (best + 7) % 29] } else { vec![best] };
-    Choice { tokens, is_over: best == 3 }
+    Ok(Choice { tokens, text: format!("<{best}>"), is_over: best == 3 })
+}
+
+/// Picks one token that does not end, whatever it is.
+pub(super) fn pick_one(logits: &mut [f32]) -> Result<Choice, ChooserError> {
+    let tokens = pick(logits)?.tokens[..1].to_vec();
+    Ok(Choice { tokens, text: String::new(), is_over: false })
 }
 
 /// Returns what [`pick`] generates when nothing else runs.
 pub(super) fn generated_alone(adapter: Option<u64>, prompt: &[u32], tokens_max: usize) -> Vec<u32> {
     let mut tokens = prompt.to_vec();
     loop {
-        let choice = pick(&mut row_after(adapter, &tokens));
+        let choice = pick(&mut row_after(adapter, &tokens)).unwrap();
         tokens.extend(choice.tokens);
         if choice.is_over || tokens.len() >= prompt.len() + tokens_max {
             tokens.truncate(prompt.len() + tokens_max);
@@ -241,7 +247,7 @@ pub(super) fn read(mut inlet: Inlet) -> Result<(Vec<u32>, GenerationReport), Req
     let mut tokens = Vec::new();
     loop {
         match inlet.wait() {
-            Some(Letter::Token(token)) => tokens.push(token.token),
+            Some(Letter::Chosen(chosen)) => tokens.extend(chosen.tokens),
             Some(Letter::Generated(report)) => return Ok((tokens, report)),
             Some(Letter::Failed(error)) => return Err(error),
             other => panic!("{other:?}"),

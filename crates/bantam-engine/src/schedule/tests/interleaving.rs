@@ -103,8 +103,8 @@ impl Caller {
         let adapter = self.arrival.adapter.map(|index| *adapters[index].adapter());
         match (letter, &self.arrival.kind) {
             (std::task::Poll::Pending, _) => false,
-            (std::task::Poll::Ready(Some(Letter::Token(token))), _) => {
-                self.tokens.push(token.token);
+            (std::task::Poll::Ready(Some(Letter::Chosen(chosen))), _) => {
+                self.tokens.extend(chosen.tokens);
                 false
             }
             (std::task::Poll::Ready(Some(Letter::Generated(report))), Kind::Generate(tokens_max)) => {

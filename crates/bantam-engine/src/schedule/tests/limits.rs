@@ -12,9 +12,8 @@ fn long_prompt(seed: u32, tokens: usize) -> Vec<u32> {
 fn a_long_prompt_comes_in_pieces_and_the_others_go_on() {
     let options = SchedulerOptions { step_tokens: 64, step_tokens_decoding: 20, ..options() };
     let mut bench = Bench::new(100, options);
-    let never_over = |logits: &mut [f32]| Choice { is_over: false, ..pick(logits) };
     let talker =
-        bench.submit(asked("a", &[1, 2]), Work::Generate { chooser: Box::new(never_over), tokens_max: 60 });
+        bench.submit(asked("a", &[1, 2]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 60 });
     bench.step();
     let before = bench.step_tokens().len();
     let long = bench.submit(asked("b", &long_prompt(0, 200)), generation(1));
@@ -67,7 +66,7 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
     let slow_prompt = long_prompt(1, 33);
     let slow = bench.submit(asked("a", &slow_prompt), generation(20));
     bench.run();
-    assert!((3..=5).contains(&bench.core.state.running[&0].generated()));
+    assert!((3..=9).contains(&bench.core.state.running[&0].generated()));
     let other_prompt = long_prompt(2, 30);
     let other = bench.submit(asked("b", &other_prompt), generation(2));
     bench.run();
@@ -84,7 +83,7 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
         loop {
             bench.step();
             match reader.1.recv_timeout(Duration::from_millis(1)) {
-                Ok(Letter::Token(token)) => tokens.push(token.token),
+                Ok(Letter::Chosen(chosen)) => tokens.extend(chosen.tokens),
                 Ok(Letter::Generated(report)) => {
                     assert_eq!(report.timings.preemptions, 1);
                     break;
@@ -100,13 +99,11 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
 #[test]
 fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
     let mut bench = Bench::new(8, SchedulerOptions { unread_max: 100, ..options() });
-    let never_over =
-        |logits: &mut [f32]| Choice { tokens: pick(logits).tokens[..1].to_vec(), is_over: false };
     let prompts: Vec<Vec<u32>> = (0..3).map(|seed| long_prompt(seed, 20)).collect();
     let inlets: Vec<Inlet> = prompts
         .iter()
         .map(|prompt| {
-            bench.submit(asked("a", prompt), Work::Generate { chooser: Box::new(never_over), tokens_max: 60 })
+            bench.submit(asked("a", prompt), Work::Generate { chooser: Box::new(pick_one), tokens_max: 60 })
         })
         .collect();
     bench.run();
@@ -117,7 +114,7 @@ fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
     for ((tokens, _), prompt) in reports.iter().zip(&prompts) {
         let mut history = prompt.clone();
         for token in tokens {
-            assert_eq!(*token, pick(&mut row_after(None, &history)).tokens[0]);
+            assert_eq!(*token, pick(&mut row_after(None, &history)).unwrap().tokens[0]);
             history.push(*token);
         }
         assert_eq!(tokens.len(), 60);
@@ -145,7 +142,7 @@ fn a_failing_step_fails_only_the_requests_that_make_it_fail() {
 
 #[test]
 fn a_chooser_that_misbehaves_fails_its_own_request() {
-    fn check(chooser: fn(&mut [f32]) -> Choice, expected: &str) {
+    fn check(chooser: fn(&mut [f32]) -> Result<Choice, ChooserError>, expected: &str) {
         let mut bench = Bench::new(8, options());
         let bad =
             bench.submit(asked("a", &[1]), Work::Generate { chooser: Box::new(chooser), tokens_max: 5 });
@@ -155,10 +152,14 @@ fn a_chooser_that_misbehaves_fails_its_own_request() {
         assert_eq!(read(good).unwrap().0, generated_alone(None, &[2], 5));
         bench.check_pages();
     }
-    check(|_| Choice { tokens: vec![], is_over: false }, "the chooser picked no token after 0");
+    fn choice(tokens: Vec<u32>) -> Choice {
+        Choice { tokens, text: String::new(), is_over: false }
+    }
+    check(|_| Ok(choice(vec![])), "the chooser picked no token after 0");
+    check(|_| Err("no grammar".into()), "the chooser failed after 0 tokens");
     check(|_| panic!("no idea"), "the chooser panicked: no idea");
     check(
-        |_| Choice { tokens: vec![31], is_over: false },
+        |_| Ok(choice(vec![4, 31])),
         "the chooser picked token 31, which is not in the model's vocabulary of 31",
     );
 }
@@ -172,10 +173,8 @@ fn a_deadline_that_passes_ends_a_request_wherever_it_is() {
     let mut bench = Bench::new(8, SchedulerOptions { running_max: 1, clock, ..options() });
     let late = start + Duration::from_secs(2);
     let with_deadline = |prompt: &[u32]| Asked { deadline: Some(late), ..asked("a", prompt) };
-    let never_over =
-        |logits: &mut [f32]| Choice { tokens: pick(logits).tokens[..1].to_vec(), is_over: false };
     let running =
-        bench.submit(with_deadline(&[1]), Work::Generate { chooser: Box::new(never_over), tokens_max: 100 });
+        bench.submit(with_deadline(&[1]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 100 });
     let waiting = bench.submit(with_deadline(&[2]), generation(1));
     (0..3).for_each(|_| assert!(bench.step()));
     *now.lock().unwrap() = late;

@@ -124,7 +124,7 @@ fn shutting_down_finishes_what_runs_and_refuses_what_waits() {
 #[test]
 fn shutting_down_with_a_time_limit_ends_even_what_nobody_reads() {
     let (scheduler, _) = start(40, SchedulerOptions { unread_max: 1, ..options() });
-    let chooser = Box::new(|_: &mut [f32]| Choice { tokens: vec![1], is_over: false });
+    let chooser = Box::new(pick_one);
     let unread = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 50, chooser }).unwrap();
     scheduler
         .shut_down(ShutDown { refuses_waiting: false, by: Some(Instant::now() + Duration::from_millis(50)) });
@@ -167,7 +167,7 @@ fn a_future_is_woken_when_its_answer_is_there() {
     let waker = std::task::Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = std::task::Context::from_waker(&waker);
     let mut generation = generate(&scheduler, &[1, 2], 12).unwrap();
-    let mut tokens = Vec::new();
+    let (mut tokens, mut text) = (Vec::new(), String::new());
     loop {
         let mut next = std::pin::pin!(generation.next());
         let event = loop {
@@ -177,7 +177,10 @@ fn a_future_is_woken_when_its_answer_is_there() {
             }
         };
         match event.unwrap().unwrap() {
-            GenerationEvent::Token(token) => tokens.push(token.token),
+            GenerationEvent::Chosen(chosen) => {
+                tokens.extend(chosen.tokens);
+                text.push_str(&chosen.text);
+            }
             GenerationEvent::Over(report) => {
                 assert!(report.timings.first <= report.timings.total);
                 break;
@@ -185,4 +188,5 @@ fn a_future_is_woken_when_its_answer_is_there() {
         }
     }
     assert_eq!(tokens, generated_alone(None, &[1, 2], 12));
+    assert!(text.starts_with(&format!("<{}>", tokens[0])));
 }
