@@ -37,6 +37,8 @@ const OWNED: &[Owned] = &[
     owned("tracing-subscriber", &["bantam"], "only the binary decides where the log goes"),
     owned("minijinja", &["bantam-template"], "only chat templates are templates"),
     owned("minijinja-contrib", &["bantam-template"], "only chat templates are templates"),
+    owned("llguidance", &["bantam-decode"], "only constraints know grammars"),
+    owned("toktrie", &["bantam-decode"], "only constraints know grammars"),
     owned("toml", &["bantam-config"], "only the configuration is TOML"),
 ];
 

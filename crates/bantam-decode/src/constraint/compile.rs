@@ -1,0 +1,275 @@
+//! From a grammar's text to a constraint, within limits.
+
+use std::sync::Arc;
+
+use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::{Matcher, ParserFactory};
+use serde_json::Value;
+use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
+
+use super::{CompiledGrammar, TokenMask};
+use crate::schema::{self, SchemaError, SchemaLimits};
+use crate::tokens::{Forcing, TokenTable};
+
+/// A language that answers shall be in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Grammar {
+    /// JSON that a schema allows.
+    JsonSchema {
+        /// The schema, of draft 4 to 2020-12; without `$schema` it is read as 2020-12.
+        schema: Value,
+        /// What may stand between the tokens of JSON.
+        layout: JsonLayout,
+    },
+    /// The whole answer matches a regular expression in the syntax of the crate `regex`; no look-around, no
+    /// back-references.
+    Regex(String),
+    /// The answer is one of these strings.
+    Choice(Vec<String>),
+    /// A grammar in llguidance's variant of Lark; `start` is its first rule.
+    Lark(String),
+    /// A grammar in the syntax of llama.cpp. It is refused: nothing here reads it yet.
+    Gbnf(String),
+}
+
+/// The white space of JSON answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JsonLayout {
+    /// None: `{"a":1,"b":2}`. Most text is forced, so it is the fastest.
+    Compact,
+    /// A space after each colon and comma, as Python prints it and most models have learnt it: `{"a": 1, "b": 2}`.
+    Spaced,
+    /// Up to 16 spaces, tabs and line ends wherever JSON allows some; no more, because small models like to
+    /// write white space for ever.
+    Free,
+}
+
+/// How much work a grammar may make. All are counts, so they hold on every machine alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrammarLimits {
+    /// Bytes of a grammar's text, or of a schema's JSON.
+    pub text_bytes_max: usize,
+    /// How deeply a schema may be nested.
+    pub depth_max: usize,
+    /// How many subschemas a schema may have, after references are followed.
+    pub subschemas_max: usize,
+    /// Work of building the lexer: about 50,000 a millisecond.
+    pub compile_work_max: u64,
+    /// Work of one mask: about 14,000 a millisecond.
+    pub step_work_max: u64,
+    /// States that a lexer may come to have: one or two kB each.
+    pub lexer_states_max: usize,
+}
+
+impl GrammarLimits {
+    /// Returns limits that real schemas keep well within: at most about 50 ms a grammar and 15 ms a mask.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            text_bytes_max: 512 * 1024,
+            depth_max: 64,
+            subschemas_max: 10_000,
+            compile_work_max: 1_000_000,
+            step_work_max: 200_000,
+            lexer_states_max: 50_000,
+        }
+    }
+}
+
+/// Why a grammar cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileGrammarError {
+    /// The schema has a keyword that cannot be honoured, or is no schema.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The grammar's text is longer than the limits allow.
+    #[error(
+        "the grammar has {bytes} bytes, more than the {limit} that are allowed: shorten it, or raise text_bytes_max"
+    )]
+    TooLong {
+        /// Its bytes.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// No choice is given.
+    #[error("the choice has no strings: give at least one")]
+    NoChoice,
+    /// The syntax is not read here.
+    #[error("{0} is not supported: {1}")]
+    NotSupported(&'static str, &'static str),
+    /// The grammar cannot be read, or is too large; the reason has the position where there is one.
+    #[error("the {kind} cannot be compiled: {reason}")]
+    Refused {
+        /// "JSON schema", "regular expression", "choice" or "Lark grammar".
+        kind: &'static str,
+        /// What is wrong, and where.
+        reason: String,
+    },
+}
+
+/// Compiles grammars for one model. Made once for a model: it holds the trie of all tokens.
+pub struct Grammars {
+    factory: ParserFactory,
+    limits: GrammarLimits,
+    refused: TokenMask,
+}
+
+impl std::fmt::Debug for Grammars {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Grammars").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Grammars {
+    /// Returns the compiler for a model's tokens.
+    pub fn new(table: &TokenTable, limits: GrammarLimits) -> Result<Self, CompileGrammarError> {
+        let refused = |error: &dyn std::fmt::Display| CompileGrammarError::Refused {
+            kind: "token table",
+            reason: error.to_string(),
+        };
+        let ids = 0..table.len() as u32;
+        let words: Vec<Vec<u8>> = ids.clone().map(|token| table.text(token).to_vec()).collect();
+        let info = TokRxInfo::new(words.len() as u32, table.end_of_sequence()[0]);
+        let trie = TokTrie::from(&info, &words).with_eos_tokens(table.end_of_sequence());
+        let environment: TokEnv = Arc::new(Environment { trie, forcing: table.forcing().clone() });
+        let capabilities = InferenceCapabilities {
+            ff_tokens: !matches!(table.forcing(), Forcing::Off),
+            ..InferenceCapabilities::default()
+        };
+        let slices = llguidance::earley::SlicedBiasComputer::general_slices();
+        let mut factory =
+            ParserFactory::new(&environment, capabilities, &slices).map_err(|error| refused(&error))?;
+        factory.quiet();
+        *factory.limits_mut() = ParserLimits {
+            initial_lexer_fuel: limits.compile_work_max,
+            step_lexer_fuel: limits.step_work_max,
+            max_lexer_states: limits.lexer_states_max,
+            // What an error tells must not hold the answer's text.
+            verbose_errors: false,
+            ..ParserLimits::default()
+        };
+        let control: Vec<u32> =
+            ids.filter(|token| table.is_control(*token) && !table.is_end(*token)).collect();
+        Ok(Self { factory, limits, refused: TokenMask::of(words.len(), &control) })
+    }
+
+    /// Compiles a grammar.
+    pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, CompileGrammarError> {
+        let (kind, grammar) = match grammar {
+            Grammar::JsonSchema { schema, layout } => ("JSON schema", self.schema(schema, *layout)?),
+            Grammar::Regex(expression) => {
+                self.check_length(expression.len())?;
+                ("regular expression", TopLevelGrammar::from_regex(expression))
+            }
+            Grammar::Choice(strings) => {
+                self.check_length(strings.iter().map(|string| string.len() + 1).sum())?;
+                ("choice", TopLevelGrammar::from_regex(&choice(strings)?))
+            }
+            Grammar::Lark(text) => {
+                self.check_length(text.len())?;
+                if text.contains("%json") {
+                    let advice =
+                        "a schema within Lark would not be checked keyword by keyword, so give it by itself";
+                    return Err(CompileGrammarError::NotSupported("%json", advice));
+                }
+                ("Lark grammar", TopLevelGrammar::from_lark(text.clone()))
+            }
+            Grammar::Gbnf(_) => {
+                let advice = "write the grammar in Lark, or as a regular expression or a JSON schema";
+                return Err(CompileGrammarError::NotSupported("GBNF", advice));
+            }
+        };
+        let refused = |reason: String| CompileGrammarError::Refused { kind, reason };
+        let parser = self
+            .factory
+            .create_parser(grammar)
+            .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
+        let fresh = Matcher::new(Ok(parser));
+        if let Some(error) = fresh.get_error() {
+            return Err(refused(first_lines(&error)));
+        }
+        Ok(CompiledGrammar { fresh, refused: self.refused.clone() })
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<(), CompileGrammarError> {
+        let limit = self.limits.text_bytes_max;
+        if bytes > limit { Err(CompileGrammarError::TooLong { bytes, limit }) } else { Ok(()) }
+    }
+
+    fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
+        let limits =
+            SchemaLimits { depth_max: self.limits.depth_max, subschemas_max: self.limits.subschemas_max };
+        let mut lowered = schema::lower(schema, &limits)?;
+        self.check_length(lowered.to_string().len())?;
+        // Without `u` among the escapes each string is written in one way: else `"f\u006fo"` would be a name
+        // that is not "foo" to the grammar, and is "foo" to whoever reads the answer.
+        let mut options =
+            serde_json::json!({ "json_allowed_escapes": "nrbtf\\\"", "whitespace_flexible": false });
+        match layout {
+            JsonLayout::Compact => {}
+            JsonLayout::Spaced => {
+                (options["item_separator"], options["key_separator"]) = (", ".into(), ": ".into());
+            }
+            JsonLayout::Free => options["whitespace_pattern"] = r"[\x20\x0A\x0D\x09]{1,16}".into(),
+        }
+        if let Some(object) = lowered.as_object_mut() {
+            object.insert("x-guidance".to_owned(), options);
+        }
+        Ok(TopLevelGrammar::from_json_schema(lowered))
+    }
+}
+
+fn choice(strings: &[String]) -> Result<String, CompileGrammarError> {
+    if strings.is_empty() {
+        return Err(CompileGrammarError::NoChoice);
+    }
+    let mut expression = String::new();
+    for string in strings {
+        expression.push(if expression.is_empty() { '(' } else { '|' });
+        for character in string.chars() {
+            if character.is_ascii_punctuation() {
+                expression.push('\\');
+            }
+            expression.push(character);
+        }
+    }
+    expression.push(')');
+    Ok(expression)
+}
+
+/// Keeps what says where and why, and leaves out dumps of inner state and backtraces.
+fn first_lines(error: &str) -> String {
+    let end = error.find("\n<").unwrap_or(error.len());
+    let lines: Vec<&str> =
+        error[..end].lines().map(str::trim_end).filter(|line| !line.is_empty()).take(8).collect();
+    lines.join("\n")
+}
+
+/// The model's tokens, as llguidance asks for them.
+struct Environment {
+    trie: TokTrie,
+    forcing: Forcing,
+}
+
+impl TokenizerEnv for Environment {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    /// The tokens of a text. A tokenizer that adds something, or changes a byte, is not believed.
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<u32> {
+        if let (Forcing::Encoder(encode), Ok(text)) = (&self.forcing, std::str::from_utf8(bytes)) {
+            let tokens = encode(text);
+            let is_known = tokens.iter().all(|token| (*token as usize) < self.trie.vocab_size());
+            if is_known && tokens.iter().flat_map(|token| self.trie.token(*token)).eq(bytes) {
+                return tokens;
+            }
+        }
+        self.trie.greedy_tokenize(bytes)
+    }
+
+    fn tokenize_is_canonical(&self) -> bool {
+        !matches!(self.forcing, Forcing::Off)
+    }
+}

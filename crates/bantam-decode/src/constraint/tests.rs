@@ -1,0 +1,139 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::tokens::{Forcing, TokenTable};
+
+fn table() -> TokenTable {
+    let bytes = (0..=255u8).map(|byte| vec![byte]);
+    let pieces = ["", "<ctrl>", "true", "\":", "{\"", "\"}"].map(|piece| piece.as_bytes().to_vec());
+    TokenTable::new(bytes.chain(pieces), &[257], &[256], Forcing::LongestMatch).unwrap()
+}
+
+fn compile(grammar: &Grammar) -> Result<CompiledGrammar, CompileGrammarError> {
+    Grammars::new(&table(), GrammarLimits::standard()).unwrap().compile(grammar)
+}
+
+fn schema(schema: Value) -> Grammar {
+    Grammar::JsonSchema { schema, layout: JsonLayout::Compact }
+}
+
+/// Whether a text, byte by byte, is one of the language.
+fn takes(grammar: &Grammar, text: &str) -> bool {
+    let mut constraint = compile(grammar).unwrap().start();
+    text.bytes().all(|byte| constraint.accept(byte.into()).is_ok()) && constraint.is_complete()
+}
+
+#[test]
+fn every_kind_of_grammar_takes_its_language_and_nothing_else() {
+    let regex = Grammar::Regex("[a-c]{2}/\\d+".into());
+    assert!(takes(&regex, "ab/12") && !takes(&regex, "ab/") && !takes(&regex, "xab/12"));
+    let choice = Grammar::Choice(vec!["a.b".into(), "a.b (c)\n\"".into(), "\u{e9}/\\".into()]);
+    for text in ["a.b", "a.b (c)\n\"", "\u{e9}/\\"] {
+        assert!(takes(&choice, text), "{text}");
+    }
+    assert!(!takes(&choice, "axb") && !takes(&choice, "a.") && !takes(&choice, ""));
+    let lark = Grammar::Lark("start: \"(\" start \")\" | \"x\"".into());
+    assert!(takes(&lark, "((x))") && !takes(&lark, "((x)"));
+    let json = schema(json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}));
+    assert!(takes(&json, "{\"a\":-12}") && !takes(&json, "{\"a\":1.5}") && !takes(&json, "{}"));
+}
+
+#[test]
+fn layouts_differ_in_white_space_only() {
+    let takes = |layout, text| {
+        takes(
+            &Grammar::JsonSchema { schema: json!({"type": "array", "items": {"type": "null"}}), layout },
+            text,
+        )
+    };
+    assert!(takes(JsonLayout::Compact, "[null,null]") && !takes(JsonLayout::Compact, "[null, null]"));
+    assert!(takes(JsonLayout::Spaced, "[null, null]") && !takes(JsonLayout::Spaced, "[null,null]"));
+    assert!(takes(JsonLayout::Free, "[null,\n  null]") && takes(JsonLayout::Free, "[null,null]"));
+    let wide = format!("[null,{}null]", " ".repeat(40));
+    assert!(!takes(JsonLayout::Free, &wide));
+}
+
+#[test]
+fn a_refused_token_changes_nothing() {
+    let mut constraint = compile(&Grammar::Regex("ab".into())).unwrap().start();
+    assert_eq!(constraint.accept(98), Err(ConstraintError::Refused(98)));
+    assert_eq!(constraint.accept(256), Err(ConstraintError::Refused(256)), "too early for the end");
+    assert_eq!(constraint.accept(257), Err(ConstraintError::Refused(257)), "a control token");
+    assert_eq!(constraint.accept(9_999), Err(ConstraintError::Refused(9_999)));
+    constraint.accept(97).unwrap();
+    constraint.accept(98).unwrap();
+    assert!(constraint.is_finished() && constraint.is_complete());
+    assert_eq!(constraint.mask().unwrap().tokens().collect::<Vec<_>>(), [256]);
+    assert_eq!(constraint.forced().unwrap(), [0u32; 0]);
+}
+
+#[test]
+fn masks_allow_what_is_accepted() {
+    let compiled = compile(&schema(json!({"type": "boolean"}))).unwrap();
+    let mut constraint = compiled.start();
+    let mask = constraint.mask().unwrap();
+    assert_eq!(mask.tokens().collect::<Vec<_>>(), [u32::from(b'f'), u32::from(b't'), 258]);
+    constraint.accept(258).unwrap();
+    assert!(constraint.is_complete());
+    assert!(!compiled.start().is_complete(), "answers do not share their place");
+}
+
+#[test]
+fn no_name_can_be_written_in_a_second_way() {
+    let grammar = schema(json!({"type": "object", "properties": {"foo": {"type": "integer"}}}));
+    assert!(takes(&grammar, r#"{"bar":"x"}"#) && !takes(&grammar, r#"{"foo":"x"}"#));
+    assert!(!takes(&grammar, r#"{"f\u006fo":"x"}"#));
+}
+
+#[test]
+fn what_cannot_be_compiled_says_where_and_why() {
+    let refused = |grammar: Grammar| compile(&grammar).unwrap_err().to_string();
+    let message = refused(Grammar::Regex("a(b".into()));
+    assert!(
+        message.starts_with("the regular expression cannot be compiled")
+            && message.contains("unclosed group"),
+        "{message}"
+    );
+    let message = refused(Grammar::Lark("start: \"a\"\n  foo: bar:".into()));
+    assert!(message.contains("Lark grammar") && message.contains('2'), "{message}");
+    assert!(refused(Grammar::Lark("start: %json {\"lenient\": true}".into())).contains("keyword by keyword"));
+    assert!(refused(Grammar::Gbnf("root ::= \"a\"".into())).starts_with("GBNF is not supported"));
+    assert!(refused(Grammar::Choice(Vec::new())).contains("at least one"));
+    assert!(refused(Grammar::Regex("a".repeat(600_000))).contains("shorten it"));
+    let message =
+        refused(schema(json!({"type": "object", "properties": {"a": {"type": "string", "not": {}}}})));
+    assert!(message.starts_with("`not` at /properties/a: "), "{message}");
+}
+
+#[test]
+fn hostile_grammars_end_soon() {
+    let deep = (0..500).fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
+    let wide: Vec<Value> = (0..200)
+        .map(|n| json!({"type": "object", "properties": {format!("p{n}"): {"type": "integer"}}}))
+        .collect();
+    let squared = json!({"allOf": (0..6).map(|_| json!({"anyOf": wide})).collect::<Vec<_>>()});
+    let counted = json!({"type": "string", "pattern": "^((a{1,1000}){1,1000}){1,1000}b$"});
+    let endless = json!({"$ref": "#/$defs/a", "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}]}}});
+    let unending = json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"]}}});
+    for (name, schema_value) in [
+        ("deep", deep),
+        ("squared", squared),
+        ("counted", counted),
+        ("endless", endless),
+        ("unending", unending),
+    ] {
+        let start = std::time::Instant::now();
+        if let Ok(compiled) = compile(&schema(schema_value)) {
+            let mut constraint = compiled.start();
+            for _ in 0..20 {
+                let Ok(mask) = constraint.mask() else { break };
+                let token = mask.tokens().next().unwrap();
+                if constraint.accept(token).is_err() || constraint.is_finished() {
+                    break;
+                }
+            }
+        }
+        println!("{name}: {:?}", start.elapsed());
+        assert!(start.elapsed().as_secs() < 5, "{name} took {:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,116 @@
+use super::*;
+use crate::constraint::{Grammar, GrammarLimits, Grammars, JsonLayout};
+use crate::tokens::Forcing;
+
+/// All bytes, then an end, then pieces.
+fn table(pieces: &[&str], forcing: Forcing) -> Arc<TokenTable> {
+    let bytes = (0..=255u8).map(|byte| vec![byte]);
+    let words = bytes.chain([Vec::new()]).chain(pieces.iter().map(|piece| piece.as_bytes().to_vec()));
+    Arc::new(TokenTable::new(words, &[], &[256], forcing).unwrap())
+}
+
+fn config(stops: &[&str], tokens_max: usize) -> GenerationConfig {
+    let stops = stops.iter().map(|stop| (*stop).to_owned()).collect();
+    GenerationConfig { sampling: SamplingConfig::greedy(), stops, tokens_max }
+}
+
+fn constraint(table: &TokenTable, schema: serde_json::Value) -> Constraint {
+    let grammars = Grammars::new(table, GrammarLimits::standard()).unwrap();
+    grammars.compile(&Grammar::JsonSchema { schema, layout: JsonLayout::Compact }).unwrap().start()
+}
+
+/// Logits that want one token.
+fn wanting(table: &TokenTable, token: u32) -> Vec<f32> {
+    let mut logits = vec![0.0; table.len()];
+    logits[token as usize] = 9.0;
+    logits
+}
+
+/// Lets a model want these tokens one after the other; returns the text, the tokens and the end.
+fn run(
+    generation: &mut Generation,
+    table: &TokenTable,
+    wanted: &[u32],
+) -> (String, Vec<StepToken>, Option<Finish>) {
+    let (mut text, mut tokens) = (String::new(), Vec::new());
+    for token in wanted {
+        let step = generation.next(&wanting(table, *token)).unwrap();
+        text.push_str(&step.text);
+        tokens.extend(step.tokens);
+        if step.is_over.is_some() {
+            return (text, tokens, step.is_over);
+        }
+    }
+    (text, tokens, None)
+}
+
+fn bytes(text: &str) -> Vec<u32> {
+    text.bytes().map(u32::from).collect()
+}
+
+#[test]
+fn an_answer_ends_at_the_end_token_a_stop_string_or_its_length() {
+    let table = table(&[], Forcing::Off);
+    let end = |stops: &[&str], max, wanted: &[u32]| {
+        let mut generation = Generation::new(Arc::clone(&table), config(stops, max), &[], None).unwrap();
+        let (text, tokens, end) = run(&mut generation, &table, wanted);
+        assert_eq!(generation.next(&[0.0]), Err(GenerateError::IsOver));
+        (text, tokens.len(), end)
+    };
+    let mut wanted = bytes("hi");
+    wanted.push(256);
+    assert_eq!(end(&[], 9, &wanted), ("hi".into(), 2, Some(Finish::EndOfSequence)));
+    assert_eq!(end(&["x", "\n\n"], 99, &bytes("hi\n\nthere")), ("hi".into(), 4, Some(Finish::Stop(1))));
+    assert_eq!(end(&["\n\n"], 3, &bytes("hi\n\n")), ("hi\n".into(), 3, Some(Finish::Length)));
+}
+
+#[test]
+fn forced_tokens_come_in_one_step_without_probabilities() {
+    let table = table(&["{\"", "name", "\":\""], Forcing::LongestMatch);
+    let schema = serde_json::json!({
+        "type": "object", "properties": {"name": {"enum": ["ab", "cd"]}}, "required": ["name"],
+        "additionalProperties": false
+    });
+    let constraint = constraint(&table, schema);
+    let mut generation = Generation::new(Arc::clone(&table), config(&[], 99), &[], Some(constraint)).unwrap();
+    let step = generation.begin().unwrap();
+    assert_eq!(step.text, "{\"name\":\"");
+    assert!(step.tokens.iter().all(|token| token.log_probability.is_none()));
+    let step = generation.next(&wanting(&table, u32::from(b'c'))).unwrap();
+    assert_eq!((step.text.as_str(), step.is_over), ("cd\"}", Some(Finish::Complete)));
+    assert!(step.tokens[0].log_probability.unwrap() < 0.0);
+    assert!(step.tokens[1..].iter().all(|token| token.log_probability.is_none()));
+}
+
+#[test]
+fn a_constraint_wins_over_what_the_model_wants() {
+    let table = table(&[], Forcing::Off);
+    let constraint = constraint(&table, serde_json::json!({"type": "boolean"}));
+    let mut generation = Generation::new(Arc::clone(&table), config(&[], 99), &[], Some(constraint)).unwrap();
+    let (text, tokens, end) = run(&mut generation, &table, &bytes("tomorrow"));
+    assert_eq!((text.as_str(), end), ("true", Some(Finish::Complete)));
+    // The model wanted "o" where "r" had to come, and its own probability says so.
+    assert!(tokens[0].log_probability.unwrap() > -0.1 && tokens[1].log_probability.unwrap() < -8.0);
+}
+
+#[test]
+fn a_constraint_may_allow_the_end_and_more() {
+    let table = table(&[], Forcing::Off);
+    let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
+    let constraint = grammars.compile(&Grammar::Regex("a+".into())).unwrap().start();
+    let mut generation = Generation::new(Arc::clone(&table), config(&[], 99), &[], Some(constraint)).unwrap();
+    let (text, _, end) = run(&mut generation, &table, &[97, 97, 256]);
+    assert_eq!((text.as_str(), end), ("aa", Some(Finish::EndOfSequence)));
+}
+
+#[test]
+fn configurations_that_cannot_be_are_named() {
+    let table = table(&[], Forcing::Off);
+    let refused = |config| Generation::new(Arc::clone(&table), config, &[], None).unwrap_err();
+    assert_eq!(refused(config(&[], 0)), GenerationConfigError::NoTokens);
+    assert_eq!(refused(config(&["a", ""], 1)), GenerationConfigError::Stop(1, 0));
+    assert_eq!(refused(config(&["a"; 65], 1)), GenerationConfigError::TooManyStops(65));
+    let mut hot = config(&[], 1);
+    hot.sampling.temperature = f32::INFINITY;
+    assert!(matches!(refused(hot), GenerationConfigError::Sampling(_)));
+}

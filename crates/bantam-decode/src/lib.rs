@@ -1,0 +1,28 @@
+//! From logits to answers: sampler, constraints, label tries.
+//!
+//! Everything here is pure over rows of logits: no model, no thread, no clock. [`Generation`] joins the parts
+//! for one answer; [`Sampler`], [`Constraint`] and [`LabelTrie`] can be used by themselves.
+
+mod constraint;
+mod generation;
+mod labels;
+mod random;
+mod sampler;
+mod schema;
+mod softmax;
+mod tokens;
+
+pub use constraint::{
+    CompileGrammarError, CompiledGrammar, Constraint, ConstraintError, Grammar, GrammarLimits, Grammars,
+    JsonLayout, TokenMask,
+};
+pub use generation::{
+    Finish, GenerateError, Generation, GenerationConfig, GenerationConfigError, Step, StepToken,
+};
+pub use labels::{InnerNode, LABEL_TOKENS_MAX, LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
+pub use sampler::{
+    ALTERNATIVES_MAX, SampleError, Sampled, Sampler, SamplingConfig, SamplingConfigError, TokenProbability,
+};
+pub use schema::SchemaError;
+pub use softmax::RowError;
+pub use tokens::{Forcing, TOKEN_BYTES_MAX, TOKENS_MAX, TokenTable, TokenTableError};

@@ -1,0 +1,202 @@
+//! Whether two branches of `oneOf` can match the same value.
+//!
+//! "Exactly one" can be had from a grammar only where the branches have nothing in common: then it is `anyOf`.
+//! What cannot be proved here counts as an overlap, which refuses the schema; so a mistake on this side costs a
+//! schema, never an answer.
+
+use serde_json::{Map, Value};
+
+use super::Lowering;
+
+/// How many references and applicators are followed.
+const DEPTH_MAX: usize = 8;
+
+/// Types as bits; integers are numbers.
+type Kinds = u8;
+const OBJECT: Kinds = 1 << 5;
+const ALL: Kinds = (1 << 6) - 1;
+
+impl<'s> Lowering<'s> {
+    /// Returns two branches that may match the same value, or `None` where no two can.
+    pub(super) fn overlap(
+        &self,
+        branches: &'s Value,
+        parent: &'s Map<String, Value>,
+    ) -> Option<(usize, usize)> {
+        let branches = branches.as_array()?;
+        for (one, first) in branches.iter().enumerate() {
+            for (other, second) in branches.iter().enumerate().skip(one + 1) {
+                if !self.are_disjoint(first, second, Some(parent), 0) {
+                    return Some((one, other));
+                }
+            }
+        }
+        None
+    }
+
+    /// `parent` has what holds for both.
+    fn are_disjoint(
+        &self,
+        one: &'s Value,
+        other: &'s Value,
+        parent: Option<&'s Map<String, Value>>,
+        depth: usize,
+    ) -> bool {
+        if depth > DEPTH_MAX {
+            return false;
+        }
+        if *one == Value::Bool(false) || *other == Value::Bool(false) {
+            return true;
+        }
+        let shared = parent.map_or(ALL, |parent| self.kinds_of_type(parent));
+        let common = self.kinds(one, depth) & self.kinds(other, depth) & shared;
+        if common == 0 {
+            return true;
+        }
+        for (branch, against) in [(one, other), (other, one)] {
+            let target = self.target(branch);
+            if target.is_some_and(|target| self.are_disjoint(target, against, parent, depth + 1)) {
+                return true;
+            }
+            if self.is_alone_by_ref(branch) {
+                continue;
+            }
+            let list = |keyword: &str| branch.get(keyword).and_then(Value::as_array).into_iter().flatten();
+            if list("allOf").any(|part| self.are_disjoint(part, against, parent, depth + 1)) {
+                return true;
+            }
+            for keyword in ["anyOf", "oneOf"] {
+                let mut parts = list(keyword).peekable();
+                if parts.peek().is_some()
+                    && parts.all(|part| self.are_disjoint(part, against, parent, depth + 1))
+                {
+                    return true;
+                }
+            }
+        }
+        if self.is_alone_by_ref(one) || self.is_alone_by_ref(other) {
+            return false;
+        }
+        if let (Some(ones), Some(others)) = (literals(one), literals(other)) {
+            return !ones.iter().any(|value| others.iter().any(|other| is_same(value, other)));
+        }
+        common == OBJECT && self.differ_in_a_property(one, other, parent, depth)
+    }
+
+    /// A property that one branch requires, and that the other does not allow with any of the same values.
+    fn differ_in_a_property(
+        &self,
+        one: &'s Value,
+        other: &'s Value,
+        parent: Option<&'s Map<String, Value>>,
+        depth: usize,
+    ) -> bool {
+        let names = |schema: Option<&'s Value>| {
+            schema.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        };
+        let of_parent = parent.and_then(|parent| parent.get("required"));
+        let property =
+            |branch: &'s Value, name: &str| branch.get("properties").and_then(|members| members.get(name));
+        let forbids = |branch: &'s Value, name: &str| {
+            branch.get("additionalProperties") == Some(&Value::Bool(false))
+                && branch.get("patternProperties").is_none()
+                && property(branch, name).is_none()
+        };
+        let mut required =
+            names(one.get("required")).chain(names(other.get("required"))).chain(names(of_parent));
+        required.any(|name| match (property(one, name), property(other, name)) {
+            (Some(first), Some(second)) => self.are_disjoint(first, second, None, depth + 1),
+            _ => forbids(one, name) || forbids(other, name),
+        })
+    }
+
+    fn kinds(&self, schema: &'s Value, depth: usize) -> Kinds {
+        let Some(keywords) = schema.as_object() else { return ALL };
+        if depth > DEPTH_MAX {
+            return ALL;
+        }
+        if let Some(target) = self.target(schema) {
+            let of_target = self.kinds(target, depth + 1);
+            return if self.draft.ref_stands_alone() {
+                of_target
+            } else {
+                of_target & self.own_kinds(keywords, depth)
+            };
+        }
+        self.own_kinds(keywords, depth)
+    }
+
+    fn own_kinds(&self, keywords: &'s Map<String, Value>, depth: usize) -> Kinds {
+        let mut kinds = self.kinds_of_type(keywords);
+        if let Some(values) = keywords.get("enum").and_then(Value::as_array) {
+            kinds &= values.iter().fold(0, |kinds, value| kinds | kind_of(value));
+        }
+        if let Some(value) = keywords.get("const") {
+            kinds &= kind_of(value);
+        }
+        for part in keywords.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+            kinds &= self.kinds(part, depth + 1);
+        }
+        for keyword in ["anyOf", "oneOf"] {
+            if let Some(parts) = keywords.get(keyword).and_then(Value::as_array) {
+                kinds &= parts.iter().fold(0, |kinds, part| kinds | self.kinds(part, depth + 1));
+            }
+        }
+        kinds
+    }
+
+    fn kinds_of_type(&self, keywords: &Map<String, Value>) -> Kinds {
+        let bit = |name: &Value| match name.as_str() {
+            Some("null") => 1,
+            Some("boolean") => 1 << 1,
+            Some("integer" | "number") => 1 << 2,
+            Some("string") => 1 << 3,
+            Some("array") => 1 << 4,
+            Some("object") => OBJECT,
+            _ => ALL,
+        };
+        match keywords.get("type") {
+            None => ALL,
+            Some(Value::Array(names)) => names.iter().fold(0, |kinds, name| kinds | bit(name)),
+            Some(name) => bit(name),
+        }
+    }
+
+    fn target(&self, schema: &'s Value) -> Option<&'s Value> {
+        let text = schema.get("$ref")?.as_str()?;
+        self.resolve(text).ok().map(|(_, target, _)| target)
+    }
+
+    /// Whether all else in a branch is ignored, so that nothing may be concluded from it.
+    fn is_alone_by_ref(&self, schema: &Value) -> bool {
+        self.draft.ref_stands_alone() && schema.get("$ref").is_some()
+    }
+}
+
+fn kind_of(value: &Value) -> Kinds {
+    match value {
+        Value::Null => 1,
+        Value::Bool(_) => 1 << 1,
+        Value::Number(_) => 1 << 2,
+        Value::String(_) => 1 << 3,
+        Value::Array(_) => 1 << 4,
+        Value::Object(_) => OBJECT,
+    }
+}
+
+/// Returns the values that a schema allows at most, where it lists them.
+fn literals(schema: &Value) -> Option<Vec<&Value>> {
+    if let Some(value) = schema.get("const") {
+        return Some(vec![value]);
+    }
+    schema.get("enum").and_then(Value::as_array).map(|values| values.iter().collect())
+}
+
+/// Equality as JSON Schema has it for what can be told apart here; anything doubtful is the same.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
+        (Value::Array(_) | Value::Object(_), Value::Array(_) | Value::Object(_)) => true,
+        _ => one == other,
+    }
+}

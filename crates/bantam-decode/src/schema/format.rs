@@ -1,0 +1,120 @@
+//! Formats as patterns of this crate's own, so that what they mean does not depend on a validator.
+//!
+//! llguidance knows some of them, but allows 30 February's neighbour in every year and a leap second in every
+//! minute. Here a date is one that exists. Where the standard's grammar is larger than anything that is written
+//! in practice, the pattern has the part that every validator agrees on.
+
+/// The formats that are honoured.
+pub(super) const KNOWN: [&str; 14] = [
+    "date-time",
+    "date",
+    "time",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uri",
+    "uri-reference",
+    "uuid",
+    "json-pointer",
+    "relative-json-pointer",
+    "byte",
+];
+
+const MONTH_DAY: &str = "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)\
+    |02-(?:0[1-9]|1[0-9]|2[0-8]))";
+/// Divisible by four; those that end in 00 only where the century is.
+const LEAP_YEAR: &str = "(?:[0-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)";
+const OFFSET: &str = "(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
+const OCTET: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+/// No two hyphens together: in the third and fourth place they announce an encoding.
+const LABEL: &str = "[a-zA-Z0-9](?:-?[a-zA-Z0-9]){0,30}";
+const PATH_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=:@-]|%[0-9a-fA-F]{2})";
+const SEGMENT_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=@-]|%[0-9a-fA-F]{2})";
+
+/// Returns the pattern of a format, `Some(None)` for a format that asks nothing of a string, and `None` for one
+/// that is not known.
+pub(super) fn pattern(name: &str) -> Option<Option<String>> {
+    let body = match name {
+        "password" | "int32" | "uint32" | "int64" | "float" | "double" => return Some(None),
+        "date" => date(),
+        "time" => time(),
+        "date-time" => format!("(?:{})[tT](?:{})", date(), time()),
+        "duration" => duration(),
+        "email" => {
+            let atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}";
+            format!("{atom}(?:[.]{atom}){{0,2}}@{LABEL}(?:[.]{LABEL}){{1,2}}")
+        }
+        "hostname" => format!("{LABEL}(?:[.]{LABEL}){{0,2}}"),
+        "ipv4" => format!("{OCTET}(?:[.]{OCTET}){{3}}"),
+        "ipv6" => ipv6(),
+        "uri" => uri(),
+        "uri-reference" => {
+            let relative = format!(
+                "(?:/(?:{PATH_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?|{SEGMENT_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?{}",
+                query_and_fragment()
+            );
+            format!("(?:{}|{relative})", uri())
+        }
+        "uuid" => "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}".to_owned(),
+        "json-pointer" => json_pointer().to_owned(),
+        "relative-json-pointer" => format!("(?:0|[1-9][0-9]*)(?:#|{})", json_pointer()),
+        "byte" => "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),
+        _ => return None,
+    };
+    Some(Some(format!("^(?:{body})$")))
+}
+
+fn date() -> String {
+    format!("(?:[0-9]{{4}}-{MONTH_DAY}|{LEAP_YEAR}-02-29)")
+}
+
+/// A leap second is the last of a day in UTC; it is allowed where that is plain to see.
+fn time() -> String {
+    let fraction = "(?:[.][0-9]{1,9})?";
+    format!("(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]{fraction}{OFFSET}|23:59:60{fraction}[zZ])")
+}
+
+/// RFC 3339, appendix A.
+fn duration() -> String {
+    let time = "T(?:[0-9]{1,9}H(?:[0-9]{1,9}M(?:[0-9]{1,9}S)?)?|[0-9]{1,9}M(?:[0-9]{1,9}S)?|[0-9]{1,9}S)";
+    let date = "(?:[0-9]{1,9}Y(?:[0-9]{1,9}M(?:[0-9]{1,9}D)?)?|[0-9]{1,9}M(?:[0-9]{1,9}D)?|[0-9]{1,9}D)";
+    format!("P(?:{date}(?:{time})?|{time}|[0-9]{{1,9}}W)")
+}
+
+/// Eight groups, or fewer around one `::` that stands for at least two of them.
+fn ipv6() -> String {
+    let group = "[0-9a-fA-F]{1,4}";
+    let mut forms = vec![format!("(?:{group}:){{7}}{group}"), "::".to_owned()];
+    for before in 0..=6usize {
+        let head = if before == 0 { String::new() } else { format!("{group}(?::{group}){{{}}}", before - 1) };
+        let room = 6 - before;
+        if before > 0 {
+            forms.push(format!("{head}::"));
+        }
+        if room > 0 {
+            forms.push(format!("{head}::{group}(?::{group}){{0,{}}}", room - 1));
+        }
+    }
+    format!("(?:{})", forms.join("|"))
+}
+
+/// RFC 3986, without hosts in brackets.
+fn uri() -> String {
+    let authority = "//(?:[a-zA-Z0-9._~!$&'()*+,;=:-]|%[0-9a-fA-F]{2})*";
+    let user = format!("(?:{authority}@(?:[a-zA-Z0-9._~!$&'()*+,;=-]|%[0-9a-fA-F]{{2}})*)");
+    let host = "//(?:[a-zA-Z0-9._~!$&'()*+,;=-]|%[0-9a-fA-F]{2})*";
+    let hier = format!("(?:{user}|{host})(?::[0-9]{{0,5}})?(?:/{PATH_CHARACTER}*)*");
+    let path = format!("/?(?:{PATH_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?");
+    format!("[a-zA-Z][a-zA-Z0-9+.-]*:(?:{hier}|{path}){}", query_and_fragment())
+}
+
+fn query_and_fragment() -> String {
+    let character = "(?:[a-zA-Z0-9._~!$&'()*+,;=:@/?-]|%[0-9a-fA-F]{2})*";
+    format!("(?:[?]{character})?(?:#{character})?")
+}
+
+fn json_pointer() -> &'static str {
+    "(?:/(?:[^/~]|~[01])*)*"
+}

@@ -1,0 +1,398 @@
+//! Regular expressions of ECMA-262, as schemas have them, written anew in the syntax of the crate `regex`.
+//!
+//! The two look alike and differ where nobody looks: `[[a]` and `[a&&b]` are a plain class to the one and set
+//! arithmetic to the other, `\<` is a character or the beginning of a word, `.` takes a carriage return or not.
+//! So an expression is parsed by the rules of the one and every part is written in a form of the other that has
+//! one meaning only. Where implementations of the first disagree (what `\s` is beyond ASCII), the part is
+//! written that all agree on.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// How deeply groups may be nested.
+const DEPTH_MAX: usize = 50;
+/// How often something may be repeated.
+const REPEATS_MAX: u32 = 100_000;
+
+/// What every engine calls white space, and what some engine calls so.
+const SPACE: &str =
+    r"\x{9}-\x{d}\x{20}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}";
+const SPACE_WIDE: &str = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{180e}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}";
+const WORD: &str = "0-9A-Za-z_";
+const DIGIT: &str = "0-9";
+
+/// Returns the expression in the other syntax, or why there is none.
+pub(super) fn translate(expression: &str) -> Result<String, String> {
+    let mut translation =
+        Translation { rest: expression.chars().peekable(), written: String::new(), depth: 0 };
+    translation.alternatives()?;
+    match translation.rest.next() {
+        None => Ok(translation.written),
+        Some(_) => Err("a closing parenthesis has no opening one".to_owned()),
+    }
+}
+
+struct Translation<'e> {
+    rest: Peekable<Chars<'e>>,
+    written: String,
+    depth: usize,
+}
+
+/// One member of a class, or one atom.
+enum Atom {
+    Character(char),
+    /// The members of a set, for within brackets.
+    Set(&'static str),
+    /// All but the members of a set; the second is for within brackets that are negated.
+    Not(&'static str, &'static str),
+    Property(String),
+}
+
+impl Translation<'_> {
+    fn alternatives(&mut self) -> Result<(), String> {
+        self.depth += 1;
+        if self.depth > DEPTH_MAX {
+            return Err(format!("groups are nested deeper than {DEPTH_MAX}"));
+        }
+        while let Some(character) = self.rest.peek().copied() {
+            match character {
+                ')' => break,
+                '|' => {
+                    self.rest.next();
+                    self.written.push('|');
+                }
+                _ => self.term()?,
+            }
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn term(&mut self) -> Result<(), String> {
+        let Some(character) = self.rest.next() else { return Ok(()) };
+        match character {
+            '^' | '$' => {
+                self.written.push(character);
+                return match self.rest.peek() {
+                    Some('*' | '+' | '?') => Err("an anchor is repeated".to_owned()),
+                    _ => Ok(()),
+                };
+            }
+            '(' => self.group()?,
+            '[' => self.class()?,
+            '.' => self.written.push_str(r"[^\n\r\x{2028}\x{2029}]"),
+            '*' | '+' | '?' => return Err(format!("`{character}` repeats nothing")),
+            '\\' => match self.escape(false)? {
+                Atom::Character(character) => self.character(character),
+                Atom::Set(members) => self.written.push_str(&format!("[{members}]")),
+                Atom::Not(_, members) => self.written.push_str(&format!("[^{members}]")),
+                Atom::Property(property) => self.written.push_str(&property),
+            },
+            character => self.character(character),
+        }
+        self.quantifier()
+    }
+
+    fn group(&mut self) -> Result<(), String> {
+        if self.rest.peek() == Some(&'?') {
+            self.rest.next();
+            match (self.rest.next(), self.rest.peek()) {
+                (Some(':'), _) => {}
+                (Some('='), _) => return Err(look("(?=")),
+                (Some('!'), _) => return Err(look("(?!")),
+                (Some('<'), Some('=')) => return Err(look("(?<=")),
+                (Some('<'), Some('!')) => return Err(look("(?<!")),
+                (Some('<'), _) => {
+                    let is_named = self.rest.by_ref().any(|character| character == '>');
+                    if !is_named {
+                        return Err("the name of a group does not end".to_owned());
+                    }
+                }
+                _ => {
+                    return Err(
+                        "flags within an expression are not supported: write both cases out".to_owned()
+                    );
+                }
+            }
+        }
+        self.written.push_str("(?:");
+        self.alternatives()?;
+        self.written.push(')');
+        match self.rest.next() {
+            Some(')') => Ok(()),
+            _ => Err("a group is not closed".to_owned()),
+        }
+    }
+
+    fn quantifier(&mut self) -> Result<(), String> {
+        match self.rest.peek().copied() {
+            Some(character @ ('*' | '+' | '?')) => {
+                self.rest.next();
+                self.written.push(character);
+            }
+            Some('{') => match braces(self.rest.clone()) {
+                None => return Ok(()),
+                Some((least, most, length)) => {
+                    self.rest.nth(length - 1);
+                    if most.unwrap_or(least) > REPEATS_MAX || most.is_some_and(|most| most < least) {
+                        return Err(format!("repetitions go from less to more, up to {REPEATS_MAX}"));
+                    }
+                    let most = most.map_or(String::new(), |most| most.to_string());
+                    self.written.push_str(&format!("{{{least},{most}}}"));
+                }
+            },
+            _ => return Ok(()),
+        }
+        if self.rest.peek() == Some(&'?') {
+            // Lazy or greedy decides where a match ends, not whether there is one.
+            self.rest.next();
+        }
+        match self.rest.peek().copied() {
+            Some('*' | '+' | '?') => Err("a repetition is repeated".to_owned()),
+            Some('{') if braces(self.rest.clone()).is_some() => Err("a repetition is repeated".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn class(&mut self) -> Result<(), String> {
+        let is_negated = self.rest.next_if_eq(&'^').is_some();
+        let mut members = String::new();
+        loop {
+            let first = match self.rest.next() {
+                None => return Err("a class is not closed".to_owned()),
+                Some(']') => break,
+                Some('\\') => self.escape(true)?,
+                Some(character) => Atom::Character(character),
+            };
+            let mut ahead = self.rest.clone();
+            let is_range =
+                ahead.next() == Some('-') && ahead.next().is_some_and(|character| character != ']');
+            let Atom::Character(low) = first else {
+                push_set(&mut members, &first, is_negated);
+                continue;
+            };
+            if !is_range {
+                push_character(&mut members, low);
+                continue;
+            }
+            self.rest.next();
+            let last = match self.rest.next() {
+                Some('\\') => self.escape(true)?,
+                Some(character) => Atom::Character(character),
+                None => return Err("a class is not closed".to_owned()),
+            };
+            match last {
+                Atom::Character(high) if low <= high => {
+                    push_character(&mut members, low);
+                    members.push('-');
+                    push_character(&mut members, high);
+                }
+                Atom::Character(high) => return Err(format!("the range {low}-{high} goes backwards")),
+                set => {
+                    // `[a-\d]`: the hyphen is one.
+                    push_character(&mut members, low);
+                    push_character(&mut members, '-');
+                    push_set(&mut members, &set, is_negated);
+                }
+            }
+        }
+        match (members.is_empty(), is_negated) {
+            (true, false) => Err("the class [] matches nothing".to_owned()),
+            (true, true) => {
+                self.written.push_str("(?s:.)");
+                Ok(())
+            }
+            (false, _) => {
+                self.written.push_str(if is_negated { "[^" } else { "[" });
+                self.written.push_str(&members);
+                self.written.push(']');
+                Ok(())
+            }
+        }
+    }
+
+    fn escape(&mut self, is_in_class: bool) -> Result<Atom, String> {
+        let Some(character) = self.rest.next() else { return Err("it ends in a backslash".to_owned()) };
+        Ok(match character {
+            'd' => Atom::Set(DIGIT),
+            'D' => Atom::Not(DIGIT, DIGIT),
+            'w' => Atom::Set(WORD),
+            'W' => Atom::Not(WORD, WORD),
+            's' => Atom::Set(SPACE),
+            'S' => Atom::Not(SPACE, SPACE_WIDE),
+            't' => Atom::Character('\t'),
+            'n' => Atom::Character('\n'),
+            'v' => Atom::Character('\u{b}'),
+            'f' => Atom::Character('\u{c}'),
+            'r' => Atom::Character('\r'),
+            'b' if is_in_class => Atom::Character('\u{8}'),
+            'b' | 'B' => return Err(format!("word boundaries (`\\{character}`) are not supported")),
+            '0' if !self.rest.peek().is_some_and(char::is_ascii_digit) => Atom::Character('\0'),
+            '0'..='9' | 'k' => return Err("references to groups are not supported".to_owned()),
+            'x' => Atom::Character(character_of(self.hexadecimal(2)?)?),
+            'u' if self.rest.peek() == Some(&'{') => {
+                self.rest.next();
+                let digits: String = self.rest.by_ref().take_while(|character| *character != '}').collect();
+                let code = u32::from_str_radix(&digits, 16).map_err(|_| bad_escape('u'))?;
+                Atom::Character(character_of(code)?)
+            }
+            'u' => Atom::Character(self.utf16()?),
+            'c' => match self.rest.next() {
+                Some(letter) if letter.is_ascii_alphabetic() => Atom::Character((letter as u8 % 32).into()),
+                _ => return Err(bad_escape('c')),
+            },
+            'p' | 'P' => Atom::Property(self.property(character)?),
+            letter if letter.is_ascii_alphabetic() => return Err(bad_escape(letter)),
+            other => Atom::Character(other),
+        })
+    }
+
+    fn hexadecimal(&mut self, digits: usize) -> Result<u32, String> {
+        let text: String = self.rest.by_ref().take(digits).collect();
+        let is_whole = text.len() == digits && text.chars().all(|digit| digit.is_ascii_hexdigit());
+        u32::from_str_radix(&text, 16).ok().filter(|_| is_whole).ok_or_else(|| bad_escape('x'))
+    }
+
+    fn utf16(&mut self) -> Result<char, String> {
+        let unit = self.hexadecimal(4)?;
+        if !(0xD800..0xDC00).contains(&unit) {
+            return character_of(unit);
+        }
+        let has_other = self.rest.next() == Some('\\') && self.rest.next() == Some('u');
+        let other = if has_other { self.hexadecimal(4)? } else { 0 };
+        if !(0xDC00..0xE000).contains(&other) {
+            return Err("half of a surrogate pair is no character".to_owned());
+        }
+        character_of(0x1_0000 + ((unit - 0xD800) << 10) + (other - 0xDC00))
+    }
+
+    fn property(&mut self, kind: char) -> Result<String, String> {
+        let opening = self.rest.next();
+        let name: String = self.rest.by_ref().take_while(|character| *character != '}').collect();
+        let is_name = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '=');
+        if opening != Some('{') || name.is_empty() || !name.chars().all(is_name) {
+            return Err(bad_escape(kind));
+        }
+        Ok(format!("\\{kind}{{{name}}}"))
+    }
+
+    fn character(&mut self, character: char) {
+        push_character(&mut self.written, character);
+    }
+}
+
+/// Everything but letters and digits by its number: no syntax can read anything into that.
+fn push_character(written: &mut String, character: char) {
+    if character.is_ascii_alphanumeric() || !character.is_ascii() {
+        written.push(character);
+    } else {
+        written.push_str(&format!("\\x{{{:x}}}", u32::from(character)));
+    }
+}
+
+fn push_set(members: &mut String, atom: &Atom, is_negated: bool) {
+    match atom {
+        Atom::Character(character) => push_character(members, *character),
+        // What is excluded is excluded in its widest reading.
+        Atom::Set(SPACE) if is_negated => members.push_str(SPACE_WIDE),
+        Atom::Set(set) => members.push_str(set),
+        Atom::Not(narrow, wide) => {
+            members.push_str(&format!("[^{}]", if is_negated { narrow } else { wide }));
+        }
+        Atom::Property(property) => members.push_str(property),
+    }
+}
+
+/// Reads `{2}`, `{2,}` or `{2,3}`: the bounds and how many characters they take. Anything else is a brace.
+fn braces(rest: Peekable<Chars<'_>>) -> Option<(u32, Option<u32>, usize)> {
+    let text: String = rest.take_while(|character| *character != '}').take(24).collect();
+    let body = text.strip_prefix('{').filter(|_| text.len() < 24)?;
+    let number =
+        |text: &str| text.parse::<u32>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+    let (least, most) = match body.split_once(',') {
+        None => (number(body)?, Some(number(body)?)),
+        Some((least, "")) => (number(least)?, None),
+        Some((least, most)) => (number(least)?, Some(number(most)?)),
+    };
+    Some((least, most, text.len() + 1))
+}
+
+fn character_of(code: u32) -> Result<char, String> {
+    char::from_u32(code).ok_or_else(|| "half of a surrogate pair is no character".to_owned())
+}
+
+fn bad_escape(letter: char) -> String {
+    format!("the escape `\\{letter}` is not one of ECMA-262, or not written in full")
+}
+
+fn look(opening: &str) -> String {
+    format!("looking around (`{opening}`) is not supported: say what the text is, not what it is not")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(expression: &str, expected: &str) {
+        assert_eq!(translate(expression).as_deref(), Ok(expected), "{expression}");
+    }
+
+    #[test]
+    fn parts_that_both_syntaxes_have_stay_what_they_are() {
+        check("^[a-z0-9]+$", "^[a-z0-9]+$");
+        check("a|b(c)*?", "a|b(?:c)*");
+        check("x{2}y{2,}z{2,3}", "x{2,2}y{2,}z{2,3}");
+        check("(?<year>\\d{4})", "(?:[0-9]{4,4})");
+        check("\\u{1F600}\\ud83d\\ude00\\x41\\cJ", "\u{1f600}\u{1f600}A\\x{a}");
+        check("\\p{Lu}[\\p{L}_]", "\\p{Lu}[\\p{L}\\x{5f}]");
+    }
+
+    #[test]
+    fn parts_that_mean_something_else_are_written_plainly() {
+        check("[[a&&b]", "[\\x{5b}a\\x{26}\\x{26}b]");
+        check("[+--b]", "[\\x{2b}-\\x{2d}b]");
+        check("\\<a{,3}", "\\x{3c}a\\x{7b}\\x{2c}3\\x{7d}");
+        check("[\\w-.]", "[0-9A-Za-z_\\x{2d}\\x{2e}]");
+        check("[a-]", "[a\\x{2d}]");
+        check("[^]", "(?s:.)");
+        check("[\\b]", "[\\x{8}]");
+        check("a/b", "a\\x{2f}b");
+    }
+
+    #[test]
+    fn white_space_is_read_so_that_all_engines_agree() {
+        assert!(!translate("\\s").unwrap().contains("feff"));
+        assert!(translate("\\S").unwrap().contains("feff"));
+        assert!(translate("[^\\s]").unwrap().contains("feff"));
+        assert!(!translate("[^\\S]").unwrap().contains("feff"));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_with_a_reason() {
+        for (expression, part) in [
+            ("(?=a)", "looking around"),
+            ("(?<!a)b", "looking around"),
+            ("\\bword", "word boundaries"),
+            ("(a)\\1", "references"),
+            ("(?i)a", "flags"),
+            ("[]", "matches nothing"),
+            ("a**", "repeated"),
+            ("*a", "repeats nothing"),
+            ("(a", "not closed"),
+            ("a)", "no opening"),
+            ("[a", "not closed"),
+            ("\\Z", "escape"),
+            ("\\ud83d", "surrogate"),
+            ("a{3,2}", "from less to more"),
+            ("^*", "anchor"),
+            ("a{999999}", "up to"),
+            ("[z-a]", "backwards"),
+            ("\\", "backslash"),
+            ("\\p{^L}", "escape"),
+        ] {
+            let reason = translate(expression).unwrap_err();
+            assert!(reason.contains(part), "{expression}: {reason}");
+        }
+        assert!(translate(&"(".repeat(10_000)).unwrap_err().contains("deeper"));
+    }
+}

@@ -1,0 +1,196 @@
+//! Drafts, and what `$ref` means.
+
+use serde_json::{Map, Value};
+
+use super::{Lowering, Place, SchemaError};
+
+/// A version of the standard, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Draft {
+    /// Draft 4: `id`; `exclusiveMinimum` is true or false.
+    Four,
+    /// Drafts 6 and 7.
+    Seven,
+    /// 2019-09: `$ref` may have neighbours.
+    Nineteen,
+    /// 2020-12, named by `$schema`.
+    Twenty,
+    /// No draft is named: 2020-12, but a list under `items` is read as drafts before did.
+    Unnamed,
+}
+
+impl Draft {
+    /// Returns the draft that `$schema` names.
+    pub(super) fn of(schema: &Value) -> Result<Self, SchemaError> {
+        let Some(name) = schema.get("$schema") else { return Ok(Self::Unnamed) };
+        let name = name.as_str().unwrap_or_default().trim_end_matches(['#', '/']);
+        let name = name.strip_prefix("https://").or_else(|| name.strip_prefix("http://")).unwrap_or(name);
+        Ok(match name {
+            "json-schema.org/draft-04/schema" => Self::Four,
+            "json-schema.org/draft-06/schema" | "json-schema.org/draft-07/schema" => Self::Seven,
+            "json-schema.org/draft/2019-09/schema" => Self::Nineteen,
+            "json-schema.org/draft/2020-12/schema" => Self::Twenty,
+            "json-schema.org/schema" => Self::Unnamed,
+            _ => {
+                let reason = "it names no draft from 4 to 2020-12: leave it out for 2020-12";
+                return Err(SchemaError::new("$schema", "", reason));
+            }
+        })
+    }
+
+    /// Returns whether all that stands beside `$ref` is ignored.
+    pub(super) fn ref_stands_alone(self) -> bool {
+        matches!(self, Self::Four | Self::Seven)
+    }
+
+    pub(super) fn is_2020_by_name(self) -> bool {
+        self == Self::Twenty
+    }
+}
+
+/// Returns the identifier that changes what references below a subschema mean.
+pub(super) fn own_id(keywords: &Map<String, Value>, draft: Draft) -> Option<&str> {
+    let keyword = if draft == Draft::Four { "id" } else { "$id" };
+    keywords.get(keyword).and_then(Value::as_str).filter(|id| !id.starts_with('#'))
+}
+
+impl<'s> Lowering<'s> {
+    /// Returns the reference to the definition that a target gets, and makes sure that it is walked once.
+    pub(super) fn reference(&mut self, target: &'s Value, place: &Place) -> Result<String, SchemaError> {
+        let text = target.as_str().ok_or_else(|| place.refused("$ref", "it is a string"))?;
+        if place.is_rebased {
+            let reason =
+                "it stands below an $id of its own, which changes what it refers to: remove that $id";
+            return Err(place.refused("$ref", reason));
+        }
+        let (pointer, schema, is_rebased) =
+            self.resolve(text).map_err(|reason| place.refused("$ref", reason))?;
+        if let Some(name) = self.names.get(&pointer) {
+            return Ok(format!("#/$defs/{name}"));
+        }
+        let name = format!("d{}", self.names.len());
+        self.names.insert(pointer.clone(), name.clone());
+        self.pending.push((name.clone(), schema, Place { pointer, depth: 0, is_rebased }));
+        Ok(format!("#/$defs/{name}"))
+    }
+
+    /// Returns the canonical pointer of a target, the target, and whether it is below an `$id` of its own.
+    pub(super) fn resolve(&self, text: &str) -> Result<(String, &'s Value, bool), String> {
+        let (base, fragment) = text.split_once('#').unwrap_or((text, ""));
+        let root_id = self.root.as_object().and_then(|root| own_id(root, self.draft)).unwrap_or_default();
+        if !base.is_empty() && base != root_id.trim_end_matches('#') {
+            return Err(format!("{text:?} is another document, and none is fetched: copy it into $defs"));
+        }
+        let fragment = percent_decoded(fragment).ok_or_else(|| format!("{text:?} is not encoded well"))?;
+        if !fragment.is_empty() && !fragment.starts_with('/') {
+            return self
+                .anchored(&fragment)
+                .ok_or_else(|| format!("there is no anchor {fragment:?}, or more than one"));
+        }
+        let mut target = self.root;
+        let mut is_rebased = false;
+        let mut pointer = String::new();
+        for part in fragment.split('/').skip(1) {
+            is_rebased |=
+                !pointer.is_empty() && target.as_object().is_some_and(|it| own_id(it, self.draft).is_some());
+            let name = part.replace("~1", "/").replace("~0", "~");
+            let next = match target {
+                Value::Object(members) => members.get(&name),
+                Value::Array(items) => name.parse::<usize>().ok().and_then(|place| items.get(place)),
+                _ => None,
+            };
+            target = next.ok_or_else(|| format!("{text:?} leads nowhere"))?;
+            pointer.push('/');
+            pointer.push_str(part);
+        }
+        Ok((pointer, target, is_rebased))
+    }
+
+    fn anchored(&self, anchor: &str) -> Option<(String, &'s Value, bool)> {
+        let mut found = Vec::new();
+        let mut open = vec![(String::new(), self.root, false)];
+        while let Some((pointer, value, is_rebased)) = open.pop() {
+            let members: Vec<(String, &Value)> = match value {
+                Value::Object(members) => {
+                    members.iter().map(|(name, member)| (name.clone(), member)).collect()
+                }
+                Value::Array(items) => {
+                    items.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect()
+                }
+                _ => continue,
+            };
+            if let Value::Object(keywords) = value {
+                let is_named =
+                    |keyword: &str, name: &str| keywords.get(keyword).and_then(Value::as_str) == Some(name);
+                let old = format!("#{anchor}");
+                if is_named("$anchor", anchor)
+                    || is_named("$dynamicAnchor", anchor)
+                    || is_named("$id", &old)
+                    || is_named("id", &old)
+                {
+                    found.push((pointer.clone(), value, is_rebased));
+                }
+            }
+            let rebases =
+                !pointer.is_empty() && value.as_object().is_some_and(|it| own_id(it, self.draft).is_some());
+            for (name, member) in members {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                open.push((format!("{pointer}/{name}"), member, is_rebased || rebases));
+            }
+        }
+        if found.len() == 1 { found.pop() } else { None }
+    }
+}
+
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Refuses references that lead back to themselves without a property or an item between: they say nothing.
+pub(super) fn refuse_loops(root: &Value, definitions: &Map<String, Value>) -> Result<(), SchemaError> {
+    // 1: being walked, 2: done.
+    let mut states = std::collections::HashMap::new();
+    let mut open: Vec<(Option<&str>, bool)> =
+        definitions.keys().map(|name| (Some(name.as_str()), false)).collect();
+    open.push((None, false));
+    while let Some((name, is_left)) = open.pop() {
+        if is_left {
+            states.insert(name, 2);
+            continue;
+        }
+        match states.get(&name) {
+            Some(2) => continue,
+            Some(_) => {
+                let reason = "references lead back to themselves with no property or item between";
+                return Err(SchemaError::new("$ref", "", reason));
+            }
+            None => {}
+        }
+        states.insert(name, 1);
+        open.push((name, true));
+        let schema = name.map_or(Some(root), |name| definitions.get(name));
+        let mut nodes: Vec<&Value> = schema.into_iter().collect();
+        while let Some(node) = nodes.pop() {
+            if let Some(target) =
+                node.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix("#/$defs/"))
+            {
+                // A sibling waits with state 1 only if it is being walked: those that merely wait have none.
+                open.push((Some(target), false));
+            }
+            for keyword in ["allOf", "anyOf"] {
+                nodes.extend(node.get(keyword).and_then(Value::as_array).into_iter().flatten());
+            }
+        }
+    }
+    Ok(())
+}

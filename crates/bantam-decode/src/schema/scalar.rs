@@ -1,0 +1,272 @@
+//! Types, numbers, strings and literal values.
+
+use serde_json::{Map, Value, json};
+
+use super::{Lowering, Place, SchemaError, format, pattern};
+
+const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
+
+/// Numbers of a declared type are less than this from zero: 18 digits fit into 64 bits, so there is no reader
+/// that cannot hold them.
+const NUMBER_BOUND: f64 = 1e18;
+
+/// The longest string that is counted; a longer `maxLength` means this one, since no answer gets there.
+const LENGTH_MAX: u64 = 1_000_000;
+
+/// `multipleOf` as `coefficient / 10^places`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Multiple {
+    coefficient: u64,
+    places: u32,
+}
+
+/// Returns the types that a schema names, or `None` where it names none.
+pub(super) fn types<'s>(
+    keywords: &'s Map<String, Value>,
+    place: &Place,
+) -> Result<Option<Vec<&'s str>>, SchemaError> {
+    let names = match keywords.get("type") {
+        None => return Ok(None),
+        Some(Value::Array(names)) if !names.is_empty() => names.iter().collect(),
+        Some(name) => vec![name],
+    };
+    let known = |name: &&'s Value| name.as_str().filter(|name| TYPES.contains(name));
+    let types: Option<Vec<&str>> = names.iter().map(known).collect();
+    let mut types = types.ok_or_else(|| {
+        place.refused("type", format!("it is one of {}, or a list of them", TYPES.join(", ")))
+    })?;
+    if types.contains(&"number") {
+        // Numbers include integers; both together would only make the grammar ambiguous.
+        types.retain(|name| *name != "integer");
+    }
+    types.dedup();
+    Ok(Some(types))
+}
+
+impl Lowering<'_> {
+    pub(super) fn numbers(
+        &mut self,
+        keywords: &Map<String, Value>,
+        types: Option<&[&str]>,
+        place: &Place,
+        lowered: &mut Map<String, Value>,
+    ) -> Result<(), SchemaError> {
+        const KEYWORDS: [&str; 5] =
+            ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+        let is_asked = KEYWORDS.iter().any(|keyword| keywords.contains_key(*keyword));
+        let is_typed = types.is_some_and(|types| types.contains(&"number") || types.contains(&"integer"));
+        if !(is_typed || is_asked && types.is_none()) {
+            return Ok(());
+        }
+        let format = keywords.get("format").and_then(Value::as_str).unwrap_or_default();
+        if let Some(multiple) = keywords.get("multipleOf") {
+            self.multiples.push(multiple_of(multiple, place)?);
+            lowered.insert("multipleOf".to_owned(), multiple.clone());
+        }
+        if keywords.contains_key("const") || keywords.contains_key("enum") {
+            // The values have bounds of their own; only what is asked is added to them.
+            for (least, bound) in [(true, f64::NEG_INFINITY), (false, f64::INFINITY)] {
+                bounds(keywords, least, bound, place, lowered)?;
+            }
+            return Ok(());
+        }
+        let (low, high) = match format {
+            "int32" => (-2_147_483_649.0, 2_147_483_648.0),
+            "uint32" => (-1.0, 4_294_967_296.0),
+            _ => (-NUMBER_BOUND, NUMBER_BOUND),
+        };
+        bounds(keywords, true, low, place, lowered)?;
+        bounds(keywords, false, high, place, lowered)
+    }
+}
+
+/// Writes the stricter of the schema's bounds on one side, and `bound` (exclusive) where that is stricter.
+fn bounds(
+    keywords: &Map<String, Value>,
+    is_least: bool,
+    bound: f64,
+    place: &Place,
+    lowered: &mut Map<String, Value>,
+) -> Result<(), SchemaError> {
+    let (inclusive, exclusive) =
+        if is_least { ("minimum", "exclusiveMinimum") } else { ("maximum", "exclusiveMaximum") };
+    let stricter = |one: f64, other: f64| if is_least { one > other } else { one < other };
+    let (mut strictest, mut is_exclusive) = (bound, true);
+    let read = |keyword: &str| match keywords.get(keyword) {
+        None | Some(Value::Bool(_)) => Ok(None),
+        Some(value) => exact(value).map(Some).ok_or_else(|| {
+            place.refused(keyword, "it is a number that 64 bits of floating point hold exactly")
+        }),
+    };
+    if let Some(number) = read(inclusive)?
+        && stricter(number, strictest)
+    {
+        // Draft 4: `exclusiveMinimum: true` beside `minimum`.
+        is_exclusive = keywords.get(exclusive) == Some(&Value::Bool(true));
+        strictest = number;
+    }
+    if let Some(number) = read(exclusive)?
+        && (stricter(number, strictest) || number == strictest)
+    {
+        (strictest, is_exclusive) = (number, true);
+    }
+    if !strictest.is_finite() {
+        return Ok(());
+    }
+    if strictest.abs() > NUMBER_BOUND || (strictest != 0.0 && strictest.abs() < 1e-9) {
+        let advice = "bounds are from 0.000000001 to 10^18 on either side of zero, or zero";
+        return Err(
+            place.refused(if keywords.contains_key(inclusive) { inclusive } else { exclusive }, advice)
+        );
+    }
+    lowered.insert((if is_exclusive { exclusive } else { inclusive }).to_owned(), json!(strictest));
+    Ok(())
+}
+
+/// Returns a number if `f64` holds it exactly: as it was written for integers, as it is printed for others.
+fn exact(value: &Value) -> Option<f64> {
+    let number = value.as_f64().filter(|number| number.is_finite())?;
+    let integer = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
+    match integer {
+        // Beyond the bound a digit more or less does not matter: the bound is what holds.
+        Some(integer) if integer.unsigned_abs() <= 1_000_000_000_000_000_000 => {
+            (number as i128 == integer).then_some(number)
+        }
+        _ => Some(number),
+    }
+}
+
+fn multiple_of(value: &Value, place: &Place) -> Result<Multiple, SchemaError> {
+    let refused =
+        || place.refused("multipleOf", "it is a number from 0.0001 to 65535 with at most 4 decimal places");
+    let number = value.as_f64().filter(|number| *number > 0.0 && *number <= 65_535.0).ok_or_else(refused)?;
+    let text = number.to_string();
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let coefficient: u64 = format!("{whole}{fraction}").parse().map_err(|_| refused())?;
+    // llguidance multiplies by ten until nothing is left behind the point, in floating point; it must end where
+    // the decimals do.
+    let mut scaled = number;
+    for _ in 0..fraction.len() {
+        scaled *= 10.0;
+    }
+    if fraction.len() > 4 || scaled != coefficient as f64 || coefficient > 65_535 {
+        return Err(refused());
+    }
+    Ok(Multiple { coefficient, places: fraction.len() as u32 })
+}
+
+/// Refuses multiples whose least common multiple, which llguidance needs where several meet, leaves 32 bits.
+pub(super) fn check_multiples(multiples: &[Multiple]) -> Result<(), SchemaError> {
+    let places = multiples.iter().map(|multiple| multiple.places).max().unwrap_or(0);
+    let mut distinct: Vec<u64> =
+        multiples.iter().map(|multiple| multiple.coefficient * 10u64.pow(places - multiple.places)).collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    let product = distinct.iter().try_fold(1u64, |product, multiple| product.checked_mul(*multiple));
+    if distinct.len() > 1 && product.is_none_or(|product| product > u64::from(u32::MAX)) {
+        let reason = "the multiples of the whole schema are too many and too large together: use one";
+        return Err(SchemaError::new("multipleOf", "", reason));
+    }
+    Ok(())
+}
+
+/// Returns a keyword's count; `None` where it is absent.
+pub(super) fn count(
+    keywords: &Map<String, Value>,
+    keyword: &str,
+    place: &Place,
+) -> Result<Option<u64>, SchemaError> {
+    let Some(value) = keywords.get(keyword) else { return Ok(None) };
+    let whole = value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
+    let count = value.as_u64().or_else(|| whole.map(|number| number as u64));
+    count.map(Some).ok_or_else(|| place.refused(keyword, "it is a whole number, 0 or more"))
+}
+
+/// `all` takes what has to hold besides.
+pub(super) fn strings(
+    keywords: &Map<String, Value>,
+    place: &Place,
+    lowered: &mut Map<String, Value>,
+    all: &mut Vec<Value>,
+) -> Result<(), SchemaError> {
+    if let Some(least) = count(keywords, "minLength", place)?.filter(|least| *least > 0) {
+        if least > LENGTH_MAX {
+            return Err(place.refused("minLength", format!("it is at most {LENGTH_MAX}")));
+        }
+        lowered.insert("minLength".to_owned(), json!(least));
+    }
+    if let Some(most) = count(keywords, "maxLength", place)? {
+        lowered.insert("maxLength".to_owned(), json!(most.min(LENGTH_MAX)));
+    }
+    if let Some(value) = keywords.get("pattern") {
+        let expression = value.as_str().ok_or_else(|| place.refused("pattern", "it is a string"))?;
+        let translated = pattern::translate(expression).map_err(|reason| place.refused("pattern", reason))?;
+        lowered.insert("pattern".to_owned(), json!(translated));
+    }
+    let takes_strings = types(keywords, place)?.is_none_or(|types| types.contains(&"string"));
+    let Some(format) = keywords.get("format").filter(|_| takes_strings) else { return Ok(()) };
+    let name = format.as_str().ok_or_else(|| place.refused("format", "it is a string"))?;
+    let Some(expression) = format::pattern(name) else {
+        let reason =
+            format!("the format {name:?} is not known: use pattern, or one of {}", format::KNOWN.join(", "));
+        return Err(place.refused("format", reason));
+    };
+    if let Some(expression) = expression {
+        if lowered.contains_key("pattern") {
+            all.push(json!({ "pattern": expression }));
+        } else {
+            lowered.insert("pattern".to_owned(), json!(expression));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn literals(
+    keywords: &Map<String, Value>,
+    place: &Place,
+    lowered: &mut Map<String, Value>,
+) -> Result<(), SchemaError> {
+    if let Some(value) = keywords.get("const") {
+        literal(value, "const", place, 0)?;
+        lowered.insert("const".to_owned(), value.clone());
+    }
+    if let Some(values) = keywords.get("enum") {
+        let list = values.as_array().filter(|list| !list.is_empty());
+        let list = list.ok_or_else(|| place.refused("enum", "it is a list of one or more values"))?;
+        for value in list {
+            literal(value, "enum", place, 0)?;
+        }
+        lowered.insert("enum".to_owned(), values.clone());
+    }
+    Ok(())
+}
+
+/// Refuses values that cannot be written exactly.
+fn literal(value: &Value, keyword: &str, place: &Place, depth: usize) -> Result<(), SchemaError> {
+    let writable = |text: &str| {
+        let is_fine = |character: char| {
+            !character.is_ascii_control() || matches!(character, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}')
+        };
+        let reason = "a value holds a control character that has no short escape in JSON: leave it out";
+        if text.chars().all(is_fine) { Ok(()) } else { Err(place.refused(keyword, reason)) }
+    };
+    if depth > 32 {
+        return Err(place.refused(keyword, "a value is nested deeper than 32 levels"));
+    }
+    match value {
+        Value::Number(_) => {
+            let is_fine = exact(value).is_some_and(|number| {
+                number.abs() <= NUMBER_BOUND && (number == 0.0 || number.abs() >= 1e-9)
+            });
+            let reason = "a number is not held exactly by 64 bits of floating point: write it as a string";
+            if is_fine { Ok(()) } else { Err(place.refused(keyword, reason)) }
+        }
+        Value::String(text) => writable(text),
+        Value::Array(items) => items.iter().try_for_each(|item| literal(item, keyword, place, depth + 1)),
+        Value::Object(members) => members.iter().try_for_each(|(name, member)| {
+            writable(name)?;
+            literal(member, keyword, place, depth + 1)
+        }),
+        Value::Null | Value::Bool(_) => Ok(()),
+    }
+}

@@ -1,0 +1,189 @@
+//! What a constraint needs to know of a model's tokens.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// The most tokens that a table may have.
+pub const TOKENS_MAX: usize = 1 << 21;
+/// The most bytes that one token may have.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+
+/// A tokenizer: the tokens of a text.
+type Encode = dyn Fn(&str) -> Vec<u32> + Send + Sync;
+
+/// How text that a grammar forces becomes tokens.
+///
+/// Forced text is run in one go instead of token by token. But a model reads text best in the tokens that it
+/// was trained on, so it should be the tokenizer that cuts it.
+#[derive(Clone)]
+pub enum Forcing {
+    /// Nothing is forced: every token is sampled under its mask.
+    Off,
+    /// The longest token that fits, again and again. Not what a BPE tokenizer does, though often the same.
+    LongestMatch,
+    /// The model's own tokenizer, without special tokens and without a space in front.
+    Encoder(Arc<Encode>),
+}
+
+impl fmt::Debug for Forcing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Off => "Off",
+            Self::LongestMatch => "LongestMatch",
+            Self::Encoder(_) => "Encoder",
+        })
+    }
+}
+
+/// The bytes of each token, and which tokens are no text. Made once for a model, and shared.
+#[derive(Clone, Debug)]
+pub struct TokenTable {
+    bytes: Vec<u8>,
+    /// Where each token's bytes end.
+    ends: Vec<u32>,
+    control: Vec<bool>,
+    end_of_sequence: Vec<u32>,
+    forcing: Forcing,
+}
+
+/// What no table can be made of.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenTableError {
+    /// No token, or more than [`TOKENS_MAX`].
+    #[error("the table has {0} tokens, but a model has 1 to {TOKENS_MAX}")]
+    Size(usize),
+    /// A token has more than [`TOKEN_BYTES_MAX`] bytes.
+    #[error("token {token} has {bytes} bytes, more than {TOKEN_BYTES_MAX}: is the vocabulary damaged?")]
+    Long {
+        /// The token.
+        token: usize,
+        /// How many bytes it has.
+        bytes: usize,
+    },
+    /// An id names no token.
+    #[error(
+        "{role} token {token} is none of the {tokens} tokens: is the configuration that of another model?"
+    )]
+    Unknown {
+        /// "control" or "end-of-sequence".
+        role: &'static str,
+        /// The id.
+        token: u32,
+        /// How many there are.
+        tokens: usize,
+    },
+    /// Nothing ends an answer.
+    #[error("there is no end-of-sequence token: name at least one, or no constrained answer could end")]
+    NoEnd,
+}
+
+impl TokenTable {
+    /// Returns the table of a model whose i-th token stands for `tokens[i]`. Control tokens and end-of-sequence
+    /// tokens are no text, whatever bytes they are given with: no grammar matches them.
+    pub fn new<B: AsRef<[u8]>>(
+        tokens: impl IntoIterator<Item = B>,
+        control: &[u32],
+        end_of_sequence: &[u32],
+        forcing: Forcing,
+    ) -> Result<Self, TokenTableError> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for (token, text) in tokens.into_iter().enumerate() {
+            let text = text.as_ref();
+            if text.len() > TOKEN_BYTES_MAX {
+                return Err(TokenTableError::Long { token, bytes: text.len() });
+            }
+            if token >= TOKENS_MAX || bytes.len() + text.len() > u32::MAX as usize {
+                return Err(TokenTableError::Size(token + 1));
+            }
+            bytes.extend_from_slice(text);
+            ends.push(bytes.len() as u32);
+        }
+        let tokens = ends.len();
+        if tokens == 0 {
+            return Err(TokenTableError::Size(0));
+        }
+        let mut is_control = vec![false; tokens];
+        for (role, ids) in [("control", control), ("end-of-sequence", end_of_sequence)] {
+            for token in ids {
+                let unknown = TokenTableError::Unknown { role, token: *token, tokens };
+                *is_control.get_mut(*token as usize).ok_or(unknown)? = true;
+            }
+        }
+        if end_of_sequence.is_empty() {
+            return Err(TokenTableError::NoEnd);
+        }
+        let mut end_of_sequence = end_of_sequence.to_vec();
+        end_of_sequence.sort_unstable();
+        end_of_sequence.dedup();
+        Ok(Self { bytes, ends, control: is_control, end_of_sequence, forcing })
+    }
+
+    /// Returns how many tokens there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns whether there are no tokens, which [`TokenTable::new`] refuses.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Returns what a token adds to the text: nothing for control tokens, end-of-sequence tokens and ids that
+    /// name no token.
+    #[must_use]
+    pub fn text(&self, token: u32) -> &[u8] {
+        let place = token as usize;
+        let Some(end) = self.ends.get(place).filter(|_| !self.control[place]) else { return &[] };
+        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[start as usize..*end as usize]
+    }
+
+    /// Returns whether a token ends the answer.
+    #[must_use]
+    pub fn is_end(&self, token: u32) -> bool {
+        self.end_of_sequence.binary_search(&token).is_ok()
+    }
+
+    /// Returns the tokens that end an answer, sorted.
+    #[must_use]
+    pub fn end_of_sequence(&self) -> &[u32] {
+        &self.end_of_sequence
+    }
+
+    pub(crate) fn forcing(&self) -> &Forcing {
+        &self.forcing
+    }
+
+    /// Returns whether a token is no text.
+    pub(crate) fn is_control(&self, token: u32) -> bool {
+        self.control.get(token as usize).copied().unwrap_or(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_have_their_bytes_and_control_tokens_have_none() {
+        let table = TokenTable::new(["a", "bc", "<end>", "", "d"], &[3], &[2], Forcing::Off).unwrap();
+        let texts: Vec<&[u8]> = (0..6).map(|token| table.text(token)).collect();
+        assert_eq!(texts, [&b"a"[..], b"bc", b"", b"", b"d", b""]);
+        assert!(table.is_end(2) && !table.is_end(3) && table.is_control(3) && !table.is_control(1));
+        assert_eq!(table.len(), 5);
+    }
+
+    #[test]
+    fn tables_that_cannot_be_are_named() {
+        let refused = |tokens: &[&[u8]], control: &[u32], end: &[u32]| {
+            TokenTable::new(tokens, control, end, Forcing::Off).unwrap_err()
+        };
+        assert_eq!(refused(&[], &[], &[]), TokenTableError::Size(0));
+        assert_eq!(refused(&[b"a"], &[], &[]), TokenTableError::NoEnd);
+        let unknown = TokenTableError::Unknown { role: "control", token: 1, tokens: 1 };
+        assert_eq!(refused(&[b"a"], &[1], &[0]), unknown);
+        assert_eq!(refused(&[&[0; 5_000]], &[], &[0]), TokenTableError::Long { token: 0, bytes: 5_000 });
+    }
+}
