@@ -159,7 +159,7 @@ impl<'s> Lowering<'s> {
         if let Some(types) = &types {
             lowered.insert("type".to_owned(), json!(types));
         }
-        self.numbers(keywords, types.as_deref(), &place, &mut lowered)?;
+        self.numbers(keywords, types.as_deref(), &place, &mut lowered, &mut all)?;
         scalar::strings(keywords, &place, &mut lowered, &mut all)?;
         self.arrays(keywords, &place, &mut lowered)?;
         self.objects(keywords, &place, &mut lowered)?;

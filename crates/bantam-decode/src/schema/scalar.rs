@@ -50,6 +50,7 @@ impl Lowering<'_> {
         types: Option<&[&str]>,
         place: &Place,
         lowered: &mut Map<String, Value>,
+        all: &mut Vec<Value>,
     ) -> Result<(), SchemaError> {
         const KEYWORDS: [&str; 5] =
             ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
@@ -76,8 +77,28 @@ impl Lowering<'_> {
             _ => (-NUMBER_BOUND, NUMBER_BOUND),
         };
         bounds(keywords, true, low, place, lowered)?;
-        bounds(keywords, false, high, place, lowered)
+        bounds(keywords, false, high, place, lowered)?;
+        if let Some(types) = types.filter(|types| types.contains(&"integer")) {
+            all.extend(without_minus_zero(types, lowered));
+        }
+        Ok(())
     }
+}
+
+/// Where an integer may be negative, llguidance allows `-0`, which some readers take for a fraction.
+fn without_minus_zero(types: &[&str], lowered: &Map<String, Value>) -> Option<Value> {
+    let is = |keywords: [&str; 2], test: fn(f64) -> bool| {
+        keywords.iter().filter_map(|keyword| lowered.get(*keyword)?.as_f64()).any(test)
+    };
+    let may_be_both = is(["minimum", "exclusiveMinimum"], |low| low < 0.0)
+        && is(["maximum", "exclusiveMaximum"], |high| high >= 0.0);
+    let mut branches =
+        vec![json!({"type": "integer", "maximum": -1}), json!({"type": "integer", "minimum": 0})];
+    let others: Vec<&&str> = types.iter().filter(|name| **name != "integer").collect();
+    if !others.is_empty() {
+        branches.push(json!({ "type": others }));
+    }
+    may_be_both.then(|| json!({ "anyOf": branches }))
 }
 
 /// Writes the stricter of the schema's bounds on one side, and `bound` (exclusive) where that is stricter.

@@ -1,0 +1,312 @@
+//! What the tests and the example that prints the table share: data, a table of tokens, answers by chance, and
+//! an independent validator.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+
+use bantam_decode::{
+    CompileGrammarError, CompiledGrammar, Finish, Forcing, Generation, GenerationConfig, Grammar, Grammars,
+    JsonLayout, SamplingConfig, TokenTable,
+};
+use serde_json::{Map, Value};
+
+/// The end-of-sequence token of [`table`].
+pub const END: u32 = 256;
+
+/// The rows of a packed file of the shared data, or nothing, said aloud, where it cannot be read.
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a test is its own edge")]
+pub fn rows(name: &str) -> Option<Vec<Value>> {
+    let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
+    let path = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(beside, PathBuf::from).join(name);
+    let unpacked = Command::new("gzip").arg("-dc").arg(&path).output().ok();
+    let Some(unpacked) = unpacked.filter(|output| output.status.success()) else {
+        println!("SKIPPED: cannot unpack {} (set BANTAM_SHARED_DATA to its folder)", path.display());
+        return None;
+    };
+    let lines = unpacked.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    Some(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
+}
+
+/// All bytes, an end, and some thousand pieces such as JSON is made of.
+pub fn table(forcing: Forcing) -> Arc<TokenTable> {
+    let mut words: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
+    words.push(Vec::new());
+    for piece in [
+        "{\"", "\":", "\": ", "\":\"", "\": \"", "\",\"", "\", \"", "\"}", "\"]", "}}", "]}", "[{", "},{",
+        "[\"", "true", "false", "null", "{}", "[]", "\\n", "\\\"", "  ", "\n",
+    ] {
+        words.push(piece.into());
+    }
+    let letters = "etaoinshrdlcumwfgypbvkETAOIN0123456789_-. /";
+    for first in letters.chars() {
+        for second in letters.chars() {
+            words.push(format!("{first}{second}").into());
+        }
+        words.push(format!("\"{first}").into());
+        words.push(format!("{first}\"").into());
+    }
+    for word in [
+        "name",
+        "type",
+        "id",
+        "value",
+        "title",
+        "date",
+        "http",
+        "https://",
+        "2024-",
+        "@",
+        ".com",
+        "\u{e9}",
+        "\u{1f600}",
+        "日本",
+    ] {
+        words.push(word.into());
+    }
+    Arc::new(TokenTable::new(words, &[], &[END], forcing).unwrap())
+}
+
+/// Numbers by chance, the same for a seed.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x5851_F42D_4C95_7F2D)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16
+    }
+}
+
+pub fn compile(
+    grammars: &Grammars,
+    schema: &Value,
+    layout: JsonLayout,
+) -> Result<CompiledGrammar, CompileGrammarError> {
+    grammars.compile(&Grammar::JsonSchema { schema: schema.clone(), layout })
+}
+
+/// An answer by a model that knows nothing: random logits, and from the `patience`-th token on a great wish to
+/// close what is open. `Ok(None)` is an answer that did not end.
+pub fn answer(
+    table: &Arc<TokenTable>,
+    grammar: &CompiledGrammar,
+    seed: u64,
+    patience: usize,
+) -> Result<Option<String>, String> {
+    let sampling = SamplingConfig { temperature: 1.0, seed, ..SamplingConfig::greedy() };
+    let config = GenerationConfig { sampling, stops: Vec::new(), tokens_max: patience + 600 };
+    let mut generation = Generation::new(Arc::clone(table), config, &[], Some(grammar.start())).unwrap();
+    let closing: Vec<f32> = (0..table.len() as u32).map(|token| wish(table, token)).collect();
+    let mut chance = Chance::new(seed);
+    let (mut text, mut steps) = (String::new(), 0);
+    let begun = generation.begin().map_err(|error| error.to_string())?;
+    text.push_str(&begun.text);
+    let mut is_over = begun.is_over;
+    let mut logits = vec![0.0f32; table.len()];
+    while is_over.is_none() {
+        let bits = chance.next();
+        for (place, logit) in logits.iter_mut().enumerate() {
+            // One random number a row and a hash for each token: random enough, and quick.
+            let hash = (bits ^ place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            *logit = hash as f32 / 2_000_000.0 + if steps > patience { closing[place] } else { 0.0 };
+        }
+        let step = generation.next(&logits).map_err(|error| error.to_string())?;
+        text.push_str(&step.text);
+        is_over = step.is_over;
+        steps += 1;
+    }
+    Ok((is_over != Some(Finish::Length)).then_some(text))
+}
+
+/// How much a token helps to end an answer.
+fn wish(table: &TokenTable, token: u32) -> f32 {
+    match table.text(token) {
+        _ if token == END => 90.0,
+        b"}" | b"]" => 60.0,
+        // Above the brackets, which within a string are only more of the string.
+        b"\"" => 80.0,
+        b"{}" | b"[]" | b"null" => 50.0,
+        b"," | b"\"," => 0.0,
+        text if text.len() == 1 && text.is_ascii() => 20.0,
+        _ => 10.0,
+    }
+}
+
+/// The independent validator, formats asserted; an error where it does not take the schema.
+pub fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
+    jsonschema::options().should_validate_formats(true).build(schema).map_err(|error| error.to_string())
+}
+
+/// Whether a constraint takes the text of an instance, with the keys as they are or in the schema's order.
+pub fn takes(grammar: &CompiledGrammar, schema: &Value, instance: &Value) -> bool {
+    let ordered = in_order(instance, schema, schema, 0);
+    [instance, &ordered].into_iter().any(|instance| takes_text(grammar, &instance.to_string()))
+}
+
+pub fn takes_text(grammar: &CompiledGrammar, text: &str) -> bool {
+    let mut constraint = grammar.start();
+    text.bytes().all(|byte| constraint.accept(byte.into()).is_ok()) && constraint.is_complete()
+}
+
+/// An instance with its keys in the order in which its schema lists them, as far as plain keywords tell.
+fn in_order(instance: &Value, schema: &Value, root: &Value, depth: usize) -> Value {
+    if depth > 20 {
+        return instance.clone();
+    }
+    let target =
+        schema.get("$ref").and_then(Value::as_str).and_then(|text| root.pointer(text.strip_prefix('#')?));
+    let mut properties: Vec<(&String, &Value)> = Vec::new();
+    let mut items = Vec::new();
+    let branches =
+        ["allOf", "anyOf", "oneOf"].iter().filter_map(|keyword| schema.get(*keyword)?.as_array()).flatten();
+    for part in std::iter::once(schema).chain(target).chain(branches) {
+        properties.extend(part.get("properties").and_then(Value::as_object).into_iter().flatten());
+        items.extend(part.get("items").filter(|items| items.is_object()));
+    }
+    match instance {
+        Value::Object(members) => {
+            let mut ordered = Map::new();
+            for (name, of_schema) in properties {
+                if let Some(member) = members.get(name).filter(|_| !ordered.contains_key(name)) {
+                    ordered.insert(name.clone(), in_order(member, of_schema, root, depth + 1));
+                }
+            }
+            for name in schema
+                .get("required")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
+                if let Some(member) = members.get(name).filter(|_| !ordered.contains_key(name)) {
+                    ordered.insert(name.to_owned(), member.clone());
+                }
+            }
+            for (name, member) in members {
+                if !ordered.contains_key(name) {
+                    ordered.insert(name.clone(), member.clone());
+                }
+            }
+            Value::Object(ordered)
+        }
+        Value::Array(elements) => {
+            let none = Value::Null;
+            let of_schema = items.first().copied().unwrap_or(&none);
+            Value::Array(
+                elements.iter().map(|element| in_order(element, of_schema, root, depth + 1)).collect(),
+            )
+        }
+        _ => instance.clone(),
+    }
+}
+
+/// What became of many schemas.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub schemas: usize,
+    pub compiled: usize,
+    /// Refused, by keyword; `(engine)` where the schema was taken and the engine refused it.
+    pub refused: BTreeMap<String, usize>,
+    pub reasons: BTreeMap<String, usize>,
+    /// Compiled, but the validator does not take the schema.
+    pub unjudged: usize,
+    pub answers: usize,
+    pub unfinished: Vec<String>,
+    pub stuck: Vec<String>,
+    /// Answers that the validator refuses: there must be none.
+    pub invalid: Vec<String>,
+    pub valid_taken: usize,
+    pub valid_refused: usize,
+    pub invalid_refused: usize,
+    /// Instances that the validator refuses and a constraint takes: there must be none.
+    pub invalid_taken: Vec<String>,
+}
+
+impl Tally {
+    /// Compiles a schema, lets it be answered by chance, and has answers and given instances judged.
+    pub fn add(
+        &mut self,
+        id: &str,
+        schema: &Value,
+        instances: &[&Value],
+        grammars: &Grammars,
+        table: &Arc<TokenTable>,
+        seeds: u64,
+    ) {
+        self.schemas += 1;
+        let grammar = match compile(grammars, schema, JsonLayout::Compact) {
+            Ok(grammar) => grammar,
+            Err(CompileGrammarError::Schema(error)) => {
+                *self.refused.entry(error.keyword.clone()).or_default() += 1;
+                *self.reasons.entry(format!("{}: {}", error.keyword, error.reason)).or_default() += 1;
+                return;
+            }
+            Err(error) => {
+                *self.refused.entry("(engine)".to_owned()).or_default() += 1;
+                let reason: String = error.to_string().chars().take(150).collect();
+                *self.reasons.entry(format!("(engine) {reason}")).or_default() += 1;
+                return;
+            }
+        };
+        self.compiled += 1;
+        let Ok(validator) = validator(schema) else {
+            self.unjudged += 1;
+            return;
+        };
+        for seed in 0..seeds {
+            self.answers += 1;
+            match answer(table, &grammar, seed + 1, 30 + 60 * seed as usize) {
+                Err(error) => self.stuck.push(format!("{id}: {error}")),
+                Ok(None) => self.unfinished.push(id.to_owned()),
+                Ok(Some(text)) => match parse(&text) {
+                    Err(error) => self.invalid.push(format!("{id}: {error}: {text}")),
+                    Ok(value) => {
+                        if let Some(error) = validator.iter_errors(&value).next() {
+                            self.invalid.push(format!("{id}: {error} at {}: {text}", error.instance_path()));
+                        }
+                    }
+                },
+            }
+        }
+        for instance in instances {
+            match (validator.is_valid(instance), takes(&grammar, schema, instance)) {
+                (true, true) => self.valid_taken += 1,
+                (true, false) => self.valid_refused += 1,
+                (false, false) => self.invalid_refused += 1,
+                (false, true) => self.invalid_taken.push(format!("{id}: {instance}")),
+            }
+        }
+    }
+}
+
+/// Reads JSON. A number beyond `f64`, which JSON has and this reader has not, is read as a large one: where a
+/// schema says nothing about a number, a constraint allows every number of JSON.
+fn parse(text: &str) -> Result<Value, String> {
+    let first = match serde_json::from_str(text) {
+        Ok(value) => return Ok(value),
+        Err(error) => error.to_string(),
+    };
+    if !first.contains("number out of range") {
+        return Err(first);
+    }
+    let mut shorter = String::new();
+    let mut digits = 0;
+    let mut is_string = false;
+    let mut is_escaped = false;
+    for character in text.chars() {
+        is_string ^= character == '"' && !is_escaped;
+        is_escaped = is_string && character == '\\' && !is_escaped;
+        digits = if !is_string && character.is_ascii_digit() { digits + 1 } else { 0 };
+        if digits <= 2 {
+            shorter.push(character);
+        }
+    }
+    serde_json::from_str(&shorter).map_err(|error| error.to_string())
+}

@@ -1,0 +1,5 @@
+//! Constraints against real schemas, the official suite, and an independent validator.
+
+mod harness;
+mod schemas;
+mod suite;

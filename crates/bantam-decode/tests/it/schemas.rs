@@ -1,0 +1,34 @@
+use bantam_decode::{Forcing, GrammarLimits, Grammars};
+use serde_json::Value;
+
+use super::harness::{Chance, Tally, rows, table};
+
+const FILES: [&str; 4] = ["Github_trivial", "Github_easy", "Github_medium", "Glaiveai2K"];
+
+/// `BANTAM_ALL_SCHEMAS=1` takes all 6,070; else every run takes the same few hundred of them.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
+fn answers_by_chance_are_what_real_schemas_allow() {
+    let takes_all = std::env::var_os("BANTAM_ALL_SCHEMAS").is_some();
+    let table = table(Forcing::LongestMatch);
+    let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
+    let mut tally = Tally::default();
+    let mut chance = Chance::new(11);
+    for file in FILES {
+        let Some(rows) = rows(&format!("jsonschemabench/{file}.jsonl.gz")) else { return };
+        for row in rows {
+            if !takes_all && chance.next() % 25 != 0 {
+                continue;
+            }
+            let instances: Vec<&Value> =
+                row["tests"].as_array().unwrap().iter().map(|test| &test["data"]).collect();
+            tally.add(row["id"].as_str().unwrap(), &row["schema"], &instances, &grammars, &table, 2);
+        }
+    }
+    println!("{tally:#?}");
+    assert_eq!(tally.invalid, [""; 0]);
+    assert_eq!(tally.invalid_taken, [""; 0]);
+    assert_eq!(tally.stuck, [""; 0]);
+    assert!(tally.schemas > 150 && tally.compiled * 100 > tally.schemas * 70);
+    assert!(tally.unfinished.len() * 50 < tally.answers);
+}
