@@ -29,6 +29,7 @@ mod quantise;
 mod safetensors;
 mod sniff;
 mod tensor;
+mod tokenizer;
 mod wordpiece;
 mod write;
 
@@ -44,6 +45,7 @@ pub use quantise::{QuantiseError, quantise};
 pub use safetensors::{IndexError, SafetensorsError};
 pub use sniff::RefusedContent;
 pub use tensor::{TensorError, TensorErrorKind, TensorView};
+pub use tokenizer::{EncodeOptions, FillInTheMiddle, TextStream, Tokenizer, TokenizerError};
 pub use wordpiece::{Fit, WordPiece, WordPieceError};
 pub use write::{
     NewTensor, NewValue, WriteWeightsError, WriteWeightsErrorKind, write_file, write_gguf, write_safetensors,

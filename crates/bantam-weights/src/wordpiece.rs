@@ -15,7 +15,7 @@ mod trie;
 pub use error::WordPieceError;
 
 use normalise::{Rules, Sink};
-use trie::Trie;
+pub(crate) use trie::Trie;
 
 use crate::file::WeightFile;
 

@@ -21,7 +21,7 @@ struct Node {
 
 /// Tokens by their bytes.
 #[derive(Debug)]
-pub(super) struct Trie {
+pub(crate) struct Trie {
     nodes: Vec<Node>,
     /// The byte that leads to each node.
     bytes: Vec<u8>,
@@ -31,7 +31,7 @@ pub(super) struct Trie {
 
 impl Trie {
     /// Builds from tokens, none of which may be empty or stand twice.
-    pub(super) fn new(mut tokens: Vec<(&[u8], u32)>) -> Result<Self, WordPieceError> {
+    pub(crate) fn new(mut tokens: Vec<(&[u8], u32)>) -> Result<Self, WordPieceError> {
         tokens.sort_unstable();
         if let Some(pair) = tokens.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             let token = String::from_utf8_lossy(pair[0].0).chars().take(64).collect();
@@ -68,7 +68,7 @@ impl Trie {
 
     /// The longest token that the bytes begin with: its length and its id.
     #[inline]
-    pub(super) fn longest(&self, bytes: &[u8]) -> Option<(usize, u32)> {
+    pub(crate) fn longest(&self, bytes: &[u8]) -> Option<(usize, u32)> {
         let (first, rest) = bytes.split_first()?;
         let mut at = self.root[usize::from(*first)];
         let mut found = None;

@@ -11,5 +11,6 @@ mod numbers;
 mod safetensors;
 mod sharded;
 mod support;
+mod tokenizer;
 mod wordpiece;
 mod written;

@@ -1,0 +1,109 @@
+//! What is done to a text before it is cut into pieces.
+
+use std::borrow::Cow;
+
+use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
+
+/// One change of a text.
+#[derive(Debug)]
+pub(super) enum Change {
+    Nfc,
+    Nfd,
+    Nfkc,
+    Nfkd,
+    Lowercase,
+    DropMarks,
+    /// Drops white space at the ends.
+    Strip {
+        left: bool,
+        right: bool,
+    },
+    /// Puts a text before one that is not empty.
+    Prepend(Box<str>),
+    /// Puts a text in the place of another, which is not empty.
+    Replace {
+        from: Box<str>,
+        to: Box<str>,
+    },
+    /// Puts a text in the place of two spaces or more.
+    ReplaceSpaces(Box<str>),
+}
+
+/// Applies all changes in order. A text that stays as it is costs no allocation.
+pub(super) fn apply<'t>(changes: &[Change], text: &'t str) -> Cow<'t, str> {
+    let mut text = Cow::Borrowed(text);
+    for change in changes {
+        if let Some(changed) = change.of(&text) {
+            text = Cow::Owned(changed);
+        }
+    }
+    text
+}
+
+impl Change {
+    /// The changed text, or nothing where it is the same.
+    fn of(&self, text: &str) -> Option<String> {
+        match self {
+            Self::Nfc if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes => None,
+            Self::Nfkc if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes => None,
+            Self::Nfd | Self::Nfkd | Self::DropMarks if text.is_ascii() => None,
+            Self::Nfc => Some(text.nfc().collect()),
+            Self::Nfkc => Some(text.nfkc().collect()),
+            Self::Nfd => Some(text.nfd().collect()),
+            Self::Nfkd => Some(text.nfkd().collect()),
+            Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
+            Self::DropMarks => Some(text.chars().filter(|character| !is_combining_mark(*character)).collect()),
+            Self::Strip { left, right } => {
+                let text = if *left { text.trim_start() } else { text };
+                Some(if *right { text.trim_end() } else { text }.to_owned())
+            }
+            Self::Prepend(_) if text.is_empty() => None,
+            Self::Prepend(prefix) => Some(format!("{prefix}{text}")),
+            Self::Replace { from, to } => text.contains(&**from).then(|| text.replace(&**from, to)),
+            Self::ReplaceSpaces(to) => text.contains("  ").then(|| replace_spaces(text, to)),
+        }
+    }
+}
+
+fn replace_spaces(text: &str, to: &str) -> String {
+    let mut replaced = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("  ") {
+        replaced.push_str(&rest[..at]);
+        replaced.push_str(to);
+        rest = rest[at..].trim_start_matches(' ');
+    }
+    replaced.push_str(rest);
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_those_of_their_names() {
+        let check = |change: Change, text: &str, expected: &str| {
+            assert_eq!(apply(&[change], text), expected);
+        };
+        check(Change::Nfc, "e\u{301} plain", "é plain");
+        check(Change::Nfd, "é", "e\u{301}");
+        check(Change::Nfkc, "ﬁ①", "fi1");
+        check(Change::Nfkd, "ﬁé", "fie\u{301}");
+        check(Change::Lowercase, "ΑΣ İ", "ασ i\u{307}");
+        check(Change::DropMarks, "e\u{301}", "e");
+        check(Change::Strip { left: true, right: false }, "\u{a0} a ", "a ");
+        check(Change::Strip { left: false, right: true }, " a ", " a");
+        check(Change::Prepend("▁".into()), "a", "▁a");
+        check(Change::Prepend("▁".into()), "", "");
+        check(Change::Replace { from: " ".into(), to: "▁".into() }, "a b", "a▁b");
+        check(Change::ReplaceSpaces("▁".into()), "a b  c   d", "a b▁c▁d");
+    }
+
+    #[test]
+    fn a_text_that_stays_is_not_copied() {
+        let changes = [Change::Nfc, Change::Nfkc, Change::Replace { from: "▁".into(), to: " ".into() }];
+        assert!(matches!(apply(&changes, "plain text"), Cow::Borrowed(_)));
+    }
+}
