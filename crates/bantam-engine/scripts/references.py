@@ -3,6 +3,9 @@
 Needs PyPI `torch transformers tokenizers safetensors numpy`.
 
     references.py tiny FOLDER            a seeded random BERT of some KB, and its hidden states
+    references.py modernbert FOLDER BIASED  two seeded random ModernBERTs of some KB, and their hidden states: as the
+                                         library saves one today, without biases; and as a classifier of older days,
+                                         with biases everywhere
     references.py minilm MODEL OUT [TEXTS]  embeddings of all-MiniLM-L6-v2 for 1,000 sentences, or for the lines of
                                          TEXTS, and of the first 48 in half precision
 """
@@ -15,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import save_file
-from transformers import BertConfig, BertModel
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertForSequenceClassification, ModernBertModel
 
 SUBJECTS = "my card|the parcel|our subscription|a refund|the invoice from last month|that transfer to Zürich|my flight \
 to São Paulo|the thermostat|your mobile app|this recipe|the meeting with Dr. O'Neill|an espresso machine|her \
@@ -63,6 +66,50 @@ def tiny(folder: Path) -> None:
     (folder / "golden.json").write_text(json.dumps(cases) + "\n")
 
 
+MODERN = {"vocab_size": 60, "local_attention": 8, "max_position_embeddings": 48, "hidden_activation": "gelu"}
+MODERN |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
+# What the library wrote before its version 5; each holds what is computed in the one spelling only.
+OLD_FIELDS = {"global_attn_every_n_layers": 2, "global_rope_theta": 2000.0, "local_rope_theta": 50.0}
+
+
+def modernbert(folder: Path, biased_folder: Path) -> None:
+    """Windows shorter than the sequences, rotations that reach around, heads of an odd half."""
+    torch.manual_seed(11)
+    sizes = {"hidden_size": 30, "num_hidden_layers": 5, "num_attention_heads": 3, "intermediate_size": 44}
+    config = ModernBertConfig(**MODERN, **sizes, global_attn_every_n_layers=3)
+    saved = config.to_dict()
+    del saved["global_attn_every_n_layers"]
+    save_modernbert(folder, ModernBertModel(config), saved, [5, 1, 9, 40, 17, 8])
+    sizes = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 21}
+    biases = {"norm_bias": True, "attention_bias": True, "mlp_bias": True}
+    config = ModernBertConfig(**MODERN, **sizes, **biases, **OLD_FIELDS)
+    saved = config.to_dict() | OLD_FIELDS
+    del saved["layer_types"], saved["rope_parameters"]
+    save_modernbert(biased_folder, ModernBertForSequenceClassification(config), saved, [6, 40, 2, 21])
+
+
+def save_modernbert(folder: Path, model: torch.nn.Module, config: dict, lengths: list[int]) -> None:
+    """Weights in half precision, large enough that every part matters; states as f32 computes them from those."""
+    model = model.eval()
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            spread = 0.3 if parameter.ndim == 1 else 1.4 / parameter.shape[1] ** 0.5
+            mean = 1.0 if parameter.ndim == 1 else 0.0
+            parameter.copy_((torch.randn_like(parameter) * spread + mean).half().float())
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: value.half().numpy().copy() for name, value in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
+    body, generator, cases = getattr(model, "model", model), random.Random(5), []
+    for length in lengths:
+        ids = [generator.randrange(config["vocab_size"]) for _ in range(length)]
+        with torch.no_grad():
+            states = body(input_ids=torch.tensor([ids])).last_hidden_state[0]
+        cases.append({"first": ids, "second": [], "states": [round(x, 6) for x in states.flatten().tolist()]})
+    (folder / "golden.json").write_text(json.dumps(cases) + "\n")
+
+
 def minilm(model_folder: Path, out: Path, texts: list[str]) -> None:
     """Mean over the tokens, then length 1, as the model's card says; each text alone, so without padding."""
     from tokenizers import Tokenizer
@@ -89,6 +136,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if sys.argv[1] == "tiny":
         tiny(Path(sys.argv[2]))
+    elif sys.argv[1] == "modernbert":
+        modernbert(Path(sys.argv[2]), Path(sys.argv[3]))
     else:
         lines = Path(sys.argv[4]).read_text().splitlines() if len(sys.argv) > 4 else sentences(1000)
         minilm(Path(sys.argv[2]), Path(sys.argv[3]), lines)

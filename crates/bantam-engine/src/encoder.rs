@@ -1,10 +1,11 @@
-//! BERT: absolute positions, token types, norms after the sums, GELU.
+//! BERT (absolute positions, token types, norms after the sums, GELU) and ModernBERT.
 
 mod batch;
 mod config;
 mod embeddings;
 mod layer;
 mod load;
+mod modernbert;
 mod outliers;
 mod pooling;
 
@@ -13,10 +14,11 @@ use std::ops::Range;
 use bantam_kernels::{Addend, AttentionScratch, LayerNorm, Pool, QuantisedRows};
 
 pub use batch::TokenBatch;
-pub use config::{EncoderConfig, EncoderConfigError};
+pub use config::{Architecture, EncoderConfig, EncoderConfigError, ModernBertConfig};
 use embeddings::Embeddings;
 use layer::Layer;
 pub use load::{LoadEncoderError, LoadEncoderErrorKind};
+use modernbert::ModernBert;
 pub use pooling::Pooling;
 
 /// Tokens that go through the layers together, unless one sequence alone has more. It bounds what a batch needs
@@ -77,7 +79,14 @@ pub struct Encoder {
     precision: Precision,
     embeddings: Embeddings,
     norm: LayerNorm,
-    layers: Vec<Layer>,
+    stack: Stack,
+}
+
+/// The layers of an architecture.
+#[derive(Debug)]
+enum Stack {
+    Bert(Vec<Layer>),
+    ModernBert(ModernBert),
 }
 
 /// Memory that an [`Encoder`] works in. After the first batches it has grown to what they need, and further ones
@@ -86,10 +95,12 @@ pub struct Encoder {
 pub struct EncoderScratch {
     hidden: Vec<f32>,
     hidden_bytes: QuantisedRows,
+    normed: Vec<f32>,
     qkv: Vec<f32>,
     context: Vec<f32>,
     context_bytes: QuantisedRows,
     wide: Vec<f32>,
+    gated: Vec<f32>,
     wide_bytes: QuantisedRows,
     sums: Vec<f32>,
     attention: AttentionScratch,
@@ -159,11 +170,20 @@ impl Encoder {
         let tokens = batch.rows(sequences.clone()).len();
         let hidden = fit(&mut scratch.hidden, tokens * self.config.hidden);
         self.embeddings.write(batch, sequences, hidden);
-        let bytes = self.layers.first().and_then(|layer| layer.qkv.wanting(&mut scratch.hidden_bytes));
+        let qkv = match &self.stack {
+            Stack::Bert(layers) => layers.first().map(|layer| &layer.qkv),
+            Stack::ModernBert(modern) => modern.layers.first().map(|layer| &layer.qkv),
+        };
+        let bytes = qkv.and_then(|qkv| qkv.wanting(&mut scratch.hidden_bytes));
         self.norm.forward(pool, hidden, Addend::None, bytes);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let next = self.layers.get(index + 1);
-            layer.forward(&self.config, (tokens, next), pool, scratch, |_, _| {});
+        match &self.stack {
+            Stack::Bert(layers) => {
+                for (index, layer) in layers.iter().enumerate() {
+                    let next = layers.get(index + 1);
+                    layer.forward(&self.config, (tokens, next), pool, scratch, |_, _| {});
+                }
+            }
+            Stack::ModernBert(modern) => modern.forward(&self.config, tokens, pool, scratch),
         }
     }
 
@@ -177,7 +197,7 @@ impl Encoder {
             if ids.len() > tokens_max {
                 return Err(EncodeError::TooLong { sequence, tokens: ids.len(), tokens_max });
             }
-            if is_pair && self.config.token_types < 2 {
+            if is_pair && self.config.token_types == 1 {
                 return Err(EncodeError::NoPairs { sequence });
             }
             if let Some(token) = ids.iter().copied().find(|token| *token as usize >= vocabulary) {

@@ -1,6 +1,6 @@
 //! Models that run on the CPU at hand.
 //!
-//! The first kind is the [`Encoder`], a BERT that turns token ids into vectors: [`Encoder::load`] reads and checks
+//! The first kind is the [`Encoder`], a BERT or ModernBERT that turns token ids into vectors: [`Encoder::load`] reads and checks
 //! a folder, [`Encoder::embed`] answers for a [`TokenBatch`]. Sequences of a batch are laid one after the other
 //! and never padded: matrix products run over all their tokens, attention over each sequence.
 //!
@@ -24,8 +24,8 @@ pub use decoder::{
     LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
 };
 pub use encoder::{
-    EncodeError, Encoder, EncoderConfig, EncoderConfigError, EncoderScratch, LoadEncoderError,
-    LoadEncoderErrorKind, Pooling, Precision, TokenBatch,
+    Architecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError, EncoderScratch, LoadEncoderError,
+    LoadEncoderErrorKind, ModernBertConfig, Pooling, Precision, TokenBatch,
 };
 pub use prefix::{PAGE_TOKENS, PrefixStatistics};
 pub use schedule::{

@@ -1,4 +1,4 @@
-//! Attention of every token to every token of its own sequence.
+//! Attention of every token to the tokens of its own sequence, all or those nearby.
 
 use std::ops::Range;
 
@@ -7,6 +7,7 @@ use crate::isa::Kernel;
 use crate::math::exp;
 use crate::pool::Pool;
 use crate::product::{block, store_some};
+use crate::rotation::RotationTable;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
@@ -24,6 +25,16 @@ pub struct Heads {
     pub size: usize,
 }
 
+/// What a token sees of its sequence.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sight<'t> {
+    /// Turns queries and keys to their positions, the first of a sequence being 0; without it, positions do not
+    /// matter.
+    pub rotation: Option<&'t RotationTable>,
+    /// Tokens further away than this are not seen; without it, all are.
+    pub reach: Option<usize>,
+}
+
 /// Memory that [`attention`] works in; it grows to what the longest sequence needs.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScratch {
@@ -36,12 +47,13 @@ pub struct AttentionScratch {
 /// sequences end, in order; the last one is the number of rows. `outputs` has a row of all heads for each token.
 ///
 /// # Panics
-/// If the lengths do not fit or `ends` does not rise.
+/// If the lengths do not fit, `ends` does not rise, or a rotation is for heads of another size or has fewer
+/// positions than the longest sequence.
 pub fn attention(
     pool: &Pool,
     qkv: &[f32],
     ends: &[usize],
-    heads: Heads,
+    (heads, sight): (Heads, Sight<'_>),
     scratch: &mut AttentionScratch,
     outputs: &mut [f32],
 ) {
@@ -54,6 +66,9 @@ pub fn attention(
     let longest = lengths.max().unwrap_or(0);
     if longest == 0 || width == 0 {
         return;
+    }
+    if let Some(rotation) = sight.rotation {
+        assert!(rotation.size() == heads.size && rotation.positions() >= longest, "a rotation that fits");
     }
     let room = Room::new(longest, heads.size);
     let needed = room.all() * pool.threads();
@@ -70,7 +85,8 @@ pub fn attention(
         let memory = unsafe { rooms.part(thread * room.all()..(thread + 1) * room.all()) };
         for head in even_part(heads.count, groups, group) {
             let rows = start..ends[sequence];
-            pool.isa().call(Head { qkv, heads, head, rows, room, memory: &mut *memory, outputs: &outputs });
+            let memory = &mut *memory;
+            pool.isa().call(Head { qkv, heads, sight, head, rows, room, memory, outputs: &outputs });
         }
     });
 }
@@ -81,26 +97,39 @@ struct Room {
     keys: usize,
     values: usize,
     scores: usize,
+    /// Queries or keys that have been turned: no more than [`ROWS`], or a vector's lanes, at once.
+    turned: usize,
 }
 
 impl Room {
     fn new(tokens: usize, size: usize) -> Self {
         let (tokens, padded) = (tokens.next_multiple_of(TILE), size.next_multiple_of(TILE));
-        Self { keys: size * tokens, values: tokens * padded, scores: ROWS * tokens }
+        Self { keys: size * tokens, values: tokens * padded, scores: ROWS * tokens, turned: TILE * size }
     }
 
     fn all(self) -> usize {
-        self.keys + self.values + self.scores
+        self.keys + self.values + self.scores + self.turned
+    }
+
+    /// Returns keys, values, scores and turned rows.
+    #[inline(always)]
+    fn cut(self, memory: &mut [f32]) -> [&mut [f32]; 4] {
+        let (keys, rest) = memory.split_at_mut(self.keys);
+        let (values, rest) = rest.split_at_mut(self.values);
+        let (scores, turned) = rest.split_at_mut(self.scores);
+        [keys, values, scores, turned]
     }
 }
 
 /// One head of one sequence.
 ///
 /// **Invariant:** `rows` are within `qkv` and `outputs`, `head` is one of `heads`, `room` is made for at least as
-/// many tokens and fits `memory`, and nobody else writes these rows and columns of `outputs`.
+/// many tokens and fits `memory`, a rotation has a position for each row, and nobody else writes these rows and
+/// columns of `outputs`.
 struct Head<'c> {
     qkv: &'c [f32],
     heads: Heads,
+    sight: Sight<'c>,
     head: usize,
     rows: Range<usize>,
     room: Room,
@@ -137,20 +166,35 @@ impl Head<'_> {
         let (padded_tokens, padded_size) =
             (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
         let scale = 1.0 / (size as f32).sqrt();
-        let (keys, rest) = self.memory.split_at_mut(self.room.keys);
-        let values = &mut rest[..self.room.values];
+        let [keys, values, _, turned] = self.room.cut(self.memory);
         let key = &self.qkv[self.rows.start * 3 * width + width + self.head * size..];
+        let rotation = self.sight.rotation;
         let whole = tokens - tokens % S::LANES;
         for token in (0..whole).step_by(S::LANES) {
-            let from = (key[token * 3 * width..].as_ptr(), 3 * width);
-            // SAFETY: `token + LANES <= tokens` rows of `size` keys, by the type's invariant; the room has
-            // `size` rows of at least `padded_tokens`.
+            let from = match rotation {
+                None => (key[token * 3 * width..].as_ptr(), 3 * width),
+                Some(rotation) => {
+                    let key = &key[token * 3 * width..];
+                    turn_rows(s, rotation, token..token + S::LANES, (key, 3 * width), turned);
+                    (turned.as_ptr(), size)
+                }
+            };
+            // SAFETY: `token + LANES <= tokens` rows of `size` keys, by the type's invariant, or as many turned
+            // ones; the room has `size` rows of at least `padded_tokens`.
             unsafe { s.transpose(from, size, (keys[token..].as_mut_ptr(), padded_tokens), scale) };
         }
+        let last = &key[(whole * 3 * width).min(key.len())..];
+        let (last, stride) = match rotation {
+            None => (last, 3 * width),
+            Some(rotation) => {
+                turn_rows(s, rotation, whole..tokens, (last, 3 * width), turned);
+                (&*turned, size)
+            }
+        };
         for number in 0..size {
             let column = &mut keys[number * padded_tokens..(number + 1) * padded_tokens];
             for (token, place) in column.iter_mut().enumerate().skip(whole) {
-                *place = if token < tokens { scale * key[token * 3 * width + number] } else { 0.0 };
+                *place = if token < tokens { scale * last[(token - whole) * stride + number] } else { 0.0 };
             }
         }
         for (token, place) in values.chunks_exact_mut(padded_size).enumerate().take(tokens) {
@@ -158,6 +202,15 @@ impl Head<'_> {
             place[..size].copy_from_slice(&key[from..from + size]);
             place[size..].fill(0.0);
         }
+    }
+
+    /// Returns the tokens that one of `queries` sees, and up to a vector's worth more before them, so that they
+    /// begin a vector.
+    #[inline(always)]
+    fn seen<S: Simd>(&self, queries: Range<usize>) -> Range<usize> {
+        let Some(reach) = self.sight.reach else { return 0..self.rows.len() };
+        let start = queries.start.saturating_sub(reach);
+        start - start % S::LANES..queries.end.saturating_add(reach).min(self.rows.len())
     }
 
     /// Does `R` tokens from `first`.
@@ -170,28 +223,61 @@ impl Head<'_> {
         let width = self.heads.count * size;
         let (padded_tokens, padded_size) =
             (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
+        let seen = self.seen::<S>(first..first + R);
+        // The first seen token begins a vector, so these are at most the padded tokens from there.
+        let (depth, padded_depth) = (seen.len(), seen.len().next_multiple_of(S::LANES));
         let row = self.rows.start + first;
-        let query = self.qkv[row * 3 * width + self.head * size..].as_ptr();
-        let (keys, rest) = self.memory.split_at_mut(self.room.keys);
-        let (values, scores) = rest.split_at_mut(self.room.values);
-        let scores = &mut scores[..R * padded_tokens];
-        // SAFETY: `R` rows of queries; keys have `size` rows of `padded_tokens`; scores `R` such rows.
+        let query = &self.qkv[row * 3 * width + self.head * size..];
+        let [keys, values, scores, turned] = self.room.cut(self.memory);
+        let (query, query_stride) = match self.sight.rotation {
+            None => (query, 3 * width),
+            Some(rotation) => {
+                turn_rows(s, rotation, first..first + R, (query, 3 * width), turned);
+                (&*turned, size)
+            }
+        };
+        let scores = &mut scores[..R * padded_depth];
+        // SAFETY: `R` rows of queries; keys have `size` rows of `padded_tokens`, of which `padded_depth` are
+        // left; scores `R` rows of `padded_depth`.
         unsafe {
-            let to = (scores.as_mut_ptr(), padded_tokens);
-            let keys = (keys.as_ptr(), padded_tokens);
-            multiply::<S, R>(s, size, (query, 3 * width), keys, (to, padded_tokens), &[1.0; R]);
+            let to = (scores.as_mut_ptr(), padded_depth);
+            let keys = (keys.as_ptr().add(seen.start), padded_tokens);
+            let query = (query.as_ptr(), query_stride);
+            multiply::<S, R>(s, size, query, keys, (to, padded_depth), &[1.0; R]);
         }
         let mut inverses = [0.0; R];
-        for (scores, inverse) in scores.chunks_exact_mut(padded_tokens).zip(&mut inverses) {
-            *inverse = 1.0 / softmax(s, scores, tokens);
+        for (r, (scores, inverse)) in scores.chunks_exact_mut(padded_depth).zip(&mut inverses).enumerate() {
+            let valid = match self.sight.reach {
+                None => 0..depth,
+                Some(reach) => {
+                    let (start, end) = ((first + r).saturating_sub(reach), (first + r).saturating_add(reach));
+                    start - seen.start..end.min(tokens - 1) + 1 - seen.start
+                }
+            };
+            *inverse = 1.0 / softmax(s, scores, valid);
         }
-        // SAFETY: scores have `R` rows of `tokens`, values `tokens` rows of `padded_size`; the outputs' rows and
+        // SAFETY: scores have `R` rows of `depth`, values `tokens` rows of `padded_size`; the outputs' rows and
         // columns are this head's own, and `size` of them are written.
         unsafe {
             let to = (self.outputs.pointer().add(row * width + self.head * size), width);
-            let values = (values.as_ptr(), padded_size);
-            multiply::<S, R>(s, tokens, (scores.as_ptr(), padded_tokens), values, (to, size), &inverses);
+            let values = (values.as_ptr().add(seen.start * padded_size), padded_size);
+            multiply::<S, R>(s, depth, (scores.as_ptr(), padded_depth), values, (to, size), &inverses);
         }
+    }
+}
+
+/// Writes rows, `stride` apart, one after the other, turned to `positions`.
+#[inline(always)]
+fn turn_rows<S: Simd>(
+    s: S,
+    rotation: &RotationTable,
+    positions: Range<usize>,
+    (rows, stride): (&[f32], usize),
+    turned: &mut [f32],
+) {
+    let size = rotation.size();
+    for ((index, position), to) in positions.enumerate().zip(turned.chunks_exact_mut(size)) {
+        rotation.turn(s, position, &rows[index * stride..index * stride + size], to);
     }
 }
 
@@ -236,11 +322,12 @@ unsafe fn multiply<S: Simd, const R: usize>(
     }
 }
 
-/// Replaces the first `tokens` scores, the rest being padding to whole vectors, by e^(score - highest), the
-/// padding by nothing, and returns their sum.
+/// Replaces the `valid` scores by e^(score - highest), those around them, up to whole vectors, by nothing, and
+/// returns the sum.
 #[inline(always)]
-fn softmax<S: Simd>(s: S, scores: &mut [f32], tokens: usize) -> f32 {
-    scores[tokens..].fill(f32::NEG_INFINITY);
+fn softmax<S: Simd>(s: S, scores: &mut [f32], valid: Range<usize>) -> f32 {
+    scores[..valid.start].fill(f32::NEG_INFINITY);
+    scores[valid.end..].fill(f32::NEG_INFINITY);
     let mut highest = s.splat(f32::NEG_INFINITY);
     for vector in scores.chunks_exact(S::LANES) {
         // SAFETY: a chunk is a whole vector.
@@ -256,5 +343,8 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32], tokens: usize) -> f32 {
             sum = s.add(sum, value);
         }
     }
+    // The exponential has no 0; what it gives instead times a value would be denormal, and that is slow.
+    scores[..valid.start].fill(0.0);
+    scores[valid.end..].fill(0.0);
     s.sum(sum)
 }

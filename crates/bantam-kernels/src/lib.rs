@@ -4,8 +4,8 @@
 //! that choice together with its threads. Kernels are written once, over vectors of the machine, and compiled for
 //! AVX-512 VNNI, AVX-VNNI, AVX2 and for machines with none of these. What they offer is what a transformer's
 //! forward pass over short sequences needs: for encoders [`Int8Linear`] and [`F32Linear`], [`quantise_rows`],
-//! [`LayerNorm`] and [`attention`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`], [`Rope`],
-//! [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`].
+//! [`LayerNorm`], [`attention`] and [`geglu`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`],
+//! [`Rope`], [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`].
 //!
 //! **Invariant:** every public function is safe: shapes are asserted before anything is read or written.
 //!
@@ -16,6 +16,7 @@ mod attend;
 mod attention;
 mod dense;
 mod gated;
+mod geglu;
 mod grid;
 mod grouped;
 mod half;
@@ -31,13 +32,15 @@ mod product;
 mod quantise;
 mod rms;
 mod rope;
+mod rotation;
 mod shared;
 mod simd;
 
 pub use attend::{AttendOptions, AttendScratch, AttendSpan, attend};
-pub use attention::{AttentionScratch, Heads, attention};
+pub use attention::{AttentionScratch, Heads, Sight, attention};
 pub use dense::F32Linear;
 pub use gated::{Gate, gated, gated_quantise};
+pub use geglu::geglu;
 pub use grouped::{AlignedBytes, GroupedLinear, GroupedRows, PackedBytes, PackedError, Packing, Weights};
 pub use int8::{INPUTS_MAX, Int8Linear};
 pub use isa::Isa;
@@ -50,3 +53,4 @@ pub use product::Activation;
 pub use quantise::{QuantisedRows, quantise_rows};
 pub use rms::RmsNorm;
 pub use rope::{Rope, RopeAngles, RopeStyle};
+pub use rotation::RotationTable;

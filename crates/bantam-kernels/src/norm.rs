@@ -46,6 +46,34 @@ impl LayerNorm {
         addend: Addend<'_>,
         quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
     ) {
+        self.rows(pool, rows, addend, None, quantised);
+    }
+
+    /// Adds `addend` to `rows` and leaves the sums there; writes them normalised to `outputs`, and, if asked to,
+    /// quantised for a layer too.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn forward_apart(
+        &self,
+        pool: &Pool,
+        rows: &mut [f32],
+        addend: Addend<'_>,
+        outputs: &mut [f32],
+        quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
+    ) {
+        assert_eq!(outputs.len(), rows.len());
+        self.rows(pool, rows, addend, Some(SharedSlice::new(outputs)), quantised);
+    }
+
+    fn rows(
+        &self,
+        pool: &Pool,
+        rows: &mut [f32],
+        addend: Addend<'_>,
+        outputs: Option<SharedSlice<'_, f32>>,
+        quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
+    ) {
         let width = self.gain.len();
         assert!(rows.len().is_multiple_of(width), "whole rows");
         if let Addend::Rows(addend) = addend {
@@ -66,18 +94,21 @@ impl LayerNorm {
                 rows,
                 numbers: &shared,
                 addend,
+                outputs: outputs.as_ref(),
                 quantised: quantised.as_ref(),
             });
         });
     }
 }
 
-/// **Invariant:** `rows` are within `numbers`, the addend and `quantised`, and nobody else's.
+/// **Invariant:** `rows` are within `numbers`, the addend, `outputs` and `quantised`, and nobody else's.
 struct Chunk<'c> {
     norm: &'c LayerNorm,
     rows: std::ops::Range<usize>,
     numbers: &'c SharedSlice<'c, f32>,
     addend: Addend<'c>,
+    /// Where normalised rows go, if not to where they came from.
+    outputs: Option<&'c SharedSlice<'c, f32>>,
     quantised: Option<&'c SharedRows<'c>>,
 }
 
@@ -93,9 +124,13 @@ impl Kernel for Chunk<'_> {
                 Addend::None => None,
                 Addend::Rows(rows) => Some(&rows[range.clone()]),
             };
-            // SAFETY: the type's invariant.
-            let numbers = unsafe { self.numbers.part(range) };
-            normalise(s, self.norm, numbers, addend);
+            // SAFETY: the type's invariant; the rows of both are equally wide.
+            let numbers = unsafe {
+                let from = self.numbers.part(range.clone()).as_mut_ptr();
+                let to = self.outputs.unwrap_or(self.numbers).part(range).as_mut_ptr();
+                normalise(s, self.norm, from, addend, to);
+                std::slice::from_raw_parts_mut(to, width)
+            };
             if let Some(quantised) = self.quantised {
                 // SAFETY: the type's invariant.
                 unsafe { quantised.fill(s, row, numbers) };
@@ -105,14 +140,17 @@ impl Kernel for Chunk<'_> {
 }
 
 /// Adds, takes the mean, takes the variance around it, normalises: exact where one pass over squares is not.
+///
+/// # Safety
+/// `row` and `to`, which may be the same, are readable and writable for as many numbers as the norm is wide, and
+/// so many are in `addend`.
 #[inline(always)]
-fn normalise<S: Simd>(s: S, norm: &LayerNorm, numbers: &mut [f32], addend: Option<&[f32]>) {
-    let width = numbers.len();
-    let row = numbers.as_mut_ptr();
+unsafe fn normalise<S: Simd>(s: S, norm: &LayerNorm, row: *mut f32, addend: Option<&[f32]>, to: *mut f32) {
+    let width = norm.gain.len();
     let mut sum = s.splat(0.0);
     for start in (0..width).step_by(S::LANES) {
         let left = width - start;
-        // SAFETY: `left` numbers are left in each; slices of the same length were made by the caller.
+        // SAFETY: `left` numbers are left in each, as the caller vouches.
         unsafe {
             let mut value = load_some(s, row.add(start), left);
             if let Some(addend) = addend {
@@ -135,12 +173,12 @@ fn normalise<S: Simd>(s: S, norm: &LayerNorm, numbers: &mut [f32], addend: Optio
     let factor = s.splat(1.0 / (variance + norm.epsilon).sqrt());
     for start in (0..width).step_by(S::LANES) {
         let left = width - start;
-        // SAFETY: `left` are left in each; gain and bias are as wide as rows.
+        // SAFETY: `left` are left in each; gain and bias are as wide as rows, and so is `to`.
         unsafe {
             let gain = load_some(s, norm.gain[start..].as_ptr(), left);
             let bias = load_some(s, norm.bias[start..].as_ptr(), left);
             let off = s.sub(load_some(s, row.add(start), left), mean_vector);
-            store_some(s, s.mul_add(s.mul(off, factor), gain, bias), row.add(start), left);
+            store_some(s, s.mul_add(s.mul(off, factor), gain, bias), to.add(start), left);
         }
     }
 }

@@ -1,7 +1,11 @@
 //! What an encoder is made of, read from `config.json`.
 
+mod modernbert;
+
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+
+pub use modernbert::ModernBertConfig;
 
 /// Most of what a configuration may ask for: far above any encoder, far below what would overflow.
 const LIMITS: [(&str, usize); 7] = [
@@ -29,10 +33,21 @@ pub struct EncoderConfig {
     pub intermediate: usize,
     /// Most tokens of a sequence.
     pub positions: usize,
-    /// Kinds of texts in a sequence.
+    /// Kinds of texts in a sequence; 0 where the model does not tell them apart, and takes pairs as one text.
     pub token_types: usize,
     /// What norms add to the variance.
     pub norm_epsilon: f32,
+    /// How it computes.
+    pub architecture: Architecture,
+}
+
+/// How an encoder computes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Architecture {
+    /// Learned positions, norms after the sums.
+    Bert,
+    /// Rotary positions, norms before the parts, windows.
+    ModernBert(ModernBertConfig),
 }
 
 /// Why a configuration is not one of an encoder that runs here.
@@ -42,12 +57,12 @@ pub enum EncoderConfigError {
     #[error("parse the configuration")]
     Parse(#[source] serde_json::Error),
     /// Another kind of model.
-    #[error("the architecture is `{found}`; `bert` runs here")]
+    #[error("the architecture is `{found}`; `bert` and `modernbert` run here")]
     Architecture {
         /// What `model_type` says.
         found: Box<str>,
     },
-    /// A kind of BERT that computes something else.
+    /// A kind of the architecture that computes something else.
     #[error("`{field}` is {found}; {expected} runs here")]
     Unsupported {
         /// The field.
@@ -76,9 +91,25 @@ pub enum EncoderConfigError {
         hidden: usize,
     },
     /// No norm has it.
-    #[error("`layer_norm_eps` is {found}; it must be from 0 to 0.1")]
+    #[error("`{field}` is {found}; it must be from 0 to 0.1")]
     Epsilon {
+        /// The field.
+        field: &'static str,
         /// What it says.
+        found: f64,
+    },
+    /// A list of layers for another model.
+    #[error("`layer_types` names {found} layers; there are {layers}")]
+    LayerTypes {
+        /// Layers it names.
+        found: usize,
+        /// Layers there are.
+        layers: usize,
+    },
+    /// No model turns its queries by it.
+    #[error("a rotation's base is {found}; it must be from 1 to 1e12")]
+    RopeBase {
+        /// What the configuration says.
         found: f64,
     },
 }
@@ -86,8 +117,6 @@ pub enum EncoderConfigError {
 /// The fields that change what is computed; others are notes of the training.
 #[derive(Deserialize)]
 struct Json {
-    #[serde(default)]
-    model_type: Option<String>,
     #[serde(default)]
     hidden_act: Option<String>,
     #[serde(default)]
@@ -122,37 +151,43 @@ impl EncoderConfig {
         // The architecture first: another one lacks these fields, and its name is what a person has to see.
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
         let architecture = value.get("model_type").and_then(serde_json::Value::as_str);
-        if architecture != Some("bert") {
-            return Err(EncoderConfigError::Architecture {
-                found: architecture.unwrap_or("not named").into(),
-            });
+        match architecture {
+            Some("bert") => read_bert(bytes),
+            Some("modernbert") => modernbert::read(bytes),
+            other => Err(EncoderConfigError::Architecture { found: other.unwrap_or("not named").into() }),
         }
-        let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
-        json.check_kind()?;
-        json.check_sizes()?;
-        Ok(Self {
-            vocabulary: json.vocab_size,
-            hidden: json.hidden_size,
-            layers: json.num_hidden_layers,
-            heads: json.num_attention_heads,
-            intermediate: json.intermediate_size,
-            positions: json.max_position_embeddings,
-            token_types: json.type_vocab_size,
-            norm_epsilon: json.layer_norm_eps as f32,
-        })
     }
+}
+
+fn read_bert(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
+    let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+    json.check_kind()?;
+    check_sizes([
+        json.vocab_size,
+        json.hidden_size,
+        json.num_hidden_layers,
+        json.num_attention_heads,
+        json.intermediate_size,
+        json.max_position_embeddings,
+        json.type_vocab_size,
+    ])?;
+    check_heads(json.num_attention_heads, json.hidden_size)?;
+    check_epsilon("layer_norm_eps", json.layer_norm_eps)?;
+    Ok(EncoderConfig {
+        vocabulary: json.vocab_size,
+        hidden: json.hidden_size,
+        layers: json.num_hidden_layers,
+        heads: json.num_attention_heads,
+        intermediate: json.intermediate_size,
+        positions: json.max_position_embeddings,
+        token_types: json.type_vocab_size,
+        norm_epsilon: json.layer_norm_eps as f32,
+        architecture: Architecture::Bert,
+    })
 }
 
 impl Json {
     fn check_kind(&self) -> Result<(), EncoderConfigError> {
-        let is = |field, found: Option<&str>, expected| {
-            let found = found.unwrap_or(expected);
-            if found == expected {
-                return Ok(());
-            }
-            Err(EncoderConfigError::Unsupported { field, found: found.into(), expected })
-        };
-        debug_assert_eq!(self.model_type.as_deref(), Some("bert"));
         is("hidden_act", self.hidden_act.as_deref(), "gelu")?;
         is("position_embedding_type", self.position_embedding_type.as_deref(), "absolute")?;
         is("is_decoder", self.is_decoder.then_some("true"), "false")?;
@@ -161,31 +196,33 @@ impl Json {
         let is_factored = self.embedding_size.is_some_and(|size| size != self.hidden_size);
         is("embedding_size", is_factored.then_some("another size"), "hidden_size")
     }
+}
 
-    fn check_sizes(&self) -> Result<(), EncoderConfigError> {
-        let found = [
-            self.vocab_size,
-            self.hidden_size,
-            self.num_hidden_layers,
-            self.num_attention_heads,
-            self.intermediate_size,
-            self.max_position_embeddings,
-            self.type_vocab_size,
-        ];
-        for ((field, at_most), found) in LIMITS.into_iter().zip(found) {
-            if found == 0 || found > at_most {
-                return Err(EncoderConfigError::Size { field, found, at_most });
-            }
-        }
-        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
-            let (heads, hidden) = (self.num_attention_heads, self.hidden_size);
-            return Err(EncoderConfigError::Heads { heads, hidden });
-        }
-        if !(0.0..=0.1).contains(&self.layer_norm_eps) {
-            return Err(EncoderConfigError::Epsilon { found: self.layer_norm_eps });
-        }
-        Ok(())
+/// Checks that a field, where it is there, says what is expected.
+fn is(field: &'static str, found: Option<&str>, expected: &'static str) -> Result<(), EncoderConfigError> {
+    let found = found.unwrap_or(expected);
+    if found == expected {
+        return Ok(());
     }
+    Err(EncoderConfigError::Unsupported { field, found: found.into(), expected })
+}
+
+/// Checks sizes in the order of [`LIMITS`].
+fn check_sizes(found: [usize; LIMITS.len()]) -> Result<(), EncoderConfigError> {
+    for ((field, at_most), found) in LIMITS.into_iter().zip(found) {
+        if found == 0 || found > at_most {
+            return Err(EncoderConfigError::Size { field, found, at_most });
+        }
+    }
+    Ok(())
+}
+
+fn check_heads(heads: usize, hidden: usize) -> Result<(), EncoderConfigError> {
+    if hidden.is_multiple_of(heads) { Ok(()) } else { Err(EncoderConfigError::Heads { heads, hidden }) }
+}
+
+fn check_epsilon(field: &'static str, found: f64) -> Result<(), EncoderConfigError> {
+    if (0.0..=0.1).contains(&found) { Ok(()) } else { Err(EncoderConfigError::Epsilon { field, found }) }
 }
 
 #[cfg(test)]
@@ -210,8 +247,9 @@ mod tests {
 
     #[test]
     fn other_architectures_are_refused_by_name() {
-        assert_eq!(error("bert", "modernbert"), "the architecture is `modernbert`; `bert` runs here");
-        assert_eq!(error("model_type", "kind"), "the architecture is `not named`; `bert` runs here");
+        let runs = "`bert` and `modernbert` run here";
+        assert_eq!(error("bert", "roberta"), format!("the architecture is `roberta`; {runs}"));
+        assert_eq!(error("model_type", "kind"), format!("the architecture is `not named`; {runs}"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl Table {
 pub(super) struct Embeddings {
     width: usize,
     words: Table,
-    /// For each token type, its positions.
+    /// For each token type, its positions; nothing where words are all there is.
     positions: Vec<f32>,
     positions_max: usize,
 }
@@ -72,11 +72,19 @@ impl Embeddings {
         }
     }
 
+    /// Returns embeddings of words alone, which say nothing of positions and types.
+    pub(super) fn of_words(words: Vec<f32>, width: usize, precision: Precision) -> Self {
+        Self { width, words: Table::new(words, width, precision), positions: Vec::new(), positions_max: 0 }
+    }
+
     /// Writes a row for each token of these sequences.
     pub(super) fn write(&self, batch: &TokenBatch, sequences: Range<usize>, rows: &mut [f32]) {
         let tokens = sequences.flat_map(|sequence| batch.typed(sequence).enumerate());
         for ((position, (id, of_type)), row) in tokens.zip(rows.chunks_exact_mut(self.width)) {
             self.words.write(id as usize, row);
+            if self.positions.is_empty() {
+                continue;
+            }
             let start = (of_type * self.positions_max + position) * self.width;
             let addend = &self.positions[start..start + self.width];
             row.iter_mut().zip(addend).for_each(|(number, addend)| *number += addend);

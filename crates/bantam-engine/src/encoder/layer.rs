@@ -1,7 +1,7 @@
-//! One layer: attention, then a feed-forward part, each added to what came in and normalised.
+//! One layer of a BERT: attention, then a feed-forward part, each added to what came in and normalised.
 
 use bantam_kernels::{
-    Activation, Addend, F32Linear, Heads, Int8Linear, LayerNorm, Pool, QuantisedRows, attention,
+    Activation, Addend, F32Linear, Heads, Int8Linear, LayerNorm, Pool, QuantisedRows, Sight, attention,
     quantise_rows,
 };
 
@@ -16,7 +16,7 @@ pub(super) enum Linear {
 
 impl Linear {
     /// Takes the rows in whichever of the two forms it works on.
-    fn forward(
+    pub(super) fn forward(
         &self,
         pool: &Pool,
         rows: (&[f32], &QuantisedRows),
@@ -30,7 +30,7 @@ impl Linear {
     }
 
     /// Writes the bytes of its inputs, if it works on bytes.
-    fn quantise(&self, pool: &Pool, rows: &mut [f32], bytes: &mut QuantisedRows) {
+    pub(super) fn quantise(&self, pool: &Pool, rows: &mut [f32], bytes: &mut QuantisedRows) {
         if let Self::Int8(layer) = self {
             quantise_rows(pool, rows, layer, bytes);
         }
@@ -89,7 +89,7 @@ impl Layer {
         self.qkv.forward(pool, (hidden, hidden_bytes), Activation::None, qkv);
         let context = fit(&mut scratch.context, tokens * width);
         let heads = Heads { count: config.heads, size: width / config.heads };
-        attention(pool, qkv, &scratch.ends, heads, &mut scratch.attention, context);
+        attention(pool, qkv, &scratch.ends, (heads, Sight::default()), &mut scratch.attention, context);
         let context_bytes = &mut scratch.context_bytes;
         self.attention_output.quantise(pool, context, context_bytes);
         self.attention_output.forward(pool, (context, context_bytes), Activation::None, sums);

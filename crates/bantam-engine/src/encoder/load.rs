@@ -1,5 +1,9 @@
 //! From a folder to an encoder, everything checked on the way.
 
+mod modernbert;
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use bantam_kernels::{F32Linear, Int8Linear, LayerNorm};
@@ -8,7 +12,7 @@ use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError, Weig
 use super::embeddings::Embeddings;
 use super::layer::{Layer, Linear};
 use super::outliers::{Outliers, Probe};
-use super::{Encoder, EncoderConfig, EncoderConfigError, Precision};
+use super::{Architecture, Encoder, EncoderConfig, EncoderConfigError, Precision, Stack};
 
 /// Bytes of a `config.json` at most.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
@@ -54,6 +58,12 @@ pub enum LoadEncoderErrorKind {
         #[source]
         source: DequantiseError,
     },
+    /// A tensor that the configuration has no place for, so that one of the two is not this model's.
+    #[error("the configuration has no place for the tensor {tensor}")]
+    Unexpected {
+        /// Its name.
+        tensor: Box<str>,
+    },
     /// A tensor with an infinite number, or none.
     #[error("the tensor {tensor} holds a number that is not finite")]
     NotFinite {
@@ -84,29 +94,22 @@ impl Encoder {
     }
 
     /// Returns an encoder of `config` with these weights, named as in a `BertModel`, with or without `bert.`
-    /// before the names.
+    /// before the names, or as in a `ModernBertModel`, with or without `model.`.
     pub fn from_weights(
         config: EncoderConfig,
         weights: &WeightFile,
         precision: Precision,
     ) -> Result<Self, LoadEncoderErrorKind> {
-        let prefix = if weights.tensor("bert.embeddings.LayerNorm.weight").is_some() { "bert." } else { "" };
-        let reader = Reader { config: &config, weights, prefix, precision };
-        let embeddings = reader.embeddings()?;
-        let norm = reader.norm("embeddings.LayerNorm")?;
-        let mut probe = Probe::new(&config, &embeddings, &norm);
-        let mut layers = Vec::with_capacity(config.layers);
-        for index in 0..config.layers {
-            let raw = reader.layer(index)?;
-            layers.push(match precision {
-                Precision::F32 => raw.to_f32(),
-                Precision::Int8 => {
-                    let outliers = probe.pass(&config, &raw.to_f32());
-                    raw.to_int8(&outliers)
-                }
-            });
+        let (first, prefix) = match config.architecture {
+            Architecture::Bert => ("bert.embeddings.LayerNorm.weight", "bert."),
+            Architecture::ModernBert(_) => ("model.embeddings.norm.weight", "model."),
+        };
+        let prefix = if weights.tensor(first).is_some() { prefix } else { "" };
+        let reader = Reader { config: &config, weights, prefix, precision, read: RefCell::default() };
+        match &config.architecture {
+            Architecture::Bert => reader.bert(),
+            Architecture::ModernBert(modern) => modernbert::load(&reader, &config, modern),
         }
-        Ok(Self { precision, embeddings, norm, layers, config })
     }
 }
 
@@ -116,9 +119,46 @@ struct Reader<'r> {
     weights: &'r WeightFile,
     prefix: &'static str,
     precision: Precision,
+    /// Names of the tensors that have been read.
+    read: RefCell<BTreeSet<String>>,
 }
 
 impl Reader<'_> {
+    fn bert(&self) -> Result<Encoder, LoadEncoderErrorKind> {
+        let (config, precision) = (self.config, self.precision);
+        let embeddings = self.embeddings()?;
+        let norm = self.norm("embeddings.LayerNorm", true)?;
+        let mut probe = Probe::new(config, &embeddings, &norm);
+        let mut layers = Vec::with_capacity(config.layers);
+        for index in 0..config.layers {
+            let raw = self.layer(index)?;
+            layers.push(match precision {
+                Precision::F32 => raw.layer(RawLinear::to_f32, &Outliers::default()),
+                Precision::Int8 => {
+                    let exact = raw.layer(RawLinear::to_f32, &Outliers::default());
+                    let outliers = probe.pass(config, |tokens, pool, scratch, observe| {
+                        exact.forward(config, (tokens, None), pool, scratch, observe);
+                    });
+                    raw.layer(RawLinear::to_int8, &outliers)
+                }
+            });
+        }
+        Ok(Encoder { config: config.clone(), precision, embeddings, norm, stack: Stack::Bert(layers) })
+    }
+
+    /// Refuses tensors whose names, after the prefix, begin like one of `parts` and that have not been read.
+    fn check_all_read(&self, parts: &[&str]) -> Result<(), LoadEncoderErrorKind> {
+        let read = self.read.borrow();
+        let is_part = |name: &str| {
+            let name = name.strip_prefix(self.prefix).unwrap_or_default();
+            parts.iter().any(|part| name.starts_with(part))
+        };
+        match self.weights.tensors().find(|(name, _)| is_part(name) && !read.contains(*name)) {
+            Some((name, _)) => Err(LoadEncoderErrorKind::Unexpected { tensor: name.into() }),
+            None => Ok(()),
+        }
+    }
+
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LoadEncoderErrorKind> {
         let name = format!("{}{name}", self.prefix);
         let numbers = match self.weights.require(&name, shape)?.to_f32() {
@@ -128,6 +168,7 @@ impl Reader<'_> {
         if !numbers.iter().all(|number| number.is_finite()) {
             return Err(LoadEncoderErrorKind::NotFinite { tensor: name.into() });
         }
+        self.read.borrow_mut().insert(name);
         Ok(numbers)
     }
 
@@ -140,11 +181,16 @@ impl Reader<'_> {
         Ok(Embeddings::new(words, &positions, &types, width, self.precision))
     }
 
-    fn norm(&self, name: &str) -> Result<LayerNorm, LoadEncoderErrorKind> {
-        let width = [self.config.hidden];
-        let gain = self.tensor(&format!("{name}.weight"), &width)?;
-        let bias = self.tensor(&format!("{name}.bias"), &width)?;
+    fn norm(&self, name: &str, has_bias: bool) -> Result<LayerNorm, LoadEncoderErrorKind> {
+        let width = self.config.hidden;
+        let gain = self.tensor(&format!("{name}.weight"), &[width])?;
+        let bias = self.bias(name, width, has_bias)?;
         Ok(LayerNorm::new(gain, bias, self.config.norm_epsilon))
+    }
+
+    /// Returns zeros where there is none.
+    fn bias(&self, name: &str, length: usize, has_bias: bool) -> Result<Vec<f32>, LoadEncoderErrorKind> {
+        if has_bias { self.tensor(&format!("{name}.bias"), &[length]) } else { Ok(vec![0.0; length]) }
     }
 
     /// Reads the layers of `names`, which have the same inputs, as one with all their outputs.
@@ -153,11 +199,12 @@ impl Reader<'_> {
         names: &[String],
         outputs: usize,
         inputs: usize,
+        has_bias: bool,
     ) -> Result<RawLinear, LoadEncoderErrorKind> {
         let (mut weights, mut bias) = (Vec::new(), Vec::new());
         for name in names {
             weights.extend(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?);
-            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+            bias.extend(self.bias(name, outputs, has_bias)?);
         }
         Ok(RawLinear { weights, bias, inputs })
     }
@@ -167,12 +214,12 @@ impl Reader<'_> {
         let named = |name: &str| format!("encoder.layer.{index}.{name}");
         let qkv = ["query", "key", "value"].map(|part| named(&format!("attention.self.{part}")));
         Ok(RawLayer {
-            qkv: self.linear(&qkv, hidden, hidden)?,
-            attention_output: self.linear(&[named("attention.output.dense")], hidden, hidden)?,
-            attention_norm: self.norm(&named("attention.output.LayerNorm"))?,
-            up: self.linear(&[named("intermediate.dense")], wide, hidden)?,
-            down: self.linear(&[named("output.dense")], hidden, wide)?,
-            output_norm: self.norm(&named("output.LayerNorm"))?,
+            qkv: self.linear(&qkv, hidden, hidden, true)?,
+            attention_output: self.linear(&[named("attention.output.dense")], hidden, hidden, true)?,
+            attention_norm: self.norm(&named("attention.output.LayerNorm"), true)?,
+            up: self.linear(&[named("intermediate.dense")], wide, hidden, true)?,
+            down: self.linear(&[named("output.dense")], hidden, wide, true)?,
+            output_norm: self.norm(&named("output.LayerNorm"), true)?,
         })
     }
 }
@@ -185,7 +232,8 @@ struct RawLinear {
 }
 
 impl RawLinear {
-    fn to_f32(&self) -> Linear {
+    /// Takes what inputs would be exact, as its sibling does: here all are.
+    fn to_f32(&self, _: &[usize]) -> Linear {
         Linear::F32(F32Linear::new(&self.weights, &self.bias, self.inputs))
     }
 
@@ -205,25 +253,15 @@ struct RawLayer {
 }
 
 impl RawLayer {
-    fn to_f32(&self) -> Layer {
+    /// Returns the layer with its linear ones as `linear` makes them, given their exact inputs.
+    fn layer(&self, linear: impl Fn(&RawLinear, &[usize]) -> Linear, outliers: &Outliers) -> Layer {
         Layer {
-            qkv: self.qkv.to_f32(),
-            attention_output: self.attention_output.to_f32(),
-            attention_norm: self.attention_norm.clone(),
-            up: self.up.to_f32(),
-            down: self.down.to_f32(),
-            output_norm: self.output_norm.clone(),
-        }
-    }
-
-    fn to_int8(&self, outliers: &Outliers) -> Layer {
-        Layer {
-            qkv: self.qkv.to_int8(&outliers.qkv),
+            qkv: linear(&self.qkv, &outliers.qkv),
             // What attention gives has no outliers that are the same for every token.
-            attention_output: self.attention_output.to_int8(&[]),
+            attention_output: linear(&self.attention_output, &[]),
             attention_norm: self.attention_norm.clone(),
-            up: self.up.to_int8(&outliers.up),
-            down: self.down.to_int8(&outliers.down),
+            up: linear(&self.up, &outliers.up),
+            down: linear(&self.down, &outliers.down),
             output_norm: self.output_norm.clone(),
         }
     }

@@ -9,7 +9,7 @@
 use bantam_kernels::{Addend, LayerNorm, Pool};
 
 use super::embeddings::Embeddings;
-use super::layer::{Layer, Part};
+use super::layer::Part;
 use super::{EncoderConfig, EncoderScratch, TokenBatch, fit};
 
 /// Inputs of a part that stay exact.
@@ -52,20 +52,19 @@ impl Probe {
         Self { pool, scratch, tokens }
     }
 
-    /// Sends the states through a layer in f32 and returns its outliers.
-    pub(super) fn pass(&mut self, config: &EncoderConfig, layer: &Layer) -> Outliers {
+    /// Sends the states through a layer in f32 and returns its outliers. `forward` is called with the number of
+    /// tokens and what the layer works with, and shows what it sees.
+    pub(super) fn pass(
+        &mut self,
+        config: &EncoderConfig,
+        forward: impl FnOnce(usize, &Pool, &mut EncoderScratch, &mut dyn FnMut(Part, &[f32])),
+    ) -> Outliers {
         let mut outliers = Outliers::default();
-        layer.forward(
-            config,
-            (self.tokens, None),
-            &self.pool,
-            &mut self.scratch,
-            |part, inputs| match part {
-                Part::Qkv => outliers.qkv = largest(inputs, config.hidden),
-                Part::Up => outliers.up = largest(inputs, config.hidden),
-                Part::Down => outliers.down = largest(inputs, config.intermediate),
-            },
-        );
+        forward(self.tokens, &self.pool, &mut self.scratch, &mut |part, inputs| match part {
+            Part::Qkv => outliers.qkv = largest(inputs, config.hidden),
+            Part::Up => outliers.up = largest(inputs, config.hidden),
+            Part::Down => outliers.down = largest(inputs, config.intermediate),
+        });
         outliers
     }
 }

@@ -3,7 +3,7 @@
 use bantam_engine::{EncodeError, Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
 use bantam_kernels::Pool;
 
-use crate::support::{Golden, batch, cosine, golden, pools, tiny};
+use crate::support::{assert_batch_invariant, batch, cosine, golden, pools, tiny};
 
 fn refused(encoder: &Encoder, sequences: &[(&[u32], &[u32])]) -> EncodeError {
     let mut batch = TokenBatch::new();
@@ -40,24 +40,8 @@ fn states_in_int8_are_near_those_of_the_reference() {
 
 #[test]
 fn a_sequence_has_the_same_answer_in_every_batch_and_on_every_number_of_threads() {
-    let cases = golden();
-    let mut large: Vec<&Golden> = Vec::new();
-    (0..30).for_each(|_| large.extend(&cases));
-    let mut many = TokenBatch::new();
-    large.iter().for_each(|case| many.push_pair(&case.first, &case.second));
     for precision in [Precision::F32, Precision::Int8] {
-        let encoder = tiny(precision);
-        for pool in pools() {
-            let (mut scratch, mut alone) = (EncoderScratch::default(), EncoderScratch::default());
-            let together = encoder.embed(&many, Pooling::Mean, &pool, &mut scratch).unwrap();
-            for (found, case) in together.chunks(30).zip(&large) {
-                let mut one = TokenBatch::new();
-                one.push_pair(&case.first, &case.second);
-                let pool = Pool::with_isa(1, pool.isa());
-                let expected = encoder.embed(&one, Pooling::Mean, &pool, &mut alone).unwrap();
-                assert_eq!(found, expected, "{precision:?} {}", pool.isa().name());
-            }
-        }
+        assert_batch_invariant(&tiny(precision), &golden());
     }
 }
 

@@ -1,31 +1,11 @@
 //! Folders that are not an encoder's.
 
-use std::error::Error;
-use std::path::Path;
-
 use bantam_engine::{Encoder, Precision};
 
-use crate::support::data;
+use crate::support::{changed, refused};
 
-/// Returns a copy of the tiny model with changes made to its configuration.
 fn folder(changes: &[(&str, &str)]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = std::fs::read_to_string(data("tiny-bert/config.json")).unwrap();
-    for (from, to) in changes {
-        assert!(config.contains(from), "{from}");
-        config = config.replace(from, to);
-    }
-    std::fs::write(folder.path().join("config.json"), config).unwrap();
-    std::fs::copy(data("tiny-bert/model.safetensors"), folder.path().join("model.safetensors")).unwrap();
-    folder
-}
-
-/// Returns an error with all its causes.
-fn refused(folder: &Path) -> String {
-    let error = Encoder::load(folder, Precision::Int8).unwrap_err();
-    let first: Option<&dyn Error> = Some(&error);
-    let causes = std::iter::successors(first, |error| Error::source(*error));
-    causes.skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    changed("tiny-bert", changes)
 }
 
 #[test]
@@ -39,7 +19,7 @@ fn the_tiny_model_loads_in_both_precisions() {
 #[test]
 fn other_architectures_are_refused_by_name() {
     let folder = folder(&[("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"")]);
-    let expected = "use config.json: the architecture is `roberta`; `bert` runs here";
+    let expected = "use config.json: the architecture is `roberta`; `bert` and `modernbert` run here";
     assert_eq!(refused(folder.path()), expected);
 }
 

@@ -12,4 +12,5 @@ mod decoder;
 mod encoding;
 mod loading;
 mod minilm;
+mod modernbert;
 mod support;

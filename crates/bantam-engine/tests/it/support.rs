@@ -1,8 +1,9 @@
-//! The tiny seeded BERT and what the reference implementation answers for it.
+//! Tiny seeded models and what the reference implementation answers for them.
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
-use bantam_engine::{Encoder, Precision, TokenBatch};
+use bantam_engine::{Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
 use bantam_kernels::{Isa, Pool};
 use serde::Deserialize;
 
@@ -23,7 +24,56 @@ pub(crate) fn tiny(precision: Precision) -> Encoder {
 }
 
 pub(crate) fn golden() -> Vec<Golden> {
-    serde_json::from_slice(&std::fs::read(data("tiny-bert/golden.json")).unwrap()).unwrap()
+    golden_of("tiny-bert")
+}
+
+pub(crate) fn golden_of(model: &str) -> Vec<Golden> {
+    serde_json::from_slice(&std::fs::read(data(model).join("golden.json")).unwrap()).unwrap()
+}
+
+/// Asserts that each of `cases` has the same answer among many others, on several threads, as alone on one.
+#[track_caller]
+pub(crate) fn assert_batch_invariant(encoder: &Encoder, cases: &[Golden]) {
+    let width = encoder.config().hidden;
+    let mut large: Vec<&Golden> = Vec::new();
+    let mut many = TokenBatch::new();
+    // More than go through the layers together.
+    while many.tokens() < 1200 {
+        large.extend(cases);
+        cases.iter().for_each(|case| many.push_pair(&case.first, &case.second));
+    }
+    for pool in pools() {
+        let (mut scratch, mut alone) = (EncoderScratch::default(), EncoderScratch::default());
+        let together = encoder.embed(&many, Pooling::Mean, &pool, &mut scratch).unwrap();
+        for (found, case) in together.chunks(width).zip(&large) {
+            let mut one = TokenBatch::new();
+            one.push_pair(&case.first, &case.second);
+            let pool = Pool::with_isa(1, pool.isa());
+            let expected = encoder.embed(&one, Pooling::Mean, &pool, &mut alone).unwrap();
+            assert_eq!(found, expected, "{:?} {}", encoder.precision(), pool.isa().name());
+        }
+    }
+}
+
+/// Returns a copy of a model with changes made to its configuration.
+pub(crate) fn changed(model: &str, changes: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = std::fs::read_to_string(data(model).join("config.json")).unwrap();
+    for (from, to) in changes {
+        assert!(config.contains(from), "{from}");
+        config = config.replace(from, to);
+    }
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    std::fs::copy(data(model).join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
+    folder
+}
+
+/// Returns why a folder is refused: an error with all its causes.
+pub(crate) fn refused(folder: &Path) -> String {
+    let error = Encoder::load(folder, Precision::Int8).unwrap_err();
+    let first: Option<&dyn Error> = Some(&error);
+    let causes = std::iter::successors(first, |error| Error::source(*error));
+    causes.skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 pub(crate) fn batch(cases: &[Golden]) -> TokenBatch {

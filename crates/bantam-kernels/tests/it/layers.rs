@@ -1,6 +1,6 @@
 //! Products in f32, activations and norms.
 
-use bantam_kernels::{Activation, Addend, F32Linear, Int8Linear, LayerNorm, QuantisedRows};
+use bantam_kernels::{Activation, Addend, F32Linear, Int8Linear, LayerNorm, QuantisedRows, geglu};
 
 use crate::support::{Seeded, assert_close, erf, gelu, pools, shapes};
 
@@ -74,7 +74,13 @@ fn norms_are_those_of_the_reference_with_and_without_addend() {
                 let (mut found, mut quantised) = (numbers.clone(), QuantisedRows::default());
                 let rows_of = |rows| Addend::Rows(rows);
                 let addend = addend.map_or(Addend::None, |rows| rows_of(rows.as_slice()));
+                let (mut kept, mut apart) = (numbers.clone(), vec![f32::NAN; numbers.len()]);
+                norm.forward_apart(&pool, &mut kept, addend, &mut apart, Some((&for_layer, &mut quantised)));
+                let bytes_apart: Vec<f32> = (0..rows).flat_map(|row| quantised.dequantised(row)).collect();
                 norm.forward(&pool, &mut found, addend, Some((&for_layer, &mut quantised)));
+                let bytes: Vec<f32> = (0..rows).flat_map(|row| quantised.dequantised(row)).collect();
+                assert_eq!((&apart, &bytes_apart), (&found, &bytes), "in place and apart");
+                assert_close(&kept, &sums, 1e-5, "sums are kept");
                 let what = format!("{} {rows} x {width}", pool.isa().name());
                 assert_close(&found, &expected, 1e-4, &what);
                 assert_eq!((quantised.len(), quantised.width()), (rows, width));
@@ -82,6 +88,34 @@ fn norms_are_those_of_the_reference_with_and_without_addend() {
                     let pairs = quantised.dequantised(index).into_iter().zip(row);
                     pairs.for_each(|(byte, number)| assert!((byte - number).abs() < 0.04, "{what}"));
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn gated_rows_are_those_of_the_reference_and_are_quantised_as_they_are_written() {
+    for pool in pools() {
+        let mut seeded = Seeded::new(8);
+        for (rows, width) in [(1, 1), (3, 7), (2, 16), (40, 33), (70, 384)] {
+            let numbers: Vec<f32> = seeded.numbers(rows * 2 * width).iter().map(|x| 5.0 * x).collect();
+            let expected: Vec<f64> = numbers
+                .chunks(2 * width)
+                .flat_map(|row| row[..width].iter().zip(&row[width..]))
+                .map(|(first, second)| gelu(f64::from(*first)) * f64::from(*second))
+                .collect();
+            let layer = Int8Linear::quantise(&vec![1.0; width], &[0.0], width, &[width / 2]);
+            let (mut found, mut quantised) = (vec![f32::NAN; rows * width], QuantisedRows::default());
+            geglu(&pool, &numbers, width, &mut found, None);
+            let what = format!("{} {rows} x {width}", pool.isa().name());
+            assert_close(&found, &expected, 1e-5, &what);
+            let alone = std::mem::replace(&mut found, vec![f32::NAN; rows * width]);
+            geglu(&pool, &numbers, width, &mut found, Some((&layer, &mut quantised)));
+            assert_eq!((&found, quantised.len()), (&alone, rows), "{what}");
+            for (index, row) in found.chunks(width).enumerate() {
+                let pairs = quantised.dequantised(index).into_iter().zip(row);
+                // Half a step of a range of at most 50.
+                pairs.for_each(|(byte, number)| assert!((byte - number).abs() < 0.1, "{what}"));
             }
         }
     }

@@ -1,0 +1,322 @@
+//! What is particular to a ModernBERT, read from `config.json` as the library's version 4 or 5 writes it.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Architecture, EncoderConfig, EncoderConfigError, check_epsilon, check_heads, check_sizes, is};
+
+/// Numbers of a table of rotations at most, 64 MiB of them: a configuration alone must not cost more.
+const ROTATIONS_MAX: usize = 1 << 24;
+/// What a rotation's base may be.
+const BASES: std::ops::RangeInclusive<f64> = 1.0..=1e12;
+/// Most tokens of a window: further than any sequence is long.
+const WINDOW_MAX: usize = 1 << 20;
+
+const GLOBAL: &str = "full_attention";
+const LOCAL: &str = "sliding_attention";
+
+/// What is particular to a ModernBERT: layers that see everything and layers that see what is near, rotary
+/// positions, norms before the parts, a gated feed-forward part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModernBertConfig {
+    /// For each layer, whether its tokens see the whole sequence.
+    pub is_global: Vec<bool>,
+    /// How many tokens away the others see, to either side.
+    pub local_reach: usize,
+    /// Base of the rotations in layers that see everything.
+    pub global_base: f64,
+    /// Base of the rotations in the others.
+    pub local_base: f64,
+    /// Whether norms have a bias.
+    pub norm_bias: bool,
+    /// Whether attention's linear layers have a bias.
+    pub attention_bias: bool,
+    /// Whether those of the feed-forward parts have one.
+    pub mlp_bias: bool,
+}
+
+/// The fields that change what is computed; others are notes of the training or of what sits on top.
+#[derive(Deserialize)]
+struct Json {
+    #[serde(default)]
+    hidden_activation: Option<String>,
+    #[serde(default)]
+    is_decoder: bool,
+    #[serde(default)]
+    quantization_config: Option<IgnoredAny>,
+    #[serde(default)]
+    head_dim: Option<usize>,
+    #[serde(default)]
+    rope_scaling: Option<IgnoredAny>,
+    #[serde(default)]
+    norm_bias: bool,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default = "norm_eps")]
+    norm_eps: f64,
+    #[serde(default = "local_attention")]
+    local_attention: usize,
+    #[serde(default = "global_attn_every_n_layers")]
+    global_attn_every_n_layers: usize,
+    #[serde(default)]
+    layer_types: Option<Vec<String>>,
+    #[serde(default = "global_rope_theta")]
+    global_rope_theta: f64,
+    /// `null` is the global one's.
+    #[serde(default = "local_rope_theta")]
+    local_rope_theta: Option<f64>,
+    #[serde(default)]
+    rope_parameters: Option<Ropes>,
+    vocab_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    max_position_embeddings: usize,
+}
+
+#[derive(Deserialize)]
+struct Ropes {
+    #[serde(default)]
+    full_attention: Option<Rope>,
+    #[serde(default)]
+    sliding_attention: Option<Rope>,
+    /// One for all layers, which other architectures have.
+    #[serde(default)]
+    rope_theta: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Rope {
+    #[serde(default)]
+    rope_type: Option<String>,
+    #[serde(default)]
+    rope_theta: Option<f64>,
+}
+
+// What the reference implementation takes where nothing is said.
+
+fn norm_eps() -> f64 {
+    1e-5
+}
+
+fn local_attention() -> usize {
+    128
+}
+
+fn global_attn_every_n_layers() -> usize {
+    3
+}
+
+fn global_rope_theta() -> f64 {
+    160_000.0
+}
+
+fn local_rope_theta() -> Option<f64> {
+    Some(10_000.0)
+}
+
+/// Reads a `config.json` that names this architecture.
+pub(super) fn read(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
+    let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+    json.check()?;
+    let (global_base, local_base) = json.bases()?;
+    let modern = ModernBertConfig {
+        is_global: json.is_global()?,
+        // The window is all of it, the token in its middle.
+        local_reach: json.local_attention / 2,
+        global_base,
+        local_base,
+        norm_bias: json.norm_bias,
+        attention_bias: json.attention_bias,
+        mlp_bias: json.mlp_bias,
+    };
+    Ok(EncoderConfig {
+        vocabulary: json.vocab_size,
+        hidden: json.hidden_size,
+        layers: json.num_hidden_layers,
+        heads: json.num_attention_heads,
+        intermediate: json.intermediate_size,
+        positions: json.max_position_embeddings,
+        token_types: 0,
+        norm_epsilon: json.norm_eps as f32,
+        architecture: Architecture::ModernBert(modern),
+    })
+}
+
+impl Json {
+    fn check(&self) -> Result<(), EncoderConfigError> {
+        is("hidden_activation", self.hidden_activation.as_deref(), "gelu")?;
+        is("is_decoder", self.is_decoder.then_some("true"), "false")?;
+        is("quantization_config", self.quantization_config.map(|_| "present"), "none")?;
+        is("rope_scaling", self.rope_scaling.map(|_| "present"), "none")?;
+        check_sizes([
+            self.vocab_size,
+            self.hidden_size,
+            self.num_hidden_layers,
+            self.num_attention_heads,
+            self.intermediate_size,
+            self.max_position_embeddings,
+            1,
+        ])?;
+        check_heads(self.num_attention_heads, self.hidden_size)?;
+        check_epsilon("norm_eps", self.norm_eps)?;
+        let size = self.hidden_size / self.num_attention_heads;
+        is(
+            "head_dim",
+            self.head_dim.filter(|found| *found != size).map(|_| "another size"),
+            "hidden_size / heads",
+        )?;
+        is("hidden_size / heads", (size % 2 == 1).then_some("odd"), "an even number")?;
+        let sized = |field, found, at_most| match found {
+            found if found == 0 || found > at_most => Err(EncoderConfigError::Size { field, found, at_most }),
+            _ => Ok(()),
+        };
+        sized("max_position_embeddings", self.max_position_embeddings, ROTATIONS_MAX / size)?;
+        sized("local_attention", self.local_attention, WINDOW_MAX)?;
+        sized("global_attn_every_n_layers", self.global_attn_every_n_layers, usize::MAX)
+    }
+
+    /// The list, where there is one, says it all; the number is what it was before there were lists.
+    fn is_global(&self) -> Result<Vec<bool>, EncoderConfigError> {
+        let layers = self.num_hidden_layers;
+        let Some(types) = &self.layer_types else {
+            return Ok((0..layers)
+                .map(|layer| layer.is_multiple_of(self.global_attn_every_n_layers))
+                .collect());
+        };
+        if types.len() != layers {
+            return Err(EncoderConfigError::LayerTypes { found: types.len(), layers });
+        }
+        let is_global = |name: &String| match name.as_str() {
+            GLOBAL => Ok(true),
+            LOCAL => Ok(false),
+            other => Err(EncoderConfigError::Unsupported {
+                field: "layer_types",
+                found: other.into(),
+                expected: "full_attention or sliding_attention",
+            }),
+        };
+        types.iter().map(is_global).collect()
+    }
+
+    /// Bases of rotations in global and in local layers.
+    fn bases(&self) -> Result<(f64, f64), EncoderConfigError> {
+        let (mut global, mut local) =
+            (self.global_rope_theta, self.local_rope_theta.unwrap_or(self.global_rope_theta));
+        if let Some(ropes) = &self.rope_parameters {
+            let expected = "full_attention and sliding_attention";
+            is("rope_parameters", ropes.rope_theta.map(|_| "one for all layers"), expected)?;
+            for (rope, base) in [(&ropes.full_attention, &mut global), (&ropes.sliding_attention, &mut local)]
+            {
+                let Some(rope) = rope else { continue };
+                is("rope_type", rope.rope_type.as_deref(), "default")?;
+                *base = rope.rope_theta.unwrap_or(*base);
+            }
+        }
+        for found in [global, local] {
+            if !BASES.contains(&found) {
+                return Err(EncoderConfigError::RopeBase { found });
+            }
+        }
+        Ok((global, local))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = r#"{"model_type":"modernbert","vocab_size":30,"hidden_size":32,"num_hidden_layers":4,
+        "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":16,
+        "global_attn_every_n_layers":2,"global_rope_theta":160000.0,"local_rope_theta":500.0,
+        "local_attention":9,"norm_eps":1e-5,"norm_bias":false,"mlp_bias":true,
+        "hidden_activation":"gelu","position_embedding_type":"absolute"}"#;
+    const NEW: &str = r#"{"model_type":"modernbert","vocab_size":30,"hidden_size":32,"num_hidden_layers":4,
+        "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":16,
+        "layer_types":["full_attention","sliding_attention","full_attention","sliding_attention"],
+        "rope_parameters":{"sliding_attention":{"rope_type":"default","rope_theta":500.0},
+        "full_attention":{"rope_type":"default","rope_theta":160000.0}},
+        "local_attention":8,"mlp_bias":true}"#;
+
+    fn read(json: &str) -> ModernBertConfig {
+        let config = EncoderConfig::from_json(json.as_bytes()).unwrap();
+        assert_eq!((config.positions, config.token_types, config.norm_epsilon), (16, 0, 1e-5));
+        match config.architecture {
+            Architecture::ModernBert(modern) => modern,
+            Architecture::Bert => panic!("a ModernBERT"),
+        }
+    }
+
+    fn error(json: &str, from: &str, to: &str) -> String {
+        assert!(json.contains(from), "{from}");
+        EncoderConfig::from_json(json.replace(from, to).as_bytes()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_spellings_say_the_same() {
+        let old = read(OLD);
+        assert_eq!(old, read(NEW));
+        assert_eq!((old.is_global, old.local_reach), (vec![true, false, true, false], 4));
+        assert_eq!((old.global_base, old.local_base, old.mlp_bias), (160_000.0, 500.0, true));
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_the_reference_has_it() {
+        let json = r#"{"model_type":"modernbert","vocab_size":30,"hidden_size":32,"num_hidden_layers":4,
+            "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":16}"#;
+        let expected = ModernBertConfig {
+            is_global: vec![true, false, false, true],
+            local_reach: 64,
+            global_base: 160_000.0,
+            local_base: 10_000.0,
+            norm_bias: false,
+            attention_bias: false,
+            mlp_bias: false,
+        };
+        assert_eq!(read(json), expected);
+        let without = OLD.replace("\"local_rope_theta\":500.0", "\"local_rope_theta\":null");
+        assert_eq!(read(&without).local_base, 160_000.0);
+    }
+
+    #[test]
+    fn what_would_compute_something_else_is_refused_by_field() {
+        assert_eq!(error(OLD, "\"gelu\"", "\"silu\""), "`hidden_activation` is silu; gelu runs here");
+        assert_eq!(error(NEW, "\"default\"", "\"yarn\""), "`rope_type` is yarn; default runs here");
+        let with = |field: &str| error(NEW, "{\"model", &format!("{{{field},\"model"));
+        assert!(with(r#""rope_scaling":{"type":"linear"}"#).starts_with("`rope_scaling` is present"));
+        assert!(with(r#""head_dim":16"#).starts_with("`head_dim` is another size"));
+        assert!(with(r#""is_decoder":true"#).starts_with("`is_decoder` is true"));
+        assert!(with(r#""quantization_config":{}"#).starts_with("`quantization_config` is present"));
+        let flat = error(NEW, "\"sliding_attention\":{", "\"rope_theta\":1,\"other\":{");
+        assert!(flat.starts_with("`rope_parameters` is one for all layers"), "{flat}");
+        let other = error(NEW, "[\"full_attention\"", "[\"chunked_attention\"");
+        assert!(other.starts_with("`layer_types` is chunked_attention"), "{other}");
+        let few = error(NEW, "[\"full_attention\",", "[");
+        assert_eq!(few, "`layer_types` names 3 layers; there are 4");
+    }
+
+    #[test]
+    fn sizes_out_of_range_are_refused_by_field() {
+        let cases = [
+            ("\"local_attention\":9", "\"local_attention\":0", "`local_attention` is 0"),
+            ("n_layers\":2", "n_layers\":0", "`global_attn_every_n_layers` is 0"),
+            ("embeddings\":16", "embeddings\":32769", "`max_position_embeddings` is 32769"),
+            ("heads\":4", "heads\":32", "`hidden_size / heads` is odd; an even number runs here"),
+            ("heads\":4", "heads\":5", "5 heads do not divide 32 numbers"),
+            ("theta\":500.0", "theta\":0.5", "a rotation's base is 0.5"),
+            ("eps\":1e-5", "eps\":0.2", "`norm_eps` is 0.2"),
+            ("\"vocab_size\":30,", "", "parse the configuration"),
+        ];
+        for (from, to, expected) in cases {
+            let found = error(OLD, from, to);
+            assert!(found.starts_with(expected), "{found}");
+        }
+        let wide =
+            OLD.replace("\"hidden_size\":32", "\"hidden_size\":8192").replace("heads\":4", "heads\":1");
+        let found = error(&wide, "embeddings\":16", "embeddings\":4096");
+        assert_eq!(found, "`max_position_embeddings` is 4096; it must be 1 to 2048");
+    }
+}
