@@ -33,6 +33,7 @@ mod secret;
 mod section;
 mod server;
 mod source;
+mod students;
 mod task;
 mod toml_text;
 mod upstream;
@@ -51,6 +52,7 @@ pub use privacy::{DictionaryTerm, Privacy};
 pub use routing::Routing;
 pub use server::Server;
 pub use source::{Env, Files, Override, Source};
+pub use students::Students;
 pub use task::Task;
 pub use upstream::{Auth, Dialect, Upstream};
 

@@ -8,7 +8,7 @@ use crate::section::Section;
 use crate::task::Surroundings;
 use crate::{
     Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, model, privacy, routing, server,
-    task, upstream, variables,
+    students, task, upstream, variables,
 };
 
 /// Returns the validated configuration.
@@ -35,6 +35,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let mut root = Section::root(document::read(&context, &log), &log);
     let server = server::read(&mut root, &context);
     let ledger = ledger::read(&mut root, &context);
+    let students = students::read(&mut root);
     let privacy = privacy::read(&mut root);
     let upstreams = upstream::read(&mut root, &context);
     let models = model::read(&mut root, &upstreams);
@@ -53,6 +54,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let config = Config {
         server,
         ledger,
+        students,
         routing,
         privacy,
         upstreams: upstreams.good,

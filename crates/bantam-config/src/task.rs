@@ -33,6 +33,9 @@ pub struct Task {
     pub labels: Vec<String>,
     /// The student's file.
     pub student: Option<PathBuf>,
+    /// The folder of the base that the student stands on, if it needs one and it is not where it was when the
+    /// student was trained.
+    pub base: Option<PathBuf>,
     /// The student's certificate; the file is there.
     pub certificate: Option<PathBuf>,
     /// The confidence (above 0, to 1) from which an uncertified student answers alone; `None`: it may not.
@@ -75,6 +78,7 @@ pub(crate) struct Draft {
     kind: Option<Found<TaskKind>>,
     labels: Option<Found<Vec<Found<String>>>>,
     student: Option<Found<PathBuf>>,
+    base: Option<Found<PathBuf>>,
     certificate: Option<PathBuf>,
     certificate_spot: Option<Spot>,
     allow_uncertified: Found<bool>,
@@ -132,6 +136,7 @@ fn read_one(
     let kind = section.required("kind", value::word(KINDS));
     let labels = section.items("labels", |text| value::filled(text, 256));
     let student = file(&mut section, "student", context);
+    let base = folder(&mut section, "base", context);
     let (certificate, certificate_spot) = certificate(&mut section, student.as_ref(), context);
     let allow_uncertified = section.or("allow_uncertified", false, value::boolean);
     let threshold = threshold(&mut section, allow_uncertified.value);
@@ -148,6 +153,7 @@ fn read_one(
         kind,
         labels,
         student,
+        base,
         certificate,
         certificate_spot,
         allow_uncertified,
@@ -168,6 +174,7 @@ fn read_one(
         kind: kind.value,
         labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
         student: draft.student.map(|student| student.value),
+        base: draft.base.map(|base| base.value),
         certificate: draft.certificate,
         uncertified_threshold,
         ladder: values(draft.ladder.value),
@@ -192,6 +199,12 @@ fn file(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> 
         section.log().problem(MistakeKind::Unreachable, &found.spot, problem);
     }
     Some(found)
+}
+
+/// Reads a folder. Whether it is there shows when the student is loaded, which looks into it.
+fn folder(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<Found<PathBuf>> {
+    let text = value::filled_text(4096);
+    section.optional(key, |node| text(node).map(|path| context.resolve(&path)))
 }
 
 /// Reads `certificate`; by default it is the file beside the student, when there is one.

@@ -61,6 +61,8 @@ variables! {
     LEDGER_PATH = "BANTAM_LEDGER_PATH", "ledger.path", "The ledger's file.";
     LEDGER_ACKNOWLEDGE = "BANTAM_LEDGER_ACKNOWLEDGE", "ledger.acknowledge",
         "What an acknowledged cost survives: process-crash or power-loss.";
+    STUDENTS_THREADS = "BANTAM_STUDENTS_THREADS", "students.threads",
+        "How many threads encoder students compute on, all together; 0 for one a core.";
     ROUTING_LADDER = "BANTAM_ROUTING_LADDER", "routing.ladder",
         "The models that `auto` tries, smallest first, separated by commas.";
     ROUTING_BASELINE = "BANTAM_ROUTING_BASELINE", "routing.baseline",

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use bantam_student::{LinearConfig, Scratch, Student, linear, read_examples, read_texts};
+use bantam_student::{Bases, LinearConfig, Scratch, Student, linear, read_examples, read_texts};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,7 +49,7 @@ fn train(data: &Path, out: &Path, config: &LinearConfig) -> Result<(), Box<dyn E
 }
 
 fn predict(student: &Path, input: &Path) -> Result<(), Box<dyn Error>> {
-    let student = Student::load(student)?;
+    let student = Student::load(student, None, &Bases::new(2))?;
     let mut scratch = Scratch::default();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for text in read_texts(input)? {

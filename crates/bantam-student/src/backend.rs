@@ -10,7 +10,7 @@ use bantam_types::Tier;
 use bantam_wire::ChatRequest;
 use bantam_wire::chat::Param;
 
-use crate::{Scratch, Student};
+use crate::{EncoderStudent, Prediction, Scratch, Student};
 
 thread_local! {
     /// One scratch a thread: a prediction allocates nothing after the first.
@@ -36,21 +36,30 @@ impl StudentBackend {
         Self { student, labels, answers_json }
     }
 
-    fn predict(&self, request: &Cleared, ask: &Ask) -> Result<Answer, BackendError> {
+    /// What the student sees of a request: the last message, from where its task's template ends.
+    fn text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r str, BackendError> {
         if request.tier() != Tier::Local {
             return Err(BackendFault::NotCleared.into());
         }
         let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
-        let text = text.ok_or(BackendFault::CannotHonour("messages"))?;
-        SCRATCH.with_borrow_mut(|scratch| {
-            let prediction = self.student.predict(text, scratch);
-            let out_of_scope = self.student.is_foreign(&prediction);
-            let label = match self.labels.get(prediction.label) {
-                Some(label) => Arc::clone(label),
-                None => prediction.label.into(),
-            };
-            Ok(Answer::Student(StudentAnswer { label, probability: prediction.probability, out_of_scope }))
-        })
+        text.ok_or(BackendFault::CannotHonour("messages").into())
+    }
+
+    fn answer_of(&self, prediction: &Prediction<'_>) -> Answer {
+        let out_of_scope = self.student.is_foreign(prediction);
+        let label = match self.labels.get(prediction.label) {
+            Some(label) => Arc::clone(label),
+            None => prediction.label.into(),
+        };
+        Answer::Student(StudentAnswer { label, probability: prediction.probability, out_of_scope })
+    }
+
+    /// Waits for the base's thread, and leaves the caller's free meanwhile.
+    async fn ask_encoder(&self, student: &EncoderStudent, text: &str) -> Result<Answer, BackendError> {
+        let busy = BackendError::from(BackendFault::Busy);
+        let embedding = student.embed_soon(text).ok_or_else(|| busy.clone())?;
+        let vector = embedding.await.ok_or(busy)?;
+        Ok(SCRATCH.with_borrow_mut(|scratch| self.answer_of(&student.predict_with(text, &vector, scratch))))
     }
 }
 
@@ -104,8 +113,17 @@ impl Backend for StudentBackend {
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
-        let answer = self.predict(&request, &ask);
-        Box::pin(std::future::ready(answer))
+        match &*self.student {
+            Student::Encoder(student) => {
+                Box::pin(async move { self.ask_encoder(student, Self::text(&request, &ask)?).await })
+            }
+            student @ Student::Linear(_) => {
+                let answer = Self::text(&request, &ask).map(|text| {
+                    SCRATCH.with_borrow_mut(|scratch| self.answer_of(&student.predict(text, scratch)))
+                });
+                Box::pin(std::future::ready(answer))
+            }
+        }
     }
 }
 

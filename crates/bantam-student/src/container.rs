@@ -13,6 +13,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use crate::encoder::LoadBaseError;
 use crate::hash::FileHash;
 
 const MAGIC: &[u8; 8] = b"BANTAMST";
@@ -27,6 +28,8 @@ const FILE_BYTES_MAX: u64 = 2 << 30;
 pub(crate) enum Kind {
     /// [`crate::linear`].
     Linear,
+    /// [`crate::encoder`].
+    Encoder,
 }
 
 /// Why a student file cannot be used.
@@ -100,6 +103,12 @@ pub enum LoadStudentErrorKind {
     /// The description is not what it must be.
     #[error("cannot read the description")]
     Description(#[source] serde_json::Error),
+    /// The base that the student stands on cannot be used.
+    #[error(transparent)]
+    Base(#[from] Box<LoadBaseError>),
+    /// A student of another kind than the caller can use.
+    #[error("this is a student of another kind")]
+    OtherKind,
 }
 
 impl LoadStudentErrorKind {
@@ -117,6 +126,8 @@ impl LoadStudentErrorKind {
             Self::Size { .. } | Self::Number { .. } | Self::Description(_) => {
                 "the file was not written by this program: train again"
             }
+            Self::Base(error) => error.kind.hint(),
+            Self::OtherKind => "give the file of a student of the kind asked for",
         }
     }
 }
@@ -171,6 +182,7 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Kind, &[u8], FileHash), LoadStudentE
     }
     match number(12) {
         1 => Ok((Kind::Linear, body, hash)),
+        2 => Ok((Kind::Encoder, body, hash)),
         found => Err(LoadStudentErrorKind::UnknownKind { found }),
     }
 }
@@ -182,6 +194,7 @@ pub(crate) fn seal(kind: Kind, body: &[u8]) -> (Vec<u8>, FileHash) {
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     let kind: u32 = match kind {
         Kind::Linear => 1,
+        Kind::Encoder => 2,
     };
     bytes.extend_from_slice(&kind.to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());

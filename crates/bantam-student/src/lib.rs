@@ -1,9 +1,10 @@
 //! Small models that serve one task, trained and run on the machine at hand.
 //!
-//! The first kind is the [`linear`] student, a text classifier: [`linear::train`] makes one from [`Example`]s,
+//! The [`linear`] student is a text classifier of microseconds: [`linear::train`] makes one from [`Example`]s,
 //! [`LinearStudent::predict`] asks it, [`LinearStudent::save`] and [`Student::load`] move it through a file whose
-//! [`FileHash`] names it. Training and predicting are plain functions over values: nothing here reads the
-//! environment or the clock, keeps global state or prints.
+//! [`FileHash`] names it. The [`encoder`] student does the same over the vector of a frozen encoder, in
+//! milliseconds and with fewer errors. Training and predicting are plain functions over values: nothing here reads
+//! the environment or the clock, keeps global state or prints.
 //!
 //! **Invariant:** equal rows and settings give equal bytes, on any number of threads.
 //!
@@ -12,6 +13,7 @@
 
 mod backend;
 mod container;
+pub mod encoder;
 mod example;
 mod hash;
 pub mod linear;
@@ -21,6 +23,9 @@ mod student;
 
 pub use backend::StudentBackend;
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+pub use encoder::{
+    BasePrecision, Bases, EncoderConfig, EncoderStudent, Features, LoadBaseError, LoadBaseErrorKind,
+};
 pub use example::{
     Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, read_examples,
     read_texts,
@@ -29,4 +34,4 @@ pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};
 pub use prediction::{Choice, Prediction};
 pub use seen::{SeenTexts, normalised};
-pub use student::Student;
+pub use student::{Student, StudentDescription};

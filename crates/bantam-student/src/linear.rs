@@ -10,19 +10,21 @@
 //! no out-of-scope rows to learn from it is all there is, and it catches only texts that look like nothing known.
 
 mod calibrate;
+mod choose;
 mod config;
 mod describe;
 mod exponential;
+mod fit;
 mod folds;
-mod format;
-mod lookup;
-mod matrix;
+pub(crate) mod format;
+pub(crate) mod lookup;
+pub(crate) mod matrix;
 mod mixer;
-mod model;
+pub(crate) mod model;
 mod ngram;
 mod parallel;
 mod solve;
-mod train;
+pub(crate) mod train;
 mod vocabulary;
 
 use std::path::Path;
@@ -36,6 +38,7 @@ pub use train::{Progress, TrainLinearError, train, train_with_progress};
 use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
 use crate::hash::FileHash;
 use crate::prediction::{Choice, Prediction};
+pub(crate) use choose::choose;
 use exponential::exp;
 use lookup::Lookup;
 use model::Model;
@@ -56,33 +59,7 @@ impl LinearStudent {
     /// has been used for a text as long.
     pub fn predict<'a>(&'a self, text: &str, scratch: &mut Scratch) -> Prediction<'a> {
         let known = self.model.logits(&self.lookup, text, scratch);
-        let inverse = 1.0 / self.model.temperature;
-        let logits = &scratch.logits;
-        let (mut best, mut second) = if logits[1] > logits[0] { (1, 0) } else { (0, 1) };
-        for (class, &logit) in logits.iter().enumerate().skip(2) {
-            if logit > logits[best] {
-                (best, second) = (class, best);
-            } else if logit > logits[second] {
-                second = class;
-            }
-        }
-        let highest = logits[best];
-        let total: f32 = logits.iter().map(|logit| exp((logit - highest) * inverse)).sum();
-        let choice = |index: usize| Choice {
-            label: self.description.labels[index].as_str(),
-            index,
-            probability: exp((logits[index] - highest) * inverse) / total,
-        };
-        let (first, runner_up) = (choice(best), choice(second));
-        let refused = self.model.out_of_scope == Some(best as u32);
-        Prediction {
-            label: first.label,
-            index: first.index,
-            probability: first.probability,
-            margin: first.probability - runner_up.probability,
-            runner_up,
-            out_of_scope: refused || !known || first.probability < self.model.scope_threshold,
-        }
+        choose(&self.model, &self.description.labels, &scratch.logits, known)
     }
 
     /// The probabilities of all labels, in the labels' order.
@@ -155,6 +132,7 @@ impl LinearStudent {
         let (kind, body, hash) = container::open(bytes)?;
         match kind {
             Kind::Linear => Self::from_body(body, hash),
+            Kind::Encoder => Err(LoadStudentErrorKind::OtherKind),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind};
+use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+use crate::encoder::{Bases, EncoderDescription, EncoderStudent};
 use crate::hash::FileHash;
-use crate::linear::{LinearStudent, Scratch};
+use crate::linear::{Description, LinearStudent, Scratch};
 use crate::prediction::Prediction;
+use crate::seen::SeenTexts;
 
 /// A student of any kind, as a file holds it.
 #[derive(Debug, Clone)]
@@ -13,20 +15,55 @@ use crate::prediction::Prediction;
 pub enum Student {
     /// A text classifier over n-grams.
     Linear(LinearStudent),
+    /// A text classifier over a frozen encoder's vectors.
+    Encoder(EncoderStudent),
+}
+
+/// What a student's file says about itself.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum StudentDescription {
+    /// Of a text classifier over n-grams.
+    Linear(Description),
+    /// Of a text classifier over a frozen encoder's vectors.
+    Encoder(EncoderDescription),
 }
 
 impl Student {
-    /// Reads a student file of any kind, and checks all of it.
-    pub fn load(path: &Path) -> Result<Self, LoadStudentError> {
-        let at = |kind| LoadStudentError { path: path.to_owned(), kind };
-        Self::from_bytes(&container::read(path).map_err(at)?).map_err(at)
+    /// Reads a student file of any kind, and checks all of it. A base, where the student stands on one, is shared
+    /// with other students through `bases`; it is looked for in the folder `base` or, where none is named, where it
+    /// lay beside the file when the student was trained.
+    pub fn load(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentError> {
+        Self::load_kind(path, base, bases).map_err(|kind| LoadStudentError { path: path.to_owned(), kind })
     }
 
-    /// [`Student::load`] from memory.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadStudentErrorKind> {
-        let (kind, body, hash) = container::open(bytes)?;
+    fn load_kind(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentErrorKind> {
+        let bytes = container::read(path)?;
+        let (kind, body, hash) = container::open(&bytes)?;
         match kind {
             Kind::Linear => LinearStudent::from_body(body, hash).map(Self::Linear),
+            Kind::Encoder => EncoderStudent::from_body(body, hash, path, base, bases).map(Self::Encoder),
+        }
+    }
+
+    /// Returns what a student's file says about itself, and its hash; needs no base.
+    pub fn read_description(path: &Path) -> Result<(StudentDescription, FileHash), LoadStudentError> {
+        let at = |kind| LoadStudentError { path: path.to_owned(), kind };
+        let bytes = container::read(path).map_err(at)?;
+        let (kind, body, hash) = container::open(&bytes).map_err(at)?;
+        let description = match kind {
+            Kind::Linear => LinearStudent::from_body(body, hash)
+                .map(|student| StudentDescription::Linear(student.describe().clone())),
+            Kind::Encoder => EncoderStudent::description(body).map(StudentDescription::Encoder),
+        };
+        Ok((description.map_err(at)?, hash))
+    }
+
+    /// Writes the student's file: the path holds all of it or what it held before.
+    pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
+        match self {
+            Self::Linear(student) => student.save(path),
+            Self::Encoder(student) => student.save(path),
         }
     }
 
@@ -34,6 +71,7 @@ impl Student {
     pub fn labels(&self) -> &[String] {
         match self {
             Self::Linear(student) => student.labels(),
+            Self::Encoder(student) => student.labels(),
         }
     }
 
@@ -41,13 +79,15 @@ impl Student {
     pub fn hash(&self) -> FileHash {
         match self {
             Self::Linear(student) => student.hash(),
+            Self::Encoder(student) => student.hash(),
         }
     }
 
-    /// Classifies a text.
+    /// Classifies a text, on this thread.
     pub fn predict<'a>(&'a self, text: &str, scratch: &mut Scratch) -> Prediction<'a> {
         match self {
             Self::Linear(student) => student.predict(text, scratch),
+            Self::Encoder(student) => student.predict(text, scratch),
         }
     }
 
@@ -55,15 +95,22 @@ impl Student {
     /// it. A student that was trained with an out-of-scope label says so with that label, and doubts with
     /// its probability; the flag alone counts only where there is no such label to say it with.
     pub fn is_foreign(&self, prediction: &Prediction<'_>) -> bool {
-        match self {
-            Self::Linear(student) => prediction.out_of_scope && !student.has_scope_label(),
-        }
+        let has_scope_label = match self {
+            Self::Linear(student) => student.has_scope_label(),
+            Self::Encoder(student) => student.has_scope_label(),
+        };
+        prediction.out_of_scope && !has_scope_label
     }
 
     /// Returns whether a text that reads like `text` was trained on.
     pub fn has_seen(&self, text: &str) -> bool {
+        self.seen().contains(text)
+    }
+
+    fn seen(&self) -> &SeenTexts {
         match self {
-            Self::Linear(student) => student.describe().seen.contains(text),
+            Self::Linear(student) => &student.describe().seen,
+            Self::Encoder(student) => &student.describe().seen,
         }
     }
 }

@@ -70,6 +70,9 @@ pub(crate) struct DemoArgs {
     /// Labelled rows ({"text","label"} a line) in place of the generated support desk
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) data: Option<PathBuf>,
+    /// Learns an encoder student on the base in this folder, in place of a linear one
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) base: Option<PathBuf>,
     /// Leaves the gateway running afterwards
     #[arg(long)]
     pub(crate) serve: bool,
@@ -109,6 +112,9 @@ pub(crate) enum StudentCommand {
         /// Rows with a "text" each
         #[arg(long, value_name = "FILE.jsonl")]
         input: PathBuf,
+        /// The folder of an encoder student's base [default: where training found it]
+        #[arg(long, value_name = "FOLDER")]
+        base: Option<PathBuf>,
     },
     /// Prints what a student's file says about itself
     Show {
@@ -123,6 +129,15 @@ pub(crate) struct TrainArgs {
     /// The kind of student
     #[arg(long, value_enum, default_value_t = StudentKind::Linear)]
     pub(crate) kind: StudentKind,
+    /// The folder of the encoder that an encoder student stands on, in Hugging Face's form
+    #[arg(long, value_name = "FOLDER", required_if_eq("kind", "encoder"))]
+    pub(crate) base: Option<PathBuf>,
+    /// What an encoder student looks at
+    #[arg(long, value_enum, default_value_t = StudentFeatures::Joined)]
+    pub(crate) features: StudentFeatures,
+    /// What the encoder computes in
+    #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
+    pub(crate) precision: EncoderPrecision,
     /// Labelled rows: {"text","label"} a line
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
     pub(crate) data: Option<PathBuf>,
@@ -145,6 +160,26 @@ pub(crate) struct TrainArgs {
 pub(crate) enum StudentKind {
     /// Word and character n-grams: microseconds
     Linear,
+    /// A frozen encoder below a head of its own: milliseconds, fewer errors
+    Encoder,
+}
+
+/// What an encoder student looks at.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum StudentFeatures {
+    /// The encoder's vector beside the n-grams of a linear student
+    Joined,
+    /// The encoder's vector alone
+    Dense,
+}
+
+/// What an encoder computes in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum EncoderPrecision {
+    /// Bytes: a third of the time, a quarter of the memory
+    Int8,
+    /// As trained
+    F32,
 }
 
 /// `bantam certify`.

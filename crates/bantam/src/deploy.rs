@@ -12,25 +12,27 @@ use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::{Gate, RungKind};
 use bantam_server::{Guard, GuardSettings, ServerSettings};
-use bantam_student::{Student, StudentBackend};
+use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
 use bantam_types::{Price, TaskKind, TaskName, Tier, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
-/// Builds everything that `config` names. `previous` lends what was learned about its tasks.
+/// Builds everything that `config` names. `previous` lends what was learned about its tasks, and `bases` keeps one
+/// encoder for all students that stand on it.
 pub(crate) fn deployment(
     config: &Config,
     env: &dyn Env,
     previous: Option<&Deployment>,
+    bases: &Bases,
 ) -> Result<Deployment, Failure> {
     let models = models(config, env)?;
     let mut tasks = BTreeMap::new();
     for (name, task) in &config.tasks {
         let known = previous.and_then(|previous| previous.tasks.get(name));
         let tokens = known.map_or_else(|| Arc::new(TokenRatio::default()), |known| Arc::clone(&known.tokens));
-        tasks.insert(name.clone(), Arc::new(build_task(name, task, &models, tokens)?));
+        tasks.insert(name.clone(), Arc::new(build_task(name, task, &models, bases, tokens)?));
     }
     let templates = config
         .tasks
@@ -134,9 +136,10 @@ fn build_task(
     name: &TaskName,
     task: &bantam_config::Task,
     models: &BTreeMap<Arc<str>, Arc<Rung>>,
+    bases: &Bases,
     tokens: Arc<TokenRatio>,
 ) -> Result<Task, Failure> {
-    let student = task.student.as_deref().map(|path| student_rung(name, task, path)).transpose()?;
+    let student = task.student.as_deref().map(|path| student_rung(name, task, path, bases)).transpose()?;
     let mut labels: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
     if let (Some((_, student)), true) = (&student, labels.is_empty()) {
         labels = student.labels().iter().map(|label| label.as_str().into()).collect();
@@ -180,8 +183,9 @@ fn student_rung(
     name: &TaskName,
     task: &bantam_config::Task,
     path: &Path,
+    bases: &Bases,
 ) -> Result<(Arc<Rung>, Arc<Student>), Failure> {
-    let student = load_student(path)?;
+    let student = load_student(path, task.base.as_deref(), bases)?;
     let gate = gate(name, task, path, &student)?;
     let student = Arc::new(student);
     let rung = Rung {
@@ -197,13 +201,24 @@ fn student_rung(
     Ok((Arc::new(rung), student))
 }
 
-/// Reads a student's file.
-pub(crate) fn load_student(path: &Path) -> Result<Student, Failure> {
-    Student::load(path).map_err(|error| {
-        Failure::from_error("cannot use the student", &error)
-            .hint("train it again: bantam student train --kind linear --data FILE.jsonl --out FILE")
-            .outcome(Outcome::ModelMissing)
-    })
+/// Reads a student's file, with the base that it stands on: the one in the folder `base`, or where training found it.
+pub(crate) fn load_student(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Student, Failure> {
+    Student::load(path, base, bases).map_err(|error| unusable(&error))
+}
+
+/// Says why a student cannot be used, and what to do.
+pub(crate) fn unusable(error: &LoadStudentError) -> Failure {
+    let hint = match &error.kind {
+        LoadStudentErrorKind::Base(base) => base.kind.hint(),
+        _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE",
+    };
+    Failure::from_error("cannot use the student", error).hint(hint).outcome(Outcome::ModelMissing)
+}
+
+/// Returns a place for the bases of encoder students, which compute on this many threads; 0 is one a core.
+pub(crate) fn bases(threads: usize) -> Bases {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    Bases::new(if threads == 0 { cores } else { threads })
 }
 
 /// Returns where a task's certificate is, or would be.

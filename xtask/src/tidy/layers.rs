@@ -25,6 +25,13 @@ const ALLOWED: &[Edge] = &[
     edge("bantam-route", "bantam-types", "plans and verdicts are made of the nouns"),
     edge("bantam-engine", "bantam-kernels", "a forward pass is made of kernels"),
     edge("bantam-engine", "bantam-weights", "an encoder is read from checked weights"),
+    edge("bantam-student", "bantam-engine", "an encoder student stands on an encoder"),
+    edge("bantam-student", "bantam-kernels", "all bases compute on one pool"),
+    edge(
+        "bantam-student",
+        "bantam-weights",
+        "a base is named by its weights' hash and read by its tokenizer",
+    ),
     edge("bantam", "bantam-config", "the binary reads the configuration"),
     edge("bantam", "bantam-server", "the binary starts the server"),
     edge("bantam", "bantam-simulate", "the demo's frontier model is the simulated upstream"),

@@ -73,7 +73,7 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
             Problem::new("does nothing without a student").hint("name one in `student`, or remove this");
         log.problem(MistakeKind::Conflict, spot, problem);
     };
-    draft.certificate_spot.iter().for_each(without);
+    draft.base.iter().map(|base| &base.spot).chain(&draft.certificate_spot).for_each(without);
     if draft.allow_uncertified.value {
         without(&draft.allow_uncertified.spot);
     }

@@ -10,6 +10,7 @@ use super::matrix::stride;
 use super::model::Model;
 use super::vocabulary::{Vocabulary, Weighting};
 use crate::container::LoadStudentErrorKind;
+use crate::seen::SeenTexts;
 
 const CLASSES_MAX: usize = 10_000;
 const NO_CLASS: u32 = u32::MAX;
@@ -25,28 +26,39 @@ const TEMPERATURE_MAX: f32 = 1e3;
 /// The bytes of a model and its description, which comes as JSON: read and written again, its numbers could differ
 /// in the last digit, and the file's hash with them.
 pub(crate) fn encode(model: &Model, description: &[u8]) -> Vec<u8> {
-    let classes = model.classes();
-    let features = model.scales.len();
-    let mut out = Vec::with_capacity(64 + description.len() + classes * 4 + features * (16 + classes));
-    let count = |out: &mut Vec<u8>, value: usize| out.extend_from_slice(&(value as u32).to_le_bytes());
-    let floats =
-        |out: &mut Vec<u8>, values: &[f32]| out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-    count(&mut out, description.len());
+    let mut out = Vec::with_capacity(64 + description.len() + model.scales.len() * (16 + model.classes()));
+    write_count(&mut out, description.len());
     out.extend_from_slice(description);
-    count(&mut out, model.vocabulary.words);
-    count(&mut out, features);
-    count(&mut out, classes);
-    count(&mut out, model.out_of_scope.unwrap_or(NO_CLASS) as usize);
-    floats(&mut out, &[model.temperature, model.scope_threshold]);
-    floats(&mut out, &model.weighting.block_weights);
-    floats(&mut out, &model.bias);
+    write_model(&mut out, model);
+    out
+}
+
+/// Appends a number.
+pub(crate) fn write_count(out: &mut Vec<u8>, value: usize) {
+    out.extend_from_slice(&(value as u32).to_le_bytes());
+}
+
+/// Appends numbers.
+pub(crate) fn write_floats(out: &mut Vec<u8>, values: &[f32]) {
+    out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+/// Appends a model.
+pub(crate) fn write_model(out: &mut Vec<u8>, model: &Model) {
+    let classes = model.classes();
+    write_count(out, model.vocabulary.words);
+    write_count(out, model.scales.len());
+    write_count(out, classes);
+    write_count(out, model.out_of_scope.unwrap_or(NO_CLASS) as usize);
+    write_floats(out, &[model.temperature, model.scope_threshold]);
+    write_floats(out, &model.weighting.block_weights);
+    write_floats(out, &model.bias);
     out.extend(model.vocabulary.keys.iter().flat_map(|key| key.to_le_bytes()));
-    floats(&mut out, &model.weighting.rarity);
-    floats(&mut out, &model.scales);
+    write_floats(out, &model.weighting.rarity);
+    write_floats(out, &model.scales);
     for row in model.weights.chunks_exact(stride(classes)) {
         out.extend(row[..classes].iter().map(|weight| weight.to_le_bytes()[0]));
     }
-    out
 }
 
 /// All that a body holds.
@@ -62,20 +74,30 @@ pub(crate) struct Decoded {
 /// numbers against what training can give.
 pub(crate) fn decode(body: &[u8]) -> Result<Decoded, LoadStudentErrorKind> {
     let mut reader = Reader { rest: body };
-    let length = reader.count("description")?;
-    let json = reader.take(length, "description")?;
+    let json = reader.description()?;
     let description: Description = serde_json::from_slice(json).map_err(LoadStudentErrorKind::Description)?;
+    let (model, lookup) = read_model(&mut reader, &description.labels, &description.seen, 0)?;
+    Ok(Decoded { model, lookup, description, json: json.to_vec() })
+}
+
+/// Reads a model with these labels, behind which `bytes_after` bytes follow.
+pub(crate) fn read_model(
+    reader: &mut Reader<'_>,
+    labels: &[String],
+    seen: &SeenTexts,
+    bytes_after: usize,
+) -> Result<(Model, Lookup), LoadStudentErrorKind> {
     let words = reader.count("word n-grams")?;
     let features = reader.count("n-grams")?;
     let classes = reader.count("labels")?;
     let out_of_scope = reader.count("out-of-scope label")? as u32;
-    let size = |fine: bool, what| if fine { Ok(()) } else { Err(LoadStudentErrorKind::Size { what }) };
     size(features <= FEATURES_MAX && words <= features, "n-grams")?;
-    size((2..=CLASSES_MAX).contains(&classes) && description.labels.len() == classes, "labels")?;
-    size(description.labels.is_sorted_by(|a, b| a < b), "labels that repeat or are out of order")?;
-    size(description.seen.is_sound(), "hashes of training texts")?;
+    size((2..=CLASSES_MAX).contains(&classes) && labels.len() == classes, "labels")?;
+    size(labels.is_sorted_by(|a, b| a < b), "labels that repeat or are out of order")?;
+    size(seen.is_sound(), "hashes of training texts")?;
     size(out_of_scope == NO_CLASS || (out_of_scope as usize) < classes, "out-of-scope label")?;
     let rest = features.checked_mul(classes + 16).and_then(|bytes| bytes.checked_add(16 + classes * 4));
+    let rest = rest.and_then(|bytes| bytes.checked_add(bytes_after));
     size(rest == Some(reader.rest.len()), "arrays and bytes left")?;
 
     let temperature = reader.float("temperature", TEMPERATURE_MIN, TEMPERATURE_MAX)?;
@@ -106,21 +128,33 @@ pub(crate) fn decode(body: &[u8]) -> Result<Decoded, LoadStudentErrorKind> {
     };
     let lookup = Lookup::new(&model.vocabulary)
         .ok_or(LoadStudentErrorKind::Number { what: "n-gram fingerprints that repeat or crowd" })?;
-    Ok(Decoded { model, lookup, description, json: json.to_vec() })
+    Ok((model, lookup))
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
+/// Refuses sizes that do not fit each other.
+pub(crate) fn size(fine: bool, what: &'static str) -> Result<(), LoadStudentErrorKind> {
+    if fine { Ok(()) } else { Err(LoadStudentErrorKind::Size { what }) }
+}
+
+/// What is left of a body.
+pub(crate) struct Reader<'a> {
+    pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
+    /// The description's JSON, which comes first.
+    pub(crate) fn description(&mut self) -> Result<&'a [u8], LoadStudentErrorKind> {
+        let length = self.count("description")?;
+        self.take(length, "description")
+    }
+
     fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], LoadStudentErrorKind> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(LoadStudentErrorKind::Size { what })?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn count(&mut self, what: &'static str) -> Result<usize, LoadStudentErrorKind> {
+    pub(crate) fn count(&mut self, what: &'static str) -> Result<usize, LoadStudentErrorKind> {
         let bytes = self.take(4, what)?;
         Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
     }
@@ -129,7 +163,7 @@ impl<'a> Reader<'a> {
         Ok(self.floats(1, what, min, max)?[0])
     }
 
-    fn floats(
+    pub(crate) fn floats(
         &mut self,
         length: usize,
         what: &'static str,

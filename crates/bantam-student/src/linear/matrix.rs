@@ -1,4 +1,4 @@
-//! The two shapes training works on: a sparse design matrix, and weights as one dense row per n-gram.
+//! The shapes training works on: what rows hold, sparse and dense, and weights as one dense row per column.
 
 /// Classes are padded to a multiple of this, so that inner loops have no remainder.
 pub(crate) const LANES: usize = 16;
@@ -21,54 +21,109 @@ impl Sparse {
     }
 }
 
-/// Weights: one row of padded classes per n-gram, and a last one for the intercept.
+/// Numbers that every row has, by rows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Dense {
+    pub(crate) values: Vec<f32>,
+    /// Numbers of a row; with none, rows have n-grams alone.
+    pub(crate) width: usize,
+}
+
+impl Dense {
+    /// The numbers of one row.
+    pub(crate) fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.width..][..self.width]
+    }
+}
+
+/// What one row holds: n-grams by column, and its numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Row<'a> {
+    pub(crate) sparse: &'a [(u32, f32)],
+    pub(crate) dense: &'a [f32],
+}
+
+impl Row<'_> {
+    /// The sum of all squares, that of the intercept's one included.
+    pub(crate) fn square(&self) -> f32 {
+        let dense: f32 = self.dense.iter().map(|value| value * value).sum();
+        1.0 + dense + self.sparse.iter().map(|(_, value)| value * value).sum::<f32>()
+    }
+}
+
+/// Weights: one row of padded classes per n-gram, then one per number of the dense part, and one for the intercept.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
     values: Vec<f32>,
     stride: usize,
+    /// Columns of n-grams.
+    sparse: usize,
 }
 
 impl Weights {
     /// All zero.
-    pub(crate) fn zero(columns: usize, classes: usize) -> Self {
+    pub(crate) fn zero(sparse: usize, dense: usize, classes: usize) -> Self {
         let stride = stride(classes);
-        Self { values: vec![0.0; (columns + 1) * stride], stride }
+        Self { values: vec![0.0; (sparse + dense + 1) * stride], stride, sparse }
     }
 
-    /// The weights of one column; the intercept's is the last.
+    /// The weights of one column; the n-grams' come first.
     pub(crate) fn row(&self, column: usize) -> &[f32] {
         &self.values[column * self.stride..][..self.stride]
     }
 
-    /// Columns, without the intercept.
-    pub(crate) fn columns(&self) -> usize {
-        self.values.len() / self.stride - 1
+    /// The weights of one number of the dense part.
+    pub(crate) fn dense(&self, number: usize) -> &[f32] {
+        self.row(self.sparse + number)
     }
 
-    /// Sets `logits` to the product of a sparse row and the weights, intercept included.
-    pub(crate) fn logits(&self, row: &[(u32, f32)], logits: &mut [f32]) {
-        logits.copy_from_slice(self.row(self.columns()));
-        let (quads, rest) = row.as_chunks::<4>();
+    /// The weights of the intercept.
+    pub(crate) fn intercept(&self) -> &[f32] {
+        &self.values[self.values.len() - self.stride..]
+    }
+
+    /// Sets `logits` to the product of a row and the weights, intercept included.
+    pub(crate) fn logits(&self, row: Row<'_>, logits: &mut [f32]) {
+        logits.copy_from_slice(self.intercept());
+        let (quads, rest) = row.sparse.as_chunks::<4>();
         for quad in quads {
             let rows = quad.map(|(column, _)| self.row(column as usize));
             add_rows(logits, rows, quad.map(|(_, value)| value));
         }
         for &(column, value) in rest {
-            for (logit, weight) in logits.iter_mut().zip(self.row(column as usize)) {
-                *logit += value * weight;
-            }
+            add_row(logits, self.row(column as usize), value);
         }
+        add_dense(logits, &self.values[self.sparse * self.stride..], row.dense);
     }
 
-    /// Adds `value · change` to the weights of every column of a sparse row, and `change` to the intercept's.
-    pub(crate) fn add(&mut self, row: &[(u32, f32)], change: &[f32]) {
-        let intercept = (self.columns() as u32, 1.0);
-        for &(column, value) in row.iter().chain([&intercept]) {
-            let weights = &mut self.values[column as usize * self.stride..][..self.stride];
-            for (weight, change) in weights.iter_mut().zip(change) {
-                *weight += value * change;
-            }
+    /// Adds `value · change` to the weights of every column of a row, and `change` to the intercept's.
+    pub(crate) fn add(&mut self, row: Row<'_>, change: &[f32]) {
+        for &(column, value) in row.sparse {
+            add_row(&mut self.values[column as usize * self.stride..][..self.stride], change, value);
         }
+        let rest = &mut self.values[self.sparse * self.stride..];
+        for (weights, value) in rest.chunks_exact_mut(self.stride).zip(row.dense.iter().chain([&1.0])) {
+            add_row(weights, change, *value);
+        }
+    }
+}
+
+/// Adds the product of numbers and their weights, which lie one row after the other.
+pub(crate) fn add_dense(logits: &mut [f32], weights: &[f32], numbers: &[f32]) {
+    let stride = logits.len();
+    let (quads, rest) = numbers.as_chunks::<4>();
+    for (quad, rows) in quads.iter().zip(weights.chunks_exact(4 * stride)) {
+        let row = |index: usize| &rows[index * stride..][..stride];
+        add_rows(logits, [row(0), row(1), row(2), row(3)], *quad);
+    }
+    for (value, row) in rest.iter().zip(weights.chunks_exact(stride).skip(4 * quads.len())) {
+        add_row(logits, row, *value);
+    }
+}
+
+fn add_row(sums: &mut [f32], row: &[f32], value: f32) {
+    for (sum, weight) in sums.iter_mut().zip(row) {
+        *sum += value * weight;
     }
 }
 
@@ -92,16 +147,19 @@ mod tests {
 
     #[test]
     fn adding_a_row_moves_its_logits_by_its_square() {
-        let row: Vec<(u32, f32)> = (0..7).map(|column| (column, column as f32 + 1.0)).collect();
-        let square: f32 = 1.0 + row.iter().map(|(_, value)| value * value).sum::<f32>();
-        let mut weights = Weights::zero(9, 3);
-        let mut change = vec![0.0; stride(3)];
-        change[1] = 2.0;
-        weights.add(&row, &change);
-        let mut logits = vec![5.0; stride(3)];
-        weights.logits(&row, &mut logits);
-        assert_eq!(logits[..3], [0.0, 2.0 * square, 0.0]);
-        weights.logits(&[(8, 1.0)], &mut logits);
-        assert_eq!(logits[..3], [0.0, 2.0, 0.0], "only the intercept is shared");
+        let sparse: Vec<(u32, f32)> = (0..7).map(|column| (column, column as f32 + 1.0)).collect();
+        for width in [0, 3, 6] {
+            let numbers: Vec<f32> = (0..width).map(|number| number as f32 - 1.0).collect();
+            let row = Row { sparse: &sparse, dense: &numbers };
+            let mut weights = Weights::zero(9, width, 3);
+            let mut change = vec![0.0; stride(3)];
+            change[1] = 2.0;
+            weights.add(row, &change);
+            let mut logits = vec![5.0; stride(3)];
+            weights.logits(row, &mut logits);
+            assert_eq!(logits[..3], [0.0, 2.0 * row.square(), 0.0]);
+            weights.logits(Row { sparse: &[(8, 1.0)], dense: &vec![0.0; width] }, &mut logits);
+            assert_eq!(logits[..3], [0.0, 2.0, 0.0], "only the intercept is shared");
+        }
     }
 }

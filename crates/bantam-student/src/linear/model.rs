@@ -4,6 +4,7 @@ use super::lookup::Lookup;
 use super::matrix::stride;
 use super::ngram::Normal;
 use super::vocabulary::{Vocabulary, Weighting};
+use crate::encoder::BaseScratch;
 
 /// Counts of one n-gram whose logarithm is tabulated.
 const LOGARITHMS: usize = 64;
@@ -35,7 +36,7 @@ pub(crate) struct Model {
 }
 
 /// Working memory of predictions; reuse one per thread and predicting allocates nothing once it has grown.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub struct Scratch {
     normal: Normal,
     /// Per feature: occurrences in the present text; all zero between predictions.
@@ -44,6 +45,7 @@ pub struct Scratch {
     coefficients: Vec<f32>,
     sums: Vec<i32>,
     pub(crate) logits: Vec<f32>,
+    pub(crate) of_base: BaseScratch,
 }
 
 /// One feature's weights as bytes in steps of the scale returned.

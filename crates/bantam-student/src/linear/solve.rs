@@ -7,7 +7,7 @@
 //! the same result at any number of threads.
 
 use super::exponential::exp;
-use super::matrix::{Sparse, Weights, stride};
+use super::matrix::{Dense, Row, Sparse, Weights, stride};
 use super::mixer::Mixer;
 
 /// Bounds on the two nested searches of one step; both converge in a handful of rounds.
@@ -21,7 +21,11 @@ const SMALL: f32 = 1e-2;
 /// What to minimise.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Problem<'a> {
+    /// The rows' n-grams.
     pub(crate) design: &'a Sparse,
+    /// The numbers of all rows there are, and which of those rows the n-grams are of.
+    pub(crate) dense: &'a Dense,
+    pub(crate) rows: &'a [usize],
     pub(crate) targets: &'a [u32],
     pub(crate) classes: usize,
     pub(crate) cost: f32,
@@ -30,6 +34,13 @@ pub(crate) struct Problem<'a> {
     pub(crate) tolerance: f32,
     /// Decides the order in which a pass visits the rows.
     pub(crate) seed: u64,
+}
+
+impl<'a> Problem<'a> {
+    /// What one row holds.
+    fn row(&self, row: usize) -> Row<'a> {
+        Row { sparse: self.design.row(row), dense: self.dense.row(self.rows[row]) }
+    }
 }
 
 /// A minimum, or the point reached within the passes allowed.
@@ -44,7 +55,7 @@ pub(crate) struct Solution {
 pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) -> Solution {
     let rows = problem.targets.len();
     let stride = stride(problem.classes);
-    let mut weights = Weights::zero(problem.design.columns, problem.classes);
+    let mut weights = Weights::zero(problem.design.columns, problem.dense.width, problem.classes);
     let mut probabilities = vec![0.0f32; rows * problem.classes];
     for (row, &target) in probabilities.chunks_exact_mut(problem.classes).zip(problem.targets) {
         row[target as usize] = 1.0;
@@ -57,9 +68,8 @@ pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) 
         mixer.shuffle(&mut order);
         let mut moved = 0.0f64;
         for &row in &order {
-            let entries = problem.design.row(row);
-            let square = 1.0 + entries.iter().map(|(_, value)| value * value).sum::<f32>();
-            let pull = problem.cost * square;
+            let entries = problem.row(row);
+            let pull = problem.cost * entries.square();
             let target = problem.targets[row] as usize;
             let own = &mut probabilities[row * problem.classes..][..problem.classes];
             weights.logits(entries, &mut logits);
@@ -179,8 +189,11 @@ mod tests {
         let targets = [0, 0, 1, 1, 2, 2];
         let entries = rows.iter().flat_map(|row| [(0, row[0]), (1, row[1])]).collect();
         let design = Sparse { offsets: (0..=6).map(|row| row * 2).collect(), entries, columns: 2 };
+        let numbers = Dense { values: vec![0.5, -0.3, 0.1, 0.2, 0.0, 0.4], width: 1 };
         let problem = Problem {
             design: &design,
+            dense: &numbers,
+            rows: &[0, 1, 2, 3, 4, 5],
             targets: &targets,
             classes: 3,
             cost: 5.0,
@@ -191,19 +204,19 @@ mod tests {
         let solution = solve(&problem, &mut |_, _| {});
         assert!(solution.converged);
         // There the weights equal the sum of all pulls.
-        let mut pulls = Weights::zero(2, 3);
+        let mut pulls = Weights::zero(2, 1, 3);
         for (row, target) in targets.iter().enumerate() {
             let mut logits = vec![0.0; stride(3)];
-            solution.weights.logits(design.row(row), &mut logits);
+            solution.weights.logits(problem.row(row), &mut logits);
             let total: f32 = logits[..3].iter().map(|logit| logit.exp()).sum();
             let mut change = vec![0.0; stride(3)];
             for class in 0..3 {
                 let wanted = f32::from(u8::from(class == *target as usize));
                 change[class] = 5.0 * (wanted - logits[class].exp() / total);
             }
-            pulls.add(design.row(row), &change);
+            pulls.add(problem.row(row), &change);
         }
-        for column in 0..=2 {
+        for column in 0..=3 {
             for (pull, weight) in pulls.row(column).iter().zip(solution.weights.row(column)) {
                 assert!((pull - weight).abs() < 0.01, "{pulls:?} {:?}", solution.weights);
             }

@@ -2,19 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::calibrate::{self, HeldOut};
+use super::LinearStudent;
+use super::calibrate;
 use super::config::LinearConfig;
 use super::describe::{Description, TrainingReport};
-use super::matrix::{Sparse, stride};
-use super::model::{Model, quantise};
-use super::parallel;
-use super::solve::{Problem, Solution, solve};
-use super::vocabulary::{self, Counts, Vocabulary, Weighting};
-use super::{LinearStudent, folds};
+use super::fit::Run;
+use super::matrix::{Dense, stride};
+use super::model::Model;
+use super::vocabulary::{self, Vocabulary};
 use crate::example::{Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN};
 use crate::hash::FileHash;
 use crate::seen::SeenTexts;
 
+/// Program and version, as students' files say.
+pub(crate) const CREATED_BY: &str = concat!("bantam-student ", env!("CARGO_PKG_VERSION"));
 /// Labels a student can tell apart.
 const LABELS_MAX: usize = 10_000;
 /// Rows times labels (rounded up to tiles) at most: some 28 numbers of four bytes are kept for each while training.
@@ -125,31 +126,67 @@ pub fn train_with_progress(
     config: &LinearConfig,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<(LinearStudent, TrainingReport), TrainLinearError> {
-    if let Some((setting, range)) = config.fault() {
-        return Err(TrainLinearError::Config { setting, range });
-    }
-    let labels = labels(rows)?;
-    let targets: Vec<u32> = rows
-        .iter()
-        .filter_map(|row| labels.binary_search(&row.label.as_str()).ok())
-        .map(|at| at as u32)
-        .collect();
-    let texts = || rows.iter().map(|row| row.text.as_str());
-    let vocabulary = vocabulary::collect(texts(), config.document_rows_min, config.features_max);
-    if vocabulary.keys.is_empty() {
+    let Trained { model, report, labels, .. } =
+        fit(rows, config, Ngrams::Learnt, &Dense::default(), on_progress)?;
+    let description = Description {
+        created_by: CREATED_BY.to_owned(),
+        labels,
+        config: config.clone(),
+        report: report.clone(),
+        data_hash: data_hash(rows),
+        seen: SeenTexts::of(rows),
+    };
+    let student = LinearStudent::assemble(&model, &description).ok_or(TrainLinearError::NotFinite)?;
+    Ok((student, report))
+}
+
+/// Whether a student looks at n-grams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ngrams {
+    /// At those that the rows share.
+    Learnt,
+    /// At none.
+    Unused,
+}
+
+/// What every kind of classifier comes to.
+pub(crate) struct Trained {
+    pub(crate) model: Model,
+    /// The weights of the rows' further numbers: a row of padded classes for each.
+    pub(crate) dense: Vec<f32>,
+    pub(crate) report: TrainingReport,
+    pub(crate) labels: Vec<String>,
+}
+
+/// Fits a classifier to n-grams and to the further numbers of every row, and makes its probabilities honest.
+pub(crate) fn fit(
+    rows: &[Example],
+    config: &LinearConfig,
+    ngrams: Ngrams,
+    dense: &Dense,
+    on_progress: &mut dyn FnMut(Progress),
+) -> Result<Trained, TrainLinearError> {
+    let labels = check(rows, config)?;
+    let target = |row: &Example| labels.binary_search(&row.label.as_str()).ok().map(|at| at as u32);
+    let targets: Vec<u32> = rows.iter().filter_map(target).collect();
+    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+    let all = || texts.iter().copied();
+    let vocabulary = match ngrams {
+        Ngrams::Learnt => vocabulary::collect(all(), config.document_rows_min, config.features_max),
+        Ngrams::Unused => Vocabulary::default(),
+    };
+    if ngrams == Ngrams::Learnt && vocabulary.keys.is_empty() {
         return Err(TrainLinearError::NothingShared { rows_min: config.document_rows_min });
     }
-    let counts = vocabulary::count(&vocabulary, texts());
-    let run =
-        Run { config, vocabulary: &vocabulary, counts: &counts, targets: &targets, classes: labels.len() };
-    let out_of_scope = labels.binary_search(&config.out_of_scope_label.as_str()).ok().map(|at| at as u32);
-
-    let texts: Vec<&str> = texts().collect();
+    let counts = vocabulary::count(&vocabulary, all());
+    let (vocabulary_of_run, targets, classes) = (&vocabulary, &targets, labels.len());
+    let run = Run { config, vocabulary: vocabulary_of_run, counts: &counts, dense, targets, classes };
     let (fitted, held_out) = run.fit_all(&texts, on_progress).ok_or(TrainLinearError::NotFinite)?;
+
+    let out_of_scope = labels.binary_search(&config.out_of_scope_label.as_str()).ok().map(|at| at as u32);
     let temperature = held_out.best_temperature();
     let outcomes = held_out.outcomes(temperature, out_of_scope);
     let scope_threshold = calibrate::scope_threshold(&outcomes, out_of_scope, config.out_of_scope_share);
-
     let report = TrainingReport {
         rows: rows.len() as u64,
         labels: labels.len() as u64,
@@ -173,16 +210,19 @@ pub fn train_with_progress(
         scope_threshold,
         out_of_scope,
     };
-    let description = Description {
-        created_by: concat!("bantam-student ", env!("CARGO_PKG_VERSION")).to_owned(),
-        labels: labels.iter().map(|label| (*label).to_owned()).collect(),
-        config: config.clone(),
-        report: report.clone(),
-        data_hash: data_hash(rows),
-        seen: SeenTexts::of(rows),
-    };
-    let student = LinearStudent::assemble(&model, &description).ok_or(TrainLinearError::NotFinite)?;
-    Ok((student, report))
+    let labels = labels.into_iter().map(str::to_owned).collect();
+    Ok(Trained { model, dense: fitted.dense, report, labels })
+}
+
+/// The labels of rows that can be trained on with these settings.
+pub(crate) fn check<'a>(
+    rows: &'a [Example],
+    config: &LinearConfig,
+) -> Result<Vec<&'a str>, TrainLinearError> {
+    match config.fault() {
+        Some((setting, range)) => Err(TrainLinearError::Config { setting, range }),
+        None => labels(rows),
+    }
 }
 
 /// The labels in order, once it is known that they can be trained on.
@@ -219,7 +259,7 @@ fn labels(rows: &[Example]) -> Result<Vec<&str>, TrainLinearError> {
 }
 
 /// Names the rows: lengths keep two texts from being mistaken for one.
-fn data_hash(rows: &[Example]) -> String {
+pub(crate) fn data_hash(rows: &[Example]) -> String {
     let mut bytes = Vec::new();
     for row in rows {
         for part in [&row.text, &row.label] {
@@ -228,122 +268,4 @@ fn data_hash(rows: &[Example]) -> String {
         }
     }
     FileHash::of(&[&bytes]).to_hex()
-}
-
-struct Run<'a> {
-    config: &'a LinearConfig,
-    vocabulary: &'a Vocabulary,
-    counts: &'a Counts,
-    targets: &'a [u32],
-    classes: usize,
-}
-
-struct Fitted {
-    weighting: Weighting,
-    scales: Vec<f32>,
-    weights: Vec<i8>,
-    bias: Vec<f32>,
-    passes: usize,
-    converged: bool,
-}
-
-/// What one job gives: the model that stays, or a fold's logits.
-enum Part {
-    Final(Box<Fitted>),
-    Fold { targets: Vec<u32>, logits: Vec<f32> },
-}
-
-impl Run<'_> {
-    /// The model that stays, and every row's logits under a model that has not seen it.
-    fn fit_all(&self, texts: &[&str], on_progress: &mut dyn FnMut(Progress)) -> Option<(Fitted, HeldOut)> {
-        let folds = self.config.folds;
-        let assigned = folds::assign(texts, self.targets, self.classes, folds, self.config.seed);
-        let jobs = std::iter::once(None).chain((0..folds).map(Some)).collect();
-        let work = |fold: Option<usize>, send: &mut dyn FnMut(Progress)| match fold {
-            None => Some(Part::Final(Box::new(self.fit_final(send)))),
-            Some(fold) => self.fit_fold(fold, &assigned, send),
-        };
-        let mut held_out = HeldOut { classes: self.classes, ..HeldOut::default() };
-        let mut fitted = None;
-        for part in parallel::run(self.config.threads, jobs, work, on_progress) {
-            match part {
-                Some(Part::Final(last)) => fitted = Some(*last),
-                Some(Part::Fold { targets, logits }) => {
-                    held_out.targets.extend(targets);
-                    held_out.logits.extend(logits);
-                }
-                None => {}
-            }
-        }
-        fitted.map(|fitted| (fitted, held_out))
-    }
-
-    /// The logits of one fold's rows under a model fitted to all others.
-    fn fit_fold(&self, fold: usize, assigned: &[usize], send: &mut dyn FnMut(Progress)) -> Option<Part> {
-        let (inside, outside): (Vec<usize>, Vec<usize>) =
-            (0..self.targets.len()).partition(|&row| assigned[row] != fold);
-        if inside.is_empty() || outside.is_empty() {
-            return None;
-        }
-        let weighting = self.weighting(&inside);
-        let (design, targets) = self.design(&weighting, &inside);
-        let weights = self.solve(&design, &targets, fold + 2, send).weights;
-        let (design, targets) = self.design(&weighting, &outside);
-        let mut logits = Vec::with_capacity(outside.len() * self.classes);
-        let mut row_logits = vec![0.0; stride(self.classes)];
-        for row in 0..outside.len() {
-            weights.logits(design.row(row), &mut row_logits);
-            logits.extend_from_slice(&row_logits[..self.classes]);
-        }
-        Some(Part::Fold { targets, logits })
-    }
-
-    /// The model that stays, fitted to every row, its weights as bytes.
-    fn fit_final(&self, send: &mut dyn FnMut(Progress)) -> Fitted {
-        let all: Vec<usize> = (0..self.targets.len()).collect();
-        let weighting = self.weighting(&all);
-        let (design, targets) = self.design(&weighting, &all);
-        let solution = self.solve(&design, &targets, 1, send);
-        let features = design.columns;
-        let mut weights = vec![0i8; features * stride(self.classes)];
-        let rows = weights.chunks_exact_mut(stride(self.classes)).enumerate();
-        let scales = rows.map(|(feature, row)| quantise(solution.weights.row(feature), row)).collect();
-        let bias = solution.weights.row(features)[..self.classes].to_vec();
-        Fitted { weighting, scales, weights, bias, passes: solution.passes, converged: solution.converged }
-    }
-
-    fn solve(
-        &self,
-        design: &Sparse,
-        targets: &[u32],
-        model: usize,
-        send: &mut dyn FnMut(Progress),
-    ) -> Solution {
-        let problem = Problem {
-            design,
-            targets,
-            classes: self.classes,
-            cost: self.config.cost,
-            passes_max: self.config.passes_max,
-            tolerance: self.config.tolerance,
-            seed: self.config.seed,
-        };
-        let (models, passes_max) = (self.config.folds + 1, self.config.passes_max);
-        solve(&problem, &mut |pass, moved| send(Progress { model, models, pass, passes_max, moved }))
-    }
-
-    fn weighting(&self, rows: &[usize]) -> Weighting {
-        Weighting::learn(
-            self.counts,
-            self.vocabulary.keys.len(),
-            rows.iter().copied(),
-            self.config.document_rows_min,
-            [self.config.word_weight, self.config.char_weight],
-        )
-    }
-
-    fn design(&self, weighting: &Weighting, rows: &[usize]) -> (Sparse, Vec<u32>) {
-        let design = weighting.design(self.counts, self.vocabulary.words, rows.iter().copied());
-        (design, rows.iter().map(|&row| self.targets[row]).collect())
-    }
 }

@@ -1,5 +1,5 @@
 use bantam_student::linear::{TrainLinearError, train, train_with_progress};
-use bantam_student::{Example, LinearConfig, LinearStudent, Scratch, Student};
+use bantam_student::{Bases, Example, LinearConfig, LinearStudent, Scratch, Student};
 use proptest::prelude::*;
 
 use crate::rows::{rows, rows_with_out_of_scope, student};
@@ -92,7 +92,7 @@ fn saved_student_loads_as_it_was() {
     for row in rows() {
         assert_eq!(student.predict(&row.text, &mut left), loaded.predict(&row.text, &mut right));
     }
-    assert_eq!(Student::load(&path).unwrap().hash(), hash);
+    assert_eq!(Student::load(&path, None, &Bases::new(1)).unwrap().hash(), hash);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
 }
 

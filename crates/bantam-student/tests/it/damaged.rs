@@ -1,4 +1,4 @@
-use bantam_student::{LinearStudent, LoadStudentErrorKind, Scratch, Student};
+use bantam_student::{Bases, LinearStudent, LoadStudentErrorKind, Scratch, Student};
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -7,7 +7,7 @@ use crate::rows::student;
 const HASH: std::ops::Range<usize> = 24..56;
 
 /// Makes the hash right again, as someone would who means harm.
-fn reseal(bytes: &mut [u8]) {
+pub(crate) fn reseal(bytes: &mut [u8]) {
     let mut hasher = Sha256::new();
     hasher.update(&bytes[..HASH.start]);
     hasher.update(&bytes[HASH.end..]);
@@ -89,10 +89,13 @@ fn loading_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "not a student").unwrap();
-    let error = Student::load(&path).unwrap_err();
+    let error = Student::load(&path, None, &Bases::new(1)).unwrap_err();
     assert_eq!(error.to_string(), format!("load the student {}", path.display()));
     assert!(matches!(error.kind, LoadStudentErrorKind::NotStudent));
-    assert!(matches!(Student::load(folder.path()).unwrap_err().kind, LoadStudentErrorKind::Read(_)));
+    assert!(matches!(
+        Student::load(folder.path(), None, &Bases::new(1)).unwrap_err().kind,
+        LoadStudentErrorKind::Read(_)
+    ));
 }
 
 proptest! {

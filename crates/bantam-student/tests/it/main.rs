@@ -4,5 +4,7 @@
 
 mod classify;
 mod damaged;
+mod encoder;
 mod rows;
 mod shared_data;
+mod tiny_base;

@@ -8,7 +8,7 @@ use bantam_student::{Example, Student};
 use serde_json::json;
 
 use crate::cli::CertifyArgs;
-use crate::deploy::{certificate_path, load_student};
+use crate::deploy::{bases, certificate_path, load_student};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         Failure::new(Outcome::Usage, format!("the task `{name}` has no student to certify"))
             .hint(format!("train one (bantam student train) and set student in [tasks.{name}]"))
     })?;
-    let student = load_student(path)?;
+    let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
     let (rows, truth) = match &args.data {
         Some(data) => (read_rows(data)?, "labels".to_owned()),
         None => (recorded(&config.ledger.path, name, true)?, "recorded answers".to_owned()),

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bantam_config::Config;
 use bantam_gateway::Gateway;
 use bantam_ledger::{Ledger, TimeRange};
+use bantam_student::Bases;
 use tokio::net::TcpListener;
 
 use crate::deploy;
@@ -49,11 +50,13 @@ pub(crate) struct Running {
     settings: bantam_server::ServerSettings,
     globals: Globals,
     config: Config,
+    bases: Arc<Bases>,
 }
 
 /// Builds everything and binds the port; nothing is answered before [`Running::until`].
 pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running, Failure> {
-    let deployment = deploy::deployment(config, &ProcessEnv, None)?;
+    let bases = Arc::new(deploy::bases(config.students.threads));
+    let deployment = deploy::deployment(config, &ProcessEnv, None, &bases)?;
     let ledger = Arc::new(deploy::open_ledger(config)?);
     let known =
         ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
@@ -75,13 +78,14 @@ pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running,
         listener,
         globals: globals.clone(),
         config: config.clone(),
+        bases,
     })
 }
 
 impl Running {
     /// Serves until `stop`, then drains, then brings the ledger to rest.
     pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway)));
+        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway), self.bases));
         let served = bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, stop).await;
         watching.abort();
         self.ledger.close().map_err(|error| Failure::from_error("cannot close the ledger", &error))?;
@@ -90,7 +94,7 @@ impl Running {
 }
 
 /// Looks for changed files and deploys what is good; what is not is refused and the old stays.
-async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
+async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>, bases: Arc<Bases>) {
     let mut watched = watched_files(&globals, &config);
     let mut seen = stamps(&watched);
     let mut serving = config;
@@ -102,11 +106,11 @@ async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>) {
             continue;
         }
         seen = now;
-        let (globals, previous) = (globals.clone(), gateway.deployment());
+        let (globals, previous, bases) = (globals.clone(), gateway.deployment(), Arc::clone(&bases));
         // Reading students from disk would hold up the requests of this thread.
         let built = tokio::task::spawn_blocking(move || {
             let config = globals.load()?;
-            let deployment = deploy::deployment(&config, &ProcessEnv, Some(&previous))?;
+            let deployment = deploy::deployment(&config, &ProcessEnv, Some(&previous), &bases)?;
             Ok::<_, Failure>((globals, config, deployment))
         });
         match built.await {

@@ -1,21 +1,27 @@
 //! `bantam student`: train, predict, show.
 
+pub(crate) mod learn;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_eval::reserved_for_certification;
 use bantam_ledger::LedgerReader;
-use bantam_student::linear::{LinearConfig, train_with_progress};
-use bantam_student::{Example, ROWS_PER_LABEL_MIN, Scratch, read_examples, read_texts};
+use bantam_student::encoder::EncoderProgress;
+use bantam_student::linear::TrainingReport;
+use bantam_student::{
+    Example, FileHash, ROWS_PER_LABEL_MIN, Scratch, Student, StudentDescription, read_examples, read_texts,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::{StudentCommand, TrainArgs};
-use crate::deploy::load_student;
+use crate::deploy::{bases, load_student, unusable};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
+use learn::{Lesson, Wanted};
 
 /// The share of a task's recorded answers that is kept for certification.
 pub(crate) const RESERVED_SHARE: f64 = 0.25;
@@ -23,7 +29,7 @@ pub(crate) const RESERVED_SHARE: f64 = 0.25;
 pub(crate) fn run(command: StudentCommand, globals: &Globals) -> Result<(), Failure> {
     match command {
         StudentCommand::Train(args) => train(&args, globals),
-        StudentCommand::Predict { student, input } => predict(&student, &input),
+        StudentCommand::Predict { student, input, base } => predict(&student, &input, base.as_deref()),
         StudentCommand::Show { student } => show(&student),
     }
 }
@@ -57,6 +63,7 @@ pub(crate) fn recorded(
 }
 
 fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
+    let wanted = Wanted::of(args)?;
     let (mut rows, out) = match (&args.data, &args.task) {
         (Some(data), _) => (read_rows(data)?, args.out.clone()),
         (None, Some(task)) => {
@@ -74,26 +81,21 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     if args.task.is_some() {
         drop_rare_labels(&mut rows);
     }
-    let config = LinearConfig {
-        out_of_scope_label: args.out_of_scope_label.clone(),
-        seed: args.seed,
-        ..LinearConfig::recommended()
-    };
+    let lesson =
+        Lesson { rows: &rows, out_of_scope_label: &args.out_of_scope_label, seed: args.seed, out: &out };
     let started = Instant::now();
     let bar = progress(globals);
-    let trained = train_with_progress(&rows, &config, &mut |progress| {
-        bar.set_length((progress.models * progress.passes_max) as u64);
-        bar.set_position(((progress.model - 1) * progress.passes_max + progress.pass) as u64);
-        bar.set_message(format!(
-            "model {} of {}, moved {:.4}",
-            progress.model, progress.models, progress.moved
-        ));
-    });
+    let trained = learn::learn(&lesson, &wanted, &bases(0), &mut |progress| show_progress(&bar, progress));
     bar.finish_and_clear();
-    let (student, report) = trained
-        .map_err(|error| Failure::from_error("cannot train the student", &error).hint(error.hint()))?;
+    let (student, report) = trained?;
     let hash = student.save(&out).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     let seconds = started.elapsed().as_secs_f64();
+    tell(&out, &report, hash, seconds, globals);
+    Ok(())
+}
+
+/// Prints what was learned and how well.
+fn tell(out: &Path, report: &TrainingReport, hash: FileHash, seconds: f64, globals: &Globals) {
     if globals.json {
         output::line(
             json!({
@@ -117,7 +119,24 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
         ));
         output::line(format!("{}  sha256 {}", out.display(), hash.to_hex()));
     }
-    Ok(())
+}
+
+fn show_progress(bar: &ProgressBar, progress: EncoderProgress) {
+    match progress {
+        EncoderProgress::Embedding { done, texts } => {
+            bar.set_length(texts as u64);
+            bar.set_position(done as u64);
+            bar.set_message(format!("{done} of {texts} texts read by the base"));
+        }
+        EncoderProgress::Fitting(progress) => {
+            bar.set_length((progress.models * progress.passes_max) as u64);
+            bar.set_position(((progress.model - 1) * progress.passes_max + progress.pass) as u64);
+            bar.set_message(format!(
+                "model {} of {}, moved {:.4}",
+                progress.model, progress.models, progress.moved
+            ));
+        }
+    }
 }
 
 fn task_rows(task: &str, globals: &Globals) -> Result<(Vec<Example>, Option<PathBuf>), Failure> {
@@ -160,8 +179,8 @@ pub(crate) fn drop_rare_labels(rows: &mut Vec<Example>) {
     rows.retain(|row| counts.get(&row.label).is_some_and(|count| *count >= ROWS_PER_LABEL_MIN));
 }
 
-fn predict(student: &Path, input: &Path) -> Result<(), Failure> {
-    let student = load_student(student)?;
+fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
+    let student = load_student(student, base, &bases(0))?;
     let texts = read_texts(input).map_err(|error| {
         let hint = error.kind.hint();
         Failure::from_error("cannot use the rows", &error).hint(hint)
@@ -182,17 +201,17 @@ fn predict(student: &Path, input: &Path) -> Result<(), Failure> {
 }
 
 fn show(path: &Path) -> Result<(), Failure> {
-    let student = load_student(path)?;
-    let bantam_student::Student::Linear(linear) = &student else {
-        return Err(Failure::new(Outcome::Failed, "this kind of student is not known here"));
+    let (description, hash) = Student::read_description(path).map_err(|error| unusable(&error))?;
+    let (json, seen) = match &description {
+        StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),
+        StudentDescription::Encoder(description) => (serde_json::to_value(description), &description.seen),
+        _ => return Err(Failure::new(Outcome::Failed, "this kind of student is not known here")),
     };
-    let description = linear.describe();
-    let mut json = serde_json::to_value(description)
-        .map_err(|error| Failure::from_error("cannot describe the student", &error))?;
+    let mut json = json.map_err(|error| Failure::from_error("cannot describe the student", &error))?;
     // The hashes themselves say nothing to people.
-    json["seen"] = description.seen.len().into();
+    json["seen"] = seen.len().into();
     output::line(format!("{json:#}"));
-    output::line(format!("sha256 {}", student.hash().to_hex()));
+    output::line(format!("sha256 {}", hash.to_hex()));
     Ok(())
 }
 

@@ -126,8 +126,8 @@ fn details(scene: &Scene, told: &Told) -> Vec<String> {
         (None, reason) => format!("certificate      none: {}", reason.as_deref().unwrap_or_default()),
     });
     lines.push(format!(
-        "student          n-grams, learned from {} recorded answers; no text of the replay was among them",
-        told.taught_rows
+        "student          {}, learned from {} recorded answers; no text of the replay was among them",
+        told.student_of, told.taught_rows
     ));
     lines.push(String::new());
     lines.push(format!(

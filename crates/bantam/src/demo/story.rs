@@ -1,14 +1,14 @@
 //! The story: before, discovery, lessons, a certificate, after.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_eval::{Claim, save_certificate, unseen};
 use bantam_ledger::{GroupBy, TimeRange, UsageRow};
 use bantam_route::Certificate;
-use bantam_student::linear::{LinearConfig, train};
-use bantam_student::{Example, Student};
+use bantam_student::{BasePrecision, Example, Features, Student};
 use bantam_types::{EscalationReason, Template};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -19,7 +19,9 @@ use super::scene::{BASELINE_STEP, Scene};
 use super::stage::{Act, Stage};
 use crate::cli::DemoArgs;
 use crate::commands::certify::certify;
+use crate::commands::student::learn::{Lesson, Wanted, learn as learn_student};
 use crate::commands::student::recorded;
+use crate::deploy::bases;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
@@ -40,6 +42,7 @@ pub(crate) struct Told {
     pub(crate) uncertified: Option<String>,
     pub(crate) held_out_accuracy: f64,
     pub(crate) taught_rows: u64,
+    pub(crate) student_of: &'static str,
     pub(crate) seconds: f64,
 }
 
@@ -95,6 +98,7 @@ pub(crate) async fn tell(
         uncertified,
         held_out_accuracy: taught.held_out_accuracy,
         taught_rows: taught.rows,
+        student_of: taught.student_of,
         seconds: started.elapsed().as_secs_f64(),
     };
     tracing::debug!(calls = frontier.received(), "the simulated frontier was called");
@@ -166,6 +170,7 @@ struct Taught {
     certified: Result<Certificate, String>,
     held_out_accuracy: f64,
     rows: u64,
+    student_of: &'static str,
 }
 
 /// Records the frontier's answers, learns a student from them and certifies it.
@@ -195,7 +200,11 @@ async fn lessons(
         None => (kept, "simulated-frontier's recorded answers".to_owned()),
     };
     crate::commands::student::drop_rare_labels(&mut rows);
-    let (student, held_out_accuracy) = learn(rows.clone(), scene.scope_label(), narrator).await?;
+    let wanted = wanted(args);
+    let student_of = wanted.name();
+    let path = stage.student_path();
+    let (student, held_out_accuracy) =
+        learn(rows.clone(), wanted, path, scene.scope_label(), narrator).await?;
     student
         .save(&stage.student_path())
         .map_err(|error| Failure::from_error("cannot save the student", &error))?;
@@ -207,7 +216,6 @@ async fn lessons(
         proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
     let labels: Vec<Arc<str>> = scene.labels.iter().map(|label| label.as_str().into()).collect();
-    let student = Student::Linear(student);
     let certified = certify(&claim, &student, &unseen(&student, &evidence), &labels);
     let certified = match certified {
         Ok(certificate) => {
@@ -226,25 +234,37 @@ async fn lessons(
             Err(failure.message().to_owned())
         }
     };
-    Ok(Taught { certified, held_out_accuracy, rows: rows.len() as u64 })
+    Ok(Taught { certified, held_out_accuracy, rows: rows.len() as u64, student_of })
+}
+
+/// Returns the kind of student that the command line asks for.
+fn wanted(args: &DemoArgs) -> Wanted {
+    match &args.base {
+        None => Wanted::Linear,
+        Some(base) => {
+            Wanted::Encoder { base: base.clone(), features: Features::Joined, precision: BasePrecision::Int8 }
+        }
+    }
 }
 
 async fn learn(
     rows: Vec<Example>,
+    wanted: Wanted,
+    out: PathBuf,
     scope_label: Option<&str>,
     narrator: &Narrator,
-) -> Result<(bantam_student::LinearStudent, f64), Failure> {
+) -> Result<(Student, f64), Failure> {
     let started = Instant::now();
     let count = rows.len();
-    let mut config = LinearConfig::recommended();
-    if let Some(label) = scope_label {
-        label.clone_into(&mut config.out_of_scope_label);
-    }
+    let out_of_scope_label = scope_label.unwrap_or("oos").to_owned();
     // Training would hold up the gateway's own threads.
-    let trained = tokio::task::spawn_blocking(move || train(&rows, &config));
+    let trained = tokio::task::spawn_blocking(move || {
+        let out_of_scope_label = &out_of_scope_label;
+        let lesson = Lesson { rows: &rows, out_of_scope_label, seed: 7, out: &out };
+        learn_student(&lesson, &wanted, &bases(0), &mut |_| {})
+    });
     let trained = trained.await.map_err(|error| Failure::from_error("training broke", &error))?;
-    let (student, report) =
-        trained.map_err(|error| Failure::from_error("cannot train the student", &error))?;
+    let (student, report) = trained?;
     narrator.say(&format!(
         "learned a student from {count} recorded answers in {:.1} s (agrees with {:.1} % of answers it has not seen)",
         started.elapsed().as_secs_f64(),

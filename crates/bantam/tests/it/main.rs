@@ -4,6 +4,7 @@
 
 mod certify;
 mod config;
+mod encoder;
 mod help;
 mod ledger;
 mod place;
@@ -11,3 +12,5 @@ mod route;
 mod rows;
 mod serve;
 mod student;
+#[path = "../../../bantam-student/tests/it/tiny_base.rs"]
+mod tiny_base;

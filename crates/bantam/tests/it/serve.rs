@@ -30,7 +30,7 @@ impl Serving {
     }
 
     /// Sends one request and returns the whole answer.
-    fn ask(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         let head = format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.address);
         write!(socket, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();

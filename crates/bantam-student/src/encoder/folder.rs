@@ -1,0 +1,272 @@
+//! A base's folder: its files, found and read with a limit before anything is made of them.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bantam_engine::LoadEncoderError;
+use bantam_weights::{OpenWeightsError, WeightFile, WordPieceError};
+use serde::Deserialize;
+
+use super::identity::{BaseIdentity, BasePooling, BasePrecision};
+use crate::hash::FileHash;
+
+/// Bytes of a `tokenizer.json` at most.
+const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of any other JSON file at most.
+const JSON_BYTES_MAX: u64 = 1 << 20;
+/// Tokens that are read where nothing is said, as sentence encoders are mostly trained.
+const TOKENS_DEFAULT: u32 = 512;
+/// The special tokens around a text and one of its own.
+const TOKENS_MIN: u32 = 3;
+
+/// Why a folder cannot be used as a base.
+#[derive(Debug, thiserror::Error)]
+#[error("use the base encoder {}", .folder.display())]
+pub struct LoadBaseError {
+    /// The folder.
+    pub folder: PathBuf,
+    /// What is wrong with it.
+    #[source]
+    pub kind: LoadBaseErrorKind,
+}
+
+/// What is wrong with a base's folder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadBaseErrorKind {
+    /// Nothing there.
+    #[error("there is no such folder")]
+    Missing,
+    /// A file that is missing or cannot be read.
+    #[error("read {file}")]
+    Read {
+        /// Its name.
+        file: &'static str,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file beyond any sensible length.
+    #[error("{file} is longer than {bytes_max} bytes")]
+    TooLong {
+        /// Its name.
+        file: &'static str,
+        /// The limit.
+        bytes_max: u64,
+    },
+    /// A file that is not what it must be.
+    #[error("cannot read {file}")]
+    Json {
+        /// Its name.
+        file: &'static str,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A way of pooling that is not done here.
+    #[error("1_Pooling/config.json asks for a pooling other than the mean or the first token")]
+    Pooling,
+    /// No weights, or none that are read here.
+    #[error("open the weights")]
+    Weights(#[from] Box<OpenWeightsError>),
+    /// An architecture or tensors that do not run here.
+    #[error(transparent)]
+    Encoder(#[from] Box<LoadEncoderError>),
+    /// A tokenizer that is not done here.
+    #[error("use tokenizer.json")]
+    Tokenizer(#[from] WordPieceError),
+    /// A tokenizer of another model.
+    #[error("the tokenizer has {tokens} tokens and the weights have {vocabulary}")]
+    Vocabulary {
+        /// Of the tokenizer.
+        tokens: u32,
+        /// Of the weights.
+        vocabulary: usize,
+    },
+    /// Another base than the one that the student was trained on.
+    #[error("the SHA-256 of its {what} is {found}; the student was trained on {meant}")]
+    Different {
+        /// Which part.
+        what: &'static str,
+        /// The hash of the student's base.
+        meant: String,
+        /// The hash found.
+        found: String,
+    },
+    /// A base that asks for what it cannot do.
+    #[error("a text of {tokens} tokens does not fit it; 3 to {positions} do")]
+    Tokens {
+        /// Tokens asked for.
+        tokens: u32,
+        /// Positions that it has.
+        positions: usize,
+    },
+    /// A vector of another length than the student was trained on.
+    #[error("its vectors have {found} numbers; the student was trained on {meant}")]
+    Width {
+        /// Numbers there are.
+        found: usize,
+        /// Numbers there should be.
+        meant: u32,
+    },
+}
+
+impl LoadBaseErrorKind {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing | Self::Read { .. } | Self::Weights(_) => {
+                "a base is a folder with config.json, model.safetensors and tokenizer.json: name it with --base, \
+                 or with base in the task's section of bantam.toml"
+            }
+            Self::Different { .. } | Self::Width { .. } => {
+                "name the folder of the base it was trained on (--base, or base in the task's section), or train \
+                 again on this one and certify again"
+            }
+            Self::TooLong { .. }
+            | Self::Json { .. }
+            | Self::Pooling
+            | Self::Encoder(_)
+            | Self::Tokenizer(_)
+            | Self::Vocabulary { .. }
+            | Self::Tokens { .. } => {
+                "use a BERT sentence encoder in the form of sentence-transformers, such as all-MiniLM-L6-v2"
+            }
+        }
+    }
+}
+
+/// A folder's files, as far as they are small, with the weights open.
+pub(super) struct BaseFiles {
+    pub(super) weights: WeightFile,
+    pub(super) tokenizer: Vec<u8>,
+    config: Vec<u8>,
+    pooling: BasePooling,
+    tokens_max: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct ConfigJson {
+    #[serde(rename = "_name_or_path")]
+    name: Option<String>,
+    #[serde(default)]
+    hidden_size: u32,
+    #[serde(default)]
+    max_position_embeddings: u32,
+}
+
+#[derive(Deserialize)]
+struct SentenceJson {
+    max_seq_length: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct PoolingJson {
+    pooling_mode_cls_token: bool,
+    pooling_mode_mean_tokens: bool,
+    pooling_mode_max_tokens: bool,
+    pooling_mode_mean_sqrt_len_tokens: bool,
+    pooling_mode_weightedmean_tokens: bool,
+    pooling_mode_lasttoken: bool,
+}
+
+impl BaseFiles {
+    pub(super) fn read(folder: &Path) -> Result<Self, LoadBaseErrorKind> {
+        if !folder.is_dir() {
+            return Err(LoadBaseErrorKind::Missing);
+        }
+        let config = needed(folder, "config.json", JSON_BYTES_MAX)?;
+        let tokenizer = needed(folder, "tokenizer.json", TOKENIZER_BYTES_MAX)?;
+        let sentence = optional(folder, "sentence_bert_config.json", JSON_BYTES_MAX)?;
+        let sentence: Option<SentenceJson> = parse_optional(sentence, "sentence_bert_config.json")?;
+        let pooling = optional(folder, "1_Pooling/config.json", JSON_BYTES_MAX)?;
+        let pooling = parse_optional(pooling, "1_Pooling/config.json")?;
+        Ok(Self {
+            weights: WeightFile::open(folder).map_err(Box::new)?,
+            tokenizer,
+            config,
+            pooling: pooling.as_ref().map_or(Ok(BasePooling::Mean), pooling_of)?,
+            tokens_max: sentence.and_then(|sentence| sentence.max_seq_length),
+        })
+    }
+
+    /// Names the base. Reads all of the weights, to hash them.
+    pub(super) fn identity(
+        &self,
+        folder: &Path,
+        precision: BasePrecision,
+    ) -> Result<BaseIdentity, LoadBaseErrorKind> {
+        let json: ConfigJson = parse(&self.config, "config.json")?;
+        let named = json.name.filter(|name| !name.trim().is_empty());
+        let name =
+            named.unwrap_or_else(|| folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        let positions = json.max_position_embeddings;
+        let tokens_max = self.tokens_max.unwrap_or(TOKENS_DEFAULT).min(positions);
+        Ok(BaseIdentity {
+            name: name.chars().take(200).collect(),
+            weights_sha256: self.weights.sha256().to_hex(),
+            config_sha256: FileHash::of(&[&self.config]).to_hex(),
+            tokenizer_sha256: FileHash::of(&[&self.tokenizer]).to_hex(),
+            pooling: self.pooling,
+            precision,
+            tokens_max,
+            width: json.hidden_size,
+        })
+    }
+
+    pub(super) fn config(&self) -> &[u8] {
+        &self.config
+    }
+}
+
+/// Checks that texts of this many tokens fit.
+pub(super) fn check_tokens(tokens: u32, positions: usize) -> Result<(), LoadBaseErrorKind> {
+    if tokens < TOKENS_MIN || tokens as usize > positions {
+        return Err(LoadBaseErrorKind::Tokens { tokens, positions });
+    }
+    Ok(())
+}
+
+fn pooling_of(json: &PoolingJson) -> Result<BasePooling, LoadBaseErrorKind> {
+    let others = json.pooling_mode_max_tokens
+        || json.pooling_mode_mean_sqrt_len_tokens
+        || json.pooling_mode_weightedmean_tokens
+        || json.pooling_mode_lasttoken;
+    match (json.pooling_mode_mean_tokens, json.pooling_mode_cls_token) {
+        (true, false) if !others => Ok(BasePooling::Mean),
+        (false, true) if !others => Ok(BasePooling::Cls),
+        _ => Err(LoadBaseErrorKind::Pooling),
+    }
+}
+
+fn needed(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Vec<u8>, LoadBaseErrorKind> {
+    let failed = |source| LoadBaseErrorKind::Read { file, source };
+    let opened = std::fs::File::open(folder.join(file)).map_err(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(LoadBaseErrorKind::TooLong { file, bytes_max });
+    }
+    Ok(bytes)
+}
+
+fn optional(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Option<Vec<u8>>, LoadBaseErrorKind> {
+    match needed(folder, file, bytes_max) {
+        Err(LoadBaseErrorKind::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+fn parse<T: for<'a> Deserialize<'a>>(bytes: &[u8], file: &'static str) -> Result<T, LoadBaseErrorKind> {
+    serde_json::from_slice(bytes).map_err(|source| LoadBaseErrorKind::Json { file, source })
+}
+
+fn parse_optional<T: for<'a> Deserialize<'a>>(
+    bytes: Option<Vec<u8>>,
+    file: &'static str,
+) -> Result<Option<T>, LoadBaseErrorKind> {
+    bytes.map(|bytes| parse(&bytes, file)).transpose()
+}
