@@ -24,8 +24,8 @@ pub use decoder::{
     LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
 };
 pub use encoder::{
-    Architecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError, EncoderScratch, LoadEncoderError,
-    LoadEncoderErrorKind, ModernBertConfig, Pooling, Precision, TokenBatch,
+    Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError,
+    EncoderScratch, LoadEncoderError, LoadEncoderErrorKind, ModernBertConfig, Pooling, Precision, TokenBatch,
 };
 pub use prefix::{PAGE_TOKENS, PrefixStatistics};
 pub use schedule::{

@@ -1,7 +1,9 @@
 //! ModernBERT: what it answers, and what is refused. One model is written as the library does today and has no
 //! biases; the other as it did before, as a classifier with biases.
 
-use bantam_engine::{Architecture, EncodeError, Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
+use bantam_engine::{
+    EncodeError, Encoder, EncoderArchitecture, EncoderScratch, Pooling, Precision, TokenBatch,
+};
 use bantam_kernels::Pool;
 
 use crate::support::{assert_batch_invariant, batch, changed, cosine, data, golden_of, pools, refused};
@@ -56,8 +58,8 @@ fn both_spellings_are_read() {
     let [new, old] = MODELS.map(|model| {
         let encoder = Encoder::load(data(model), Precision::F32).unwrap();
         match &encoder.config().architecture {
-            Architecture::ModernBert(modern) => modern.clone(),
-            Architecture::Bert => panic!("a ModernBERT"),
+            EncoderArchitecture::ModernBert(modern) => modern.clone(),
+            EncoderArchitecture::Bert => panic!("a ModernBERT"),
         }
     });
     assert_eq!(new.is_global, [true, false, false, true, false]);

@@ -78,7 +78,9 @@ impl<'a> List<'a> {
         let tokens = vocabulary.iter().filter_map(|(id, bytes, kind)| {
             let is_control = match kind {
                 Kind::Control | Kind::Unknown => true,
-                Kind::UserDefined => self.tokens.get(id as usize).is_some_and(|token| looks_like_control(token)),
+                Kind::UserDefined => {
+                    self.tokens.get(id as usize).is_some_and(|token| looks_like_control(token))
+                }
                 _ => return None,
             };
             let text: Box<str> = std::str::from_utf8(bytes).ok()?.into();
@@ -142,7 +144,12 @@ fn byte_level(metadata: &Metadata<'_>, list: &List<'_>) -> Result<Tokenizer, Tok
         unknown: Unknown::default(),
     };
     let changes = if pre.composes { vec![Change::Nfc] } else { Vec::new() };
-    finish(metadata, list, vocabulary, Parts { bpe, changes, steps: pre.steps, adds_bos: pre.adds_bos, prefix: false })
+    finish(
+        metadata,
+        list,
+        vocabulary,
+        Parts { bpe, changes, steps: pre.steps, adds_bos: pre.adds_bos, prefix: false },
+    )
 }
 
 /// What a GGUF file's name for its way of cutting words means.
@@ -160,10 +167,11 @@ impl Pre {
         let words = |rules| vec![Step::Words(rules)];
         let numbers_apart = || vec![Step::Runs(Run::EachNumber), Step::Words(WordRules::GPT2)];
         let steps = match name {
-            "gpt-2" | "phi-2" | "olmo" | "mpt" | "jina-es" | "jina-de" | "roberta-bpe" | "gigachat" | "exaone4" => {
-                words(WordRules::GPT2)
+            "gpt-2" | "phi-2" | "olmo" | "mpt" | "jina-es" | "jina-de" | "roberta-bpe" | "gigachat"
+            | "exaone4" => words(WordRules::GPT2),
+            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "dbrx" | "smaug-bpe" | "lfm2" => {
+                words(WordRules::LLAMA3)
             }
-            "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "dbrx" | "smaug-bpe" | "lfm2" => words(WordRules::LLAMA3),
             "qwen2" | "deepseek-r1-qwen" | "stablelm2" | "megrez" => words(WordRules::QWEN2),
             "qwen35" => words(WordRules::QWEN35),
             "gpt-4o" | "llama4" => words(WordRules::O200K),
@@ -177,7 +185,8 @@ impl Pre {
             ],
             other => return Err(unsupported("pre-tokenizer", other)),
         };
-        let takes_wholes = matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "tekken" | "lfm2");
+        let takes_wholes =
+            matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "tekken" | "lfm2");
         let composes = matches!(name, "qwen2" | "qwen35" | "deepseek-r1-qwen" | "megrez");
         let adds_bos = matches!(name, "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "tekken" | "lfm2");
         Ok(Self { steps, takes_wholes, adds_bos, composes })
@@ -328,7 +337,8 @@ fn finish(
     let special = special(metadata, &added, &vocabulary)?;
     let flag = |key, default| metadata.bool(key).unwrap_or(default);
     let bos = special.bos.filter(|_| flag("tokenizer.ggml.add_bos_token", parts.adds_bos));
-    let eos = id(metadata, "tokenizer.ggml.eos_token_id").filter(|_| flag("tokenizer.ggml.add_eos_token", false));
+    let eos =
+        id(metadata, "tokenizer.ggml.eos_token_id").filter(|_| flag("tokenizer.ggml.add_eos_token", false));
     Ok(Tokenizer {
         vocabulary,
         added: Added::new(added)?,

@@ -53,7 +53,9 @@ impl Change {
             Self::Nfd => Some(text.nfd().collect()),
             Self::Nfkd => Some(text.nfkd().collect()),
             Self::Lowercase => Some(text.chars().flat_map(char::to_lowercase).collect()),
-            Self::DropMarks => Some(text.chars().filter(|character| !is_combining_mark(*character)).collect()),
+            Self::DropMarks => {
+                Some(text.chars().filter(|character| !is_combining_mark(*character)).collect())
+            }
             Self::Strip { left, right } => {
                 let text = if *left { text.trim_start() } else { text };
                 Some(if *right { text.trim_end() } else { text }.to_owned())

@@ -81,7 +81,11 @@ impl Special {
 /// (`<|fim_prefix|>`), and a user who writes one would give an instruction.
 pub(super) fn looks_like_control(text: &str) -> bool {
     let is_between = |open, close| text.starts_with(open) && text.ends_with(close);
-    is_between("<|", "|>") || is_between("<｜", "｜>") || text.starts_with("<unused") || text == "<pad>" || text == "<mask>"
+    is_between("<|", "|>")
+        || is_between("<｜", "｜>")
+        || text.starts_with("<unused")
+        || text == "<pad>"
+        || text == "<mask>"
 }
 
 #[cfg(test)]

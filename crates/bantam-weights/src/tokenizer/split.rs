@@ -100,7 +100,8 @@ pub(super) fn cut(steps: &[Step], text: &str, is_first: bool, sink: &mut dyn FnM
             if is_prefixed && !text.starts_with([' ', SPACE_MARK]) {
                 marked.push(SPACE_MARK);
             }
-            marked.extend(text.chars().map(|character| if character == ' ' { SPACE_MARK } else { character }));
+            marked
+                .extend(text.chars().map(|character| if character == ' ' { SPACE_MARK } else { character }));
             if !cuts {
                 return next(&marked, is_first);
             }

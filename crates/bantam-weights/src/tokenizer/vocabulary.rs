@@ -54,7 +54,10 @@ impl Vocabulary {
             return Err(TokenizerError::DuplicateId { id, token: shown(bytes) });
         }
         if self.bytes.len() + bytes.len() > BYTES_MAX {
-            return Err(TokenizerError::TooLong { found: self.bytes.len() + bytes.len(), at_most: BYTES_MAX });
+            return Err(TokenizerError::TooLong {
+                found: self.bytes.len() + bytes.len(),
+                at_most: BYTES_MAX,
+            });
         }
         // Both fit: all bytes together are within the limit above.
         self.spans[slot] = (self.bytes.len() as u32, bytes.len() as u32);

@@ -187,9 +187,8 @@ fn contraction(text: &str, kind: Contractions) -> Option<usize> {
 
 /// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`, or else `[\p{Lu}\p{Lt}…]+`.
 fn word_by_case(text: &str) -> usize {
-    let is_large = |class| {
-        matches!(class, Class::Upper | Class::Title | Class::Modifier | Class::Letter | Class::Mark)
-    };
+    let is_large =
+        |class| matches!(class, Class::Upper | Class::Title | Class::Modifier | Class::Letter | Class::Mark);
     let is_small = |class| matches!(class, Class::Lower | Class::Modifier | Class::Letter | Class::Mark);
     let large = run_of(text, usize::MAX, is_large);
     let small = run_of(&text[large..], usize::MAX, is_small);

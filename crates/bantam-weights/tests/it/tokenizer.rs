@@ -10,7 +10,9 @@ pub(crate) const WHOLE: EncodeOptions = EncodeOptions { add_special: true, parse
 
 /// llama.cpp's texts for a vocabulary with the ids that it expects.
 fn llama_cpp_cases(name: &str) -> Option<Vec<(String, Vec<u32>)>> {
-    let read = |end| Some(std::fs::read_to_string(shared(&format!("tokenizers/ggml-vocab-{name}.gguf{end}"))?).unwrap());
+    let read = |end| {
+        Some(std::fs::read_to_string(shared(&format!("tokenizers/ggml-vocab-{name}.gguf{end}"))?).unwrap())
+    };
     let (texts, ids) = (read(".inp")?, read(".out")?);
     let ids = ids.lines().map(|line| line.split_whitespace().map(|id| id.parse().unwrap()).collect());
     let cases: Vec<_> = texts.split("\n__ggml_vocab_test__\n").map(str::to_owned).zip(ids).collect();
