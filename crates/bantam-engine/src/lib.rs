@@ -8,6 +8,8 @@
 //! GGUF file or a folder of safetensors, [`Decoder::forward`] runs new tokens of many sequences in one step, whose
 //! keys and values are in a paged store, each with an [`Adapter`] of its own or none.
 //!
+//! A [`Scheduler`] runs one [`StepModel`], such as a [`DecoderModel`], for many callers at once.
+//!
 //! **Invariant:** a loaded model has every tensor, in the shape its configuration asks for, with finite numbers.
 //!
 //! **Invariant:** with the same instructions, a sequence's answer is the same to the bit in whatever batch it
@@ -27,10 +29,10 @@ pub use encoder::{
     Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError,
     EncoderScratch, LoadEncoderError, LoadEncoderErrorKind, ModernBertConfig, Pooling, Precision, TokenBatch,
 };
-pub use prefix::{PAGE_TOKENS, PrefixStatistics};
+pub use prefix::PrefixStatistics;
 pub use schedule::{
     AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Asked, Choice, Chooser, ChooserError,
-    Chosen, Clock, FinishReason, Generate, Generation, GenerationEvent, GenerationReport, LoadedAdapter,
-    ModelShape, PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics, Score,
-    ScorePath, Scores, ShutDown, StepModel, StepSpan, SubmitError, Timings, WantedRows,
+    Chosen, Clock, DecoderModel, FinishReason, Generate, Generation, GenerationEvent, GenerationReport,
+    LoadedAdapter, ModelShape, PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics,
+    Score, ScorePath, Scores, ShutDown, StepModel, StepSpan, SubmitError, Timings,
 };

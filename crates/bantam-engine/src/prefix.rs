@@ -7,8 +7,7 @@ pub use cache::PrefixStatistics;
 pub(crate) use cache::{AdapterKey, PrefixCache};
 pub(crate) use pages::{Page, PagePool, PageTable};
 
-/// Tokens in a page of the key-value memory.
-pub const PAGE_TOKENS: usize = 16;
+pub(crate) use bantam_kernels::PAGE_TOKENS;
 
 /// Returns how many pages `tokens` tokens take.
 pub(crate) fn pages_for(tokens: usize) -> usize {

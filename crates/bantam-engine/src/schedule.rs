@@ -14,6 +14,7 @@
 mod adapters;
 mod answers;
 mod core;
+mod decoding;
 mod handle;
 mod lanes;
 mod mail;
@@ -31,8 +32,9 @@ mod tests;
 
 pub use adapters::{AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, LoadedAdapter};
 pub use answers::{Generation, GenerationEvent, PendingScores};
+pub use decoding::DecoderModel;
 pub use handle::{Scheduler, ShutDown};
-pub use model::{ModelShape, StepModel, StepSpan, WantedRows};
+pub use model::{ModelShape, StepModel, StepSpan};
 pub use options::{Clock, SchedulerOptions};
 pub use request::{
     Asked, Choice, Chooser, ChooserError, Chosen, FinishReason, Generate, GenerationReport, RequestError,

@@ -28,7 +28,8 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    fn rows(self, tokens: usize) -> Range<usize> {
+    /// Returns which of a span's tokens these are.
+    pub(crate) fn rows(self, tokens: usize) -> Range<usize> {
         match self {
             Self::None => tokens..tokens,
             Self::Last => tokens - 1..tokens,

@@ -39,7 +39,12 @@ pub struct Logits<'s> {
     pub(super) vocabulary: usize,
 }
 
-impl Logits<'_> {
+impl<'s> Logits<'s> {
+    /// Returns the numbers of all rows, one row after the other.
+    pub(crate) fn into_numbers(self) -> &'s mut [f32] {
+        self.numbers
+    }
+
     /// Returns how many rows there are.
     pub fn len(&self) -> usize {
         self.numbers.len() / self.vocabulary

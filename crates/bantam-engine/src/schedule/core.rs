@@ -205,7 +205,7 @@ fn forward<'m, M: StepModel>(
 ) -> Result<&'m mut [f32], RequestError> {
     let spans: Vec<StepSpan<'_, M::Adapter>> =
         items.iter().filter_map(|item| span(state.running.get(&item.id)?, item)).collect();
-    let rows: usize = spans.iter().map(|span| span.wanted.count(span.tokens.len())).sum();
+    let rows: usize = spans.iter().map(|span| span.logits.rows(span.tokens.len()).len()).sum();
     let expected = rows * state.shape.vocabulary;
     let run = AssertUnwindSafe(|| {
         let model = model;
@@ -230,5 +230,5 @@ fn span<'a, A>(sequence: &'a Sequence<A>, item: &Item) -> Option<StepSpan<'a, A>
         }
         _ => (sequence.tokens.get(item.tokens.clone())?, item.tokens.start, &sequence.table),
     };
-    Some(StepSpan { tokens, start, pages: table.ids(), adapter, wanted: item.wanted })
+    Some(StepSpan { tokens, start, pages: table.ids(), adapter, logits: item.wanted })
 }

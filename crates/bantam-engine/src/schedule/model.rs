@@ -1,5 +1,7 @@
 //! What the scheduler asks of a model.
 
+use crate::decoder::Wanted;
+
 /// A model with a paged key-value memory of its own, which runs many sequences in one pass.
 ///
 /// **Invariant:** with the same pages' contents, the logits of a span are the same to the bit whatever other spans
@@ -30,7 +32,7 @@ pub struct ModelShape {
     pub vocabulary: usize,
     /// Most tokens of one sequence, prompt and answer together.
     pub context: usize,
-    /// Pages of the key-value memory, of [`PAGE_TOKENS`](crate::PAGE_TOKENS) tokens each.
+    /// Pages of the key-value memory, of [`PAGE_TOKENS`](bantam_kernels::PAGE_TOKENS) tokens each.
     pub pages: usize,
 }
 
@@ -46,24 +48,5 @@ pub struct StepSpan<'a, A> {
     /// What to add to the weights.
     pub adapter: Option<&'a A>,
     /// Which rows of logits to return.
-    pub wanted: WantedRows,
-}
-
-/// Which tokens of a span logits are wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WantedRows {
-    /// None of them.
-    None,
-    /// The token of this index in the span and all after it.
-    From(usize),
-}
-
-impl WantedRows {
-    /// Returns how many rows that is for a span of `tokens` tokens.
-    pub fn count(self, tokens: usize) -> usize {
-        match self {
-            Self::None => 0,
-            Self::From(first) => tokens.saturating_sub(first),
-        }
-    }
+    pub logits: Wanted,
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::core::State;
 use super::lanes::Lanes;
-use super::model::WantedRows;
 use super::sequence::Sequence;
+use crate::decoder::Wanted;
 
 /// Most rows of logits that branches want in a step. A row has a number for each token of the vocabulary.
 const BRANCH_ROWS_MAX: usize = 64;
@@ -20,7 +20,7 @@ pub(super) struct Item {
     pub(super) branch: Option<usize>,
     /// Which of the request's, or the branch's, tokens.
     pub(super) tokens: Range<usize>,
-    pub(super) wanted: WantedRows,
+    pub(super) wanted: Wanted,
 }
 
 impl<A> State<A> {
@@ -75,7 +75,7 @@ impl<A> State<A> {
                 left = left.saturating_sub(tokens);
                 rows += tokens - first;
                 self.lanes.charge(&task, tokens);
-                let wanted = WantedRows::From(first);
+                let wanted = Wanted::From(first);
                 items.push(Item { id, branch: Some(index), tokens: 0..tokens, wanted });
             }
         }
@@ -164,6 +164,6 @@ fn tokens_of(items: &[Item]) -> usize {
 }
 
 /// Returns the last row of a span that ends where the tokens do, else none.
-fn last(span: Range<usize>, all: usize) -> WantedRows {
-    if span.end == all { WantedRows::From(span.len() - 1) } else { WantedRows::None }
+fn last(span: Range<usize>, all: usize) -> Wanted {
+    if span.end == all { Wanted::Last } else { Wanted::None }
 }

@@ -12,7 +12,7 @@ impl<A> State<A> {
     pub(super) fn settle(&mut self, items: &[Item], mut logits: &mut [f32]) {
         let now = (self.options.clock)();
         for item in items {
-            let numbers = item.wanted.count(item.tokens.len()) * self.shape.vocabulary;
+            let numbers = item.wanted.rows(item.tokens.len()).len() * self.shape.vocabulary;
             let Some((rows, rest)) = logits.split_at_mut_checked(numbers) else { return };
             logits = rest;
             if item.branch.is_some() {

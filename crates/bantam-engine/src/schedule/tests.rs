@@ -116,7 +116,7 @@ impl StepModel for Fake {
                 let slot = (span.pages[place / PAGE_TOKENS], place % PAGE_TOKENS);
                 assert!(written.insert(slot), "two spans of a step write to one place");
                 self.pages[slot.0 as usize][slot.1] = hash;
-                if index >= span.tokens.len() - span.wanted.count(span.tokens.len()) {
+                if span.logits.rows(span.tokens.len()).contains(&index) {
                     self.logits.extend(row(hash));
                 }
             }

@@ -6,5 +6,5 @@ mod forward;
 mod gguf;
 mod loading;
 mod parity;
-mod stories;
-mod support;
+pub(crate) mod stories;
+pub(crate) mod support;

@@ -1,4 +1,4 @@
-//! Encoders against the reference implementation, and against what is not one.
+//! Encoders and decoders against the reference implementation, the scheduler against decoders that run alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,4 +13,5 @@ mod encoding;
 mod loading;
 mod minilm;
 mod modernbert;
+mod scheduling;
 mod support;

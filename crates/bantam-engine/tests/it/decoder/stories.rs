@@ -11,7 +11,7 @@ use super::support::{divergence, open, run};
 
 /// Token ids and how transformers 5.23 goes on, taking the likeliest token 48 times
 /// (`scripts/decoder_fixtures.py --stories`).
-const CONTINUATIONS: [(&[u32], [u32; 48]); 2] = [
+pub(crate) const CONTINUATIONS: [(&[u32], [u32; 48]); 2] = [
     (
         &[1, 403, 407, 261, 378],
         [
@@ -30,7 +30,7 @@ const CONTINUATIONS: [(&[u32], [u32; 48]); 2] = [
     ),
 ];
 
-fn model() -> Option<PathBuf> {
+pub(crate) fn model() -> Option<PathBuf> {
     let shared = std::env::var_os("BANTAM_SHARED_DATA").map(PathBuf::from);
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let path = shared.unwrap_or_else(beside).join("models/stories260Ktok512.gguf");
