@@ -162,7 +162,7 @@ impl<'s> Lowering<'s> {
         self.numbers(keywords, types.as_deref(), &place, &mut lowered, &mut all)?;
         scalar::strings(keywords, &place, &mut lowered, &mut all)?;
         self.arrays(keywords, &place, &mut lowered)?;
-        self.objects(keywords, &place, &mut lowered)?;
+        self.objects(keywords, &place, &mut lowered, &mut all)?;
         scalar::literals(keywords, &place, &mut lowered)?;
         self.combinations(keywords, &place, &mut lowered, &mut all)?;
         if !all.is_empty() {

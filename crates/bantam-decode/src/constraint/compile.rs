@@ -185,7 +185,12 @@ impl Grammars {
             .factory
             .create_parser(grammar)
             .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
-        let fresh = Matcher::new(Ok(parser));
+        let mut fresh = Matcher::new(Ok(parser));
+        // The first mask finds what cannot be begun, and what it learns is copied into every answer.
+        let first = fresh.compute_mask_or_eos().map_err(|error| refused(first_lines(&error.to_string())))?;
+        if first.is_zero() {
+            return Err(refused("no text is in the language".to_owned()));
+        }
         if let Some(error) = fresh.get_error() {
             return Err(refused(first_lines(&error)));
         }

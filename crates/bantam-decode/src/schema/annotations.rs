@@ -27,10 +27,6 @@ pub(super) fn role(keyword: &str, value: &Value, siblings: &Map<String, Value>) 
         "uniqueItems" if *value == Value::Bool(false) || has_one_item(siblings) => return Role::Fine,
         "uniqueItems" => "items are not compared with each other: leave it out, and check the answer",
         "contains" => "it is not supported: describe the items with prefixItems and items",
-        "dependencies" | "dependentRequired" | "dependentSchemas" if is_empty => return Role::Fine,
-        "dependencies" | "dependentRequired" | "dependentSchemas" => {
-            "properties are not supported to depend on others: write each case as a branch of anyOf"
-        }
         "propertyNames" if is_empty => return Role::Fine,
         "propertyNames" => "it is not supported: use patternProperties with additionalProperties false",
         "unevaluatedProperties" | "unevaluatedItems" if is_empty => return Role::Fine,

@@ -48,6 +48,7 @@ impl<'s> Lowering<'s> {
         keywords: &'s Map<String, Value>,
         place: &Place,
         lowered: &mut Map<String, Value>,
+        all: &mut Vec<Value>,
     ) -> Result<(), SchemaError> {
         for keyword in ["properties", "patternProperties"] {
             let Some(members) = keywords.get(keyword) else { continue };
@@ -74,57 +75,100 @@ impl<'s> Lowering<'s> {
             let names = names.ok_or_else(|| place.refused("required", "it is a list of property names"))?;
             lowered.insert("required".to_owned(), json!(names));
         }
-        property_counts(keywords, place, lowered)
+        self.dependencies(keywords, place, all)?;
+        property_counts(keywords, place, lowered, all)
+    }
+
+    /// What a property asks of others is a choice: it is absent, or they are as it asks.
+    fn dependencies(
+        &mut self,
+        keywords: &'s Map<String, Value>,
+        place: &Place,
+        all: &mut Vec<Value>,
+    ) -> Result<(), SchemaError> {
+        let mut choices = 0;
+        for keyword in ["dependencies", "dependentRequired", "dependentSchemas"] {
+            let Some(members) = keywords.get(keyword) else { continue };
+            let members = members.as_object().ok_or_else(|| place.refused(keyword, "it is an object"))?;
+            for (name, asked) in members {
+                let present = match asked {
+                    Value::Array(names) if names.is_empty() => continue,
+                    Value::Array(names) if names.iter().all(Value::is_string) => json!({ "required": names }),
+                    Value::Array(_) => return Err(place.refused(keyword, "it lists property names")),
+                    schema => self.schema(schema, &place.below(keyword, name))?,
+                };
+                choices += 1;
+                if choices > DEPENDENCIES_MAX {
+                    let reason =
+                        format!("more than {DEPENDENCIES_MAX} properties ask for others: leave some out");
+                    return Err(place.refused(keyword, reason));
+                }
+                all.push(json!({ "anyOf": [{ "properties": { name: false } }, present] }));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Counts of properties can be steered by only where no optional property stands between them and the grammar:
-/// names that are not listed can be written twice, and count once.
+/// Each dependency doubles the grammar.
+const DEPENDENCIES_MAX: usize = 6;
+/// The most optional properties of which one has to be there.
+const ONE_OF_THESE_MAX: usize = 24;
+
+/// Names that are not listed can be written twice, and then count once. So a least count is honoured up to one
+/// more than is required, and a most count where llguidance counts for itself. `all` takes what has to hold
+/// besides.
 fn property_counts(
     keywords: &Map<String, Value>,
     place: &Place,
     lowered: &mut Map<String, Value>,
+    all: &mut Vec<Value>,
 ) -> Result<(), SchemaError> {
     let least = count(keywords, "minProperties", place)?.unwrap_or(0);
     let most = count(keywords, "maxProperties", place)?;
     let members = |keyword: &str| keywords.get(keyword).and_then(Value::as_object);
-    let listed = members("properties");
-    let required: Vec<&str> = keywords
+    let mut required: Vec<&str> = keywords
         .get("required")
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
         .filter_map(Value::as_str)
         .collect();
+    required.sort_unstable();
+    required.dedup();
+    let names = members("properties").into_iter().flat_map(Map::keys);
+    let optional: Vec<&String> =
+        names.filter(|name| required.binary_search(&name.as_str()).is_err()).collect();
+    let required = required.len() as u64;
     let is_closed = keywords.get("additionalProperties") == Some(&Value::Bool(false))
         && members("patternProperties").is_none_or(Map::is_empty);
-    let optional =
-        listed.map_or(0, |listed| listed.keys().filter(|name| !required.contains(&name.as_str())).count());
-    let mut distinct = required.clone();
-    distinct.sort_unstable();
-    distinct.dedup();
-    let required = distinct.len() as u64;
-    let wants_more = least > required;
-    let may_exceed = most.is_some_and(|most| !is_closed || (optional as u64 + required) > most);
-    let one_of_optional = is_closed && optional > 0;
-    let one_of_them = one_of_optional && (!may_exceed || most == Some(required + 1));
-    if wants_more && !(one_of_them && least == required + 1) {
-        return Err(place.refused(
-            "minProperties",
-            "it is supported up to the number of required properties, and one more where additionalProperties is false",
-        ));
-    }
-    if may_exceed && optional > 0 && !(is_closed && most == Some(required + 1)) {
-        return Err(place.refused(
-            "maxProperties",
-            "it is not supported beside optional properties: make them required, or leave it out",
-        ));
-    }
-    if wants_more {
-        lowered.insert("minProperties".to_owned(), json!(least));
+    let may_exceed = most.is_some_and(|most| !is_closed || optional.len() as u64 + required > most);
+    let one_more = most == Some(required + 1);
+    if may_exceed && !optional.is_empty() && !(is_closed && one_more) {
+        let reason = "it is not supported beside optional properties: make them required, or leave it out";
+        return Err(place.refused("maxProperties", reason));
     }
     if let Some(most) = most.filter(|_| may_exceed) {
         lowered.insert("maxProperties".to_owned(), json!(most));
+    }
+    if least <= required {
+        return Ok(());
+    }
+    let is_object = keywords.get("type") == Some(&json!("object"));
+    if least > required + 1
+        || (!optional.is_empty() && !is_closed && !is_object)
+        || optional.len() > ONE_OF_THESE_MAX
+    {
+        let reason = "it is supported up to one more than the number of required properties, for objects with up \
+            to 24 optional ones";
+        return Err(place.refused("minProperties", reason));
+    }
+    if optional.is_empty() || is_closed {
+        lowered.insert("minProperties".to_owned(), json!(least));
+    } else {
+        // One of those that are listed; others may come with it.
+        let branches = optional.iter().map(|name| json!({ "type": "object", "required": [name] }));
+        all.push(json!({ "anyOf": branches.collect::<Vec<_>>() }));
     }
     Ok(())
 }

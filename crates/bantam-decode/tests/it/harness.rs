@@ -13,11 +13,11 @@ use bantam_decode::{
 use serde_json::{Map, Value};
 
 /// The end-of-sequence token of [`table`].
-pub const END: u32 = 256;
+pub(crate) const END: u32 = 256;
 
 /// The rows of a packed file of the shared data, or nothing, said aloud, where it cannot be read.
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a test is its own edge")]
-pub fn rows(name: &str) -> Option<Vec<Value>> {
+pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
     let path = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(beside, PathBuf::from).join(name);
     let unpacked = Command::new("gzip").arg("-dc").arg(&path).output().ok();
@@ -30,7 +30,7 @@ pub fn rows(name: &str) -> Option<Vec<Value>> {
 }
 
 /// All bytes, an end, and some thousand pieces such as JSON is made of.
-pub fn table(forcing: Forcing) -> Arc<TokenTable> {
+pub(crate) fn table(forcing: Forcing) -> Arc<TokenTable> {
     let mut words: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
     words.push(Vec::new());
     for piece in [
@@ -69,14 +69,14 @@ pub fn table(forcing: Forcing) -> Arc<TokenTable> {
 }
 
 /// Numbers by chance, the same for a seed.
-pub struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed ^ 0x5851_F42D_4C95_7F2D)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -84,7 +84,7 @@ impl Chance {
     }
 }
 
-pub fn compile(
+pub(crate) fn compile(
     grammars: &Grammars,
     schema: &Value,
     layout: JsonLayout,
@@ -94,7 +94,7 @@ pub fn compile(
 
 /// An answer by a model that knows nothing: random logits, and from the `patience`-th token on a great wish to
 /// close what is open. `Ok(None)` is an answer that did not end.
-pub fn answer(
+pub(crate) fn answer(
     table: &Arc<TokenTable>,
     grammar: &CompiledGrammar,
     seed: u64,
@@ -132,25 +132,26 @@ fn wish(table: &TokenTable, token: u32) -> f32 {
         b"}" | b"]" => 60.0,
         // Above the brackets, which within a string are only more of the string.
         b"\"" => 80.0,
-        b"{}" | b"[]" | b"null" => 50.0,
-        b"," | b"\"," => 0.0,
+        b"{}" | b"[]" => 50.0,
+        b"," => 30.0,
+        b"\"," => 0.0,
         text if text.len() == 1 && text.is_ascii() => 20.0,
         _ => 10.0,
     }
 }
 
 /// The independent validator, formats asserted; an error where it does not take the schema.
-pub fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
+pub(crate) fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
     jsonschema::options().should_validate_formats(true).build(schema).map_err(|error| error.to_string())
 }
 
 /// Whether a constraint takes the text of an instance, with the keys as they are or in the schema's order.
-pub fn takes(grammar: &CompiledGrammar, schema: &Value, instance: &Value) -> bool {
+pub(crate) fn takes(grammar: &CompiledGrammar, schema: &Value, instance: &Value) -> bool {
     let ordered = in_order(instance, schema, schema, 0);
     [instance, &ordered].into_iter().any(|instance| takes_text(grammar, &instance.to_string()))
 }
 
-pub fn takes_text(grammar: &CompiledGrammar, text: &str) -> bool {
+pub(crate) fn takes_text(grammar: &CompiledGrammar, text: &str) -> bool {
     let mut constraint = grammar.start();
     text.bytes().all(|byte| constraint.accept(byte.into()).is_ok()) && constraint.is_complete()
 }
@@ -209,29 +210,29 @@ fn in_order(instance: &Value, schema: &Value, root: &Value, depth: usize) -> Val
 
 /// What became of many schemas.
 #[derive(Debug, Default)]
-pub struct Tally {
-    pub schemas: usize,
-    pub compiled: usize,
+pub(crate) struct Tally {
+    pub(crate) schemas: usize,
+    pub(crate) compiled: usize,
     /// Refused, by keyword; `(engine)` where the schema was taken and the engine refused it.
-    pub refused: BTreeMap<String, usize>,
-    pub reasons: BTreeMap<String, usize>,
+    pub(crate) refused: BTreeMap<String, usize>,
+    pub(crate) reasons: BTreeMap<String, usize>,
     /// Compiled, but the validator does not take the schema.
-    pub unjudged: usize,
-    pub answers: usize,
-    pub unfinished: Vec<String>,
-    pub stuck: Vec<String>,
+    pub(crate) unjudged: usize,
+    pub(crate) answers: usize,
+    pub(crate) unfinished: Vec<String>,
+    pub(crate) stuck: Vec<String>,
     /// Answers that the validator refuses: there must be none.
-    pub invalid: Vec<String>,
-    pub valid_taken: usize,
-    pub valid_refused: usize,
-    pub invalid_refused: usize,
+    pub(crate) invalid: Vec<String>,
+    pub(crate) valid_taken: usize,
+    pub(crate) valid_refused: Vec<String>,
+    pub(crate) invalid_refused: usize,
     /// Instances that the validator refuses and a constraint takes: there must be none.
-    pub invalid_taken: Vec<String>,
+    pub(crate) invalid_taken: Vec<String>,
 }
 
 impl Tally {
     /// Compiles a schema, lets it be answered by chance, and has answers and given instances judged.
-    pub fn add(
+    pub(crate) fn add(
         &mut self,
         id: &str,
         schema: &Value,
@@ -278,7 +279,7 @@ impl Tally {
         for instance in instances {
             match (validator.is_valid(instance), takes(&grammar, schema, instance)) {
                 (true, true) => self.valid_taken += 1,
-                (true, false) => self.valid_refused += 1,
+                (true, false) => self.valid_refused.push(format!("{id}: narrower: {instance}")),
                 (false, false) => self.invalid_refused += 1,
                 (false, true) => self.invalid_taken.push(format!("{id}: {instance}")),
             }
