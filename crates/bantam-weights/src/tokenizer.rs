@@ -13,25 +13,33 @@ mod bpe;
 mod classes;
 mod decode;
 mod error;
+mod folder;
 mod gguf;
+mod json;
 mod merges;
 mod normalise;
 mod special;
 mod split;
+mod start;
+mod unigram;
 mod vocabulary;
 mod words;
+
+use std::path::Path;
 
 pub use decode::TextStream;
 pub use error::TokenizerError;
 pub use special::FillInTheMiddle;
 
 use added::{Added, Section};
-use bpe::{Bpe, Room};
+use bpe::Bpe;
 use normalise::Change;
 use special::Special;
 use split::Step;
+use unigram::Unigram;
 use vocabulary::{Kind, Vocabulary};
 
+use crate::WordPiece;
 use crate::metadata::Metadata;
 
 /// How a text is encoded.
@@ -67,12 +75,34 @@ pub struct Tokenizer {
 #[derive(Debug)]
 enum Model {
     Bpe(Bpe),
+    Unigram(Unigram),
+    WordPiece(WordPiece),
+}
+
+/// Room for encoding that is used again and again.
+#[derive(Debug, Default)]
+struct Room {
+    bpe: bpe::Room,
+    unigram: unigram::Room,
 }
 
 impl Tokenizer {
     /// Reads the tokenizer in a GGUF file's metadata.
     pub fn from_gguf(metadata: &Metadata<'_>) -> Result<Self, TokenizerError> {
         gguf::read(metadata)
+    }
+
+    /// Reads a `tokenizer.json` as Hugging Face writes it; what it asks for and is not done here is an error.
+    ///
+    /// The tokens that begin, end and fill texts stand in other files: see [`Self::open`].
+    pub fn from_json(bytes: &[u8]) -> Result<Self, TokenizerError> {
+        json::read(bytes)
+    }
+
+    /// Reads the tokenizer of a GGUF file, or of a folder as Hugging Face has it, with the tokens that its
+    /// `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json` and `config.json` name.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, TokenizerError> {
+        folder::open(path.as_ref())
     }
 
     /// The ids of a text.
@@ -108,7 +138,9 @@ impl Tokenizer {
             Section::Token(id) => out.push(id),
             Section::Text(start, text) => {
                 split::cut(&self.steps, text, is_first && start == 0, &mut |piece| match &self.model {
-                    Model::Bpe(bpe) => bpe.encode(&self.vocabulary, piece, room, out),
+                    Model::Bpe(bpe) => bpe.encode(&self.vocabulary, piece, &mut room.bpe, out),
+                    Model::Unigram(unigram) => unigram.encode(piece, &mut room.unigram, out),
+                    Model::WordPiece(word_piece) => word_piece.append(piece, out),
                 });
             }
         });
@@ -134,6 +166,12 @@ impl Tokenizer {
     pub fn added_id(&self, text: &str) -> Option<u32> {
         let mut all = self.added.tokens().iter().chain(self.added_normalised.tokens());
         all.find(|token| *token.text == *text).map(|token| token.id)
+    }
+
+    /// The id of a token by its name in a file: an added one, or another that is exactly these bytes.
+    fn id_of(&self, name: &str) -> Option<u32> {
+        let found = || self.vocabulary.iter().find(|(_, bytes, _)| *bytes == name.as_bytes());
+        self.added_id(name).or_else(|| found().map(|(id, ..)| id))
     }
 
     /// The token that begins a text.

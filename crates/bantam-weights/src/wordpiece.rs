@@ -18,6 +18,7 @@ use normalise::{Rules, Sink};
 pub(crate) use trie::Trie;
 
 use crate::file::WeightFile;
+use crate::metadata::Metadata;
 
 /// Whether all of a text became tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,11 @@ impl WordPiece {
         gguf::read(&file.metadata())
     }
 
+    /// As [`Self::from_gguf`], of a file's metadata alone.
+    pub(crate) fn of_metadata(metadata: &Metadata<'_>) -> Result<Self, WordPieceError> {
+        gguf::read(metadata)
+    }
+
     fn new(vocabulary: Vocabulary<'_>) -> Result<Self, WordPieceError> {
         let ids = || vocabulary.starts.iter().chain(&vocabulary.continuations).map(|(_, id)| *id);
         let Special { start, end, unknown } = vocabulary.special;
@@ -100,6 +106,13 @@ impl WordPiece {
         out.truncate(end);
         out.push(self.special.end);
         fit
+    }
+
+    /// Appends the ids of a text, without tokens around it.
+    pub(crate) fn append(&self, text: &str, out: &mut Vec<u32>) {
+        let mut words = Words { tokenizer: self, out, end: usize::MAX, word: Vec::new(), chars: 0 };
+        normalise::walk(&self.rules, text, &mut words);
+        words.split();
     }
 
     /// One more than the largest id: how many rows the model's embedding must have.

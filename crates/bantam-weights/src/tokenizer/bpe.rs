@@ -4,10 +4,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use super::merges::{Merges, Scratch};
 use super::split::SPACE_MARK;
+use super::start::{ByteTable, NONE, Start};
 use super::vocabulary::{Kind, Vocabulary};
-
-/// No token.
-pub(super) const NONE: u32 = u32::MAX;
 
 /// Where merging starts and how it goes on.
 #[derive(Debug)]
@@ -19,29 +17,11 @@ pub(super) struct Bpe {
     pub(super) unknown: Unknown,
 }
 
-/// The tokens that merging starts from.
-#[derive(Debug)]
-pub(super) enum Start {
-    /// One for each byte; [`NONE`] where there is none.
-    Bytes(Box<[u32; 256]>),
-    /// One for each character.
-    Characters {
-        /// Of ASCII, [`NONE`] where there is none.
-        ascii: Box<[u32; 128]>,
-        /// Of the others, sorted.
-        others: Vec<(char, u32)>,
-        /// The characters that have no token and stand in one; their ids begin after the vocabulary's.
-        borrowed: Vec<char>,
-        /// Whether no token has a [`SPACE_MARK`] after another character: then texts are merged word by word.
-        is_cut: bool,
-    },
-}
-
 /// What becomes of a character that has no token.
 #[derive(Debug, Default)]
 pub(super) struct Unknown {
     /// A token for each of its bytes.
-    pub(super) bytes: Option<Box<[u32; 256]>>,
+    pub(super) bytes: Option<ByteTable>,
     /// Else this one.
     pub(super) id: Option<u32>,
     /// One for several in a row.
@@ -72,9 +52,9 @@ impl Bpe {
         if let Some(id) = self.wholes.as_ref().and_then(|wholes| wholes.find(vocabulary, piece.as_bytes())) {
             return out.push(id);
         }
-        let Start::Characters { is_cut: true, .. } = &self.start else {
+        if !matches!(&self.start, Start::Characters(characters) if characters.is_cut) {
             return self.merge(vocabulary, piece, room, out);
-        };
+        }
         let (mut start, mut before) = (0, SPACE_MARK);
         for (at, character) in piece.char_indices() {
             if character == SPACE_MARK && before != SPACE_MARK {
@@ -108,15 +88,10 @@ impl Bpe {
                 self.merges.merge(tokens, scratch);
                 out.extend_from_slice(tokens);
             }
-            Start::Characters { ascii, others, borrowed, .. } => {
+            Start::Characters(characters) => {
                 let mut was_unknown = false;
                 for character in piece.chars() {
-                    let id = match ascii.get(character as usize) {
-                        Some(&id) => id,
-                        None => others
-                            .binary_search_by_key(&character, |(known, _)| *known)
-                            .map_or(NONE, |at| others[at].1),
-                    };
+                    let id = characters.find(character);
                     was_unknown = if id == NONE {
                         self.unknown.push(character, was_unknown, tokens)
                     } else {
@@ -125,7 +100,7 @@ impl Bpe {
                     };
                 }
                 self.merges.merge(tokens, scratch);
-                self.give_back(vocabulary, borrowed, tokens, out);
+                self.give_back(vocabulary, &characters.borrowed, tokens, out);
             }
         }
     }

@@ -112,6 +112,15 @@ pub enum TokenizerError {
         #[source]
         source: std::io::Error,
     },
+    /// A tokenizer in a model's folder that cannot be honoured.
+    #[error("cannot use {}", path.display())]
+    Within {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<TokenizerError>,
+    },
     /// A file of a model's folder that is no JSON of its kind.
     #[error("cannot read {}", path.display())]
     FileJson {

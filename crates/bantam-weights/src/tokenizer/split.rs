@@ -36,6 +36,19 @@ pub(super) enum Run {
     Punctuation,
 }
 
+impl Run {
+    /// The runs of a regular expression that is known, as `tokenizer.json` writes it.
+    pub(super) fn of_expression(expression: &str) -> Option<Self> {
+        Some(match expression {
+            r"\p{N}" => Self::EachNumber,
+            r"\p{N}+" => Self::Numbers,
+            "[0-9][0-9][0-9]" => Self::DigitTriples,
+            r"[\p{P}\$\+<=>\^~\|]+" => Self::Punctuation,
+            _ => return None,
+        })
+    }
+}
+
 /// What becomes of a text that pieces are cut at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Keep {

@@ -106,3 +106,8 @@ impl Vocabulary {
 pub(super) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().take(64).collect()
 }
+
+/// The error for something that is not done here.
+pub(super) fn unsupported(what: &'static str, found: &str) -> TokenizerError {
+    TokenizerError::Unsupported { what, found: found.chars().take(256).collect() }
+}

@@ -90,6 +90,25 @@ impl Trie {
         let token = self.nodes[at as usize].token;
         if token != NO_TOKEN { Some((length, token)) } else { found }
     }
+
+    /// Gives the length and the id of each token that the bytes begin with, the shortest first.
+    pub(crate) fn each_prefix(&self, bytes: &[u8], mut sink: impl FnMut(usize, u32)) {
+        let Some((first, rest)) = bytes.split_first() else { return };
+        let mut at = self.root[usize::from(*first)];
+        let mut rest = rest.iter().zip(2..);
+        let mut length = 1;
+        while at != ROOT {
+            let node = &self.nodes[at as usize];
+            if node.token != NO_TOKEN {
+                sink(length, node.token);
+            }
+            let Some((byte, next)) = rest.next() else { return };
+            let start = node.first_child as usize;
+            let children = &self.bytes[start..start + usize::from(node.children)];
+            let Some(child) = children.iter().position(|child| child == byte) else { return };
+            (at, length) = ((start + child) as u32, next);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,29 @@
 //! Text to ids and back, against what llama.cpp and PyPI `tokenizers` give.
 
-use bantam_weights::{EncodeOptions, Tokenizer, WeightFile};
+use std::path::PathBuf;
 
-use crate::support::shared;
+use bantam_weights::{EncodeOptions, Tokenizer, WeightFile};
+use serde_json::Value;
+
+use crate::support::{chain, golden, shared};
 
 pub(crate) const PLAIN: EncodeOptions = EncodeOptions { add_special: false, parse_special: false };
-pub(crate) const PARSED: EncodeOptions = EncodeOptions { add_special: false, parse_special: true };
 pub(crate) const WHOLE: EncodeOptions = EncodeOptions { add_special: true, parse_special: true };
+
+/// The small tokenizers that scripts/make_tokenizer_goldens.py trained.
+const NAMES: [&str; 11] = [
+    "smollm",
+    "llama3",
+    "qwen2",
+    "qwen35",
+    "o200k",
+    "tekken",
+    "llama2",
+    "mistral",
+    "gemma",
+    "unigram",
+    "unigram-bytes",
+];
 
 /// llama.cpp's texts for a vocabulary with the ids that it expects.
 fn llama_cpp_cases(name: &str) -> Option<Vec<(String, Vec<u32>)>> {
@@ -37,5 +54,51 @@ fn vocabularies_of_llama_cpp_give_its_ids() {
         for (text, ids) in llama_cpp_cases(name).unwrap() {
             assert_eq!(tokenizer.decode(&ids), text, "{name}");
         }
+    }
+}
+
+/// Compares every case of a file of cases; returns how many there were.
+#[track_caller]
+fn check_cases(name: &str, definition: &[u8], cases: &str) -> usize {
+    let tokenizer =
+        Tokenizer::from_json(definition).unwrap_or_else(|error| panic!("{name}: {}", chain(&error)));
+    for line in cases.lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let ids = |kind: &str| serde_json::from_value::<Option<Vec<u32>>>(case[kind].clone()).unwrap();
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(tokenizer.encode(text, PLAIN), ids("plain").unwrap(), "{name}, plain: {text:?}");
+        if let Some(whole) = ids("whole") {
+            assert_eq!(tokenizer.encode(text, WHOLE), whole, "{name}, whole: {text:?}");
+        }
+    }
+    cases.lines().count()
+}
+
+#[test]
+fn ids_are_those_of_the_reference() {
+    for name in NAMES {
+        let definition = golden(&format!("tokenizers/{name}.json"));
+        let cases = String::from_utf8(golden(&format!("tokenizers/{name}.jsonl"))).unwrap();
+        assert!(check_cases(name, &definition, &cases) > 40);
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
+fn ids_are_those_of_the_reference_on_ten_thousand_texts() {
+    let Some(folder) = std::env::var_os("BANTAM_TOKENIZER_CASES").map(PathBuf::from) else {
+        println!("SKIPPED: set BANTAM_TOKENIZER_CASES to what scripts/make_tokenizer_goldens.py all wrote");
+        return;
+    };
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+    assert!(!files.is_empty());
+    for path in files {
+        let definition = std::fs::read(path.with_extension("json")).unwrap();
+        let count =
+            check_cases(&path.display().to_string(), &definition, &std::fs::read_to_string(&path).unwrap());
+        assert!(count > 2_000);
+        println!("{}: {count} cases agree", path.display());
     }
 }
