@@ -1,6 +1,6 @@
 //! What the fuzz targets do with their bytes; the tests include this file, too.
 
-use bantam_weights::{Value, WeightFile, WordPiece};
+use bantam_weights::{EncodeOptions, Tokenizer, Value, WeightFile, WordPiece};
 
 /// Makes the bytes a GGUF file, whatever they are, so that the fuzzer need not find the magic.
 pub(crate) fn gguf(bytes: &[u8]) {
@@ -36,12 +36,30 @@ pub(crate) fn weights(bytes: &[u8]) {
     if let Ok(tokenizer) = WordPiece::from_gguf(&file) {
         encode(&tokenizer);
     }
+    if let Ok(tokenizer) = Tokenizer::from_gguf(&metadata) {
+        there_and_back(&tokenizer);
+    }
 }
 
 /// Reads the bytes as a tokenizer and uses it.
 pub(crate) fn tokenizer_json(bytes: &[u8]) {
     if let Ok(tokenizer) = WordPiece::from_tokenizer_json(bytes) {
         encode(&tokenizer);
+    }
+    if let Ok(tokenizer) = Tokenizer::from_json(bytes) {
+        there_and_back(&tokenizer);
+    }
+}
+
+fn there_and_back(tokenizer: &Tokenizer) {
+    let text = "Ünïcode, 漢字 and\u{302e}\u{301}\u{5c9} it's 1234 <|im_start|> </s>\r\n\n plain ▁words<0x0A>";
+    for parse_special in [false, true] {
+        let ids = tokenizer.encode(text, EncodeOptions { add_special: true, parse_special });
+        assert!(ids.iter().all(|id| (*id as usize) < tokenizer.vocabulary()));
+        tokenizer.decode(&ids);
+    }
+    for id in tokenizer.eos_ids().iter().copied().chain(tokenizer.bos()).chain(tokenizer.pad()) {
+        assert!(!tokenizer.token_bytes(id).is_empty() || (id as usize) < tokenizer.vocabulary());
     }
 }
 

@@ -30,7 +30,11 @@ const OWNED: &[Owned] = &[
     owned("rusqlite", &["bantam-ledger"], "only the ledger speaks SQL"),
     owned("regex", &["bantam-privacy"], "only the scanner searches foreign text"),
     owned("aho-corasick", &["bantam-privacy"], "only the scanner searches foreign text"),
-    owned("unicode-normalization", &["bantam-privacy"], "only the scanner folds foreign text"),
+    owned(
+        "unicode-normalization",
+        &["bantam-privacy", "bantam-weights"],
+        "the scanner folds foreign text; tokenizers normalise it",
+    ),
     owned("clap", &["bantam"], "only the binary has a command line"),
     owned("indicatif", &["bantam"], "only the binary draws on a terminal"),
     owned("mimalloc", &["bantam"], "only a binary chooses its allocator"),

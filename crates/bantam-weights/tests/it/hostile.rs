@@ -75,3 +75,34 @@ proptest! {
         exercise_all(&bytes);
     }
 }
+
+/// Small tokenizers of several kinds.
+fn tokenizers() -> [Vec<u8>; 4] {
+    ["qwen2", "llama2", "unigram", "llama3"].map(|name| golden(&format!("tokenizers/{name}.json")))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn damaged_tokenizers_are_refused_or_used(
+        file in 0..4usize,
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 0..14usize), 1..6),
+    ) {
+        let mut bytes = tokenizers()[file].clone();
+        for (at, value) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] = b"0123456789-\\ea"[value];
+        }
+        exercise::tokenizer_json(&bytes);
+    }
+
+    #[test]
+    fn parts_of_tokenizers_may_be_those_of_others(a in 0..4usize, b in 0..4usize, part in 0..6usize) {
+        let read = |file: usize| serde_json::from_slice::<serde_json::Value>(&tokenizers()[file]).unwrap();
+        let (mut mixed, other) = (read(a), read(b));
+        let part = ["normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "model"][part];
+        mixed[part] = other[part].clone();
+        exercise::tokenizer_json(mixed.to_string().as_bytes());
+    }
+}

@@ -12,5 +12,6 @@ mod safetensors;
 mod sharded;
 mod support;
 mod tokenizer;
+mod tokenizer_use;
 mod wordpiece;
 mod written;
