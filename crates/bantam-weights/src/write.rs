@@ -32,7 +32,7 @@ pub fn write_file(
     path: impl AsRef<Path>,
     body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    atomic::write(path.as_ref(), |sink| body(sink)).map(drop)
+    atomic::write_unnamed(path.as_ref(), |sink| body(sink))
 }
 
 /// Why a weight file could not be written.

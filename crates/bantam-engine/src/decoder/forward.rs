@@ -142,20 +142,26 @@ impl Decoder {
         let logits = fit(logits, count * vocabulary);
         let mut done = 0;
         for slice in slices(spans) {
-            self.run(pool, kv, spans, &slice, memory);
-            let wanted = wanted_rows(spans, &slice);
-            let rows: usize = wanted.iter().map(Range::len).sum();
+            let rows = self.run(pool, kv, spans, &slice, memory);
             if rows > 0 {
                 let to = &mut logits[done * vocabulary..(done + rows) * vocabulary];
-                self.write_logits(pool, &wanted, memory, to);
+                self.write_logits(pool, rows, memory, to);
                 done += rows;
             }
         }
         Ok(Logits { numbers: logits, vocabulary })
     }
 
-    /// Leaves the last layer's states for a slice in `memory`.
-    fn run(&self, pool: &Pool, kv: &mut KvStore, spans: &[Span<'_>], slice: &[Segment], memory: &mut Memory) {
+    /// Leaves the last layer's states for the rows of a slice that logits are wanted for in `memory`; returns how
+    /// many these are. Other rows are done with once the last layer has their keys and values.
+    fn run(
+        &self,
+        pool: &Pool,
+        kv: &mut KvStore,
+        spans: &[Span<'_>],
+        slice: &[Segment],
+        memory: &mut Memory,
+    ) -> usize {
         let rows: usize = slice.iter().map(|segment| segment.tokens.len()).sum();
         let mut attended: Vec<AttendSpan<'_>> = Vec::with_capacity(slice.len());
         let mut adapters: Vec<(Range<usize>, &Adapter)> = Vec::new();
@@ -176,9 +182,21 @@ impl Decoder {
         }
         memory.has_sums = false;
         let step = Step { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &adapters };
-        for (index, layer) in self.layers.iter().enumerate() {
+        let Some((last, layers)) = self.layers.split_last() else { return 0 };
+        for (index, layer) in layers.iter().enumerate() {
             layer.forward(index, &step, kv, &mut attended, memory);
         }
+        let index = layers.len();
+        last.project(index, &step, kv, &mut attended, memory);
+        let wanted = wanted_rows(spans, slice);
+        memory.keep(&self.config, &wanted);
+        let (attended, adapters) = narrow(&attended, &adapters, &wanted);
+        let rows = attended.last().map_or(0, |span| span.rows.end);
+        if rows > 0 {
+            let step = Step { rows, adapters: &adapters, ..step };
+            last.attend_and_feed_forward(index, &step, kv, &attended, memory);
+        }
+        rows
     }
 
     fn embed(&self, spans: &[Span<'_>], slice: &[Segment], states: &mut [f32]) {
@@ -195,18 +213,8 @@ impl Decoder {
         }
     }
 
-    /// Writes the logits for rows of the slice in `memory`.
-    fn write_logits(&self, pool: &Pool, wanted: &[Range<usize>], memory: &mut Memory, logits: &mut [f32]) {
-        let width = self.config.hidden;
-        let mut rows = 0;
-        for range in wanted {
-            // Rows only move towards the front, over ones that are done.
-            memory.states.copy_within(range.start * width..range.end * width, rows * width);
-            if memory.has_sums {
-                memory.sums.copy_within(range.start * width..range.end * width, rows * width);
-            }
-            rows += range.len();
-        }
+    /// Writes the logits for the rows in `memory`.
+    fn write_logits(&self, pool: &Pool, rows: usize, memory: &mut Memory, logits: &mut [f32]) {
         let step = Step { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &[] };
         let grouped = self.head.is_grouped();
         memory.normalise(&self.norm, &step, Needed { grouped, numbers: !grouped });
@@ -285,6 +293,27 @@ fn wanted_rows(spans: &[Span<'_>], slice: &[Segment]) -> Vec<Range<usize>> {
         end += segment.tokens.len();
     }
     wanted
+}
+
+/// Returns spans and adapters of the wanted rows alone, each range of which lies within one span.
+fn narrow<'a>(
+    spans: &[AttendSpan<'a>],
+    adapters: &[(Range<usize>, &'a Adapter)],
+    wanted: &[Range<usize>],
+) -> (Vec<AttendSpan<'a>>, Vec<(Range<usize>, &'a Adapter)>) {
+    let (mut narrowed, mut adapted) = (Vec::with_capacity(wanted.len()), Vec::new());
+    let mut end = 0;
+    for range in wanted {
+        let rows = end..end + range.len();
+        end = rows.end;
+        if let Some(span) = spans.iter().find(|span| span.rows.contains(&range.start)) {
+            let start = span.start + range.start - span.rows.start;
+            narrowed.push(AttendSpan { rows: rows.clone(), start, ..span.clone() });
+        }
+        let adapter = adapters.iter().find(|(rows, _)| rows.contains(&range.start));
+        adapted.extend(adapter.map(|(_, adapter)| (rows, *adapter)));
+    }
+    (narrowed, adapted)
 }
 
 #[cfg(test)]

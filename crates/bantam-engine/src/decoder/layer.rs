@@ -84,11 +84,12 @@ impl Layer {
         spans: &mut [AttendSpan<'_>],
         memory: &mut Memory,
     ) {
-        self.attention(index, step, kv, spans, memory);
-        self.feed_forward(index, step, memory);
+        self.project(index, step, kv, spans, memory);
+        self.attend_and_feed_forward(index, step, kv, spans, memory);
     }
 
-    fn attention(
+    /// Does the first part of [`Self::forward`]: leaves rotated queries in `memory.wide`, and writes keys and values.
+    pub(super) fn project(
         &self,
         index: usize,
         step: &Step<'_>,
@@ -126,6 +127,21 @@ impl Layer {
             kv.write(index, span.pages, span.start, keys, values);
             span.window = self.window;
         }
+    }
+
+    /// Does the rest of it, for rows that are no more than those of the first part.
+    pub(super) fn attend_and_feed_forward(
+        &self,
+        index: usize,
+        step: &Step<'_>,
+        kv: &KvStore,
+        spans: &[AttendSpan<'_>],
+        memory: &mut Memory,
+    ) {
+        let (config, pool) = (step.config, step.pool);
+        let (heads, queries) = (config.heads, config.query_width());
+        let stride = queries + 2 * config.kv_width();
+        let qkv = &memory.wide[..step.rows * stride];
         let options =
             AttendOptions { heads, scale: config.attention_scale, softcap: config.attention_softcap };
         let context = fit(&mut memory.inner.numbers, step.rows * queries);
@@ -134,7 +150,8 @@ impl Layer {
         if self.output.is_grouped() {
             memory.inner.grouped.quantise(pool, context, config.query_width());
         }
-        memory.project(&self.output, step, (index, Target::Output), self.after_attention.as_ref());
+        memory.add(&self.output, step, (index, Target::Output), self.after_attention.as_ref());
+        self.feed_forward(index, step, memory);
     }
 
     fn feed_forward(&self, index: usize, step: &Step<'_>, memory: &mut Memory) {
@@ -156,7 +173,7 @@ impl Layer {
         } else {
             gated_quantise(pool, self.gate, both, width, &mut memory.inner.grouped);
         }
-        memory.project(&self.down, step, (index, Target::Down), self.after_feed_forward.as_ref());
+        memory.add(&self.down, step, (index, Target::Down), self.after_feed_forward.as_ref());
     }
 }
 
@@ -174,8 +191,20 @@ impl Memory {
         self.has_sums = false;
     }
 
+    /// Keeps these rows of the states and of the queries, keys and values, moved to the front.
+    pub(super) fn keep(&mut self, config: &DecoderConfig, wanted: &[Range<usize>]) {
+        let (width, stride) = (config.hidden, config.query_width() + 2 * config.kv_width());
+        let mut end = 0;
+        for rows in wanted {
+            // Rows only move towards the front, over ones that were moved or are not wanted.
+            self.states.copy_within(rows.start * width..rows.end * width, end * width);
+            self.wide.copy_within(rows.start * stride..rows.end * stride, end * stride);
+            end += rows.len();
+        }
+    }
+
     /// Leads `inner` through the last product of a part and what follows it, into the states or `sums`.
-    fn project(
+    fn add(
         &mut self,
         linear: &Linear,
         step: &Step<'_>,

@@ -12,8 +12,28 @@ type Sink = HashingWriter<BufWriter<File>>;
 /// Writes a file so that, whatever happens, the path holds either what it held before or all that `body` wrote;
 /// returns the hash of that.
 pub(super) fn write(path: &Path, body: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<WeightsHash> {
+    replace(path, |file| {
+        let mut sink = HashingWriter::new(file);
+        body(&mut sink)?;
+        Ok(sink.finish())
+    })
+}
+
+/// Does so without a hash, which for gigabytes takes seconds.
+pub(super) fn write_unnamed(
+    path: &Path,
+    body: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    replace(path, |mut file| body(&mut file).map(|()| (file, ())))
+}
+
+fn replace<T>(
+    path: &Path,
+    body: impl FnOnce(BufWriter<File>) -> io::Result<(BufWriter<File>, T)>,
+) -> io::Result<T> {
     let (temporary, file) = create_beside(path)?;
-    let written = write_through(file, body).and_then(|hash| fs::rename(&temporary, path).map(|()| hash));
+    let written =
+        write_through(file, body).and_then(|written| fs::rename(&temporary, path).map(|()| written));
     if written.is_err() {
         // The first failure is the one to report; a leftover file does no harm.
         let _ = fs::remove_file(&temporary);
@@ -46,13 +66,14 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     Ok((temporary, file))
 }
 
-fn write_through(file: File, body: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<WeightsHash> {
-    let mut sink = HashingWriter::new(BufWriter::with_capacity(1 << 16, file));
-    body(&mut sink)?;
-    let (buffer, hash) = sink.finish();
+fn write_through<T>(
+    file: File,
+    body: impl FnOnce(BufWriter<File>) -> io::Result<(BufWriter<File>, T)>,
+) -> io::Result<T> {
+    let (buffer, written) = body(BufWriter::with_capacity(1 << 16, file))?;
     let file = buffer.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
-    Ok(hash)
+    Ok(written)
 }
 
 /// Writes zeros up to the next multiple of `alignment`; returns how far the file then is.

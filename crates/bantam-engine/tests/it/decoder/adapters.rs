@@ -61,6 +61,22 @@ fn sequences_with_different_adapters_in_one_step_answer_as_each_does_alone() {
     }
 }
 
+#[test]
+fn the_last_logits_alone_are_those_of_the_sequences_adapter_too() {
+    let (decoder, golden) = (open(fixture("llama"), DecoderPrecision::Quantised), golden("llama"));
+    let every = Adapter::open(fixture("llama/adapter-every"), &decoder).unwrap();
+    let (tokens, pool) = (&golden[0].tokens, Pool::new(2));
+    let mut kv = decoder.new_kv(4);
+    let plain = Span { tokens, start: 0, pages: &[0, 1], adapter: None, logits: Wanted::Last };
+    let adapted = Span { pages: &[2, 3], adapter: Some(&every), ..plain };
+    let mut scratch = DecoderScratch::default();
+    let logits = decoder.forward(&pool, &mut kv, &[plain, adapted], &mut scratch).unwrap();
+    for (row, adapter) in logits.rows().zip([None, Some(&every)]) {
+        let alone = &run(&decoder, &pool, &[(tokens, adapter)], &[64])[0];
+        assert_eq!(row, &alone[19 * 64..]);
+    }
+}
+
 /// Returns an error's messages, its own and those of its causes.
 fn refused(path: &Path) -> String {
     let error = Adapter::open(path, &open_f32("llama")).unwrap_err();

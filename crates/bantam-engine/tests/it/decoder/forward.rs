@@ -42,11 +42,9 @@ fn a_prefill_beyond_one_slice_equals_one_in_parts() {
     assert!(whole == parts);
 }
 
-#[test]
-fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
-    let (decoder, golden) = (open_f32("llama"), golden("llama"));
-    let (tokens, pool) = (&golden[0].tokens[..], Pool::new(2));
-    let all = &run(&decoder, &pool, &[(tokens, None)], &[64])[0];
+fn check_wanted(decoder: &Decoder, tokens: &[u32], what: &str) {
+    let pool = Pool::new(2);
+    let all = &run(decoder, &pool, &[(tokens, None)], &[64])[0];
     let row = |index: usize| &all[index * 64..(index + 1) * 64];
     let mut scratch = DecoderScratch::default();
     for (wanted, expected) in [
@@ -56,18 +54,43 @@ fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
         (Wanted::None, 0..0),
         (Wanted::All, 0..20),
     ] {
-        let mut kv = decoder.new_kv(2);
-        let mut logits = decoder.forward(&pool, &mut kv, &[span(tokens, wanted)], &mut scratch).unwrap();
-        assert_eq!((logits.len(), logits.is_empty()), (expected.len(), expected.is_empty()));
-        for (index, expected) in expected.enumerate() {
-            assert_eq!(logits.row(index).unwrap(), row(expected), "{wanted:?}");
+        // The second sequence has fewer tokens, and all its logits after those asked for of the first.
+        let mut kv = decoder.new_kv(4);
+        let second = Span { pages: &[2, 3], ..span(&tokens[..9], Wanted::From(4)) };
+        let spans = [span(tokens, wanted), second];
+        let mut logits = decoder.forward(&pool, &mut kv, &spans, &mut scratch).unwrap();
+        assert_eq!((logits.len(), logits.is_empty()), (expected.len() + 5, false));
+        for (index, expected) in expected.chain(4..9).enumerate() {
+            assert_eq!(logits.row(index).unwrap(), row(expected), "{what} {wanted:?}");
         }
-        assert_eq!(logits.row(20), None);
+        assert_eq!(logits.row(25), None);
         logits.rows_mut().for_each(|row| row.fill(0.0));
         assert!(logits.rows().flatten().all(|logit| *logit == 0.0));
+        // What was not asked for is there for those who come later.
+        let next = Span { start: 20, ..span(&[5], Wanted::Last) };
+        let found = decoder.forward(&pool, &mut kv, &[next], &mut scratch).unwrap().row(0).unwrap().to_vec();
+        let longer = [tokens, &[5]].concat();
+        let whole = &run(decoder, &pool, &[(&longer, None)], &[64])[0];
+        assert_eq!(found, whole[20 * 64..], "{what} {wanted:?}");
     }
-    let mut kv = decoder.new_kv(2);
+}
+
+#[test]
+fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
+    for name in NAMES {
+        for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
+            check_wanted(&open(fixture(name), precision), &golden(name)[0].tokens, name);
+        }
+    }
+}
+
+#[test]
+fn a_step_that_asks_for_nothing_gives_nothing() {
+    let (decoder, mut scratch) = (open_f32("llama"), DecoderScratch::default());
+    let (pool, mut kv) = (Pool::new(2), decoder.new_kv(2));
     assert!(decoder.forward(&pool, &mut kv, &[], &mut scratch).unwrap().is_empty());
+    let none = [span(&[1, 2, 3], Wanted::None)];
+    assert!(decoder.forward(&pool, &mut kv, &none, &mut scratch).unwrap().is_empty());
 }
 
 fn refused(decoder: &Decoder, spans: &[Span<'_>]) -> ForwardError {
