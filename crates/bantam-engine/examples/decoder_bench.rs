@@ -7,7 +7,6 @@
 #![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
 
 use std::error::Error;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
@@ -33,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let threads: usize = arguments.next().map_or(Ok(2), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(20), |text| text.parse())?;
     let pool = Pool::new(threads);
-    let cache = Some(PathBuf::from(format!("{model}.bantam-cache")));
+    let cache = Some(Decoder::cache_path(&model));
     let options = DecoderOptions { precision: DecoderPrecision::Quantised, cache };
     let begin = Instant::now();
     drop(Decoder::open(&model, &options, &pool)?);

@@ -10,7 +10,7 @@ mod load;
 mod plan;
 mod scratch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bantam_kernels::{KvPrecision, KvShape, KvStore, RmsNorm, Rope};
 use bantam_weights::WeightFile;
@@ -60,6 +60,18 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Returns where packed weights are kept unless somebody wants them elsewhere: `NAME.bantam-cache` beside a
+    /// file, `model.bantam-cache` within a folder.
+    pub fn cache_path(model: impl AsRef<Path>) -> PathBuf {
+        let model = model.as_ref();
+        if model.is_dir() {
+            return model.join("model.bantam-cache");
+        }
+        let mut path = model.as_os_str().to_owned();
+        path.push(".bantam-cache");
+        path.into()
+    }
+
     /// Returns what the model is made of.
     pub fn config(&self) -> &DecoderConfig {
         &self.config

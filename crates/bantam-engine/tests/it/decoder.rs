@@ -4,6 +4,7 @@ mod adapters;
 mod cache;
 mod forward;
 mod gguf;
+mod hostile;
 mod loading;
 mod parity;
 pub(crate) mod stories;

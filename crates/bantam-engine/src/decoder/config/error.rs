@@ -63,6 +63,14 @@ pub enum DecoderConfigError {
         /// What it is.
         found: f32,
     },
+    /// A part of a head that cannot be rotated in pairs.
+    #[error("{found} numbers of a head are rotated; it must be an even number from 2 to {at_most}")]
+    Rotated {
+        /// How many.
+        found: usize,
+        /// The most.
+        at_most: usize,
+    },
     /// A list of another length.
     #[error("`{key}` has {found} entries; {expected} are needed")]
     Length {

@@ -191,7 +191,7 @@ impl Keys<'_> {
         let base = self.number("rope.freq_base")?.unwrap_or(ROPE_BASE);
         let size = self.optional_size("rope.dimension_count")?.unwrap_or(head_size);
         if size > head_size {
-            return Err(DecoderConfigError::Size { what: "rotated size", found: size, at_most: head_size });
+            return Err(DecoderConfigError::Rotated { found: size, at_most: head_size });
         }
         let (scaling, positions) = self.scaling(positions)?;
         let rope = Rope::new(base, size, &scaling)?;

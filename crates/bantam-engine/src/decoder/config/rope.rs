@@ -4,6 +4,9 @@ use std::f64::consts::TAU;
 
 use super::DecoderConfigError;
 
+/// Most numbers of a head that are rotated: all of the largest head.
+const ROTATED_MAX: usize = 512;
+
 /// Rotation of queries and keys: pair `i` of a head, numbers `i` and `i + n` of its first `2 n`, turns by
 /// `position * frequencies[i]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,12 +47,9 @@ pub(super) fn long_magnitude(factor: f64, original: f64) -> f32 {
 impl Rope {
     /// Returns the rotation with `base` over the first `size` numbers of a head.
     pub(super) fn new(base: f64, size: usize, scaling: &Scaling) -> Result<Self, DecoderConfigError> {
-        if size == 0 || !size.is_multiple_of(2) {
-            return Err(DecoderConfigError::Size {
-                what: "half of the rotated size",
-                found: size / 2,
-                at_most: 256,
-            });
+        // Before anything of that size is made.
+        if size == 0 || !size.is_multiple_of(2) || size > ROTATED_MAX {
+            return Err(DecoderConfigError::Rotated { found: size, at_most: ROTATED_MAX });
         }
         if !(base.is_finite() && base > 0.0) {
             return Err(DecoderConfigError::Number { what: "rope base", found: base as f32 });
@@ -125,7 +125,9 @@ mod tests {
     #[test]
     fn what_cannot_be_a_rotation_is_refused() {
         let each = |factors: &[f32]| Scaling::Each { factors: factors.to_vec(), magnitude: 1.0 };
-        assert!(Rope::new(10_000.0, 7, &Scaling::None).is_err());
+        let error = Rope::new(10_000.0, 7, &Scaling::None).unwrap_err().to_string();
+        assert_eq!(error, "7 numbers of a head are rotated; it must be an even number from 2 to 512");
+        assert!(Rope::new(10_000.0, usize::MAX - 1, &Scaling::None).is_err());
         assert!(Rope::new(-1.0, 8, &Scaling::None).is_err());
         assert!(Rope::new(f64::NAN, 8, &Scaling::None).is_err());
         let error = Rope::new(1e4, 8, &each(&[1.0])).unwrap_err().to_string();

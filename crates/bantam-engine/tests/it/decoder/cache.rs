@@ -20,7 +20,9 @@ impl Place {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model.gguf");
         std::fs::copy(fixture("llama/model.gguf"), &model).unwrap();
-        let cache = folder.path().join("model.gguf.bantam-cache");
+        let cache = Decoder::cache_path(&model);
+        assert_eq!(cache, folder.path().join("model.gguf.bantam-cache"));
+        assert_eq!(Decoder::cache_path(folder.path()), folder.path().join("model.bantam-cache"));
         Self { folder, model, cache }
     }
 

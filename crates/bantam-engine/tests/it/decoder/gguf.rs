@@ -218,7 +218,10 @@ fn keys_that_mean_what_is_not_computed_are_refused_by_name() {
     let factors = [("rope_freqs.weight", vec![1.0, 2.0])];
     assert_eq!(refused("qwen3", &[], &factors), "`rope factors` has 2 entries; 8 are needed");
     let rotated = [("rope.dimension_count", NewValue::U32(32))];
-    assert_eq!(refused("qwen3", &rotated, &[]), "the rotated size is 32; it must be 1 to 16");
+    assert_eq!(
+        refused("qwen3", &rotated, &[]),
+        "32 numbers of a head are rotated; it must be an even number from 2 to 16"
+    );
     let base = [("rope.freq_base", NewValue::U32(10_000))];
     assert_eq!(refused("qwen3", &base, &[]), "`qwen3.rope.freq_base` is no number");
 }
