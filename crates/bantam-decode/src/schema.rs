@@ -23,6 +23,7 @@ mod pattern;
 mod reference;
 mod scalar;
 
+use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
 
 use annotations::Role;
@@ -34,6 +35,7 @@ use serde_json::{Map, Value, json};
 pub(crate) struct SchemaLimits {
     pub(crate) depth_max: usize,
     pub(crate) subschemas_max: usize,
+    pub(crate) pattern_bytes_max: usize,
 }
 
 /// Why a schema cannot constrain an answer.
@@ -89,6 +91,8 @@ pub(crate) fn lower(schema: &Value, limits: &SchemaLimits) -> Result<Value, Sche
         pending: Vec::new(),
         subschemas: 0,
         multiples: Vec::new(),
+        anchors: OnceCell::new(),
+        proofs_left: Cell::new(disjoint::WORK_MAX),
     };
     let mut lowered = match lowering.schema(schema, &place)? {
         Value::Bool(true) => json!({}),
@@ -117,6 +121,9 @@ struct Lowering<'s> {
     pending: Vec<(String, &'s Value, Place)>,
     subschemas: usize,
     multiples: Vec<scalar::Multiple>,
+    anchors: OnceCell<reference::Anchors<'s>>,
+    /// What may still be spent on proving branches of `oneOf` apart.
+    proofs_left: Cell<usize>,
 }
 
 impl<'s> Lowering<'s> {
@@ -160,7 +167,7 @@ impl<'s> Lowering<'s> {
             lowered.insert("type".to_owned(), json!(types));
         }
         self.numbers(keywords, types.as_deref(), &place, &mut lowered, &mut all)?;
-        scalar::strings(keywords, &place, &mut lowered, &mut all)?;
+        scalar::strings(keywords, &place, &self.limits, &mut lowered, &mut all)?;
         self.arrays(keywords, &place, &mut lowered)?;
         self.objects(keywords, &place, &mut lowered, &mut all)?;
         scalar::literals(keywords, &place, &mut lowered)?;

@@ -49,6 +49,10 @@ pub enum JsonLayout {
 pub struct GrammarLimits {
     /// Bytes of a grammar's text, or of a schema's JSON.
     pub text_bytes_max: usize,
+    /// Bytes of a regular expression, or of a `pattern`: its work grows with the square.
+    pub expression_bytes_max: usize,
+    /// Bytes of a Lark grammar.
+    pub lark_bytes_max: usize,
     /// How deeply a schema may be nested.
     pub depth_max: usize,
     /// How many subschemas a schema may have, after references are followed.
@@ -67,6 +71,8 @@ impl GrammarLimits {
     pub fn standard() -> Self {
         Self {
             text_bytes_max: 512 * 1024,
+            expression_bytes_max: 4 * 1024,
+            lark_bytes_max: 64 * 1024,
             depth_max: 64,
             subschemas_max: 10_000,
             compile_work_max: 1_000_000,
@@ -159,15 +165,22 @@ impl Grammars {
         let (kind, grammar) = match grammar {
             Grammar::JsonSchema { schema, layout } => ("JSON schema", self.schema(schema, *layout)?),
             Grammar::Regex(expression) => {
-                self.check_length(expression.len())?;
+                check_length(expression.len(), self.limits.expression_bytes_max)?;
                 ("regular expression", TopLevelGrammar::from_regex(expression))
             }
             Grammar::Choice(strings) => {
-                self.check_length(strings.iter().map(|string| string.len() + 1).sum())?;
+                check_length(
+                    strings.iter().map(|string| string.len() + 1).sum(),
+                    self.limits.text_bytes_max,
+                )?;
                 ("choice", TopLevelGrammar::from_regex(&choice(strings)?))
             }
             Grammar::Lark(text) => {
-                self.check_length(text.len())?;
+                check_length(text.len(), self.limits.lark_bytes_max)?;
+                if brackets(text) > BRACKETS_MAX {
+                    let advice = "name the inner parts as rules of their own";
+                    return Err(CompileGrammarError::NotSupported("nesting deeper than 50 brackets", advice));
+                }
                 if text.contains("%json") {
                     let advice =
                         "a schema within Lark would not be checked keyword by keyword, so give it by itself";
@@ -197,16 +210,14 @@ impl Grammars {
         Ok(CompiledGrammar { fresh, refused: self.refused.clone() })
     }
 
-    fn check_length(&self, bytes: usize) -> Result<(), CompileGrammarError> {
-        let limit = self.limits.text_bytes_max;
-        if bytes > limit { Err(CompileGrammarError::TooLong { bytes, limit }) } else { Ok(()) }
-    }
-
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
-        let limits =
-            SchemaLimits { depth_max: self.limits.depth_max, subschemas_max: self.limits.subschemas_max };
+        let limits = SchemaLimits {
+            depth_max: self.limits.depth_max,
+            subschemas_max: self.limits.subschemas_max,
+            pattern_bytes_max: self.limits.expression_bytes_max,
+        };
         let mut lowered = schema::lower(schema, &limits)?;
-        self.check_length(lowered.to_string().len())?;
+        check_length(lowered.to_string().len(), self.limits.text_bytes_max)?;
         // Without `u` among the escapes each string is written in one way: else `"f\u006fo"` would be a name
         // that is not "foo" to the grammar, and is "foo" to whoever reads the answer.
         let mut options =
@@ -223,6 +234,29 @@ impl Grammars {
         }
         Ok(TopLevelGrammar::from_json_schema(lowered))
     }
+}
+
+fn check_length(bytes: usize, limit: usize) -> Result<(), CompileGrammarError> {
+    if bytes > limit { Err(CompileGrammarError::TooLong { bytes, limit }) } else { Ok(()) }
+}
+
+/// The parser of Lark calls itself for each bracket.
+const BRACKETS_MAX: usize = 50;
+
+/// Returns how deeply brackets are nested, those in strings left out.
+fn brackets(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' => while characters.next().is_some_and(|inner| inner != '"') {},
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 fn choice(strings: &[String]) -> Result<String, CompileGrammarError> {

@@ -11,6 +11,9 @@ use super::Lowering;
 /// How many references and applicators are followed.
 const DEPTH_MAX: usize = 8;
 
+/// Comparisons that a schema may cost; beyond them branches count as overlapping.
+pub(super) const WORK_MAX: usize = 1_000_000;
+
 /// Types as bits; integers are numbers.
 type Kinds = u8;
 const OBJECT: Kinds = 1 << 5;
@@ -34,6 +37,13 @@ impl<'s> Lowering<'s> {
         None
     }
 
+    /// Returns whether there was as much work left.
+    fn spend(&self, work: usize) -> bool {
+        let left = self.proofs_left.get().checked_sub(work);
+        self.proofs_left.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
     /// `parent` has what holds for both.
     fn are_disjoint(
         &self,
@@ -42,7 +52,7 @@ impl<'s> Lowering<'s> {
         parent: Option<&'s Map<String, Value>>,
         depth: usize,
     ) -> bool {
-        if depth > DEPTH_MAX {
+        if depth > DEPTH_MAX || !self.spend(1) {
             return false;
         }
         if *one == Value::Bool(false) || *other == Value::Bool(false) {
@@ -78,7 +88,8 @@ impl<'s> Lowering<'s> {
             return false;
         }
         if let (Some(ones), Some(others)) = (literals(one), literals(other)) {
-            return !ones.iter().any(|value| others.iter().any(|other| is_same(value, other)));
+            return self.spend(ones.len() * others.len())
+                && !ones.iter().any(|value| others.iter().any(|other| is_same(value, other)));
         }
         common == OBJECT && self.differ_in_a_property(one, other, parent, depth)
     }
@@ -112,7 +123,7 @@ impl<'s> Lowering<'s> {
 
     fn kinds(&self, schema: &'s Value, depth: usize) -> Kinds {
         let Some(keywords) = schema.as_object() else { return ALL };
-        if depth > DEPTH_MAX {
+        if depth > DEPTH_MAX || !self.spend(1) {
             return ALL;
         }
         if let Some(target) = self.target(schema) {

@@ -57,12 +57,18 @@ impl<'s> Lowering<'s> {
             let mut lowered_members = Map::new();
             for (name, member) in members {
                 let below = place.below(keyword, name);
+                if keyword == "patternProperties" && name.len() > self.limits.pattern_bytes_max {
+                    return Err(place.refused(keyword, "a pattern is too long: shorten it"));
+                }
                 let name = if keyword == "properties" {
                     name.clone()
                 } else {
                     pattern::translate(name).map_err(|reason| below.refused(keyword, reason))?
                 };
-                lowered_members.insert(name, self.schema(member, &below)?);
+                let member = self.schema(member, &below)?;
+                if lowered_members.insert(name, member).is_some() {
+                    return Err(below.refused(keyword, "another pattern says the same: leave one out"));
+                }
             }
             lowered.insert(keyword.to_owned(), Value::Object(lowered_members));
         }

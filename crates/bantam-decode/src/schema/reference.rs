@@ -1,8 +1,16 @@
 //! Drafts, and what `$ref` means.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use super::{Lowering, Place, SchemaError};
+
+/// A canonical pointer, the schema there, and whether it is below an `$id` of its own.
+type Target<'s> = (String, &'s Value, bool);
+
+/// What each anchor names; nothing where several have the name.
+pub(super) type Anchors<'s> = HashMap<String, Option<Target<'s>>>;
 
 /// A version of the standard, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +83,7 @@ impl<'s> Lowering<'s> {
     }
 
     /// Returns the canonical pointer of a target, the target, and whether it is below an `$id` of its own.
-    pub(super) fn resolve(&self, text: &str) -> Result<(String, &'s Value, bool), String> {
+    pub(super) fn resolve(&self, text: &str) -> Result<Target<'s>, String> {
         let (base, fragment) = text.split_once('#').unwrap_or((text, ""));
         let root_id = self.root.as_object().and_then(|root| own_id(root, self.draft)).unwrap_or_default();
         if !base.is_empty() && base != root_id.trim_end_matches('#') {
@@ -106,40 +114,36 @@ impl<'s> Lowering<'s> {
         Ok((pointer, target, is_rebased))
     }
 
-    fn anchored(&self, anchor: &str) -> Option<(String, &'s Value, bool)> {
-        let mut found = Vec::new();
-        let mut open = vec![(String::new(), self.root, false)];
-        while let Some((pointer, value, is_rebased)) = open.pop() {
-            let members: Vec<(String, &Value)> = match value {
-                Value::Object(members) => {
-                    members.iter().map(|(name, member)| (name.clone(), member)).collect()
-                }
-                Value::Array(items) => {
-                    items.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect()
-                }
-                _ => continue,
-            };
-            if let Value::Object(keywords) = value {
-                let is_named =
-                    |keyword: &str, name: &str| keywords.get(keyword).and_then(Value::as_str) == Some(name);
-                let old = format!("#{anchor}");
-                if is_named("$anchor", anchor)
-                    || is_named("$dynamicAnchor", anchor)
-                    || is_named("$id", &old)
-                    || is_named("id", &old)
-                {
-                    found.push((pointer.clone(), value, is_rebased));
-                }
-            }
-            let rebases =
-                !pointer.is_empty() && value.as_object().is_some_and(|it| own_id(it, self.draft).is_some());
-            for (name, member) in members {
-                let name = name.replace('~', "~0").replace('/', "~1");
-                open.push((format!("{pointer}/{name}"), member, is_rebased || rebases));
-            }
-        }
-        if found.len() == 1 { found.pop() } else { None }
+    fn anchored(&self, anchor: &str) -> Option<Target<'s>> {
+        self.anchors.get_or_init(|| anchors(self.root, self.draft)).get(anchor).cloned().flatten()
     }
+}
+
+/// Returns all anchors of a document.
+fn anchors(root: &Value, draft: Draft) -> Anchors<'_> {
+    let mut anchors: Anchors<'_> = HashMap::new();
+    let mut open = vec![(String::new(), root, false)];
+    while let Some((pointer, value, is_rebased)) = open.pop() {
+        let members: Vec<(String, &Value)> = match value {
+            Value::Object(members) => members.iter().map(|(name, member)| (name.clone(), member)).collect(),
+            Value::Array(items) => {
+                items.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect()
+            }
+            _ => continue,
+        };
+        let text = |keyword: &str| value.get(keyword).and_then(Value::as_str);
+        let old = ["$id", "id"].map(|keyword| text(keyword).and_then(|id| id.strip_prefix('#')));
+        for anchor in [text("$anchor"), text("$dynamicAnchor")].into_iter().chain(old).flatten() {
+            let target = Some((pointer.clone(), value, is_rebased));
+            anchors.entry(anchor.to_owned()).and_modify(|other| *other = None).or_insert(target);
+        }
+        let rebases = !pointer.is_empty() && value.as_object().is_some_and(|it| own_id(it, draft).is_some());
+        for (name, member) in members {
+            let name = name.replace('~', "~0").replace('/', "~1");
+            open.push((format!("{pointer}/{name}"), member, is_rebased || rebases));
+        }
+    }
+    anchors
 }
 
 fn percent_decoded(text: &str) -> Option<String> {
@@ -159,7 +163,7 @@ fn percent_decoded(text: &str) -> Option<String> {
 /// Refuses references that lead back to themselves without a property or an item between: they say nothing.
 pub(super) fn refuse_loops(root: &Value, definitions: &Map<String, Value>) -> Result<(), SchemaError> {
     // 1: being walked, 2: done.
-    let mut states = std::collections::HashMap::new();
+    let mut states = HashMap::new();
     let mut open: Vec<(Option<&str>, bool)> =
         definitions.keys().map(|name| (Some(name.as_str()), false)).collect();
     open.push((None, false));

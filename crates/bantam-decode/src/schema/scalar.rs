@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Lowering, Place, SchemaError, format, pattern};
+use super::{Lowering, Place, SchemaError, SchemaLimits, format, pattern};
 
 const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 
@@ -207,6 +207,7 @@ pub(super) fn count(
 pub(super) fn strings(
     keywords: &Map<String, Value>,
     place: &Place,
+    limits: &SchemaLimits,
     lowered: &mut Map<String, Value>,
     all: &mut Vec<Value>,
 ) -> Result<(), SchemaError> {
@@ -221,6 +222,10 @@ pub(super) fn strings(
     }
     if let Some(value) = keywords.get("pattern") {
         let expression = value.as_str().ok_or_else(|| place.refused("pattern", "it is a string"))?;
+        if expression.len() > limits.pattern_bytes_max {
+            let reason = format!("it has more than {} bytes: shorten it", limits.pattern_bytes_max);
+            return Err(place.refused("pattern", reason));
+        }
         let translated = pattern::translate(expression).map_err(|reason| place.refused("pattern", reason))?;
         lowered.insert("pattern".to_owned(), json!(translated));
     }

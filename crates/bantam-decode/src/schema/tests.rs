@@ -1,6 +1,6 @@
 use super::*;
 
-const LIMITS: SchemaLimits = SchemaLimits { depth_max: 64, subschemas_max: 10_000 };
+const LIMITS: SchemaLimits = SchemaLimits { depth_max: 64, subschemas_max: 10_000, pattern_bytes_max: 4_096 };
 
 fn refusal(schema: Value) -> SchemaError {
     lower(&schema, &LIMITS).expect_err(&schema.to_string())

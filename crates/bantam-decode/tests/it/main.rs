@@ -8,5 +8,6 @@
 
 mod formats;
 mod harness;
+mod patterns;
 mod schemas;
 mod suite;
