@@ -125,7 +125,7 @@ fn hostile_grammars_end_soon() {
         ("endless", schema(endless)),
         ("unending", schema(unending)),
         ("unproved", schema(unproved)),
-        ("enum", schema(json!({ "enum": names.clone() }))),
+        ("enum", schema(json!({ "enum": &names }))),
         ("choice", Grammar::Choice(names)),
         ("optional", Grammar::Regex("a?".repeat(2_048))),
         ("groups", Grammar::Regex("(".repeat(4_096))),
