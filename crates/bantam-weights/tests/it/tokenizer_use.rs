@@ -192,7 +192,7 @@ fn files_that_cannot_be_honoured_are_refused_by_part() {
     check(&|file| file["model"]["more"] = 1.into(), "cannot read the tokenizer's JSON: unknown field `more`");
     check(
         &|file| {
-            file["post_processor"] = json!({"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 5000]})
+            file["post_processor"] = json!({"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 5000]});
         },
         "the token around a text has the id 5000",
     );
