@@ -166,6 +166,7 @@ fn refuses_tasks_whose_settings_contradict_each_other() {
         "is 0",
     );
     check(&task("kind = 'extract'\ncertificate = 'intent.certificate.json'"), "without a student");
+    check(&task("kind = 'extract'\nbase = 'all-MiniLM-L6-v2'"), "without a student");
     check(&task("kind = 'extract'\naudit_share = 0.6"), "allowed: 0 to 0.5");
     check(&task("kind = 'extract'\naudit_share = 0.1"), "audits a student");
     check(&task("kind = 'extract'\naudit_share = nan"), "out of range");

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 #![expect(clippy::print_stdout, reason = "a test that skips says so")]
 
+mod backend;
 mod classify;
 mod damaged;
 mod encoder;

@@ -1,0 +1,107 @@
+//! The encoder student as the gateway asks it: many at a time, through the base's own thread.
+
+use std::sync::Arc;
+
+use bantam_backend::{Answer, Ask, Backend, BackendFault, StudentAnswer};
+use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
+use bantam_student::encoder::train;
+use bantam_student::{BasePrecision, Bases, EncoderConfig, Features, Scratch, Student, StudentBackend};
+use bantam_types::{Label, Tier};
+use bantam_wire::DecodeLimits;
+
+use crate::rows::rows;
+use crate::tiny_base;
+
+fn student() -> Arc<Student> {
+    let folder = tempfile::tempdir().unwrap();
+    tiny_base::write(folder.path(), 7);
+    let base = Bases::new(2).open(folder.path(), BasePrecision::Int8).unwrap();
+    let config = EncoderConfig::recommended(Features::Joined);
+    Arc::new(Student::Encoder(train(&rows(), &base, "base".into(), &config, &mut |_| {}).unwrap().0))
+}
+
+fn cleared(text: &str, tier: Tier) -> Cleared {
+    let body = serde_json::json!({"model": "task/t", "messages": [{"role": "user", "content": text}]});
+    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
+    let scanned = Scanned::decode(body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
+    let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
+    policy.clear(&scanned, tier).unwrap()
+}
+
+fn ask() -> Ask {
+    Ask { system: None, stream: false, payload_start: 0, deadline: None }
+}
+
+fn run<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(future)
+}
+
+fn label(answer: Answer) -> StudentAnswer {
+    let Answer::Student(answer) = answer else { unreachable!("a student answers with a label") };
+    answer
+}
+
+#[test]
+fn answers_asked_for_at_once_are_those_of_each_alone() {
+    let student = student();
+    let backend = Arc::new(StudentBackend::new(Arc::clone(&student), false));
+    let texts: Vec<String> = rows().into_iter().map(|row| row.text).collect();
+    let answers = run(async {
+        let asked: Vec<_> = texts
+            .iter()
+            .map(|text| {
+                let (backend, request) = (Arc::clone(&backend), cleared(text, Tier::Local));
+                tokio::spawn(async move { backend.answer(request, ask()).await.unwrap() })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for answer in asked {
+            answers.push(label(answer.await.unwrap()));
+        }
+        answers
+    });
+    let mut scratch = Scratch::default();
+    for (text, answer) in texts.iter().zip(answers) {
+        let alone = student.predict(text, &mut scratch);
+        assert_eq!((&*answer.label, answer.probability), (alone.label, alone.probability), "{text}");
+    }
+}
+
+#[test]
+fn callers_who_leave_hold_nobody_up_and_too_many_at_once_are_refused_as_busy() {
+    let backend = Arc::new(StudentBackend::new(student(), false));
+    let served = run(async {
+        for _ in 0..40 {
+            let (backend, request) = (Arc::clone(&backend), cleared("please block my card", Tier::Local));
+            let leaving = tokio::spawn(async move { backend.answer(request, ask()).await.map(drop) });
+            tokio::task::yield_now().await;
+            leaving.abort();
+        }
+        let asked: Vec<_> = (0..3000)
+            .map(|_| {
+                let (backend, request) =
+                    (Arc::clone(&backend), cleared("show the exchange rate", Tier::Local));
+                tokio::spawn(async move { backend.answer(request, ask()).await })
+            })
+            .collect();
+        let mut served = 0;
+        for answer in asked {
+            match answer.await.unwrap() {
+                Ok(answer) => {
+                    assert_eq!(&*label(answer).label, "rate");
+                    served += 1;
+                }
+                Err(error) => assert_eq!(error.fault, BackendFault::Busy),
+            }
+        }
+        served
+    });
+    assert!(served >= 500, "{served}");
+}
+
+#[test]
+fn what_is_cleared_for_another_tier_is_refused() {
+    let backend = StudentBackend::new(student(), false);
+    let refused = run(backend.answer(cleared("please block my card", Tier::Frontier), ask()));
+    assert_eq!(refused.err().map(|error| error.fault), Some(BackendFault::NotCleared));
+}
