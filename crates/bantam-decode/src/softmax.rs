@@ -19,15 +19,18 @@ fn power(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     /// `ln 2` in two parts: the first has so few digits that `k` times it is exact.
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
-    let x = x.max(LOWEST);
-    let k = (x * std::f32::consts::LOG2_E + ROUND) - ROUND;
+    let x = if x > LOWEST { x } else { LOWEST };
+    let rounded = x * std::f32::consts::LOG2_E + ROUND;
+    let k = rounded - ROUND;
     let r = (x - k * LN_2.0) - k * LN_2.1;
     let mut sum = 1.0 / 5040.0;
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * r + factor;
     }
-    // `k` is from -126 to 0, so the exponent's bits neither overflow nor reach zero.
-    sum * f32::from_bits(((k as i32 + 127) as u32) << 23)
+    // `k` is from -126 to 0, so the exponent's bits neither overflow nor reach zero. It is read from the bits of
+    // the rounded sum: a conversion that saturates would keep the loop from being made of vectors.
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
+    sum * f32::from_bits(exponent << 23)
 }
 
 /// Returns `e^x` for `x <= 0` and 0 for minus infinity: what the sampler weighs candidates with.
