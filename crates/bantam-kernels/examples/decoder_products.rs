@@ -203,6 +203,34 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// Prints the steps that are no products.
+fn print_rest(out: &mut impl Write, pool: &Pool, shape: Shape, rounds: usize) -> std::io::Result<()> {
+    for precision in [KvPrecision::F32, KvPrecision::F16] {
+        let mut rest = Rest::new(shape, 512, precision);
+        for (rows, cached) in [(1, 360), (8, 360), (60, 300), (512, 0)] {
+            let attention = median((0..rounds).map(|_| rest.attend(pool, rows, cached)).collect());
+            let write = median(
+                (0..rounds).map(|_| rest.write(rows, if cached + rows > 512 { 0 } else { cached })).collect(),
+            );
+            let seen: usize = (0..rows).map(|row| cached + row + 1).sum();
+            let flops = (4 * seen * shape.heads * shape.head_size * shape.layers) as f64;
+            writeln!(
+                out,
+                "{precision:?}: attention of {rows} on {cached}: {:.2} ms, {:.0} GFLOP/s; writing {:.2} ms",
+                attention * 1e3,
+                flops / attention / 1e9,
+                write * 1e3
+            )?;
+        }
+    }
+    for rows in [1, 8, 60, 512] {
+        let norms = median((0..rounds).map(|_| norms(pool, shape, rows)).collect());
+        let gates = median((0..rounds).map(|_| gates(pool, shape, rows)).collect());
+        writeln!(out, "rows {rows}: norms {:.2} ms, gates {:.2} ms", norms * 1e3, gates * 1e3)?;
+    }
+    Ok(())
+}
+
 fn main() -> std::io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let argument = |index: usize, default: usize| {
@@ -226,20 +254,22 @@ fn main() -> std::io::Result<()> {
     let mut outputs = vec![0.0; largest];
     for rows in rows {
         let inputs = inputs(&pool, shape, rows);
-        let (mut peaks, mut reads) = (Vec::new(), Vec::new());
         let mut times = models.each_ref().map(|_| Vec::new());
         for _ in 0..rounds {
             for (model, times) in models.iter().zip(&mut times) {
-                peaks.push(peak_int8(&pool));
-                reads.push(peak_read(&pool, buffer));
-                times.push(model.time(&pool, rows, &inputs, &mut outputs));
+                let (before, read) = (peak_int8(&pool), peak_read(&pool, buffer));
+                let time = model.time(&pool, rows, &inputs, &mut outputs);
+                times.push([
+                    time,
+                    (before + peak_int8(&pool)) / 2.0,
+                    (read + peak_read(&pool, buffer)) / 2.0,
+                ]);
             }
         }
-        let (peak, read) = (median(peaks), median(reads));
         for (model, times) in models.iter().zip(times) {
             let (operations, bytes) = (model.operations(rows), model.bytes());
-            let least = times.iter().copied().fold(f64::INFINITY, f64::min);
-            let time = median(times);
+            let of = |what: &dyn Fn(&[f64; 3]) -> f64| median(times.iter().map(what).collect());
+            let (time, least) = (of(&|at| at[0]), times.iter().map(|at| at[0]).fold(f64::INFINITY, f64::min));
             writeln!(
                 out,
                 "rows {rows:>3} {:?}: {:8.2} ms (best {:8.2}) {:6.0} GOP/s = {:3.0} % of {:4.0}; {:5.1} GB/s = {:3.0} % of {:4.1}",
@@ -247,36 +277,13 @@ fn main() -> std::io::Result<()> {
                 time * 1e3,
                 least * 1e3,
                 operations / time / 1e9,
-                100.0 * operations / time / peak,
-                peak / 1e9,
+                100.0 * of(&|at| operations / at[0] / at[1]),
+                of(&|at| at[1]) / 1e9,
                 bytes / time / 1e9,
-                100.0 * bytes / time / read,
-                read / 1e9,
+                100.0 * of(&|at| bytes / at[0] / at[2]),
+                of(&|at| at[2]) / 1e9,
             )?;
         }
     }
-    for precision in [KvPrecision::F32, KvPrecision::F16] {
-        let mut rest = Rest::new(shape, 512, precision);
-        for (rows, cached) in [(1, 360), (8, 360), (60, 300), (512, 0)] {
-            let attention = median((0..rounds).map(|_| rest.attend(&pool, rows, cached)).collect());
-            let write = median(
-                (0..rounds).map(|_| rest.write(rows, if cached + rows > 512 { 0 } else { cached })).collect(),
-            );
-            let seen: usize = (0..rows).map(|row| cached + row + 1).sum();
-            let flops = (4 * seen * shape.heads * shape.head_size * shape.layers) as f64;
-            writeln!(
-                out,
-                "{precision:?}: attention of {rows} on {cached}: {:.2} ms, {:.0} GFLOP/s; writing {:.2} ms",
-                attention * 1e3,
-                flops / attention / 1e9,
-                write * 1e3
-            )?;
-        }
-    }
-    for rows in [1, 8, 60, 512] {
-        let norms = median((0..rounds).map(|_| norms(&pool, shape, rows)).collect());
-        let gates = median((0..rounds).map(|_| gates(&pool, shape, rows)).collect());
-        writeln!(out, "rows {rows}: norms {:.2} ms, gates {:.2} ms", norms * 1e3, gates * 1e3)?;
-    }
-    Ok(())
+    print_rest(&mut out, &pool, shape, rounds)
 }

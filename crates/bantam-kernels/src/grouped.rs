@@ -189,7 +189,7 @@ impl GroupedLinear {
     /// # Panics
     /// If the lengths do not fit.
     pub fn forward(&self, pool: &Pool, rows: &GroupedRows, outputs: &mut [f32]) {
-        self.multiply::<false>(pool, rows, outputs);
+        self.multiply(pool, rows, false, outputs);
     }
 
     /// Adds the layer's outputs for every row of `rows` to `outputs`.
@@ -197,6 +197,6 @@ impl GroupedLinear {
     /// # Panics
     /// If the lengths do not fit.
     pub fn forward_add(&self, pool: &Pool, rows: &GroupedRows, outputs: &mut [f32]) {
-        self.multiply::<true>(pool, rows, outputs);
+        self.multiply(pool, rows, true, outputs);
     }
 }

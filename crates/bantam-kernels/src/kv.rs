@@ -1,6 +1,9 @@
 //! Keys and values of tokens, in pages.
 
-use crate::half::{f16_to_f32, f32_to_f16};
+use crate::half::f16_to_f32;
+use crate::isa::{Isa, Kernel};
+use crate::product::load_some;
+use crate::simd::Simd;
 
 /// Tokens of a page.
 pub const PAGE_TOKENS: usize = 16;
@@ -88,6 +91,7 @@ impl<'a> Columns<'a> {
 pub struct KvStore {
     shape: KvShape,
     pages: usize,
+    isa: Isa,
     pub(crate) numbers: Numbers,
 }
 
@@ -110,7 +114,7 @@ impl KvStore {
             KvPrecision::F32 => Numbers::F32(vec![0.0; count]),
             KvPrecision::F16 => Numbers::F16(vec![0; count]),
         };
-        Self { shape, pages, numbers }
+        Self { shape, pages, isa: Isa::best(), numbers }
     }
 
     /// Returns what it holds for every token.
@@ -153,18 +157,26 @@ impl KvStore {
         assert_eq!(keys.rows(), values.rows());
         assert!(keys.width() >= kv_heads * head_size && values.width() >= kv_heads * head_size, "all heads");
         assert!(start + keys.rows() <= pages.len() * PAGE_TOKENS, "pages for all tokens");
+        let shape = self.shape;
+        let (size, width, page) = (head_size, kv_heads * head_size, 2 * shape.head_numbers());
+        let mut halves = vec![0; if shape.precision == KvPrecision::F16 { 2 * width } else { 0 }];
         for row in 0..keys.rows() {
             let token = start + row;
-            let (page, token) = (pages[token / PAGE_TOKENS] as usize, token % PAGE_TOKENS);
-            for head in 0..kv_heads {
-                let at = self.at(page, layer, head);
-                let key = &keys.numbers[row * keys.stride + keys.start + head * head_size..][..head_size];
-                let value =
-                    &values.numbers[row * values.stride + values.start + head * head_size..][..head_size];
-                let range = at..at + 2 * self.shape.head_numbers();
-                match &mut self.numbers {
-                    Numbers::F32(numbers) => place(&mut numbers[range], token, key, value, |number| number),
-                    Numbers::F16(numbers) => place(&mut numbers[range], token, key, value, f32_to_f16),
+            let at = self.at(pages[token / PAGE_TOKENS] as usize, layer, 0);
+            let (range, token) = (at..at + kv_heads * page, token % PAGE_TOKENS);
+            let [keys, values] = [keys, values].map(|of| &of.numbers[row * of.stride + of.start..][..width]);
+            match &mut self.numbers {
+                Numbers::F32(numbers) => {
+                    for (head, numbers) in numbers[range].chunks_exact_mut(page).enumerate() {
+                        place(numbers, token, &keys[head * size..][..size], &values[head * size..][..size]);
+                    }
+                }
+                Numbers::F16(numbers) => {
+                    self.isa.call(Halves { from: [keys, values], to: &mut halves });
+                    let (keys, values) = halves.split_at(width);
+                    for (head, numbers) in numbers[range].chunks_exact_mut(page).enumerate() {
+                        place(numbers, token, &keys[head * size..][..size], &values[head * size..][..size]);
+                    }
                 }
             }
         }
@@ -202,12 +214,41 @@ impl KvStore {
 }
 
 /// Puts a key and a value into a page's head.
-fn place<T>(head: &mut [T], token: usize, key: &[f32], value: &[f32], number: impl Fn(f32) -> T) {
+fn place<T: Copy>(head: &mut [T], token: usize, key: &[T], value: &[T]) {
     let (keys, values) = head.split_at_mut(head.len() / 2);
     for (place, key) in keys.iter_mut().skip(token).step_by(PAGE_TOKENS).zip(key) {
-        *place = number(*key);
+        *place = *key;
     }
-    for (place, value) in values[token * value.len()..].iter_mut().zip(value) {
-        *place = number(*value);
+    values[token * value.len()..][..value.len()].copy_from_slice(value);
+}
+
+/// Two equally long rows, written one after the other in half precision.
+struct Halves<'c> {
+    from: [&'c [f32]; 2],
+    to: &'c mut [u16],
+}
+
+impl Kernel for Halves<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (from, to) in self.from.into_iter().zip(self.to.chunks_exact_mut(self.from[0].len())) {
+            let count = from.len().min(to.len());
+            for start in (0..count).step_by(S::LANES) {
+                let left = count - start;
+                // SAFETY: a vector is stored only where a whole one is left of both.
+                unsafe {
+                    let numbers = load_some(s, from.as_ptr().add(start), left);
+                    if left >= S::LANES {
+                        s.store_half(numbers, to.as_mut_ptr().add(start));
+                    } else {
+                        let mut last = [0; 16];
+                        s.store_half(numbers, last.as_mut_ptr());
+                        to[start..count].copy_from_slice(&last[..left]);
+                    }
+                }
+            }
+        }
     }
 }

@@ -106,6 +106,8 @@ pub fn add_low_rank(
 
 /// Rows of a block at most.
 const BLOCK: usize = 8;
+/// Rows that are multiplied together.
+const ROWS: usize = 4;
 
 /// **Invariant:** `rows` are within `numbers` and `outputs`, of the adapter's inputs and of at least its outputs
 /// from `start` on; nobody else writes these rows' outputs of `tiles`.
@@ -127,13 +129,13 @@ impl Kernel for Chunk<'_> {
         if self.tiles.is_empty() {
             return;
         }
-        let blocks = self.rows.len().div_ceil(S::BLOCK_ROWS);
-        let mut low = vec![0.0; S::BLOCK_ROWS * self.adapter.rank.next_multiple_of(TILE)];
+        let blocks = self.rows.len().div_ceil(ROWS);
+        let mut low = vec![0.0; ROWS * self.adapter.rank.next_multiple_of(TILE)];
         for index in 0..blocks {
             let rows = even_part(self.rows.len(), blocks, index);
             let first = self.rows.start + rows.start;
             // SAFETY: the rows are this chunk's.
-            with_rows!(rows.len(), up to S::BLOCK_ROWS, R => unsafe { self.block::<S, R>(s, first, &mut low) });
+            with_rows!(rows.len(), up to ROWS, R => unsafe { self.block::<S, R>(s, first, &mut low) });
         }
     }
 }

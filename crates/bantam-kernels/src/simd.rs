@@ -86,7 +86,8 @@ pub(crate) trait Simd: Copy {
     /// `from` is readable for `LANES` numbers.
     unsafe fn load_int(self, from: *const i32) -> Self::I;
 
-    /// Rows that a block of a grouped product has at most.
+    /// Rows that a block of a grouped product has at most, given the registers there are for two vectors a row,
+    /// each of integers and of floats.
     const GROUPED_ROWS: usize;
     /// `LANES` fours of unsigned bytes, made ready to meet activations.
     type Bytes: Copy;
@@ -122,6 +123,13 @@ pub(crate) trait Simd: Copy {
 
     /// Asks for a cache line that will be read soon. Any address is fine.
     fn prefetch(self, from: *const i8);
+    /// The same, into the second-level cache only.
+    fn prefetch_far(self, from: *const i8);
+    /// Stores numbers in half precision, rounded to nearest, ties to even.
+    ///
+    /// # Safety
+    /// `to` is writable for `LANES` numbers.
+    unsafe fn store_half(self, a: Self::F, to: *mut u16);
 
     /// Writes the transpose of `LANES` rows of `columns` numbers, scaled.
     ///

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::{AttendOptions, AttendSpan};
 use crate::grid::{even_part, with_rows};
+use crate::half::f16_to_f32;
 use crate::isa::Kernel;
 use crate::kv::{Columns, KvStore, PAGE_TOKENS};
 use crate::math::exp;
-use crate::product::{load_some, store_some};
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
@@ -75,9 +75,8 @@ pub(super) trait Number: Copy + Sync {
     /// # Safety
     /// `from` is readable for `LANES` numbers.
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
-    /// # Safety
-    /// `from` is readable for `count` numbers, or `LANES` where that is less.
-    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F;
+    /// Returns the number.
+    fn number(self) -> f32;
 }
 
 impl Number for f32 {
@@ -88,9 +87,8 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F {
-        // SAFETY: the caller vouches for it.
-        unsafe { load_some(s, from, count) }
+    fn number(self) -> f32 {
+        self
     }
 }
 
@@ -102,16 +100,8 @@ impl Number for u16 {
     }
 
     #[inline(always)]
-    unsafe fn load_some<S: Simd>(s: S, from: *const Self, count: usize) -> S::F {
-        let mut numbers = [0; 16];
-        // SAFETY: the caller vouches for `count`; vectors have at most 16 lanes.
-        unsafe {
-            if count < S::LANES {
-                numbers.as_mut_ptr().copy_from_nonoverlapping(from, count);
-                return s.load_half(numbers.as_ptr());
-            }
-            s.load_half(from)
-        }
+    fn number(self) -> f32 {
+        f16_to_f32(self)
     }
 }
 
@@ -131,21 +121,21 @@ impl<N: Number> Kernel for Over<'_, N> {
         for index in 0..blocks {
             let part = even_part(count, blocks, index);
             let first = self.head.block.start + part.start;
-            with_rows!(part.len(), up to S::BLOCK_ROWS, R => self.block::<S, R>(s, first));
+            self.block(s, first, part.len());
         }
     }
 }
 
 impl<N: Number> Over<'_, N> {
-    /// Does `R` queries from `first`.
+    /// Does `count` queries from `first`, at most [`BLOCK`].
     #[inline(always)]
-    fn block<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
+    fn block<S: Simd>(&mut self, s: S, first: usize, count: usize) {
         let size = self.head.room.size;
         let memory = std::mem::take(&mut self.head.memory);
         let (queries, rest) = memory.split_at_mut(BLOCK * size);
         let (sums, scores) = rest.split_at_mut(BLOCK * size);
-        let mut seen = [(0, 0); R];
-        for (r, seen) in seen.iter_mut().enumerate() {
+        let mut seen = [(0, 0); BLOCK];
+        for (r, seen) in seen.iter_mut().enumerate().take(count) {
             let (row, head) = self.head.query(first + r);
             let from = row * self.head.queries.stride + self.head.queries.start + head * size;
             let query = &self.head.queries.numbers[from..from + size];
@@ -155,25 +145,26 @@ impl<N: Number> Over<'_, N> {
             let range = self.head.seen(first + r);
             *seen = (range.start, range.end);
         }
-        sums[..R * size].fill(0.0);
-        let mut totals = [(f32::NEG_INFINITY, 0.0); R];
+        let seen = &seen[..count];
+        sums[..count * size].fill(0.0);
+        let mut totals = [(f32::NEG_INFINITY, 0.0); BLOCK];
         let start = seen.iter().fold(usize::MAX, |least, seen| least.min(seen.0));
         let end = seen.iter().fold(0, |most, seen| most.max(seen.1));
         let mut segment = start - start % SEGMENT;
         while segment < end {
             let within = start.max(segment) - segment..end.min(segment + SEGMENT) - segment;
-            self.scores::<S, R>(s, segment, &within, queries, scores);
-            let mut factors = [1.0; R];
-            for (r, factor) in factors.iter_mut().enumerate() {
+            self.scores(s, segment, &within, &queries[..count * size], scores);
+            let mut factors = [1.0; BLOCK];
+            for (r, (factor, seen)) in factors.iter_mut().zip(seen).enumerate() {
                 let scores = &mut scores[r * SEGMENT..(r + 1) * SEGMENT];
-                let seen = seen[r].0.max(segment)..seen[r].1.min(segment + SEGMENT);
+                let seen = seen.0.max(segment)..seen.1.min(segment + SEGMENT);
                 let seen = seen.start.saturating_sub(segment)..seen.end.saturating_sub(segment);
                 *factor = weigh(s, scores, &within, seen, self.head.options.softcap, &mut totals[r]);
             }
-            self.values::<S, R>(s, segment, &within, scores, &factors, sums);
+            self.values(s, segment, &within, scores, &factors[..count], sums);
             segment += SEGMENT;
         }
-        for (r, (_, total)) in totals.into_iter().enumerate() {
+        for (r, (_, total)) in totals.into_iter().enumerate().take(count) {
             let (row, head) = self.head.query(first + r);
             let to = row * self.head.options.heads * size + head * size;
             // SAFETY: the invariant of `Head`.
@@ -185,9 +176,9 @@ impl<N: Number> Over<'_, N> {
         self.head.memory = memory;
     }
 
-    /// Writes the products of `R` queries with the keys of the tokens `within` a segment, by whole vectors.
+    /// Writes the products of queries with the keys of the tokens `within` a segment, by whole vectors.
     #[inline(always)]
-    fn scores<S: Simd, const R: usize>(
+    fn scores<S: Simd>(
         &self,
         s: S,
         segment: usize,
@@ -196,91 +187,114 @@ impl<N: Number> Over<'_, N> {
         scores: &mut [f32],
     ) {
         let size = self.head.room.size;
+        let rows = queries.len() / size;
         let mut token = within.start - within.start % S::LANES;
         while token < within.end {
-            let two = token + S::LANES < within.end;
-            let keys = [token, if two { token + S::LANES } else { token }].map(|token| {
+            // Where the last vector has no second, it is done twice.
+            let second = if token + S::LANES < within.end { token + S::LANES } else { token };
+            let keys = [token, second].map(|token| {
                 let head = self.page(segment + token);
                 head[(segment + token) % PAGE_TOKENS..].as_ptr()
             });
-            let queries = &queries[..R * size];
-            // SAFETY: a head of a page has `size` keys of 16 tokens, and lanes divide these; queries were sliced.
-            let sums = unsafe {
-                if two {
-                    products::<S, N, R, 2>(s, size, queries.as_ptr(), keys)
-                } else {
-                    products::<S, N, R, 1>(s, size, queries.as_ptr(), [keys[0]]).map(|[sum]| [sum, sum])
-                }
-            };
-            for (r, sums) in sums.into_iter().enumerate() {
-                let to = &mut scores[r * SEGMENT + token..(r + 1) * SEGMENT];
-                // SAFETY: lanes divide a segment, and there are two vectors only where `two` says so.
-                unsafe {
-                    s.store(sums[0], to.as_mut_ptr());
-                    if two {
-                        s.store(sums[1], to[S::LANES..].as_mut_ptr());
-                    }
-                }
-            }
-            token += if two { 2 * S::LANES } else { S::LANES };
+            let to = [token, second].map(|token| scores.as_mut_ptr().wrapping_add(token));
+            // SAFETY: a head of a page has `size` keys of 16 tokens, and lanes divide these and a segment, of
+            // which scores have `rows`; so many queries there are.
+            with_rows!(rows, up to S::BLOCK_ROWS, R => unsafe {
+                products::<S, N, R>(s, size, queries.as_ptr(), keys, to);
+            });
+            token += 2 * S::LANES;
         }
     }
 
-    /// Scales `R` sums by factors and adds the values of the tokens `within` a segment times their weights.
+    /// Scales sums by factors and adds the values of the tokens `within` a segment times their weights.
     #[inline(always)]
-    fn values<S: Simd, const R: usize>(
+    fn values<S: Simd>(
         &self,
         s: S,
         segment: usize,
         within: &Range<usize>,
         weights: &[f32],
-        factors: &[f32; R],
+        factors: &[f32],
         sums: &mut [f32],
     ) {
         let size = self.head.room.size;
-        let (weights, keys) = (&weights[..R * SEGMENT], self.head.store.shape().head_numbers());
-        for column in (0..size).step_by(2 * S::LANES) {
-            let mut totals = [[s.splat(0.0); 2]; R];
-            let count = size - column;
-            let second = count.saturating_sub(S::LANES);
-            for (r, totals) in totals.iter_mut().enumerate() {
-                let from = &sums[r * size + column..(r + 1) * size];
-                // SAFETY: so many are left of the row.
-                unsafe {
-                    totals[0] = s.mul(load_some(s, from.as_ptr(), count), s.splat(factors[r]));
-                    if second > 0 {
-                        let from = from[S::LANES..].as_ptr();
-                        totals[1] = s.mul(load_some(s, from, second), s.splat(factors[r]));
-                    }
-                }
-            }
-            let mut token = within.start;
-            while token < within.end {
-                let end = (token - token % PAGE_TOKENS + PAGE_TOKENS).min(within.end);
-                let values = &self.page(segment + token)[keys + (token % PAGE_TOKENS) * size + column..];
-                // SAFETY: a page has values of `size` numbers for 16 tokens; each row of weights has all tokens
-                // of a segment.
-                unsafe {
-                    let weights = weights.as_ptr().add(token);
-                    if second >= S::LANES {
-                        add_whole(s, end - token, (values.as_ptr(), size), weights, &mut totals);
-                    } else {
-                        add_some(s, end - token, (values.as_ptr(), size, count), weights, &mut totals);
-                    }
-                }
-                token = end;
-            }
-            for (r, totals) in totals.into_iter().enumerate() {
-                let to = &mut sums[r * size + column..(r + 1) * size];
-                // SAFETY: so many are left of the row.
-                unsafe {
-                    store_some(s, totals[0], to.as_mut_ptr(), count);
-                    if second > 0 {
-                        store_some(s, totals[1], to[S::LANES..].as_mut_ptr(), second);
+        let rows = factors.len();
+        let (weights, sums) = (&weights[..rows * SEGMENT], &mut sums[..rows * size]);
+        for (sums, factor) in sums.chunks_exact_mut(size).zip(factors) {
+            sums.iter_mut().for_each(|sum| *sum *= factor);
+        }
+        let whole = size - size % (2 * S::LANES);
+        for column in (0..whole).step_by(2 * S::LANES) {
+            let sums = (sums[column..].as_mut_ptr(), size);
+            let weights = weights.as_ptr();
+            // SAFETY: `column` leaves two vectors of each of `rows` rows of sums; weights have as many rows.
+            with_rows!(rows, up to S::BLOCK_ROWS, R => unsafe {
+                self.add::<S, R>(s, segment, within, (weights, sums), column);
+            });
+        }
+        if whole < size {
+            for token in within.clone() {
+                let values = &self.values_of(segment + token)[whole..size];
+                for (r, sums) in sums.chunks_exact_mut(size).enumerate() {
+                    let weight = weights[r * SEGMENT + token];
+                    for (sum, value) in sums[whole..].iter_mut().zip(values) {
+                        *sum += weight * value.number();
                     }
                 }
             }
         }
+    }
+
+    /// Adds two vectors of columns from `column` on of the values of the tokens `within` a segment.
+    ///
+    /// # Safety
+    /// Weights are readable for `R` rows of a segment; sums, a pointer and the numbers from one row to the next,
+    /// are writable for `R` times two vectors.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const R: usize>(
+        &self,
+        s: S,
+        segment: usize,
+        within: &Range<usize>,
+        (weights, (sums, stride)): (*const f32, (*mut f32, usize)),
+        column: usize,
+    ) {
+        let size = self.head.room.size;
+        let mut totals = [[s.splat(0.0); 2]; R];
+        for (r, totals) in totals.iter_mut().enumerate() {
+            // SAFETY: the caller vouches for these.
+            *totals = unsafe { [0, S::LANES].map(|lane| s.load(sums.add(r * stride + lane))) };
+        }
+        let mut token = within.start;
+        while token < within.end {
+            let end = (token - token % PAGE_TOKENS + PAGE_TOKENS).min(within.end);
+            let mut values = self.values_of(segment + token)[column..].as_ptr();
+            for token in token..end {
+                // SAFETY: a page has values of `size` numbers for 16 tokens, and `column` leaves two vectors.
+                let vectors = unsafe { [N::load(s, values), N::load(s, values.add(S::LANES))] };
+                for (r, totals) in totals.iter_mut().enumerate() {
+                    // SAFETY: the caller vouches for a segment of weights.
+                    let weight = s.splat(unsafe { *weights.add(r * SEGMENT + token) });
+                    totals[0] = s.mul_add(weight, vectors[0], totals[0]);
+                    totals[1] = s.mul_add(weight, vectors[1], totals[1]);
+                }
+                values = values.wrapping_add(size);
+            }
+            token = end;
+        }
+        for (r, totals) in totals.into_iter().enumerate() {
+            for (total, lane) in totals.into_iter().zip([0, S::LANES]) {
+                // SAFETY: the caller vouches for these.
+                unsafe { s.store(total, sums.add(r * stride + lane)) };
+            }
+        }
+    }
+
+    /// Returns the values of this head from a token on, to the end of its page.
+    #[inline(always)]
+    fn values_of(&self, token: usize) -> &[N] {
+        let keys = self.head.store.shape().head_numbers();
+        &self.page(token)[keys + token % PAGE_TOKENS * self.head.room.size..]
     }
 
     /// Returns the keys and values of this head in the page of a token.
@@ -292,85 +306,35 @@ impl<N: Number> Over<'_, N> {
     }
 }
 
-/// Returns the products of `R` queries of `size` numbers with `V` vectors of keys.
+/// Writes the products of `R` queries of `size` numbers with two vectors of keys.
 ///
 /// # Safety
-/// `queries` is readable for `R` rows of `size`; keys for `size` vectors, [`PAGE_TOKENS`] apart.
+/// `queries` is readable for `R` rows of `size`; each of `keys` for `size` vectors, [`PAGE_TOKENS`] apart; each of
+/// `to` is writable for `R` vectors, [`SEGMENT`] apart.
 #[inline(always)]
-unsafe fn products<S: Simd, N: Number, const R: usize, const V: usize>(
+unsafe fn products<S: Simd, N: Number, const R: usize>(
     s: S,
     size: usize,
     queries: *const f32,
-    mut keys: [*const N; V],
-) -> [[S::F; V]; R] {
-    let mut sums = [[s.splat(0.0); V]; R];
+    mut keys: [*const N; 2],
+    to: [*mut f32; 2],
+) {
+    let mut sums = [[s.splat(0.0); 2]; R];
     for i in 0..size {
         // SAFETY: `i < size`, and the caller vouches for so many.
         let vectors = keys.map(|keys| unsafe { N::load(s, keys) });
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
             let query = s.splat(unsafe { *queries.add(r * size + i) });
-            for (sum, vector) in sums.iter_mut().zip(vectors) {
-                *sum = s.mul_add(query, vector, *sum);
-            }
+            sums[0] = s.mul_add(query, vectors[0], sums[0]);
+            sums[1] = s.mul_add(query, vectors[1], sums[1]);
         }
         keys = keys.map(|keys| keys.wrapping_add(PAGE_TOKENS));
     }
-    sums
-}
-
-/// # Safety
-/// There are `tokens` rows of values, `stride` apart and two vectors wide; weights are readable for so many, in
-/// `R` rows [`SEGMENT`] apart.
-#[inline(always)]
-unsafe fn add_whole<S: Simd, N: Number, const R: usize>(
-    s: S,
-    tokens: usize,
-    (mut values, stride): (*const N, usize),
-    weights: *const f32,
-    totals: &mut [[S::F; 2]; R],
-) {
-    for token in 0..tokens {
-        // SAFETY: the caller vouches for these.
-        let vectors = unsafe { [N::load(s, values), N::load(s, values.add(S::LANES))] };
-        for (r, totals) in totals.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let weight = s.splat(unsafe { *weights.add(r * SEGMENT + token) });
-            totals[0] = s.mul_add(weight, vectors[0], totals[0]);
-            totals[1] = s.mul_add(weight, vectors[1], totals[1]);
-        }
-        values = values.wrapping_add(stride);
-    }
-}
-
-/// The same for `count` columns, less than two vectors.
-///
-/// # Safety
-/// As for [`add_whole`].
-#[inline(always)]
-unsafe fn add_some<S: Simd, N: Number, const R: usize>(
-    s: S,
-    tokens: usize,
-    (values, stride, count): (*const N, usize, usize),
-    weights: *const f32,
-    totals: &mut [[S::F; 2]; R],
-) {
-    for token in 0..tokens {
-        // SAFETY: the caller vouches for these.
-        let vectors = unsafe {
-            let values = values.add(token * stride);
-            let second = if count > S::LANES {
-                N::load_some(s, values.add(S::LANES), count - S::LANES)
-            } else {
-                s.splat(0.0)
-            };
-            [N::load_some(s, values, count), second]
-        };
-        for (r, totals) in totals.iter_mut().enumerate() {
-            // SAFETY: as above.
-            let weight = s.splat(unsafe { *weights.add(r * SEGMENT + token) });
-            totals[0] = s.mul_add(weight, vectors[0], totals[0]);
-            totals[1] = s.mul_add(weight, vectors[1], totals[1]);
+    for (r, sums) in sums.into_iter().enumerate() {
+        for (sum, to) in sums.into_iter().zip(to) {
+            // SAFETY: the caller vouches for these.
+            unsafe { s.store(sum, to.add(r * SEGMENT)) };
         }
     }
 }

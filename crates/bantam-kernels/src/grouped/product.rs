@@ -1,21 +1,24 @@
 //! The product of grouped rows with packed weights.
 
-use super::rows::RowGroup;
-use super::{GROUP, GroupedLinear, GroupedRows, Packing, SCALES};
-use crate::grid::{Grid, PAIR, TILE, even_part, with_rows};
+mod block;
+
+use super::{GroupedLinear, GroupedRows, Packing};
+use crate::grid::{Grid, PAIR, even_part, with_rows};
 use crate::isa::Kernel;
 use crate::pool::Pool;
 use crate::product::{load_some, store_some};
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
+use block::{Block, Bytes, Nibbles, multiply};
 
 /// Multiplications worth a chunk: some microseconds of one core.
 const CHUNK_WORK: usize = 700_000;
-/// How far ahead weights are asked for, in bytes.
+/// How far ahead weights are asked for where each is used once, in bytes.
 const AHEAD: usize = 4096;
 
 impl GroupedLinear {
-    pub(super) fn multiply<const ADD: bool>(&self, pool: &Pool, rows: &GroupedRows, outputs: &mut [f32]) {
+    /// Writes the outputs, or adds them to what is there.
+    pub(super) fn multiply(&self, pool: &Pool, rows: &GroupedRows, is_added: bool, outputs: &mut [f32]) {
         assert_eq!(rows.width(), self.inputs);
         assert_eq!(outputs.len(), rows.len() * self.outputs);
         let bytes = self.bytes.as_slice();
@@ -28,7 +31,7 @@ impl GroupedLinear {
         let shared = SharedSlice::new(outputs);
         pool.run(grid.chunks(), |_, chunk| {
             let (layer, outputs) = (self, &shared);
-            pool.isa().call(Chunk::<ADD> { layer, bytes, rows, grid, chunk, outputs });
+            pool.isa().call(Chunk { layer, bytes, rows, grid, chunk, is_added, outputs });
         });
     }
 }
@@ -37,62 +40,88 @@ impl GroupedLinear {
 ///
 /// **Invariant:** `bytes` are as many as `layer` has, `rows` are as wide as its inputs, `outputs` has as many rows
 /// of its outputs, and nobody else writes this chunk of it.
-struct Chunk<'c, const ADD: bool> {
+struct Chunk<'c> {
     layer: &'c GroupedLinear,
     bytes: &'c [u8],
     rows: &'c GroupedRows,
     grid: Grid,
     chunk: usize,
+    is_added: bool,
     outputs: &'c SharedSlice<'c, f32>,
 }
 
-impl<const ADD: bool> Kernel for Chunk<'_, ADD> {
+impl Kernel for Chunk<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
+        match self.layer.packing {
+            Packing::Int8 => self.blocks::<S, Bytes>(s),
+            Packing::Int4 => self.blocks::<S, Nibbles>(s),
+        }
+    }
+}
+
+impl Chunk<'_> {
+    #[inline(always)]
+    fn blocks<S: Simd, B: Block>(&self, s: S) {
         let (rows, columns) = self.grid.chunk(self.chunk);
         let blocks = rows.len().div_ceil(S::GROUPED_ROWS);
+        // Vectors narrower than a tile go over a pair twice.
+        let passes = blocks * PAIR / (2 * S::LANES);
+        let ahead = if passes == 1 {
+            Ahead { is_near: true, distance: AHEAD, lines: B::BYTES.div_ceil(64), step: B::BYTES }
+        } else {
+            let (distance, lines) = (self.rows.per_row() * B::BYTES, (B::BYTES / 64).div_ceil(passes).max(2));
+            Ahead { is_near: false, distance, lines, step: 64 * lines }
+        };
         for column in columns.step_by(2 * S::LANES) {
             for index in 0..blocks {
                 let block = even_part(rows.len(), blocks, index);
                 let first = rows.start + block.start;
+                let pass = index + column % PAIR / (2 * S::LANES) * blocks;
                 // SAFETY: the block lies within this chunk.
                 with_rows!(block.len(), up to S::GROUPED_ROWS, R => unsafe {
-                    let sums = match self.layer.packing {
-                        Packing::Int8 => self.sums::<S, R, Bytes>(s, first, column),
-                        Packing::Int4 => self.sums::<S, R, Nibbles>(s, first, column),
-                    };
+                    let sums = self.sums::<S, B, R>(s, first, column, (ahead, pass));
                     self.store::<S, R>(s, first, column, sums);
                 });
             }
         }
     }
-}
 
-impl<const ADD: bool> Chunk<'_, ADD> {
     /// Returns the sums of `R` rows from `row` and two vectors of columns from `column`.
     ///
     /// # Safety
     /// Rows and columns are within the chunk, columns counted with their padding.
     #[inline(always)]
-    unsafe fn sums<S: Simd, const R: usize, B: Block>(
+    unsafe fn sums<S: Simd, B: Block, const R: usize>(
         &self,
         s: S,
         row: usize,
         column: usize,
+        (ahead, pass): (Ahead, usize),
     ) -> [[S::F; 2]; R] {
         let per_row = self.rows.per_row();
         let pair = column / PAIR * per_row * B::BYTES;
         let mut block = self.bytes[pair..].as_ptr();
+        let mut next = block.wrapping_add(ahead.distance + pass * ahead.step * per_row);
         let mut inputs = self.rows.groups()[row * per_row..].as_ptr();
         let mut sums = [[s.splat(0.0); 2]; R];
         for _ in 0..per_row {
-            for line in (0..B::BYTES).step_by(64) {
-                s.prefetch(block.wrapping_add(AHEAD + line).cast());
+            if ahead.is_near {
+                for line in 0..B::BYTES.div_ceil(64) {
+                    s.prefetch(next.wrapping_add(64 * line).cast());
+                }
+            } else {
+                s.prefetch_far(next.cast());
+                s.prefetch_far(next.wrapping_add(64).cast());
+                for line in 2..ahead.lines {
+                    s.prefetch_far(next.wrapping_add(64 * line).cast());
+                }
             }
+            next = next.wrapping_add(ahead.step);
             // SAFETY: a pair has `per_row` blocks; rows `row..row + R` exist and have `per_row` groups each.
-            unsafe { B::multiply(s, block, column % PAIR, (inputs, per_row), &mut sums) };
+            unsafe { multiply::<S, B, R>(s, block, column % PAIR, (inputs, per_row), &mut sums) };
             block = block.wrapping_add(B::BYTES);
             inputs = inputs.wrapping_add(1);
         }
@@ -103,140 +132,46 @@ impl<const ADD: bool> Chunk<'_, ADD> {
     /// As for [`Self::sums`].
     #[inline(always)]
     unsafe fn store<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize, sums: [[S::F; 2]; R]) {
-        let layer = self.layer;
-        for (v, column) in [column, column + S::LANES].into_iter().enumerate() {
-            if column >= layer.outputs {
-                break;
-            }
-            let valid = layer.outputs - column;
-            for (r, sums) in sums.iter().enumerate() {
-                let mut value = sums[v];
-                if let Some(bias) = layer.bias.get(column..column + S::LANES) {
-                    // SAFETY: just sliced.
-                    value = s.add(value, unsafe { s.load(bias.as_ptr()) });
-                }
-                // SAFETY: row and column are within the outputs, and this chunk's own.
-                unsafe {
-                    let to = self.outputs.pointer().add((row + r) * layer.outputs + column);
-                    if ADD {
-                        value = s.add(load_some(s, to, valid), value);
-                    }
-                    store_some(s, value, to, valid);
-                }
+        for (r, sums) in sums.into_iter().enumerate() {
+            for (sum, column) in sums.into_iter().zip([column, column + S::LANES]) {
+                // SAFETY: the caller vouches for rows and columns.
+                unsafe { self.put(s, row + r, column, sum) };
             }
         }
     }
-}
 
-/// How a block of weights is read.
-trait Block {
-    /// Bytes of a block.
-    const BYTES: usize;
-
-    /// Adds to `sums` the products of one block with a group of `R` rows, which are `stride` groups apart.
+    /// Writes a vector of sums where columns are not padding.
     ///
     /// # Safety
-    /// `block` is readable for `BYTES`, `column` is a multiple of `2 * LANES` below [`PAIR`], and so many rows are
-    /// readable from `inputs` on.
-    unsafe fn multiply<S: Simd, const R: usize>(
-        s: S,
-        block: *const u8,
-        column: usize,
-        inputs: (*const RowGroup, usize),
-        sums: &mut [[S::F; 2]; R],
-    );
-}
-
-/// [`Packing::Int8`].
-struct Bytes;
-/// [`Packing::Int4`].
-struct Nibbles;
-
-impl Block for Bytes {
-    const BYTES: usize = SCALES + PAIR * GROUP;
-
+    /// As for [`Self::sums`].
     #[inline(always)]
-    unsafe fn multiply<S: Simd, const R: usize>(
-        s: S,
-        block: *const u8,
-        column: usize,
-        (inputs, stride): (*const RowGroup, usize),
-        sums: &mut [[S::F; 2]; R],
-    ) {
-        // SAFETY: the caller vouches for all of it.
+    unsafe fn put<S: Simd>(&self, s: S, row: usize, column: usize, mut sum: S::F) {
+        let layer = self.layer;
+        if column >= layer.outputs {
+            return;
+        }
+        let valid = layer.outputs - column;
+        if let Some(bias) = layer.bias.get(column..column + S::LANES) {
+            // SAFETY: just sliced.
+            sum = s.add(sum, unsafe { s.load(bias.as_ptr()) });
+        }
+        // SAFETY: row and column are within the outputs, and this chunk's own.
         unsafe {
-            let mut totals = [[s.splat_int(0); 2]; R];
-            for (r, totals) in totals.iter_mut().enumerate() {
-                *totals = [s.splat_int((*inputs.add(r * stride)).start); 2];
+            let to = self.outputs.pointer().add(row * layer.outputs + column);
+            if self.is_added {
+                sum = s.add(load_some(s, to, valid), sum);
             }
-            for four in 0..GROUP / 4 {
-                let weights = [column, column + S::LANES].map(|column| {
-                    let (tile, within) = (column / TILE, column % TILE);
-                    s.load_unsigned(block.add(SCALES + (2 * four + tile) * 4 * TILE + 4 * within))
-                });
-                for (r, totals) in totals.iter_mut().enumerate() {
-                    let quad = s
-                        .load_signed((&raw const (*inputs.add(r * stride)).bytes).cast::<i8>().add(4 * four));
-                    totals[0] = s.dot_bytes(totals[0], weights[0], quad);
-                    totals[1] = s.dot_bytes(totals[1], weights[1], quad);
-                }
-            }
-            let scales =
-                [column, column + S::LANES].map(|column| s.load_half(block.cast::<u16>().add(column)));
-            for (r, (totals, sums)) in totals.into_iter().zip(sums).enumerate() {
-                let group = &*inputs.add(r * stride);
-                let (scale, shift) = (s.splat(group.scale), s.splat(group.shift));
-                for v in 0..2 {
-                    sums[v] = s.mul_add(s.unshift(totals[v], scale, shift), scales[v], sums[v]);
-                }
-            }
+            store_some(s, sum, to, valid);
         }
     }
 }
 
-impl Block for Nibbles {
-    const BYTES: usize = SCALES + PAIR * GROUP / 2;
-
-    #[inline(always)]
-    unsafe fn multiply<S: Simd, const R: usize>(
-        s: S,
-        block: *const u8,
-        column: usize,
-        (inputs, stride): (*const RowGroup, usize),
-        sums: &mut [[S::F; 2]; R],
-    ) {
-        // SAFETY: the caller vouches for all of it.
-        unsafe {
-            let mut totals = [[s.splat_int(0); 2]; R];
-            for (r, totals) in totals.iter_mut().enumerate() {
-                let group = &*inputs.add(r * stride);
-                *totals = [column, column + S::LANES]
-                    .map(|column| s.splat_int(if column < TILE { group.nibble_start } else { group.start }));
-            }
-            for four in 0..GROUP / 4 {
-                let weights = [column, column + S::LANES].map(|column| {
-                    let from = block.add(SCALES + four * 4 * TILE + 4 * (column % TILE));
-                    if column < TILE { s.load_nibbles::<false>(from) } else { s.load_nibbles::<true>(from) }
-                });
-                for (r, totals) in totals.iter_mut().enumerate() {
-                    let quad = s
-                        .load_signed((&raw const (*inputs.add(r * stride)).bytes).cast::<i8>().add(4 * four));
-                    totals[0] = s.dot_bytes(totals[0], weights[0], quad);
-                    totals[1] = s.dot_bytes(totals[1], weights[1], quad);
-                }
-            }
-            let scales = [column, column + S::LANES].map(|column| {
-                let scale = s.load_half(block.cast::<u16>().add(column));
-                // Upper halves count 16 times; to divide by that is exact.
-                if column < TILE { scale } else { s.mul(scale, s.splat(0.0625)) }
-            });
-            for (r, (totals, sums)) in totals.into_iter().zip(sums).enumerate() {
-                let group = &*inputs.add(r * stride);
-                let (scale, shift) = (s.splat(group.scale), s.splat(group.shift));
-                for v in 0..2 {
-                    sums[v] = s.mul_add(s.unshift(totals[v], scale, shift), scales[v], sums[v]);
-                }
-            }
-        }
-    }
+/// What is asked for while a block is multiplied: with one pass over a pair, its own weights some way ahead; with
+/// several, each of them a part of the next pair's, so that memory is read while sums are made.
+#[derive(Clone, Copy)]
+struct Ahead {
+    is_near: bool,
+    distance: usize,
+    lines: usize,
+    step: usize,
 }

@@ -151,11 +151,15 @@ pub(crate) fn quantise_group<S: Simd>(s: S, numbers: &[f32], group: &mut RowGrou
         inverse = 1.0 / scale;
     }
     let to = group.bytes.as_mut_ptr();
+    let mut sum = s.splat(0.0);
     for (index, value) in values.into_iter().enumerate().take(GROUP / S::LANES) {
+        let value = s.round(s.mul(value, s.splat(inverse)));
+        sum = s.add(sum, value);
         // SAFETY: vectors of a group fill its 32 bytes.
-        unsafe { s.store_signed(s.mul(value, s.splat(inverse)), to.add(index * S::LANES)) };
+        unsafe { s.store_signed(value, to.add(index * S::LANES)) };
     }
-    let sum: i32 = group.bytes.iter().map(|byte| i32::from(*byte)).sum();
+    // Of 32 integers up to 127: exact.
+    let sum = s.sum(sum) as i32;
     group.start = SHIFT_BITS - 128 * sum;
     group.nibble_start = SHIFT_BITS - 8 * sum;
     (group.scale, group.shift) = (scale, SHIFT * scale);

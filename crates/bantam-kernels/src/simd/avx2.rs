@@ -302,4 +302,16 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from) };
     }
+
+    #[inline(always)]
+    fn prefetch_far(self, from: *const i8) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from) };
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, a: Self::F, to: *mut u16) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)) };
+    }
 }

@@ -34,7 +34,7 @@ impl Simd for Avx512 {
     type F = __m512;
     type I = __m512i;
     type Quad = __m512i;
-    const GROUPED_ROWS: usize = 8;
+    const GROUPED_ROWS: usize = 6;
     type Bytes = __m512i;
     type Signed = __m512i;
 
@@ -232,6 +232,18 @@ impl Simd for Avx512 {
     fn prefetch(self, from: *const i8) {
         // SAFETY: a prefetch never faults.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(from) };
+    }
+
+    #[inline(always)]
+    fn prefetch_far(self, from: *const i8) {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from) };
+    }
+
+    #[inline(always)]
+    unsafe fn store_half(self, a: Self::F, to: *mut u16) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(a)) };
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Plain Rust, right everywhere; compilers make vectors of it where they can.
 
 use super::Simd;
-use crate::half::f16_to_f32;
+use crate::half::{f16_to_f32, f32_to_f16};
 
 const LANES: usize = 8;
 
@@ -227,4 +227,13 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn prefetch(self, _from: *const i8) {}
+
+    #[inline(always)]
+    fn prefetch_far(self, _from: *const i8) {}
+
+    #[inline(always)]
+    unsafe fn store_half(self, a: Self::F, to: *mut u16) {
+        // SAFETY: the caller vouches for the memory.
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(a.map(f32_to_f16)) };
+    }
 }

@@ -1,0 +1,134 @@
+//! One block of weights, 32 outputs by 32 inputs, times a group of some rows.
+
+use crate::grid::{PAIR, TILE};
+use crate::grouped::rows::RowGroup;
+use crate::grouped::{GROUP, SCALES};
+use crate::simd::Simd;
+
+/// How a block of weights is read.
+pub(super) trait Block {
+    /// Bytes of a block.
+    const BYTES: usize;
+
+    /// Returns where the integer sums of a row start for two vectors of columns from `column` on.
+    fn start<S: Simd>(s: S, group: &RowGroup, column: usize) -> [S::I; 2];
+
+    /// Returns the weights of four inputs and two vectors of columns.
+    ///
+    /// # Safety
+    /// `block` is readable for `BYTES`, `column` is a multiple of `2 * LANES` below [`PAIR`], and `four` below 8.
+    unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2];
+
+    /// Returns what the integer sums of two vectors of columns are worth.
+    ///
+    /// # Safety
+    /// As for [`Block::weights`].
+    unsafe fn scales<S: Simd>(s: S, block: *const u8, column: usize) -> [S::F; 2];
+}
+
+/// [`Packing::Int8`](crate::Packing::Int8).
+pub(super) struct Bytes;
+/// [`Packing::Int4`](crate::Packing::Int4).
+pub(super) struct Nibbles;
+
+impl Block for Bytes {
+    const BYTES: usize = SCALES + PAIR * GROUP;
+
+    #[inline(always)]
+    fn start<S: Simd>(s: S, group: &RowGroup, _column: usize) -> [S::I; 2] {
+        [s.splat_int(group.start); 2]
+    }
+
+    #[inline(always)]
+    unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2] {
+        [column, column + S::LANES].map(|column| {
+            let (tile, within) = (column / TILE, column % TILE);
+            // SAFETY: for each four, two tiles of 16 times four bytes; lanes divide these.
+            unsafe { s.load_unsigned(block.add(SCALES + (2 * four + tile) * 4 * TILE + 4 * within)) }
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(s: S, block: *const u8, column: usize) -> [S::F; 2] {
+        // SAFETY: there is a scale for each column.
+        [column, column + S::LANES].map(|column| unsafe { s.load_half(block.add(2 * column).cast()) })
+    }
+}
+
+impl Block for Nibbles {
+    const BYTES: usize = SCALES + PAIR * GROUP / 2;
+
+    #[inline(always)]
+    fn start<S: Simd>(s: S, group: &RowGroup, column: usize) -> [S::I; 2] {
+        [column, column + S::LANES]
+            .map(|column| s.splat_int(if column < TILE { group.nibble_start } else { group.start }))
+    }
+
+    #[inline(always)]
+    unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2] {
+        [column, column + S::LANES].map(|column| {
+            // SAFETY: for each four, 16 times four bytes; lanes divide these.
+            unsafe {
+                let from = block.add(SCALES + four * 4 * TILE + 4 * (column % TILE));
+                if column < TILE { s.load_nibbles::<false>(from) } else { s.load_nibbles::<true>(from) }
+            }
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(s: S, block: *const u8, column: usize) -> [S::F; 2] {
+        [column, column + S::LANES].map(|column| {
+            // SAFETY: there is a scale for each column.
+            let scale = unsafe { s.load_half(block.add(2 * column).cast()) };
+            // Upper halves count 16 times; to divide by that is exact.
+            if column < TILE { scale } else { s.mul(scale, s.splat(0.0625)) }
+        })
+    }
+}
+
+/// Adds to `sums` the products of one block with a group of `R` rows, which are `stride` groups apart.
+///
+/// # Safety
+/// As for [`Block::weights`]; so many rows are readable from `inputs` on.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd, B: Block, const R: usize>(
+    s: S,
+    block: *const u8,
+    column: usize,
+    (inputs, stride): (*const RowGroup, usize),
+    sums: &mut [[S::F; 2]; R],
+) {
+    // SAFETY: the caller vouches for all of it.
+    unsafe {
+        let mut totals = [[s.splat_int(0); 2]; R];
+        for (r, totals) in totals.iter_mut().enumerate() {
+            *totals = B::start(s, &*inputs.add(r * stride), column);
+        }
+        for four in 0..GROUP / 4 {
+            let weights = B::weights(s, block, column, four);
+            for (r, totals) in totals.iter_mut().enumerate() {
+                let quad = four_of(s, inputs.add(r * stride), four);
+                totals[0] = s.dot_bytes(totals[0], weights[0], quad);
+                totals[1] = s.dot_bytes(totals[1], weights[1], quad);
+            }
+        }
+        let scales = B::scales(s, block, column);
+        for (r, (totals, sums)) in totals.into_iter().zip(sums).enumerate() {
+            let group = &*inputs.add(r * stride);
+            let (scale, shift) = (s.splat(group.scale), s.splat(group.shift));
+            for v in 0..2 {
+                sums[v] = s.mul_add(s.unshift(totals[v], scale, shift), scales[v], sums[v]);
+            }
+        }
+    }
+}
+
+/// Returns four bytes of a group in every lane.
+///
+/// # Safety
+/// `group` is readable, and `four` below 8.
+#[inline(always)]
+unsafe fn four_of<S: Simd>(s: S, group: *const RowGroup, four: usize) -> S::Signed {
+    // SAFETY: the caller vouches for it.
+    unsafe { s.load_signed((&raw const (*group).bytes).cast::<i8>().add(4 * four)) }
+}
