@@ -138,11 +138,17 @@ fn quantise(packing: Packing, numbers: &[f32]) -> Group {
     for (byte, number) in group.bytes.iter_mut().zip(numbers) {
         let value = number * inverse;
         *byte = match packing {
-            Packing::Int8 => (value.round() + offset).clamp(1.0, most) as u8,
+            Packing::Int8 => round_away(value).saturating_add(128).clamp(1, 255) as u8,
             Packing::Int4 => (value + offset + 0.5).clamp(0.0, most) as u8,
         };
     }
     group
+}
+
+/// Rounds to the nearest integer, ties away from zero; the sum in f64 is exact. Without SSE4.1, `f32::round` is a
+/// call of the C library.
+fn round_away(value: f32) -> i32 {
+    (f64::from(value) + 0.5_f64.copysign(f64::from(value))) as i32
 }
 
 /// Puts a group of the output `column` of a pair into its block.
@@ -163,5 +169,24 @@ fn place(packing: Packing, block: &mut [u8], column: usize, group: &Group) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_quantised_as_the_reference_does() {
+        for value in [0.0, 0.499_999_97, 0.5, -0.5, 1.5, -2.5, 126.5, -126.499_99, 8_388_607.5] {
+            assert_eq!(round_away(value), value.round() as i32, "{value}");
+        }
+        let numbers = [-4.0, 4.0, 0.5, 0.2, -3.8, 0.0];
+        let group = quantise(Packing::Int4, &numbers);
+        assert_eq!(f16_to_f32(group.scale), 0.5, "the largest becomes -8");
+        assert_eq!(group.bytes[..7], [0, 15, 9, 8, 0, 8, 8]);
+        let group = quantise(Packing::Int8, &[-2.0, 1.0, 0.0]);
+        assert_eq!(group.bytes[..4], [1, 192, 128, 128]);
+        assert_eq!(quantise(Packing::Int8, &[f32::NAN; 3]).bytes, [128; GROUP], "nothing panics");
     }
 }

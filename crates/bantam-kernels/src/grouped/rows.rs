@@ -5,7 +5,6 @@ use std::ops::Range;
 use super::GROUP;
 use crate::isa::Kernel;
 use crate::pool::Pool;
-use crate::product::load_some;
 use crate::quantise::row_chunks;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
@@ -133,15 +132,21 @@ impl SharedGroups<'_> {
 /// Quantises at most [`GROUP`] numbers.
 #[inline(always)]
 pub(crate) fn quantise_group<S: Simd>(s: S, numbers: &[f32], group: &mut RowGroup) {
+    let mut padded = [0.0; GROUP];
+    let from = match numbers.first_chunk::<GROUP>() {
+        Some(numbers) => numbers.as_ptr(),
+        None => {
+            padded[..numbers.len()].copy_from_slice(numbers);
+            padded.as_ptr()
+        }
+    };
+    let vectors = GROUP / S::LANES;
     let mut values = [s.splat(0.0); 4];
     let mut largest = s.splat(0.0);
-    for (index, value) in values.iter_mut().enumerate().take(GROUP / S::LANES) {
-        let start = index * S::LANES;
-        if start < numbers.len() {
-            // SAFETY: so many numbers are left.
-            *value = unsafe { load_some(s, numbers.as_ptr().add(start), numbers.len() - start) };
-            largest = s.max(largest, s.max(*value, s.sub(s.splat(0.0), *value)));
-        }
+    for (index, value) in values.iter_mut().enumerate().take(vectors) {
+        // SAFETY: vectors of a group are its 32 numbers.
+        *value = unsafe { s.load(from.add(index * S::LANES)) };
+        largest = s.max(largest, s.max(*value, s.sub(s.splat(0.0), *value)));
     }
     let largest = s.highest(largest);
     let (mut scale, mut inverse) = (0.0, 0.0);
@@ -150,10 +155,10 @@ pub(crate) fn quantise_group<S: Simd>(s: S, numbers: &[f32], group: &mut RowGrou
         scale = f32::from_bits(((largest / 127.0).to_bits() + 15) & !15);
         inverse = 1.0 / scale;
     }
-    let to = group.bytes.as_mut_ptr();
+    let (to, inverse) = (group.bytes.as_mut_ptr(), s.splat(inverse));
     let mut sum = s.splat(0.0);
-    for (index, value) in values.into_iter().enumerate().take(GROUP / S::LANES) {
-        let value = s.round(s.mul(value, s.splat(inverse)));
+    for (index, value) in values.into_iter().enumerate().take(vectors) {
+        let value = s.round(s.mul(value, inverse));
         sum = s.add(sum, value);
         // SAFETY: vectors of a group fill its 32 bytes.
         unsafe { s.store_signed(value, to.add(index * S::LANES)) };
