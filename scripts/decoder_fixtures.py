@@ -3,12 +3,13 @@
 
 Needs:   pip install torch transformers==5.23.0 safetensors gguf numpy
 Usage:   python3 scripts/decoder_fixtures.py [OUT_FOLDER] [--stories STORIES260K.gguf]
+         python3 scripts/decoder_fixtures.py --expect MODEL.gguf EXPECTED.safetensors
 
 OUT_FOLDER is crates/bantam-engine/tests/fixtures by default. For each architecture it gets a folder with
 `config.json`, `model.safetensors` (F16, so that what is run is what is stored) and `expected.safetensors`: token
 ids, and the logits of a run in f32. Norms and biases are random too, so that a missing one shows. `llama` also
 gets `model.gguf`, written by the reference writer, and two adapters; `--stories` prints the greedy continuation
-that the tests hold.
+that the tests hold. `--expect` writes what transformers answers for any model, for the example `decoder_parity`.
 """
 
 import argparse
@@ -292,12 +293,24 @@ def write_adapters(out, model, expected):
     expected["logits.every"] = with_adapter(model, every, 2 / 3**0.5, ids)
 
 
-def stories(path):
-    """Prints the greedy continuations of a published model, read by transformers from its GGUF file."""
+def read_gguf(path):
+    """Returns a model that transformers reads from a GGUF file."""
     config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
     config.pad_token_id = None
-    model = transformers.AutoModelForCausalLM.from_pretrained(
+    return transformers.AutoModelForCausalLM.from_pretrained(
         path.parent, gguf_file=path.name, config=config, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+def expect(path, out):
+    """Writes the logits of a model for 48 tokens."""
+    model = read_gguf(path)
+    ids = np.random.default_rng(1).integers(0, model.config.vocab_size, 48).tolist()
+    save_file({"tokens.0": np.array(ids, dtype=np.int32), "logits.0": logits(model, ids)}, out)
+
+
+def stories(path):
+    """Prints the greedy continuations of a published model."""
+    model = read_gguf(path)
     for prompt in ([1, 403, 407, 261, 378], [1, 365, 373, 505, 300, 420, 290]):
         ids = list(prompt)
         with torch.no_grad():
@@ -311,7 +324,10 @@ def main():
     here = pathlib.Path(__file__).resolve().parent.parent
     parser.add_argument("out", nargs="?", type=pathlib.Path, default=here / "crates/bantam-engine/tests/fixtures")
     parser.add_argument("--stories", type=pathlib.Path)
+    parser.add_argument("--expect", type=pathlib.Path, nargs=2)
     options = parser.parse_args()
+    if options.expect:
+        return expect(*options.expect)
     for seed, name in enumerate(MODELS, start=1):
         model, expected = write_model(options.out, name, seed)
         if name == "llama":
