@@ -112,6 +112,7 @@ impl<A> State<A> {
             refused.extend(std::mem::take(&mut self.parked).into_values());
             refused.extend(std::mem::take(&mut self.running).into_values());
         }
+        self.statistics.failed += refused.len() as u64;
         refused.into_iter().for_each(|sequence| sequence.fail(RequestError::ShutDown));
     }
 

@@ -150,6 +150,11 @@ impl<A> Inbox<A> {
     fn waiting(&self) -> usize {
         self.statistics.waiting + self.arrivals.len()
     }
+
+    /// Returns how many requests wait, for whatever: those whose readers are too slow must not pile up either.
+    fn all_waiting(&self) -> usize {
+        self.waiting() + self.statistics.preempted
+    }
 }
 
 impl<A> Shared<A> {
@@ -210,7 +215,7 @@ impl<A> Shared<A> {
         if inbox.closing.is_some() {
             return Err(SubmitError::ShuttingDown);
         }
-        let (waiting, limit) = (inbox.waiting(), self.options.waiting_max);
+        let (waiting, limit) = (inbox.all_waiting(), self.options.waiting_max);
         if waiting >= limit {
             return Err(SubmitError::QueueFull { waiting, limit });
         }

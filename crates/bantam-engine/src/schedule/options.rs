@@ -17,7 +17,7 @@ pub struct SchedulerOptions {
     pub step_tokens_decoding: usize,
     /// Most requests that have pages at a time. One task has at most seven eighths of them.
     pub running_max: usize,
-    /// Most requests that wait for their first step.
+    /// Most requests that wait, for their first step or for pages and a reader to go on.
     pub waiting_max: usize,
     /// Most pages that are kept for later prompts, those in use included.
     pub cached_pages_max: usize,

@@ -126,11 +126,13 @@ impl<A> State<A> {
             let granted = granted.get(&sequence.id).copied().unwrap_or(0);
             sequence.prefill.saturating_sub(sequence.computed + granted)
         };
-        let mut of_task = self.running.values().filter(|sequence| sequence.task == *task);
-        if let Some(begun) = of_task.clone().find(|sequence| left(sequence) > 0) {
+        let of_task = || self.running.values().filter(|sequence| sequence.task == *task);
+        if let Some(begun) = of_task().find(|sequence| left(sequence) > 0) {
             return Some(begun.id);
         }
-        let has_room = of_task.by_ref().count() < self.options.running_of_task_max();
+        // Those that wait for their readers lose their place when somebody needs it.
+        let active = of_task().filter(|sequence| !sequence.is_stalled()).count();
+        let has_room = active < self.options.running_of_task_max();
         if is_blocked || !has_room {
             return None;
         }

@@ -12,7 +12,7 @@ use crate::prefix::{PAGE_TOKENS, Page, PageTable, pages_for};
 impl<A> State<A> {
     /// Gives a request pages and what is cached of its tokens, or gives it back if it cannot begin now.
     pub(super) fn admit(&mut self, mut sequence: Sequence<A>) -> Result<(), Box<Sequence<A>>> {
-        if self.running.len() >= self.options.running_max {
+        if self.running.len() >= self.options.running_max && !self.park_stalled() {
             return Err(Box::new(sequence));
         }
         let key = sequence.key();
@@ -137,7 +137,7 @@ impl<A> State<A> {
         }
     }
 
-    /// Takes the pages of the youngest request that waits for its reader. Returns whether there was one.
+    /// Takes pages and place of the youngest request that waits for its reader. Returns whether there was one.
     fn park_stalled(&mut self) -> bool {
         let stalled = self.running.values().rev().find(|sequence| sequence.is_stalled());
         let Some(id) = stalled.map(|sequence| sequence.id) else { return false };

@@ -97,6 +97,20 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
 }
 
 #[test]
+fn a_slow_reader_keeps_no_place_that_another_needs() {
+    let mut bench = Bench::new(40, SchedulerOptions { unread_max: 1, running_max: 1, ..options() });
+    let slow = bench.submit(asked("a", &[1]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 9 });
+    bench.run();
+    let quick = bench.submit(asked("a", &[2]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 1 });
+    bench.run();
+    assert_eq!(read(quick).unwrap().1.tokens, 1);
+    assert_eq!(bench.core.state.statistics().preempted, 1);
+    drop(slow);
+    bench.run();
+    assert!(bench.core.state.is_empty());
+}
+
+#[test]
 fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
     let mut bench = Bench::new(8, SchedulerOptions { unread_max: 100, ..options() });
     let prompts: Vec<Vec<u32>> = (0..3).map(|seed| long_prompt(seed, 20)).collect();
