@@ -57,13 +57,16 @@ fn main() -> Result<(), Failure> {
         names.iter().map(load).collect::<Result<_, _>>()?
     };
     let vocabulary = decoder.config().vocabulary;
-    let (shared, own) = if decoder.config().positions < 1024 { (SHARED / 2, OWN / 2) } else { (SHARED, OWN) };
+    // A model with a short context gets prompts that are shorter in proportion.
+    let positions = decoder.config().positions;
+    let part = |tokens: usize| if positions < 512 { tokens * positions / 512 } else { tokens };
+    let [shared, own, talk, answer] = [SHARED, OWN, TALK, ANSWER].map(part);
     let model = DecoderModel::new(decoder, pool, 2048);
     let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))?;
     let busy = (0..number("--busy", 0)?).map(|_| spin()).collect::<Result<Vec<_>, _>>()?;
     let begin = Instant::now();
     let until = begin + Duration::from_secs(seconds as u64);
-    let load = Load { scheduler: scheduler.clone(), adapters, vocabulary, shared, own, until };
+    let load = Load { scheduler: scheduler.clone(), adapters, vocabulary, shared, own, talk, answer, until };
     let load = &load;
     let all: Vec<Result<Times, Failure>> = std::thread::scope(|scope| {
         let callers: Vec<_> = (0..callers).map(|caller| scope.spawn(move || load.call(caller))).collect();
@@ -94,6 +97,8 @@ struct Load {
     vocabulary: usize,
     shared: usize,
     own: usize,
+    talk: usize,
+    answer: usize,
     until: Instant,
 }
 
@@ -151,13 +156,13 @@ impl Load {
     }
 
     fn talk(&self, task: usize, random: &mut Random, times: &mut Times) -> Result<(), Failure> {
-        let prompt = random.tokens(TALK, self.vocabulary);
+        let prompt = random.tokens(self.talk, self.vocabulary);
         let chooser = Box::new(|logits: &mut [f32]| {
             let best =
                 logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(token, _)| token);
             Ok(Choice { tokens: vec![best as u32], text: String::new(), is_over: false })
         });
-        let request = Generate { asked: self.asked(task, prompt), tokens_max: ANSWER, chooser };
+        let request = Generate { asked: self.asked(task, prompt), tokens_max: self.answer, chooser };
         let mut generation = self.scheduler.generate(request)?;
         let mut before: Option<Duration> = None;
         while let Some(event) = generation.next_blocking() {
