@@ -1,6 +1,6 @@
 """Writes texts with the ids that PyPI `tokenizers` gives them, to hold our tokenizers against.
 
-    pip install tokenizers==0.23.3
+    pip install tokenizers==0.23.3 sentencepiece protobuf
     python make_tokenizer_goldens.py golden ../tests/goldens/tokenizers
     python make_tokenizer_goldens.py all FOLDER TOKENIZER.JSON …
 
@@ -11,9 +11,12 @@ read them. A case has the text, its ids with control tokens as text (`plain`), a
 parsed and with the tokens around it (`whole`).
 """
 
+import base64
+import io
 import json
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -32,7 +35,7 @@ FIXED = [
     "", " ", "  ", "\n", " \n", "\n\n \n\t x", "a", " a", "  a  ", "Hello, World!", "it's we'RE I'll 'TIS ''s '\u017f they'd've",
     "don'tDON'T CamelCase HTTPServer aB ABc", "1 12 123 1234 12345 a1b22 \u00bd\u2167\u0663\u0664", "x = y+1;\r\n\treturn\r\n\r\n}", "/a//b/\n/c",
     "e\u0301 \u00e9 \u1e9b\u0323 \ufb01 \u212b", "\u0301x !\u0301x !!\u0301 \u0301", "\u6f22\u5b57A\u4eee\u540dz \u01c5x \u02b0A", "\ud55c\uad6d\uc5b4", "\u0928\u092e\u0938\u094d\u0924\u0947",
-    "\U0001f999\U0001f469\u200d\U0001f4bb", "\u00a0a\u2003b\u3000\u0085c\u2028\u2028d", "\u2581a\u2581\u2581b \u2581", "<|im_start|>user\nhi<|im_end|>", "<s>a</s> </s>",
+    "\U0001f999\U0001f469\u200d\U0001f4bb", "e\u0301\u0301 \uac00\u0301 \u1112\u1161\u11ab \ufb01\u0301 \u2460\u0001\u0301 fi\u0301", "\u00a0a\u2003b\u3000\u0085c\u2028\u2028d", "\u2581a\u2581\u2581b \u2581", "<|im_start|>user\nhi<|im_end|>", "<s>a</s> </s>",
     "a [INST]b[/INST] <unk> <0x0A>", "<|im_start", "a" * 70, "ab" * 50 + " " * 40 + "\n" * 9, "\x00\x01\x7f\ufffd\U0010ffff", "\u037e\u1fef\u2126",
 ]
 
@@ -185,6 +188,30 @@ def kinds(words):
             tokenizer = Tokenizer.from_str(json.dumps(definition))
         tokenizer.post_processor = processors.TemplateProcessing("$A </s>", "$A $B", [("</s>", 1)])
         yield name, tokenizer
+    definition = json.loads(tokenizer.to_str())
+    table = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(charsmap()).decode()}
+    definition["normalizer"] = {"type": "Sequence", "normalizers": [table]}
+    yield "charsmap", Tokenizer.from_str(json.dumps(definition))
+
+
+def charsmap():
+    """A small table as SentencePiece makes it: some normal forms, clusters, a space, and characters to drop."""
+    import sentencepiece
+    from sentencepiece import sentencepiece_model_pb2 as protocol
+
+    codes = lambda text: " ".join(f"{ord(c):x}" for c in text)
+    rules = {"\ufb01": "fi", "\u2460": "1", "e\u0301": "\u00e9", "\u00a0": " ", "\u3000": " ", "\u0001": "", "\uac00\u0301": "x", "\u212b": "\u00c5",
+             "\U0001f999": "llama", "\u1112\u1161": "\ud558", "\u0301": "\u00b4", "\u2028": " "}
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "rules.tsv"
+        table.write_text("".join(f"{codes(a)}\t{codes(b)}\n" for a, b in rules.items()), encoding="utf-8")
+        model = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(vocabulary()), model_writer=model, vocab_size=80, normalization_rule_tsv=str(table), hard_vocab_limit=False, minloglevel=2
+        )
+        proto = protocol.ModelProto()
+        proto.ParseFromString(model.getvalue())
+        return proto.normalizer_spec.precompiled_charsmap
 
 
 def main(mode, folder, *paths):

@@ -2,7 +2,8 @@
 //!
 //! [`WeightFile::open`] reads GGUF (versions 2 and 3) and safetensors (one file or sharded) without copying
 //! tensors; [`TensorView::to_f32`] widens any tensor type read here; [`write_safetensors`] and [`write_gguf`]
-//! write files that are either whole or absent. [`WordPiece`] turns text into the token ids of BERT encoders.
+//! write files that are either whole or absent. [`WordPiece`] turns text into the token ids of BERT encoders;
+//! [`Tokenizer`] does so for every other model, and turns ids back into text.
 //!
 //! A file is known by its content, never by its name, and everything in its header is checked before the first
 //! tensor is handed out, because a model file comes from strangers:

@@ -1,5 +1,6 @@
 //! Tokenizers from a GGUF file's metadata.
 
+mod likely;
 mod pre;
 mod scores;
 
@@ -32,6 +33,7 @@ pub(super) fn read(metadata: &Metadata<'_>) -> Result<Tokenizer, TokenizerError>
     match model {
         "gpt2" => byte_level(metadata, &list),
         "llama" => scores::read(metadata, &list),
+        "t5" => likely::read(metadata, &list),
         "bert" => word_piece(metadata, &list),
         other => Err(unsupported("model", other)),
     }

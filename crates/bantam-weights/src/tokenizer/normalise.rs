@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
 
+use super::charsmap::Charsmap;
+use super::split::SPACE_MARK;
+
 /// One change of a text.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -27,6 +30,10 @@ pub(super) enum Change {
         from: Box<str>,
         to: Box<str>,
     },
+    /// Puts a mark before each word and drops the spaces.
+    MarkWords,
+    /// Replaces what SentencePiece's table knows.
+    Charsmap(Charsmap),
     /// Puts a text in the place of two spaces or more.
     ReplaceSpaces(Box<str>),
 }
@@ -64,6 +71,11 @@ impl Change {
             Self::Prepend(_) if text.is_empty() => None,
             Self::Prepend(prefix) => Some(format!("{prefix}{text}")),
             Self::Replace { from, to } => text.contains(&**from).then(|| text.replace(&**from, to)),
+            Self::MarkWords => {
+                let words = text.split(' ').filter(|word| !word.is_empty());
+                Some(words.flat_map(|word| std::iter::once(SPACE_MARK).chain(word.chars())).collect())
+            }
+            Self::Charsmap(table) => Some(table.apply(text)),
             Self::ReplaceSpaces(to) => text.contains("  ").then(|| replace_spaces(text, to)),
         }
     }
@@ -130,6 +142,7 @@ mod tests {
         check(Change::Prepend("▁".into()), "a", "▁a");
         check(Change::Prepend("▁".into()), "", "");
         check(Change::Replace { from: " ".into(), to: "▁".into() }, "a b", "a▁b");
+        check(Change::MarkWords, "  a b  c ", "▁a▁b▁c");
         check(Change::ReplaceSpaces("▁".into()), "a b  c   d", "a b▁c▁d");
     }
 

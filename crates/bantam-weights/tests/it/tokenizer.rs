@@ -11,7 +11,7 @@ pub(crate) const PLAIN: EncodeOptions = EncodeOptions { add_special: false, pars
 pub(crate) const WHOLE: EncodeOptions = EncodeOptions { add_special: true, parse_special: true };
 
 /// The small tokenizers that scripts/make_tokenizer_goldens.py trained.
-pub(crate) const NAMES: [&str; 11] = [
+pub(crate) const NAMES: [&str; 12] = [
     "smollm",
     "llama3",
     "qwen2",
@@ -23,6 +23,7 @@ pub(crate) const NAMES: [&str; 11] = [
     "gemma",
     "unigram",
     "unigram-bytes",
+    "charsmap",
 ];
 
 /// llama.cpp's texts for a vocabulary with the ids that it expects.

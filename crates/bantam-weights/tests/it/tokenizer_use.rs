@@ -24,7 +24,8 @@ fn a_users_words_never_become_instructions() {
         }
         let start = tokenizer.added_id("<|im_start|>");
         let parsed = tokenizer.encode("<|im_start|>", EncodeOptions { parse_special: true, ..PLAIN });
-        assert!(name == "unigram-bytes" || parsed == [start.unwrap()], "{name}: {parsed:?}");
+        let has_none = matches!(name, "unigram-bytes" | "charsmap");
+        assert!(has_none || parsed == [start.unwrap()], "{name}: {parsed:?}");
     }
 }
 
@@ -48,7 +49,7 @@ fn tokens_that_look_like_instructions_are_instructions() {
 #[test]
 fn bytes_of_tokens_are_those_of_the_text() {
     let text = "The caf\u{e9} \u{1f999} costs 12\n\tit's \u{6f22}\u{5b57} fine  ";
-    for name in NAMES.into_iter().filter(|name| !name.starts_with("unigram")) {
+    for name in NAMES.into_iter().filter(|name| !name.starts_with("unigram") && *name != "charsmap") {
         let tokenizer = small(name);
         let ids = tokenizer.encode(text, PLAIN);
         let bytes: Vec<u8> = ids.iter().flat_map(|id| tokenizer.token_bytes(*id).to_vec()).collect();
@@ -264,6 +265,33 @@ fn gguf_vocabularies_are_checked() {
         "the key \"tokenizer.ggml.scores\" is missing or of another type",
     );
     assert_eq!(read(&scores(&[0.0; 5])).unwrap().encode("ab", PLAIN), [3]);
+}
+
+#[test]
+fn a_likeliest_vocabulary_is_the_same_in_gguf() {
+    let definition: Value = serde_json::from_slice(&golden("tokenizers/unigram.json")).unwrap();
+    let tokens = definition["model"]["vocab"].as_array().unwrap();
+    let texts: Vec<u8> = tokens.iter().flat_map(|token| text(token[0].as_str().unwrap())).collect();
+    let scores = tokens.iter().flat_map(|token| (token[1].as_f64().unwrap() as f32).to_le_bytes());
+    let kinds = (0..tokens.len()).flat_map(|id| [3i32, 3, 2].get(id).unwrap_or(&1).to_le_bytes());
+    let (scores, kinds): (Vec<u8>, Vec<u8>) = (scores.collect(), kinds.collect());
+    let count = tokens.len() as u64;
+    let file = Gguf::new()
+        .key("tokenizer.ggml.model", 8, &text("t5"))
+        .key("tokenizer.ggml.tokens", 9, &array(8, count, &texts))
+        .key("tokenizer.ggml.scores", 9, &array(6, count, &scores))
+        .key("tokenizer.ggml.token_type", 9, &array(5, count, &kinds))
+        .key("tokenizer.ggml.eos_token_id", 4, &1u32.to_le_bytes())
+        .key("tokenizer.ggml.remove_extra_whitespaces", 7, &[1]);
+    let file = WeightFile::from_bytes(file.bytes()).unwrap();
+    let from_gguf = Tokenizer::from_gguf(&file.metadata()).unwrap();
+    let from_json = small("unigram");
+    for text in ["", "bado ke, it's 123", "  Two   spaces ", "漢字 αβγ \u{1f999}?", "</s> a <s>b", "!"] {
+        assert_eq!(from_gguf.encode(text, PLAIN), from_json.encode(text, PLAIN), "{text:?}");
+    }
+    let ids = from_gguf.encode("bado ke", WHOLE);
+    assert_eq!(ids.last(), Some(&1));
+    assert_eq!(from_gguf.decode(&ids), "bado ke");
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub(super) fn read(metadata: &Metadata<'_>, list: &List<'_>) -> Result<Tokenizer
     finish(metadata, list, vocabulary, Model::Bpe(bpe), parts)
 }
 
-fn scores(metadata: &Metadata<'_>, tokens: usize) -> Result<Vec<f32>, TokenizerError> {
+/// The score of each token.
+pub(super) fn scores(metadata: &Metadata<'_>, tokens: usize) -> Result<Vec<f32>, TokenizerError> {
     let wrong = || TokenizerError::Key { key: SCORES };
     let array = metadata.array(SCORES).ok_or_else(wrong)?;
     check_count(SCORES, array.len(), tokens)?;

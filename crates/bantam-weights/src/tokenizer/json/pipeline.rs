@@ -3,10 +3,13 @@
 use serde_json::Value;
 
 use super::super::TokenizerError;
+use super::super::charsmap::{Charsmap, from_base64};
 use super::super::normalise::Change;
 use super::super::split::{Keep, Prefix, Run, SPACE_MARK, Step};
 use super::super::vocabulary::{Vocabulary, unsupported};
 use super::super::words::WordRules;
+
+const INSERTED_BYTES_MAX: usize = 64;
 
 /// A part's kind, or nothing where the part is absent.
 fn kind_of(part: &Value) -> Option<&str> {
@@ -22,6 +25,15 @@ fn text<'v>(part: &'v Value, name: &'static str) -> Result<&'v str, TokenizerErr
     part[name].as_str().ok_or_else(|| unsupported("part without the text", name))
 }
 
+/// A text that is put into others; a long one could make a short text fill the memory.
+fn inserted(part: &Value, name: &'static str) -> Result<Box<str>, TokenizerError> {
+    let found = text(part, name)?;
+    if found.len() > INSERTED_BYTES_MAX {
+        return Err(unsupported("long text to put in", found));
+    }
+    Ok(found.into())
+}
+
 fn flag(part: &Value, name: &str, default: bool) -> bool {
     part[name].as_bool().unwrap_or(default)
 }
@@ -35,14 +47,19 @@ pub(super) fn changes(part: &Value, out: &mut Vec<Change>) -> Result<(), Tokeniz
         "NFD" => Change::Nfd,
         "NFKC" => Change::Nfkc,
         "NFKD" => Change::Nfkd,
+        "Precompiled" => {
+            let table = from_base64(text(part, "precompiled_charsmap")?);
+            let table = table.ok_or(TokenizerError::Charsmap { what: "it is no base64" })?;
+            Change::Charsmap(Charsmap::read(&table, true)?)
+        }
         "Lowercase" => Change::Lowercase,
         "StripAccents" => Change::DropMarks,
         "Strip" => {
             Change::Strip { left: flag(part, "strip_left", true), right: flag(part, "strip_right", true) }
         }
-        "Prepend" => Change::Prepend(text(part, "prepend")?.into()),
+        "Prepend" => Change::Prepend(inserted(part, "prepend")?),
         "Replace" => {
-            let (pattern, to) = (&part["pattern"], text(part, "content")?.into());
+            let (pattern, to) = (&part["pattern"], inserted(part, "content")?);
             match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
                 (Some(from), _) if !from.is_empty() => Change::Replace { from: from.into(), to },
                 (_, Some(" {2,}")) => Change::ReplaceSpaces(to),
