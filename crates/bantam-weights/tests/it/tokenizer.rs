@@ -58,6 +58,20 @@ fn vocabularies_of_llama_cpp_give_its_ids() {
     }
 }
 
+#[test]
+fn the_vocabulary_of_qwen_gives_llama_cpps_ids() {
+    let Some(folder) = shared("tokenizers/qwen2.5") else { return };
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let mut definition: Value = serde_json::from_slice(&golden("tokenizers/qwen2.json")).unwrap();
+    definition["added_tokens"] = Value::Array(Vec::new());
+    definition["model"]["vocab"] = serde_json::from_str(&read("vocab.json")).unwrap();
+    let merges = read("merges.txt");
+    let merges = merges.lines().filter(|line| !line.is_empty() && !line.starts_with("#version"));
+    definition["model"]["merges"] = merges.collect();
+    let tokenizer = Tokenizer::from_json(definition.to_string().as_bytes()).unwrap();
+    check_llama_cpp(&tokenizer, "qwen2");
+}
+
 /// Compares every case of a file of cases; returns how many there were.
 #[track_caller]
 fn check_cases(name: &str, definition: &[u8], cases: &str) -> usize {
