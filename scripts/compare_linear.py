@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
-"""Compares Bantam's linear student with scikit-learn's equal on one held-out split.
+"""Compares a student of Bantam's with scikit-learn's linear one on one held-out split.
 
 Needs:   pip install scikit-learn numpy scipy
 Usage:   python3 scripts/compare_linear.py DATA.jsonl[.gz] [DATA2.jsonl.gz ...]
              [--bantam "target/release/bantam student"] [--c 10 30] [--char char] [--min-df 1]
+             [--base FOLDER] [--skip sklearn]
+
+With --base the student is an encoder student on the base in that folder, otherwise a linear one.
 
 Each file holds rows {"text", "label"} ("intent" is read where "label" is absent). A fifth of every label,
 chosen by seed 7, is held out; both sides train on the rest. scikit-learn gets a FeatureUnion of two
@@ -72,17 +75,21 @@ def score(gold, labels, confidences):
         wrong += not right[i]
         if wrong <= 0.02 * seen:
             accepted = seen
-    return {"accuracy": sum(right) / len(gold), "ece": ece, "accepted": accepted / len(gold)}
+    in_scope = [ok for ok, label in zip(right, gold) if label != "oos"]
+    return {
+        "accuracy": sum(right) / len(gold), "ece": ece, "accepted": accepted / len(gold),
+        "in_scope": sum(in_scope) / len(in_scope),
+    }
 
 
-def run_bantam(command, train, test, folder, extra):
+def run_bantam(command, train, test, folder, kind, extra):
     """Trains and predicts through the command line, as a user would."""
     train_path, test_path, student = folder / "train.jsonl", folder / "test.jsonl", folder / "student.bin"
     write_rows(train_path, train)
     write_rows(test_path, test)
     started = time.monotonic()
     subprocess.run(
-        command + ["train", "--kind", "linear", "--data", str(train_path), "--out", str(student)] + extra,
+        command + ["train", "--kind", kind, "--data", str(train_path), "--out", str(student)] + extra,
         check=True, stdout=subprocess.DEVNULL,
     )
     seconds = time.monotonic() - started
@@ -125,7 +132,7 @@ def run_sklearn(train, test, c, char, min_df):
 def show(name, result):
     """Prints one line of figures."""
     rest = "  ".join(f"{key} {result[key]}" for key in ("c", "features", "bytes") if key in result)
-    print(f"  {name:<13} accuracy {100 * result['accuracy']:6.2f} %  ECE {result['ece']:.4f}  "
+    print(f"  {name:<13} accuracy {100 * result['accuracy']:6.2f} %, in scope {100 * result['in_scope']:6.2f} %  ECE {result['ece']:.4f}  "
           f"accepted at 2 % error {100 * result['accepted']:5.1f} %  {result['seconds']:6.1f} s  {rest}", flush=True)
 
 
@@ -134,6 +141,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", type=pathlib.Path)
     parser.add_argument("--bantam", default="target/release/bantam student", help="command before `train` and `predict`")
+    parser.add_argument("--base", help="the folder of an encoder: trains an encoder student on it")
     parser.add_argument("--train-option", action="append", default=[], help="passed on to `train`, may repeat")
     parser.add_argument("--c", nargs="*", type=float, default=[10.0, 30.0], help="scikit-learn's C values")
     parser.add_argument("--char", default="char", choices=["char", "char_wb"])
@@ -152,7 +160,10 @@ def main():
             folder.mkdir(parents=True, exist_ok=True)
             if arguments.skip != "bantam":
                 extra = [part for option in arguments.train_option for part in shlex.split(option)]
-                ours = run_bantam(shlex.split(arguments.bantam), train, test, folder, extra)
+                kind = "linear"
+                if arguments.base:
+                    kind, extra = "encoder", ["--base", arguments.base] + extra
+                ours = run_bantam(shlex.split(arguments.bantam), train, test, folder, kind, extra)
                 show("bantam", ours)
             elif arguments.keep:
                 write_rows(folder / "train.jsonl", train)
