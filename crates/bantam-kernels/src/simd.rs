@@ -89,6 +89,8 @@ pub(crate) trait Simd: Copy {
     /// Rows that a block of a grouped product has at most, given the registers there are for two vectors a row,
     /// each of integers and of floats.
     const GROUPED_ROWS: usize;
+    /// Rows of a block that is all there is, at most 8: then weights are read once, as memory gives them.
+    const DECODED_ROWS: usize;
     /// `LANES` fours of unsigned bytes, made ready to meet activations.
     type Bytes: Copy;
     /// Four signed bytes in every lane, made ready to meet weights.

@@ -66,7 +66,8 @@ impl Chunk<'_> {
     #[inline(always)]
     fn blocks<S: Simd, B: Block>(&self, s: S) {
         let (rows, columns) = self.grid.chunk(self.chunk);
-        let blocks = rows.len().div_ceil(S::GROUPED_ROWS);
+        let most = if rows.len() <= S::DECODED_ROWS { S::DECODED_ROWS } else { S::GROUPED_ROWS };
+        let blocks = rows.len().div_ceil(most);
         // Vectors narrower than a tile go over a pair twice.
         let passes = blocks * PAIR / (2 * S::LANES);
         let ahead = if passes == 1 {
@@ -81,7 +82,7 @@ impl Chunk<'_> {
                 let first = rows.start + block.start;
                 let pass = index + column % PAIR / (2 * S::LANES) * blocks;
                 // SAFETY: the block lies within this chunk.
-                with_rows!(block.len(), up to S::GROUPED_ROWS, R => unsafe {
+                with_rows!(block.len(), up to S::DECODED_ROWS, R => unsafe {
                     let sums = self.sums::<S, B, R>(s, first, column, (ahead, pass));
                     self.store::<S, R>(s, first, column, sums);
                 });

@@ -60,6 +60,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type I = __m256i;
     type Quad = (__m256i, __m256i);
     const GROUPED_ROWS: usize = if VNNI { 3 } else { 2 };
+    const DECODED_ROWS: usize = Self::GROUPED_ROWS;
     /// Without VNNI, the even and the odd bytes as 16-bit numbers: sums of two bytes' products do not fit 16.
     type Bytes = (__m256i, __m256i);
     type Signed = (__m256i, __m256i);

@@ -35,6 +35,7 @@ impl Simd for Avx512 {
     type I = __m512i;
     type Quad = __m512i;
     const GROUPED_ROWS: usize = 6;
+    const DECODED_ROWS: usize = 8;
     type Bytes = __m512i;
     type Signed = __m512i;
 

@@ -27,6 +27,7 @@ impl Simd for Portable {
     type I = [i32; LANES];
     type Quad = [i32; 4];
     const GROUPED_ROWS: usize = 2;
+    const DECODED_ROWS: usize = Self::GROUPED_ROWS;
     type Bytes = [[u8; 4]; LANES];
     type Signed = [i32; 4];
 

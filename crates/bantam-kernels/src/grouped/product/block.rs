@@ -86,12 +86,44 @@ impl Block for Nibbles {
     }
 }
 
-/// Adds to `sums` the products of one block with a group of `R` rows, which are `stride` groups apart.
+/// Rows whose integer sums are held at once, where the float sums of all leave too few registers.
+const HALF: usize = 4;
+
+/// Adds to `sums` the products of one block with a group of `R` rows, which are `stride` groups apart. Of more than
+/// six rows, some after the others.
 ///
 /// # Safety
 /// As for [`Block::weights`]; so many rows are readable from `inputs` on.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd, B: Block, const R: usize>(
+    s: S,
+    block: *const u8,
+    column: usize,
+    (inputs, stride): (*const RowGroup, usize),
+    sums: &mut [[S::F; 2]; R],
+) {
+    // SAFETY: the caller vouches for all of it, and for the parts too.
+    unsafe {
+        if R <= 6 {
+            return multiply_some::<S, B, R>(s, block, column, (inputs, stride), sums);
+        }
+        let (first, second) = sums.split_at_mut(HALF);
+        if let Some(first) = first.first_chunk_mut::<HALF>() {
+            multiply_some::<S, B, HALF>(s, block, column, (inputs, stride), first);
+        }
+        let inputs = (inputs.add(HALF * stride), stride);
+        if let (8, Some(second)) = (R, second.first_chunk_mut::<4>()) {
+            multiply_some::<S, B, 4>(s, block, column, inputs, second);
+        } else if let Some(second) = second.first_chunk_mut::<3>() {
+            multiply_some::<S, B, 3>(s, block, column, inputs, second);
+        }
+    }
+}
+
+/// # Safety
+/// As for [`multiply`].
+#[inline(always)]
+unsafe fn multiply_some<S: Simd, B: Block, const R: usize>(
     s: S,
     block: *const u8,
     column: usize,
