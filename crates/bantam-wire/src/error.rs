@@ -126,7 +126,7 @@ mod tests {
         let error = ApiError::new(ErrorCode::Busy, "queue_full", "the queue is full").retry_after(1);
         assert_eq!(
             error.to_openai_json(),
-            r#"{"error":{"code":"queue_full","message":"the queue is full","param":null,"type":"rate_limit_error"}}"#
+            r#"{"error":{"message":"the queue is full","type":"rate_limit_error","param":null,"code":"queue_full"}}"#
         );
         assert_eq!(error.code.status(), 429);
     }
