@@ -46,7 +46,7 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Excerpt, Location, MistakeKind, S
 pub use ladder::Rung;
 pub use ledger::{Acknowledge, Ledger};
 pub use load::load;
-pub use model::Model;
+pub use model::{Model, ModelSource};
 pub use origin::{Origin, Setting};
 pub use privacy::{DictionaryTerm, Privacy};
 pub use routing::Routing;

@@ -38,7 +38,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let students = students::read(&mut root);
     let privacy = privacy::read(&mut root);
     let upstreams = upstream::read(&mut root, &context);
-    let models = model::read(&mut root, &upstreams);
+    let models = model::read(&mut root, &upstreams, &context);
     let (routing, routing_is_whole) = routing::read(&mut root, &models);
     let around = Surroundings { models: &models, privacy: &privacy, routing: &routing, routing_is_whole };
     let tasks = task::read(&mut root, &context, around);

@@ -1,27 +1,46 @@
 //! `[models.NAME]`: what callers and ladders may name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use bantam_types::{Price, Tier, UsdPerMillion};
 
+use crate::context::Context;
 use crate::document::{Node, Value};
 use crate::log::{Log, Problem};
 use crate::nearest::suggestion;
 use crate::origin::Found;
 use crate::section::Section;
 use crate::upstream::Upstreams;
-use crate::{MistakeKind, date, value};
+use crate::{MistakeKind, date, task, value};
 
 /// All tiers' names, cheapest first.
 const TIERS: &[&str] = &["local", "mid", "frontier"];
 
-/// One model on one upstream.
+/// Where a model runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelSource {
+    /// On an upstream.
+    Upstream {
+        /// The upstream's name; always one of the configuration.
+        upstream: String,
+        /// What the upstream calls the model.
+        name: String,
+    },
+    /// In this process.
+    File {
+        /// A GGUF file, or a folder with `config.json`, safetensors and `tokenizer.json`.
+        path: PathBuf,
+        /// Tokens whose keys and values are kept in memory.
+        kv_tokens: usize,
+    },
+}
+
+/// One model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
-    /// The name of its upstream; always one of the configuration.
-    pub upstream: String,
-    /// What the upstream calls it.
-    pub name: String,
+    /// Where it runs.
+    pub source: ModelSource,
     /// What it costs and where its bytes go.
     pub tier: Tier,
     /// How many tokens it can hold, prompt and answer together, when that is known.
@@ -53,14 +72,19 @@ impl Models {
 }
 
 /// Reads `[models]`, and warns of upstreams that no model uses.
-pub(crate) fn read(root: &mut Section<'_>, upstreams: &Upstreams) -> Models {
+pub(crate) fn read(root: &mut Section<'_>, upstreams: &Upstreams, context: &Context<'_>) -> Models {
     let mut models = Models::default();
     let mut used = BTreeSet::new();
     for (name, section) in root.named_tables("models") {
         if let Err(problem) = check_name(&name) {
             section.log().problem(MistakeKind::BadValue, &section.own_spot(), problem);
         }
-        if let Some(model) = read_one(&name, section, upstreams, &mut used) {
+        let model = if section.has("file") {
+            read_file(section, context)
+        } else {
+            read_one(&name, section, upstreams, &mut used)
+        };
+        if let Some(model) = model {
             models.good.insert(name.clone(), model);
         }
         models.declared.insert(name);
@@ -129,12 +153,33 @@ fn read_one(
     if is_priced && price.is_none() {
         return None;
     }
+    let source = ModelSource::Upstream { upstream: upstream?.value, name: name.value };
     Some(Model {
-        upstream: upstream?.value,
-        name: name.value,
+        source,
         tier: tier?.value,
         context_tokens: context_tokens.map(|tokens| tokens.value),
         price,
+    })
+}
+
+/// Reads a model that runs in this process: local, and free.
+fn read_file(mut section: Section<'_>, context: &Context<'_>) -> Option<Model> {
+    let path = task::file(&mut section, "file", context);
+    let kv_tokens = section.or("kv_tokens", 16_384, value::whole(64..=100_000_000_usize));
+    let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
+    for key in ["upstream", "name", "tier", "price"] {
+        if section.has(key) {
+            let problem = Problem::new(format!("has a `file` and a `{key}`"))
+                .hint("a model from a file runs here: it is local and free; leave the other key out");
+            section.log().problem(MistakeKind::Conflict, &section.own_spot(), problem);
+        }
+    }
+    section.finish();
+    Some(Model {
+        source: ModelSource::File { path: path?.value, kv_tokens: kv_tokens.value },
+        tier: Tier::Local,
+        context_tokens: context_tokens.map(|tokens| tokens.value),
+        price: None,
     })
 }
 

@@ -189,7 +189,12 @@ fn read_one(
     (task, templates)
 }
 
-fn file(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -> Option<Found<PathBuf>> {
+/// Reads a path of something that is there.
+pub(crate) fn file(
+    section: &mut Section<'_>,
+    key: &'static str,
+    context: &Context<'_>,
+) -> Option<Found<PathBuf>> {
     let text = value::filled_text(4096);
     let found = section.optional(key, |node| text(node).map(|path| context.resolve(&path)))?;
     if !context.files.exists(&found.value) {

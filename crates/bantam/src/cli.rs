@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Usage(UsageArgs),
     /// Explains what would happen to a request, without calling anybody
     Route(RouteArgs),
+    /// Measures how fast a model runs on this machine
+    Bench(BenchArgs),
 }
 
 /// `bantam demo`.
@@ -82,6 +84,20 @@ pub(crate) struct DemoArgs {
     /// The certified error among local answers
     #[arg(long, default_value_t = 0.02, value_parser = share)]
     pub(crate) error: f64,
+}
+
+/// `bantam bench`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// A GGUF file, or a folder with config.json and model.safetensors
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: PathBuf,
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// How often each case is timed
+    #[arg(long, value_name = "N")]
+    pub(crate) times: Option<usize>,
 }
 
 /// `bantam config`.

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod bench;
 pub(crate) mod certify;
 mod config;
 mod route;
@@ -23,6 +24,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Task { command } => task::run(&command, globals),
         Command::Usage(args) => usage::run(&args, globals),
         Command::Route(args) => route::run(&args, globals),
+        Command::Bench(args) => bench::run(&args, globals),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bantam_config::{Config, Env};
+use bantam_config::{Config, Env, ModelSource};
 use bantam_eval::load_certificate;
 use bantam_gateway::{AdmissionLimits, Deployment, Rung, Task, TokenRatio};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
@@ -15,6 +15,8 @@ use bantam_server::{Guard, GuardSettings, ServerSettings};
 use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
 use bantam_types::{Price, TaskKind, TaskName, Tier, UsdPerMillion};
 use bantam_wire::DecodeLimits;
+
+mod local;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -27,7 +29,7 @@ pub(crate) fn deployment(
     previous: Option<&Deployment>,
     bases: &Bases,
 ) -> Result<Deployment, Failure> {
-    let models = models(config, env)?;
+    let models = models(config, env, previous)?;
     let mut tasks = BTreeMap::new();
     for (name, task) in &config.tasks {
         let known = previous.and_then(|previous| previous.tasks.get(name));
@@ -69,7 +71,11 @@ fn scanner(config: &Config) -> Result<Scanner, Failure> {
         .map_err(|error| Failure::from_error("cannot build the privacy scanner", &error))
 }
 
-fn models(config: &Config, env: &dyn Env) -> Result<BTreeMap<Arc<str>, Arc<Rung>>, Failure> {
+fn models(
+    config: &Config,
+    env: &dyn Env,
+    previous: Option<&Deployment>,
+) -> Result<BTreeMap<Arc<str>, Arc<Rung>>, Failure> {
     let mut upstreams = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
         let settings = upstream_settings(upstream, env)?;
@@ -78,26 +84,48 @@ fn models(config: &Config, env: &dyn Env) -> Result<BTreeMap<Arc<str>, Arc<Rung>
         upstreams.insert(name.as_str(), Arc::new(built));
     }
     let mut models = BTreeMap::new();
+    let mut pool = None;
     for (name, model) in &config.models {
-        let Some(upstream) = upstreams.get(model.upstream.as_str()) else {
-            continue;
+        let rung = match &model.source {
+            ModelSource::Upstream { upstream, name: called } => {
+                let Some(upstream) = upstreams.get(upstream.as_str()) else { continue };
+                Arc::new(remote_rung(name, model, upstream, called)?)
+            }
+            ModelSource::File { path, kv_tokens } => {
+                let known = previous.and_then(|previous| previous.models.get(name.as_str()));
+                let identity = local::identity(path);
+                match known.filter(|known| *known.model == *identity) {
+                    Some(known) => Arc::clone(known),
+                    None => {
+                        let pool = pool.get_or_insert_with(|| local::pool(config.students.threads));
+                        Arc::new(local::rung(name, model, (path, &identity, *kv_tokens), pool)?)
+                    }
+                }
+            }
         };
-        let backend = RemoteModel::new(Arc::clone(upstream), model.name.clone(), model.tier)
-            .map_err(|error| Failure::from_error(format!("cannot use the model `{name}`"), &error))?;
-        let name: Arc<str> = name.as_str().into();
-        let rung = Rung {
-            name: Arc::clone(&name),
-            model: model.name.as_str().into(),
-            tier: model.tier,
-            kind: RungKind::Model,
-            context_tokens: model.context_tokens,
-            price: model.price.clone().map(Arc::new),
-            gate: None,
-            backend: Arc::new(backend),
-        };
-        models.insert(name, Arc::new(rung));
+        models.insert(Arc::clone(&rung.name), rung);
     }
     Ok(models)
+}
+
+fn remote_rung(
+    name: &str,
+    model: &bantam_config::Model,
+    upstream: &Arc<Upstream>,
+    called: &str,
+) -> Result<Rung, Failure> {
+    let backend = RemoteModel::new(Arc::clone(upstream), called.to_owned(), model.tier)
+        .map_err(|error| Failure::from_error(format!("cannot use the model `{name}`"), &error))?;
+    Ok(Rung {
+        name: name.into(),
+        model: called.into(),
+        tier: model.tier,
+        kind: RungKind::Model,
+        context_tokens: model.context_tokens,
+        price: model.price.clone().map(Arc::new),
+        gate: None,
+        backend: Arc::new(backend),
+    })
 }
 
 fn upstream_settings(upstream: &bantam_config::Upstream, env: &dyn Env) -> Result<UpstreamSettings, Failure> {

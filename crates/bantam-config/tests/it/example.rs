@@ -1,4 +1,4 @@
-use bantam_config::{Config, EXAMPLE, Rung};
+use bantam_config::{Config, EXAMPLE, ModelSource, Rung};
 use bantam_types::{Label, Tier};
 
 use crate::world::World;
@@ -25,7 +25,10 @@ fn the_example_loads_without_a_warning() {
     let config = World::of_example().good(EXAMPLE);
     assert_eq!(config.warnings, []);
     assert_eq!(config.models["large"].tier, Tier::Frontier);
-    assert_eq!(config.models["tiny"].name, "llama3.2:3b");
+    let upstream = ModelSource::Upstream { upstream: "ollama".to_owned(), name: "llama3.2:3b".to_owned() };
+    assert_eq!(config.models["tiny"].source, upstream);
+    let ModelSource::File { kv_tokens, .. } = config.models["desk"].source else { panic!("a file") };
+    assert_eq!((kv_tokens, config.models["desk"].tier), (16_384, Tier::Local));
     assert_eq!(config.privacy.dictionary[0].label, Label::Restricted);
     let task = config.tasks.values().next().unwrap();
     assert_eq!(task.ladder[0], Rung::Student);

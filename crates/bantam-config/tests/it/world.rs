@@ -19,6 +19,7 @@ impl World {
         Self::default()
             .env("OPENAI_API_KEY", "sk-test")
             .file("corporate-root.pem")
+            .file("models/desk-0.6b-q8_0.gguf")
             .file("intent.student")
             .file("intent.certificate.json")
     }

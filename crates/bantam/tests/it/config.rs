@@ -45,7 +45,7 @@ fn a_good_file_is_told_so() {
     [FOLDER]/bantam.toml is good: 2 models, 0 tasks
     ");
     let json = Place::with_config(MODELS).good(&["config", "check", "--json"]);
-    assert_eq!(json.trim(), r#"{"models":2,"ok":true,"tasks":0,"warnings":0}"#);
+    assert_eq!(json.trim(), r#"{"ok":true,"models":2,"tasks":0,"warnings":0}"#);
 }
 
 #[test]
@@ -82,6 +82,8 @@ fn the_example_loads_where_everything_it_names_is_there() {
     place.write("corporate-root.pem", "");
     place.write("intent.student", "");
     place.write("intent.certificate.json", "");
+    std::fs::create_dir(place.path("models")).unwrap();
+    place.write("models/desk-0.6b-q8_0.gguf", "");
     let shown = place.good(&["config", "show"]);
     assert!(shown.contains("base_url = \"https://api.openai.com/v1\""), "{shown}");
 }

@@ -7,6 +7,7 @@ mod config;
 mod encoder;
 mod help;
 mod ledger;
+mod local;
 mod place;
 mod route;
 mod rows;
@@ -14,3 +15,5 @@ mod serve;
 mod student;
 #[path = "../../../bantam-student/tests/it/tiny_base.rs"]
 mod tiny_base;
+#[path = "../../../bantam-local/tests/it/tiny_model.rs"]
+mod tiny_model;

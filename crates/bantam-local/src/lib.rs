@@ -1,0 +1,23 @@
+//! Language models that the embedded engine runs, as a backend of the gateway.
+//!
+//! A [`LocalModel`] is a model's file with everything that answers need: weights, tokenizer, chat template,
+//! grammars, a scheduler that runs many requests in one batch, and its prefix cache. [`LocalBackend`] turns a chat
+//! request into tokens by the model's own template, samples under the constraints that the request asks for, and
+//! writes the answer as an OpenAI completion, whole or streamed.
+//!
+//! **Invariant:** what a request asks for is done or refused by the parameter's name, never ignored.
+//!
+//! **Invariant:** nothing that a message says becomes a control token.
+
+mod answer;
+mod backend;
+mod calls;
+mod making;
+mod model;
+mod open;
+mod prompt;
+mod request;
+
+pub use backend::LocalBackend;
+pub use model::{BuildModelError, LocalModel};
+pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};

@@ -1,0 +1,98 @@
+//! A model's file with everything that answers need.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bantam_decode::{
+    CompileGrammarError, CompiledGrammar, Forcing, Grammar, GrammarLimits, Grammars, TokenTable,
+    TokenTableError,
+};
+use bantam_engine::Scheduler;
+use bantam_template::TemplateError;
+use bantam_weights::{EncodeOptions, Tokenizer};
+
+use crate::prompt::Prompter;
+
+/// Compiled grammars that are kept: applications send the same few schemas again and again.
+const GRAMMARS_KEPT: usize = 64;
+
+/// A language model that answers. Threads share it.
+pub struct LocalModel<A> {
+    pub(crate) name: Arc<str>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) prompter: Prompter,
+    pub(crate) table: Arc<TokenTable>,
+    grammars: Grammars,
+    compiled: Mutex<VecDeque<(Grammar, Arc<CompiledGrammar>)>>,
+    pub(crate) scheduler: Scheduler<A>,
+}
+
+impl<A> std::fmt::Debug for LocalModel<A> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("LocalModel").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why a model cannot answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildModelError {
+    /// Its chat template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// Its vocabulary cannot be used.
+    #[error(transparent)]
+    Tokens(#[from] TokenTableError),
+    /// Grammars cannot be compiled for its vocabulary.
+    #[error(transparent)]
+    Grammars(#[from] CompileGrammarError),
+}
+
+impl<A: Send + Sync + 'static> LocalModel<A> {
+    /// Joins the parts of a model. `template` stands for the one that the tokenizer brings; a model with neither
+    /// reads the messages' texts one after the other.
+    pub fn new(
+        name: Arc<str>,
+        tokenizer: Tokenizer,
+        template: Option<&str>,
+        scheduler: Scheduler<A>,
+    ) -> Result<Self, BuildModelError> {
+        let prompter = Prompter::new(&tokenizer, template.or_else(|| tokenizer.chat_template()))?;
+        let tokenizer = Arc::new(tokenizer);
+        let encoder = Arc::clone(&tokenizer);
+        let plain = EncodeOptions { add_special: false, parse_special: false };
+        let forcing = Forcing::Encoder(Arc::new(move |text: &str| encoder.encode(text, plain)));
+        let ids = 0..scheduler.shape().vocabulary as u32;
+        let control: Vec<u32> = ids.clone().filter(|id| tokenizer.is_control(*id)).collect();
+        let texts = ids.map(|id| tokenizer.token_bytes(id));
+        let table = Arc::new(TokenTable::new(texts, &control, tokenizer.eos_ids(), forcing)?);
+        let grammars = Grammars::new(&table, GrammarLimits::standard())?;
+        let compiled = Mutex::default();
+        Ok(Self { name, tokenizer, prompter, table, grammars, compiled, scheduler })
+    }
+
+    /// Returns the name that answers carry.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// Returns the scheduler, for what it counts.
+    pub fn scheduler(&self) -> &Scheduler<A> {
+        &self.scheduler
+    }
+
+    /// Compiles a grammar, or takes it from those that were compiled lately.
+    pub(crate) fn compile(&self, grammar: Grammar) -> Result<Arc<CompiledGrammar>, CompileGrammarError> {
+        let kept = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, compiled)) = kept().iter().find(|(known, _)| *known == grammar) {
+            return Ok(Arc::clone(compiled));
+        }
+        let compiled = Arc::new(self.grammars.compile(&grammar)?);
+        let mut kept = kept();
+        if kept.len() == GRAMMARS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back((grammar, Arc::clone(&compiled)));
+        Ok(compiled)
+    }
+}

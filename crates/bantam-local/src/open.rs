@@ -1,0 +1,111 @@
+//! A model's file to a model that answers.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam_engine::{
+    Adapter, Clock, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, LoadDecoderError, Scheduler,
+    SchedulerOptions,
+};
+use bantam_kernels::{PAGE_TOKENS, Pool};
+use bantam_weights::{Tokenizer, TokenizerError};
+
+use crate::model::{BuildModelError, LocalModel};
+
+/// How a model is opened.
+#[derive(Clone)]
+pub struct LocalModelOptions {
+    /// The name that answers carry.
+    pub name: Arc<str>,
+    /// Tokens whose keys and values are kept, for requests under way and for prompts that come again. At least as
+    /// many as the longest request may have; bounded by what the model can take only per request.
+    pub kv_tokens: usize,
+    /// Keeps the weights, laid out for this machine, in a file beside the model.
+    pub keeps_layout: bool,
+    /// Stands for the model's own chat template.
+    pub template: Option<String>,
+    /// The threads that the model runs on, which models share.
+    pub pool: Arc<Pool>,
+    /// Tells the time.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for LocalModelOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("LocalModelOptions")
+            .field("name", &self.name)
+            .field("kv_tokens", &self.kv_tokens)
+            .field("keeps_layout", &self.keeps_layout)
+            .field("template", &self.template)
+            .field("pool", &self.pool)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a model cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("open the model {}", .path.display())]
+pub struct OpenModelError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What is wrong.
+    #[source]
+    pub kind: OpenModelErrorKind,
+}
+
+/// What keeps a model from being opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenModelErrorKind {
+    /// There is nothing of that name.
+    #[error("there is no such file or folder")]
+    Missing,
+    /// Its weights cannot be used.
+    #[error(transparent)]
+    Weights(#[from] Box<LoadDecoderError>),
+    /// Its tokenizer cannot be used.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// The tokenizer knows more tokens than the weights.
+    #[error("the tokenizer has {tokenizer} tokens and the weights {weights}: they are of different models")]
+    Vocabulary {
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Tokens of the weights.
+        weights: usize,
+    },
+    /// Its template or vocabulary cannot be used.
+    #[error(transparent)]
+    Build(#[from] BuildModelError),
+    /// The system gave no thread.
+    #[error("cannot start a thread")]
+    Thread(#[from] std::io::Error),
+}
+
+impl LocalModel<Adapter> {
+    /// Opens a GGUF file, or a folder with `config.json`, safetensors and `tokenizer.json`. Takes seconds the first
+    /// time for a large model, and far less once its layout is kept.
+    pub fn open(path: impl AsRef<Path>, options: &LocalModelOptions) -> Result<Self, OpenModelError> {
+        let path = path.as_ref();
+        open(path, options).map_err(|kind| OpenModelError { path: path.to_owned(), kind })
+    }
+}
+
+fn open(path: &Path, options: &LocalModelOptions) -> Result<LocalModel<Adapter>, OpenModelErrorKind> {
+    if !path.exists() {
+        return Err(OpenModelErrorKind::Missing);
+    }
+    let cache = options.keeps_layout.then(|| Decoder::cache_path(path));
+    let settings = DecoderOptions { precision: DecoderPrecision::Quantised, cache };
+    let decoder = Decoder::open(path, &settings, &options.pool).map_err(Box::new)?;
+    let tokenizer = Tokenizer::open(path)?;
+    let (tokens, weights) = (tokenizer.vocabulary(), decoder.config().vocabulary);
+    if tokens > weights {
+        return Err(OpenModelErrorKind::Vocabulary { tokenizer: tokens, weights });
+    }
+    let pages = options.kv_tokens.div_ceil(PAGE_TOKENS).max(1);
+    let model = DecoderModel::new(Arc::new(decoder), Arc::clone(&options.pool), pages);
+    let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::clone(&options.clock)))?;
+    Ok(LocalModel::new(Arc::clone(&options.name), tokenizer, options.template.as_deref(), scheduler)?)
+}

@@ -1,0 +1,72 @@
+//! From a conversation to the tokens that the model reads.
+
+use std::collections::BTreeMap;
+
+use bantam_template::{ChatTemplate, Conversation, TemplateError};
+use bantam_weights::{EncodeOptions, Tokenizer};
+use jiff::civil::DateTime;
+use serde_json::Value;
+
+use crate::calls::CallForm;
+
+/// What is used for a model that has no chat template: texts one after the other.
+const PLAIN: &str = "{% for message in messages %}{{ message.content }}\n{% endfor %}";
+
+/// Writes prompts for one model.
+#[derive(Debug)]
+pub(crate) struct Prompter {
+    template: ChatTemplate,
+    calls: CallForm,
+    /// Texts of the model's control tokens.
+    control: Vec<String>,
+    /// Whether the tokenizer puts the tokens that begin a text; templates write them themselves.
+    begins: bool,
+}
+
+impl Prompter {
+    /// Returns the prompter of a model. `source` is its chat template.
+    pub(crate) fn new(tokenizer: &Tokenizer, source: Option<&str>) -> Result<Self, TemplateError> {
+        let text = |id: Option<u32>| {
+            id.map(|id| String::from_utf8_lossy(tokenizer.token_bytes(id)).into_owned()).unwrap_or_default()
+        };
+        let (bos, eos) = (text(tokenizer.bos()), text(tokenizer.eos_ids().first().copied()));
+        let control = (0..tokenizer.vocabulary() as u32)
+            .filter(|id| tokenizer.is_control(*id))
+            .filter_map(|id| String::from_utf8(tokenizer.token_bytes(id).to_vec()).ok())
+            .filter(|text| !text.is_empty())
+            .collect();
+        let template = ChatTemplate::new(source.unwrap_or(PLAIN), &bos, &eos)?;
+        let calls = CallForm::of_template(source.unwrap_or(PLAIN));
+        Ok(Self { template, calls, control, begins: source.is_none() })
+    }
+
+    /// Returns how the model writes calls of tools.
+    pub(crate) fn calls(&self) -> CallForm {
+        self.calls
+    }
+
+    /// Returns the prompt of a conversation, up to where the model's answer begins, and `after` behind it.
+    pub(crate) fn prompt(
+        &self,
+        tokenizer: &Tokenizer,
+        (messages, tools): (&[Value], &[Value]),
+        after: &str,
+        now: DateTime,
+    ) -> Result<Vec<u32>, TemplateError> {
+        let variables = BTreeMap::new();
+        let talk = Conversation { messages, tools, add_generation_prompt: true, variables: &variables, now };
+        let control: Vec<&str> = self.control.iter().map(String::as_str).collect();
+        let pieces = self.template.render(&talk, &control)?;
+        let mut tokens = Vec::new();
+        for (index, piece) in pieces.iter().enumerate() {
+            let add_special = self.begins && index == 0;
+            let options = EncodeOptions { add_special, parse_special: !piece.is_quotation };
+            tokens.extend(tokenizer.encode(&piece.text, options));
+        }
+        if !after.is_empty() {
+            let options = EncodeOptions { add_special: false, parse_special: true };
+            tokens.extend(tokenizer.encode(after, options));
+        }
+        Ok(tokens)
+    }
+}

@@ -1,0 +1,215 @@
+//! `bantam bench MODEL`: how fast a model runs on this machine, and how near to what the machine can do.
+
+mod decoder;
+mod encoder;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bantam_kernels::Pool;
+use serde_json::{Map, Value, json};
+
+use crate::cli::BenchArgs;
+use crate::failure::{Failure, Outcome};
+use crate::output;
+use crate::settings::Globals;
+
+/// Bytes that are read to learn the memory's bandwidth: many more than caches hold.
+const READ_BYTES: usize = 256 << 20;
+
+/// What one case took.
+struct Case {
+    name: &'static str,
+    /// What is timed, in words.
+    about: &'static str,
+    milliseconds: Vec<f64>,
+    /// Tokens that one run handles.
+    tokens: usize,
+    /// What it is near to, of the machine's limits: a share from 0 to 1 and of what.
+    share: Option<(f64, &'static str)>,
+}
+
+impl Case {
+    /// Returns the nearest rank.
+    fn percentile(&self, share: f64) -> f64 {
+        let mut sorted = self.milliseconds.clone();
+        sorted.sort_by(f64::total_cmp);
+        let rank = (share * sorted.len() as f64).ceil() as usize;
+        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "p50_ms": self.percentile(0.5), "p99_ms": self.percentile(0.99), "times": self.milliseconds.len(),
+            "tokens_per_s": self.tokens as f64 / self.percentile(0.5) * 1e3,
+            "share": self.share.map(|(share, of)| json!({ "of": of, "share": share })),
+        })
+    }
+}
+
+/// A machine's limits, as measured beside the cases.
+struct Limits {
+    int8: f64,
+    read: f64,
+}
+
+impl Limits {
+    fn measure(pool: &Pool) -> Self {
+        let bytes = vec![1_u8; READ_BYTES];
+        let best = |measure: &dyn Fn() -> f64| (0..3).map(|_| measure()).fold(0.0, f64::max);
+        Self {
+            int8: best(&|| bantam_kernels::peak_int8(pool)),
+            read: best(&|| bantam_kernels::peak_read(pool, &bytes)),
+        }
+    }
+}
+
+/// What was measured of a model.
+struct Measured {
+    kind: String,
+    load: Duration,
+    /// Megabytes that the process held with the model at work, where the system tells.
+    resident_mb: Option<u64>,
+    cases: Vec<Case>,
+}
+
+pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
+    if !args.model.exists() {
+        let message = format!("there is no model at {}", args.model.display());
+        return Err(Failure::new(Outcome::ModelMissing, message)
+            .hint("give a GGUF file, or a folder with config.json and model.safetensors"));
+    }
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    let pool = Pool::new(threads);
+    let measured = if is_encoder(&args.model) {
+        encoder::measure(args, &pool)?
+    } else {
+        decoder::measure(args, pool, globals.quiet)?
+    };
+    let pool = Pool::new(threads);
+    let limits = Limits::measure(&pool);
+    if globals.json {
+        output::line(to_json(args, &pool, &measured, &limits).to_string());
+    } else {
+        show(args, &pool, &measured, &limits);
+    }
+    Ok(())
+}
+
+/// Returns whether a folder's configuration is that of an encoder.
+fn is_encoder(model: &Path) -> bool {
+    let config = std::fs::read(model.join("config.json")).unwrap_or_default();
+    let config: Value = serde_json::from_slice(&config).unwrap_or_default();
+    matches!(config["model_type"].as_str(), Some("bert" | "modernbert"))
+}
+
+/// Times `run` often: some runs to warm up, then `times` that count.
+fn time(times: usize, mut run: impl FnMut() -> Result<(), Failure>) -> Result<Vec<f64>, Failure> {
+    const WARM: usize = 2;
+    let mut milliseconds = Vec::with_capacity(times);
+    for round in 0..WARM + times {
+        let begin = Instant::now();
+        run()?;
+        if round >= WARM {
+            milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    Ok(milliseconds)
+}
+
+/// Tokens that stand for a text: the same work, whatever they are.
+struct Tokens {
+    state: u64,
+    vocabulary: u64,
+}
+
+impl Tokens {
+    fn new(vocabulary: usize) -> Self {
+        Self { state: 88_172_645_463_325_252, vocabulary: vocabulary as u64 }
+    }
+
+    fn take(&mut self, count: usize) -> Vec<u32> {
+        let mut next = || {
+            self.state ^= self.state << 13;
+            self.state ^= self.state >> 7;
+            self.state ^= self.state << 17;
+            (self.state % self.vocabulary) as u32
+        };
+        (0..count).map(|_| next()).collect()
+    }
+}
+
+fn to_json(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) -> Value {
+    let cases: Map<String, Value> =
+        measured.cases.iter().map(|case| (case.name.to_owned(), case.to_json())).collect();
+    json!({
+        "engine": "bantam", "version": env!("CARGO_PKG_VERSION"), "model": args.model, "kind": measured.kind,
+        "threads": pool.threads(), "instructions": pool.isa().name(),
+        "load_ms": measured.load.as_secs_f64() * 1e3, "resident_mb": measured.resident_mb,
+        "int8_gops": limits.int8 / 1e9, "read_gb_s": limits.read / 1e9, "cases": cases,
+    })
+}
+
+fn show(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) {
+    output::line(format!("{}: {}", args.model.display(), measured.kind));
+    output::line(format!(
+        "{} threads with {}: {:.0} billion int8 operations/s and {:.1} GB/s at most, as measured now",
+        pool.threads(),
+        pool.isa().name(),
+        limits.int8 / 1e9,
+        limits.read / 1e9
+    ));
+    output::line(format!(
+        "opened in {:.0} ms; {} MB resident\n",
+        measured.load.as_secs_f64() * 1e3,
+        measured.resident_mb.map_or_else(|| "?".to_owned(), |megabytes| megabytes.to_string())
+    ));
+    let heading = ["case", "p50 ms", "p99 ms", "tokens/s", "of the machine", "what is timed"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(measured.cases.iter().map(|case| {
+        let share = case.share.map(|(share, of)| format!("{:.0} % of {of}", share * 100.0));
+        vec![
+            case.name.to_owned(),
+            format!("{:.2}", case.percentile(0.5)),
+            format!("{:.2}", case.percentile(0.99)),
+            format!("{:.0}", case.tokens as f64 / case.percentile(0.5) * 1e3),
+            share.unwrap_or_default(),
+            case.about.to_owned(),
+        ]
+    }));
+    output::table(&rows).iter().for_each(output::line);
+}
+
+/// Returns the memory that this process holds, where the system tells.
+fn resident_mb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_nearest_ranks() {
+        let case = Case {
+            name: "c",
+            about: "",
+            milliseconds: (1..=100).rev().map(f64::from).collect(),
+            tokens: 10,
+            share: None,
+        };
+        assert_eq!((case.percentile(0.5), case.percentile(0.99)), (50.0, 99.0));
+        assert_eq!(case.to_json()["tokens_per_s"], 200.0);
+    }
+
+    #[test]
+    fn tokens_are_within_the_vocabulary_and_differ() {
+        let mut tokens = Tokens::new(10);
+        let taken = tokens.take(1_000);
+        assert!((0..10).all(|token| taken.contains(&token)) && taken.iter().all(|token| *token < 10));
+    }
+}

@@ -1,0 +1,244 @@
+//! A decoder: prefill, decode by batch, adapters, and labels scored behind a cached beginning.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bantam_engine::{
+    Adapter, Asked, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, DecoderScratch, Scheduler,
+    SchedulerOptions, Score, ScorePath, Span, Wanted,
+};
+use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
+use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
+
+use super::{Case, Limits, Measured, Tokens, resident_mb, time};
+use crate::cli::BenchArgs;
+use crate::failure::Failure;
+use crate::output;
+
+const PREFILL: usize = 512;
+/// Tokens behind each sequence when decoding begins.
+const BEHIND: usize = 64;
+const BATCH: usize = 8;
+/// Tokens of the beginning that requests share, and of what is new to each.
+const CACHED: usize = 300;
+const NEW: usize = 60;
+/// Labels that are scored; each is one token.
+const LABELS: u32 = 8;
+/// Rank of the adapters, on queries and values.
+const RANK: usize = 8;
+
+pub(super) fn measure(args: &BenchArgs, pool: Pool, is_quiet: bool) -> Result<Measured, Failure> {
+    let cache = Decoder::cache_path(&args.model);
+    let options = DecoderOptions { precision: DecoderPrecision::Quantised, cache: Some(cache.clone()) };
+    let open = || {
+        Decoder::open(&args.model, &options, &pool)
+            .map_err(|error| Failure::from_error("cannot measure the model", &error))
+    };
+    if !cache.exists() {
+        if !is_quiet {
+            output::note(format!("laying out the weights for this machine, once: {}", cache.display()));
+        }
+        drop(open()?);
+    }
+    let begin = Instant::now();
+    let decoder = open()?;
+    let mut bench = Bench {
+        kv: decoder.new_kv(BATCH * pages(BEHIND + PREFILL)),
+        tokens: Tokens::new(decoder.config().vocabulary),
+        scratch: DecoderScratch::default(),
+        limits: Limits::measure(&pool),
+        weight_bytes: std::fs::metadata(&cache).ok().map(|file| file.len()),
+        times: args.times.unwrap_or(15).max(3),
+        decoder: &decoder,
+        pool: &pool,
+    };
+    bench.step(1, 0, 1, &[])?;
+    let load = begin.elapsed();
+    let mut cases =
+        vec![bench.prefill()?, bench.decode("decode-1", 1, &[])?, bench.decode("decode-8", BATCH, &[])?];
+    let adapters = adapters(&decoder)?;
+    cases.push(bench.decode("decode-8-adapters", BATCH, &adapters)?);
+    let (times, kind) = (bench.times, kind(&decoder));
+    drop(bench);
+    let (scored, resident_mb) = score(decoder, pool, times)?;
+    cases.push(scored);
+    Ok(Measured { kind, load, resident_mb, cases })
+}
+
+fn kind(decoder: &Decoder) -> String {
+    let config = decoder.config();
+    format!("decoder of {} layers of {}, {} tokens", config.layers, config.hidden, config.vocabulary)
+}
+
+/// Returns the multiplications of a token in the layers, without attention.
+fn products(decoder: &Decoder) -> usize {
+    let config = decoder.config();
+    let attention = config.hidden * 2 * (config.query_width() + config.kv_width());
+    config.layers * (attention + 3 * config.hidden * config.intermediate)
+}
+
+fn pages(tokens: usize) -> usize {
+    tokens.div_ceil(PAGE_TOKENS)
+}
+
+struct Bench<'d> {
+    decoder: &'d Decoder,
+    pool: &'d Pool,
+    kv: KvStore,
+    scratch: DecoderScratch,
+    tokens: Tokens,
+    limits: Limits,
+    /// Bytes of the weights as laid out, all of which each step reads.
+    weight_bytes: Option<u64>,
+    times: usize,
+}
+
+impl Bench<'_> {
+    /// Runs `count` new tokens of each of `sequences`, all behind `start` others, for a row of logits each.
+    fn step(
+        &mut self,
+        sequences: usize,
+        start: usize,
+        count: usize,
+        adapters: &[Adapter],
+    ) -> Result<(), Failure> {
+        let each = pages(BEHIND + PREFILL);
+        let tokens: Vec<Vec<u32>> = (0..sequences).map(|_| self.tokens.take(count)).collect();
+        let pages: Vec<Vec<u32>> = (0..sequences)
+            .map(|index| ((index * each) as u32..((index + 1) * each) as u32).collect())
+            .collect();
+        let spans: Vec<Span<'_>> = tokens
+            .iter()
+            .zip(&pages)
+            .enumerate()
+            .map(|(index, (tokens, pages))| Span {
+                tokens,
+                start,
+                pages,
+                adapter: adapters.get(index),
+                logits: Wanted::Last,
+            })
+            .collect();
+        let logits = self
+            .decoder
+            .forward(self.pool, &mut self.kv, &spans, &mut self.scratch)
+            .map_err(|error| Failure::from_error("the model failed", &error))?;
+        // The likeliest token of each row, as greedy decoding takes it.
+        let chosen: Vec<Option<usize>> = logits
+            .rows()
+            .map(|row| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map(|(at, _)| at))
+            .collect();
+        std::hint::black_box(chosen);
+        Ok(())
+    }
+
+    fn prefill(&mut self) -> Result<Case, Failure> {
+        let milliseconds = time(self.times.div_ceil(4).max(3), || self.step(1, 0, PREFILL, &[]))?;
+        let mut case = Case {
+            name: "prefill-512",
+            about: "512 tokens of one prompt, nothing cached",
+            milliseconds,
+            tokens: PREFILL,
+            share: None,
+        };
+        let operations = 2.0 * products(self.decoder) as f64 * PREFILL as f64;
+        case.share = Some((operations / (case.percentile(0.5) / 1e3) / self.limits.int8, "the int8 peak"));
+        Ok(case)
+    }
+
+    fn decode(&mut self, name: &'static str, batch: usize, adapters: &[Adapter]) -> Result<Case, Failure> {
+        self.step(batch, 0, BEHIND, adapters)?;
+        let mut at = BEHIND;
+        let milliseconds = time(3 * self.times, || {
+            at += 1;
+            self.step(batch, at - 1, 1, adapters)
+        })?;
+        let about = match (batch, adapters.is_empty()) {
+            (1, _) => "the next token of one sequence",
+            (_, true) => "the next token of 8 sequences in one batch",
+            (_, false) => "the same with 8 different adapters",
+        };
+        let mut case = Case { name, about, milliseconds, tokens: batch, share: None };
+        if let (1, Some(bytes)) = (batch, self.weight_bytes) {
+            let read = bytes as f64 / (case.percentile(0.5) / 1e3);
+            case.share = Some((read / self.limits.read, "the bandwidth"));
+        }
+        Ok(case)
+    }
+}
+
+/// Makes adapters of random numbers, as files, and opens them as a user's would be.
+fn adapters(decoder: &Decoder) -> Result<Vec<Adapter>, Failure> {
+    let failed =
+        |error: &dyn std::error::Error| Failure::from_error("cannot make adapters to measure with", error);
+    let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
+    let config = decoder.config();
+    let (queries, values) = (config.query_width(), config.kv_width());
+    let mut state = 1_u64;
+    let mut numbers = |count: usize| -> Vec<u8> {
+        let mut next = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.02
+        };
+        (0..count).flat_map(|_| next().to_le_bytes()).collect()
+    };
+    (0..BATCH)
+        .map(|index| {
+            let mut tensors = Vec::new();
+            for layer in 0..config.layers {
+                for (name, outputs) in [("attn_q", queries), ("attn_v", values)] {
+                    let name = format!("blk.{layer}.{name}.weight");
+                    tensors.push((
+                        format!("{name}.lora_a"),
+                        [RANK, config.hidden],
+                        numbers(RANK * config.hidden),
+                    ));
+                    tensors.push((format!("{name}.lora_b"), [outputs, RANK], numbers(outputs * RANK)));
+                }
+            }
+            let tensors: Vec<NewTensor<'_>> = tensors
+                .iter()
+                .map(|(name, shape, bytes)| NewTensor { name, dtype: Dtype::F32, shape, bytes })
+                .collect();
+            let metadata = [
+                ("general.type", NewValue::Text("adapter")),
+                ("general.architecture", NewValue::Text(config.architecture.name())),
+                ("adapter.type", NewValue::Text("lora")),
+                ("adapter.lora.alpha", NewValue::F32(2.0 * RANK as f32)),
+            ];
+            let path = folder.path().join(format!("{index}.gguf"));
+            write_gguf(&path, &metadata, &tensors).map_err(|error| failed(&error))?;
+            Adapter::open(&path, decoder).map_err(|error| failed(&error))
+        })
+        .collect()
+}
+
+/// Labels behind a cached beginning and a new text, through the scheduler as a gateway would ask. Returns also what
+/// the process holds meanwhile.
+fn score(decoder: Decoder, pool: Pool, times: usize) -> Result<(Case, Option<u64>), Failure> {
+    let vocabulary = decoder.config().vocabulary;
+    let model = DecoderModel::new(Arc::new(decoder), Arc::new(pool), 4 * pages(CACHED + NEW));
+    let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
+        .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
+    let mut tokens = Tokens::new(vocabulary);
+    let beginning = tokens.take(CACHED);
+    let path = ScorePath { tokens: Vec::new(), next: (0..LABELS).collect() };
+    let milliseconds = time(times, || {
+        let prompt = beginning.iter().copied().chain(tokens.take(NEW)).collect();
+        let deadline = Some(Instant::now() + Duration::from_secs(600));
+        let asked = Asked { task: "bench".into(), adapter: None, prompt, deadline };
+        let pending = scheduler
+            .score(Score { asked, paths: vec![path.clone()] })
+            .map_err(|error| Failure::from_error("the scheduler refused", &error))?;
+        pending.wait_blocking().map(|_| ()).map_err(|error| Failure::from_error("the model failed", &error))
+    })?;
+    let resident_mb = resident_mb();
+    let case = Case {
+        name: "score-300+60",
+        about: "8 labels behind 300 cached tokens and 60 new ones",
+        milliseconds,
+        tokens: NEW,
+        share: None,
+    };
+    Ok((case, resident_mb))
+}

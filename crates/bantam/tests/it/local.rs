@@ -1,0 +1,104 @@
+//! A language model that runs in the gateway's own process.
+
+use serde_json::{Value, json};
+
+use crate::place::{MODELS, Place};
+use crate::serve::Serving;
+use crate::tiny_model;
+
+fn place() -> Place {
+    let place =
+        Place::with_config(&format!("{MODELS}\n[models.desk]\nfile = \"tiny.gguf\"\nkv_tokens = 4096\n"));
+    tiny_model::write(&place.path(""));
+    place
+}
+
+/// The JSON behind the head of an answer.
+fn body(answer: &str) -> Value {
+    serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap()
+}
+
+#[test]
+fn it_answers_callers_who_name_it_and_costs_nothing() {
+    let place = place();
+    let serving = Serving::start(&place);
+    let schema = json!({
+        "type": "object",
+        "properties": { "kind": { "enum": ["refund", "praise"] }, "urgent": { "type": "boolean" } },
+        "required": ["kind", "urgent"],
+        "additionalProperties": false,
+    });
+    let mut ask = json!({
+        "model": "desk", "max_tokens": 100, "seed": 3,
+        "messages": [{ "role": "user", "content": "my lamp broke" }],
+        "response_format": { "type": "json_schema", "json_schema": { "name": "ticket", "schema": schema } },
+    });
+    let answer = serving.ask("POST", "/v1/chat/completions", &ask.to_string());
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("x-bantam-tier: local"), "{answer}");
+    let whole = body(&answer);
+    let text = whole["choices"][0]["message"]["content"].as_str().unwrap();
+    let ticket: Value = serde_json::from_str(text).unwrap();
+    assert!(ticket["kind"].is_string() && ticket["urgent"].is_boolean(), "{ticket}");
+    assert_eq!(whole["bantam"]["tier"], "local");
+    ask["stream"] = json!(true);
+    let streamed = serving.ask("POST", "/v1/chat/completions", &ask.to_string());
+    let joined: String = streamed
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line.trim().strip_prefix("data: ")?).ok())
+        .filter_map(|chunk| Some(chunk["choices"][0]["delta"]["content"].as_str()?.to_owned()))
+        .collect();
+    assert_eq!(joined, text, "{streamed}");
+    assert!(streamed.contains("data: [DONE]"));
+    serving.stop();
+    let usage: Value = serde_json::from_str(&place.good(&["usage", "--json"])).unwrap();
+    assert_eq!(usage["total"]["requests"], 2, "{usage}");
+}
+
+#[test]
+fn what_it_cannot_honour_is_refused_by_the_parameter_s_name() {
+    let place = place();
+    let serving = Serving::start(&place);
+    let ask = json!({
+        "model": "desk", "messages": [{ "role": "user", "content": "x" }], "web_search_options": {},
+    });
+    let answer = serving.ask("POST", "/v1/chat/completions", &ask.to_string());
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("web_search_options"), "{answer}");
+    serving.stop();
+}
+
+#[test]
+fn a_file_that_is_no_model_is_a_named_error_before_the_port_opens() {
+    let place = place();
+    place.write("tiny.gguf", "not a model");
+    let shown = place.run(&["config", "check"]);
+    assert!(shown.starts_with("exit code: 1\n") && shown.contains("cannot use the model `desk`"), "{shown}");
+}
+
+#[test]
+fn a_file_with_an_upstream_is_a_mistake_in_the_configuration() {
+    let config = "[models.desk]\nfile = \"tiny.gguf\"\nupstream = \"x\"\n";
+    let place = Place::with_config(&format!("{MODELS}\n{config}"));
+    tiny_model::write(&place.path(""));
+    let shown = place.run(&["config", "check"]);
+    assert!(shown.starts_with("exit code: 2\n") && shown.contains("`file` and a `upstream`"), "{shown}");
+}
+
+#[test]
+fn its_speed_is_measured_beside_what_the_machine_can_do() {
+    let place = place();
+    let shown: Value = serde_json::from_str(&place.good(&[
+        "bench",
+        "tiny.gguf",
+        "--times",
+        "3",
+        "--threads",
+        "1",
+        "--json",
+    ]))
+    .unwrap();
+    assert!(shown["int8_gops"].as_f64().unwrap() > 0.0 && shown["read_gb_s"].as_f64().unwrap() > 0.0);
+    for case in ["prefill-512", "decode-1", "decode-8", "decode-8-adapters", "score-300+60"] {
+        assert!(shown["cases"][case]["p50_ms"].as_f64().unwrap() > 0.0, "{case}: {shown}");
+    }
+    assert!(place.run(&["bench", "none.gguf"]).starts_with("exit code: 3\n"));
+}
