@@ -44,6 +44,8 @@ pub struct InnerNode {
     /// The place of the node before, in the same list; none at the root. What the model has computed for it can
     /// be shared: this path is that path and one token.
     pub parent: Option<usize>,
+    /// The tokens that labels go on with, whose probabilities are needed here; sorted.
+    pub next: Vec<u32>,
 }
 
 /// What labels no trie can be made of.
@@ -132,7 +134,7 @@ impl LabelTrie {
         let node = |place: &usize| {
             let node = &self.nodes[*place];
             let parent = (*place != 0).then(|| self.nodes[node.parent].row).flatten();
-            InnerNode { path: self.path(*place), parent }
+            InnerNode { path: self.path(*place), parent, next: node.children.keys().copied().collect() }
         };
         self.inner.iter().map(node).collect()
     }

@@ -307,7 +307,7 @@ fn random() -> u64 {
 }
 
 /// The time that templates write into prompts: UTC, because the machine's zone is nobody's business.
-fn now() -> jiff::civil::DateTime {
+pub(crate) fn now() -> jiff::civil::DateTime {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let stamp = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();
     stamp.to_zoned(jiff::tz::TimeZone::UTC).datetime()

@@ -12,6 +12,7 @@
 mod answer;
 mod backend;
 mod calls;
+mod labels;
 mod making;
 mod model;
 mod open;
@@ -19,5 +20,6 @@ mod prompt;
 mod request;
 
 pub use backend::LocalBackend;
+pub use labels::LabelError;
 pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};

@@ -56,6 +56,14 @@ pub enum ScoreLabelsError {
         /// What is wrong with it.
         source: RowError,
     },
+    /// A place has no log-probability for a token of a label, or one that is none.
+    #[error("place {place} has no log-probability for token {token}: ask for all of InnerNode::next")]
+    Missing {
+        /// The place among the inner nodes.
+        place: usize,
+        /// The token.
+        token: u32,
+    },
     /// The model gives all labels a probability of zero.
     #[error("all labels have probability zero: the rows forbid a token of each")]
     Impossible,
@@ -79,6 +87,23 @@ impl LabelTrie {
         }
         let of_labels = self.ends.iter().map(|end| log_probabilities[*end]).collect();
         distribution(of_labels)
+    }
+
+    /// Returns the same from the log-probabilities of [`InnerNode::next`](super::InnerNode::next) alone, in the order
+    /// of [`Self::inner_nodes`]: what an engine hands over when it keeps the rows to itself.
+    pub fn score_next(&self, places: &[Vec<(u32, f32)>]) -> Result<LabelScores, ScoreLabelsError> {
+        if places.len() != self.inner.len() {
+            return Err(ScoreLabelsError::Rows { given: places.len(), wanted: self.inner.len() });
+        }
+        let mut log_probabilities = vec![0.0f64; self.nodes.len()];
+        for (place, (node, next)) in self.inner.iter().zip(places).enumerate() {
+            for (token, child) in &self.nodes[*node].children {
+                let found = next.iter().find(|(known, log)| known == token && *log <= 1e-3);
+                let (_, log) = found.ok_or(ScoreLabelsError::Missing { place, token: *token })?;
+                log_probabilities[*child] = log_probabilities[*node] + f64::from(log.min(0.0));
+            }
+        }
+        distribution(self.ends.iter().map(|end| log_probabilities[*end]).collect())
     }
 }
 

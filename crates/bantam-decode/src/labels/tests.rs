@@ -128,3 +128,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn log_probabilities_of_the_next_tokens_alone_give_the_same_as_rows() {
+    let trie = LabelTrie::new(&[vec![5, 6, 7], vec![5, 6, 8], vec![9], vec![5, 4]], Some(1)).unwrap();
+    let nodes = trie.inner_nodes();
+    assert_eq!(nodes[0].next, [5, 9]);
+    let places: Vec<Vec<(u32, f32)>> = nodes
+        .iter()
+        .map(|node| {
+            let row = row(&node.path, 12, 3);
+            let total = row.iter().map(|logit| f64::from(*logit).exp()).sum::<f64>().ln();
+            node.next.iter().map(|token| (*token, (f64::from(row[*token as usize]) - total) as f32)).collect()
+        })
+        .collect();
+    let (short, whole) = (trie.score_next(&places).unwrap(), score(&trie, 12, 3));
+    assert_eq!(short.best, whole.best);
+    for (a, b) in short.log_probabilities.iter().zip(&whole.log_probabilities) {
+        assert!((a - b).abs() < 1e-5, "{a} {b}");
+    }
+    let mut lacking = places;
+    let (token, _) = lacking[1].pop().unwrap();
+    assert_eq!(trie.score_next(&lacking).unwrap_err(), ScoreLabelsError::Missing { place: 1, token });
+}

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests stop at the first surprise")]
 
 mod answers;
+mod labels;
 mod opening;
 mod tiny;
 mod tiny_model;

@@ -1,0 +1,55 @@
+//! Classification without generation: how probable each label is as the answer.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_decode::{LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
+use bantam_engine::{Asked, RequestError, Score, ScorePath, SubmitError};
+use bantam_template::TemplateError;
+use bantam_weights::EncodeOptions;
+use serde_json::Value;
+
+use crate::backend::now;
+use crate::model::LocalModel;
+
+/// Why labels have no probabilities.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LabelError {
+    /// The chat template refuses the conversation.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The labels cannot be told apart.
+    #[error(transparent)]
+    Labels(#[from] LabelTrieError),
+    /// The engine does not take the request.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The engine gave up.
+    #[error(transparent)]
+    Run(#[from] RequestError),
+    /// The engine's numbers are no distribution.
+    #[error(transparent)]
+    Score(#[from] ScoreLabelsError),
+}
+
+impl<A: Send + Sync + 'static> LocalModel<A> {
+    /// Returns the exact probability of each label as the whole answer to a conversation, messages as OpenAI has
+    /// them: the prompt runs once, then all places where labels part in one step. Nothing is sampled.
+    pub async fn score_labels(
+        &self,
+        messages: &[Value],
+        labels: &[String],
+        (task, deadline): (Arc<str>, Option<Instant>),
+    ) -> Result<LabelScores, LabelError> {
+        let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
+        let plain = EncodeOptions { add_special: false, parse_special: false };
+        let tokens: Vec<Vec<u32>> = labels.iter().map(|label| self.tokenizer.encode(label, plain)).collect();
+        let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;
+        let paths = trie.inner_nodes().into_iter();
+        let paths = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
+        let asked = Asked { task, adapter: None, prompt, deadline };
+        let scores = self.scheduler.score(Score { asked, paths })?.await?;
+        Ok(trie.score_next(&scores.paths)?)
+    }
+}
