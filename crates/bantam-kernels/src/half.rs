@@ -1,4 +1,7 @@
 //! Half-precision numbers without the instructions for them.
+//!
+//! `bantam-weights` has the same two functions: files and kernels know nothing of each other, and two functions are
+//! less than an edge between them.
 
 /// Returns the value of an IEEE 754 half.
 #[inline]

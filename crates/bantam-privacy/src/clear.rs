@@ -107,8 +107,9 @@ impl PrivacyPolicy {
 ///
 /// ```compile_fail
 /// // There is no way to write one down:
-/// let request: std::sync::Arc<bantam_wire::ChatRequest> = unimplemented!();
-/// let cleared = bantam_privacy::Cleared { request, tier: bantam_types::Tier::Frontier };
+/// fn forge(request: std::sync::Arc<bantam_wire::ChatRequest>) -> bantam_privacy::Cleared {
+///     bantam_privacy::Cleared { request, tier: bantam_types::Tier::Frontier }
+/// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cleared {

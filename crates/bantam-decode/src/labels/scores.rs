@@ -76,17 +76,14 @@ impl LabelTrie {
         if rows.len() != self.inner.len() {
             return Err(ScoreLabelsError::Rows { given: rows.len(), wanted: self.inner.len() });
         }
-        let mut log_probabilities = vec![0.0f64; self.nodes.len()];
-        for (place, (node, row)) in self.inner.iter().zip(rows).enumerate() {
+        self.sum_up(|place| {
+            let row = rows[place];
             let sum = log_sum(row).map_err(|source| ScoreLabelsError::Row { row: place, source })?;
-            for (token, child) in &self.nodes[*node].children {
-                let unknown = ScoreLabelsError::Token { row: place, length: row.len(), token: *token };
-                let logit = *row.get(*token as usize).ok_or(unknown)?;
-                log_probabilities[*child] = log_probabilities[*node] + sum.log_probability(logit);
-            }
-        }
-        let of_labels = self.ends.iter().map(|end| log_probabilities[*end]).collect();
-        distribution(of_labels)
+            Ok(move |token: u32| {
+                let unknown = ScoreLabelsError::Token { row: place, length: row.len(), token };
+                row.get(token as usize).map(|logit| sum.log_probability(*logit)).ok_or(unknown)
+            })
+        })
     }
 
     /// Returns the same from the log-probabilities of [`InnerNode::next`](super::InnerNode::next) alone, in the order
@@ -95,12 +92,27 @@ impl LabelTrie {
         if places.len() != self.inner.len() {
             return Err(ScoreLabelsError::Rows { given: places.len(), wanted: self.inner.len() });
         }
+        self.sum_up(|place| {
+            Ok(move |token: u32| {
+                let found = places[place].iter().find(|(known, log)| *known == token && *log <= 1e-3);
+                found
+                    .map(|(_, log)| f64::from(log.min(0.0)))
+                    .ok_or(ScoreLabelsError::Missing { place, token })
+            })
+        })
+    }
+
+    /// Adds up log-probabilities along the labels. `at` is asked once for each inner node, parents first, and
+    /// returns what a token's is there.
+    fn sum_up<F: Fn(u32) -> Result<f64, ScoreLabelsError>>(
+        &self,
+        at: impl Fn(usize) -> Result<F, ScoreLabelsError>,
+    ) -> Result<LabelScores, ScoreLabelsError> {
         let mut log_probabilities = vec![0.0f64; self.nodes.len()];
-        for (place, (node, next)) in self.inner.iter().zip(places).enumerate() {
+        for (place, node) in self.inner.iter().enumerate() {
+            let log_probability = at(place)?;
             for (token, child) in &self.nodes[*node].children {
-                let found = next.iter().find(|(known, log)| known == token && *log <= 1e-3);
-                let (_, log) = found.ok_or(ScoreLabelsError::Missing { place, token: *token })?;
-                log_probabilities[*child] = log_probabilities[*node] + f64::from(log.min(0.0));
+                log_probabilities[*child] = log_probabilities[*node] + log_probability(*token)?;
             }
         }
         distribution(self.ends.iter().map(|end| log_probabilities[*end]).collect())

@@ -4,6 +4,7 @@ mod decoder;
 mod encoder;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_kernels::Pool;
@@ -82,14 +83,13 @@ pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    let pool = Pool::new(threads);
+    let pool = Arc::new(Pool::new(threads));
+    let limits = Limits::measure(&pool);
     let measured = if is_encoder(&args.model) {
         encoder::measure(args, &pool)?
     } else {
-        decoder::measure(args, pool, globals.quiet)?
+        decoder::measure(args, &pool, &limits, globals.quiet)?
     };
-    let pool = Pool::new(threads);
-    let limits = Limits::measure(&pool);
     if globals.json {
         output::line(to_json(args, &pool, &measured, &limits).to_string());
     } else {

@@ -27,11 +27,16 @@ const LABELS: u32 = 8;
 /// Rank of the adapters, on queries and values.
 const RANK: usize = 8;
 
-pub(super) fn measure(args: &BenchArgs, pool: Pool, is_quiet: bool) -> Result<Measured, Failure> {
+pub(super) fn measure(
+    args: &BenchArgs,
+    pool: &Arc<Pool>,
+    limits: &Limits,
+    is_quiet: bool,
+) -> Result<Measured, Failure> {
     let cache = Decoder::cache_path(&args.model);
     let options = DecoderOptions { precision: DecoderPrecision::Quantised, cache: Some(cache.clone()) };
     let open = || {
-        Decoder::open(&args.model, &options, &pool)
+        Decoder::open(&args.model, &options, pool)
             .map_err(|error| Failure::from_error("cannot measure the model", &error))
     };
     if !cache.exists() {
@@ -46,11 +51,11 @@ pub(super) fn measure(args: &BenchArgs, pool: Pool, is_quiet: bool) -> Result<Me
         kv: decoder.new_kv(BATCH * pages(BEHIND + PREFILL)),
         tokens: Tokens::new(decoder.config().vocabulary),
         scratch: DecoderScratch::default(),
-        limits: Limits::measure(&pool),
+        limits,
         weight_bytes: std::fs::metadata(&cache).ok().map(|file| file.len()),
         times: args.times.unwrap_or(15).max(3),
         decoder: &decoder,
-        pool: &pool,
+        pool,
     };
     bench.step(1, 0, 1, &[])?;
     let load = begin.elapsed();
@@ -60,7 +65,7 @@ pub(super) fn measure(args: &BenchArgs, pool: Pool, is_quiet: bool) -> Result<Me
     cases.push(bench.decode("decode-8-adapters", BATCH, &adapters)?);
     let (times, kind) = (bench.times, kind(&decoder));
     drop(bench);
-    let (scored, resident_mb) = score(decoder, pool, times)?;
+    let (scored, resident_mb) = score(decoder, Arc::clone(pool), times)?;
     cases.push(scored);
     Ok(Measured { kind, load, resident_mb, cases })
 }
@@ -87,7 +92,7 @@ struct Bench<'d> {
     kv: KvStore,
     scratch: DecoderScratch,
     tokens: Tokens,
-    limits: Limits,
+    limits: &'d Limits,
     /// Bytes of the weights as laid out, all of which each step reads.
     weight_bytes: Option<u64>,
     times: usize,
@@ -215,9 +220,9 @@ fn adapters(decoder: &Decoder) -> Result<Vec<Adapter>, Failure> {
 
 /// Labels behind a cached beginning and a new text, through the scheduler as a gateway would ask. Returns also what
 /// the process holds meanwhile.
-fn score(decoder: Decoder, pool: Pool, times: usize) -> Result<(Case, Option<u64>), Failure> {
+fn score(decoder: Decoder, pool: Arc<Pool>, times: usize) -> Result<(Case, Option<u64>), Failure> {
     let vocabulary = decoder.config().vocabulary;
-    let model = DecoderModel::new(Arc::new(decoder), Arc::new(pool), 4 * pages(CACHED + NEW));
+    let model = DecoderModel::new(Arc::new(decoder), pool, 4 * pages(CACHED + NEW));
     let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
         .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
     let mut tokens = Tokens::new(vocabulary);
