@@ -12,6 +12,8 @@ pub struct BackendError {
     pub retries: u32,
     /// What the upstream asked to wait, in seconds.
     pub retry_after_s: Option<u32>,
+    /// Bantam's own words on what is wrong with the request and what would help; never an upstream's.
+    pub advice: Option<std::sync::Arc<str>>,
 }
 
 /// What happened.
@@ -38,6 +40,14 @@ pub enum BackendFault {
     /// The whole took too long.
     #[error("the answer was not finished in time")]
     TotalTimeout,
+    /// The prompt does not fit the model's context.
+    #[error("the prompt has {tokens} tokens and the context {context}")]
+    ContextLength {
+        /// Tokens of the prompt, as the model counts them.
+        tokens: u64,
+        /// Tokens that the model takes.
+        context: u64,
+    },
     /// Larger than the limit.
     #[error("the answer is larger than the limit")]
     TooLarge,
@@ -79,7 +89,7 @@ impl BackendFault {
         match self {
             Self::FirstByteTimeout | Self::ChunkTimeout | Self::TotalTimeout => EscalationReason::Timeout,
             Self::BreakerOpen | Self::Busy => EscalationReason::Unavailable,
-            Self::TooLarge => EscalationReason::TooLong,
+            Self::TooLarge | Self::ContextLength { .. } => EscalationReason::TooLong,
             Self::CannotHonour(_)
             | Self::NotCleared
             | Self::Connect
@@ -108,13 +118,25 @@ impl BackendFault {
     pub const fn counts_against_upstream(self) -> bool {
         !matches!(
             self,
-            Self::NotCleared | Self::CannotHonour(_) | Self::Refused(_) | Self::BreakerOpen | Self::Busy
+            Self::NotCleared
+                | Self::CannotHonour(_)
+                | Self::ContextLength { .. }
+                | Self::Refused(_)
+                | Self::BreakerOpen
+                | Self::Busy
         )
     }
 }
 
 impl From<BackendFault> for BackendError {
     fn from(fault: BackendFault) -> Self {
-        Self { fault, retries: 0, retry_after_s: None }
+        Self { fault, retries: 0, retry_after_s: None, advice: None }
+    }
+}
+
+impl BackendError {
+    /// Returns `fault` with Bantam's own words on what would help.
+    pub fn advising(fault: BackendFault, advice: impl Into<std::sync::Arc<str>>) -> Self {
+        Self { advice: Some(advice.into()), ..fault.into() }
     }
 }

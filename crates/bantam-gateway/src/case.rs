@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault};
 use bantam_ledger::{ExampleRecord, Ledger, SettleError, Ticket};
-use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Price, RequestOutcome, Settlement, TokenUsage, Usd,
-};
+use bantam_types::{AttemptOutcome, AttemptRecord, Price, RequestOutcome, Settlement, TokenUsage, Usd};
 use bantam_wire::{ApiError, ErrorCode, RoutingNote};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -36,6 +34,8 @@ pub(crate) struct Case {
     arrived: Instant,
     settlement: Option<Settlement>,
     open: Option<(Arc<Rung>, Instant)>,
+    /// Why the newest attempt gave no answer.
+    fault: Option<BackendError>,
     pub(crate) task: Option<Arc<Task>>,
     baseline: Option<Arc<Price>>,
     pub(crate) estimated_prompt_tokens: u64,
@@ -60,6 +60,7 @@ impl Case {
             arrived: arrival.at,
             settlement: Some(settlement),
             open: None,
+            fault: None,
             task,
             baseline,
             estimated_prompt_tokens,
@@ -71,6 +72,7 @@ impl Case {
     /// Begins an attempt on `rung`.
     pub(crate) fn begin(&mut self, rung: &Arc<Rung>) {
         self.open = Some((Arc::clone(rung), Instant::now()));
+        self.fault = None;
     }
 
     /// Ends the attempt under way.
@@ -112,6 +114,7 @@ impl Case {
             ..AttemptFacts::default()
         };
         self.end(AttemptOutcome::Failed(error.fault.reason()), facts);
+        self.fault = Some(error.clone());
     }
 
     /// Turns a discarded attempt into the accepted one: its answer was good and nothing better came.
@@ -125,6 +128,11 @@ impl Case {
     /// Returns how many attempts have ended.
     pub(crate) fn attempts(&self) -> &[AttemptRecord] {
         self.settlement.as_ref().map_or(&[], |settlement| &settlement.attempts)
+    }
+
+    /// Returns why the newest attempt gave no answer, where it failed.
+    pub(crate) const fn fault(&self) -> Option<&BackendError> {
+        self.fault.as_ref()
     }
 
     /// Returns the note about the answer that was accepted.
@@ -215,6 +223,7 @@ fn is_never_billed(fault: BackendFault) -> bool {
     match fault {
         BackendFault::NotCleared
         | BackendFault::CannotHonour(_)
+        | BackendFault::ContextLength { .. }
         | BackendFault::Connect
         | BackendFault::Refused(_)
         | BackendFault::Key(_)
@@ -246,35 +255,6 @@ pub(crate) fn ledger_unavailable() -> ApiError {
         "the ledger cannot be written, so nothing can be accounted for: see the server's log",
     )
     .retry_after(5)
-}
-
-/// Returns the error for a request whose every attempt failed or was not good enough.
-pub(crate) fn exhausted(attempts: &[AttemptRecord]) -> ApiError {
-    let reasons: Vec<EscalationReason> =
-        attempts.iter().filter_map(|attempt| attempt.outcome.reason()).collect();
-    let tried: Vec<String> = attempts
-        .iter()
-        .map(|attempt| {
-            format!(
-                "{} ({})",
-                attempt.backend,
-                attempt.outcome.reason().map_or("no reason", EscalationReason::as_str)
-            )
-        })
-        .collect();
-    let message = format!("no rung gave an answer that can be returned; tried: {}", tried.join(", "));
-    match reasons.last() {
-        Some(EscalationReason::Timeout) => {
-            ApiError::new(ErrorCode::UpstreamTimeout, "upstream_timeout", message)
-        }
-        Some(EscalationReason::Unavailable) => {
-            ApiError::new(ErrorCode::Unavailable, "upstreams_unavailable", message).retry_after(30)
-        }
-        Some(EscalationReason::Error | EscalationReason::TooLong | EscalationReason::InvalidOutput) => {
-            ApiError::new(ErrorCode::UpstreamFailed, "upstream_failed", message)
-        }
-        _ => ApiError::new(ErrorCode::UpstreamFailed, "no_confident_answer", message),
-    }
 }
 
 fn micros(duration: std::time::Duration) -> u64 {

@@ -10,15 +10,16 @@ use bantam_ledger::{Ledger, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
 use bantam_types::{Label, RequestOutcome, Settlement, Template};
-use bantam_wire::{ApiError, ErrorCode, Role};
+use bantam_wire::{ApiError, Endpoint, ErrorCode, Role};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admit::{Admission, AdmissionLimits};
 use crate::answer::{Judged, judge};
-use crate::case::{Arrival, Case, exhausted, ledger_unavailable};
+use crate::case::{Arrival, Case, ledger_unavailable};
 use crate::deployment::Deployment;
+use crate::exhausted::exhausted;
 use crate::finish::finish;
 use crate::identify::{Hints, Identified, identify};
 use crate::ladder::{Planned, label_forbids, nobody_can, plan_request};
@@ -82,23 +83,29 @@ impl Gateway {
         &self.miner
     }
 
-    /// Answers one chat request.
-    pub async fn chat(&self, body: Bytes, hints: Hints) -> Reply {
+    /// Answers one request that came to `endpoint`.
+    pub async fn answer(&self, endpoint: Endpoint, body: Bytes, hints: Hints) -> Reply {
         let arrival = self.arrival();
-        match self.way(arrival, body, hints).await {
+        match self.way(arrival, endpoint, body, hints).await {
             Ok(reply) => reply,
             Err(error) => Reply { request_id: arrival.request_id, note: None, body: ReplyBody::Error(error) },
         }
     }
 
     /// The way of a request.
-    async fn way(&self, arrival: Arrival, body: Bytes, hints: Hints) -> Result<Reply, ApiError> {
+    async fn way(
+        &self,
+        arrival: Arrival,
+        endpoint: Endpoint,
+        body: Bytes,
+        hints: Hints,
+    ) -> Result<Reply, ApiError> {
         if !self.ledger.is_writable() {
             return Err(ledger_unavailable());
         }
         let place = self.admission.enter().await?;
         let deployment = self.deployment.load_full();
-        let scanned = Scanned::decode(body, &deployment.decode_limits, &deployment.scanner)?;
+        let scanned = Scanned::decode(endpoint, body, &deployment.decode_limits, &deployment.scanner)?;
         let identified = identify(&deployment, &self.miner, scanned.request(), &hints)?;
         let scanned = match identified.task() {
             Some(task) => scanned.at_least(task.minimum_label),
@@ -239,8 +246,12 @@ async fn climb(
         .skipped
         .iter()
         .any(|skip| matches!(skip.reason, bantam_route::SkipReason::LabelForbids { .. }));
-    let error = if forbidden { label_forbids(scanned) } else { exhausted(case.attempts()) };
-    let outcome = if error.code == ErrorCode::PolicyConflict {
+    let error = if forbidden {
+        label_forbids(scanned)
+    } else {
+        exhausted(case.attempts(), request.endpoint, case.fault())
+    };
+    let outcome = if matches!(error.code, ErrorCode::PolicyConflict | ErrorCode::InvalidRequest) {
         RequestOutcome::Refused
     } else {
         RequestOutcome::Failed

@@ -6,7 +6,7 @@ use bantam_backend::{Answer, Ask};
 use bantam_privacy::Scanned;
 use bantam_route::{Gate, RungKind, StudentFacts, judge_student};
 use bantam_types::Verdict;
-use bantam_wire::ApiError;
+use bantam_wire::{ApiError, Endpoint};
 use bytes::Bytes;
 
 use crate::Gateway;
@@ -22,14 +22,14 @@ pub struct Explanation {
 }
 
 impl Gateway {
-    /// Explains one request: its task, label and plan, and what the student says. Students run, since
+    /// Explains one chat request: its task, label and plan, and what the student says. Students run, since
     /// they are on this machine; no upstream is called and nothing is settled.
     ///
     /// # Errors
     /// Those that the request itself would get before planning.
     pub async fn explain(&self, body: Bytes, hints: Hints) -> Result<Explanation, ApiError> {
         let deployment = self.deployment();
-        let scanned = Scanned::decode(body, &deployment.decode_limits, &deployment.scanner)?;
+        let scanned = Scanned::decode(Endpoint::Chat, body, &deployment.decode_limits, &deployment.scanner)?;
         let identified = identify(&deployment, self.miner(), scanned.request(), &hints)?;
         let scanned = match identified.task() {
             Some(task) => scanned.at_least(task.minimum_label),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use bantam_ledger::ExampleRecord;
 use bantam_privacy::Scanned;
 use bantam_types::{Label, RequestOutcome};
-use bantam_wire::ApiError;
-use bantam_wire::chunk::own_stream;
+use bantam_wire::chunk::{DONE, event, own_stream};
 use bantam_wire::completion::{OwnAnswer, own_completion, with_note};
+use bantam_wire::{ApiError, Endpoint};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
@@ -46,6 +46,16 @@ pub(crate) async fn finish(
             case.settle(RequestOutcome::Answered, 200).await?;
             let body = with_note(&completion.body, completion.has_note, &note);
             return Ok(Reply { request_id, note: Some(note), body: ReplyBody::Whole(body.into()) });
+        }
+        Accepted::Whole(completion) if request.endpoint != Endpoint::Chat => {
+            // A completion of text has the same shape whole and as the only chunk of a stream.
+            let note = case.note(request_id, rung);
+            case.settle(RequestOutcome::Answered, 200).await?;
+            let whole = with_note(&completion.body, completion.has_note, &note);
+            let mut only = event(&String::from_utf8_lossy(&whole));
+            only.extend_from_slice(DONE);
+            let items = futures_util::stream::once(async move { Bytes::from(only) }).boxed();
+            return Ok(Reply { request_id, note: Some(note), body: ReplyBody::Stream(items) });
         }
         Accepted::Whole(completion) => {
             (completion.text.unwrap_or_default(), completion.usage.unwrap_or_default())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bantam_types::{TaskName, Template};
-use bantam_wire::{ApiError, ChatRequest, ErrorCode, Role};
+use bantam_wire::{ApiError, ChatRequest, Endpoint, ErrorCode, Role};
 use parking_lot::Mutex;
 
 use crate::deployment::{Deployment, Rung, Task};
@@ -51,17 +51,26 @@ pub(crate) fn identify(
     request: &ChatRequest,
     hints: &Hints,
 ) -> Result<Identified, ApiError> {
-    if let Some(name) = &hints.task {
-        return named_task(deployment, name, "x-bantam-task");
-    }
-    if let Some(name) = request.model.strip_prefix("task/") {
-        return named_task(deployment, name, "model");
+    let named = match (&hints.task, request.model.strip_prefix("task/")) {
+        (Some(name), _) => Some((&**name, "x-bantam-task")),
+        (None, name) => name.map(|name| (name, "model")),
+    };
+    if let Some((name, param)) = named {
+        let identified = named_task(deployment, name, param)?;
+        return if request.endpoint == Endpoint::Chat {
+            Ok(identified)
+        } else {
+            Err(not_chat(request, param))
+        };
     }
     let target = if deployment.is_auto(&request.model) {
         Target::Auto
     } else {
         Target::Model(Arc::clone(find_model(deployment, &request.model)?))
     };
+    if request.endpoint != Endpoint::Chat {
+        return Ok(Identified { target, template: None, payload_start: 0 });
+    }
     let (template, prefix_bytes) = recognise(miner, request);
     let by_template = template.and_then(|template| deployment.templates.get(&template));
     let task = by_template.and_then(|name| deployment.tasks.get(name));
@@ -82,6 +91,13 @@ fn named_task(deployment: &Deployment, name: &str, param: &str) -> Result<Identi
             Err(not_found("task", name, known, param, "task_not_found"))
         }
     }
+}
+
+/// Returns the refusal of a task that is asked for at another endpoint than chat.
+fn not_chat(request: &ChatRequest, param: &str) -> ApiError {
+    let (asked, chat) = (request.endpoint.path(), Endpoint::Chat.path());
+    let message = format!("tasks are asked at {chat}, not at {asked}: ask there, or name a model");
+    ApiError::invalid(param, "task_needs_chat", message)
 }
 
 fn find_model<'d>(deployment: &'d Deployment, name: &str) -> Result<&'d Arc<Rung>, ApiError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bantam_privacy::{PrivacyPolicy, Scanned};
 use bantam_route::{Plan, RungFacts, SkipReason, plan};
-use bantam_wire::{ApiError, ErrorCode};
+use bantam_wire::{ApiError, Endpoint, ErrorCode};
 
 use crate::deployment::{Deployment, Rung};
 use crate::identify::{Identified, Target};
@@ -52,6 +52,14 @@ pub(crate) fn nobody_can(planned: &Planned, scanned: &Scanned) -> ApiError {
         _ => None,
     });
     if let Some(param) = honours {
+        let endpoint = scanned.request().endpoint;
+        if param == endpoint.subject() && endpoint != Endpoint::Chat {
+            let message = format!(
+                "no model of this request's ladder answers {}: name one that does, GET /v1/models lists them",
+                endpoint.path()
+            );
+            return ApiError::invalid("model", "unsupported_endpoint", message);
+        }
         let message = format!(
             "no model of this request's ladder can honour `{param}`: leave it out or name another model"
         );

@@ -13,6 +13,7 @@ mod answer;
 mod case;
 mod chat;
 mod deployment;
+mod exhausted;
 mod explain;
 mod finish;
 mod identify;

@@ -1,5 +1,7 @@
 //! Answers in OpenAI's shape: whole, and chunk by chunk.
 
+pub(crate) mod text;
+
 use bantam_decode::{Finish, StepToken, TokenTable};
 use bantam_types::TokenUsage;
 use serde_json::{Value, json};
@@ -26,7 +28,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    fn finish_reason(&self) -> &'static str {
+    pub(crate) fn finish_reason(&self) -> &'static str {
         if self.calls.is_empty() { finish_reason(self.finish) } else { "tool_calls" }
     }
 }

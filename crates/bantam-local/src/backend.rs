@@ -11,30 +11,39 @@ use bantam_decode::{Generation, GenerationConfig, Step};
 use bantam_engine::{Asked, Generate, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
-use bantam_wire::ChatRequest;
 use bantam_wire::chat::Param;
 use bantam_wire::chunk::read_chunk;
+use bantam_wire::{ChatRequest, Endpoint};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 
-use crate::answer::{self, Choice, Head};
+use crate::answer::{self, Choice, Head, text};
 use crate::making::{Made, Making};
 use crate::model::LocalModel;
 use crate::request::Wanted;
 
-/// A language model of the embedded engine that answers chat requests.
+/// A language model of the embedded engine that answers conversations and goes on with texts.
 pub struct LocalBackend<A> {
     model: Arc<LocalModel<A>>,
 }
 
 /// A request on its way to the engine.
 struct Prepared {
+    endpoint: Endpoint,
     wanted: Wanted,
-    prompt: Vec<u32>,
+    /// One for a conversation; as many as a completion has.
+    prompts: Vec<Vec<u32>>,
     /// Text that the prompt ends with and that is part of the answer all the same: the opening of a forced call.
     opening: &'static str,
     task: Arc<str>,
     deadline: Option<Instant>,
+}
+
+impl Prepared {
+    /// Returns the tokens that all prompts have.
+    fn input(&self) -> u64 {
+        self.prompts.iter().map(|prompt| prompt.len() as u64).sum()
+    }
 }
 
 impl<A: Send + Sync + 'static> LocalBackend<A> {
@@ -43,37 +52,79 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Self { model }
     }
 
-    fn prepare(&self, request: &ChatRequest, ask: &Ask) -> Result<Prepared, BackendFault> {
+    fn prepare(&self, request: &ChatRequest, ask: &Ask) -> Result<Prepared, BackendError> {
         let mut wanted = Wanted::read(request, ask.system.as_deref()).map_err(BackendFault::CannotHonour)?;
         let mut opening = "";
         if wanted.must_call {
             let (before, grammar) = self.model.prompter.calls().forced(&wanted.tools);
             (opening, wanted.grammar) = (before, Some(grammar));
         }
-        let talk = (&*wanted.messages, &*wanted.tools);
-        let prompt = self
-            .model
-            .prompter
-            .prompt(&self.model.tokenizer, talk, opening, now())
-            .map_err(|_| BackendFault::CannotHonour(Param::Messages.as_str()))?;
-        Ok(Prepared { wanted, prompt, opening, task: request.model.as_str().into(), deadline: ask.deadline })
+        let prompts = match request.endpoint {
+            Endpoint::Completions => self.texts(request)?,
+            Endpoint::Chat | Endpoint::Embeddings => vec![self.conversation(&wanted, opening)?],
+        };
+        let task = request.model.as_str().into();
+        let endpoint = request.endpoint;
+        Ok(Prepared { endpoint, wanted, prompts, opening, task, deadline: ask.deadline })
     }
 
-    /// Starts one of the answers.
-    fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<Making, BackendFault> {
-        let Prepared { wanted, prompt, task, deadline, .. } = prepared;
+    fn conversation(&self, wanted: &Wanted, opening: &str) -> Result<Vec<u32>, BackendError> {
+        let talk = (&*wanted.messages, &*wanted.tools);
+        self.model.prompter.prompt(&self.model.tokenizer, talk, opening, now()).map_err(|error| {
+            let fault = BackendFault::CannotHonour(Param::Messages.as_str());
+            BackendError::advising(fault, format!("the model's chat template refuses them: {error}"))
+        })
+    }
+
+    /// Returns the prompts of a completion.
+    fn texts(&self, request: &ChatRequest) -> Result<Vec<Vec<u32>>, BackendError> {
+        let suffix: Option<String> =
+            request.param(Param::Suffix).and_then(|json| serde_json::from_str(json).ok()).flatten();
+        let (prompter, tokenizer) = (&self.model.prompter, &*self.model.tokenizer);
+        let texts = request.messages.iter().map(|message| &*message.text);
+        let prompts: Vec<Vec<u32>> = match (suffix, tokenizer.fill_in_the_middle()) {
+            (None, _) => texts.map(|text| prompter.text(tokenizer, text)).collect(),
+            (Some(suffix), Some(tokens)) => {
+                texts.map(|text| prompter.middle(tokenizer, tokens, (text, &suffix))).collect()
+            }
+            (Some(_), None) => {
+                let advice =
+                    "the model was not trained to fill in the middle: its vocabulary has no tokens for that";
+                return Err(BackendError::advising(
+                    BackendFault::CannotHonour(Param::Suffix.as_str()),
+                    advice,
+                ));
+            }
+        };
+        match prompts.iter().any(Vec::is_empty) {
+            true => Err(BackendError::advising(
+                BackendFault::CannotHonour(Param::Prompt.as_str()),
+                "it is empty, and the model has no token that begins a text",
+            )),
+            false => Ok(prompts),
+        }
+    }
+
+    /// Starts one of the answers, those of the first prompt first.
+    fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<Making, BackendError> {
+        let Prepared { wanted, prompts, task, deadline, .. } = prepared;
+        let prompt = prompts.get((index / wanted.answers) as usize).ok_or(BackendFault::Broken)?;
         let param = if wanted.must_call { Param::Tools } else { Param::ResponseFormat }.as_str();
         let constraint = match wanted.grammar.clone() {
             Some(grammar) => {
-                let compiled = self.model.compile(grammar).map_err(|_| BackendFault::CannotHonour(param))?;
+                let compiled = self.model.compile(grammar).map_err(|error| {
+                    BackendError::advising(BackendFault::CannotHonour(param), error.to_string())
+                })?;
                 Some(compiled.start())
             }
             None => None,
         };
-        let room = self.model.scheduler.shape().context.saturating_sub(prompt.len());
+        let context = self.model.scheduler.shape().context;
+        let room = context.saturating_sub(prompt.len());
         let tokens_max = wanted.tokens_max.unwrap_or(room).min(room);
         if tokens_max == 0 {
-            return Err(BackendFault::TooLarge);
+            let tokens = prompt.len() as u64;
+            return Err(BackendFault::ContextLength { tokens, context: context as u64 }.into());
         }
         let mut sampling = wanted.sampling.clone();
         sampling.seed = seed.wrapping_add(u64::from(index));
@@ -98,9 +149,10 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     async fn whole(&self, prepared: Prepared, begun: Instant) -> Result<Answer, BackendError> {
         let seed = prepared.wanted.seed.unwrap_or_else(random);
         // All are begun before the first is waited for, so that they run in one batch.
-        let makings: Result<Vec<Making>, BackendFault> =
-            (0..prepared.wanted.answers).map(|index| self.begin(&prepared, index, seed)).collect();
-        let mut tokens = TokenUsage { input: prepared.prompt.len() as u64, cached_input: 0, output: 0 };
+        let answers = prepared.wanted.answers * prepared.prompts.len() as u32;
+        let makings: Result<Vec<Making>, BackendError> =
+            (0..answers).map(|index| self.begin(&prepared, index, seed)).collect();
+        let mut tokens = TokenUsage { input: prepared.input(), cached_input: 0, output: 0 };
         let (mut choices, mut first_byte_us) = (Vec::new(), 0);
         for mut making in makings? {
             let made = making.collect().await.map_err(|error| make_fault(&error))?;
@@ -111,7 +163,13 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             }
             choices.push(self.choice(&prepared, made));
         }
-        let body = answer::whole(&self.head(), &choices, tokens, &self.model.table);
+        let head = self.head(prepared.endpoint);
+        let body = match prepared.endpoint {
+            Endpoint::Completions => text::whole(&head, &choices, tokens, &self.model.table),
+            Endpoint::Chat | Endpoint::Embeddings => {
+                answer::whole(&head, &choices, tokens, &self.model.table)
+            }
+        };
         let text = match &*choices {
             [only] if only.calls.is_empty() => Some(only.text.clone()),
             _ => None,
@@ -145,9 +203,10 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let streaming = Streaming {
             model: Arc::clone(&self.model),
             making,
-            head: self.head(),
+            endpoint: prepared.endpoint,
+            head: self.head(prepared.endpoint),
             items: VecDeque::new(),
-            usage: TokenUsage { input: prepared.prompt.len() as u64, cached_input: 0, output: 0 },
+            usage: TokenUsage { input: prepared.input(), cached_input: 0, output: 0 },
             tells_probabilities: prepared.wanted.tells_probabilities,
             is_over: false,
         };
@@ -166,9 +225,10 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0 }))
     }
 
-    fn head(&self) -> Head {
+    fn head(&self, endpoint: Endpoint) -> Head {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let id = format!("chatcmpl-{:016x}{:016x}", random(), random());
+        let prefix = if endpoint == Endpoint::Completions { "cmpl" } else { "chatcmpl" };
+        let id = format!("{prefix}-{:016x}{:016x}", random(), random());
         Head { id, model: self.model.name.to_string(), created: i64::try_from(created).unwrap_or(i64::MAX) }
     }
 }
@@ -177,6 +237,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
 struct Streaming<A> {
     model: Arc<LocalModel<A>>,
     making: Making,
+    endpoint: Endpoint,
     head: Head,
     /// Chunks that are ready.
     items: VecDeque<String>,
@@ -188,8 +249,11 @@ struct Streaming<A> {
 impl<A: Send + Sync + 'static> Streaming<A> {
     /// Waits for the first step, so that what fails before it can still be answered by another backend.
     async fn first(mut self) -> Result<Self, BackendError> {
-        self.items.push_back(answer::first_chunk(&self.head));
-        while self.items.len() == 1 && !self.is_over {
+        if self.endpoint == Endpoint::Chat {
+            self.items.push_back(answer::first_chunk(&self.head));
+        }
+        let begun = self.items.len();
+        while self.items.len() == begun && !self.is_over {
             self.advance().await?;
         }
         Ok(self)
@@ -237,7 +301,13 @@ impl<A: Send + Sync + 'static> Streaming<A> {
         self.usage.output += tokens.len() as u64;
         if !text.is_empty() || (self.tells_probabilities && !tokens.is_empty()) {
             let told = self.tells_probabilities.then_some(&*tokens);
-            self.items.push_back(answer::text_chunk(&self.head, &text, told, &self.model.table));
+            let item = match self.endpoint {
+                Endpoint::Completions => text::chunk(&self.head, &text, told, &self.model.table),
+                Endpoint::Chat | Endpoint::Embeddings => {
+                    answer::text_chunk(&self.head, &text, told, &self.model.table)
+                }
+            };
+            self.items.push_back(item);
         }
         if let Some(finish) = is_over {
             // What the engine counted comes after the last step.
@@ -249,8 +319,13 @@ impl<A: Send + Sync + 'static> Streaming<A> {
 
     fn end(&mut self, reason: &str) {
         self.usage.cached_input = (self.making.timings().cached_tokens as u64).min(self.usage.input);
-        self.items.push_back(answer::last_chunk(&self.head, reason));
-        self.items.push_back(answer::usage_chunk(&self.head, self.usage));
+        let (last, usage) = match self.endpoint {
+            Endpoint::Completions => (text::last(&self.head, reason), text::usage(&self.head, self.usage)),
+            Endpoint::Chat | Endpoint::Embeddings => {
+                (answer::last_chunk(&self.head, reason), answer::usage_chunk(&self.head, self.usage))
+            }
+        };
+        self.items.extend([last, usage]);
         self.is_over = true;
     }
 }
@@ -261,6 +336,10 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        let is_middle = request.param(Param::Suffix).is_some_and(|json| json != "null");
+        if is_middle && self.model.tokenizer.fill_in_the_middle().is_none() {
+            return Some(Param::Suffix.as_str());
+        }
         Wanted::read(request, None).err()
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bantam_template::{ChatTemplate, Conversation, TemplateError};
-use bantam_weights::{EncodeOptions, Tokenizer};
+use bantam_weights::{EncodeOptions, FillInTheMiddle, Tokenizer};
 use jiff::civil::DateTime;
 use serde_json::Value;
 
@@ -21,6 +21,8 @@ pub(crate) struct Prompter {
     control: Vec<String>,
     /// Whether the tokenizer puts the tokens that begin a text; templates write them themselves.
     begins: bool,
+    /// The text of the token that begins every text, if there is one.
+    bos: String,
 }
 
 impl Prompter {
@@ -37,12 +39,39 @@ impl Prompter {
             .collect();
         let template = ChatTemplate::new(source.unwrap_or(PLAIN), &bos, &eos)?;
         let calls = CallForm::of_template(source.unwrap_or(PLAIN));
-        Ok(Self { template, calls, control, begins: source.is_none() })
+        Ok(Self { template, calls, control, begins: source.is_none(), bos })
     }
 
     /// Returns how the model writes calls of tools.
     pub(crate) fn calls(&self) -> CallForm {
         self.calls
+    }
+
+    /// Returns the prompt of a text that is gone on with. The text is the application's own and whole prompt, so control
+    /// tokens may be written in it, as with every other server of this endpoint.
+    pub(crate) fn text(&self, tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
+        let has_begun = !self.bos.is_empty() && text.starts_with(&self.bos);
+        tokenizer.encode(text, EncodeOptions { add_special: !has_begun, parse_special: true })
+    }
+
+    /// Returns the prompt of a text whose middle is wanted, in the order prefix, suffix, middle (Bavarian et al. 2022,
+    /// *Efficient Training of Language Models to Fill in the Middle*). Both parts are content: nothing in them is a
+    /// control token.
+    pub(crate) fn middle(
+        &self,
+        tokenizer: &Tokenizer,
+        tokens: FillInTheMiddle,
+        (before, after): (&str, &str),
+    ) -> Vec<u32> {
+        let plain = EncodeOptions { add_special: false, parse_special: false };
+        let begin = EncodeOptions { add_special: true, parse_special: false };
+        let mut prompt = tokenizer.encode("", begin);
+        prompt.push(tokens.prefix);
+        prompt.extend(tokenizer.encode(before, plain));
+        prompt.push(tokens.suffix);
+        prompt.extend(tokenizer.encode(after, plain));
+        prompt.push(tokens.middle);
+        prompt
     }
 
     /// Returns the prompt of a conversation, up to where the model's answer begins, and `after` behind it.

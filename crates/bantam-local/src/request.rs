@@ -1,14 +1,17 @@
-//! What a chat request asks of a language model.
+//! What a request asks of a language model.
 
 use std::collections::BTreeMap;
 
 use bantam_decode::{Grammar, JsonLayout, SamplingConfig};
-use bantam_wire::ChatRequest;
 use bantam_wire::chat::Param;
+use bantam_wire::{ChatRequest, Endpoint};
 use serde_json::{Value, json};
 
 /// Answers to one request at most: each is a sequence of its own.
 const ANSWERS_MAX: u32 = 16;
+
+/// Tokens of a completion that says nothing of its length, as OpenAI has it.
+const TEXT_TOKENS: usize = 16;
 
 /// A request, read for a language model.
 #[derive(Debug)]
@@ -41,17 +44,32 @@ impl Wanted {
         if request.has_unread_parts() {
             return Err(Param::Messages.as_str());
         }
+        let is_text = match request.endpoint {
+            Endpoint::Chat => false,
+            Endpoint::Completions => true,
+            Endpoint::Embeddings => return Err(Endpoint::Embeddings.subject()),
+        };
         refuse_unknown(request)?;
         let number = |param: Param, otherwise: f32| {
             request.param(param).and_then(|json| json.parse().ok()).unwrap_or(otherwise)
         };
-        let tells_probabilities = request.param(Param::Logprobs) == Some("true");
-        let alternatives = request.param(Param::TopLogprobs).and_then(|json| json.parse().ok()).unwrap_or(0);
+        let count = |param: Param| request.param(param).and_then(|json| json.parse().ok());
+        let (tells_probabilities, alternatives) = if is_text {
+            let asked = count(Param::Logprobs);
+            (asked.is_some(), asked.unwrap_or(0))
+        } else {
+            (request.param(Param::Logprobs) == Some("true"), count(Param::TopLogprobs).unwrap_or(0))
+        };
         if alternatives > 0 && !tells_probabilities {
             return Err(Param::TopLogprobs.as_str());
         }
-        if request.answers > ANSWERS_MAX || (request.stream && request.answers > 1) {
-            return Err(Param::N.as_str());
+        let prompts = if is_text { request.messages.len() as u32 } else { 1 };
+        let sequences = request.answers.saturating_mul(prompts);
+        if sequences > ANSWERS_MAX || (request.stream && sequences > 1) {
+            return Err(if prompts > 1 { Param::Prompt } else { Param::N }.as_str());
+        }
+        if count(Param::BestOf).is_some_and(|best_of| best_of != request.answers as usize) {
+            return Err(Param::BestOf.as_str());
         }
         let (tools, must_call) = tools(request)?;
         let sampling = SamplingConfig {
@@ -65,7 +83,7 @@ impl Wanted {
             ..SamplingConfig::greedy()
         };
         Ok(Self {
-            messages: messages(request, system)?,
+            messages: if is_text { Vec::new() } else { messages(request, system)? },
             grammar: if must_call { None } else { grammar(request)? },
             tools,
             must_call,
@@ -75,7 +93,10 @@ impl Wanted {
                 .and_then(|json| json.parse::<i64>().ok())
                 .map(i64::cast_unsigned),
             stops: stops(request)?,
-            tokens_max: request.output_tokens_max.map(|tokens| tokens as usize),
+            tokens_max: match request.output_tokens_max {
+                None if is_text => Some(TEXT_TOKENS),
+                wanted => wanted.map(|tokens| tokens as usize),
+            },
             answers: request.answers.max(1),
             tells_probabilities,
         })
@@ -87,6 +108,9 @@ fn refuse_unknown(request: &ChatRequest) -> Result<(), &'static str> {
     let refused = request.params().find(|(param, json)| match param {
         Param::Model
         | Param::Messages
+        | Param::Prompt
+        | Param::Suffix
+        | Param::BestOf
         | Param::Stream
         | Param::StreamOptions
         | Param::N
@@ -113,7 +137,7 @@ fn refuse_unknown(request: &ChatRequest) -> Result<(), &'static str> {
         | Param::SafetyIdentifier
         | Param::ReasoningEffort
         | Param::Verbosity => false,
-        Param::Store => *json != "false",
+        Param::Store | Param::Echo => *json != "false",
         Param::Functions => *json != "[]",
         Param::Modalities => !json.replace(char::is_whitespace, "").eq("[\"text\"]"),
         _ => true,
@@ -212,7 +236,8 @@ mod tests {
 
     fn read(more: &str) -> Result<Wanted, &'static str> {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
-        let request = ChatRequest::decode(body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+        let request =
+            ChatRequest::decode(Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
         Wanted::read(&request, None)
     }
 
@@ -258,7 +283,8 @@ mod tests {
     fn a_task_s_instructions_come_first() {
         let body =
             r#"{"model":"m","messages":[{"role":"developer","content":"d"},{"role":"user","content":"x"}]}"#;
-        let request = ChatRequest::decode(body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+        let request =
+            ChatRequest::decode(Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
         let wanted = Wanted::read(&request, Some("task")).unwrap();
         let spoken: Vec<_> =
             wanted.messages.iter().map(|message| message["content"].as_str().unwrap()).collect();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bantam_types::{Label, Tier};
 use bantam_wire::json::TextSink;
-use bantam_wire::{ChatRequest, DecodeChatError, DecodeLimits};
+use bantam_wire::{ChatRequest, DecodeChatError, DecodeLimits, Endpoint};
 use bytes::Bytes;
 
 use crate::{Findings, Scan, Scanner};
@@ -23,16 +23,21 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Decodes `body` and scans every key, string and number of it in the same walk.
+    /// Decodes `body`, which came to `endpoint`, and scans every key, string and number of it in the same walk.
     ///
     /// A request with parts that cannot be read (an image, a file, audio) is `restricted`: what is not
     /// wholly classified does not leave.
     ///
     /// # Errors
-    /// When the body is no valid chat request.
-    pub fn decode(body: Bytes, limits: &DecodeLimits, scanner: &Scanner) -> Result<Self, DecodeChatError> {
+    /// When the body is no valid request.
+    pub fn decode(
+        endpoint: Endpoint,
+        body: Bytes,
+        limits: &DecodeLimits,
+        scanner: &Scanner,
+    ) -> Result<Self, DecodeChatError> {
         let mut sink = ScanSink { scan: scanner.begin() };
-        let request = ChatRequest::decode(body, limits, &mut sink)?;
+        let request = ChatRequest::decode(endpoint, body, limits, &mut sink)?;
         let findings = sink.scan.finish();
         let unread = request.has_unread_parts() || !findings.is_complete();
         let label = if unread { Label::Restricted } else { findings.label() };
@@ -143,7 +148,7 @@ impl TextSink for ScanSink<'_> {
         // Words of the protocol stand between contents; joined with them, a value that a caller split
         // over two messages would not be found.
         match key {
-            "role" | "type" | "model" | "id" | "tool_call_id" | "detail" | "format" => {
+            "role" | "type" | "model" | "id" | "tool_call_id" | "detail" | "format" | "encoding_format" => {
                 self.scan.value_apart(value);
             }
             _ => self.scan.value(value),

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault, Completion};
-use bantam_wire::completion::{CompletionFacts, ReadCompletionError, read_completion};
+use bantam_wire::Endpoint;
+use bantam_wire::completion::{CompletionFacts, ReadCompletionError, read_answer};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -70,7 +71,7 @@ pub(crate) async fn send(
         .headers()
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    Err(BackendError { fault: status_fault(response.status()), retries: 0, retry_after_s })
+    Err(BackendError { retry_after_s, ..status_fault(response.status()).into() })
 }
 
 fn status_fault(status: StatusCode) -> BackendFault {
@@ -83,18 +84,18 @@ fn status_fault(status: StatusCode) -> BackendFault {
     }
 }
 
-/// Reads a whole answer and checks that it is a completion.
+/// Reads a whole answer and checks that it is one of its endpoint.
 pub(crate) async fn read_whole(
     upstream: &Upstream,
     mut response: Response<Incoming>,
-    created_unix_s: i64,
+    (endpoint, created_unix_s): (Endpoint, i64),
     deadlines: &Deadlines,
 ) -> Result<Completion, BackendError> {
     let first_byte_us = deadlines.elapsed_us();
     let body = read_body(upstream, response.body_mut(), deadlines).await?;
     let (body, facts) = match upstream.dialect {
         Dialect::OpenAi => {
-            let facts = read_completion(&body).map_err(|error| fault_of(&error))?;
+            let facts = read_answer(endpoint, &body).map_err(|error| fault_of(&error))?;
             (body, facts)
         }
         Dialect::Anthropic => {

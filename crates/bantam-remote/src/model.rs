@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::{ChatRequest, Edits};
+use bantam_wire::{ChatRequest, Edits, Endpoint};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
@@ -22,7 +22,9 @@ pub struct RemoteModel {
     /// The name the upstream knows it by.
     model: String,
     tier: Tier,
-    uri: Uri,
+    chat: Uri,
+    completions: Option<Uri>,
+    embeddings: Option<Uri>,
 }
 
 impl RemoteModel {
@@ -31,14 +33,27 @@ impl RemoteModel {
     /// # Errors
     /// When its address is no URL.
     pub fn new(upstream: Arc<Upstream>, model: String, tier: Tier) -> Result<Self, BuildUpstreamError> {
-        let uri = upstream.uri(&model)?;
-        Ok(Self { upstream, model, tier, uri })
+        let chat = upstream.uri(&model)?;
+        let completions = upstream.uri_of(Endpoint::Completions, &model)?;
+        let embeddings = upstream.uri_of(Endpoint::Embeddings, &model)?;
+        Ok(Self { upstream, model, tier, chat, completions, embeddings })
+    }
+
+    /// Returns where requests to `endpoint` go.
+    fn uri(&self, endpoint: Endpoint) -> Option<&Uri> {
+        match endpoint {
+            Endpoint::Chat => Some(&self.chat),
+            Endpoint::Completions => self.completions.as_ref(),
+            Endpoint::Embeddings => self.embeddings.as_ref(),
+        }
     }
 
     async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
         if request.tier() != self.tier {
             return Err(BackendFault::NotCleared.into());
         }
+        let endpoint = request.request().endpoint;
+        let uri = self.uri(endpoint).ok_or(BackendFault::CannotHonour(endpoint.subject()))?;
         let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
         let body = match self.upstream.dialect {
             Dialect::OpenAi => request.request().forward_body(edits),
@@ -55,7 +70,7 @@ impl RemoteModel {
         let mut retries = 0;
         self.upstream.budget.lock().earn(started);
         loop {
-            let result = self.attempt(body.clone(), ask.stream, started, total).await;
+            let result = self.attempt((endpoint, uri), body.clone(), ask.stream, (started, total)).await;
             let error = match result {
                 Ok(answer) => return Ok(with_retries(answer, retries, place)),
                 Err(error) => error,
@@ -75,10 +90,10 @@ impl RemoteModel {
 
     async fn attempt(
         &self,
+        (endpoint, uri): (Endpoint, &Uri),
         body: Bytes,
         stream: bool,
-        started: Instant,
-        total: Instant,
+        (started, total): (Instant, Instant),
     ) -> Result<Answer, BackendError> {
         let upstream = &self.upstream;
         if !upstream.breaker.lock().admit(Instant::now()) {
@@ -88,12 +103,14 @@ impl RemoteModel {
         let deadlines =
             Deadlines { started, first_byte: Instant::now() + upstream.settings.first_byte_timeout, total };
         let result = async {
-            let response = exchange::send(upstream, &self.uri, body, stream, &deadlines).await?;
+            let response = exchange::send(upstream, uri, body, stream, &deadlines).await?;
             let created = unix_seconds();
             if stream {
                 stream::open(upstream, response, created, deadlines).await.map(Answer::Stream)
             } else {
-                exchange::read_whole(upstream, response, created, &deadlines).await.map(Answer::Whole)
+                exchange::read_whole(upstream, response, (endpoint, created), &deadlines)
+                    .await
+                    .map(Answer::Whole)
             }
         }
         .await;
@@ -159,6 +176,9 @@ impl Backend for RemoteModel {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        if self.uri(request.endpoint).is_none() {
+            return Some(request.endpoint.subject());
+        }
         match self.upstream.dialect {
             Dialect::OpenAi => None,
             Dialect::Anthropic => bantam_wire::anthropic::cannot_honour(request),

@@ -4,6 +4,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bantam_wire::Endpoint;
 use http::{HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -39,7 +40,8 @@ pub enum Auth {
 pub struct UpstreamSettings {
     /// Scheme, host and path before `path`.
     pub base_url: String,
-    /// Path and query behind `base_url`; `{model}` stands for the model's name.
+    /// Path and query of chat behind `base_url`; `{model}` stands for the model's name. Where it ends in
+    /// `chat/completions`, the other endpoints are looked for beside it.
     pub path: String,
     /// What it speaks.
     pub dialect: Dialect,
@@ -89,7 +91,8 @@ pub struct Upstream {
     pub(crate) budget: Mutex<RetryBudget>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) jitter: RandomState,
-    address: String,
+    base_url: String,
+    path: String,
 }
 
 /// The part of the settings that calls look at.
@@ -110,7 +113,6 @@ impl Upstream {
     pub fn new(settings: UpstreamSettings) -> Result<Self, BuildUpstreamError> {
         let client = client::build(settings.connect_timeout, settings.extra_roots_pem.as_deref())?;
         let auth = auth_header(settings.auth, settings.api_key.as_deref())?;
-        let address = format!("{}{}", settings.base_url.trim_end_matches('/'), settings.path);
         let upstream = Self {
             settings: Limits {
                 first_byte_timeout: settings.first_byte_timeout,
@@ -126,15 +128,33 @@ impl Upstream {
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             places: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             jitter: RandomState::new(),
-            address,
+            base_url: settings.base_url.trim_end_matches('/').to_owned(),
+            path: settings.path,
         };
         upstream.uri("model")?;
         Ok(upstream)
     }
 
-    /// Returns the address for `model`.
+    /// Returns the address of chat for `model`.
     pub(crate) fn uri(&self, model: &str) -> Result<Uri, BuildUpstreamError> {
-        let refuse = || BuildUpstreamError::Url(self.address.clone());
+        self.address(&self.path, model)
+    }
+
+    /// Returns the address of `endpoint` for `model`, where the upstream may have one.
+    pub(crate) fn uri_of(&self, endpoint: Endpoint, model: &str) -> Result<Option<Uri>, BuildUpstreamError> {
+        match (endpoint, self.dialect) {
+            (Endpoint::Chat, _) => self.uri(model).map(Some),
+            (_, Dialect::Anthropic) => Ok(None),
+            (_, Dialect::OpenAi) => {
+                let path = endpoint.path_beside(&self.path);
+                path.map(|path| self.address(&path, model)).transpose()
+            }
+        }
+    }
+
+    fn address(&self, path: &str, model: &str) -> Result<Uri, BuildUpstreamError> {
+        let address = format!("{}{path}", self.base_url);
+        let refuse = || BuildUpstreamError::Url(address.clone());
         let encoded: String = model
             .bytes()
             .map(|byte| match byte {
@@ -144,7 +164,7 @@ impl Upstream {
                 _ => format!("%{byte:02X}"),
             })
             .collect();
-        let uri: Uri = self.address.replace("{model}", &encoded).parse().map_err(|_| refuse())?;
+        let uri: Uri = address.replace("{model}", &encoded).parse().map_err(|_| refuse())?;
         let known_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
         if known_scheme && uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) {
             Ok(uri)

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
 use bantam_gateway::{Gateway, Hints};
-use bantam_wire::{ApiError, ErrorCode};
+use bantam_wire::{ApiError, Endpoint, ErrorCode};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -30,7 +30,9 @@ pub(crate) struct App {
 /// Returns the routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat).fallback(wrong_method))
+        .route(Endpoint::Chat.path(), post(chat).fallback(wrong_method))
+        .route(Endpoint::Completions.path(), post(complete).fallback(wrong_method))
+        .route(Endpoint::Embeddings.path(), post(embed).fallback(wrong_method))
         .route("/v1/models", get(list_models).fallback(wrong_method))
         .route("/v1/models/{*id}", get(show_model).fallback(wrong_method))
         .route("/healthz", get(healthz).fallback(wrong_method))
@@ -40,6 +42,19 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 }
 
 async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Endpoint::Chat, request).await
+}
+
+async fn complete(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Endpoint::Completions, request).await
+}
+
+async fn embed(State(app): State<Arc<App>>, request: Request) -> Response {
+    answer(&app, Endpoint::Embeddings, request).await
+}
+
+/// The way of a request, from HTTP and back.
+async fn answer(app: &App, endpoint: Endpoint, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if let Err(error) = app.guard.check_key(&head.headers) {
         return respond_error(&error);
@@ -50,7 +65,7 @@ async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
         Ok(body) => body,
         Err(error) => return respond_error(&error),
     };
-    let reply = AssertUnwindSafe(app.gateway.chat(body, Hints { task })).catch_unwind().await;
+    let reply = AssertUnwindSafe(app.gateway.answer(endpoint, body, Hints { task })).catch_unwind().await;
     match reply {
         Ok(reply) => respond(reply),
         Err(_) => {
@@ -135,7 +150,10 @@ async fn unknown_path(request: Request) -> Response {
     respond_error(&ApiError::new(
         ErrorCode::NotFound,
         "unknown_path",
-        format!("there is no {path} here; there are /v1/chat/completions, /v1/models, /healthz and /readyz"),
+        format!(
+            "there is no {path} here; there are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, \
+             /healthz and /readyz"
+        ),
     ))
 }
 

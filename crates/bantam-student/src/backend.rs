@@ -7,8 +7,8 @@ use std::sync::Arc;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::ChatRequest;
 use bantam_wire::chat::Param;
+use bantam_wire::{ChatRequest, Endpoint};
 
 use crate::{EncoderStudent, Prediction, Scratch, Student};
 
@@ -69,6 +69,9 @@ impl Backend for StudentBackend {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        if request.endpoint != Endpoint::Chat {
+            return Some(request.endpoint.subject());
+        }
         if request.answers > 1 {
             return Some("n");
         }

@@ -13,6 +13,7 @@
 
 mod backend;
 mod container;
+mod embedding;
 pub mod encoder;
 mod example;
 mod hash;
@@ -23,6 +24,7 @@ mod student;
 
 pub use backend::StudentBackend;
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+pub use embedding::{EmbeddingBackend, is_encoder};
 pub use encoder::{
     BasePrecision, Bases, EncoderConfig, EncoderStudent, Features, LoadBaseError, LoadBaseErrorKind,
 };

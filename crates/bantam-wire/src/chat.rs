@@ -1,4 +1,4 @@
-//! A chat request: decoded strictly, kept as the caller wrote it, forwarded faithfully.
+//! A request: decoded strictly, kept as the caller wrote it, forwarded faithfully.
 
 mod decode;
 mod message;
@@ -12,7 +12,9 @@ pub use decode::{DecodeChatError, DecodeLimits};
 pub use message::{Message, Role};
 pub use params::Param;
 
-/// A valid chat request and the bytes it came as.
+use crate::Endpoint;
+
+/// A valid request and the bytes it came as. A completion's prompts and an embedding's inputs are its user messages.
 ///
 /// The parts that Bantam plans with are decoded; everything else stays a range of the caller's bytes
 /// and is forwarded unchanged. Every byte that can be forwarded has been walked once (see
@@ -21,6 +23,8 @@ pub use params::Param;
 pub struct ChatRequest {
     raw: Bytes,
     params: Vec<(Param, Range<usize>)>,
+    /// Where the caller asked.
+    pub endpoint: Endpoint,
     /// What the caller asked for: a model, `task/NAME` or `auto`.
     pub model: String,
     /// The conversation, in order.
@@ -47,16 +51,17 @@ pub struct Edits<'a> {
 }
 
 impl ChatRequest {
-    /// Decodes `body`, handing every string in it to `sink` on the way.
+    /// Decodes `body`, which came to `endpoint`, handing every string in it to `sink` on the way.
     ///
     /// # Errors
     /// See [`DecodeChatError`]; each names the parameter at fault.
     pub fn decode(
+        endpoint: Endpoint,
         body: Bytes,
         limits: &DecodeLimits,
         sink: &mut dyn crate::json::TextSink,
     ) -> Result<Self, DecodeChatError> {
-        decode::decode(body, limits, sink)
+        decode::decode(endpoint, body, limits, sink)
     }
 
     /// Returns the parameter's JSON as the caller wrote it.
@@ -94,8 +99,9 @@ impl ChatRequest {
     /// wherever it shows. Costs always come from what the upstream counted.
     pub fn estimated_prompt_tokens(&self) -> u64 {
         let text: usize = self.messages.iter().map(|message| message.text.len() / 4 + 4).sum();
-        let tools = self.param(Param::Tools).map_or(0, |tools| tools.len() / 4);
-        (text + tools) as u64
+        let beside = [Param::Tools, Param::Suffix].into_iter().filter_map(|param| self.param(param));
+        let beside: usize = beside.map(|json| json.len() / 4).sum();
+        (text + beside) as u64
     }
 
     /// Returns the body for an OpenAI-compatible upstream: the caller's bytes with `edits` applied.
@@ -151,8 +157,8 @@ mod tests {
     use super::*;
 
     fn decode(body: &str) -> ChatRequest {
-        ChatRequest::decode(Bytes::copy_from_slice(body.as_bytes()), &DecodeLimits::default(), &mut ())
-            .unwrap()
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        ChatRequest::decode(Endpoint::Chat, body, &DecodeLimits::default(), &mut ()).unwrap()
     }
 
     fn check(body: &str, edits: Edits<'_>, expected: &str) {

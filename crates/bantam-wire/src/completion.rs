@@ -4,6 +4,7 @@ use bantam_types::TokenUsage;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::Endpoint;
 use crate::chat::push_json_string;
 use crate::note::RoutingNote;
 
@@ -99,7 +100,74 @@ pub fn read_completion(body: &[u8]) -> Result<CompletionFacts, ReadCompletionErr
     Ok(CompletionFacts { usage: shape.usage.map(TokenUsage::from), text, has_note: shape.bantam.is_some() })
 }
 
-/// Returns `body`, a JSON object that [`read_completion`] accepted, with the note as its `bantam` member.
+#[derive(Deserialize)]
+struct TextShape<'a> {
+    #[serde(borrow, default)]
+    choices: Vec<TextChoiceShape<'a>>,
+    #[serde(default)]
+    usage: Option<UsageShape>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    bantam: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct TextChoiceShape<'a> {
+    #[serde(borrow)]
+    text: std::borrow::Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+struct VectorsShape<'a> {
+    #[serde(borrow, default)]
+    data: Vec<VectorShape<'a>>,
+    #[serde(default)]
+    usage: Option<UsageShape>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    bantam: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct VectorShape<'a> {
+    #[serde(borrow, rename = "embedding")]
+    _embedding: &'a RawValue,
+}
+
+/// Reads an OpenAI-shaped answer to a request that came to `endpoint`.
+///
+/// # Errors
+/// When it is no such answer, or holds none; also a 200 that carries an error object.
+pub fn read_answer(endpoint: Endpoint, body: &[u8]) -> Result<CompletionFacts, ReadCompletionError> {
+    let garbage = |_| ReadCompletionError::NotACompletion;
+    let (text, usage, error, note) = match endpoint {
+        Endpoint::Chat => return read_completion(body),
+        Endpoint::Completions => {
+            let shape: TextShape<'_> = serde_json::from_slice(body).map_err(garbage)?;
+            let text = match &*shape.choices {
+                [] if shape.error.is_none() => return Err(ReadCompletionError::NotACompletion),
+                [only] => Some(only.text.to_string()),
+                _ => None,
+            };
+            (text, shape.usage, shape.error, shape.bantam)
+        }
+        Endpoint::Embeddings => {
+            let shape: VectorsShape<'_> = serde_json::from_slice(body).map_err(garbage)?;
+            if shape.data.is_empty() && shape.error.is_none() {
+                return Err(ReadCompletionError::NotACompletion);
+            }
+            (None, shape.usage, shape.error, shape.bantam)
+        }
+    };
+    if error.is_some() {
+        return Err(ReadCompletionError::ErrorObject);
+    }
+    Ok(CompletionFacts { usage: usage.map(TokenUsage::from), text, has_note: note.is_some() })
+}
+
+/// Returns `body`, a JSON object that [`read_answer`] accepted, with the note as its `bantam` member.
 pub fn with_note(body: &[u8], has_note: bool, note: &RoutingNote) -> Vec<u8> {
     if has_note && let Some(replaced) = replace_note(body, note) {
         return replaced;
@@ -189,6 +257,31 @@ pub(crate) mod tests {
         let got =
             read_completion(body.as_bytes()).map(|facts| (facts.usage.map(|usage| usage.input), facts.text));
         assert_eq!(got, expected.map(|(tokens, text)| (tokens, text.map(str::to_owned))), "{body}");
+    }
+
+    #[test]
+    fn each_endpoint_has_answers_of_its_own_shape() {
+        let usage = Some(TokenUsage { input: 3, cached_input: 0, output: 0 });
+        let text = r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3}}"#;
+        let facts = read_answer(Endpoint::Completions, text.as_bytes()).unwrap();
+        assert_eq!((facts.text.as_deref(), facts.usage), (Some("a\n"), usage));
+        let vectors = r#"{"data":[{"embedding":[0.5]},{"embedding":"AAA="}],"usage":{"prompt_tokens":3}}"#;
+        let facts = read_answer(Endpoint::Embeddings, vectors.as_bytes()).unwrap();
+        assert_eq!((facts.text, facts.usage), (None, usage));
+        for (endpoint, body) in [
+            (Endpoint::Completions, r#"{"choices":[]}"#),
+            (Endpoint::Completions, r#"{"choices":[{"message":{"content":"a"}}]}"#),
+            (Endpoint::Embeddings, r#"{"data":[]}"#),
+            (Endpoint::Embeddings, r#"{"data":[{}]}"#),
+            (Endpoint::Chat, text),
+        ] {
+            let got = read_answer(endpoint, body.as_bytes());
+            assert_eq!(got, Err(ReadCompletionError::NotACompletion), "{body}");
+        }
+        for endpoint in [Endpoint::Chat, Endpoint::Completions, Endpoint::Embeddings] {
+            let got = read_answer(endpoint, br#"{"error":{"message":"no"}}"#);
+            assert_eq!(got, Err(ReadCompletionError::ErrorObject));
+        }
     }
 
     #[test]

@@ -8,11 +8,13 @@ pub mod anthropic;
 pub mod chat;
 pub mod chunk;
 pub mod completion;
+pub mod endpoint;
 pub mod error;
 pub mod json;
 pub mod note;
 pub mod sse;
 
 pub use chat::{ChatRequest, DecodeChatError, DecodeLimits, Edits, Message, Role};
+pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorCode};
 pub use note::RoutingNote;

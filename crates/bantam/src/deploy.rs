@@ -29,7 +29,7 @@ pub(crate) fn deployment(
     previous: Option<&Deployment>,
     bases: &Bases,
 ) -> Result<Deployment, Failure> {
-    let models = models(config, env, previous)?;
+    let models = models(config, env, previous, bases)?;
     let mut tasks = BTreeMap::new();
     for (name, task) in &config.tasks {
         let known = previous.and_then(|previous| previous.tasks.get(name));
@@ -75,6 +75,7 @@ fn models(
     config: &Config,
     env: &dyn Env,
     previous: Option<&Deployment>,
+    bases: &Bases,
 ) -> Result<BTreeMap<Arc<str>, Arc<Rung>>, Failure> {
     let mut upstreams = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
@@ -90,6 +91,9 @@ fn models(
             ModelSource::Upstream { upstream, name: called } => {
                 let Some(upstream) = upstreams.get(upstream.as_str()) else { continue };
                 Arc::new(remote_rung(name, model, upstream, called)?)
+            }
+            ModelSource::File { path, .. } if bantam_student::is_encoder(path) => {
+                Arc::new(local::encoder_rung(name, path, bases)?)
             }
             ModelSource::File { path, kv_tokens } => {
                 let known = previous.and_then(|previous| previous.models.get(name.as_str()));

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use crate::support::{
     Act, Desk, PATIENCE, Scripted, body, deployment, open_task, read, rung, scripted, stream_body, told,
 };
+use bantam_wire::Endpoint;
 
 fn text() -> Arc<Scripted> {
     Arc::new(scripted(Tier::Mid, |_, _| Act::Text("x", None)))
@@ -29,7 +30,9 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
         Desk::with(deployment(vec![task], vec![]), LedgerOptions::new(Acknowledge::ProcessCrash), 1, 1);
     let ask = || {
         let gateway = Arc::clone(&desk.gateway);
-        tokio::spawn(async move { gateway.chat(body("task/chat", "hi").into(), Hints::default()).await })
+        tokio::spawn(async move {
+            gateway.answer(Endpoint::Chat, body("task/chat", "hi").into(), Hints::default()).await
+        })
     };
     let running = ask();
     while mid.calls() == 0 {
@@ -55,7 +58,7 @@ async fn a_stream_keeps_its_place_to_its_last_byte() {
     let mid = rung("mid", Arc::new(scripted(Tier::Mid, move |_, _| Act::Chunks(events(), None))));
     let options = LedgerOptions::new(Acknowledge::ProcessCrash);
     let desk = Desk::with(deployment(vec![], vec![Arc::new(mid)]), options, 1, 0);
-    let stream = || desk.gateway.chat(stream_body("mid", "hi").into(), Hints::default());
+    let stream = || desk.gateway.answer(Endpoint::Chat, stream_body("mid", "hi").into(), Hints::default());
     let begun = stream().await;
     assert_eq!(desk.ask_stream("mid", "hi").await.slug, "queue_full");
     assert_eq!(read(begun).await.text, "a b");
@@ -209,7 +212,9 @@ async fn a_request_ends_under_the_deployment_it_began_under() {
     let desk = Desk::new(deployment(vec![], ladder));
     let running = tokio::spawn({
         let gateway = Arc::clone(&desk.gateway);
-        async move { read(gateway.chat(body("auto", "hi").into(), Hints::default()).await).await }
+        async move {
+            read(gateway.answer(Endpoint::Chat, body("auto", "hi").into(), Hints::default()).await).await
+        }
     });
     while asked.calls() == 0 {
         tokio::task::yield_now().await;
@@ -236,9 +241,9 @@ async fn deploying_while_many_requests_run_loses_none() {
     let mut asking = tokio::task::JoinSet::new();
     for number in 0..200 {
         let gateway = Arc::clone(&desk.gateway);
-        asking.spawn(
-            async move { read(gateway.chat(body("auto", "hi").into(), Hints::default()).await).await },
-        );
+        asking.spawn(async move {
+            read(gateway.answer(Endpoint::Chat, body("auto", "hi").into(), Hints::default()).await).await
+        });
         if number % 10 == 0 {
             desk.gateway.deploy(make(if number % 20 == 0 { "b" } else { "a" }));
             tokio::time::sleep(Duration::from_micros(100)).await;

@@ -4,6 +4,7 @@
 
 mod account;
 mod cascade;
+mod endpoints;
 mod identify;
 mod leaving;
 mod limits;

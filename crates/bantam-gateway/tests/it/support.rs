@@ -18,7 +18,7 @@ use bantam_simulate::{SimulatedUpstream, completion_body};
 use bantam_student::{Example, LinearConfig, Student, StudentBackend, linear};
 use bantam_types::{Label, Price, Settlement, TaskKind, Tier, TokenUsage, UsdPerMillion};
 use bantam_wire::chunk::read_chunk;
-use bantam_wire::{ChatRequest, DecodeLimits};
+use bantam_wire::{ChatRequest, DecodeLimits, Endpoint};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -33,6 +33,8 @@ pub(crate) enum Act {
     Foreign(&'static str),
     /// As a model: this text for these tokens.
     Text(&'static str, Option<TokenUsage>),
+    /// As a model: this body.
+    Body(&'static str),
     /// As a model: these chunks, then perhaps a fault.
     Chunks(Vec<String>, Option<BackendFault>),
     /// As a model: these chunks, then silence.
@@ -54,6 +56,7 @@ pub(crate) struct Scripted {
     calls: AtomicU64,
     cannot_honour: Option<&'static str>,
     available: bool,
+    chat_only: bool,
 }
 
 impl Scripted {
@@ -68,6 +71,9 @@ impl Backend for Scripted {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        if self.chat_only && request.endpoint != Endpoint::Chat {
+            return Some(request.endpoint.subject());
+        }
         self.cannot_honour.filter(|name| request.params().any(|(param, _)| param.as_str() == *name))
     }
 
@@ -91,6 +97,7 @@ async fn perform(act: Act) -> Result<Answer, BackendError> {
         Act::Say(label, probability) => student(label, probability, false),
         Act::Foreign(label) => student(label, 1.0, true),
         Act::Text(text, usage) => Ok(whole(text, usage)),
+        Act::Body(body) => Ok(with_body(body.into(), None, None)),
         Act::Chunks(chunks, fault) => Ok(stream(chunks, fault, false)),
         Act::ChunksThenHang(chunks) => Ok(stream(chunks, None, true)),
         Act::Fail(fault) => Err(fault.into()),
@@ -118,14 +125,11 @@ async fn yield_once() {
 }
 
 fn whole(text: &str, usage: Option<TokenUsage>) -> Answer {
-    Answer::Whole(Completion {
-        body: completion_body("real-model", text, 0, 0).into(),
-        usage,
-        text: Some(text.to_owned()),
-        has_note: false,
-        first_byte_us: 1,
-        retries: 0,
-    })
+    with_body(completion_body("real-model", text, 0, 0).into(), usage, Some(text.to_owned()))
+}
+
+fn with_body(body: bytes::Bytes, usage: Option<TokenUsage>, text: Option<String>) -> Answer {
+    Answer::Whole(Completion { body, usage, text, has_note: false, first_byte_us: 1, retries: 0 })
 }
 
 fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answer {
@@ -154,12 +158,17 @@ pub(crate) fn scripted(
         calls: AtomicU64::new(0),
         cannot_honour: None,
         available: true,
+        chat_only: false,
     }
 }
 
 impl Scripted {
     pub(crate) fn that_cannot_honour(self, param: &'static str) -> Self {
         Self { cannot_honour: Some(param), ..self }
+    }
+
+    pub(crate) fn that_serves_chat_only(self) -> Self {
+        Self { chat_only: true, ..self }
     }
 
     pub(crate) fn that_is_unavailable(self) -> Self {
@@ -289,7 +298,7 @@ impl Desk {
 
     /// Asks with a body of one's own.
     pub(crate) async fn ask_body(&self, body: impl Into<bytes::Bytes>, hints: Hints) -> Got {
-        let asked = self.gateway.chat(body.into(), hints);
+        let asked = self.gateway.answer(Endpoint::Chat, body.into(), hints);
         let reply =
             tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("no reply ever came"));
         read(reply).await

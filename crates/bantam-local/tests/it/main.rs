@@ -4,5 +4,6 @@
 mod answers;
 mod labels;
 mod opening;
+mod texts;
 mod tiny;
 mod tiny_model;

@@ -9,7 +9,7 @@ use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
-use bantam_wire::DecodeLimits;
+use bantam_wire::{DecodeLimits, Endpoint};
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -46,8 +46,14 @@ pub(crate) async fn send(backend: &LocalBackend<Adapter>, content: &str, more: V
     for (key, value) in more.as_object().unwrap() {
         body[key] = value.clone();
     }
+    send_to(backend, Endpoint::Chat, body).await
+}
+
+/// Sends a body that came to `endpoint`, as the gateway would.
+pub(crate) async fn send_to(backend: &LocalBackend<Adapter>, endpoint: Endpoint, body: Value) -> Outcome {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
-    let scanned = Scanned::decode(body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
+    let scanned =
+        Scanned::decode(endpoint, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Internal, frontier_max: Label::Public };
     let cleared = policy.clear(&scanned, Tier::Local).unwrap();
     let stream = body["stream"] == true;

@@ -9,7 +9,9 @@ const HEAD: usize = 16;
 const KV: usize = 2 * HEAD;
 const WIDE: usize = 96;
 const LAYERS: usize = 2;
-const CONTROL: [&str; 4] = ["<|end|>", "<|im_start|>", "<|im_end|>", "<unk>"];
+/// Its control tokens; the last three are for filling in the middle.
+pub(crate) const CONTROL: [&str; 7] =
+    ["<|end|>", "<|im_start|>", "<|im_end|>", "<unk>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
 
 /// Writes conversations as ChatML does, and calls as Hermes does.
 const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
@@ -25,8 +27,13 @@ fn printable_bytes() -> Vec<String> {
 
 /// Writes the model into a folder.
 pub(crate) fn write(folder: &Path) -> PathBuf {
+    write_with(folder, &CONTROL)
+}
+
+/// Writes the model with these control tokens, at least the first four of [`CONTROL`], into a folder.
+pub(crate) fn write_with(folder: &Path, control: &[&'static str]) -> PathBuf {
     let bytes = printable_bytes();
-    let tokens: Vec<&str> = bytes.iter().map(String::as_str).chain(CONTROL).collect();
+    let tokens: Vec<&str> = bytes.iter().map(String::as_str).chain(control.iter().copied()).collect();
     let kinds: Vec<i32> = (0..tokens.len()).map(|index| if index < 256 { 1 } else { 3 }).collect();
     let metadata = [
         ("general.architecture", NewValue::Text("llama")),

@@ -8,7 +8,7 @@ use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
 use bantam_types::{Label, Tier};
-use bantam_wire::DecodeLimits;
+use bantam_wire::{DecodeLimits, Endpoint};
 use futures_util::StreamExt;
 
 /// No call of a test may take longer: a fault that is not noticed would hang for ever.
@@ -58,7 +58,8 @@ pub(crate) async fn start(
 /// Returns `body` cleared for `tier` by a policy that lets everything through.
 pub(crate) fn cleared(body: &str, tier: Tier) -> Cleared {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
-    let scanned = Scanned::decode(body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
+    let scanned =
+        Scanned::decode(Endpoint::Chat, body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     policy.clear(&scanned, tier).unwrap()
 }

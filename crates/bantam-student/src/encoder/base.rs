@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bantam_engine::{Encoder, EncoderConfig, EncoderScratch, LoadEncoderError, TokenBatch};
 use bantam_kernels::Pool;
-use bantam_weights::WordPiece;
+use bantam_weights::{Fit, WordPiece};
 
 use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind, check_tokens};
 use super::identity::{BaseIdentity, BasePrecision};
@@ -72,6 +72,16 @@ impl EncoderBase {
     /// What its vectors depend on.
     pub fn identity(&self) -> &BaseIdentity {
         &self.core.identity
+    }
+
+    /// How many tokens a text has, and whether all of them are read.
+    pub(crate) fn count_tokens(&self, text: &str, ids: &mut Vec<u32>) -> (usize, bool) {
+        let tokens_max = self.core.identity.tokens_max as usize;
+        if self.core.tokenizer.encode(text, tokens_max, ids) == Fit::Whole {
+            return (ids.len(), true);
+        }
+        self.core.tokenizer.encode(text, usize::MAX, ids);
+        (ids.len(), false)
     }
 
     /// The vectors of many texts, one after the other, [`BaseIdentity::width`] numbers each. `on_progress` hears how

@@ -7,7 +7,7 @@ use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_student::encoder::train;
 use bantam_student::{BasePrecision, Bases, EncoderConfig, Features, Scratch, Student, StudentBackend};
 use bantam_types::{Label, Tier};
-use bantam_wire::DecodeLimits;
+use bantam_wire::{DecodeLimits, Endpoint};
 
 use crate::rows::rows;
 use crate::tiny_base;
@@ -23,7 +23,8 @@ fn student() -> Arc<Student> {
 fn cleared(text: &str, tier: Tier) -> Cleared {
     let body = serde_json::json!({"model": "task/t", "messages": [{"role": "user", "content": text}]});
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
-    let scanned = Scanned::decode(body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
+    let scanned =
+        Scanned::decode(Endpoint::Chat, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     policy.clear(&scanned, tier).unwrap()
 }

@@ -5,6 +5,7 @@
 mod backend;
 mod classify;
 mod damaged;
+mod embeddings;
 mod encoder;
 mod rows;
 mod shared_data;

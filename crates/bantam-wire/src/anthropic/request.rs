@@ -196,7 +196,8 @@ mod tests {
     use crate::chat::DecodeLimits;
 
     fn decode(body: &Value) -> ChatRequest {
-        ChatRequest::decode(body.to_string().into(), &DecodeLimits::default(), &mut ()).unwrap()
+        ChatRequest::decode(crate::Endpoint::Chat, body.to_string().into(), &DecodeLimits::default(), &mut ())
+            .unwrap()
     }
 
     fn check(body: &Value, expected: Result<Value, &str>) {

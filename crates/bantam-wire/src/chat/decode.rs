@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{ChatRequest, Param, message};
+use super::{ChatRequest, Message, Param, Role, message};
+use crate::Endpoint;
 use crate::error::ApiError;
 use crate::json::{self, TextSink};
 
@@ -31,15 +32,17 @@ impl Default for DecodeLimits {
     }
 }
 
-/// A body that is no valid chat request.
+/// A body that is no valid request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeChatError {
     /// No JSON object, or one that is refused as a whole.
     #[error("the body is not a JSON object that can be read: {0}")]
     Json(String),
-    /// A parameter that chat requests do not have.
-    #[error("unknown parameter `{name}`{}", nearest(.name))]
+    /// A parameter that requests to the endpoint do not have.
+    #[error("unknown parameter `{name}`{}", nearest(*.endpoint, .name))]
     UnknownParam {
+        /// Where the request came to.
+        endpoint: Endpoint,
         /// Its name, shortened.
         name: String,
     },
@@ -61,16 +64,17 @@ impl From<DecodeChatError> for ApiError {
         let message = error.to_string();
         match error {
             DecodeChatError::Json(_) => Self { param: None, ..Self::invalid("", "invalid_json", message) },
-            DecodeChatError::UnknownParam { name } => Self::invalid(name, "unknown_parameter", message),
+            DecodeChatError::UnknownParam { name, .. } => Self::invalid(name, "unknown_parameter", message),
             DecodeChatError::Missing(param) => Self::invalid(param, "missing_required_parameter", message),
             DecodeChatError::Invalid { param, .. } => Self::invalid(param, "invalid_value", message),
         }
     }
 }
 
-fn nearest(name: &str) -> String {
+fn nearest(endpoint: Endpoint, name: &str) -> String {
     let best = Param::ALL
         .iter()
+        .filter(|param| param.belongs_to(endpoint))
         .map(|param| (edit_distance(name, param.as_str()), param.as_str()))
         .min()
         .filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4));
@@ -127,6 +131,7 @@ impl<'de> Deserialize<'de> for TopLevel<'de> {
 struct CowKey<'a>(#[serde(borrow)] std::borrow::Cow<'a, str>);
 
 pub(super) fn decode(
+    endpoint: Endpoint,
     body: Bytes,
     limits: &DecodeLimits,
     sink: &mut dyn TextSink,
@@ -138,6 +143,7 @@ pub(super) fn decode(
     let mut request = ChatRequest {
         raw: Bytes::new(),
         params: Vec::with_capacity(entries.len()),
+        endpoint,
         model: String::new(),
         messages: Vec::new(),
         stream: false,
@@ -146,10 +152,11 @@ pub(super) fn decode(
         output_tokens_max: None,
     };
     for (name, raw) in &entries {
-        let Some(param) = Param::named(name) else {
-            return Err(DecodeChatError::UnknownParam { name: name.chars().take(64).collect() });
+        let known = Param::named(name).filter(|param| param.belongs_to(endpoint));
+        let Some(param) = known else {
+            return Err(DecodeChatError::UnknownParam { endpoint, name: name.chars().take(64).collect() });
         };
-        if let Some(expected) = param.complaint(raw.get()) {
+        if let Some(expected) = param.complaint(endpoint, raw.get()) {
             return Err(invalid(param.as_str(), format!("expected {expected}")));
         }
         read_param(&mut request, param, raw, limits)?;
@@ -159,7 +166,7 @@ pub(super) fn decode(
         return Err(DecodeChatError::Missing("model"));
     }
     if request.messages.is_empty() {
-        return Err(DecodeChatError::Missing("messages"));
+        return Err(DecodeChatError::Missing(endpoint.subject()));
     }
     drop(entries);
     request.raw = body;
@@ -181,6 +188,7 @@ fn read_param(
             }
         }
         Param::Messages => request.messages = read_messages(json, limits)?,
+        Param::Prompt | Param::Input => request.messages = read_texts(param, json)?,
         Param::Stream => request.stream = read::<Option<bool>>(param, json, "a boolean")?.unwrap_or(false),
         Param::StreamOptions => request.include_usage = read_stream_options(json)?,
         Param::N => {
@@ -219,7 +227,7 @@ fn read_stream_options(json: &str) -> Result<bool, DecodeChatError> {
     Ok(options.include_usage.unwrap_or(false))
 }
 
-fn read_messages(json: &str, limits: &DecodeLimits) -> Result<Vec<super::Message>, DecodeChatError> {
+fn read_messages(json: &str, limits: &DecodeLimits) -> Result<Vec<Message>, DecodeChatError> {
     if !json.starts_with('[') {
         return Err(invalid("messages", "expected an array of messages"));
     }
@@ -238,6 +246,35 @@ fn read_messages(json: &str, limits: &DecodeLimits) -> Result<Vec<super::Message
                 .map_err(|fault| invalid(format!("messages[{position}]{}", fault.path), fault.message))
         })
         .collect()
+}
+
+/// The most texts of one request, as OpenAI has it.
+const TEXTS_MAX: usize = 2048;
+
+/// Reads one text, or several, as messages of the user's.
+fn read_texts(param: Param, json: &str) -> Result<Vec<Message>, DecodeChatError> {
+    let texts: Vec<String> = if json.starts_with('"') {
+        vec![read(param, json, "a string or an array of strings")?]
+    } else if json
+        .trim_start_matches(['[', ' ', '\n', '\t', '\r'])
+        .starts_with(|first: char| first.is_ascii_digit())
+    {
+        let complaint = "token ids cannot be scanned and mean nothing to another model: send text \
+                         (in LangChain, check_embedding_ctx_length=False)";
+        return Err(invalid(param.as_str(), complaint));
+    } else {
+        read(param, json, "a string or an array of strings")?
+    };
+    if texts.is_empty() || texts.len() > TEXTS_MAX {
+        return Err(invalid(param.as_str(), format!("expected 1 to {TEXTS_MAX} strings")));
+    }
+    if param == Param::Input
+        && let Some(empty) = texts.iter().position(String::is_empty)
+    {
+        return Err(invalid(param.as_str(), format!("string {empty} (from 0) is empty")));
+    }
+    let message = |text| Message { role: Role::User, text, unread_part: None };
+    Ok(texts.into_iter().map(message).collect())
 }
 
 fn read<'a, T: Deserialize<'a>>(param: Param, json: &'a str, expected: &str) -> Result<T, DecodeChatError> {
@@ -259,7 +296,12 @@ mod tests {
     use super::*;
 
     fn check(body: &str, expected: &str) {
+        check_at(Endpoint::Chat, body, expected);
+    }
+
+    fn check_at(endpoint: Endpoint, body: &str, expected: &str) {
         let got = match ChatRequest::decode(
+            endpoint,
             Bytes::copy_from_slice(body.as_bytes()),
             &DecodeLimits::default(),
             &mut (),
@@ -330,10 +372,45 @@ mod tests {
     }
 
     #[test]
+    fn prompts_and_inputs_are_read_as_the_users_texts() {
+        let completions = |body: &str, expected: &str| check_at(Endpoint::Completions, body, expected);
+        completions(r#"{"model":"m","prompt":"a"}"#, r#"m ["a"] stream=false usage=false n=1 max=None"#);
+        completions(
+            r#"{"model":"m","prompt":["a",""],"suffix":"b","logprobs":3,"stream":true,"max_tokens":4}"#,
+            r#"m ["a", ""] stream=true usage=false n=1 max=Some(4)"#,
+        );
+        let embeddings = |body: &str, expected: &str| check_at(Endpoint::Embeddings, body, expected);
+        embeddings(
+            r#"{"model":"m","input":["a","b"],"encoding_format":"base64","dimensions":8,"user":"u"}"#,
+            r#"m ["a", "b"] stream=false usage=false n=1 max=None"#,
+        );
+    }
+
+    #[test]
+    fn each_endpoint_has_its_own_parameters_and_texts_are_never_token_ids() {
+        for (endpoint, body, at_fault) in [
+            (Endpoint::Chat, r#"{"model":"m","prompt":"a"}"#, "prompt"),
+            (Endpoint::Completions, r#"{"model":"m","messages":[]}"#, "messages"),
+            (Endpoint::Completions, r#"{"model":"m"}"#, "prompt"),
+            (Endpoint::Completions, r#"{"model":"m","prompt":[1,2]}"#, "prompt"),
+            (Endpoint::Completions, r#"{"model":"m","prompt":[]}"#, "prompt"),
+            (Endpoint::Completions, r#"{"model":"m","prompt":"a","logprobs":true}"#, "logprobs"),
+            (Endpoint::Embeddings, r#"{"model":"m","input":[ [1],[2]]}"#, "input"),
+            (Endpoint::Embeddings, r#"{"model":"m","input":["a",""]}"#, "input"),
+            (Endpoint::Embeddings, r#"{"model":"m","input":"a","stream":true}"#, "stream"),
+            (Endpoint::Embeddings, r#"{"model":"m","input":"a","dimensions":0}"#, "dimensions"),
+        ] {
+            check_at(endpoint, body, at_fault);
+        }
+        let error = read_texts(Param::Input, "[[1]]").unwrap_err().to_string();
+        assert!(error.contains("send text"), "{error}");
+    }
+
+    #[test]
     fn suggests_the_nearest_parameter() {
-        let error = DecodeChatError::UnknownParam { name: "temprature".to_owned() };
+        let error = DecodeChatError::UnknownParam { endpoint: Endpoint::Chat, name: "temprature".to_owned() };
         assert_eq!(error.to_string(), "unknown parameter `temprature`: did you mean `temperature`?");
-        let error = DecodeChatError::UnknownParam { name: "zzz".to_owned() };
+        let error = DecodeChatError::UnknownParam { endpoint: Endpoint::Chat, name: "zzz".to_owned() };
         assert_eq!(error.to_string(), "unknown parameter `zzz`");
     }
 

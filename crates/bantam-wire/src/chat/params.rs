@@ -1,9 +1,11 @@
-//! The parameters of a chat request: which there are and what each may hold.
+//! The parameters of requests: which there are, where they belong, and what each may hold.
+
+use crate::Endpoint;
 
 /// Declares the closed list of parameters with the check that each one's value must pass.
 macro_rules! params {
     ($($(#[$doc:meta])* $variant:ident = $name:literal : $check:expr;)*) => {
-        /// A parameter of OpenAI's chat endpoint that Bantam knows.
+        /// A parameter of OpenAI's endpoints that Bantam knows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Param {
             $($(#[$doc])* $variant,)*
@@ -50,6 +52,10 @@ params! {
     Model = "model": Shape::Decoded;
     /// The conversation.
     Messages = "messages": Shape::Decoded;
+    /// The text to go on with.
+    Prompt = "prompt": Shape::Decoded;
+    /// The texts to turn into vectors.
+    Input = "input": Shape::Decoded;
     /// Whether to stream.
     Stream = "stream": Shape::Decoded;
     /// How to stream.
@@ -116,16 +122,57 @@ params! {
     PromptCacheRetention = "prompt_cache_retention": Shape::String;
     /// The caller's user, hashed.
     SafetyIdentifier = "safety_identifier": Shape::String;
+    /// What follows the text whose middle is wanted.
+    Suffix = "suffix": Shape::String;
+    /// Whether a completion begins with its prompt.
+    Echo = "echo": Shape::Bool;
+    /// Of how many completions the best are returned.
+    BestOf = "best_of": Shape::Integer(1, 20);
+    /// How vectors are written.
+    EncodingFormat = "encoding_format": Shape::String;
+    /// How many numbers a vector has.
+    Dimensions = "dimensions": Shape::Integer(1, 1 << 20);
 }
 
 impl Param {
+    /// Returns whether requests to `endpoint` have this parameter.
+    pub const fn belongs_to(self, endpoint: Endpoint) -> bool {
+        match self {
+            Self::Model | Self::User => true,
+            Self::Prompt | Self::Suffix | Self::Echo | Self::BestOf => {
+                matches!(endpoint, Endpoint::Completions)
+            }
+            Self::Input | Self::EncodingFormat | Self::Dimensions => matches!(endpoint, Endpoint::Embeddings),
+            Self::Stream
+            | Self::StreamOptions
+            | Self::N
+            | Self::MaxTokens
+            | Self::Temperature
+            | Self::TopP
+            | Self::Stop
+            | Self::PresencePenalty
+            | Self::FrequencyPenalty
+            | Self::LogitBias
+            | Self::Logprobs
+            | Self::Seed => !matches!(endpoint, Endpoint::Embeddings),
+            _ => matches!(endpoint, Endpoint::Chat),
+        }
+    }
+
+    const fn shape_at(self, endpoint: Endpoint) -> Shape {
+        match (self, endpoint) {
+            (Self::Logprobs, Endpoint::Completions) => Shape::Integer(0, 5),
+            _ => self.shape(),
+        }
+    }
+
     /// Returns what the value should have been, or `None` when it is fine.
-    pub(super) fn complaint(self, json: &str) -> Option<String> {
+    pub(super) fn complaint(self, endpoint: Endpoint, json: &str) -> Option<String> {
         if json == "null" {
             return None;
         }
         let first = json.bytes().next().unwrap_or_default();
-        let (good, expected) = match self.shape() {
+        let (good, expected) = match self.shape_at(endpoint) {
             Shape::Decoded => (true, String::new()),
             Shape::Bool => (matches!(json, "true" | "false"), "a boolean".to_owned()),
             Shape::Number(low, high) => (

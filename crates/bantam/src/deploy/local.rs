@@ -8,6 +8,7 @@ use bantam_gateway::Rung;
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions, OpenModelErrorKind};
 use bantam_route::RungKind;
+use bantam_student::{BasePrecision, Bases, EmbeddingBackend};
 use bantam_types::Tier;
 
 use super::free;
@@ -32,6 +33,29 @@ pub(super) fn identity(path: &Path) -> String {
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     format!("{name}@{:012x}", sum >> 16)
+}
+
+/// Opens an encoder for callers who ask for vectors. Students on the same base share it.
+pub(super) fn encoder_rung(name: &str, folder: &Path, bases: &Bases) -> Result<Rung, Failure> {
+    let base = bases.open(folder, BasePrecision::Int8).map_err(|error| {
+        Failure::from_error(format!("cannot use the model `{name}`"), &error)
+            .hint(error.kind.hint())
+            .outcome(Outcome::ModelMissing)
+    })?;
+    let weights = &base.identity().weights_sha256;
+    let model = format!("{}@{}", base.identity().name, weights.get(..12).unwrap_or_default());
+    let backend = EmbeddingBackend::new(base, name.to_owned());
+    Ok(Rung {
+        name: name.into(),
+        model: model.into(),
+        tier: Tier::Local,
+        kind: RungKind::Model,
+        // The limit is for each text; the backend counts them.
+        context_tokens: None,
+        price: Some(Arc::new(free())),
+        gate: None,
+        backend: Arc::new(backend),
+    })
 }
 
 /// Opens a model for callers and ladders to name.
