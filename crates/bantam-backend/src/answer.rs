@@ -1,4 +1,6 @@
-//! Answers: whole, streamed, or a student's label.
+//! Answers: whole, streamed, or a student's.
+
+use std::sync::Arc;
 
 use bantam_types::TokenUsage;
 use bantam_wire::chunk::ChunkFacts;
@@ -9,7 +11,7 @@ use crate::BackendError;
 
 /// What a backend answers with.
 pub enum Answer {
-    /// A student's label.
+    /// A student's text, with how sure it is.
     Student(StudentAnswer),
     /// A whole completion.
     Whole(Completion),
@@ -17,15 +19,19 @@ pub enum Answer {
     Stream(AnswerStream),
 }
 
-/// What a classification student says.
+/// What a task's student says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StudentAnswer {
-    /// The label.
-    pub label: std::sync::Arc<str>,
-    /// Its calibrated probability.
+    /// The label of a classification, or the whole answer of another task.
+    pub text: Arc<str>,
+    /// How sure it is, from 0 to 1: what a certificate's threshold is compared with.
     pub probability: f32,
     /// Whether the text looks like none of the task's.
     pub out_of_scope: bool,
+    /// Whether the answer is whole and in the form that the task asks for. Labels are compared with the task's anyway.
+    pub is_valid: bool,
+    /// Tokens, where the student counts them.
+    pub usage: Option<TokenUsage>,
 }
 
 /// A whole answer in OpenAI's shape.

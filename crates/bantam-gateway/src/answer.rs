@@ -18,6 +18,13 @@ pub(crate) enum Accepted {
         /// Tokens that the rung counted, or that were estimated for a student.
         usage: TokenUsage,
     },
+    /// A student's whole answer.
+    Text {
+        /// What it says.
+        text: Arc<str>,
+        /// Tokens that it counted, or that were estimated.
+        usage: TokenUsage,
+    },
     /// A whole completion.
     Whole(Completion),
     /// A stream whose first chunk is there.
@@ -38,7 +45,7 @@ pub(crate) enum Judged {
 pub(crate) fn judge(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arrival) -> Judged {
     let task = case.task.clone();
     match answer {
-        Answer::Student(answer) => judge_label(case, rung, task.as_deref(), &answer, arrival),
+        Answer::Student(answer) => judge_student_answer(case, rung, task.as_deref(), answer, arrival),
         Answer::Whole(completion) => match task.as_deref().filter(|task| task.is_classification()) {
             Some(task) => judge_model_label(case, task, &completion),
             None => {
@@ -60,23 +67,23 @@ pub(crate) fn judge(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arriv
     }
 }
 
-fn judge_label(
+fn judge_student_answer(
     case: &mut Case,
     rung: &Rung,
     task: Option<&Task>,
-    answer: &StudentAnswer,
+    answer: StudentAnswer,
     arrival: Arrival,
 ) -> Judged {
-    let label = task.and_then(|task| task.labels.iter().find(|label| **label == answer.label));
+    let usage = answer.usage.unwrap_or_else(|| TokenUsage {
+        input: case.estimated_prompt_tokens,
+        cached_input: 0,
+        output: answer.text.len() as u64 / 4 + 1,
+    });
+    let allowed = allowed(task, &answer, usage);
     let facts = StudentFacts {
         probability: answer.probability,
         out_of_scope: answer.out_of_scope,
-        allowed: label.is_some(),
-    };
-    let usage = TokenUsage {
-        input: case.estimated_prompt_tokens,
-        cached_input: 0,
-        output: answer.label.len() as u64 / 4 + 1,
+        allowed: allowed.is_some(),
     };
     let attempt = AttemptFacts {
         usage: Some(usage),
@@ -84,9 +91,8 @@ fn judge_label(
         confidence: Some(answer.probability),
         retries: 0,
     };
-    match (judge_student(facts, rung.gate.unwrap_or(Gate::Closed)), label) {
-        (Verdict::Accept, Some(label)) => {
-            let accepted = Accepted::Label { label: Arc::clone(label), usage };
+    match (judge_student(facts, rung.gate.unwrap_or(Gate::Closed)), allowed) {
+        (Verdict::Accept, Some(accepted)) => {
             if task.is_some_and(|task| is_audited(task.audit_share, arrival.request_id)) {
                 case.end(AttemptOutcome::Discarded(EscalationReason::Audit), attempt);
                 Judged::Held(accepted)
@@ -104,6 +110,20 @@ fn judge_label(
             Judged::Discarded
         }
     }
+}
+
+/// Returns a student's answer as one that may be returned if it is sure enough: a label of the task's or, where the task
+/// has none, a text in the task's form.
+fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: TokenUsage) -> Option<Accepted> {
+    let task = task?;
+    if !answer.is_valid {
+        return None;
+    }
+    if !task.is_classification() {
+        return Some(Accepted::Text { text: Arc::clone(&answer.text), usage });
+    }
+    let label = task.labels.iter().find(|label| ***label == *answer.text)?;
+    Some(Accepted::Label { label: Arc::clone(label), usage })
 }
 
 /// A model's free text counts only when it is one of the task's labels.

@@ -71,6 +71,17 @@ fn price(rung: &Rung) -> String {
     }
 }
 
+/// Returns the beginning of a text, on one line.
+fn shown(text: &str) -> String {
+    const CHARS: usize = 200;
+    let mut shown: String =
+        text.chars().take(CHARS).map(|char| if char == '\n' { ' ' } else { char }).collect();
+    if text.chars().nth(CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
 async fn describe(
     deployment: &Deployment,
     scanned: &Scanned,
@@ -95,11 +106,14 @@ async fn describe(
     let Ok(Answer::Student(answer)) = rung.backend.answer(cleared, ask).await else {
         return "it does not answer".to_owned();
     };
-    let facts =
-        StudentFacts { probability: answer.probability, out_of_scope: answer.out_of_scope, allowed: true };
+    let facts = StudentFacts {
+        probability: answer.probability,
+        out_of_scope: answer.out_of_scope,
+        allowed: answer.is_valid,
+    };
     let verdict = match judge_student(facts, gate) {
         Verdict::Accept => "accept".to_owned(),
         Verdict::Escalate(reason) => format!("escalate, {reason}"),
     };
-    format!("says `{}` with probability {:.4}; {basis}: {verdict}", answer.label, answer.probability)
+    format!("says `{}` with probability {:.4}; {basis}: {verdict}", shown(&answer.text), answer.probability)
 }

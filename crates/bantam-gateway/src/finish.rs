@@ -65,6 +65,7 @@ pub(crate) async fn finish(
             case.example = example(scanned, identified, task.as_deref(), rung, &label, arrival);
             (written(task.as_deref(), &label), usage)
         }
+        Accepted::Text { text, usage } => (text.to_string(), usage),
     };
     let note = case.note(request_id, rung);
     case.settle(RequestOutcome::Answered, 200).await?;

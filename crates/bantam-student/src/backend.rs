@@ -51,7 +51,8 @@ impl StudentBackend {
             Some(label) => Arc::clone(label),
             None => prediction.label.into(),
         };
-        Answer::Student(StudentAnswer { label, probability: prediction.probability, out_of_scope })
+        let probability = prediction.probability;
+        Answer::Student(StudentAnswer { text: label, probability, out_of_scope, is_valid: true, usage: None })
     }
 
     /// Waits for the base's thread, and leaves the caller's free meanwhile.

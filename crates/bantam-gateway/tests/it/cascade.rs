@@ -5,9 +5,12 @@ use std::sync::Arc;
 use bantam_backend::BackendFault;
 use bantam_gateway::Task;
 use bantam_route::Gate;
+use bantam_simulate::completion_events;
 use bantam_types::Tier;
 
-use crate::support::{Act, Desk, Got, deployment, rung, scripted, student_rung, task, told, trained};
+use crate::support::{
+    Act, Desk, Got, deployment, open_task, rung, scripted, student_rung, task, tokens, told, trained,
+};
 
 const CERTIFIED: Gate = Gate::Certified { threshold: 0.9 };
 
@@ -252,5 +255,40 @@ async fn a_task_s_instructions_go_only_to_callers_without_their_own() {
         let body =
             serde_json::json!({"model": "task/intent", "stream": true, "messages": messages}).to_string();
         assert_eq!(desk.ask_body(body, bantam_gateway::Hints::default()).await.text, "card");
+    }
+}
+
+#[tokio::test]
+async fn a_student_of_free_answers_returns_what_it_is_sure_of_and_in_form_and_counts_its_own_tokens() {
+    let gate = Gate::Certified { threshold: 0.8 };
+    for (text, probability, is_valid, expected) in [
+        (r#"{"city":"Rome"}"#, 0.9, true, "answered 200: student accepted"),
+        (
+            r#"{"city":"Rome"}"#,
+            0.7,
+            true,
+            "answered 200: student discarded low_confidence, frontier accepted",
+        ),
+        (r#"{"city":"Ro"#, 0.9, false, "answered 200: student discarded invalid_output, frontier accepted"),
+    ] {
+        let student = scripted(Tier::Local, move |_, _| Act::Draft(text, probability, is_valid));
+        let frontier = scripted(Tier::Frontier, |_, ask| match ask.stream {
+            true => Act::Chunks(completion_events("m", "from above", 1, 1), None),
+            false => Act::Text("from above", None),
+        });
+        let ladder = vec![
+            Arc::new(student_rung(Arc::new(student), gate)),
+            Arc::new(rung("frontier", Arc::new(frontier))),
+        ];
+        let desk = Desk::new(deployment(vec![open_task("places", ladder)], vec![]));
+        for got in [desk.ask("task/places", "to Rome").await, desk.ask_stream("task/places", "to Rome").await]
+        {
+            let settled = desk.of(&got);
+            assert_eq!(told(&settled), expected);
+            let is_own = expected.ends_with("student accepted");
+            assert_eq!(got.text, if is_own { text } else { "from above" });
+            assert_eq!(settled.attempts[0].usage, tokens(40, 0, 7));
+            assert_eq!(settled.attempts[0].confidence, Some(probability));
+        }
     }
 }

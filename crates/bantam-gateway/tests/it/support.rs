@@ -31,6 +31,8 @@ pub(crate) enum Act {
     Say(&'static str, f32),
     /// As a student that does not know such texts.
     Foreign(&'static str),
+    /// As a student of free answers: a text, how sure it is, and whether it has the task's form.
+    Draft(&'static str, f32, bool),
     /// As a model: this text for these tokens.
     Text(&'static str, Option<TokenUsage>),
     /// As a model: this body.
@@ -91,11 +93,17 @@ impl Backend for Scripted {
 
 async fn perform(act: Act) -> Result<Answer, BackendError> {
     let student = |label: &str, probability, out_of_scope| {
-        Ok(Answer::Student(StudentAnswer { label: label.into(), probability, out_of_scope }))
+        let text = label.into();
+        Ok(Answer::Student(StudentAnswer { text, probability, out_of_scope, is_valid: true, usage: None }))
     };
     match act {
         Act::Say(label, probability) => student(label, probability, false),
         Act::Foreign(label) => student(label, 1.0, true),
+        Act::Draft(text, probability, is_valid) => {
+            let usage = tokens(40, 0, 7);
+            let text = text.into();
+            Ok(Answer::Student(StudentAnswer { text, probability, out_of_scope: false, is_valid, usage }))
+        }
         Act::Text(text, usage) => Ok(whole(text, usage)),
         Act::Body(body) => Ok(with_body(body.into(), None, None)),
         Act::Chunks(chunks, fault) => Ok(stream(chunks, fault, false)),

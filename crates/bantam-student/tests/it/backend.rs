@@ -64,7 +64,7 @@ fn answers_asked_for_at_once_are_those_of_each_alone() {
     let mut scratch = Scratch::default();
     for (text, answer) in texts.iter().zip(answers) {
         let alone = student.predict(text, &mut scratch);
-        assert_eq!((&*answer.label, answer.probability), (alone.label, alone.probability), "{text}");
+        assert_eq!((&*answer.text, answer.probability), (alone.label, alone.probability), "{text}");
     }
 }
 
@@ -89,7 +89,7 @@ fn callers_who_leave_hold_nobody_up_and_too_many_at_once_are_refused_as_busy() {
         for answer in asked {
             match answer.await.unwrap() {
                 Ok(answer) => {
-                    assert_eq!(&*label(answer).label, "rate");
+                    assert_eq!(&*label(answer).text, "rate");
                     served += 1;
                 }
                 Err(error) => assert_eq!(error.fault, BackendFault::Busy),
