@@ -12,15 +12,15 @@ mod scratch;
 
 use std::path::{Path, PathBuf};
 
-use bantam_kernels::{KvPrecision, KvShape, KvStore, RmsNorm, Rope};
+use bantam_kernels::{KvShape, KvStore, RmsNorm, Rope};
 use bantam_weights::WeightFile;
 
-pub use adapter::{Adapter, LoadAdapterError, LoadAdapterErrorKind};
+pub use adapter::{Adapter, AdapterSurvey, LoadAdapterError, LoadAdapterErrorKind};
 pub use config::{Architecture, Biases, DecoderConfig, DecoderConfigError, Rope as DecoderRope};
 pub use forward::{ForwardError, Span, Wanted};
 use layer::Layer;
 use linear::Linear;
-pub use load::{LoadDecoderError, LoadDecoderErrorKind};
+pub use load::{DecoderSurvey, LoadDecoderError, LoadDecoderErrorKind};
 pub use scratch::{DecoderScratch, Logits};
 
 /// What weights and activations of matrix products are held in.
@@ -57,6 +57,8 @@ pub struct Decoder {
     layers: Vec<Layer>,
     norm: RmsNorm,
     head: Linear,
+    /// Bytes of all linear layers.
+    weight_bytes: usize,
 }
 
 impl Decoder {
@@ -89,13 +91,12 @@ impl Decoder {
 
     /// Returns what a token's keys and values take.
     pub fn kv_shape(&self) -> KvShape {
-        let precision = match self.precision {
-            DecoderPrecision::F32 => KvPrecision::F32,
-            DecoderPrecision::Quantised => KvPrecision::F16,
-        };
-        let config = &self.config;
-        let (layers, kv_heads, head_size) = (config.layers, config.kv_heads, config.head_size);
-        KvShape { layers, kv_heads, head_size, precision }
+        self.config.kv_shape(self.precision)
+    }
+
+    /// Returns how many bytes its linear layers take, in memory or in the mapped file that they are kept in.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
     }
 
     /// Returns an empty store of `pages` pages of 16 tokens.

@@ -21,9 +21,9 @@ mod prefix;
 mod schedule;
 
 pub use decoder::{
-    Adapter, Architecture, Biases, Decoder, DecoderConfig, DecoderConfigError, DecoderOptions,
-    DecoderPrecision, DecoderRope, DecoderScratch, ForwardError, LoadAdapterError, LoadAdapterErrorKind,
-    LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
+    Adapter, AdapterSurvey, Architecture, Biases, Decoder, DecoderConfig, DecoderConfigError, DecoderOptions,
+    DecoderPrecision, DecoderRope, DecoderScratch, DecoderSurvey, ForwardError, LoadAdapterError,
+    LoadAdapterErrorKind, LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
 };
 pub use encoder::{
     Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError,

@@ -49,6 +49,11 @@ impl LowRank {
     pub fn outputs(&self) -> usize {
         self.outputs
     }
+
+    /// Returns how many bytes of memory both factors take.
+    pub fn bytes(&self) -> usize {
+        (self.down.len() + self.up.len()) * size_of::<f32>()
+    }
 }
 
 /// Lays out rows of `width` numbers by tiles of 16 rows, scaled.

@@ -18,8 +18,10 @@ mod model;
 mod open;
 mod prompt;
 mod request;
+mod room;
 
 pub use backend::LocalBackend;
 pub use labels::LabelError;
 pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};
+pub use room::{KeepAlive, Lease, LeaseError, Occupant, OccupantState, Place, Resident, Room, StillUsed};

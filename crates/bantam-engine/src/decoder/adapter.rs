@@ -3,8 +3,10 @@
 
 mod error;
 mod peft;
+mod survey;
 
 pub use error::{LoadAdapterError, LoadAdapterErrorKind};
+pub use survey::AdapterSurvey;
 
 use std::path::Path;
 
@@ -110,48 +112,23 @@ impl Adapter {
     }
 
     fn open_path(path: &Path, decoder: &Decoder) -> Result<Self, Kind> {
-        let folder = match path.is_dir() {
-            true => path,
-            false => path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
-        };
-        let file = match path.is_dir() {
-            true => {
-                // Before the weights, because it may say why they are not what is expected.
-                let scaling = peft::read(&folder.join("adapter_config.json"))?;
-                let file = WeightFile::open(path.join("adapter_model.safetensors"))?;
-                return Self::new(&file, Naming::Transformers, decoder, &scaling);
-            }
-            false => WeightFile::open(path)?,
-        };
-        if matches!(file.format(), Format::Gguf { .. }) {
-            let scaling = gguf_scaling(&file, decoder.config.architecture)?;
-            return Self::new(&file, Naming::Gguf, decoder, &scaling);
-        }
-        let scaling = peft::read(&folder.join("adapter_config.json"))?;
-        Self::new(&file, Naming::Transformers, decoder, &scaling)
+        let (file, naming, scaling) = source(path, decoder.config.architecture)?;
+        Self::new(&file, naming, decoder, &scaling)
     }
 
     fn new(file: &WeightFile, naming: Naming, decoder: &Decoder, scaling: &Scaling) -> Result<Self, Kind> {
         let config = &decoder.config;
         let mut layers: Vec<Vec<(Target, LowRank)>> = (0..config.layers).map(|_| Vec::new()).collect();
-        for (name, _) in file.tensors() {
-            let unknown = || Kind::UnknownTensor { tensor: name.into() };
-            let found = parse(name, naming, config.is_fused()).ok_or_else(unknown)?;
-            if found.layer >= config.layers {
-                return Err(unknown());
-            }
-            if found.is_down {
-                let up = found.other;
-                let factors = read(file, (name, &up), (found.target, naming), config, scaling)?;
-                layers[found.layer].push((found.target, factors));
-            } else if file.tensor(&found.other).is_none() {
-                return Err(Kind::Missing { tensor: found.other.into() });
-            }
-        }
-        if layers.iter().all(Vec::is_empty) {
-            return Err(Kind::Empty);
+        for changed in changes(file, naming, config)? {
+            let factors = read(file, &changed, naming, config, scaling)?;
+            layers[changed.layer].push((changed.target, factors));
         }
         Ok(Self { sizes: Sizes::of(config), layers })
+    }
+
+    /// Returns how many bytes of memory its factors take.
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().flatten().map(|(_, factors)| factors.bytes()).sum()
     }
 
     /// Whether a decoder of `config` can run with it.
@@ -163,6 +140,52 @@ impl Adapter {
     pub(super) fn low_rank(&self, layer: usize, target: Target) -> Option<&LowRank> {
         self.layers[layer].iter().find(|(found, _)| *found == target).map(|(_, factors)| factors)
     }
+}
+
+/// Opens an adapter's weights and reads how they are applied.
+fn source(path: &Path, architecture: Architecture) -> Result<(WeightFile, Naming, Scaling), Kind> {
+    if path.is_dir() {
+        // Before the weights, because it may say why they are not what is expected.
+        let scaling = peft::read(&path.join("adapter_config.json"))?;
+        let file = WeightFile::open(path.join("adapter_model.safetensors"))?;
+        return Ok((file, Naming::Transformers, scaling));
+    }
+    let file = WeightFile::open(path)?;
+    if matches!(file.format(), Format::Gguf { .. }) {
+        let scaling = gguf_scaling(&file, architecture)?;
+        return Ok((file, Naming::Gguf, scaling));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scaling = peft::read(&folder.join("adapter_config.json"))?;
+    Ok((file, Naming::Transformers, scaling))
+}
+
+/// A linear layer that an adapter changes, with the names of its two factors.
+#[derive(Debug)]
+struct Changed {
+    layer: usize,
+    target: Target,
+    down: String,
+    up: String,
+}
+
+/// Returns all that an adapter changes about a decoder of `config`, or what of it the decoder does not have.
+fn changes(file: &WeightFile, naming: Naming, config: &DecoderConfig) -> Result<Vec<Changed>, Kind> {
+    let mut changes = Vec::new();
+    for (name, _) in file.tensors() {
+        let unknown = || Kind::UnknownTensor { tensor: name.into() };
+        let found = parse(name, naming, config.is_fused()).ok_or_else(unknown)?;
+        if found.layer >= config.layers {
+            return Err(unknown());
+        }
+        let Found { layer, target, is_down, other } = found;
+        if is_down {
+            changes.push(Changed { layer, target, down: name.to_owned(), up: other });
+        } else if file.tensor(&other).is_none() {
+            return Err(Kind::Missing { tensor: other.into() });
+        }
+    }
+    if changes.is_empty() { Err(Kind::Empty) } else { Ok(changes) }
 }
 
 /// What `B A x` is multiplied by.
@@ -233,19 +256,35 @@ fn parse(name: &str, naming: Naming, is_fused: bool) -> Option<Found> {
     Some(Found { layer: layer.parse().ok()?, target, is_down, other })
 }
 
+/// Returns the rank of a target's factors, whose shapes are those that the decoder needs.
+fn rank_of(
+    file: &WeightFile,
+    changed: &Changed,
+    config: &DecoderConfig,
+    scaling: &Scaling,
+) -> Result<usize, Kind> {
+    let (outputs, inputs) = changed.target.shape(config);
+    let rank = file.tensor(&changed.down).and_then(|view| view.shape().first().copied()).unwrap_or_default();
+    if rank == 0 || rank > RANK_MAX || scaling.rank.is_some_and(|expected| expected != rank) {
+        let tensor = changed.down.as_str().into();
+        return Err(Kind::Rank { tensor, found: rank, expected: scaling.rank });
+    }
+    file.require(&changed.down, &[rank, inputs])?;
+    file.require(&changed.up, &[outputs, rank])?;
+    Ok(rank)
+}
+
 /// Reads both factors of a target.
 fn read(
     file: &WeightFile,
-    (down, up): (&str, &str),
-    (target, naming): (Target, Naming),
+    changed: &Changed,
+    naming: Naming,
     config: &DecoderConfig,
     scaling: &Scaling,
 ) -> Result<LowRank, Kind> {
+    let Changed { target, down, up, .. } = changed;
+    let rank = rank_of(file, changed, config, scaling)?;
     let (outputs, inputs) = target.shape(config);
-    let rank = file.tensor(down).and_then(|view| view.shape().first().copied()).unwrap_or_default();
-    if rank == 0 || rank > RANK_MAX || scaling.rank.is_some_and(|expected| expected != rank) {
-        return Err(Kind::Rank { tensor: down.into(), found: rank, expected: scaling.rank });
-    }
     let numbers = |name: &str, shape: [usize; 2]| {
         let numbers = match file.require(name, &shape)?.to_f32() {
             Ok(numbers) => numbers,

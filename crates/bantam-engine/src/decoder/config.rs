@@ -5,6 +5,9 @@ mod gguf;
 mod json;
 mod rope;
 
+use bantam_kernels::{KvPrecision, KvShape};
+
+use super::DecoderPrecision;
 pub use error::DecoderConfigError;
 pub use rope::Rope;
 
@@ -110,6 +113,16 @@ impl DecoderConfig {
     /// Returns how many numbers the keys of one token have, and its values.
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_size
+    }
+
+    /// Returns what a token's keys and values take in a decoder of this precision.
+    pub(super) fn kv_shape(&self, precision: DecoderPrecision) -> KvShape {
+        let precision = match precision {
+            DecoderPrecision::F32 => KvPrecision::F32,
+            DecoderPrecision::Quantised => KvPrecision::F16,
+        };
+        let (layers, kv_heads, head_size) = (self.layers, self.kv_heads, self.head_size);
+        KvShape { layers, kv_heads, head_size, precision }
     }
 
     /// Whether gates go through GELU (by tanh); through SiLU otherwise.

@@ -30,6 +30,14 @@ impl Linear {
         }
     }
 
+    /// Returns how many bytes its weights take.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::F32(layer) => layer.outputs() * layer.inputs() * size_of::<f32>(),
+            Self::Grouped(layer) => layer.bytes().as_slice().len(),
+        }
+    }
+
     /// Writes the outputs for `rows`, of which there are `count`.
     pub(super) fn forward(&self, pool: &Pool, rows: &Rows, count: usize, outputs: &mut [f32]) {
         match self {

@@ -2,9 +2,11 @@
 
 mod error;
 mod reader;
+mod survey;
 
 pub use error::{LoadDecoderError, LoadDecoderErrorKind};
 pub(super) use reader::Reader;
+pub use survey::DecoderSurvey;
 
 use std::path::Path;
 
@@ -37,19 +39,8 @@ impl Decoder {
     }
 
     fn open_path(path: &Path, options: &DecoderOptions, pool: &Pool) -> Result<Self, LoadDecoderErrorKind> {
-        if path.is_dir() {
-            // The configuration first: what it says about another architecture is more than a missing tensor.
-            let config = read_config(&path.join("config.json"))?;
-            return Self::new(config, Naming::Transformers, WeightFile::open(path)?, options, pool);
-        }
-        let file = WeightFile::open(path)?;
-        if matches!(file.format(), Format::Gguf { .. }) {
-            let config = DecoderConfig::from_gguf(&file)?;
-            return Self::new(config, Naming::Gguf, file, options, pool);
-        }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let config = read_config(&folder.join("config.json"))?;
-        Self::new(config, Naming::Transformers, file, options, pool)
+        let (config, naming, file) = source(path)?;
+        Self::new(config, naming, file, options, pool)
     }
 
     fn new(
@@ -61,11 +52,12 @@ impl Decoder {
     ) -> Result<Self, LoadDecoderErrorKind> {
         let reader = Reader { config: &config, file: &file, naming };
         reader.check_embeddings()?;
-        let mut linears = match options.precision {
+        let linears = match options.precision {
             DecoderPrecision::F32 => f32_linears(&reader)?,
             DecoderPrecision::Quantised => grouped_linears(&reader, options, pool)?,
-        }
-        .into_iter();
+        };
+        let weight_bytes = linears.iter().map(Linear::bytes).sum();
+        let mut linears = linears.into_iter();
         let mut layers = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
             // One for each part of each layer, as the plans were made, so none of these is missing.
@@ -103,8 +95,24 @@ impl Decoder {
         };
         let ropes = (rope(&config.rope), config.local_rope.as_ref().map(rope));
         let embeddings = format!("{}.weight", naming.embeddings());
-        Ok(Self { precision: options.precision, ropes, layers, norm, head, embeddings, file, config })
+        let precision = options.precision;
+        Ok(Self { precision, ropes, layers, norm, head, embeddings, file, config, weight_bytes })
     }
+}
+
+/// Opens a model's files, and reads what they say it is made of.
+fn source(path: &Path) -> Result<(DecoderConfig, Naming, WeightFile), LoadDecoderErrorKind> {
+    if path.is_dir() {
+        // The configuration first: what it says about another architecture is more than a missing tensor.
+        let config = read_config(&path.join("config.json"))?;
+        return Ok((config, Naming::Transformers, WeightFile::open(path)?));
+    }
+    let file = WeightFile::open(path)?;
+    if matches!(file.format(), Format::Gguf { .. }) {
+        return Ok((DecoderConfig::from_gguf(&file)?, Naming::Gguf, file));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok((read_config(&folder.join("config.json"))?, Naming::Transformers, file))
 }
 
 fn read_config(path: &Path) -> Result<DecoderConfig, LoadDecoderErrorKind> {

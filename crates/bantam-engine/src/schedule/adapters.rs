@@ -137,6 +137,18 @@ impl<A> AdapterRegistry<A> {
         answer
     }
 
+    /// Returns the adapter of that name if it is in memory, and marks it as used. Waits for nothing, so that async
+    /// code may call it.
+    pub fn find(&self, name: &str) -> Option<Arc<LoadedAdapter<A>>> {
+        self.shelf.lock().find(name)
+    }
+
+    /// Returns the names of all adapters in memory with their bytes, in no order.
+    pub fn list(&self) -> Vec<(String, usize)> {
+        let shelf = self.shelf.lock();
+        shelf.adapters.iter().map(|(name, (adapter, _))| (name.clone(), adapter.bytes)).collect()
+    }
+
     /// Loads the adapter of that name again and serves it from now on; requests that run keep the one they have.
     pub fn reload(&self, name: &str) -> Result<Arc<LoadedAdapter<A>>, AdapterError> {
         self.load(name)
@@ -229,6 +241,8 @@ mod tests {
         registry.get("c-10").unwrap();
         assert_eq!((registry.len(), registry.get("a-10").unwrap().id()), (2, first));
         assert!(!registry.remove("b-10") && registry.remove("c-10"));
+        assert!(registry.find("b-10").is_none() && registry.find("a-10").is_some());
+        assert_eq!(registry.list(), [("a-10".to_owned(), 10)]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bantam_engine::{Adapter, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
+use bantam_engine::{Adapter, Decoder, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
 use bantam_kernels::Pool;
 
 use super::support::{distance, divergence, expected, fixture, golden, open, open_f32, paged, run};
@@ -131,4 +131,33 @@ fn adapters_of_other_models_are_refused_when_opened_and_when_used() {
     let mut scratch = DecoderScratch::default();
     let error = decoder.forward(&Pool::new(1), &mut kv, &[span], &mut scratch).unwrap_err();
     assert_eq!(error, ForwardError::OtherAdapter { span: 0 });
+}
+
+#[test]
+fn an_adapter_s_headers_say_what_it_takes_and_whether_it_fits() {
+    for adapter in ["llama/adapter-few", "llama/adapter-few.gguf", "llama/adapter-every"] {
+        let decoder = open_f32("llama");
+        let survey = Adapter::survey(fixture(adapter), decoder.config()).unwrap();
+        let opened = Adapter::open(fixture(adapter), &decoder).unwrap();
+        assert_eq!(survey.bytes, opened.bytes(), "{adapter}");
+        assert!(survey.rank > 0 && survey.layers > 0);
+        for other in ["qwen2", "gemma3", "phi3"] {
+            let config = Decoder::survey(fixture(other), DecoderPrecision::F32).unwrap().config;
+            Adapter::survey(fixture(adapter), &config).unwrap_err();
+        }
+    }
+}
+
+#[test]
+fn a_model_s_headers_say_what_it_takes() {
+    for name in ["llama", "llama/model.gguf", "qwen3", "phi3"] {
+        for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
+            let survey = Decoder::survey(fixture(name), precision).unwrap();
+            let decoder = open(fixture(name), precision);
+            assert_eq!(survey.weight_bytes, decoder.weight_bytes(), "{name} {precision:?}");
+            assert_eq!((&survey.config, survey.kv_shape), (decoder.config(), decoder.kv_shape()));
+            assert!(survey.int4_bytes < survey.weight_bytes);
+        }
+    }
+    Decoder::survey(fixture("none"), DecoderPrecision::Quantised).unwrap_err();
 }

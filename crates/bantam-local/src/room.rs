@@ -1,0 +1,489 @@
+//! Many models in one memory: loaded when somebody asks, kept for a while, and given up by recency where the budget
+//! is too small for all, never while somebody uses them.
+//!
+//! A [`Room`] has a [`Place`] for every model that may come in. Who wants one takes a [`Lease`], which waits until it
+//! is loaded; it stays at least until the lease is dropped. Loading and unloading happen on threads of their own, so
+//! that the others go on answering.
+//!
+//! Who needs memory that is not there stands in line. For the first in line, what nobody uses goes, the one unused
+//! for longest first; where that is too little, those unused for longest among the used take nobody new until their
+//! users are done. So nobody waits for ever behind a stream of requests for others, and since a user holds one lease
+//! and waits for none, no two can wait for each other.
+//!
+//! **Invariant:** what is in memory, on its way in and on its way out fits the budget, as far as estimates are right.
+
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bantam_engine::Clock;
+use tokio::sync::Notify;
+
+use state::{Claimed, Leaver, State};
+
+/// What can be kept in a [`Room`].
+pub trait Resident: Send + Sync + 'static {
+    /// Returns how many bytes of memory it takes.
+    fn bytes(&self) -> u64;
+
+    /// Returns whether it has failed for good, so that it must be loaded anew.
+    fn has_failed(&self) -> bool;
+
+    /// Ends whatever it does on other threads and waits for that. Nobody uses it any more.
+    fn end_blocking(&self);
+}
+
+/// How long a model stays in memory after its last request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// For this long.
+    For(Duration),
+    /// Until its memory is needed.
+    Always,
+}
+
+/// Loads a model; called on a thread that may wait.
+type Loader<M> = dyn Fn() -> Result<M, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
+
+/// Why there is no lease.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeaseError {
+    /// It does not fit even alone.
+    #[error("it needs {needed} bytes and the budget is {budget}")]
+    NeverFits {
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes of all models.
+        budget: u64,
+    },
+    /// Others were in use for as long as could be waited.
+    #[error("its {needed} bytes did not become free in time: all other models are in use")]
+    NoRoom {
+        /// Bytes that it needs.
+        needed: u64,
+    },
+    /// It was not loaded in time.
+    #[error("it was not loaded in time")]
+    Late,
+    /// Loading it failed.
+    #[error("it could not be loaded, and is tried again in {} s: {reason}", .retry_in.as_secs())]
+    Failed {
+        /// Why, as the loader says it.
+        reason: Arc<str>,
+        /// When it may be loaded again.
+        retry_in: Duration,
+    },
+}
+
+/// A model could not be unloaded because it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{leases} requests still use it")]
+pub struct StillUsed {
+    /// How many requests use it.
+    pub leases: usize,
+}
+
+/// What is known of a model in memory.
+#[derive(Debug)]
+pub struct Occupant<M> {
+    /// The key of its place.
+    pub key: Arc<str>,
+    /// Where it stands.
+    pub state: OccupantState,
+    /// Bytes of memory that it takes.
+    pub bytes: u64,
+    /// Requests that use it or wait for it to be loaded.
+    pub leases: usize,
+    /// When it goes, if nobody asks for it; `None` while its first users are there, and where it stays.
+    pub expires: Option<Instant>,
+    /// The model, while it is loaded. Holding it is no lease: drop it soon.
+    pub model: Option<Arc<M>>,
+}
+
+/// Where a model stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OccupantState {
+    /// Being loaded.
+    Loading,
+    /// In memory.
+    Loaded,
+    /// Being unloaded.
+    Leaving,
+}
+
+/// A memory budget and the models in it. Clones are the same room.
+pub struct Room<M: Resident>(Arc<Shared<M>>);
+
+struct Shared<M: Resident> {
+    state: Mutex<State<M>>,
+    /// Something that somebody may wait for has happened.
+    changed: Notify,
+    /// Somebody's last user has gone.
+    idle: Notify,
+    wait_max: Duration,
+    clock: Clock,
+}
+
+/// A model's place in a room; clones are the same place. When the last is dropped, the model goes.
+pub struct Place<M: Resident>(Arc<PlaceKey<M>>);
+
+pub(crate) struct PlaceKey<M: Resident> {
+    key: Arc<str>,
+    room: Arc<Shared<M>>,
+}
+
+/// The right to use a model, which stays in memory as long as this is held.
+pub struct Lease<M: Resident> {
+    model: Arc<M>,
+    _claim: Claim<M>,
+}
+
+impl<M: Resident> Room<M> {
+    /// Returns an empty room of `budget` bytes. Who says no deadline waits for memory at most `wait_max`.
+    pub fn new(budget: u64, wait_max: Duration, clock: Clock) -> Self {
+        let state = Mutex::new(State::new(budget));
+        Self(Arc::new(Shared { state, changed: Notify::new(), idle: Notify::new(), wait_max, clock }))
+    }
+
+    /// Returns the place of `key`, which it has already or gets now: for a model that `load` loads, that will take
+    /// about `bytes` bytes, and that stays for `keep` when nobody uses it.
+    pub fn place<L>(&self, key: &str, bytes: u64, keep: KeepAlive, load: L) -> Place<M>
+    where
+        L: Fn() -> Result<M, Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
+    {
+        let mut state = self.0.lock();
+        let place = state
+            .place(key)
+            .unwrap_or_else(|| Arc::new(PlaceKey { key: key.into(), room: Arc::clone(&self.0) }));
+        state.put(&place, bytes, keep, Arc::new(load));
+        drop(state);
+        // How long it stays may be another time now.
+        self.0.idle.notify_one();
+        Place(place)
+    }
+
+    /// Returns what is in memory now, in the order of keys.
+    pub fn occupants(&self) -> Vec<Occupant<M>> {
+        self.0.lock().occupants()
+    }
+
+    /// Returns the bytes that models may take, and those that they take.
+    pub fn budget_and_used(&self) -> (u64, u64) {
+        let state = self.0.lock();
+        (state.budget, state.used())
+    }
+
+    /// Changes the budget. What is in memory stays until somebody needs room.
+    pub fn set_budget(&self, bytes: u64) {
+        self.0.lock().budget = bytes;
+        self.0.changed.notify_waiters();
+    }
+
+    /// Sends away what nobody has asked for in time. Returns when to do so again, if anything is left to expire.
+    pub fn expire(&self) -> Option<Instant> {
+        let mut leavers = Vec::new();
+        let next = self.0.lock().expire((self.0.clock)(), &mut leavers);
+        self.0.see_off(leavers);
+        next
+    }
+
+    /// Expires models whenever their time has come, for ever.
+    pub async fn tend(&self) {
+        loop {
+            let became_idle = self.0.idle.notified();
+            match self.expire() {
+                Some(next) => {
+                    let left = next.saturating_duration_since((self.0.clock)());
+                    let _ = tokio::time::timeout(left, became_idle).await;
+                }
+                None => became_idle.await,
+            }
+        }
+    }
+}
+
+impl<M: Resident> Place<M> {
+    /// Returns the key.
+    pub fn key(&self) -> &Arc<str> {
+        &self.0.key
+    }
+
+    /// Returns whether the last load failed and none will be tried for a while.
+    pub fn is_failing(&self) -> bool {
+        let room = &self.0.room;
+        room.lock().is_failing(&self.0.key, (room.clock)())
+    }
+
+    /// Waits until the model is in memory, loading it if need be, and uses it. Whoever asks meanwhile shares the load.
+    ///
+    /// # Errors
+    /// [`LeaseError`]: it cannot be loaded, or not by the deadline.
+    pub async fn lease(&self, deadline: Option<Instant>) -> Result<Lease<M>, LeaseError> {
+        let room = &self.0.room;
+        let begun = (room.clock)();
+        let until = deadline.unwrap_or(begun + room.wait_max);
+        let mut stand = Stand { room, ticket: None };
+        let claim = loop {
+            let mut changed = std::pin::pin!(room.changed.notified());
+            changed.as_mut().enable();
+            if let Some(claim) = self.claim(&mut stand)? {
+                break claim;
+            }
+            let left = until.saturating_duration_since((room.clock)());
+            if left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
+                return Err(LeaseError::NoRoom { needed: room.lock().bytes_of(&self.0.key) });
+            }
+        };
+        drop(stand);
+        loop {
+            let mut changed = std::pin::pin!(room.changed.notified());
+            changed.as_mut().enable();
+            let found = room.lock().model(&self.0.key, (room.clock)())?;
+            if let Some(model) = found {
+                return Ok(Lease { model, _claim: claim });
+            }
+            // A load ends by itself; only who says when is not kept until then.
+            let Some(deadline) = deadline else {
+                changed.await;
+                continue;
+            };
+            let left = deadline.saturating_duration_since((room.clock)());
+            if left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
+                return Err(LeaseError::Late);
+            }
+        }
+    }
+
+    fn claim(&self, stand: &mut Stand<'_, M>) -> Result<Option<Claim<M>>, LeaseError> {
+        let room = &self.0.room;
+        let mut leavers = Vec::new();
+        let now = (room.clock)();
+        let claimed = room.lock().claim(&self.0.key, &mut stand.ticket, now, &mut leavers);
+        room.see_off(leavers);
+        let claim = || Claim { place: Arc::clone(&self.0) };
+        Ok(match claimed? {
+            Claimed::Wait => None,
+            Claimed::Yes => Some(claim()),
+            Claimed::Load(load) => {
+                let claim = claim();
+                room.load(&self.0.key, load);
+                // The next in line may be served.
+                room.changed.notify_waiters();
+                Some(claim)
+            }
+        })
+    }
+
+    /// Unloads the model once nobody uses it, and waits for that until the deadline; who asks for it meanwhile waits
+    /// too. Returns whether it was in memory.
+    ///
+    /// # Errors
+    /// [`StillUsed`]: somebody uses it at the deadline. It stays, and may be used again.
+    pub async fn unload(&self, deadline: Instant) -> Result<bool, StillUsed> {
+        let room = &self.0.room;
+        if !room.lock().stop(&self.0.key) {
+            room.lock().stop_over(&self.0.key);
+            return Ok(false);
+        }
+        let _stopping = Stopping { place: self };
+        loop {
+            let mut changed = std::pin::pin!(room.changed.notified());
+            changed.as_mut().enable();
+            let mut leavers = Vec::new();
+            let left_over = room.lock().stop_step(&self.0.key, &mut leavers);
+            room.see_off(leavers);
+            let Some(leases) = left_over else { return Ok(true) };
+            let left = deadline.saturating_duration_since((room.clock)());
+            if left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
+                return Err(StillUsed { leases });
+            }
+        }
+    }
+}
+
+impl<M: Resident> Shared<M> {
+    fn lock(&self) -> MutexGuard<'_, State<M>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Loads a model on a thread of its own.
+    fn load(self: &Arc<Self>, key: &Arc<str>, load: Arc<Loader<M>>) {
+        let loading = Loading { room: Arc::clone(self), key: Arc::clone(key), is_told: false };
+        let begun = std::thread::Builder::new().name("bantam-load".to_owned()).spawn(move || {
+            let begun = Instant::now();
+            let result = load().map_err(|error| chain(&*error));
+            match &result {
+                Ok(model) => {
+                    let (ms, bytes) = (begun.elapsed().as_millis(), model.bytes());
+                    tracing::info!(model = %loading.key, ms, bytes, "a model was loaded");
+                }
+                Err(reason) => tracing::error!(model = %loading.key, %reason, "a model could not be loaded"),
+            }
+            loading.tell(result);
+        });
+        if let Err(error) = begun {
+            // The closure is dropped unused, and with it whoever waits is told.
+            tracing::error!(model = %key, %error, "no thread to load a model on");
+        }
+    }
+
+    fn loaded(self: &Arc<Self>, key: &str, result: Result<M, Arc<str>>) {
+        let leaver = self.lock().loaded(key, result, (self.clock)());
+        self.see_off(leaver.into_iter().collect());
+    }
+
+    /// Drops models where waiting for their threads holds nobody up, and says when they are gone.
+    fn see_off(self: &Arc<Self>, leavers: Vec<Leaver<M>>) {
+        if leavers.is_empty() {
+            return;
+        }
+        let room = Arc::clone(self);
+        let work = Arc::new(Mutex::new(leavers));
+        let taken = Arc::clone(&work);
+        let drop_all = move || {
+            let leavers = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+            for Leaver { key, model } in leavers {
+                model.end_blocking();
+                drop(model);
+                tracing::info!(model = %key, "a model was unloaded");
+                room.lock().gone(&key);
+                room.changed.notify_waiters();
+            }
+        };
+        if std::thread::Builder::new().name("bantam-unload".to_owned()).spawn(drop_all.clone()).is_err() {
+            drop_all();
+        }
+    }
+}
+
+/// A load under way: whatever happens to its thread, those who wait are told.
+struct Loading<M: Resident> {
+    room: Arc<Shared<M>>,
+    key: Arc<str>,
+    is_told: bool,
+}
+
+impl<M: Resident> Loading<M> {
+    fn tell(mut self, result: Result<M, Arc<str>>) {
+        self.is_told = true;
+        self.room.loaded(&self.key, result);
+        // Dropping this tells everybody.
+    }
+}
+
+impl<M: Resident> Drop for Loading<M> {
+    fn drop(&mut self) {
+        if !self.is_told {
+            let reason = Err("loading it ended in a panic, or no thread was left for it".into());
+            self.room.loaded(&self.key, reason);
+        }
+        self.room.changed.notify_waiters();
+        self.room.idle.notify_one();
+    }
+}
+
+/// A use of a model, counted until it is dropped.
+struct Claim<M: Resident> {
+    place: Arc<PlaceKey<M>>,
+}
+
+impl<M: Resident> Drop for Claim<M> {
+    fn drop(&mut self) {
+        let room = &self.place.room;
+        let now = (room.clock)();
+        if room.lock().release(&self.place.key, now) {
+            room.changed.notify_waiters();
+            room.idle.notify_one();
+        }
+    }
+}
+
+/// A place in the line for memory, left when it is dropped.
+struct Stand<'r, M: Resident> {
+    room: &'r Arc<Shared<M>>,
+    ticket: Option<u64>,
+}
+
+impl<M: Resident> Drop for Stand<'_, M> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.room.lock().leave_line(ticket);
+            self.room.changed.notify_waiters();
+        }
+    }
+}
+
+/// A wish to unload a model, over when it is dropped.
+struct Stopping<'p, M: Resident> {
+    place: &'p Place<M>,
+}
+
+impl<M: Resident> Drop for Stopping<'_, M> {
+    fn drop(&mut self) {
+        let PlaceKey { key, room } = &*self.place.0;
+        room.lock().stop_over(key);
+        room.changed.notify_waiters();
+    }
+}
+
+impl<M: Resident> Drop for PlaceKey<M> {
+    fn drop(&mut self) {
+        let leaver = self.room.lock().forget(&self.key);
+        self.room.see_off(leaver.into_iter().collect());
+    }
+}
+
+impl<M: Resident> std::ops::Deref for Lease<M> {
+    type Target = Arc<M>;
+
+    fn deref(&self) -> &Arc<M> {
+        &self.model
+    }
+}
+
+impl<M: Resident> Clone for Room<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Resident> Clone for Place<M> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<M: Resident> std::fmt::Debug for Room<M> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (budget, used) = self.budget_and_used();
+        formatter.debug_struct("Room").field("budget", &budget).field("used", &used).finish_non_exhaustive()
+    }
+}
+
+impl<M: Resident> std::fmt::Debug for Place<M> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Place").field(&self.0.key).finish()
+    }
+}
+
+impl<M: Resident> std::fmt::Debug for Lease<M> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("Lease").field(&self._claim.place.key).finish()
+    }
+}
+
+/// Returns an error and everything that caused it, one after the other.
+fn chain(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text.into()
+}
