@@ -81,6 +81,12 @@ pub enum BackendFault {
     /// Not asked: too many calls are under way.
     #[error("too many calls are under way")]
     Busy,
+    /// Not asked: other models held the memory that its model needs.
+    #[error("no memory became free for its model in time")]
+    NoRoom,
+    /// Not asked: its model is not in memory and could not be loaded; the log says why.
+    #[error("its model could not be loaded")]
+    NotLoaded,
 }
 
 impl BackendFault {
@@ -88,7 +94,7 @@ impl BackendFault {
     pub const fn reason(self) -> EscalationReason {
         match self {
             Self::FirstByteTimeout | Self::ChunkTimeout | Self::TotalTimeout => EscalationReason::Timeout,
-            Self::BreakerOpen | Self::Busy => EscalationReason::Unavailable,
+            Self::BreakerOpen | Self::Busy | Self::NoRoom | Self::NotLoaded => EscalationReason::Unavailable,
             Self::TooLarge | Self::ContextLength { .. } => EscalationReason::TooLong,
             Self::CannotHonour(_)
             | Self::NotCleared
@@ -124,6 +130,8 @@ impl BackendFault {
                 | Self::Refused(_)
                 | Self::BreakerOpen
                 | Self::Busy
+                | Self::NoRoom
+                | Self::NotLoaded
         )
     }
 }

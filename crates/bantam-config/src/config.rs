@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use bantam_types::TaskName;
 
 use crate::origin::{Origin, Setting};
-use crate::{Diagnostic, Ledger, Model, Privacy, Routing, Server, Students, Task, Upstream};
+use crate::{Diagnostic, Ledger, Local, Model, Privacy, Routing, Server, Students, Task, Upstream};
 
 /// Everything Bantam was told: names resolve, files were there, limits are in range.
 ///
@@ -19,6 +19,8 @@ pub struct Config {
     pub ledger: Ledger,
     /// What the students in this process may use.
     pub students: Students,
+    /// What language models in this process may use.
+    pub local: Local,
     /// What `auto` stands for.
     pub routing: Routing,
     /// Which labels may travel where.

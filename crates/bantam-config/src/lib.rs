@@ -23,6 +23,7 @@ mod excerpt;
 mod ladder;
 mod ledger;
 mod load;
+mod local;
 mod log;
 mod model;
 mod nearest;
@@ -46,6 +47,7 @@ pub use diagnostic::{ConfigErrors, Diagnostic, Excerpt, Location, MistakeKind, S
 pub use ladder::Rung;
 pub use ledger::{Acknowledge, Ledger};
 pub use load::load;
+pub use local::{KeepAlive, Local};
 pub use model::{Model, ModelSource};
 pub use origin::{Origin, Setting};
 pub use privacy::{DictionaryTerm, Privacy};
@@ -54,7 +56,7 @@ pub use server::Server;
 pub use source::{Env, Files, Override, Source};
 pub use students::Students;
 pub use task::Task;
-pub use upstream::{Auth, Dialect, Upstream};
+pub use upstream::{Auth, Dialect, EngineKind, Upstream};
 
 /// A complete configuration file with every key, commented; documentation is generated from it.
 pub const EXAMPLE: &str = include_str!("example.toml");

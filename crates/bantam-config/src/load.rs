@@ -7,8 +7,8 @@ use crate::origin::Place;
 use crate::section::Section;
 use crate::task::Surroundings;
 use crate::{
-    Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, model, privacy, routing, server,
-    students, task, upstream, variables,
+    Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, local, model, privacy, routing,
+    server, students, task, upstream, variables,
 };
 
 /// Returns the validated configuration.
@@ -36,9 +36,10 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let server = server::read(&mut root, &context);
     let ledger = ledger::read(&mut root, &context);
     let students = students::read(&mut root);
+    let local = local::read(&mut root);
     let privacy = privacy::read(&mut root);
     let upstreams = upstream::read(&mut root, &context);
-    let models = model::read(&mut root, &upstreams, &context);
+    let models = model::read(&mut root, &upstreams, &local, &context);
     let (routing, routing_is_whole) = routing::read(&mut root, &models);
     let around = Surroundings { models: &models, privacy: &privacy, routing: &routing, routing_is_whole };
     let tasks = task::read(&mut root, &context, around);
@@ -55,6 +56,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
         server,
         ledger,
         students,
+        local,
         routing,
         privacy,
         upstreams: upstreams.good,

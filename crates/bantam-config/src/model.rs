@@ -7,6 +7,7 @@ use bantam_types::{Price, Tier, UsdPerMillion};
 
 use crate::context::Context;
 use crate::document::{Node, Value};
+use crate::local::{KeepAlive, Local, keep_alive};
 use crate::log::{Log, Problem};
 use crate::nearest::suggestion;
 use crate::origin::Found;
@@ -33,6 +34,12 @@ pub enum ModelSource {
         path: PathBuf,
         /// Tokens whose keys and values are kept in memory.
         kv_tokens: usize,
+        /// A PEFT folder or a GGUF file that changes the model's weights for this name alone.
+        adapter: Option<PathBuf>,
+        /// How long it stays in memory after its last request.
+        keep_alive: KeepAlive,
+        /// Whether it is loaded at the start.
+        preload: bool,
     },
 }
 
@@ -72,7 +79,12 @@ impl Models {
 }
 
 /// Reads `[models]`, and warns of upstreams that no model uses.
-pub(crate) fn read(root: &mut Section<'_>, upstreams: &Upstreams, context: &Context<'_>) -> Models {
+pub(crate) fn read(
+    root: &mut Section<'_>,
+    upstreams: &Upstreams,
+    local: &Local,
+    context: &Context<'_>,
+) -> Models {
     let mut models = Models::default();
     let mut used = BTreeSet::new();
     for (name, section) in root.named_tables("models") {
@@ -80,7 +92,7 @@ pub(crate) fn read(root: &mut Section<'_>, upstreams: &Upstreams, context: &Cont
             section.log().problem(MistakeKind::BadValue, &section.own_spot(), problem);
         }
         let model = if section.has("file") {
-            read_file(section, context)
+            read_file(section, local, context)
         } else {
             read_one(&name, section, upstreams, &mut used)
         };
@@ -129,7 +141,12 @@ fn read_one(
 ) -> Option<Model> {
     let upstream = section.required("upstream", value::text);
     let name = section.or("name", key.to_owned(), value::filled_text(256));
-    let tier = section.required("tier", value::word(TIERS));
+    let known = upstream.as_ref().and_then(|upstream| upstreams.good.get(&upstream.value));
+    let tier = match known.is_some_and(|upstream| upstream.kind.is_some() && upstream.host_is_loopback) {
+        // An engine on this machine sends nothing away.
+        true => Some(section.or("tier", Tier::Local, value::word(TIERS))),
+        false => section.required("tier", value::word(TIERS)),
+    };
     let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
     let is_priced = section.has("price");
     let price = section.optional_table("price").and_then(read_price);
@@ -163,9 +180,12 @@ fn read_one(
 }
 
 /// Reads a model that runs in this process: local, and free.
-fn read_file(mut section: Section<'_>, context: &Context<'_>) -> Option<Model> {
+fn read_file(mut section: Section<'_>, local: &Local, context: &Context<'_>) -> Option<Model> {
     let path = task::file(&mut section, "file", context);
     let kv_tokens = section.or("kv_tokens", 16_384, value::whole(64..=100_000_000_usize));
+    let adapter = task::file(&mut section, "adapter", context);
+    let keep_alive = section.or("keep_alive", local.keep_alive, keep_alive);
+    let preload = section.or("preload", false, value::boolean);
     let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
     for key in ["upstream", "name", "tier", "price"] {
         if section.has(key) {
@@ -176,7 +196,13 @@ fn read_file(mut section: Section<'_>, context: &Context<'_>) -> Option<Model> {
     }
     section.finish();
     Some(Model {
-        source: ModelSource::File { path: path?.value, kv_tokens: kv_tokens.value },
+        source: ModelSource::File {
+            path: path?.value,
+            kv_tokens: kv_tokens.value,
+            adapter: adapter.map(|adapter| adapter.value),
+            keep_alive: keep_alive.value,
+            preload: preload.value,
+        },
         tier: Tier::Local,
         context_tokens: context_tokens.map(|tokens| tokens.value),
         price: None,

@@ -42,6 +42,47 @@ impl Dialect {
     }
 }
 
+/// An engine that people run beside Bantam. It says which parameters are honoured, and where it listens by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EngineKind {
+    /// Whatever answers there, found out at the first request.
+    Auto,
+    /// Ollama.
+    Ollama,
+    /// The server of llama.cpp.
+    LlamaServer,
+    /// The server of the Python package `llama-cpp-python`.
+    LlamaCppPython,
+    /// vLLM.
+    Vllm,
+}
+
+/// All engines' names.
+const ENGINES: &[&str] = &["auto", "ollama", "llama-server", "llama-cpp-python", "vllm"];
+
+impl EngineKind {
+    /// Returns the name as it stands in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Ollama => "ollama",
+            Self::LlamaServer => "llama-server",
+            Self::LlamaCppPython => "llama-cpp-python",
+            Self::Vllm => "vllm",
+        }
+    }
+
+    /// Returns where it listens unless somebody says otherwise.
+    const fn default_base_url(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Ollama => Some("http://127.0.0.1:11434/v1"),
+            Self::LlamaServer => Some("http://127.0.0.1:8080/v1"),
+            Self::LlamaCppPython | Self::Vllm => Some("http://127.0.0.1:8000/v1"),
+        }
+    }
+}
+
 /// How a key is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Auth {
@@ -72,6 +113,8 @@ impl Auth {
 pub struct Upstream {
     /// The API it speaks.
     pub dialect: Dialect,
+    /// The engine that it is, where that is known.
+    pub kind: Option<EngineKind>,
     /// `http` or `https`, host, port and the first part of the path; no slash at the end.
     pub base_url: String,
     /// What follows `base_url`, beginning with a slash; `{model}` stands for the model's name there.
@@ -88,6 +131,8 @@ pub struct Upstream {
     pub allow_plain_http: bool,
     /// Whether the host is `localhost` or a loopback or private address; derived, not a setting.
     pub host_is_private: bool,
+    /// Whether the host can only be this machine; derived, not a setting.
+    pub host_is_loopback: bool,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
     /// How long the first byte of an answer may take.
@@ -131,8 +176,23 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Upstreams {
 }
 
 fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream> {
-    let dialect = section.required("dialect", value::word(&["openai", "anthropic"]));
-    let base_url = section.required("base_url", |node| url::base_url(&value::text(node)?));
+    let kind = section.optional("kind", value::word::<EngineKind>(ENGINES));
+    let dialects = value::word(&["openai", "anthropic"]);
+    let dialect = match &kind {
+        Some(_) => Some(section.or("dialect", Dialect::OpenAi, dialects)),
+        None => section.required("dialect", dialects),
+    };
+    let read_url = |node: &_| url::base_url(&value::text(node)?);
+    let usual = kind.as_ref().and_then(|kind| url::base_url(kind.value.default_base_url()?).ok());
+    let base_url = match usual {
+        Some(usual) => Some(section.or("base_url", usual, read_url)),
+        None => section.required("base_url", read_url),
+    };
+    if let (Some(kind), Some(Dialect::Anthropic)) = (&kind, dialect.as_ref().map(|dialect| dialect.value)) {
+        let problem = Problem::new(format!("is {}, which speaks OpenAI's API", kind.value.as_str()))
+            .hint("leave `dialect` out");
+        section.log().problem(MistakeKind::Conflict, &kind.spot, problem);
+    }
     let path = endpoint_path(&mut section, dialect.as_ref(), base_url.as_ref());
     section.refuse(
         "api_key",
@@ -161,6 +221,7 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
     let base_url = base_url?.value;
     Some(Upstream {
         dialect: dialect?.value,
+        kind: kind.map(|kind| kind.value),
         base_url: base_url.text,
         path: path?,
         auth,
@@ -169,6 +230,7 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
         trusted,
         allow_plain_http,
         host_is_private: base_url.is_private,
+        host_is_loopback: base_url.is_loopback,
         connect_timeout,
         first_byte_timeout,
         chunk_timeout,
@@ -288,6 +350,20 @@ fn within(
 impl Named for Dialect {
     fn from_name(name: &str) -> Option<Self> {
         [Self::OpenAi, Self::Anthropic].into_iter().find(|dialect| dialect.as_str() == name)
+    }
+}
+
+impl Named for EngineKind {
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Ollama, Self::LlamaServer, Self::LlamaCppPython, Self::Vllm]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+}
+
+impl TomlText for EngineKind {
+    fn toml_text(&self) -> String {
+        toml_text::string(self.as_str())
     }
 }
 

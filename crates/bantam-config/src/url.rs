@@ -18,6 +18,8 @@ pub(crate) struct BaseUrl {
     pub(crate) is_encrypted: bool,
     /// Whether its host can only be this machine or one in its private network.
     pub(crate) is_private: bool,
+    /// Whether its host can only be this machine.
+    pub(crate) is_loopback: bool,
 }
 
 /// Reads an upstream's address.
@@ -50,8 +52,8 @@ pub(crate) fn base_url(text: &str) -> Result<BaseUrl, Problem> {
     if uri.path().split('/').any(|segment| segment == "." || segment == "..") || uri.path().contains("//") {
         return Err(Problem::new("holds `.`, `..` or an empty segment").hint("write the path as it is meant"));
     }
-    let is_private = is_private_host(authority.host());
-    Ok(BaseUrl { text: text.trim_end_matches('/').to_owned(), is_encrypted, is_private })
+    let (is_private, is_loopback) = (is_private_host(authority.host()), is_loopback_host(authority.host()));
+    Ok(BaseUrl { text: text.trim_end_matches('/').to_owned(), is_encrypted, is_private, is_loopback })
 }
 
 /// Reads the path of an endpoint, which may hold `{model}` and a query.
@@ -95,6 +97,13 @@ pub(crate) fn is_private_host(host: &str) -> bool {
         Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local(),
         Err(_) => false,
     }
+}
+
+/// Returns whether `host` can only be this machine, without asking DNS.
+fn is_loopback_host(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let is_address = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    is_address || host == "localhost" || host.ends_with(".localhost")
 }
 
 /// Returns whether there is a host and, after a colon, a port; `http` itself lets `host:` and `host:99999` pass.

@@ -63,6 +63,10 @@ variables! {
         "What an acknowledged cost survives: process-crash or power-loss.";
     STUDENTS_THREADS = "BANTAM_STUDENTS_THREADS", "students.threads",
         "How many threads encoder students compute on, all together; 0 for one a core.";
+    LOCAL_MEMORY = "BANTAM_LOCAL_MEMORY", "local.memory",
+        "Bytes that language models in this process may take, all together, such as 8 GiB.";
+    LOCAL_KEEP_ALIVE = "BANTAM_LOCAL_KEEP_ALIVE", "local.keep_alive",
+        "How long a language model stays in memory after its last request: 5m, or always.";
     ROUTING_LADDER = "BANTAM_ROUTING_LADDER", "routing.ladder",
         "The models that `auto` tries, smallest first, separated by commas.";
     ROUTING_BASELINE = "BANTAM_ROUTING_BASELINE", "routing.baseline",

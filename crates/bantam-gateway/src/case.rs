@@ -231,7 +231,9 @@ fn is_never_billed(fault: BackendFault) -> bool {
         | BackendFault::RateLimited
         | BackendFault::Status(_)
         | BackendFault::BreakerOpen
-        | BackendFault::Busy => true,
+        | BackendFault::Busy
+        | BackendFault::NoRoom
+        | BackendFault::NotLoaded => true,
         BackendFault::Broken
         | BackendFault::FirstByteTimeout
         | BackendFault::ChunkTimeout

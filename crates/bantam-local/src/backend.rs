@@ -8,7 +8,7 @@ use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion, StreamItem,
 };
 use bantam_decode::{Generation, GenerationConfig, Step};
-use bantam_engine::{Asked, Generate, RequestError, SubmitError};
+use bantam_engine::{Asked, Generate, LoadedAdapter, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::chat::Param;
@@ -25,6 +25,9 @@ use crate::request::Wanted;
 /// A language model of the embedded engine that answers conversations and goes on with texts.
 pub struct LocalBackend<A> {
     model: Arc<LocalModel<A>>,
+    /// The name that answers carry.
+    name: Arc<str>,
+    adapter: Option<Arc<LoadedAdapter<A>>>,
 }
 
 /// A request on its way to the engine.
@@ -49,7 +52,13 @@ impl Prepared {
 impl<A: Send + Sync + 'static> LocalBackend<A> {
     /// Returns `model` as a backend.
     pub fn new(model: Arc<LocalModel<A>>) -> Self {
-        Self { model }
+        let name = Arc::clone(&model.name);
+        Self { model, name, adapter: None }
+    }
+
+    /// Returns the same under a name of its own, with an adapter or none.
+    pub(crate) fn called(self, name: Arc<str>, adapter: Option<Arc<LoadedAdapter<A>>>) -> Self {
+        Self { name, adapter, ..self }
     }
 
     fn prepare(&self, request: &ChatRequest, ask: &Ask) -> Result<Prepared, BackendError> {
@@ -139,7 +148,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             return Ok(making);
         }
         let prompt: Vec<u32> = prompt.iter().copied().chain(forced.iter().copied()).collect();
-        let asked = Asked { task: Arc::clone(task), adapter: None, prompt, deadline: *deadline };
+        let asked =
+            Asked { task: Arc::clone(task), adapter: self.adapter.clone(), prompt, deadline: *deadline };
         let tokens_max = tokens_max - forced.len();
         let generate = Generate { asked, tokens_max, chooser: Box::new(picker) };
         let run = self.model.scheduler.generate(generate).map_err(|error| submit_fault(&error))?;
@@ -229,7 +239,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let prefix = if endpoint == Endpoint::Completions { "cmpl" } else { "chatcmpl" };
         let id = format!("{prefix}-{:016x}{:016x}", random(), random());
-        Head { id, model: self.model.name.to_string(), created: i64::try_from(created).unwrap_or(i64::MAX) }
+        Head { id, model: self.name.to_string(), created: i64::try_from(created).unwrap_or(i64::MAX) }
     }
 }
 

@@ -5,6 +5,9 @@
 //! request into tokens by the model's own template, samples under the constraints that the request asks for, and
 //! writes the answer as an OpenAI completion, whole or streamed.
 //!
+//! Models come into memory through a [`Room`] with a budget: [`RoomBackend`] is a [`LocalBackend`] whose model is
+//! loaded when somebody asks for it, and given up when others need its memory.
+//!
 //! **Invariant:** what a request asks for is done or refused by the parameter's name, never ignored.
 //!
 //! **Invariant:** nothing that a message says becomes a control token.
@@ -19,9 +22,13 @@ mod open;
 mod prompt;
 mod request;
 mod room;
+mod shared;
+mod survey;
 
 pub use backend::LocalBackend;
 pub use labels::LabelError;
 pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};
 pub use room::{KeepAlive, Lease, LeaseError, Occupant, OccupantState, Place, Resident, Room, StillUsed};
+pub use shared::{AdapterFile, RoomBackend};
+pub use survey::{Misfit, ModelSurvey};

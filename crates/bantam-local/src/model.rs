@@ -7,11 +7,12 @@ use bantam_decode::{
     CompileGrammarError, CompiledGrammar, Forcing, Grammar, GrammarLimits, Grammars, TokenTable,
     TokenTableError,
 };
-use bantam_engine::Scheduler;
+use bantam_engine::{AdapterRegistry, Scheduler, ShutDown};
 use bantam_template::TemplateError;
 use bantam_weights::{EncodeOptions, Tokenizer};
 
 use crate::prompt::Prompter;
+use crate::room::Resident;
 
 /// Compiled grammars that are kept: applications send the same few schemas again and again.
 const GRAMMARS_KEPT: usize = 64;
@@ -25,6 +26,9 @@ pub struct LocalModel<A> {
     grammars: Grammars,
     compiled: Mutex<VecDeque<(Grammar, Arc<CompiledGrammar>)>>,
     pub(crate) scheduler: Scheduler<A>,
+    adapters: Option<AdapterRegistry<A>>,
+    /// Bytes of memory that all of it takes, as far as is known.
+    bytes: u64,
 }
 
 impl<A> std::fmt::Debug for LocalModel<A> {
@@ -68,7 +72,18 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         let table = Arc::new(TokenTable::new(texts, &control, tokenizer.eos_ids(), forcing)?);
         let grammars = Grammars::new(&table, GrammarLimits::standard())?;
         let compiled = Mutex::default();
-        Ok(Self { name, tokenizer, prompter, table, grammars, compiled, scheduler })
+        let (adapters, bytes) = (None, 0);
+        Ok(Self { name, tokenizer, prompter, table, grammars, compiled, scheduler, adapters, bytes })
+    }
+
+    /// Returns the model with adapters that requests may name, and with the bytes that it takes.
+    pub(crate) fn with_adapters(self, adapters: AdapterRegistry<A>, bytes: u64) -> Self {
+        Self { adapters: Some(adapters), bytes, ..self }
+    }
+
+    /// Returns its adapters, where it may have any.
+    pub fn adapters(&self) -> Option<&AdapterRegistry<A>> {
+        self.adapters.as_ref()
     }
 
     /// Returns the name that answers carry.
@@ -94,5 +109,20 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         }
         kept.push_back((grammar, Arc::clone(&compiled)));
         Ok(compiled)
+    }
+}
+
+impl<A: Send + Sync + 'static> Resident for LocalModel<A> {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn has_failed(&self) -> bool {
+        self.scheduler.failure().is_some()
+    }
+
+    fn end_blocking(&self) {
+        self.scheduler.shut_down(ShutDown { refuses_waiting: true, by: None });
+        self.scheduler.wait_ended_blocking();
     }
 }

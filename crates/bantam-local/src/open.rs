@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam_engine::{
-    Adapter, Clock, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, LoadDecoderError, Scheduler,
-    SchedulerOptions,
+    Adapter, AdapterLimits, AdapterRegistry, Clock, Decoder, DecoderModel, DecoderOptions, DecoderPrecision,
+    LoadDecoderError, Scheduler, SchedulerOptions,
 };
 use bantam_kernels::{PAGE_TOKENS, Pool};
 use bantam_weights::{Tokenizer, TokenizerError};
 
 use crate::model::{BuildModelError, LocalModel};
+use crate::survey;
 
 /// How a model is opened.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct LocalModelOptions {
     pub keeps_layout: bool,
     /// Stands for the model's own chat template.
     pub template: Option<String>,
+    /// Bytes that adapters may take, all together; what is not used for longest makes room.
+    pub adapter_bytes_max: usize,
     /// The threads that the model runs on, which models share.
     pub pool: Arc<Pool>,
     /// Tells the time.
@@ -38,6 +41,7 @@ impl std::fmt::Debug for LocalModelOptions {
             .field("kv_tokens", &self.kv_tokens)
             .field("keeps_layout", &self.keeps_layout)
             .field("template", &self.template)
+            .field("adapter_bytes_max", &self.adapter_bytes_max)
             .field("pool", &self.pool)
             .finish_non_exhaustive()
     }
@@ -105,7 +109,33 @@ fn open(path: &Path, options: &LocalModelOptions) -> Result<LocalModel<Adapter>,
         return Err(OpenModelErrorKind::Vocabulary { tokenizer: tokens, weights });
     }
     let pages = options.kv_tokens.div_ceil(PAGE_TOKENS).max(1);
-    let model = DecoderModel::new(Arc::new(decoder), Arc::clone(&options.pool), pages);
+    let bytes = survey::memory_bytes(
+        decoder.config(),
+        decoder.kv_shape(),
+        decoder.weight_bytes(),
+        options.kv_tokens,
+        options.adapter_bytes_max,
+    );
+    let decoder = Arc::new(decoder);
+    let model = DecoderModel::new(Arc::clone(&decoder), Arc::clone(&options.pool), pages);
     let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::clone(&options.clock)))?;
-    Ok(LocalModel::new(Arc::clone(&options.name), tokenizer, options.template.as_deref(), scheduler)?)
+    let model =
+        LocalModel::new(Arc::clone(&options.name), tokenizer, options.template.as_deref(), scheduler)?;
+    Ok(model.with_adapters(adapters(decoder, options.adapter_bytes_max), bytes))
+}
+
+/// Returns the adapters of a decoder, none of them loaded. Each is named by [`adapter_key`].
+fn adapters(decoder: Arc<Decoder>, bytes_max: usize) -> AdapterRegistry<Adapter> {
+    let limits = AdapterLimits { adapters_max: usize::MAX, bytes_max };
+    AdapterRegistry::new(limits, move |key| {
+        let path = key.split_once(' ').map_or(key, |(_, path)| path);
+        let adapter = Adapter::open(path, &decoder)?;
+        let bytes = adapter.bytes();
+        Ok((adapter, bytes))
+    })
+}
+
+/// Returns what an adapter is known by in memory: its path, and a stamp that changes with the file.
+pub(crate) fn adapter_key(path: &Path, stamp: &str) -> String {
+    format!("{} {}", stamp.replace(' ', "_"), path.display())
 }

@@ -212,6 +212,11 @@ impl<M: Resident> Place<M> {
         &self.0.key
     }
 
+    /// Returns what is known of the model, if it is in memory.
+    pub fn occupant(&self) -> Option<Occupant<M>> {
+        self.0.room.lock().occupant(&self.0.key)
+    }
+
     /// Returns whether the last load failed and none will be tried for a while.
     pub fn is_failing(&self) -> bool {
         let room = &self.0.room;

@@ -1,7 +1,11 @@
-use bantam_config::{Config, EXAMPLE, ModelSource, Rung};
+use std::time::Duration;
+
+use bantam_config::{Config, EXAMPLE, KeepAlive, ModelSource, Rung};
 use bantam_types::{Label, Tier};
 
 use crate::world::World;
+
+const FIVE_MINUTES: Duration = Duration::from_secs(300);
 
 /// Drops what has to differ when a configuration is read from its own output.
 fn without_origins(mut config: Config) -> (Config, String) {
@@ -27,8 +31,19 @@ fn the_example_loads_without_a_warning() {
     assert_eq!(config.models["large"].tier, Tier::Frontier);
     let upstream = ModelSource::Upstream { upstream: "ollama".to_owned(), name: "llama3.2:3b".to_owned() };
     assert_eq!(config.models["tiny"].source, upstream);
-    let ModelSource::File { kv_tokens, .. } = config.models["desk"].source else { panic!("a file") };
-    assert_eq!((kv_tokens, config.models["desk"].tier), (16_384, Tier::Local));
+    let ModelSource::File { kv_tokens, keep_alive, .. } = config.models["desk"].source else {
+        panic!("a file")
+    };
+    assert_eq!((kv_tokens, keep_alive, config.models["desk"].tier), (16_384, KeepAlive::Always, Tier::Local));
+    let ModelSource::File { adapter, keep_alive, .. } = &config.models["support-tone"].source else {
+        panic!("a file")
+    };
+    assert_eq!(adapter.as_deref(), Some("/etc/bantam/models/support-tone".as_ref()));
+    assert_eq!(
+        (*keep_alive, config.local.keep_alive),
+        (config.local.keep_alive, KeepAlive::For(FIVE_MINUTES))
+    );
+    assert_eq!(config.local.memory_bytes, Some(8 << 30));
     assert_eq!(config.privacy.dictionary[0].label, Label::Restricted);
     let task = config.tasks.values().next().unwrap();
     assert_eq!(task.ladder[0], Rung::Student);

@@ -118,6 +118,41 @@ fn refuses_upstreams_that_leak_or_cannot_be_reached() {
 }
 
 #[test]
+fn an_engine_on_this_machine_is_local_and_needs_no_more_than_its_kind() {
+    let with = |kind: &str, rest: &str| {
+        format!("[upstreams.u]\nkind = '{kind}'\n{rest}[models.m]\nupstream = 'u'\n")
+    };
+    for (kind, url) in [
+        ("ollama", "http://127.0.0.1:11434/v1"),
+        ("llama-server", "http://127.0.0.1:8080/v1"),
+        ("vllm", "http://127.0.0.1:8000/v1"),
+    ] {
+        let config = World::default().good(&with(kind, ""));
+        assert_eq!((config.models["m"].tier.as_str(), &*config.upstreams["u"].base_url), ("local", url));
+    }
+    check(&with("auto", ""), "needs the key `base_url`");
+    check(&with("olama", ""), "did you mean \"ollama\"?");
+    check(&with("ollama", "dialect = 'anthropic'\n"), "speaks OpenAI's API");
+    // Another machine's engine is local only if somebody says so.
+    check(&with("ollama", "base_url = 'http://10.0.0.5:11434/v1'\n"), "needs the key `tier`");
+    check(
+        &(with("ollama", "base_url = 'https://gpu.example/v1'\n") + "tier = 'local'\n"),
+        "not recognisably private",
+    );
+}
+
+#[test]
+fn refuses_memory_and_times_that_are_none() {
+    check("[local]\nmemory = '8'", "is no amount of memory");
+    check("[local]\nmemory = 8", "must be a string, not a whole number");
+    check("[local]\nkeep_alive = '5 minutes'", "is no length of time");
+    let file = "[models.m]\nfile = 'models/desk-0.6b-q8_0.gguf'\n";
+    check(&format!("{file}keep_alive = 'never'"), "is no length of time");
+    check(&format!("{file}adapter = 'missing'"), "names a file that is not there");
+    check(&format!("{file}preload = 'yes'"), "must be `true` or `false`");
+}
+
+#[test]
 fn the_local_tier_needs_a_host_that_is_private_or_trusted() {
     check(&model("tier = 'local'"), "is `local`, which sees every label");
     let trusted = format!(

@@ -20,6 +20,7 @@ impl World {
             .env("OPENAI_API_KEY", "sk-test")
             .file("corporate-root.pem")
             .file("models/desk-0.6b-q8_0.gguf")
+            .file("models/support-tone")
             .file("intent.student")
             .file("intent.certificate.json")
     }

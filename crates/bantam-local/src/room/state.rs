@@ -282,18 +282,20 @@ impl<M: Resident> State<M> {
 
     /// Returns what is in memory, or on its way in or out.
     pub(super) fn occupants(&self) -> Vec<Occupant<M>> {
-        let occupant = |(key, slot): (&Arc<str>, &Slot<M>)| {
-            let (state, model) = match &slot.phase {
-                Phase::Absent => return None,
-                Phase::Loading => (OccupantState::Loading, None),
-                Phase::Loaded(model) => (OccupantState::Loaded, Some(Arc::clone(model))),
-                Phase::Leaving => (OccupantState::Leaving, None),
-            };
-            let expires = slot.expires();
-            let leases = slot.leases;
-            Some(Occupant { key: Arc::clone(key), state, bytes: slot.bytes, leases, expires, model })
+        self.slots.keys().filter_map(|key| self.occupant(key)).collect()
+    }
+
+    /// Returns what is known of a model that is in memory, or on its way in or out.
+    pub(super) fn occupant(&self, key: &str) -> Option<Occupant<M>> {
+        let (key, slot) = self.slots.get_key_value(key)?;
+        let (state, model) = match &slot.phase {
+            Phase::Absent => return None,
+            Phase::Loading => (OccupantState::Loading, None),
+            Phase::Loaded(model) => (OccupantState::Loaded, Some(Arc::clone(model))),
+            Phase::Leaving => (OccupantState::Leaving, None),
         };
-        self.slots.iter().filter_map(occupant).collect()
+        let (expires, leases) = (slot.expires(), slot.leases);
+        Some(Occupant { key: Arc::clone(key), state, bytes: slot.bytes, leases, expires, model })
     }
 
     /// Returns the bytes that are taken.

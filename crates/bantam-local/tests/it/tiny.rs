@@ -21,6 +21,7 @@ pub(crate) fn options() -> LocalModelOptions {
         kv_tokens: 8_192,
         keeps_layout: false,
         template: None,
+        adapter_bytes_max: 1 << 20,
         pool: Arc::new(Pool::new(2)),
         clock: Arc::new(Instant::now),
     }

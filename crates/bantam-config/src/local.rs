@@ -1,0 +1,169 @@
+//! `[local]`: what language models that run in this process may use, and how long they stay.
+
+use std::time::Duration;
+
+use crate::document::Node;
+use crate::log::Problem;
+use crate::section::Section;
+use crate::toml_text::{self, TomlText};
+use crate::value;
+
+/// How long a model stays in memory after its last request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeepAlive {
+    /// For this long.
+    For(Duration),
+    /// Until its memory is needed.
+    Always,
+}
+
+/// What models of this process share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// Bytes of memory that they may take, all together; `None` means four fifths of what is free at the start.
+    pub memory_bytes: Option<u64>,
+    /// How long a model stays after its last request, unless it says otherwise.
+    pub keep_alive: KeepAlive,
+}
+
+/// Reads `[local]`.
+pub(crate) fn read(root: &mut Section<'_>) -> Local {
+    let mut section = root.table("local");
+    let memory = section.optional("memory", memory);
+    let keep_alive = section.or("keep_alive", KeepAlive::For(Duration::from_secs(300)), keep_alive);
+    section.finish();
+    Local { memory_bytes: memory.map(|memory| memory.value.0), keep_alive: keep_alive.value }
+}
+
+/// Bytes, written with a unit.
+struct Memory(u64);
+
+/// Units of memory; those of powers of two are preferred where numbers are written.
+const UNITS: [(&str, u64); 9] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("KB", 1_000),
+    ("B", 1),
+];
+
+fn memory(node: &Node) -> Result<Memory, Problem> {
+    let written = value::text(node)?;
+    let refuse = || {
+        Problem::new(format!("is no amount of memory: {}", value::quote(&written)))
+            .hint("write a number and a unit, as in \"8 GiB\" or \"512 MiB\"")
+    };
+    let (number, unit) = split(&written).ok_or_else(refuse)?;
+    let (_, unit) = UNITS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(refuse)?;
+    let bytes = number * unit as f64;
+    // More than any machine has is a slip of the pen.
+    if (1.0..=(1_u64 << 50) as f64).contains(&bytes) { Ok(Memory(bytes as u64)) } else { Err(refuse()) }
+}
+
+/// Reads how long a model stays.
+pub(crate) fn keep_alive(node: &Node) -> Result<KeepAlive, Problem> {
+    let written = value::text(node)?;
+    if written.trim() == "always" {
+        return Ok(KeepAlive::Always);
+    }
+    let refuse = || {
+        Problem::new(format!("is no length of time: {}", value::quote(&written)))
+            .hint("write a number and a unit (\"30s\", \"5m\", \"2h\"), or \"always\"")
+    };
+    let (number, unit) = split(&written).ok_or_else(refuse)?;
+    let seconds = match unit {
+        "s" => number,
+        "m" => 60.0 * number,
+        "h" => 3_600.0 * number,
+        "d" => 86_400.0 * number,
+        _ => return Err(refuse()),
+    };
+    // A year is as good as always.
+    if seconds > 31_536_000.0 {
+        return Err(refuse());
+    }
+    Ok(KeepAlive::For(Duration::from_millis((seconds * 1e3) as u64)))
+}
+
+/// Splits a number, which is not negative, from its unit.
+fn split(text: &str) -> Option<(f64, &str)> {
+    let text = text.trim();
+    let end = text.find(|symbol: char| symbol != '.' && symbol != '_' && !symbol.is_ascii_digit())?;
+    let number: f64 = text.get(..end)?.replace('_', "").parse().ok()?;
+    number.is_finite().then_some((number, text.get(end..)?.trim()))
+}
+
+impl TomlText for Memory {
+    fn toml_text(&self) -> String {
+        let whole = UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit));
+        let (name, unit) = whole.unwrap_or(("B", 1));
+        toml_text::string(&format!("{} {name}", self.0 / unit))
+    }
+}
+
+impl TomlText for KeepAlive {
+    fn toml_text(&self) -> String {
+        let Self::For(time) = self else { return toml_text::string("always") };
+        let ms = time.as_millis();
+        let text = match ms {
+            0 => "0s".to_owned(),
+            _ if ms.is_multiple_of(3_600_000) => format!("{}h", ms / 3_600_000),
+            _ if ms.is_multiple_of(60_000) => format!("{}m", ms / 60_000),
+            _ => format!("{}s", ms as f64 / 1e3),
+        };
+        toml_text::string(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::Value;
+    use crate::origin::Place;
+
+    use super::*;
+
+    fn node(text: &str) -> Node {
+        Node { value: Value::String(text.to_owned()), place: Place::Default, key_place: Place::Default }
+    }
+
+    #[test]
+    fn memory_is_read_with_its_unit_and_written_as_it_reads_back() {
+        for (text, bytes) in
+            [("8 GiB", 8 << 30), ("1.5GiB", 3 << 29), ("500 mb", 500_000_000), ("1_024 B", 1_024)]
+        {
+            let Ok(found) = memory(&node(text)) else { panic!("{text}") };
+            assert_eq!(found.0, bytes, "{text}");
+            let written = found.toml_text();
+            let again = memory(&node(written.trim_matches('"')));
+            assert_eq!(again.map(|memory| memory.0).ok(), Some(bytes), "{written}");
+        }
+        for bad in ["", "8", "GiB", "-1 GiB", "8 pints", "0 B", "9999999 TiB", "1.2.3 GiB"] {
+            assert!(memory(&node(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_is_read_with_its_unit_and_written_as_it_reads_back() {
+        let seconds = |seconds: u64| KeepAlive::For(Duration::from_secs(seconds));
+        for (text, expected) in [
+            ("5m", seconds(300)),
+            ("90 s", seconds(90)),
+            ("0s", seconds(0)),
+            ("2h", seconds(7_200)),
+            ("0.5s", KeepAlive::For(Duration::from_millis(500))),
+            ("always", KeepAlive::Always),
+        ] {
+            let Ok(found) = keep_alive(&node(text)) else { panic!("{text}") };
+            assert_eq!(found, expected, "{text}");
+            let written = found.toml_text();
+            assert_eq!(keep_alive(&node(written.trim_matches('"'))).ok(), Some(expected), "{written}");
+        }
+        for bad in ["", "5", "m", "-5m", "5 minutes", "400d", "never"] {
+            assert!(keep_alive(&node(bad)).is_err(), "{bad}");
+        }
+    }
+}

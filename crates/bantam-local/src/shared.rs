@@ -1,0 +1,156 @@
+//! A model of a room as a backend of the gateway: loaded when it is asked for, with an adapter or none.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
+use bantam_engine::{Adapter, LoadedAdapter};
+use bantam_privacy::Cleared;
+use bantam_types::Tier;
+use bantam_wire::ChatRequest;
+use futures_util::StreamExt;
+
+use crate::backend::LocalBackend;
+use crate::model::LocalModel;
+use crate::open::adapter_key;
+use crate::request::Wanted;
+use crate::room::{Lease, LeaseError, Place};
+
+/// An adapter's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterFile {
+    /// A PEFT folder, or a GGUF file.
+    pub path: PathBuf,
+    /// Changes when the file does, so that the new one is loaded.
+    pub stamp: String,
+}
+
+/// A language model that need not be in memory. Several may share a model, each with an adapter of its own; their
+/// requests run in one batch.
+pub struct RoomBackend {
+    place: Place<LocalModel<Adapter>>,
+    /// The name that answers carry.
+    name: Arc<str>,
+    /// The adapter's key.
+    adapter: Option<String>,
+}
+
+impl RoomBackend {
+    /// Returns the model of a place as a backend; answers carry `name`.
+    pub fn new(place: Place<LocalModel<Adapter>>, name: Arc<str>, adapter: Option<&AdapterFile>) -> Self {
+        let adapter = adapter.map(|file| adapter_key(&file.path, &file.stamp));
+        Self { place, name, adapter }
+    }
+
+    /// Loads the model and its adapter, if they are not loaded, without asking them anything.
+    pub async fn preload(&self) -> Result<(), LeaseError> {
+        let lease = self.place.lease(None).await?;
+        let failed = |error: BackendError| LeaseError::Failed {
+            reason: error.to_string().into(),
+            retry_in: std::time::Duration::ZERO,
+        };
+        self.adapter(&lease).await.map(drop).map_err(failed)
+    }
+
+    /// Gives up the adapter, which requests under way keep. Returns whether it was in memory, or nothing if there is
+    /// none.
+    pub fn unload_adapter(&self) -> Option<bool> {
+        let key = self.adapter.as_deref()?;
+        let occupant = self.place.occupant();
+        let model = occupant.and_then(|occupant| occupant.model);
+        Some(model.is_some_and(|model| model.adapters().is_some_and(|adapters| adapters.remove(key))))
+    }
+
+    /// Returns the bytes of the adapter, where it is in memory.
+    pub fn adapter_bytes(&self) -> Option<usize> {
+        let key = self.adapter.as_deref()?;
+        let model = self.place.occupant()?.model?;
+        model.adapters()?.list().into_iter().find(|(name, _)| name == key).map(|(_, bytes)| bytes)
+    }
+
+    /// Returns whether it runs with an adapter.
+    pub fn has_adapter(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// Returns the place of its model.
+    pub fn place(&self) -> &Place<LocalModel<Adapter>> {
+        &self.place
+    }
+
+    async fn adapter(
+        &self,
+        model: &Arc<LocalModel<Adapter>>,
+    ) -> Result<Option<Arc<LoadedAdapter<Adapter>>>, BackendError> {
+        let Some(key) = &self.adapter else { return Ok(None) };
+        let Some(adapters) = model.adapters() else { return Err(BackendFault::NotLoaded.into()) };
+        if let Some(found) = adapters.find(key) {
+            return Ok(Some(found));
+        }
+        let (model, name) = (Arc::clone(model), key.clone());
+        let loading = tokio::task::spawn_blocking(move || {
+            model.adapters().map(|adapters| adapters.get(&name)).transpose()
+        });
+        match loading.await {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(error)) => {
+                tracing::error!(model = %self.name, %error, "an adapter could not be loaded");
+                Err(BackendFault::NotLoaded.into())
+            }
+            Err(_) => Err(BackendFault::NotLoaded.into()),
+        }
+    }
+
+    async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
+        if request.tier() != Tier::Local {
+            return Err(BackendFault::NotCleared.into());
+        }
+        let lease = self.place.lease(ask.deadline).await.map_err(|error| self.lease_fault(&error))?;
+        let adapter = self.adapter(&lease).await?;
+        let backend = LocalBackend::new(Arc::clone(&lease)).called(Arc::clone(&self.name), adapter);
+        let answer = backend.answer(request, ask).await?;
+        Ok(holding(answer, lease))
+    }
+
+    fn lease_fault(&self, error: &LeaseError) -> BackendError {
+        tracing::warn!(model = %self.name, %error, "a model could not be asked");
+        match error {
+            LeaseError::NoRoom { .. } => BackendFault::NoRoom,
+            LeaseError::Late => BackendFault::TotalTimeout,
+            LeaseError::NeverFits { .. } | LeaseError::Failed { .. } => BackendFault::NotLoaded,
+        }
+        .into()
+    }
+}
+
+/// Keeps the model until a stream ends or is dropped.
+fn holding(mut answer: Answer, lease: Lease<LocalModel<Adapter>>) -> Answer {
+    if let Answer::Stream(stream) = &mut answer {
+        let items = std::mem::replace(&mut stream.items, futures_util::stream::empty().boxed());
+        stream.items = items
+            .map(move |item| {
+                let _held = &lease;
+                item
+            })
+            .boxed();
+    }
+    answer
+}
+
+impl Backend for RoomBackend {
+    fn tier(&self) -> Tier {
+        Tier::Local
+    }
+
+    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        Wanted::read(request, None).err()
+    }
+
+    fn is_available(&self) -> bool {
+        !self.place.is_failing()
+    }
+
+    fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
+        Box::pin(self.call(request, ask))
+    }
+}
