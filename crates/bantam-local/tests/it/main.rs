@@ -3,6 +3,7 @@
 
 mod answers;
 mod labels;
+mod many;
 mod opening;
 mod texts;
 mod tiny;

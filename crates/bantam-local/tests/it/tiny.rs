@@ -7,7 +7,7 @@ use bantam_backend::{Answer, Ask, Backend, BackendFault};
 use bantam_engine::Adapter;
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
-use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
+use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
 use bantam_wire::{DecodeLimits, Endpoint};
 use futures_util::StreamExt;
@@ -40,8 +40,21 @@ pub(crate) enum Outcome {
     Fault(BackendFault),
 }
 
+/// Returns a request as the privacy policy lets it pass to this process.
+pub(crate) fn cleared(body: &Value) -> Cleared {
+    cleared_at(Endpoint::Chat, body)
+}
+
+fn cleared_at(endpoint: Endpoint, body: &Value) -> Cleared {
+    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
+    let scanned =
+        Scanned::decode(endpoint, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
+    let policy = PrivacyPolicy { mid_max: Label::Internal, frontier_max: Label::Public };
+    policy.clear(&scanned, Tier::Local).unwrap()
+}
+
 /// Sends a chat request whose body is `messages` and `more`, as the gateway would.
-pub(crate) async fn send(backend: &LocalBackend<Adapter>, content: &str, more: Value) -> Outcome {
+pub(crate) async fn send(backend: &impl Backend, content: &str, more: Value) -> Outcome {
     let mut body =
         serde_json::json!({ "model": "tiny", "messages": [{ "role": "user", "content": content }] });
     for (key, value) in more.as_object().unwrap() {
@@ -51,15 +64,10 @@ pub(crate) async fn send(backend: &LocalBackend<Adapter>, content: &str, more: V
 }
 
 /// Sends a body that came to `endpoint`, as the gateway would.
-pub(crate) async fn send_to(backend: &LocalBackend<Adapter>, endpoint: Endpoint, body: Value) -> Outcome {
-    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
-    let scanned =
-        Scanned::decode(endpoint, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
-    let policy = PrivacyPolicy { mid_max: Label::Internal, frontier_max: Label::Public };
-    let cleared = policy.clear(&scanned, Tier::Local).unwrap();
+pub(crate) async fn send_to(backend: &impl Backend, endpoint: Endpoint, body: Value) -> Outcome {
     let stream = body["stream"] == true;
     let ask = Ask { system: None, stream, payload_start: 0, deadline: None };
-    match backend.answer(cleared, ask).await {
+    match backend.answer(cleared_at(endpoint, &body), ask).await {
         Ok(Answer::Whole(completion)) => Outcome::Whole(serde_json::from_slice(&completion.body).unwrap()),
         Ok(Answer::Stream(stream)) => {
             let items: Vec<_> = stream.items.collect().await;
