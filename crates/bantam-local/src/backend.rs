@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion, StreamItem,
 };
-use bantam_decode::{Generation, GenerationConfig, Step};
+use bantam_decode::{Generation, GenerationConfig, LabelScores, Step, TokenTable};
 use bantam_engine::{Asked, Generate, LoadedAdapter, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
@@ -16,8 +16,10 @@ use bantam_wire::chunk::read_chunk;
 use bantam_wire::{ChatRequest, Endpoint};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
+use serde_json::Value;
 
 use crate::answer::{self, Choice, Head, text};
+use crate::labels::LabelError;
 use crate::making::{Made, Making};
 use crate::model::LocalModel;
 use crate::request::Wanted;
@@ -31,15 +33,15 @@ pub struct LocalBackend<A> {
 }
 
 /// A request on its way to the engine.
-struct Prepared {
-    endpoint: Endpoint,
-    wanted: Wanted,
+pub(crate) struct Prepared {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) wanted: Wanted,
     /// One for a conversation; as many as a completion has.
-    prompts: Vec<Vec<u32>>,
+    pub(crate) prompts: Vec<Vec<u32>>,
     /// Text that the prompt ends with and that is part of the answer all the same: the opening of a forced call.
-    opening: &'static str,
-    task: Arc<str>,
-    deadline: Option<Instant>,
+    pub(crate) opening: &'static str,
+    pub(crate) task: Arc<str>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Prepared {
@@ -61,6 +63,21 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Self { name, adapter, ..self }
     }
 
+    /// Returns the probability of each label, with the adapter.
+    pub(crate) async fn score_labels(
+        &self,
+        talk: &[Value],
+        labels: &[String],
+        asked: (Arc<str>, Option<Instant>),
+    ) -> Result<LabelScores, LabelError> {
+        self.model.score_labels_with(talk, labels, asked, self.adapter.clone()).await
+    }
+
+    /// Returns the tokens' texts.
+    pub(crate) fn table(&self) -> &TokenTable {
+        &self.model.table
+    }
+
     fn prepare(&self, request: &ChatRequest, ask: &Ask) -> Result<Prepared, BackendError> {
         let mut wanted = Wanted::read(request, ask.system.as_deref()).map_err(BackendFault::CannotHonour)?;
         let mut opening = "";
@@ -77,7 +94,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Ok(Prepared { endpoint, wanted, prompts, opening, task, deadline: ask.deadline })
     }
 
-    fn conversation(&self, wanted: &Wanted, opening: &str) -> Result<Vec<u32>, BackendError> {
+    /// Returns the prompt of a conversation.
+    pub(crate) fn conversation(&self, wanted: &Wanted, opening: &str) -> Result<Vec<u32>, BackendError> {
         let talk = (&*wanted.messages, &*wanted.tools);
         self.model.prompter.prompt(&self.model.tokenizer, talk, opening, now()).map_err(|error| {
             let fault = BackendFault::CannotHonour(Param::Messages.as_str());
@@ -115,7 +133,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     }
 
     /// Starts one of the answers, those of the first prompt first.
-    fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<Making, BackendError> {
+    pub(crate) fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<Making, BackendError> {
         let Prepared { wanted, prompts, task, deadline, .. } = prepared;
         let prompt = prompts.get((index / wanted.answers) as usize).ok_or(BackendFault::Broken)?;
         let param = if wanted.must_call { Param::Tools } else { Param::ResponseFormat }.as_str();
@@ -369,7 +387,7 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
     }
 }
 
-fn submit_fault(error: &SubmitError) -> BackendFault {
+pub(crate) fn submit_fault(error: &SubmitError) -> BackendFault {
     match error {
         SubmitError::QueueFull { .. } => BackendFault::Busy,
         SubmitError::TooLong { .. } | SubmitError::TooManyPages { .. } => BackendFault::TooLarge,
@@ -377,7 +395,7 @@ fn submit_fault(error: &SubmitError) -> BackendFault {
     }
 }
 
-fn make_fault(error: &RequestError) -> BackendFault {
+pub(crate) fn make_fault(error: &RequestError) -> BackendFault {
     match error {
         RequestError::DeadlinePassed { .. } => BackendFault::TotalTimeout,
         _ => BackendFault::Broken,

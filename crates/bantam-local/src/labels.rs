@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_decode::{LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
-use bantam_engine::{Asked, RequestError, Score, ScorePath, SubmitError};
+use bantam_engine::{Asked, LoadedAdapter, RequestError, Score, ScorePath, SubmitError};
 use bantam_template::TemplateError;
 use bantam_weights::EncodeOptions;
 use serde_json::Value;
@@ -40,7 +40,18 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         &self,
         messages: &[Value],
         labels: &[String],
+        asked: (Arc<str>, Option<Instant>),
+    ) -> Result<LabelScores, LabelError> {
+        self.score_labels_with(messages, labels, asked, None).await
+    }
+
+    /// The same with an adapter, or none.
+    pub(crate) async fn score_labels_with(
+        &self,
+        messages: &[Value],
+        labels: &[String],
         (task, deadline): (Arc<str>, Option<Instant>),
+        adapter: Option<Arc<LoadedAdapter<A>>>,
     ) -> Result<LabelScores, LabelError> {
         let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
         let plain = EncodeOptions { add_special: false, parse_special: false };
@@ -48,7 +59,7 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;
         let paths = trie.inner_nodes().into_iter();
         let paths = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
-        let asked = Asked { task, adapter: None, prompt, deadline };
+        let asked = Asked { task, adapter, prompt, deadline };
         let scores = self.scheduler.score(Score { asked, paths })?.await?;
         Ok(trie.score_next(&scores.paths)?)
     }

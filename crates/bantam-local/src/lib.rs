@@ -8,6 +8,9 @@
 //! Models come into memory through a [`Room`] with a budget: [`RoomBackend`] is a [`LocalBackend`] whose model is
 //! loaded when somebody asks for it, and given up when others need its memory.
 //!
+//! A [`DecoderStudent`] is a model of the room that serves one task: with the task's own prompt, an answer in the
+//! task's form, and a confidence for a certificate to be about.
+//!
 //! **Invariant:** what a request asks for is done or refused by the parameter's name, never ignored.
 //!
 //! **Invariant:** nothing that a message says becomes a control token.
@@ -23,6 +26,7 @@ mod prompt;
 mod request;
 mod room;
 mod shared;
+mod student;
 mod survey;
 
 pub use backend::LocalBackend;
@@ -31,4 +35,5 @@ pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};
 pub use room::{KeepAlive, Lease, LeaseError, Occupant, OccupantState, Place, Resident, Room, StillUsed};
 pub use shared::{AdapterFile, RoomBackend};
+pub use student::{AnswerForm, DecoderStudent, StudentTask};
 pub use survey::{Misfit, ModelSurvey};

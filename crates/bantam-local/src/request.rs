@@ -103,6 +103,24 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Returns one answer to `messages`, each token the most probable.
+    pub(crate) fn greedy(messages: Vec<Value>, grammar: Option<Grammar>, tokens_max: usize) -> Self {
+        Self {
+            messages,
+            tools: Vec::new(),
+            must_call: false,
+            sampling: SamplingConfig { temperature: 0.0, ..SamplingConfig::greedy() },
+            seed: None,
+            grammar,
+            stops: Vec::new(),
+            tokens_max: Some(tokens_max),
+            answers: 1,
+            tells_probabilities: false,
+        }
+    }
+}
+
 /// Refuses parameters that change an answer in a way that is not built here.
 fn refuse_unknown(request: &ChatRequest) -> Result<(), &'static str> {
     let refused = request.params().find(|(param, json)| match param {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
 use bantam_engine::{Adapter, LoadedAdapter};
@@ -105,11 +106,20 @@ impl RoomBackend {
         if request.tier() != Tier::Local {
             return Err(BackendFault::NotCleared.into());
         }
-        let lease = self.place.lease(ask.deadline).await.map_err(|error| self.lease_fault(&error))?;
-        let adapter = self.adapter(&lease).await?;
-        let backend = LocalBackend::new(Arc::clone(&lease)).called(Arc::clone(&self.name), adapter);
+        let (backend, lease) = self.enter(ask.deadline).await?;
         let answer = backend.answer(request, ask).await?;
         Ok(holding(answer, lease))
+    }
+
+    /// Returns the model with its adapter, loaded, and the lease to hold while it is used.
+    pub(crate) async fn enter(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<(LocalBackend<Adapter>, Lease<LocalModel<Adapter>>), BackendError> {
+        let lease = self.place.lease(deadline).await.map_err(|error| self.lease_fault(&error))?;
+        let adapter = self.adapter(&lease).await?;
+        let backend = LocalBackend::new(Arc::clone(&lease)).called(Arc::clone(&self.name), adapter);
+        Ok((backend, lease))
     }
 
     fn lease_fault(&self, error: &LeaseError) -> BackendError {

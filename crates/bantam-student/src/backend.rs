@@ -9,6 +9,7 @@ use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::chat::Param;
 use bantam_wire::{ChatRequest, Endpoint};
+use serde_json::Value;
 
 use crate::{EncoderStudent, Prediction, Scratch, Student};
 
@@ -70,46 +71,8 @@ impl Backend for StudentBackend {
     }
 
     fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        if request.endpoint != Endpoint::Chat {
-            return Some(request.endpoint.subject());
-        }
-        if request.answers > 1 {
-            return Some("n");
-        }
-        if request.has_unread_parts() || request.last_user_text().is_none() {
-            return Some("messages");
-        }
-        let refused = request.params().find(|(param, json)| match param {
-            // What samples differently, or says where the caller is counted, changes no label.
-            Param::Model
-            | Param::Messages
-            | Param::Stream
-            | Param::StreamOptions
-            | Param::N
-            | Param::MaxTokens
-            | Param::MaxCompletionTokens
-            | Param::Temperature
-            | Param::TopP
-            | Param::PresencePenalty
-            | Param::FrequencyPenalty
-            | Param::Seed
-            | Param::User
-            | Param::Metadata
-            | Param::ServiceTier
-            | Param::ReasoningEffort
-            | Param::Verbosity
-            | Param::ParallelToolCalls
-            | Param::PromptCacheKey
-            | Param::PromptCacheRetention
-            | Param::SafetyIdentifier => false,
-            Param::Store | Param::Logprobs => *json != "false",
-            Param::ToolChoice => *json != "\"none\"" && *json != "\"auto\"",
-            Param::Tools | Param::Functions => *json != "[]",
-            Param::Modalities => !json.replace(char::is_whitespace, "").eq("[\"text\"]"),
-            Param::ResponseFormat => !self.honours_format(json),
-            _ => true,
-        });
-        refused.map(|(param, _)| param.as_str())
+        let formats = if self.answers_json { Formats::AnyJson } else { Formats::Text };
+        student_cannot_honour(request, formats)
     }
 
     fn is_available(&self) -> bool {
@@ -131,15 +94,70 @@ impl Backend for StudentBackend {
     }
 }
 
-impl StudentBackend {
-    /// A bare label is text; with an answer key it is a JSON object. A schema of the caller's own is not
-    /// checked here, so it goes to a model.
-    fn honours_format(&self, json: &str) -> bool {
-        let compact: String = json.chars().filter(|symbol| !symbol.is_whitespace()).collect();
-        match compact.as_str() {
-            "{\"type\":\"text\"}" => !self.answers_json,
-            "{\"type\":\"json_object\"}" => self.answers_json,
+/// What a student's answers look like, for callers who ask for a form.
+#[derive(Clone, Copy, Debug)]
+pub enum Formats<'s> {
+    /// Text.
+    Text,
+    /// Some JSON object. A schema of the caller's own is not checked, so it goes to a model.
+    AnyJson,
+    /// JSON that this schema allows.
+    Schema(&'s Value),
+}
+
+impl Formats<'_> {
+    fn honour(self, json: &str) -> bool {
+        let Ok(wanted) = serde_json::from_str::<Value>(json) else { return false };
+        match (wanted.get("type").and_then(Value::as_str), self) {
+            (Some("text"), Self::Text) | (Some("json_object"), Self::AnyJson | Self::Schema(_)) => true,
+            (Some("json_schema"), Self::Schema(schema)) => {
+                wanted.pointer("/json_schema/schema") == Some(schema)
+            }
             _ => false,
         }
     }
+}
+
+/// Returns the first parameter of `request` that no student can honour whose answers look like `formats`, by name.
+pub fn student_cannot_honour(request: &ChatRequest, formats: Formats<'_>) -> Option<&'static str> {
+    if request.endpoint != Endpoint::Chat {
+        return Some(request.endpoint.subject());
+    }
+    if request.answers > 1 {
+        return Some("n");
+    }
+    if request.has_unread_parts() || request.last_user_text().is_none() {
+        return Some("messages");
+    }
+    let refused = request.params().find(|(param, json)| match param {
+        // What samples differently, or says where the caller is counted, changes no label.
+        Param::Model
+        | Param::Messages
+        | Param::Stream
+        | Param::StreamOptions
+        | Param::N
+        | Param::MaxTokens
+        | Param::MaxCompletionTokens
+        | Param::Temperature
+        | Param::TopP
+        | Param::PresencePenalty
+        | Param::FrequencyPenalty
+        | Param::Seed
+        | Param::User
+        | Param::Metadata
+        | Param::ServiceTier
+        | Param::ReasoningEffort
+        | Param::Verbosity
+        | Param::ParallelToolCalls
+        | Param::PromptCacheKey
+        | Param::PromptCacheRetention
+        | Param::SafetyIdentifier => false,
+        Param::Store | Param::Logprobs => *json != "false",
+        Param::ToolChoice => *json != "\"none\"" && *json != "\"auto\"",
+        Param::Tools | Param::Functions => *json != "[]",
+        Param::Modalities => !json.replace(char::is_whitespace, "").eq("[\"text\"]"),
+        Param::ResponseFormat => !formats.honour(json),
+        _ => true,
+    });
+    refused.map(|(param, _)| param.as_str())
 }

@@ -22,7 +22,7 @@ mod prediction;
 mod seen;
 mod student;
 
-pub use backend::StudentBackend;
+pub use backend::{Formats, StudentBackend, student_cannot_honour};
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
 pub use embedding::{EmbeddingBackend, is_encoder};
 pub use encoder::{

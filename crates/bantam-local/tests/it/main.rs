@@ -5,6 +5,7 @@ mod answers;
 mod labels;
 mod many;
 mod opening;
+mod students;
 mod texts;
 mod tiny;
 mod tiny_model;

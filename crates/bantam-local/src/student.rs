@@ -1,0 +1,197 @@
+//! A language model as a task's student: the task's own prompt, an answer in the task's form, and how sure it is.
+
+mod confidence;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
+use bantam_decode::{Finish, Grammar, JsonLayout};
+use bantam_privacy::Cleared;
+use bantam_student::{Formats, student_cannot_honour};
+use bantam_types::{Tier, TokenUsage};
+use bantam_wire::{ChatRequest, Endpoint};
+use serde_json::{Value, json};
+
+use crate::backend::{LocalBackend, Prepared, make_fault, submit_fault};
+use crate::labels::LabelError;
+use crate::request::Wanted;
+use crate::shared::RoomBackend;
+use confidence::{of_text, of_values};
+
+/// What every answer to a task looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnswerForm {
+    /// One of these labels: the answer with the largest exact probability, and nothing is sampled.
+    Labels(Arc<[String]>),
+    /// JSON that this schema allows.
+    Json(Value),
+    /// Free text.
+    Text,
+}
+
+/// What a task asks of its student, the same for every request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudentTask {
+    /// The task's name, as the scheduler shares the engine among tasks.
+    pub name: Arc<str>,
+    /// The system message.
+    pub instructions: Arc<str>,
+    /// What an answer looks like.
+    pub form: AnswerForm,
+    /// The most tokens of an answer.
+    pub tokens_max: usize,
+}
+
+/// A language model that serves one task as its student.
+///
+/// The prompt is the task's own and the same for every caller: its instructions, and of the request the text behind
+/// the caller's template. Decoding is greedy. So equal texts get equal answers, and what was proved of the answers to
+/// some rows holds for callers alike.
+///
+/// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
+/// value, under the model's own logits; what the schema forces and the names of members do not count. Of free text,
+/// the tenth percentile of its tokens' probabilities. An answer that was cut off is not valid.
+pub struct DecoderStudent {
+    model: RoomBackend,
+    task: StudentTask,
+}
+
+impl DecoderStudent {
+    /// Returns `model` as the student of `task`.
+    pub const fn new(model: RoomBackend, task: StudentTask) -> Self {
+        Self { model, task }
+    }
+
+    /// Answers one text.
+    ///
+    /// # Errors
+    /// When the model is not in memory and does not come there in time, or cannot take the text.
+    pub async fn draft(&self, text: &str, deadline: Option<Instant>) -> Result<StudentAnswer, BackendError> {
+        let (backend, lease) = self.model.enter(deadline).await?;
+        let answer = backend.draft(&self.task, text, deadline).await;
+        drop(lease);
+        answer
+    }
+
+    fn formats(&self) -> Formats<'_> {
+        match &self.task.form {
+            AnswerForm::Labels(_) | AnswerForm::Text => Formats::Text,
+            AnswerForm::Json(schema) => Formats::Schema(schema),
+        }
+    }
+
+    async fn answer_request(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
+        if request.tier() != Tier::Local {
+            return Err(BackendFault::NotCleared.into());
+        }
+        let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
+        let text = text.ok_or(BackendFault::CannotHonour("messages"))?;
+        self.draft(text, ask.deadline).await.map(Answer::Student)
+    }
+}
+
+impl Backend for DecoderStudent {
+    fn tier(&self) -> Tier {
+        Tier::Local
+    }
+
+    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+        student_cannot_honour(request, self.formats())
+    }
+
+    fn is_available(&self) -> bool {
+        self.model.is_available()
+    }
+
+    fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
+        Box::pin(self.answer_request(request, ask))
+    }
+}
+
+impl<A: Send + Sync + 'static> LocalBackend<A> {
+    /// Answers one text as a task's student.
+    ///
+    /// # Errors
+    /// When the model cannot take the text or fails.
+    pub async fn draft(
+        &self,
+        task: &StudentTask,
+        text: &str,
+        deadline: Option<Instant>,
+    ) -> Result<StudentAnswer, BackendError> {
+        let talk = [
+            json!({ "role": "system", "content": &*task.instructions }),
+            json!({ "role": "user", "content": text }),
+        ];
+        if let AnswerForm::Labels(labels) = &task.form {
+            return self.label(&talk, labels, (Arc::clone(&task.name), deadline)).await;
+        }
+        let grammar = match &task.form {
+            AnswerForm::Json(schema) => {
+                Some(Grammar::JsonSchema { schema: schema.clone(), layout: JsonLayout::Spaced })
+            }
+            AnswerForm::Labels(_) | AnswerForm::Text => None,
+        };
+        let is_json = grammar.is_some();
+        let wanted = Wanted::greedy(talk.to_vec(), grammar, task.tokens_max);
+        let prompt = self.conversation(&wanted, "")?;
+        let input = prompt.len() as u64;
+        let prepared = Prepared {
+            endpoint: Endpoint::Chat,
+            wanted,
+            prompts: vec![prompt],
+            opening: "",
+            task: Arc::clone(&task.name),
+            deadline,
+        };
+        let mut making = self.begin(&prepared, 0, 0)?;
+        let made = making.collect().await.map_err(|error| make_fault(&error))?;
+        let cached_input = (making.timings().cached_tokens as u64).min(input);
+        let usage = TokenUsage { input, cached_input, output: made.tokens.len() as u64 };
+        let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
+        let probability = if is_json { of_values(&made.text, pieces) } else { of_text(pieces) };
+        let is_whole = !matches!(made.finish, Finish::Length);
+        let has_form = match is_json {
+            true => serde_json::from_str::<Value>(&made.text).is_ok(),
+            false => !made.text.trim().is_empty(),
+        };
+        let is_valid = is_whole && has_form;
+        Ok(StudentAnswer {
+            text: made.text.into(),
+            probability,
+            out_of_scope: false,
+            is_valid,
+            usage: Some(usage),
+        })
+    }
+
+    async fn label(
+        &self,
+        talk: &[Value],
+        labels: &[String],
+        asked: (Arc<str>, Option<Instant>),
+    ) -> Result<StudentAnswer, BackendError> {
+        let scores = self.score_labels(talk, labels, asked).await.map_err(|error| match error {
+            LabelError::Template(_) => BackendError::advising(
+                BackendFault::CannotHonour("messages"),
+                format!("the model's chat template refuses them: {error}"),
+            ),
+            LabelError::Submit(error) => submit_fault(&error).into(),
+            LabelError::Run(error) => make_fault(&error).into(),
+            LabelError::Labels(_) | LabelError::Score(_) => {
+                tracing::error!(%error, "labels could not be scored");
+                BackendFault::Broken.into()
+            }
+        })?;
+        let text = labels.get(scores.best).ok_or(BackendFault::Broken)?;
+        let probability = scores.probabilities.get(scores.best).copied().unwrap_or(0.0) as f32;
+        Ok(StudentAnswer {
+            text: text.as_str().into(),
+            probability,
+            out_of_scope: false,
+            is_valid: true,
+            usage: None,
+        })
+    }
+}

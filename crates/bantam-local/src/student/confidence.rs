@@ -1,0 +1,132 @@
+//! How sure a language model was of what it wrote, from the probabilities of its own tokens.
+
+/// Where of a free text's probabilities its confidence is read: a few unsure words count, a single one does not.
+const PERCENTILE: f64 = 0.1;
+
+/// Returns the smallest probability of a token that has a part in a value of the JSON `text`; 1 where all values were
+/// forced. `pieces` are the bytes of the tokens, in order, with the logarithms of their probabilities.
+///
+/// The closing quote of a string belongs to its value: writing it is deciding that the value ends here. Where the
+/// tokens' bytes are not those of the text, every token counts.
+pub(super) fn of_values<'t>(text: &str, pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
+    let pieces: Vec<_> = pieces.collect();
+    let values = value_bytes(text);
+    let is_aligned = pieces.iter().map(|(bytes, _)| bytes.len()).sum::<usize>() == text.len();
+    let mut at = 0;
+    let mut smallest = 0.0_f32;
+    for (bytes, log_probability) in pieces {
+        let range = at..at + bytes.len();
+        at = range.end;
+        let counts = !is_aligned || values.get(range).is_none_or(|flags| flags.contains(&true));
+        if let Some(log_probability) = log_probability.filter(|_| counts) {
+            smallest = smallest.min(log_probability);
+        }
+    }
+    smallest.exp()
+}
+
+/// Returns the tenth percentile of the tokens' probabilities, by nearest rank; 1 where none was asked for.
+pub(super) fn of_text<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
+    let mut logs: Vec<f32> = pieces.filter_map(|(_, log_probability)| log_probability).collect();
+    logs.sort_by(f32::total_cmp);
+    let rank = ((logs.len() as f64 * PERCENTILE).ceil() as usize).saturating_sub(1);
+    logs.get(rank).map_or(1.0, |log_probability| log_probability.exp())
+}
+
+/// Returns for each byte of a JSON text whether it is part of a value: of a string and its closing quote, of a number
+/// or of a word, and not of a member's name or of what stands between.
+fn value_bytes(text: &str) -> Vec<bool> {
+    /// Whether strings are names here.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Place {
+        Name,
+        Value,
+    }
+    let mut flags = Vec::with_capacity(text.len());
+    let mut places = Vec::new();
+    let mut place = Place::Value;
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        if in_string {
+            flags.push(place == Place::Value);
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        let mut is_value = false;
+        match byte {
+            b'"' => in_string = true,
+            b'{' => {
+                places.push(Place::Name);
+                place = Place::Name;
+            }
+            b'[' => {
+                places.push(Place::Value);
+                place = Place::Value;
+            }
+            b'}' | b']' => {
+                places.pop();
+                place = Place::Value;
+            }
+            b':' => place = Place::Value,
+            b',' => place = places.last().copied().unwrap_or(Place::Value),
+            _ => is_value = !byte.is_ascii_whitespace(),
+        }
+        flags.push(is_value);
+    }
+    flags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        let shown: String = text
+            .chars()
+            .zip(value_bytes(text))
+            .map(|(char, is_value)| if is_value { char } else { '.' })
+            .collect();
+        assert_eq!(shown, expected, "{text}");
+    }
+
+    #[test]
+    fn values_are_told_from_names_and_punctuation() {
+        check(r#"{"a": "xy", "b": [1, -2.5e3], "c": null}"#, r#".......xy"........1..-2.5e3........null."#);
+        check(r#"{"a":{"b":"\"}"},"c":true}"#, r#"...........\"}"......true."#);
+        check(r#"["a", {"b": [] }, "c"]"#, r#"..a"...............c"."#);
+        check(r#""x""#, r#".x""#);
+        check("12", "12");
+    }
+
+    #[test]
+    fn json_is_as_sure_as_the_least_sure_token_of_its_values() {
+        let text = r#"{"a": "xy", "n": 12}"#;
+        let pieces: [(&[u8], Option<f32>); 7] = [
+            (b"{\"a\": \"", None),
+            (b"x", Some(-0.1)),
+            (b"y\"", Some(-0.7)),
+            (b", \"", Some(-9.0)),
+            (b"n\": ", None),
+            (b"12", Some(-0.3)),
+            (b"}", Some(-8.0)),
+        ];
+        assert_eq!(of_values(text, pieces.into_iter()), (-0.7_f32).exp());
+        // Bytes that are not the text's own: nothing is left out.
+        assert_eq!(of_values("{}", pieces.into_iter()), (-9.0_f32).exp());
+        assert_eq!(of_values("{}", std::iter::once((&b"{}"[..], None))), 1.0);
+    }
+
+    #[test]
+    fn free_text_is_as_sure_as_its_tenth_percentile() {
+        let piece = |log: f32| (&b"a"[..], Some(log));
+        let logs = (1..=20).map(|index| piece(-(index as f32)));
+        assert_eq!(of_text(logs), (-19.0_f32).exp());
+        assert_eq!(of_text(std::iter::once(piece(-0.5))), (-0.5_f32).exp());
+        assert_eq!(of_text(std::iter::empty()), 1.0);
+    }
+}

@@ -1,0 +1,120 @@
+//! A language model as a task's student: its own prompt, the task's form, and a confidence.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
+use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
+use serde_json::{Value, json};
+
+use crate::tiny::{backend, cleared, options, whole};
+use crate::tiny_model::write;
+
+fn schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": { "kind": { "enum": ["refund", "praise"] }, "count": { "type": "integer" } },
+        "required": ["kind", "count"],
+        "additionalProperties": false,
+    })
+}
+
+fn task(form: AnswerForm, tokens_max: usize) -> StudentTask {
+    StudentTask { name: "tickets".into(), instructions: "Read the ticket.".into(), form, tokens_max }
+}
+
+async fn draft(task: &StudentTask, text: &str) -> StudentAnswer {
+    backend().draft(task, text, None).await.unwrap()
+}
+
+#[tokio::test]
+async fn json_keeps_to_the_schema_and_is_the_same_again_with_the_same_confidence() {
+    let task = task(AnswerForm::Json(schema()), 64);
+    for text in ["the lamp broke", "thank you so much"] {
+        let first = draft(&task, text).await;
+        let value: Value = serde_json::from_str(&first.text).unwrap();
+        assert!(first.is_valid && value["count"].is_i64() && value["kind"].is_string(), "{value}");
+        assert!(first.probability > 0.0 && first.probability < 1.0, "{}", first.probability);
+        assert_eq!(first, draft(&task, text).await);
+        let usage = first.usage.unwrap();
+        assert!(usage.input > text.len() as u64 && usage.output > 0);
+    }
+}
+
+/// Returns a text to which the model says at least three tokens, and its answer of `tokens_max` at most.
+async fn long_text(tokens_max: usize) -> (String, StudentAnswer) {
+    for number in 0..50 {
+        let text = format!("ticket {number}");
+        let answer = draft(&task(AnswerForm::Text, tokens_max), &text).await;
+        if answer.usage.unwrap().output >= 3 {
+            return (text, answer);
+        }
+    }
+    panic!("the model says nothing to any text")
+}
+
+#[tokio::test]
+async fn an_answer_that_is_cut_off_is_not_valid() {
+    let answer = draft(&task(AnswerForm::Json(schema()), 6), "the lamp broke").await;
+    assert!(!answer.is_valid, "{}", answer.text);
+    let (_, answer) = long_text(3).await;
+    assert!(!answer.is_valid, "{}", answer.text);
+}
+
+#[tokio::test]
+async fn free_text_is_what_the_model_says_to_the_same_prompt_and_as_sure_as_its_tokens() {
+    let (text, answer) = long_text(12).await;
+    let more = json!({
+        "messages": [
+            { "role": "system", "content": "Read the ticket." }, { "role": "user", "content": text },
+        ],
+        "max_tokens": 12, "temperature": 0, "logprobs": true,
+    });
+    let body = whole(&backend(), "", more).await;
+    assert_eq!(*answer.text, *body["choices"][0]["message"]["content"].as_str().unwrap());
+    let logs = body["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    let mut logs: Vec<f64> = logs.iter().map(|token| token["logprob"].as_f64().unwrap()).collect();
+    logs.sort_by(f64::total_cmp);
+    let rank = (logs.len() as f64 * 0.1).ceil() as usize - 1;
+    assert!((f64::from(answer.probability) - logs[rank].exp()).abs() < 1e-6);
+}
+
+#[tokio::test]
+async fn a_label_is_chosen_by_its_share_among_the_labels() {
+    let labels: Arc<[String]> = ["refund", "praise", "other"].map(str::to_owned).into();
+    let answer = draft(&task(AnswerForm::Labels(Arc::clone(&labels)), 1), "the lamp broke").await;
+    assert!(labels.iter().any(|label| **label == *answer.text));
+    assert!(answer.probability >= 1.0 / 3.0 && answer.probability <= 1.0, "{}", answer.probability);
+}
+
+#[tokio::test]
+async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write(folder.path());
+    let room = bantam_local::Room::new(1 << 30, Duration::from_secs(60), Arc::new(Instant::now));
+    let load = move || LocalModel::open(&path, &options()).map_err(Into::into);
+    let place = room.place("tiny", 1 << 20, KeepAlive::Always, load);
+    let student = DecoderStudent::new(
+        RoomBackend::new(place, "tiny".into(), None),
+        task(AnswerForm::Json(schema()), 64),
+    );
+    let format =
+        |schema: Value| json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let body = |content: &str, format: Value| {
+        json!({ "model": "task/t", "response_format": format,
+            "messages": [{ "role": "system", "content": "Ignore this." }, { "role": "user", "content": content }] })
+    };
+    let ask = |payload_start| Ask { system: None, stream: true, payload_start, deadline: None };
+    let asked = cleared(&body("Ticket: the lamp broke", format(schema())));
+    assert_eq!(student.cannot_honour(asked.request()), None);
+    let Answer::Student(answer) = student.answer(asked, ask("Ticket: ".len())).await.unwrap() else {
+        panic!("no student's answer")
+    };
+    let alone = student.draft("the lamp broke", None).await.unwrap();
+    assert_eq!((answer.text, answer.probability), (alone.text, alone.probability));
+    let other = cleared(&body("x", format(json!({ "type": "object" }))));
+    assert_eq!(student.cannot_honour(other.request()), Some("response_format"));
+    let tools = cleared(&json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }],
+        "tools": [{ "type": "function", "function": { "name": "f" } }] }));
+    assert_eq!(student.cannot_honour(tools.request()), Some("tools"));
+}
