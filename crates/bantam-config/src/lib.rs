@@ -55,7 +55,7 @@ pub use routing::Routing;
 pub use server::Server;
 pub use source::{Env, Files, Override, Source};
 pub use students::Students;
-pub use task::Task;
+pub use task::{StudentModel, Task};
 pub use upstream::{Auth, Dialect, EngineKind, Upstream};
 
 /// A complete configuration file with every key, commented; documentation is generated from it.

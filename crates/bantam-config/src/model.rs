@@ -43,6 +43,13 @@ pub enum ModelSource {
     },
 }
 
+impl ModelSource {
+    /// Returns whether the model runs elsewhere.
+    pub fn is_upstream(&self) -> bool {
+        matches!(self, Self::Upstream { .. })
+    }
+}
+
 /// One model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {

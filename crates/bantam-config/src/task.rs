@@ -24,6 +24,20 @@ const KINDS: &[&str] = &["classify", "extract", "rewrite", "summarize", "generat
 /// The threshold of an uncertified student that may answer alone.
 const UNCERTIFIED_THRESHOLD: f64 = 0.95;
 
+/// The most tokens of an answer where nothing is said.
+const ANSWER_TOKENS: usize = 512;
+
+/// A language model that is a task's student.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StudentModel {
+    /// Its name in `[models]`; always one that runs in this process.
+    pub model: String,
+    /// The file of the JSON schema of all answers.
+    pub schema: Option<PathBuf>,
+    /// The most tokens of an answer.
+    pub answer_tokens_max: usize,
+}
+
 /// One task.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Task {
@@ -33,6 +47,8 @@ pub struct Task {
     pub labels: Vec<String>,
     /// The student's file.
     pub student: Option<PathBuf>,
+    /// The language model that is the student, in place of a file.
+    pub student_model: Option<StudentModel>,
     /// The folder of the base that the student stands on, if it needs one and it is not where it was when the
     /// student was trained.
     pub base: Option<PathBuf>,
@@ -78,6 +94,9 @@ pub(crate) struct Draft {
     kind: Option<Found<TaskKind>>,
     labels: Option<Found<Vec<Found<String>>>>,
     student: Option<Found<PathBuf>>,
+    student_model: Option<Found<String>>,
+    schema: Option<Found<PathBuf>>,
+    answer_tokens_max: Option<Found<usize>>,
     base: Option<Found<PathBuf>>,
     certificate: Option<PathBuf>,
     certificate_spot: Option<Spot>,
@@ -108,7 +127,7 @@ pub(crate) fn read(
                 .hint("use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit");
             log.problem(MistakeKind::BadValue, &own, problem);
         }
-        let (task, templates) = read_one(section, context, around);
+        let (task, templates) = read_one(&key, section, context, around);
         let Some(name) = name else { continue };
         for template in templates {
             if let Some(owner) = owners.get(&template.value) {
@@ -128,6 +147,7 @@ pub(crate) fn read(
 }
 
 fn read_one(
+    key: &str,
     mut section: Section<'_>,
     context: &Context<'_>,
     around: Surroundings<'_>,
@@ -136,11 +156,18 @@ fn read_one(
     let kind = section.required("kind", value::word(KINDS));
     let labels = section.items("labels", |text| value::filled(text, 256));
     let student = file(&mut section, "student", context);
+    let student_model = section.optional("student_model", value::filled_text(128));
+    let schema = file(&mut section, "schema", context);
+    let answer_tokens_max = section.optional("answer_tokens_max", value::whole(1..=1_000_000_usize));
     let base = folder(&mut section, "base", context);
-    let (certificate, certificate_spot) = certificate(&mut section, student.as_ref(), context);
+    let beside = match (&student, &student_model) {
+        (Some(student), _) => Some(student.value.with_extension("certificate.json")),
+        (None, model) => model.as_ref().map(|_| context.resolve(&format!("{key}.certificate.json"))),
+    };
+    let (certificate, certificate_spot) = certificate(&mut section, beside, context);
     let allow_uncertified = section.or("allow_uncertified", false, value::boolean);
     let threshold = threshold(&mut section, allow_uncertified.value);
-    let ladder = read_ladder(&mut section, student.is_some(), around);
+    let ladder = read_ladder(&mut section, student.is_some() || student_model.is_some(), around);
     let instructions = section.optional("instructions", value::filled_text(64 * 1024));
     let templates = section.items_or_none("templates", template);
     let answer_key = section.optional("answer_key", value::filled_text(128));
@@ -153,6 +180,9 @@ fn read_one(
         kind,
         labels,
         student,
+        student_model,
+        schema,
+        answer_tokens_max,
         base,
         certificate,
         certificate_spot,
@@ -174,6 +204,11 @@ fn read_one(
         kind: kind.value,
         labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
         student: draft.student.map(|student| student.value),
+        student_model: draft.student_model.map(|model| StudentModel {
+            model: model.value,
+            schema: draft.schema.map(|schema| schema.value),
+            answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
+        }),
         base: draft.base.map(|base| base.value),
         certificate: draft.certificate,
         uncertified_threshold,
@@ -212,10 +247,10 @@ fn folder(section: &mut Section<'_>, key: &'static str, context: &Context<'_>) -
     section.optional(key, |node| text(node).map(|path| context.resolve(&path)))
 }
 
-/// Reads `certificate`; by default it is the file beside the student, when there is one.
+/// Reads `certificate`; by default it is the file `beside`, when it is there.
 fn certificate(
     section: &mut Section<'_>,
-    student: Option<&Found<PathBuf>>,
+    beside: Option<PathBuf>,
     context: &Context<'_>,
 ) -> (Option<PathBuf>, Option<Spot>) {
     if section.has("certificate") {
@@ -226,7 +261,6 @@ fn certificate(
     }
     // Asked for although absent, so that the key is known.
     let _ = section.optional("certificate", |node| value::text(node).map(PathBuf::from));
-    let beside = student.map(|student| student.value.with_extension("certificate.json"));
     let beside = beside.filter(|path| context.files.exists(path));
     if let Some(path) = &beside {
         section.default_is("certificate", path);

@@ -12,6 +12,7 @@ use crate::origin::Place;
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     check_answers(draft, log);
     check_student(draft, log);
+    check_student_model(draft, around, log);
     check_ladder(draft, around, log);
     check_reach(draft, around, log);
 }
@@ -52,7 +53,7 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
             .hint("set that too, or remove this; a certified student's threshold is in its certificate");
         log.problem(MistakeKind::Conflict, &threshold.spot, problem);
     }
-    if draft.student.is_some() {
+    if draft.student.is_some() || draft.student_model.is_some() {
         let is_asked = draft.ladder.value.iter().any(|rung| rung.value == Rung::Student);
         if !is_asked {
             let problem = Problem::new("has a student that its ladder never asks")
@@ -81,6 +82,42 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
         let problem =
             Problem::new("names `student`, but the task has none").hint("name its file in `student`");
         log.problem(MistakeKind::Unreachable, &rung.spot, problem);
+    }
+}
+
+/// A student that is a language model runs in this process, and answers in a form that is given.
+fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
+    let Some(model) = &draft.student_model else {
+        let schema = draft.schema.iter().map(|schema| &schema.spot);
+        for spot in schema.chain(draft.answer_tokens_max.iter().map(|tokens| &tokens.spot)) {
+            let problem = Problem::new("does nothing without a language model as student")
+                .hint("name one in `student_model`, or remove this");
+            log.problem(MistakeKind::Conflict, spot, problem);
+        }
+        return;
+    };
+    if draft.student.is_some() {
+        let problem = Problem::new("names a second student").hint("keep `student` or `student_model`");
+        log.problem(MistakeKind::Conflict, &model.spot, problem);
+    }
+    if let Err(problem) = around.models.check_name(&model.value) {
+        log.problem(MistakeKind::Unreachable, &model.spot, problem);
+    } else if around.models.good.get(&model.value).is_some_and(|model| model.source.is_upstream()) {
+        let problem = Problem::new("names a model of an upstream, which tells nothing of how sure it is")
+            .hint("name one that runs in this process (`file` or `store` in its section), or put it into `ladder`");
+        log.problem(MistakeKind::Conflict, &model.spot, problem);
+    }
+    match (&draft.kind, &draft.schema) {
+        (Some(kind), None) if kind.value == TaskKind::Extract => {
+            let problem = Problem::new("extracts with a language model, but has no schema")
+                .hint("name the file of a JSON schema in `schema`");
+            log.problem(MistakeKind::Missing, &draft.own, problem);
+        }
+        (Some(kind), Some(schema)) if kind.value == TaskKind::Classify => {
+            let problem = Problem::new("classifies, and its answers are its labels");
+            log.problem(MistakeKind::Conflict, &schema.spot, problem.hint("remove it, or change `kind`"));
+        }
+        _ => {}
     }
 }
 

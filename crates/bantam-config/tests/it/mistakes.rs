@@ -217,6 +217,25 @@ fn refuses_tasks_whose_settings_contradict_each_other() {
         "needs a model above",
     );
     check(&task("kind = 'extract'\nminimum_label = 'restricted'"), "no rung of the task may see");
+    check(&task("kind = 'extract'\nschema = 'ticket.schema.json'"), "without a language model as student");
+    check(&task("kind = 'extract'\nstudent_model = 'm'"), "names a model of an upstream");
+    check(&task("kind = 'extract'\nstudent_model = 'x'"), "which is no model");
+    let local = |task: &str| format!("{task}\n[models.local]\nfile = 'local.gguf'");
+    check(&local(&task("kind = 'extract'\nstudent_model = 'local'")), "has no schema");
+    check(
+        &local(&task("kind = 'extract'\nstudent_model = 'local'\nschema = 'nowhere.json'")),
+        "names a file that is not there",
+    );
+    check(
+        &local(&task("kind = 'generate'\nstudent_model = 'local'\nstudent = 'intent.student'")),
+        "names a second student",
+    );
+    check(
+        &local(&task(
+            "kind = 'classify'\nlabels = ['a', 'b']\nstudent_model = 'local'\nschema = 'ticket.schema.json'",
+        )),
+        "its answers are its labels",
+    );
     check(&task("kind = 'extract'").replace("tasks.t", "tasks.T"), "`tasks.T` has a name");
 }
 

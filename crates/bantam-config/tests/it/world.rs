@@ -21,6 +21,8 @@ impl World {
             .file("corporate-root.pem")
             .file("models/desk-0.6b-q8_0.gguf")
             .file("models/support-tone")
+            .file("ticket.schema.json")
+            .file("ticket.certificate.json")
             .file("intent.student")
             .file("intent.certificate.json")
     }
