@@ -3,11 +3,13 @@
 //! What is measured here is what is served: evidence is gathered with the student's own `predict` and
 //! judged by the rule that the gateway judges with.
 
+mod asked;
 mod certificate_file;
 mod certification;
 mod interval;
 mod split;
 
+pub use asked::{NoAnswer, ask_for_evidence, is_same_answer};
 pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
 pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
 pub use interval::{nearest_rank, wilson};

@@ -45,6 +45,27 @@ pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
     if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
 }
 
+/// Reads `{"text", "answer"}` rows, one JSON object a line: what the answer to a text should be. An answer that is no
+/// string counts as its JSON; a row with a `label` and no answer counts with that. Nothing is asked of how many
+/// answers there are, since nothing is trained on them here.
+pub fn read_answers(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    let mut rows = Vec::new();
+    for_each_row(&mut BufReader::new(file), |_, row| {
+        let answer = match row.get("answer") {
+            Some(Value::String(answer)) => answer.clone(),
+            Some(answer) if !answer.is_null() => answer.to_string(),
+            _ if row.get("label").is_some() => field(row, "label")?,
+            _ => return Err(ReadExamplesErrorKind::Missing { key: "answer" }),
+        };
+        rows.push(Example { text: field(row, "text")?, label: answer });
+        Ok(())
+    })
+    .map_err(|(line, kind)| at(line, kind))?;
+    if rows.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(rows) }
+}
+
 /// Why rows cannot be used: where, and what.
 #[derive(Debug, thiserror::Error)]
 #[error("read rows from {}{}", .path.display(), .line.map(|line| format!(", line {line}")).unwrap_or_default())]

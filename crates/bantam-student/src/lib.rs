@@ -29,8 +29,8 @@ pub use encoder::{
     BasePrecision, Bases, EncoderConfig, EncoderStudent, Features, LoadBaseError, LoadBaseErrorKind,
 };
 pub use example::{
-    Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, read_examples,
-    read_texts,
+    Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, read_answers,
+    read_examples, read_texts,
 };
 pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};

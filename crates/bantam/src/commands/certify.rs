@@ -62,7 +62,7 @@ pub(crate) fn certify(
     let own: Vec<Arc<str>> = student.labels().iter().map(|label| label.as_str().into()).collect();
     let allowed = if labels.is_empty() { &own } else { labels };
     let evidence = gather_evidence(student, rows, allowed);
-    prove(claim, student, rows, &evidence).map_err(|error| {
+    prove(claim, &student.hash().to_hex(), rows, &evidence).map_err(|error| {
         let failure = Failure::new(Outcome::GateFailed, error.to_string());
         match error.missing {
             Some(missing) => failure.hint(format!("gather about {missing} more rows and certify again")),

@@ -1,0 +1,187 @@
+//! Evidence from any student that stands behind the contract of a backend, asked as the gateway asks it.
+
+use std::sync::Arc;
+
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
+use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
+use bantam_route::{Evidence, Gate, StudentFacts, judge_student};
+use bantam_student::Example;
+use bantam_types::{Label, TaskName, Tier, Verdict};
+use bantam_wire::{DecodeLimits, Endpoint};
+use futures_util::StreamExt;
+use futures_util::stream::iter;
+use serde_json::{Value, json};
+
+/// Rows that are asked at a time, so that a language model answers them in one batch.
+const AT_A_TIME: usize = 8;
+
+/// A row that got no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the student gave no answer to row {row} (from 1): {error}")]
+pub struct NoAnswer {
+    /// Which row, from 1.
+    pub row: usize,
+    /// Why.
+    #[source]
+    pub error: BackendError,
+}
+
+/// Returns what a student says to each row, as the gateway would judge it. With `labels`, only one of them counts as an
+/// answer; without, an answer is right when it is the row's, as JSON where both are JSON.
+///
+/// A text that the student cannot take counts as one that it would not have answered. `on_progress` hears how many rows
+/// are done.
+///
+/// # Errors
+/// [`NoAnswer`], when the student itself fails: such evidence would say nothing of it.
+pub async fn ask_for_evidence(
+    student: &dyn Backend,
+    task: &TaskName,
+    rows: &[Example],
+    labels: &[Arc<str>],
+    on_progress: &mut dyn FnMut(usize),
+) -> Result<Vec<Evidence>, NoAnswer> {
+    let asked = rows.iter().enumerate().map(|(row, example)| async move {
+        let Some(request) = cleared(task, &example.text) else { return Ok(unanswered()) };
+        let ask = Ask { system: None, stream: false, payload_start: 0, deadline: None };
+        match student.answer(request, ask).await {
+            Ok(Answer::Student(answer)) => {
+                let is_label = labels.iter().any(|label| **label == *answer.text);
+                let facts = StudentFacts {
+                    probability: answer.probability,
+                    out_of_scope: answer.out_of_scope,
+                    allowed: answer.is_valid && (labels.is_empty() || is_label),
+                };
+                // Asked with an open gate, the judge says whether any threshold could accept this row.
+                let acceptable = judge_student(facts, Gate::Certified { threshold: f32::NEG_INFINITY });
+                let correct = if labels.is_empty() {
+                    is_same_answer(&answer.text, &example.label)
+                } else {
+                    *answer.text == *example.label
+                };
+                let probability = (acceptable == Verdict::Accept).then_some(answer.probability);
+                Ok(Evidence { probability, correct })
+            }
+            Ok(_) => Err(NoAnswer { row: row + 1, error: BackendFault::Garbage.into() }),
+            Err(error) if is_about_the_text(error.fault) => Ok(unanswered()),
+            Err(error) => Err(NoAnswer { row: row + 1, error }),
+        }
+    });
+    let mut evidence = Vec::with_capacity(rows.len());
+    let mut answers = iter(asked).buffered(AT_A_TIME);
+    while let Some(answer) = answers.next().await {
+        evidence.push(answer?);
+        on_progress(evidence.len());
+    }
+    Ok(evidence)
+}
+
+/// What a row counts as that gets no answer at any threshold.
+const fn unanswered() -> Evidence {
+    Evidence { probability: None, correct: false }
+}
+
+fn is_about_the_text(fault: BackendFault) -> bool {
+    matches!(
+        fault,
+        BackendFault::CannotHonour(_) | BackendFault::ContextLength { .. } | BackendFault::TooLarge
+    )
+}
+
+/// Returns whether two answers say the same: as JSON where both are, whatever the order of names and white space; else
+/// as texts, but for white space around them.
+pub fn is_same_answer(given: &str, expected: &str) -> bool {
+    match (serde_json::from_str::<Value>(given), serde_json::from_str::<Value>(expected)) {
+        (Ok(given), Ok(expected)) => given == expected,
+        _ => given.trim() == expected.trim(),
+    }
+}
+
+/// Returns a text as a request that may be asked here. Nothing of it leaves, so nothing is looked for in it.
+fn cleared(task: &TaskName, text: &str) -> Option<Cleared> {
+    let body = json!({ "model": format!("task/{task}"), "messages": [{ "role": "user", "content": text }] });
+    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).ok()?;
+    let limits = DecodeLimits::default();
+    let scanned = Scanned::decode(Endpoint::Chat, body.to_string().into(), &limits, &scanner).ok()?;
+    let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
+    policy.clear(&scanned, Tier::Local)
+}
+
+#[cfg(test)]
+mod tests {
+    use bantam_backend::{BoxFuture, StudentAnswer};
+    use bantam_wire::ChatRequest;
+
+    use super::*;
+
+    /// Says back what it is asked, as sure as the text is long; fails at a word.
+    struct Echo;
+
+    impl Backend for Echo {
+        fn tier(&self) -> Tier {
+            Tier::Local
+        }
+
+        fn cannot_honour(&self, _: &ChatRequest) -> Option<&'static str> {
+            None
+        }
+
+        fn is_available(&self) -> bool {
+            true
+        }
+
+        fn answer(&self, request: Cleared, _: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
+            let text = request.request().last_user_text().unwrap_or_default().to_owned();
+            let probability = text.len() as f32 / 100.0;
+            let answer = match &*text {
+                "long" => Err(BackendFault::ContextLength { tokens: 9, context: 4 }.into()),
+                "broken" => Err(BackendFault::Broken.into()),
+                _ => Ok(Answer::Student(StudentAnswer {
+                    is_valid: text != "cut",
+                    text: text.into(),
+                    probability,
+                    out_of_scope: false,
+                    usage: None,
+                })),
+            };
+            Box::pin(std::future::ready(answer))
+        }
+    }
+
+    fn row(text: &str, answer: &str) -> Example {
+        Example { text: text.to_owned(), label: answer.to_owned() }
+    }
+
+    fn ask(rows: &[Example], labels: &[&str]) -> Result<Vec<(Option<f32>, bool)>, NoAnswer> {
+        let labels: Vec<Arc<str>> = labels.iter().map(|label| (*label).into()).collect();
+        let task = "t".parse().unwrap();
+        let mut on_progress = |_| {};
+        let asked = ask_for_evidence(&Echo, &task, rows, &labels, &mut on_progress);
+        let evidence = futures_util::FutureExt::now_or_never(asked).unwrap()?;
+        Ok(evidence.iter().map(|row| (row.probability, row.correct)).collect())
+    }
+
+    #[test]
+    fn free_answers_are_compared_as_json_or_as_text() {
+        let rows =
+            [row(r#"{"a":1,"b":[2]}"#, r#"{ "b": [2], "a": 1 }"#), row(" yes", "yes\n"), row("[1]", "[2]")];
+        let evidence = ask(&rows, &[]).unwrap();
+        assert_eq!(evidence.iter().map(|row| row.1).collect::<Vec<_>>(), [true, true, false]);
+        assert!(evidence.iter().all(|row| row.0.is_some()));
+    }
+
+    #[test]
+    fn what_is_cut_off_no_label_or_too_long_is_never_accepted() {
+        let rows = [row("cut", "cut"), row("long", "long"), row("card", "card")];
+        assert_eq!(ask(&rows, &[]).unwrap(), [(None, true), (None, false), (Some(0.04), true)]);
+        assert_eq!(ask(&rows[2..], &["rate", "fee"]).unwrap(), [(None, true)]);
+        assert_eq!(ask(&rows[2..], &["rate", "card"]).unwrap(), [(Some(0.04), true)]);
+    }
+
+    #[test]
+    fn a_student_that_fails_gives_no_evidence() {
+        let rows: Vec<Example> =
+            (0..20).map(|index| row(if index == 12 { "broken" } else { "a" }, "a")).collect();
+        assert_eq!(ask(&rows, &[]).unwrap_err().row, 13);
+    }
+}
