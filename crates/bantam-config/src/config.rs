@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use bantam_types::TaskName;
 
 use crate::origin::{Origin, Setting};
-use crate::{Diagnostic, Ledger, Local, Model, Privacy, Routing, Server, Students, Task, Upstream};
+use crate::{Diagnostic, Ledger, Local, Model, Privacy, Routing, Server, Store, Students, Task, Upstream};
 
 /// Everything Bantam was told: names resolve, files were there, limits are in range.
 ///
@@ -17,6 +17,8 @@ pub struct Config {
     pub server: Server,
     /// Where costs are kept.
     pub ledger: Ledger,
+    /// Where models are kept.
+    pub store: Store,
     /// What the students in this process may use.
     pub students: Students,
     /// What language models in this process may use.

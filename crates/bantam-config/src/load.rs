@@ -8,7 +8,7 @@ use crate::section::Section;
 use crate::task::Surroundings;
 use crate::{
     Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, local, model, privacy, routing,
-    server, students, task, upstream, variables,
+    server, store, students, task, upstream, variables,
 };
 
 /// Returns the validated configuration.
@@ -35,6 +35,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let mut root = Section::root(document::read(&context, &log), &log);
     let server = server::read(&mut root, &context);
     let ledger = ledger::read(&mut root, &context);
+    let store = store::read(&mut root, &context);
     let students = students::read(&mut root);
     let local = local::read(&mut root);
     let privacy = privacy::read(&mut root);
@@ -55,6 +56,7 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let config = Config {
         server,
         ledger,
+        store,
         students,
         local,
         routing,

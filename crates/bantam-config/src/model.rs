@@ -41,6 +41,19 @@ pub enum ModelSource {
         /// Whether it is loaded at the start.
         preload: bool,
     },
+    /// In this process, from the store of models.
+    Stored {
+        /// What the store calls it.
+        name: String,
+        /// Tokens whose keys and values are kept in memory.
+        kv_tokens: usize,
+        /// A PEFT folder or a GGUF file that changes the model's weights for this name alone.
+        adapter: Option<PathBuf>,
+        /// How long it stays in memory after its last request.
+        keep_alive: KeepAlive,
+        /// Whether it is loaded at the start.
+        preload: bool,
+    },
 }
 
 impl ModelSource {
@@ -98,7 +111,7 @@ pub(crate) fn read(
         if let Err(problem) = check_name(&name) {
             section.log().problem(MistakeKind::BadValue, &section.own_spot(), problem);
         }
-        let model = if section.has("file") {
+        let model = if section.has("file") || section.has("store") {
             read_file(section, local, context)
         } else {
             read_one(&name, section, upstreams, &mut used)
@@ -188,28 +201,30 @@ fn read_one(
 
 /// Reads a model that runs in this process: local, and free.
 fn read_file(mut section: Section<'_>, local: &Local, context: &Context<'_>) -> Option<Model> {
+    let stored = section.optional("store", value::filled_text(256));
     let path = task::file(&mut section, "file", context);
     let kv_tokens = section.or("kv_tokens", 16_384, value::whole(64..=100_000_000_usize));
     let adapter = task::file(&mut section, "adapter", context);
     let keep_alive = section.or("keep_alive", local.keep_alive, keep_alive);
     let preload = section.or("preload", false, value::boolean);
     let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
-    for key in ["upstream", "name", "tier", "price"] {
-        if section.has(key) {
-            let problem = Problem::new(format!("has a `file` and a `{key}`"))
+    let from = if stored.is_some() { "store" } else { "file" };
+    for key in ["file", "upstream", "name", "tier", "price"] {
+        if key != from && section.has(key) {
+            let problem = Problem::new(format!("has a `{from}` and a `{key}`"))
                 .hint("a model from a file runs here: it is local and free; leave the other key out");
             section.log().problem(MistakeKind::Conflict, &section.own_spot(), problem);
         }
     }
     section.finish();
+    let (kv_tokens, keep_alive, preload) = (kv_tokens.value, keep_alive.value, preload.value);
+    let adapter = adapter.map(|adapter| adapter.value);
+    let source = match stored {
+        Some(name) => ModelSource::Stored { name: name.value, kv_tokens, adapter, keep_alive, preload },
+        None => ModelSource::File { path: path?.value, kv_tokens, adapter, keep_alive, preload },
+    };
     Some(Model {
-        source: ModelSource::File {
-            path: path?.value,
-            kv_tokens: kv_tokens.value,
-            adapter: adapter.map(|adapter| adapter.value),
-            keep_alive: keep_alive.value,
-            preload: preload.value,
-        },
+        source,
         tier: Tier::Local,
         context_tokens: context_tokens.map(|tokens| tokens.value),
         price: None,

@@ -14,6 +14,8 @@ pub struct Source<'a> {
     pub folder: &'a Path,
     /// The folder for what Bantam writes by itself, such as the ledger.
     pub state_folder: &'a Path,
+    /// The folder for what users bring, such as models.
+    pub data_folder: &'a Path,
     /// What the command line sets, last one wins.
     pub overrides: &'a [Override],
     /// Names of the set environment variables that start with `BANTAM_`, to find misspelt ones; without

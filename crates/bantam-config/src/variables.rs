@@ -61,6 +61,7 @@ variables! {
     LEDGER_PATH = "BANTAM_LEDGER_PATH", "ledger.path", "The ledger's file.";
     LEDGER_ACKNOWLEDGE = "BANTAM_LEDGER_ACKNOWLEDGE", "ledger.acknowledge",
         "What an acknowledged cost survives: process-crash or power-loss.";
+    STORE_PATH = "BANTAM_STORE_PATH", "store.path", "The folder that models are kept in.";
     STUDENTS_THREADS = "BANTAM_STUDENTS_THREADS", "students.threads",
         "How many threads encoder students compute on, all together; 0 for one a core.";
     LOCAL_MEMORY = "BANTAM_LOCAL_MEMORY", "local.memory",

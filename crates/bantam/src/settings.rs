@@ -97,12 +97,14 @@ impl Globals {
             .filter(|name| name != "BANTAM_CONFIG")
             .collect();
         let state = home("XDG_STATE_HOME", ".local/state").join("bantam");
+        let data = home("XDG_DATA_HOME", ".local/share").join("bantam");
         let name = path.display().to_string();
         let source = Source {
             name: &name,
             text,
             folder: path.parent().unwrap_or(Path::new("/")),
             state_folder: &state,
+            data_folder: &data,
             overrides: &overrides,
             variable_names: &names,
         };

@@ -25,6 +25,8 @@ const ALLOWED: &[Edge] = &[
     edge("bantam-route", "bantam-types", "plans and verdicts are made of the nouns"),
     edge("bantam-engine", "bantam-kernels", "a forward pass is made of kernels"),
     edge("bantam-engine", "bantam-weights", "an encoder is read from checked weights"),
+    edge("bantam-store", "bantam-engine", "what enters the store is what the engine can open"),
+    edge("bantam-store", "bantam-weights", "a model's files are checked before they enter"),
     edge("bantam-student", "bantam-engine", "an encoder student stands on an encoder"),
     edge("bantam-student", "bantam-kernels", "all bases compute on one pool"),
     edge(

@@ -25,6 +25,7 @@ fn source(text: &str) -> Source<'_> {
         text,
         folder: Path::new("/etc/bantam"),
         state_folder: Path::new("/var/lib/bantam"),
+        data_folder: Path::new("/usr/share/bantam"),
         overrides: &[],
         variable_names: &[],
     }

@@ -50,6 +50,7 @@ impl World {
             text,
             folder: Path::new("/etc/bantam"),
             state_folder: Path::new("/var/lib/bantam"),
+            data_folder: Path::new("/usr/share/bantam"),
             overrides: &self.overrides,
             variable_names: &names,
         };

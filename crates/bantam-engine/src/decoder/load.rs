@@ -38,8 +38,28 @@ impl Decoder {
         Self::open_path(path, options, pool).map_err(|kind| LoadDecoderError { path: path.to_owned(), kind })
     }
 
+    /// Checks a model as [`Self::open`] would, but for its numbers, and returns what it is made of: its architecture,
+    /// its tensors, their shapes and types. Reads headers and norms alone, so it takes milliseconds.
+    pub fn inspect(path: impl AsRef<Path>) -> Result<DecoderConfig, LoadDecoderError> {
+        let path = path.as_ref();
+        Self::inspect_path(path).map_err(|kind| LoadDecoderError { path: path.to_owned(), kind })
+    }
+
+    fn inspect_path(path: &Path) -> Result<DecoderConfig, LoadDecoderErrorKind> {
+        let (config, naming, file) = open_parts(path)?;
+        let reader = Reader { config: &config, file: &file, naming };
+        reader.check_embeddings()?;
+        plans(&config, naming).try_for_each(|plan| reader.packing(&plan).map(drop))?;
+        for layer in 0..config.layers {
+            reader.layer_norm(layer, Norm::Attention)?;
+            reader.layer_norm(layer, Norm::FeedForward)?;
+        }
+        reader.norm(naming.last_norm(), config.hidden)?;
+        Ok(config)
+    }
+
     fn open_path(path: &Path, options: &DecoderOptions, pool: &Pool) -> Result<Self, LoadDecoderErrorKind> {
-        let (config, naming, file) = source(path)?;
+        let (config, naming, file) = open_parts(path)?;
         Self::new(config, naming, file, options, pool)
     }
 
@@ -100,8 +120,8 @@ impl Decoder {
     }
 }
 
-/// Opens a model's files, and reads what they say it is made of.
-fn source(path: &Path) -> Result<(DecoderConfig, Naming, WeightFile), LoadDecoderErrorKind> {
+/// Returns what a model is made of, how its tensors are named, and the file that has them.
+fn open_parts(path: &Path) -> Result<(DecoderConfig, Naming, WeightFile), LoadDecoderErrorKind> {
     if path.is_dir() {
         // The configuration first: what it says about another architecture is more than a missing tensor.
         let config = read_config(&path.join("config.json"))?;
@@ -109,10 +129,12 @@ fn source(path: &Path) -> Result<(DecoderConfig, Naming, WeightFile), LoadDecode
     }
     let file = WeightFile::open(path)?;
     if matches!(file.format(), Format::Gguf { .. }) {
-        return Ok((DecoderConfig::from_gguf(&file)?, Naming::Gguf, file));
+        let config = DecoderConfig::from_gguf(&file)?;
+        return Ok((config, Naming::Gguf, file));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    Ok((read_config(&folder.join("config.json"))?, Naming::Transformers, file))
+    let config = read_config(&folder.join("config.json"))?;
+    Ok((config, Naming::Transformers, file))
 }
 
 fn read_config(path: &Path) -> Result<DecoderConfig, LoadDecoderErrorKind> {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bantam_kernels::{KvShape, Packing};
 
-use super::{LoadDecoderError, LoadDecoderErrorKind as Kind, Reader, plans, source};
+use super::{LoadDecoderError, LoadDecoderErrorKind as Kind, Reader, open_parts, plans};
 use crate::decoder::plan::Plan;
 use crate::decoder::{Decoder, DecoderConfig, DecoderPrecision};
 
@@ -35,7 +35,7 @@ impl Decoder {
 }
 
 fn survey(path: &Path, precision: DecoderPrecision) -> Result<DecoderSurvey, Kind> {
-    let (config, naming, file) = source(path)?;
+    let (config, naming, file) = open_parts(path)?;
     let reader = Reader { config: &config, file: &file, naming };
     reader.check_embeddings()?;
     let packed = |plan: &Plan, packing: Packing| {

@@ -1,0 +1,267 @@
+//! The store, changed: one change at a time, each whole or not at all.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::about::About;
+use crate::error::{StoreError, StoreErrorKind};
+use crate::files;
+use crate::import::ImportError;
+use crate::manifest::{Manifest, Origin, StoredFile};
+use crate::name::ModelName;
+use crate::store::{Entry, ResolveError, Store, walk};
+
+/// How long another change is waited for; each takes milliseconds.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A model that got a name.
+#[derive(Clone, Debug)]
+pub struct Added {
+    /// The model.
+    pub entry: Entry,
+    /// Whether the store had all of it already.
+    pub was_there: bool,
+    /// Whether the name stood for another model before.
+    pub has_replaced: bool,
+}
+
+/// A model that lost its name.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// The name.
+    pub name: ModelName,
+    /// Bytes that nothing needs any more and that were deleted.
+    pub freed_bytes: u64,
+}
+
+/// Holds the store's lock; the system gives it back when the process ends, however it ends.
+pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is given back with the file")] File);
+
+/// A folder in which a model's files come together. It is removed with what is left in it.
+pub(crate) struct Stage {
+    folder: PathBuf,
+    #[expect(dead_code, reason = "the lock tells sweepers that somebody still works here")]
+    lock: File,
+}
+
+impl Stage {
+    /// Where the model's files go, under their own names.
+    pub(crate) fn model(&self) -> PathBuf {
+        self.folder.join("model")
+    }
+
+    /// Where other files go.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next change.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+impl Store {
+    /// Returns a new folder for files on their way in.
+    pub(crate) fn stage(&self) -> Result<Stage, StoreError> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let name = format!("{}-{count}-{started:x}", std::process::id());
+        let folder = self.root.join("incoming").join(name);
+        let make = || {
+            fs::create_dir_all(folder.join("model"))?;
+            let lock = File::create(folder.join("lock"))?;
+            lock.lock()?;
+            Ok::<_, io::Error>(lock)
+        };
+        let lock = make().map_err(StoreError::at("make the folder", &folder))?;
+        Ok(Stage { folder, lock })
+    }
+
+    /// Waits until nobody else changes the store.
+    pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
+        let path = self.root.join("lock");
+        let wrong = |error: io::Error| StoreError::at("lock", &path)(error);
+        fs::create_dir_all(&self.root).map_err(wrong)?;
+        let file = File::options().create(true).append(true).open(&path).map_err(wrong)?;
+        let begin = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => {
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let kind = StoreErrorKind::Busy { seconds: LOCK_WAIT.as_secs() };
+                    return Err(StoreError { what: "lock", path, kind });
+                }
+                Err(TryLockError::Error(error)) => return Err(wrong(error)),
+            }
+        }
+    }
+
+    /// Gives a name to the model whose files lie in a stage. The files must have been checked.
+    pub(crate) fn publish(
+        &self,
+        stage: &Stage,
+        name: &ModelName,
+        (files, about, origin): (Vec<StoredFile>, About, Origin),
+        replaces: bool,
+    ) -> Result<Added, ImportError> {
+        let added_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let manifest = Manifest::new(files, about, origin, added_s);
+        let name = match name.tag() {
+            Some(tag) => name.with_tag(tag)?,
+            None => name.with_tag(ModelName::DEFAULT_TAG)?,
+        };
+        let lock = self.lock()?;
+        let before = self.find(&name)?;
+        let was_there = before.as_ref().is_some_and(|before| before.manifest.digest() == manifest.digest());
+        if let Some(before) = before.as_ref().filter(|_| !was_there && !replaces) {
+            return Err(ImportError::Exists { name: Box::new(before.name.clone()) });
+        }
+        // The name keeps the letters that it had.
+        let name = before.as_ref().map_or(name, |before| before.name.clone());
+        for file in &manifest.files {
+            self.take_in(&stage.model().join(&file.path), file)?;
+        }
+        self.grow(&manifest)?;
+        self.write_manifest(&name, &manifest)?;
+        let has_replaced = before.is_some() && !was_there;
+        self.sweep(&lock)?;
+        let entry = self.find(&name)?.ok_or_else(|| ImportError::Lost { name: Box::new(name) })?;
+        Ok(Added { entry, was_there, has_replaced })
+    }
+
+    /// Moves a file among the blobs, unless it is there.
+    fn take_in(&self, staged: &Path, file: &StoredFile) -> Result<(), StoreError> {
+        let blob = self.blob(&file.digest);
+        let folder = self.root.join("blobs");
+        let take = || {
+            fs::create_dir_all(&folder)?;
+            // A blob of another length was damaged by somebody; the name promises its content.
+            if fs::metadata(&blob).is_ok_and(|found| found.len() == file.bytes) {
+                return Ok(());
+            }
+            files::make_read_only(staged)?;
+            fs::rename(staged, &blob)?;
+            files::sync_folder(&folder)
+        };
+        take().map_err(StoreError::at("write", &blob))
+    }
+
+    fn write_manifest(&self, name: &ModelName, manifest: &Manifest) -> Result<(), StoreError> {
+        let path = self.root.join("manifests").join(name.manifest_path());
+        let json = manifest.to_json().map_err(|error| StoreError {
+            what: "write",
+            path: path.clone(),
+            kind: StoreErrorKind::Manifest(error),
+        })?;
+        files::write_whole(&path, &json).map_err(StoreError::at("write", &path))
+    }
+
+    /// Gives a model a second name. The bytes are shared.
+    ///
+    /// # Errors
+    /// If there is no such model, or if the new name stands for another one.
+    pub fn copy(&self, from: &ModelName, to: &ModelName) -> Result<Added, ImportError> {
+        let source = self.resolve(from)?;
+        let tag = to.tag().or(source.name.tag()).unwrap_or(ModelName::DEFAULT_TAG);
+        let to = to.with_tag(tag)?;
+        let _lock = self.lock()?;
+        let before = self.find(&to)?;
+        let digest = source.manifest.digest();
+        let was_there = before.as_ref().is_some_and(|before| before.manifest.digest() == digest);
+        if let Some(before) = before.filter(|_| !was_there) {
+            return Err(ImportError::Exists { name: Box::new(before.name) });
+        }
+        if !was_there {
+            self.write_manifest(&to, &source.manifest)?;
+        }
+        Ok(Added { entry: Entry { name: to, ..source }, was_there, has_replaced: false })
+    }
+
+    /// Takes a model's name away, and deletes every file that no name needs any more. A damaged manifest is removed
+    /// like a good one.
+    pub fn remove(&self, name: &ModelName) -> Result<Removed, ResolveError> {
+        let lock = self.lock()?;
+        let damaged = self.list()?.damaged.into_iter().find(|(other, _)| name.means(other));
+        let name = match damaged {
+            Some((name, _)) => name,
+            None => match self.resolve(name) {
+                Ok(entry) => entry.name,
+                // A model whose files are gone can still be forgotten.
+                Err(ResolveError::Store(StoreError { kind: StoreErrorKind::BlobGone, .. })) => {
+                    self.find(name)?.map_or_else(|| name.clone(), |entry| entry.name)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        let path = self.root.join("manifests").join(name.manifest_path());
+        fs::remove_file(&path).map_err(StoreError::at("remove", &path))?;
+        if let Some(folder) = path.parent() {
+            files::sync_folder(folder).map_err(StoreError::at("remove", &path))?;
+            // Folders of names go with their last tag; one that still has others stays.
+            let _ = fs::remove_dir(folder).and_then(|()| folder.parent().map_or(Ok(()), fs::remove_dir));
+        }
+        Ok(Removed { name, freed_bytes: self.sweep(&lock)? })
+    }
+
+    /// Deletes what no manifest names: files, links, measurements, and what broken-off changes left. Returns the
+    /// bytes of the files. Deletes nothing while a manifest cannot be read, since what it names is not known.
+    pub(crate) fn sweep(&self, _lock: &Lock) -> Result<u64, StoreError> {
+        self.sweep_incoming();
+        let listing = self.list()?;
+        if !listing.damaged.is_empty() {
+            return Ok(0);
+        }
+        let manifests = listing.models.iter().map(|entry| &entry.manifest);
+        let digests: BTreeSet<String> =
+            manifests.clone().map(|manifest| manifest.digest().to_string()).collect();
+        let blobs: BTreeSet<PathBuf> =
+            manifests.flat_map(|manifest| &manifest.files).map(|file| self.blob(&file.digest)).collect();
+        let mut freed = 0;
+        let folder = self.root.join("blobs");
+        let mut found = Vec::new();
+        walk(&folder, &mut found).map_err(StoreError::at("list", &folder))?;
+        for path in found.iter().filter(|path| !blobs.contains(*path)) {
+            freed += fs::metadata(path).map_or(0, |file| file.len());
+            fs::remove_file(path).map_err(StoreError::at("remove", path))?;
+        }
+        for part in ["trees", "measured"] {
+            let folder = self.root.join(part);
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for path in entries.flatten().map(|entry| entry.path()) {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                if digests.contains(&name) {
+                    continue;
+                }
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(StoreError::at("remove", &path))?;
+            }
+        }
+        Ok(freed)
+    }
+
+    /// Removes stages whose owners have ended: nobody holds their locks.
+    fn sweep_incoming(&self) {
+        let Ok(entries) = fs::read_dir(self.root.join("incoming")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let is_left = match File::open(path.join("lock")) {
+                Ok(lock) => lock.try_lock().is_ok(),
+                Err(_) => false,
+            };
+            if is_left {
+                let _ = fs::remove_dir_all(&path);
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The store from outside: models in and out, and what does not get in.
+
+#![cfg(test)]
+
+mod models;
+#[path = "../../../bantam-local/tests/it/tiny_model.rs"]
+mod tiny_model;
