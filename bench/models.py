@@ -1,4 +1,5 @@
-"""Writes seeded synthetic models for speed measurements: the shapes of a 135M Llama and a 0.6B Qwen3, in F16.
+"""Writes seeded synthetic models for speed measurements: the shapes of a 135M Llama and a 0.6B Qwen3, in F16, and
+eight LoRA adapters of rank 8 on the queries and values of each.
 
     python bench/models.py FOLDER            (PyPI: gguf numpy)
 
@@ -18,6 +19,11 @@ SHAPES = {
                        vocab=151_936, theta=1e6, eps=1e-6, context=40_960, pre="qwen2"),
 }
 CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+ADAPTERS, RANK = 8, 8
 
 
 def printable_bytes() -> list[str]:
@@ -68,6 +74,7 @@ def write(path: Path, arch, layers, hidden, heads, kv, head, ffn, vocab, theta, 
     model.add_bos_token_id(vocab - 3)
     model.add_eos_token_id(vocab - 1)
     model.add_add_bos_token(False)
+    model.add_chat_template(TEMPLATE)
 
     def matrix(name: str, rows: int, columns: int) -> None:
         numbers = random.standard_normal((rows, columns), dtype=np.float32) * 0.02
@@ -98,6 +105,23 @@ def write(path: Path, arch, layers, hidden, heads, kv, head, ffn, vocab, theta, 
     model.close()
 
 
+def write_adapter(path: Path, number: int, arch, layers, hidden, heads, kv, head, **_) -> None:
+    random = np.random.default_rng(1 + number)
+    model = gguf.GGUFWriter(str(path), arch)
+    model.add_type("adapter")
+    model.add_string("adapter.type", "lora")
+    model.add_float32("adapter.lora.alpha", 16.0)
+    for layer in range(layers):
+        for name, rows in [("attn_q", heads * head), ("attn_v", kv * head)]:
+            for part, shape in [("lora_a", (RANK, hidden)), ("lora_b", (rows, RANK))]:
+                numbers = random.standard_normal(shape, dtype=np.float32) * 0.02
+                model.add_tensor(f"blk.{layer}.{name}.weight.{part}", numbers)
+    model.write_header_to_file()
+    model.write_kv_data_to_file()
+    model.write_tensors_to_file()
+    model.close()
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -105,6 +129,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, shape in SHAPES.items():
         write(folder / f"{name}-f16.gguf", **shape)
+        for number in range(ADAPTERS):
+            write_adapter(folder / f"{name}-adapter-{number}.gguf", number, **shape)
 
 
 if __name__ == "__main__":

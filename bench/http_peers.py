@@ -1,0 +1,227 @@
+"""Asks `bantam serve` and llama.cpp's server of PyPI llama-cpp-python the same over HTTP, in turns.
+
+    python bench/http_peers.py --peer-python VENV/bin/python [--bantam target/release/bantam] [--threads 2]
+        [--rounds 3] [--json FILE] MODEL.gguf [ADAPTER.gguf ...]
+
+VENV has PyPI llama-cpp-python[server]; this script needs nothing. Both servers hold the same model with the same
+threads. A round asks one server and then the other, in alternating order; while one is asked the other is idle. All
+requests share a system message of some 300 tokens and have some 60 of their own, which no other request has.
+
+With adapters, requests name them in turns. llama-cpp-python holds one model at a time and loads it anew for another
+adapter, so that column says what such a change costs there.
+"""
+
+import argparse
+import json
+import random
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
+from pathlib import Path
+
+LABELS = ["refund", "delivery", "invoice", "password", "address", "complaint", "praise", "other"]
+EXTRACT = {
+    "type": "object",
+    "properties": {
+        "product": {"type": "string", "maxLength": 24},
+        "kind": {"enum": LABELS},
+        "count": {"type": "integer", "minimum": 0, "maximum": 999},
+    },
+    "required": ["product", "kind", "count"],
+    "additionalProperties": False,
+}
+FREE = {"type": "string", "minLength": 400, "maxLength": 4000}
+# What is asked for, its form, and the most tokens of an answer.
+CASES = {
+    "chat": (None, 32),
+    "extraction by a schema": (EXTRACT, 64),
+    "classification by a schema": ({"enum": LABELS}, 12),
+}
+LEVELS = [1, 4, 16]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def words(draw: random.Random, count: int) -> str:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    return " ".join("".join(draw.choices(letters, k=draw.randint(2, 7))) for _ in range(count))
+
+
+class Server:
+    """A server under way; `models` are the names to ask by, one for the base or one an adapter."""
+
+    def __init__(self, name, command, port, models, style):
+        self.name, self.port, self.models, self.style = name, port, models, style
+        self.log = tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                connection = HTTPConnection("127.0.0.1", port, timeout=5)
+                connection.request("GET", "/v1/models")
+                if connection.getresponse().status == 200:
+                    return
+            except OSError:
+                pass
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.log.seek(0)
+                sys.exit(f"{name} does not serve:\n{self.log.read()}")
+            time.sleep(0.1)
+
+    def ask(self, model, system, user, schema, tokens):
+        """Returns the seconds to the first token and to the last, and how many tokens there were."""
+        body = {
+            "model": model,
+            "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
+            "max_tokens": tokens, "temperature": 0, "stream": True, "stream_options": {"include_usage": True},
+        }  # fmt: skip
+        if schema is not None:
+            openai = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+            peer = {"type": "json_object", "schema": schema}
+            body["response_format"] = openai if self.style == "openai" else peer
+        begun = time.perf_counter()
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            sys.exit(f"{self.name} answered {response.status}: {response.read()[:500]}")
+        first, pieces, counted = None, 0, None
+        for line in response:
+            if not line.startswith(b"data: {"):
+                continue
+            chunk = json.loads(line[6:])
+            if "error" in chunk:
+                sys.exit(f"{self.name} failed: {chunk}")
+            counted = (chunk.get("usage") or {}).get("completion_tokens") or counted
+            if chunk.get("choices") and chunk["choices"][0].get("delta", {}).get("content"):
+                first = first or time.perf_counter()
+                pieces += 1
+        end = time.perf_counter()
+        connection.close()
+        return (first or end) - begun, end - begun, counted or pieces
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def bantam(options, folder):
+    port = free_port()
+    names = [f"adapter-{number}" for number in range(len(options.adapters))] or ["base"]
+    lines = [f'[server]\nbind = "127.0.0.1:{port}"\n[ledger]\npath = "{folder}/ledger.sqlite"\n']
+    lines.append(f"[students]\nthreads = {options.threads}\n")
+    for number, name in enumerate(names):
+        lines.append(f'[models.{name}]\nfile = "{Path(options.model).resolve()}"\nkv_tokens = 16_384\n')
+        if options.adapters:
+            lines.append(f'adapter = "{Path(options.adapters[number]).resolve()}"\n')
+    config = Path(folder) / "bantam.toml"
+    config.write_text("".join(lines))
+    return Server("bantam", [options.bantam, "serve", "--config", config], port, names, "openai")
+
+
+def peer(options, folder):
+    port = free_port()
+    names = [f"adapter-{number}" for number in range(len(options.adapters))] or ["base"]
+    common = {"model": str(options.model), "n_threads": options.threads, "n_threads_batch": options.threads}
+    common |= {"n_ctx": 4096, "verbose": False}
+    models = [common | {"model_alias": name} for name in names]
+    for model, adapter in zip(models, options.adapters):
+        model["lora_path"] = str(adapter)
+    config = {"host": "127.0.0.1", "port": port, "interrupt_requests": False, "models": models}
+    path = Path(folder) / "peer.json"
+    path.write_text(json.dumps(config))
+    command = [options.peer_python, "-m", "llama_cpp.server", "--config_file", path]
+    return Server("llama.cpp", command, port, names, "llama")
+
+
+def measure(server, system, draw, case, level, requests):
+    schema, tokens = CASES[case]
+    users = [words(draw, 22) for _ in range(requests)]
+
+    def one(index):
+        return server.ask(server.models[index % len(server.models)], system, users[index], schema, tokens)
+
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(level) as pool:
+        timed = list(pool.map(one, range(requests)))
+    seconds = time.perf_counter() - begun
+    return {
+        "first_ms": 1e3 * statistics.median(first for first, _, _ in timed),
+        "total_ms": 1e3 * statistics.median(total for _, total, _ in timed),
+        "requests_per_s": requests / seconds,
+        "tokens_per_s": sum(count for _, _, count in timed) / seconds,
+    }
+
+
+def constrained(server, system, draw, times):
+    """Returns how much longer a token takes under a schema that leaves all of its text free than without any."""
+    free, bound = [], []
+    for _ in range(times):
+        for schema, list_ in ((None, free), (FREE, bound)):
+            first, total, tokens = server.ask(server.models[0], system, words(draw, 22), schema, 96)
+            list_.append((total - first) / max(tokens - 1, 1))
+    return statistics.median(bound) / statistics.median(free) - 1
+
+
+def show(results, rounds):
+    print("| case | at a time | first token, ms: bantam / llama.cpp | all, ms | requests/s | first token sooner | throughput |")
+    print("|---|---|---|---|---|---|---|")
+    for (case, level), sides in results.items():
+        ours, theirs = sides["bantam"], sides["llama.cpp"]
+        middle = lambda side, key: statistics.median(each[key] for each in side)
+        first = statistics.median(b["first_ms"] / a["first_ms"] for a, b in zip(ours, theirs))
+        rate = statistics.median(a["requests_per_s"] / b["requests_per_s"] for a, b in zip(ours, theirs))
+        pair = lambda key, digits: f"{middle(ours, key):,.{digits}f} / {middle(theirs, key):,.{digits}f}"
+        print(f"| {case} | {level} | {pair('first_ms', 0)} | {pair('total_ms', 0)} | {pair('requests_per_s', 2)} "
+              f"| ×{first:.1f} | ×{rate:.1f} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("adapters", nargs="*")
+    parser.add_argument("--bantam", default="target/release/bantam")
+    parser.add_argument("--peer-python", required=True)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--levels", type=lambda text: [int(part) for part in text.split(",")], default=LEVELS)
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        servers = [bantam(options, folder), peer(options, folder)]
+        try:
+            system, draw = words(random.Random(0), 110), random.Random(1)
+            for server in servers:
+                for case in CASES:
+                    measure(server, system, draw, case, 1, 2 * len(server.models) if server is servers[0] else 1)
+            results = {}
+            for number in range(options.rounds):
+                for case in CASES:
+                    for level in options.levels:
+                        for server in servers if number % 2 == 0 else reversed(servers):
+                            found = measure(server, system, draw, case, level, max(6, 2 * level))
+                            results.setdefault((case, level), {}).setdefault(server.name, []).append(found)
+                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+            show(results, options.rounds)
+            slower = {server.name: constrained(server, system, draw, 7) for server in servers}
+            print(f"\na token under a schema takes longer than a free one by {100 * slower['bantam']:.1f} % "
+                  f"(llama.cpp: {100 * slower['llama.cpp']:.1f} %)")
+        finally:
+            for server in servers:
+                server.stop()
+    if options.json:
+        flat = [{"case": case, "level": level, **sides} for (case, level), sides in results.items()]
+        Path(options.json).write_text(json.dumps({"cases": flat, "constrained": slower}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
