@@ -7,11 +7,13 @@
 mod breaker;
 mod client;
 mod exchange;
+mod fetch;
 mod model;
 mod retry;
 mod stream;
 mod upstream;
 
 pub use client::BuildClientError;
+pub use fetch::{FetchError, JsonClient, JsonReply};
 pub use model::RemoteModel;
 pub use upstream::{Auth, BuildUpstreamError, Dialect, Upstream, UpstreamSettings};

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::body;
 use crate::guard::Guard;
+use crate::residents::{self, Residents};
 use crate::respond::{respond, respond_error};
 use crate::serve::ServerSettings;
 
@@ -25,6 +26,7 @@ pub(crate) struct App {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) guard: Guard,
     pub(crate) settings: ServerSettings,
+    pub(crate) residents: Arc<dyn Residents>,
 }
 
 /// Returns the routes.
@@ -35,6 +37,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(Endpoint::Embeddings.path(), post(embed).fallback(wrong_method))
         .route("/v1/models", get(list_models).fallback(wrong_method))
         .route("/v1/models/{*id}", get(show_model).fallback(wrong_method))
+        .route("/api/ps", get(residents::list).fallback(wrong_method))
+        .route("/bantam/unload/{*name}", post(residents::unload).fallback(wrong_method))
         .route("/healthz", get(healthz).fallback(wrong_method))
         .route("/readyz", get(readyz).fallback(wrong_method))
         .fallback(unknown_path)
@@ -157,7 +161,7 @@ async fn unknown_path(request: Request) -> Response {
     ))
 }
 
-fn json_response(value: &Value) -> Response {
+pub(crate) fn json_response(value: &Value) -> Response {
     let mut response = Response::new(Body::from(value.to_string()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -8,9 +8,11 @@ mod body;
 mod connection;
 mod guard;
 mod handlers;
+mod residents;
 mod respond;
 mod serve;
 mod timed_io;
 
 pub use guard::{Guard, GuardSettings};
+pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 pub use serve::{ServerSettings, serve};

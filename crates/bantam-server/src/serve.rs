@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use crate::connection;
 use crate::guard::Guard;
 use crate::handlers::{App, router};
+use crate::residents::Residents;
 
 /// Connections at a time; further ones wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -45,9 +46,10 @@ pub async fn serve(
     gateway: Arc<Gateway>,
     guard: Guard,
     settings: ServerSettings,
+    residents: Arc<dyn Residents>,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
-    let app = Arc::new(App { gateway, guard, settings });
+    let app = Arc::new(App { gateway, guard, settings, residents });
     let router = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));

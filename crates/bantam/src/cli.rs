@@ -62,6 +62,10 @@ pub(crate) enum Command {
     Usage(UsageArgs),
     /// Explains what would happen to a request, without calling anybody
     Route(RouteArgs),
+    /// Lists the models that a running gateway has in memory
+    Ps,
+    /// Unloads a model of a running gateway once nobody uses it
+    Stop(StopArgs),
     /// Measures how fast a model runs on this machine
     Bench(BenchArgs),
 }
@@ -84,6 +88,16 @@ pub(crate) struct DemoArgs {
     /// The certified error among local answers
     #[arg(long, default_value_t = 0.02, value_parser = share)]
     pub(crate) error: f64,
+}
+
+/// `bantam stop`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct StopArgs {
+    /// The model, as callers name it
+    pub(crate) model: String,
+    /// Seconds to wait for requests that use it
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) wait: u64,
 }
 
 /// `bantam bench`.

@@ -3,6 +3,7 @@
 mod bench;
 pub(crate) mod certify;
 mod config;
+mod residents;
 mod route;
 pub(crate) mod serve;
 pub(crate) mod student;
@@ -24,6 +25,8 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Task { command } => task::run(&command, globals),
         Command::Usage(args) => usage::run(&args, globals),
         Command::Route(args) => route::run(&args, globals),
+        Command::Ps => residents::list(globals),
+        Command::Stop(args) => residents::stop(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),
     }
 }

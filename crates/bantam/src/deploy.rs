@@ -16,20 +16,30 @@ use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, Stu
 use bantam_types::{Price, TaskKind, TaskName, Tier, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 
+mod encoders;
 mod local;
+mod memory;
+mod residents;
 
 use crate::failure::{Failure, Outcome};
 use crate::output;
+pub(crate) use local::LocalModels;
+pub(crate) use memory::Memory;
+pub(crate) use residents::{Present, Resident, preloads};
 
-/// Builds everything that `config` names. `previous` lends what was learned about its tasks, and `bases` keeps one
-/// encoder for all students that stand on it.
+/// Models by the name that callers say.
+type Rungs = BTreeMap<Arc<str>, Arc<Rung>>;
+
+/// Builds everything that `config` names. `previous` lends what was learned about its tasks, and `memory` keeps what
+/// is loaded, for all who stand on it and over reloads.
 pub(crate) fn deployment(
     config: &Config,
     env: &dyn Env,
     previous: Option<&Deployment>,
-    bases: &Bases,
-) -> Result<Deployment, Failure> {
-    let models = models(config, env, previous, bases)?;
+    memory: &Memory,
+) -> Result<(Deployment, LocalModels), Failure> {
+    let bases = memory.bases();
+    let (models, local) = models(config, env, memory)?;
     let mut tasks = BTreeMap::new();
     for (name, task) in &config.tasks {
         let known = previous.and_then(|previous| previous.tasks.get(name));
@@ -44,7 +54,7 @@ pub(crate) fn deployment(
     let auto_ladder =
         config.routing.ladder.iter().filter_map(|name| models.get(name.as_str()).cloned()).collect();
     let baseline = config.routing.baseline.as_ref().and_then(|name| config.models.get(name)?.price.clone());
-    Ok(Deployment {
+    let deployment = Deployment {
         scanner: scanner(config)?,
         policy: PrivacyPolicy { mid_max: config.privacy.mid, frontier_max: config.privacy.frontier },
         decode_limits: DecodeLimits {
@@ -57,7 +67,8 @@ pub(crate) fn deployment(
         auto_ladder,
         auto_names: config.routing.auto_names.iter().cloned().collect(),
         baseline: baseline.map(Arc::new),
-    })
+    };
+    Ok((deployment, local))
 }
 
 fn scanner(config: &Config) -> Result<Scanner, Failure> {
@@ -71,12 +82,7 @@ fn scanner(config: &Config) -> Result<Scanner, Failure> {
         .map_err(|error| Failure::from_error("cannot build the privacy scanner", &error))
 }
 
-fn models(
-    config: &Config,
-    env: &dyn Env,
-    previous: Option<&Deployment>,
-    bases: &Bases,
-) -> Result<BTreeMap<Arc<str>, Arc<Rung>>, Failure> {
+fn models(config: &Config, env: &dyn Env, memory: &Memory) -> Result<(Rungs, LocalModels), Failure> {
     let mut upstreams = BTreeMap::new();
     for (name, upstream) in &config.upstreams {
         let settings = upstream_settings(upstream, env)?;
@@ -85,31 +91,15 @@ fn models(
         upstreams.insert(name.as_str(), Arc::new(built));
     }
     let mut models = BTreeMap::new();
-    let mut pool = None;
     for (name, model) in &config.models {
-        let rung = match &model.source {
-            ModelSource::Upstream { upstream, name: called } => {
-                let Some(upstream) = upstreams.get(upstream.as_str()) else { continue };
-                Arc::new(remote_rung(name, model, upstream, called)?)
-            }
-            ModelSource::File { path, .. } if bantam_student::is_encoder(path) => {
-                Arc::new(local::encoder_rung(name, path, bases)?)
-            }
-            ModelSource::File { path, kv_tokens } => {
-                let known = previous.and_then(|previous| previous.models.get(name.as_str()));
-                let identity = local::identity(path);
-                match known.filter(|known| *known.model == *identity) {
-                    Some(known) => Arc::clone(known),
-                    None => {
-                        let pool = pool.get_or_insert_with(|| local::pool(config.students.threads));
-                        Arc::new(local::rung(name, model, (path, &identity, *kv_tokens), pool)?)
-                    }
-                }
-            }
-        };
+        let ModelSource::Upstream { upstream, name: called } = &model.source else { continue };
+        let Some(upstream) = upstreams.get(upstream.as_str()) else { continue };
+        let rung = Arc::new(remote_rung(name, model, upstream, called)?);
         models.insert(Arc::clone(&rung.name), rung);
     }
-    Ok(models)
+    let (rungs, local) = local::rungs(config, memory)?;
+    models.extend(rungs.into_iter().map(|rung| (Arc::clone(&rung.name), Arc::new(rung))));
+    Ok((models, local))
 }
 
 fn remote_rung(
@@ -167,7 +157,7 @@ fn upstream_settings(upstream: &bantam_config::Upstream, env: &dyn Env) -> Resul
 fn build_task(
     name: &TaskName,
     task: &bantam_config::Task,
-    models: &BTreeMap<Arc<str>, Arc<Rung>>,
+    models: &Rungs,
     bases: &Bases,
     tokens: Arc<TokenRatio>,
 ) -> Result<Task, Failure> {

@@ -8,5 +8,6 @@ mod drain;
 mod guard;
 mod leaving;
 mod replies;
+mod residents;
 mod routes;
 mod support;

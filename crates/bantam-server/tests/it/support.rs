@@ -10,7 +10,7 @@ use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, RequestFilter};
 use bantam_privacy::{PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::RungKind;
-use bantam_server::{Guard, GuardSettings, ServerSettings, serve};
+use bantam_server::{Guard, GuardSettings, NoResidents, Residents, ServerSettings, serve};
 use bantam_simulate::{
     Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
 };
@@ -32,6 +32,7 @@ pub(crate) struct Setup {
     pub(crate) keys: Vec<String>,
     pub(crate) running_max: usize,
     pub(crate) waiting_max: usize,
+    pub(crate) residents: Arc<dyn Residents>,
 }
 
 impl Default for Setup {
@@ -47,6 +48,7 @@ impl Default for Setup {
             keys: Vec::new(),
             running_max: 1024,
             waiting_max: 1024,
+            residents: Arc::new(NoResidents),
         }
     }
 }
@@ -104,13 +106,9 @@ pub(crate) async fn start_before(setup: Setup, url: &str, upstream: Option<Simul
     let stop = Arc::new(Notify::new());
     let stopped = Arc::clone(&stop);
     let serving =
-        tokio::spawn(serve(
-            listener,
-            gateway,
-            guard,
-            setup.settings,
-            async move { stopped.notified().await },
-        ));
+        tokio::spawn(serve(listener, gateway, guard, setup.settings, setup.residents, async move {
+            stopped.notified().await;
+        }));
     Server { address, ledger, stop, serving, _upstream: upstream, _folder: folder }
 }
 

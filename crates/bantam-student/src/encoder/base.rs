@@ -153,6 +153,11 @@ impl Bases {
         Self { threads, pool: OnceLock::new(), loaded: Mutex::default() }
     }
 
+    /// Returns the threads that all bases compute on, for others to compute on too. Started by the first who asks.
+    pub fn pool(&self) -> Arc<Pool> {
+        Arc::clone(self.pool.get_or_init(|| Arc::new(Pool::new(self.threads))))
+    }
+
     /// Returns the base in `folder`: the one that is loaded, where somebody still uses it.
     ///
     /// # Errors
@@ -193,8 +198,7 @@ impl Bases {
         if let Some(base) = known {
             return Ok(base);
         }
-        let pool = Arc::clone(self.pool.get_or_init(|| Arc::new(Pool::new(self.threads))));
-        let base = Arc::new(EncoderBase::load(&files, wanted, pool).map_err(at)?);
+        let base = Arc::new(EncoderBase::load(&files, wanted, self.pool()).map_err(at)?);
         loaded.push(Arc::downgrade(&base));
         Ok(base)
     }

@@ -30,7 +30,7 @@ pub(crate) fn run(command: &ConfigCommand, globals: &Globals) -> Result<(), Fail
 /// Checks what `serve` would check before it opens a port: the file, and everything it leads to.
 fn check(globals: &Globals) -> Result<(), Failure> {
     let config = globals.load()?;
-    crate::deploy::deployment(&config, &ProcessEnv, None, &crate::deploy::bases(config.students.threads))?;
+    crate::deploy::deployment(&config, &ProcessEnv, None, &crate::deploy::Memory::new(&config))?;
     let path = globals.config_path();
     let (models, tasks) = (config.models.len(), config.tasks.len());
     if globals.json {

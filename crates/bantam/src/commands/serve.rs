@@ -7,10 +7,9 @@ use std::time::{Duration, SystemTime};
 use bantam_config::Config;
 use bantam_gateway::Gateway;
 use bantam_ledger::{Ledger, TimeRange};
-use bantam_student::Bases;
 use tokio::net::TcpListener;
 
-use crate::deploy;
+use crate::deploy::{self, LocalModels, Memory, Present};
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Globals, ProcessEnv};
@@ -50,19 +49,23 @@ pub(crate) struct Running {
     settings: bantam_server::ServerSettings,
     globals: Globals,
     config: Config,
-    bases: Arc<Bases>,
+    memory: Arc<Memory>,
+    present: Arc<Present>,
 }
 
 /// Builds everything and binds the port; nothing is answered before [`Running::until`].
 pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running, Failure> {
-    let bases = Arc::new(deploy::bases(config.students.threads));
-    let deployment = deploy::deployment(config, &ProcessEnv, None, &bases)?;
+    let memory = Arc::new(Memory::new(config));
+    let (deployment, models) = deploy::deployment(config, &ProcessEnv, None, &memory)?;
     let ledger = Arc::new(deploy::open_ledger(config)?);
     let known =
         ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
     let gateway =
         Gateway::new(deployment, Arc::clone(&ledger), deploy::admission(config), deploy::id_seed()?);
     gateway.learn_templates(known.iter().map(|found| found.record.template));
+    let gateway = Arc::new(gateway);
+    preload(&models).await?;
+    let present = Arc::new(Present::new(models, Arc::clone(&gateway)));
     let bind = config.server.bind;
     let listener = TcpListener::bind(bind).await.map_err(|error| {
         Failure::from_error(format!("cannot listen on {bind}"), &error)
@@ -71,30 +74,53 @@ pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running,
     let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
     Ok(Running {
         address,
-        gateway: Arc::new(gateway),
+        gateway,
         ledger,
         guard: deploy::guard(config, &ProcessEnv, address)?,
         settings: deploy::server_settings(config),
         listener,
         globals: globals.clone(),
         config: config.clone(),
-        bases,
+        memory,
+        present,
     })
+}
+
+/// Loads the models that are to be there before the first request.
+async fn preload(models: &LocalModels) -> Result<(), Failure> {
+    for (name, backend) in deploy::preloads(models) {
+        backend.preload().await.map_err(|error| {
+            Failure::from_error(format!("cannot load the model `{name}`"), &error)
+                .hint("leave `preload` out to load it when it is asked for, or give it room: local.memory")
+        })?;
+    }
+    Ok(())
 }
 
 impl Running {
     /// Serves until `stop`, then drains, then brings the ledger to rest.
     pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway), self.bases));
-        let served = bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, stop).await;
+        let room = self.memory.room().clone();
+        let tending = tokio::spawn(async move { room.tend().await });
+        let holdings = (self.memory, Arc::clone(&self.present));
+        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway), holdings));
+        let served =
+            bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, self.present, stop)
+                .await;
         watching.abort();
+        tending.abort();
         self.ledger.close().map_err(|error| Failure::from_error("cannot close the ledger", &error))?;
         served.map_err(|error| Failure::from_error("the server stopped", &error))
     }
 }
 
 /// Looks for changed files and deploys what is good; what is not is refused and the old stays.
-async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>, bases: Arc<Bases>) {
+async fn watch(
+    globals: Globals,
+    config: Config,
+    gateway: Arc<Gateway>,
+    (memory, present): (Arc<Memory>, Arc<Present>),
+) {
     let mut watched = watched_files(&globals, &config);
     let mut seen = stamps(&watched);
     let mut serving = config;
@@ -106,16 +132,24 @@ async fn watch(globals: Globals, config: Config, gateway: Arc<Gateway>, bases: A
             continue;
         }
         seen = now;
-        let (globals, previous, bases) = (globals.clone(), gateway.deployment(), Arc::clone(&bases));
+        let (globals, previous, memory) = (globals.clone(), gateway.deployment(), Arc::clone(&memory));
         // Reading students from disk would hold up the requests of this thread.
         let built = tokio::task::spawn_blocking(move || {
             let config = globals.load()?;
-            let deployment = deploy::deployment(&config, &ProcessEnv, Some(&previous), &bases)?;
-            Ok::<_, Failure>((globals, config, deployment))
+            let (deployment, models) = deploy::deployment(&config, &ProcessEnv, Some(&previous), &memory)?;
+            Ok::<_, Failure>((globals, config, deployment, models))
         });
         match built.await {
-            Ok(Ok((globals, config, deployment))) => {
+            Ok(Ok((globals, config, deployment, models))) => {
                 gateway.deploy(deployment);
+                let preloads = deploy::preloads(&models);
+                present.replace(models);
+                tokio::spawn(async move {
+                    for (_, backend) in preloads {
+                        // Its log says why it could not be loaded.
+                        let _ = backend.preload().await;
+                    }
+                });
                 let settled_at_start = config.server != serving.server || config.ledger != serving.ledger;
                 if settled_at_start && !globals.quiet {
                     output::note("warning: changes of [server] and [ledger] take effect at the next start");

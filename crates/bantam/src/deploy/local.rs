@@ -1,95 +1,266 @@
-//! Models that run in this process.
+//! Models that run in this process: their headers checked at the start, their weights loaded when somebody asks.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
+use bantam_config::{Config, ModelSource};
+use bantam_engine::Adapter;
 use bantam_gateway::Rung;
-use bantam_kernels::Pool;
-use bantam_local::{LocalBackend, LocalModel, LocalModelOptions, OpenModelErrorKind};
+use bantam_local::{
+    AdapterFile, KeepAlive, LocalModel, LocalModelOptions, ModelSurvey, OpenModelErrorKind, Place,
+    RoomBackend,
+};
 use bantam_route::RungKind;
-use bantam_student::{BasePrecision, Bases, EmbeddingBackend};
+use bantam_store::{ModelName, Store};
+use bantam_student::is_encoder;
 use bantam_types::Tier;
 
-use super::free;
+use super::{Memory, Resident, encoders, free};
 use crate::failure::{Failure, Outcome};
 
-/// Returns the threads that models run on; 0 is one a core.
-pub(super) fn pool(threads: usize) -> Arc<Pool> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Arc::new(Pool::new(if threads == 0 { cores } else { threads }))
+/// The models of this process by name.
+pub(crate) type LocalModels = BTreeMap<Arc<str>, Resident>;
+
+/// One file as all the models that name it use it.
+struct Base<'c> {
+    path: Cow<'c, Path>,
+    identity: Arc<str>,
+    survey: ModelSurvey,
+    kv_tokens: usize,
+    keep: KeepAlive,
+    adapter_bytes: usize,
 }
 
-/// Names a file as it is now, so that a reload opens only what has changed: its name, and a checksum of its place,
-/// size and time.
-pub(super) fn identity(path: &Path) -> String {
-    let about = std::fs::metadata(path).ok();
-    let time = about.as_ref().and_then(|about| about.modified().ok()?.duration_since(UNIX_EPOCH).ok());
-    let size = about.map_or(0, |about| about.len());
-    let text = format!("{} {size} {}", path.display(), time.unwrap_or_default().as_nanos());
+/// A model of the configuration that runs here.
+struct Entry<'c> {
+    name: &'c str,
+    model: &'c bantam_config::Model,
+    path: Cow<'c, Path>,
+    kv_tokens: usize,
+    adapter: Option<&'c Path>,
+    keep: KeepAlive,
+    preload: bool,
+}
+
+/// Returns all models of `config` that run in this process. Those of one file share one model in memory, with the
+/// most tokens and the longest stay that any of them asks for.
+pub(super) fn rungs(config: &Config, memory: &Memory) -> Result<(Vec<Rung>, LocalModels), Failure> {
+    let budget = memory.budget(config);
+    let mut bases: BTreeMap<Arc<str>, Base<'_>> = BTreeMap::new();
+    let store = Store::open(&config.store.path);
+    let (mut rungs, mut entries) = (Vec::new(), Vec::new());
+    for (name, model) in &config.models {
+        let Some(entry) = entry((name, model), &store)? else { continue };
+        if is_encoder(&entry.path) {
+            rungs.push(encoders::rung(name, &entry.path, memory.bases())?);
+        } else {
+            entries.push(entry);
+        }
+    }
+    for entry in &entries {
+        let identity: Arc<str> = identity(&entry.path).into();
+        let base = match bases.get_mut(&identity) {
+            Some(base) => base,
+            None => {
+                let survey =
+                    memory.survey(&identity, &entry.path).map_err(|error| unusable(entry.name, &error))?;
+                let (kv_tokens, keep) = (entry.kv_tokens, entry.keep);
+                let own = Arc::clone(&identity);
+                let path = entry.path.clone();
+                let base = Base { path, identity: own, survey, kv_tokens, keep, adapter_bytes: 0 };
+                bases.entry(identity).or_insert(base)
+            }
+        };
+        base.kv_tokens = base.kv_tokens.max(entry.kv_tokens);
+        base.keep = longer(base.keep, entry.keep);
+        if let Some(path) = entry.adapter {
+            base.adapter_bytes += adapter_bytes(entry, path, &base.survey)?;
+        }
+        check_context(entry, &base.survey)?;
+    }
+    let mut residents = LocalModels::new();
+    let mut places = BTreeMap::new();
+    for entry in &entries {
+        let Some(base) = bases.get(&*identity(&entry.path)) else { continue };
+        if let Some(misfit) = base.survey.misfit(base.kv_tokens, base.adapter_bytes, budget) {
+            return Err(Failure::new(
+                Outcome::Failed,
+                format!("the model `{}` does not fit: {misfit}", entry.name),
+            )
+            .hint(misfit.hint()));
+        }
+        let place = places.entry(&base.identity).or_insert_with(|| place(base, memory));
+        let (rung, resident) = rung(entry, base, place);
+        residents.insert(Arc::clone(&rung.name), resident);
+        rungs.push(rung);
+    }
+    memory.room().set_budget(budget);
+    Ok((rungs, residents))
+}
+
+fn entry<'c>(
+    (name, model): (&'c String, &'c bantam_config::Model),
+    store: &Store,
+) -> Result<Option<Entry<'c>>, Failure> {
+    let (path, kv_tokens, adapter, keep_alive, preload) = match &model.source {
+        ModelSource::Upstream { .. } => return Ok(None),
+        ModelSource::File { path, kv_tokens, adapter, keep_alive, preload } => {
+            (Cow::Borrowed(&**path), kv_tokens, adapter, keep_alive, preload)
+        }
+        ModelSource::Stored { name: stored, kv_tokens, adapter, keep_alive, preload } => {
+            (Cow::Owned(stored_path(name, stored, store)?), kv_tokens, adapter, keep_alive, preload)
+        }
+    };
+    let keep = match keep_alive {
+        bantam_config::KeepAlive::For(time) => KeepAlive::For(*time),
+        bantam_config::KeepAlive::Always => KeepAlive::Always,
+    };
+    let (kv_tokens, preload) = (*kv_tokens, *preload);
+    Ok(Some(Entry { name, model, path, kv_tokens, adapter: adapter.as_deref(), keep, preload }))
+}
+
+/// Returns where the store keeps a model; never another one in its place.
+fn stored_path(name: &str, stored: &str, store: &Store) -> Result<PathBuf, Failure> {
+    let what = || format!("cannot use the model `{name}`");
+    let wanted: ModelName = stored.parse().map_err(|error| Failure::from_error(what(), &error))?;
+    let entry = store.resolve(&wanted).map_err(|error| {
+        let hint = error.hint();
+        Failure::from_error(what(), &error).outcome(Outcome::ModelMissing).hint(hint)
+    })?;
+    Ok(entry.path)
+}
+
+fn longer(one: KeepAlive, other: KeepAlive) -> KeepAlive {
+    match (one, other) {
+        (KeepAlive::For(one), KeepAlive::For(other)) => KeepAlive::For(one.max(other)),
+        _ => KeepAlive::Always,
+    }
+}
+
+fn unusable(name: &str, error: &bantam_local::OpenModelError) -> Failure {
+    let missing = matches!(error.kind, OpenModelErrorKind::Missing);
+    let outcome = if missing { Outcome::ModelMissing } else { Outcome::Failed };
+    Failure::from_error(format!("cannot use the model `{name}`"), error)
+        .outcome(outcome)
+        .hint("give a GGUF file, or a folder with config.json, safetensors and tokenizer.json")
+}
+
+/// Checks an adapter's headers against its model, and returns the bytes that it will take.
+fn adapter_bytes(entry: &Entry<'_>, path: &Path, survey: &ModelSurvey) -> Result<usize, Failure> {
+    let survey = Adapter::survey(path, survey.config()).map_err(|error| {
+        let what = format!("cannot use the adapter of the model `{}`", entry.name);
+        let failure = Failure::from_error(what, &error);
+        let made_for = trained_on(path).map(|base| format!(" (it says it was trained on {base})"));
+        failure.hint(format!(
+            "an adapter runs on the model it was trained on alone: give that model in `file`{}, or train an adapter on \
+             {}",
+            made_for.unwrap_or_default(),
+            entry.path.display()
+        ))
+    })?;
+    Ok(survey.bytes)
+}
+
+/// Returns the base that a PEFT adapter names.
+fn trained_on(adapter: &Path) -> Option<String> {
+    let folder = if adapter.is_dir() { adapter } else { adapter.parent()? };
+    let config = std::fs::read(folder.join("adapter_config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+    let name = config["base_model_name_or_path"].as_str()?;
+    Some(name.chars().filter(|symbol| !symbol.is_control()).take(120).collect())
+}
+
+/// Refuses a context that the model does not have.
+fn check_context(entry: &Entry<'_>, survey: &ModelSurvey) -> Result<(), Failure> {
+    let context = survey.context_tokens() as u64;
+    match entry.model.context_tokens.filter(|wanted| *wanted > context) {
+        None => Ok(()),
+        Some(wanted) => {
+            let message = format!(
+                "the model `{}` is to take {wanted} tokens, but it was made for {context} at most",
+                entry.name
+            );
+            let hint = format!("set context_tokens = {context} or less, leave it out, or use another model");
+            Err(Failure::new(Outcome::Failed, message).hint(hint))
+        }
+    }
+}
+
+/// Returns the place of a file's model in memory.
+fn place(base: &Base<'_>, memory: &Memory) -> Place<LocalModel<Adapter>> {
+    let bytes = base.survey.bytes(base.kv_tokens, base.adapter_bytes);
+    let (path, name, bases) =
+        (base.path.clone().into_owned(), Arc::clone(&base.identity), Arc::clone(memory.bases()));
+    let (kv_tokens, adapter_bytes_max) = (base.kv_tokens, base.adapter_bytes);
+    let key = format!("{name}/{kv_tokens}/{adapter_bytes_max}");
+    memory.room().place(&key, bytes, base.keep, move || {
+        let options = LocalModelOptions {
+            name: Arc::clone(&name),
+            kv_tokens,
+            keeps_layout: true,
+            template: None,
+            adapter_bytes_max,
+            pool: bases.pool(),
+            clock: Arc::new(Instant::now),
+        };
+        Ok(LocalModel::open(&path, &options)?)
+    })
+}
+
+/// Returns a model for callers and ladders to name.
+fn rung(entry: &Entry<'_>, base: &Base<'_>, place: &Place<LocalModel<Adapter>>) -> (Rung, Resident) {
+    // More than its keys and values can never be held.
+    let context = base.survey.context_tokens().min(base.kv_tokens) as u64;
+    let context = entry.model.context_tokens.map_or(context, |tokens| tokens.min(context));
+    let file = entry.adapter.map(|path| AdapterFile { path: path.to_owned(), stamp: identity(path) });
+    let model: Arc<str> = match &file {
+        Some(file) => format!("{}+{}", base.identity, file.stamp).into(),
+        None => Arc::clone(&base.identity),
+    };
+    let backend = Arc::new(RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref()));
+    let resident = Resident {
+        backend: Arc::clone(&backend),
+        model: Arc::clone(&model),
+        context_tokens: context,
+        preload: entry.preload,
+    };
+    let rung = Rung {
+        name: entry.name.into(),
+        model,
+        tier: Tier::Local,
+        kind: RungKind::Model,
+        context_tokens: Some(context),
+        price: Some(Arc::new(free())),
+        gate: None,
+        backend,
+    };
+    (rung, resident)
+}
+
+/// Names a file or folder as it is now, so that a reload opens only what has changed: its name, and a checksum of its
+/// place, sizes and times.
+fn identity(path: &Path) -> String {
+    let mut parts: Vec<PathBuf> = vec![path.to_owned()];
+    if let Ok(entries) = std::fs::read_dir(path) {
+        // A folder's own time changes with what Bantam keeps beside the weights.
+        parts = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        parts.retain(|part| part.extension().is_none_or(|extension| extension != "bantam-cache"));
+        parts.sort();
+    }
+    let mut text = path.display().to_string();
+    for part in &parts {
+        let about = std::fs::metadata(part).ok();
+        let time = about.as_ref().and_then(|about| about.modified().ok()?.duration_since(UNIX_EPOCH).ok());
+        let size = about.map_or(0, |about| about.len());
+        text.push_str(&format!(" {} {size} {}", part.display(), time.unwrap_or_default().as_nanos()));
+    }
     // FNV-1a: nothing here is secret, and nobody gains from two files of one name.
     let sum = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     format!("{name}@{:012x}", sum >> 16)
-}
-
-/// Opens an encoder for callers who ask for vectors. Students on the same base share it.
-pub(super) fn encoder_rung(name: &str, folder: &Path, bases: &Bases) -> Result<Rung, Failure> {
-    let base = bases.open(folder, BasePrecision::Int8).map_err(|error| {
-        Failure::from_error(format!("cannot use the model `{name}`"), &error)
-            .hint(error.kind.hint())
-            .outcome(Outcome::ModelMissing)
-    })?;
-    let weights = &base.identity().weights_sha256;
-    let model = format!("{}@{}", base.identity().name, weights.get(..12).unwrap_or_default());
-    let backend = EmbeddingBackend::new(base, name.to_owned());
-    Ok(Rung {
-        name: name.into(),
-        model: model.into(),
-        tier: Tier::Local,
-        kind: RungKind::Model,
-        // The limit is for each text; the backend counts them.
-        context_tokens: None,
-        price: Some(Arc::new(free())),
-        gate: None,
-        backend: Arc::new(backend),
-    })
-}
-
-/// Opens a model for callers and ladders to name.
-pub(super) fn rung(
-    name: &str,
-    model: &bantam_config::Model,
-    (path, identity, kv_tokens): (&Path, &str, usize),
-    pool: &Arc<Pool>,
-) -> Result<Rung, Failure> {
-    let options = LocalModelOptions {
-        name: identity.into(),
-        kv_tokens,
-        keeps_layout: true,
-        template: None,
-        pool: Arc::clone(pool),
-        clock: Arc::new(Instant::now),
-    };
-    let opened = LocalModel::open(path, &options).map_err(|error| {
-        let missing = matches!(error.kind, OpenModelErrorKind::Missing);
-        let failure = Failure::from_error(format!("cannot use the model `{name}`"), &error);
-        let outcome = if missing { Outcome::ModelMissing } else { Outcome::Failed };
-        failure
-            .outcome(outcome)
-            .hint("give a GGUF file, or a folder with config.json, safetensors and tokenizer.json")
-    })?;
-    let context = opened.scheduler().shape().context as u64;
-    Ok(Rung {
-        name: name.into(),
-        model: identity.into(),
-        tier: Tier::Local,
-        kind: RungKind::Model,
-        context_tokens: Some(model.context_tokens.map_or(context, |tokens| tokens.min(context))),
-        price: Some(Arc::new(free())),
-        gate: None,
-        backend: Arc::new(LocalBackend::new(Arc::new(opened))),
-    })
 }

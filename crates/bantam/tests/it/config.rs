@@ -84,6 +84,7 @@ fn the_example_loads_where_everything_it_names_is_there() {
     place.write("intent.certificate.json", "");
     std::fs::create_dir(place.path("models")).unwrap();
     place.write("models/desk-0.6b-q8_0.gguf", "");
+    place.write("models/support-tone", "");
     let shown = place.good(&["config", "show"]);
     assert!(shown.contains("base_url = \"https://api.openai.com/v1\""), "{shown}");
 }

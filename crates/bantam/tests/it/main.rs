@@ -9,6 +9,7 @@ mod help;
 mod ledger;
 mod local;
 mod place;
+mod residents;
 mod route;
 mod rows;
 mod serve;

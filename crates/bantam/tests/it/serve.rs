@@ -29,6 +29,11 @@ impl Serving {
         Self { process, address }
     }
 
+    /// Returns where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Sends one request and returns the whole answer.
     pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> String {
         let mut socket = TcpStream::connect(&self.address).unwrap();

@@ -1,0 +1,111 @@
+//! Small questions to servers nearby: what runs there, and what a running gateway has in memory. No prompt goes this
+//! way, only paths and a key.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Method, Request, Uri, header};
+use http_body_util::{BodyExt, Full};
+use serde_json::Value;
+
+use crate::client::{self, BuildClientError, HttpClient};
+
+/// The largest answer that is read.
+const BYTES_MAX: usize = 4 << 20;
+
+/// Asks for JSON, without retries, redirects or proxies.
+pub struct JsonClient {
+    client: HttpClient,
+    timeout: Duration,
+}
+
+/// An answer, whatever its status.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JsonReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The body; null where it is no JSON.
+    pub body: Value,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The address is no URL.
+    #[error("`{0}` is no address")]
+    Url(String),
+    /// The key cannot stand in a header.
+    #[error("the key has characters that a header cannot carry")]
+    Key,
+    /// Nobody listens there.
+    #[error("nobody answers there")]
+    Connect,
+    /// The connection broke.
+    #[error("the connection broke")]
+    Broken,
+    /// It took too long.
+    #[error("there was no answer in time")]
+    Late,
+    /// More than is read.
+    #[error("the answer is larger than {BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl JsonClient {
+    /// Returns a client whose every question takes at most `timeout`, the connection included.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn new(timeout: Duration) -> Result<Self, BuildClientError> {
+        Ok(Self { client: client::build(timeout, None)?, timeout })
+    }
+
+    /// Asks with GET.
+    pub async fn get(&self, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
+        self.ask(Method::GET, url, key).await
+    }
+
+    /// Asks with POST and an empty body.
+    pub async fn post(&self, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
+        self.ask(Method::POST, url, key).await
+    }
+
+    async fn ask(&self, method: Method, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
+        let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
+        if uri.host().is_none() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(FetchError::Url(url.to_owned()));
+        }
+        let mut request = Request::new(Full::new(Bytes::new()));
+        (*request.method_mut(), *request.uri_mut()) = (method, uri);
+        let headers = request.headers_mut();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(key) = key {
+            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| FetchError::Key)?;
+            value.set_sensitive(true);
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        match tokio::time::timeout(self.timeout, self.exchange(request)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(FetchError::Late),
+        }
+    }
+
+    async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<JsonReply, FetchError> {
+        let mut response = match self.client.request(request).await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Err(FetchError::Connect),
+            Err(_) => return Err(FetchError::Broken),
+        };
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = response.body_mut().frame().await {
+            let Ok(data) = frame.map_err(|_| FetchError::Broken)?.into_data() else { continue };
+            if bytes.len() + data.len() > BYTES_MAX {
+                return Err(FetchError::TooLarge);
+            }
+            bytes.extend_from_slice(&data);
+        }
+        let body = serde_json::from_slice(&bytes).unwrap_or_default();
+        Ok(JsonReply { status: response.status().as_u16(), body })
+    }
+}
