@@ -36,6 +36,8 @@ pub struct StudentModel {
     pub schema: Option<PathBuf>,
     /// The most tokens of an answer.
     pub answer_tokens_max: usize,
+    /// Where its certificate is, or will be.
+    pub certificate: PathBuf,
 }
 
 /// One task.
@@ -164,7 +166,7 @@ fn read_one(
         (Some(student), _) => Some(student.value.with_extension("certificate.json")),
         (None, model) => model.as_ref().map(|_| context.resolve(&format!("{key}.certificate.json"))),
     };
-    let (certificate, certificate_spot) = certificate(&mut section, beside, context);
+    let (certificate, certificate_spot) = certificate(&mut section, beside.clone(), context);
     let allow_uncertified = section.or("allow_uncertified", false, value::boolean);
     let threshold = threshold(&mut section, allow_uncertified.value);
     let ladder = read_ladder(&mut section, student.is_some() || student_model.is_some(), around);
@@ -208,6 +210,7 @@ fn read_one(
             model: model.value,
             schema: draft.schema.map(|schema| schema.value),
             answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
+            certificate: draft.certificate.clone().or(beside).unwrap_or_default(),
         }),
         base: draft.base.map(|base| base.value),
         certificate: draft.certificate,

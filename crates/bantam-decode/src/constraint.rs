@@ -12,7 +12,7 @@
 mod compile;
 mod mask;
 
-pub use compile::{CompileGrammarError, Grammar, GrammarLimits, Grammars, JsonLayout};
+pub use compile::{CompileGrammarError, Grammar, GrammarLimits, Grammars, JsonLayout, check_schema};
 use llguidance::Matcher;
 pub use mask::TokenMask;
 

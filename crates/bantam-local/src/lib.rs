@@ -30,6 +30,7 @@ mod student;
 mod survey;
 
 pub use backend::LocalBackend;
+pub use bantam_decode::check_schema;
 pub use labels::LabelError;
 pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};

@@ -53,13 +53,13 @@ pub struct StudentTask {
 /// value, under the model's own logits; what the schema forces and the names of members do not count. Of free text,
 /// the tenth percentile of its tokens' probabilities. An answer that was cut off is not valid.
 pub struct DecoderStudent {
-    model: RoomBackend,
+    model: Arc<RoomBackend>,
     task: StudentTask,
 }
 
 impl DecoderStudent {
     /// Returns `model` as the student of `task`.
-    pub const fn new(model: RoomBackend, task: StudentTask) -> Self {
+    pub const fn new(model: Arc<RoomBackend>, task: StudentTask) -> Self {
         Self { model, task }
     }
 

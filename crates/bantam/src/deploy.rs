@@ -1,31 +1,30 @@
 //! From a validated configuration to what the gateway serves: upstreams, students, certificates.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam_config::{Config, Env, ModelSource};
-use bantam_eval::load_certificate;
 use bantam_gateway::{AdmissionLimits, Deployment, Rung, Task, TokenRatio};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
-use bantam_route::{Gate, RungKind};
+use bantam_route::RungKind;
 use bantam_server::{Guard, GuardSettings, ServerSettings};
-use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
-use bantam_types::{Price, TaskKind, TaskName, Tier, UsdPerMillion};
+use bantam_student::Bases;
+use bantam_types::{Price, TaskKind, TaskName, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 
 mod encoders;
 mod local;
 mod memory;
 mod residents;
+mod students;
 
-use crate::failure::{Failure, Outcome};
-use crate::output;
+use crate::failure::Failure;
 pub(crate) use local::LocalModels;
 pub(crate) use memory::Memory;
 pub(crate) use residents::{Present, Resident, preloads};
+pub(crate) use students::{Here, certificate_path, decoder, load_student, unusable};
 
 /// Models by the name that callers say.
 type Rungs = BTreeMap<Arc<str>, Arc<Rung>>;
@@ -38,13 +37,13 @@ pub(crate) fn deployment(
     previous: Option<&Deployment>,
     memory: &Memory,
 ) -> Result<(Deployment, LocalModels), Failure> {
-    let bases = memory.bases();
     let (models, local) = models(config, env, memory)?;
+    let here = Here { memory, local: &local };
     let mut tasks = BTreeMap::new();
     for (name, task) in &config.tasks {
         let known = previous.and_then(|previous| previous.tasks.get(name));
         let tokens = known.map_or_else(|| Arc::new(TokenRatio::default()), |known| Arc::clone(&known.tokens));
-        tasks.insert(name.clone(), Arc::new(build_task(name, task, &models, bases, tokens)?));
+        tasks.insert(name.clone(), Arc::new(build_task(name, task, &models, here, tokens)?));
     }
     let templates = config
         .tasks
@@ -158,35 +157,36 @@ fn build_task(
     name: &TaskName,
     task: &bantam_config::Task,
     models: &Rungs,
-    bases: &Bases,
+    here: Here<'_>,
     tokens: Arc<TokenRatio>,
 ) -> Result<Task, Failure> {
-    let student = task.student.as_deref().map(|path| student_rung(name, task, path, bases)).transpose()?;
+    let student = students::rung(name, task, here)?;
     let mut labels: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
-    if let (Some((_, student)), true) = (&student, labels.is_empty()) {
-        labels = student.labels().iter().map(|label| label.as_str().into()).collect();
+    if let (Some((_, own)), true) = (&student, labels.is_empty()) {
+        labels.clone_from(own);
     }
     let ladder = task.ladder.iter().filter_map(|rung| match rung {
         bantam_config::Rung::Student => student.as_ref().map(|(rung, _)| Arc::clone(rung)),
         bantam_config::Rung::Model(name) => models.get(name.as_str()).cloned(),
     });
     let ladder = ladder.collect();
-    let instructions = match &task.instructions {
-        Some(instructions) => instructions.clone(),
-        None => default_instructions(task, &labels),
-    };
     Ok(Task {
         name: name.clone(),
         kind: task.kind,
+        instructions: instructions(task, &labels).into(),
         labels,
         ladder,
-        instructions: instructions.into(),
         answer_key: task.answer_key.as_deref().map(Into::into),
         record: task.record,
         audit_share: task.audit_share,
         minimum_label: task.minimum_label,
         tokens,
     })
+}
+
+/// Returns a task's system message: its own, or one that is made of its labels.
+fn instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> String {
+    task.instructions.clone().unwrap_or_else(|| default_instructions(task, labels))
 }
 
 fn default_instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> String {
@@ -201,80 +201,10 @@ fn default_instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> Stri
     format!("Classify the user's message as exactly one of these labels: {list}. {form}")
 }
 
-fn student_rung(
-    name: &TaskName,
-    task: &bantam_config::Task,
-    path: &Path,
-    bases: &Bases,
-) -> Result<(Arc<Rung>, Arc<Student>), Failure> {
-    let student = load_student(path, task.base.as_deref(), bases)?;
-    let gate = gate(name, task, path, &student)?;
-    let student = Arc::new(student);
-    let rung = Rung {
-        name: "student".into(),
-        model: format!("{name}@{}", student.hash().to_hex().get(..12).unwrap_or_default()).into(),
-        tier: Tier::Local,
-        kind: RungKind::Student,
-        context_tokens: Some(StudentBackend::CONTEXT_TOKENS),
-        price: Some(Arc::new(free())),
-        gate: Some(gate),
-        backend: Arc::new(StudentBackend::new(Arc::clone(&student), task.answer_key.is_some())),
-    };
-    Ok((Arc::new(rung), student))
-}
-
-/// Reads a student's file, with the base that it stands on: the one in the folder `base`, or where training found it.
-pub(crate) fn load_student(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Student, Failure> {
-    Student::load(path, base, bases).map_err(|error| unusable(&error))
-}
-
-/// Says why a student cannot be used, and what to do.
-pub(crate) fn unusable(error: &LoadStudentError) -> Failure {
-    let hint = match &error.kind {
-        LoadStudentErrorKind::Base(base) => base.kind.hint(),
-        _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE",
-    };
-    Failure::from_error("cannot use the student", error).hint(hint).outcome(Outcome::ModelMissing)
-}
-
 /// Returns a place for the bases of encoder students, which compute on this many threads; 0 is one a core.
 pub(crate) fn bases(threads: usize) -> Bases {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Bases::new(if threads == 0 { cores } else { threads })
-}
-
-/// Returns where a task's certificate is, or would be.
-pub(crate) fn certificate_path(task: &bantam_config::Task) -> Option<PathBuf> {
-    let beside = || task.student.as_ref().map(|student| student.with_extension("certificate.json"));
-    task.certificate.clone().or_else(beside)
-}
-
-/// Returns from which probability on the student may answer.
-fn gate(
-    name: &TaskName,
-    task: &bantam_config::Task,
-    path: &Path,
-    student: &Student,
-) -> Result<Gate, Failure> {
-    let certificate = certificate_path(task).filter(|path| path.exists());
-    if let Some(certificate_path) = certificate {
-        let shown = certificate_path.display();
-        let certificate = load_certificate(&certificate_path).map_err(|error| {
-            Failure::from_error(format!("cannot use the certificate {shown}"), &error)
-                .hint(format!("prove it again: bantam certify {name} --error 0.02"))
-        })?;
-        if certificate.holds_for(name, &student.hash().to_hex()) {
-            return Ok(Gate::Certified { threshold: certificate.threshold });
-        }
-        output::note(format!(
-            "warning: the certificate {shown} is void for {}: the student or the task is another one; certify again",
-            path.display()
-        ));
-    }
-    Ok(match task.uncertified_threshold {
-        Some(threshold) => Gate::Uncertified { threshold: threshold as f32 },
-        None => Gate::Closed,
-    })
 }
 
 /// What a student charges.

@@ -80,6 +80,22 @@ impl GrammarLimits {
             lexer_states_max: 50_000,
         }
     }
+
+    fn of_schema(&self) -> SchemaLimits {
+        SchemaLimits {
+            depth_max: self.depth_max,
+            subschemas_max: self.subschemas_max,
+            pattern_bytes_max: self.expression_bytes_max,
+        }
+    }
+}
+
+/// Checks that a schema can constrain answers, whatever the model, under the standard limits.
+///
+/// # Errors
+/// [`SchemaError`] with the keyword that cannot be honoured and its place.
+pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
+    schema::lower(schema, &GrammarLimits::standard().of_schema()).map(drop)
 }
 
 /// Why a grammar cannot be compiled.
@@ -211,11 +227,7 @@ impl Grammars {
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
-        let limits = SchemaLimits {
-            depth_max: self.limits.depth_max,
-            subschemas_max: self.limits.subschemas_max,
-            pattern_bytes_max: self.limits.expression_bytes_max,
-        };
+        let limits = self.limits.of_schema();
         let mut lowered = schema::lower(schema, &limits)?;
         check_length(lowered.to_string().len(), self.limits.text_bytes_max)?;
         // Without `u` among the escapes each string is written in one way: else `"f\u006fo"` would be a name

@@ -95,7 +95,7 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
     let load = move || LocalModel::open(&path, &options()).map_err(Into::into);
     let place = room.place("tiny", 1 << 20, KeepAlive::Always, load);
     let student = DecoderStudent::new(
-        RoomBackend::new(place, "tiny".into(), None),
+        Arc::new(RoomBackend::new(place, "tiny".into(), None)),
         task(AnswerForm::Json(schema()), 64),
     );
     let format =

@@ -1,35 +1,27 @@
 //! `bantam certify`: from which confidence on a student may answer alone.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use bantam_eval::{Claim, gather_evidence, prove, save_certificate, unseen};
-use bantam_route::Certificate;
-use bantam_student::{Example, Student};
+use bantam_eval::{Claim, ask_for_evidence, gather_evidence, prove, save_certificate, unseen};
+use bantam_local::DecoderStudent;
+use bantam_route::{Certificate, Evidence};
+use bantam_student::{Example, Student, read_answers};
 use serde_json::json;
 
 use crate::cli::CertifyArgs;
-use crate::deploy::{bases, certificate_path, load_student};
+use crate::deploy::{Here, Memory, bases, certificate_path, decoder, deployment, load_student};
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::settings::Globals;
+use crate::settings::{Globals, ProcessEnv};
 
-use super::student::{find_task, read_rows, recorded};
+use super::student::{find_task, progress, read_rows, recorded};
 
 pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> {
     // What the configuration warns of, a missing certificate above all, is what this command is about.
     let config = globals.quietly().load()?;
     let (name, task) = find_task(&config, &args.task)?;
-    let path = task.student.as_deref().ok_or_else(|| {
-        Failure::new(Outcome::Usage, format!("the task `{name}` has no student to certify"))
-            .hint(format!("train one (bantam student train) and set student in [tasks.{name}]"))
-    })?;
-    let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
-    let (rows, truth) = match &args.data {
-        Some(data) => (read_rows(data)?, "labels".to_owned()),
-        None => (recorded(&config.ledger.path, name, true)?, "recorded answers".to_owned()),
-    };
-    let rows = unseen_rows(&student, &rows, globals)?;
-    let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
+    let truth = if args.data.is_some() { "labels" } else { "recorded answers" }.to_owned();
     let claim = Claim {
         task: name.clone(),
         error_max: args.error,
@@ -37,7 +29,31 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         truth,
         proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
-    let certificate = certify(&claim, &student, &rows, &allowed)?;
+    let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
+    let certificate = if let Some(path) = &task.student {
+        let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
+        let rows = match &args.data {
+            Some(data) => read_rows(data)?,
+            None => recorded(&config.ledger.path, name, true)?,
+        };
+        let rows = unseen_rows(&student, &rows, globals)?;
+        certify(&claim, &student, &rows, &allowed)?
+    } else if let Some(model) = &task.student_model {
+        let rows = match &args.data {
+            Some(data) => read_expected(data)?,
+            None => recorded(&config.ledger.path, name, true)?,
+        };
+        let memory = Memory::new(&config);
+        let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
+        let (student, hash) = decoder(name, task, model, Here { memory: &memory, local: &local })?;
+        certify_decoder(&claim, (&student, &hash), &rows, &allowed, globals)?
+    } else {
+        return Err(Failure::new(Outcome::Usage, format!("the task `{name}` has no student to certify"))
+            .hint(format!(
+                "train one (bantam student train) and set student in [tasks.{name}], or name a language \
+                           model in student_model"
+            )));
+    };
     let out = args.out.clone().or_else(|| certificate_path(task));
     let out = out.ok_or_else(|| {
         Failure::new(Outcome::Usage, "there is nowhere to write the certificate")
@@ -62,7 +78,44 @@ pub(crate) fn certify(
     let own: Vec<Arc<str>> = student.labels().iter().map(|label| label.as_str().into()).collect();
     let allowed = if labels.is_empty() { &own } else { labels };
     let evidence = gather_evidence(student, rows, allowed);
-    prove(claim, &student.hash().to_hex(), rows, &evidence).map_err(|error| {
+    proved(claim, &student.hash().to_hex(), rows, &evidence)
+}
+
+/// The same for a language model, which is asked row by row.
+fn certify_decoder(
+    claim: &Claim,
+    (student, hash): (&DecoderStudent, &str),
+    rows: &[Example],
+    labels: &[Arc<str>],
+    globals: &Globals,
+) -> Result<Certificate, Failure> {
+    let bar = progress(globals);
+    bar.set_length(rows.len() as u64);
+    let mut show = |done: usize| {
+        bar.set_position(done as u64);
+        bar.set_message(format!("{done} of {} rows answered", rows.len()));
+    };
+    let asked = ask_for_evidence(student, &claim.task, rows, labels, &mut show);
+    let evidence = super::runtime(2)?.block_on(asked);
+    bar.finish_and_clear();
+    let evidence = evidence.map_err(|error| Failure::from_error("cannot certify", &error))?;
+    proved(claim, hash, rows, &evidence)
+}
+
+fn read_expected(path: &Path) -> Result<Vec<Example>, Failure> {
+    read_answers(path).map_err(|error| {
+        Failure::from_error("cannot use the rows", &error)
+            .hint("a row is one line such as {\"text\": \"2 lamps\", \"answer\": {\"product\": \"lamp\", \"count\": 2}}")
+    })
+}
+
+fn proved(
+    claim: &Claim,
+    student_sha256: &str,
+    rows: &[Example],
+    evidence: &[Evidence],
+) -> Result<Certificate, Failure> {
+    prove(claim, student_sha256, rows, evidence).map_err(|error| {
         let failure = Failure::new(Outcome::GateFailed, error.to_string());
         match error.missing {
             Some(missing) => failure.hint(format!("gather about {missing} more rows and certify again")),

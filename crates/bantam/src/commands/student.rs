@@ -215,7 +215,7 @@ fn show(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn progress(globals: &Globals) -> ProgressBar {
+pub(super) fn progress(globals: &Globals) -> ProgressBar {
     if globals.quiet || globals.json || !output::is_terminal() {
         return ProgressBar::hidden();
     }

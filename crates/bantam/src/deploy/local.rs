@@ -223,6 +223,7 @@ fn rung(entry: &Entry<'_>, base: &Base<'_>, place: &Place<LocalModel<Adapter>>) 
     let backend = Arc::new(RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref()));
     let resident = Resident {
         backend: Arc::clone(&backend),
+        files: [Some(&*entry.path), entry.adapter].into_iter().flatten().map(Path::to_owned).collect(),
         model: Arc::clone(&model),
         context_tokens: context,
         preload: entry.preload,
@@ -242,7 +243,7 @@ fn rung(entry: &Entry<'_>, base: &Base<'_>, place: &Place<LocalModel<Adapter>>) 
 
 /// Names a file or folder as it is now, so that a reload opens only what has changed: its name, and a checksum of its
 /// place, sizes and times.
-fn identity(path: &Path) -> String {
+pub(super) fn identity(path: &Path) -> String {
     let mut parts: Vec<PathBuf> = vec![path.to_owned()];
     if let Ok(entries) = std::fs::read_dir(path) {
         // A folder's own time changes with what Bantam keeps beside the weights.

@@ -10,6 +10,7 @@ use bantam_engine::Adapter;
 use bantam_local::{LocalModel, ModelSurvey, OpenModelError, Room};
 use bantam_student::Bases;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 /// How long a request waits for memory that other models hold, where it says no deadline itself.
 const WAIT_MAX: Duration = Duration::from_secs(30);
@@ -26,6 +27,8 @@ pub(crate) struct Memory {
     budget: u64,
     /// Headers of models by their identities, read once.
     surveys: Mutex<HashMap<Arc<str>, ModelSurvey>>,
+    /// SHA-256 of contents by identities, computed once.
+    hashes: Mutex<HashMap<String, String>>,
 }
 
 impl Memory {
@@ -37,6 +40,7 @@ impl Memory {
             room: Room::new(budget, WAIT_MAX, Arc::new(Instant::now)),
             budget,
             surveys: Mutex::default(),
+            hashes: Mutex::default(),
         }
     }
 
@@ -52,6 +56,30 @@ impl Memory {
     /// Returns the bytes that models may take under `config`.
     pub(super) fn budget(&self, config: &Config) -> u64 {
         config.local.memory_bytes.unwrap_or(self.budget)
+    }
+
+    /// Returns the SHA-256 of a file, in hex, or of all files of a folder but for what Bantam keeps beside the weights.
+    pub(super) fn content_hash(&self, path: &Path) -> std::io::Result<String> {
+        let identity = super::local::identity(path);
+        if let Some(known) = self.hashes.lock().get(&identity) {
+            return Ok(known.clone());
+        }
+        let mut files = vec![path.to_owned()];
+        if path.is_dir() {
+            let entries: Vec<_> = std::fs::read_dir(path)?.collect::<Result<_, _>>()?;
+            files = entries.into_iter().map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+            files.retain(|file| file.extension().is_none_or(|extension| extension != "bantam-cache"));
+            files.sort();
+        }
+        let mut hash = Sha256::new();
+        for file in &files {
+            hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
+            hash.update(file.metadata()?.len().to_le_bytes());
+            std::io::copy(&mut std::fs::File::open(file)?, &mut Into(&mut hash))?;
+        }
+        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.hashes.lock().insert(identity, hash.clone());
+        Ok(hash)
     }
 
     /// Returns what the headers of the model of an identity say.
@@ -75,4 +103,18 @@ fn free_bytes() -> Option<u64> {
     let limit = number("/sys/fs/cgroup/memory.max");
     let left = limit.map(|limit| limit - number("/sys/fs/cgroup/memory.current").unwrap_or(0).min(limit));
     Some(left.map_or(free, |left| left.min(free)))
+}
+
+/// Writes into a hash.
+struct Into<'h>(&'h mut Sha256);
+
+impl std::io::Write for Into<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }

@@ -1,5 +1,6 @@
 //! The models of this process as the server shows them and sends them away.
 
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use super::LocalModels;
 /// A model of the configuration that runs in this process.
 pub(crate) struct Resident {
     pub(super) backend: Arc<RoomBackend>,
+    /// The paths of the model and its adapter.
+    pub(super) files: Vec<PathBuf>,
     /// Its file, as the ledger has it.
     pub(super) model: Arc<str>,
     pub(super) context_tokens: u64,

@@ -1,0 +1,169 @@
+//! The students of tasks: from a file, or a language model of this process; and what was proved of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bantam_config::StudentModel;
+use bantam_eval::load_certificate;
+use bantam_gateway::Rung;
+use bantam_local::{AnswerForm, DecoderStudent, StudentTask};
+use bantam_route::{Gate, RungKind};
+use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
+use bantam_types::{TaskKind, TaskName, Tier};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{LocalModels, Memory, free, instructions};
+use crate::failure::{Failure, Outcome};
+use crate::output;
+
+/// What students stand on.
+#[derive(Clone, Copy)]
+pub(crate) struct Here<'h> {
+    /// Encoders and language models.
+    pub(crate) memory: &'h Memory,
+    /// The language models of the configuration.
+    pub(crate) local: &'h LocalModels,
+}
+
+/// Returns a task's student as a rung, with the labels that it brings.
+pub(super) fn rung(
+    name: &TaskName,
+    task: &bantam_config::Task,
+    here: Here<'_>,
+) -> Result<Option<(Arc<Rung>, Vec<Arc<str>>)>, Failure> {
+    let (labels, hash, context_tokens, backend): (_, _, _, Arc<dyn bantam_backend::Backend>) =
+        if let Some(path) = &task.student {
+            let student = load_student(path, task.base.as_deref(), here.memory.bases())?;
+            let labels = student.labels().iter().map(|label| label.as_str().into()).collect();
+            let hash = student.hash().to_hex();
+            let backend = StudentBackend::new(Arc::new(student), task.answer_key.is_some());
+            (labels, hash, Some(StudentBackend::CONTEXT_TOKENS), Arc::new(backend))
+        } else if let Some(model) = &task.student_model {
+            let (student, hash) = decoder(name, task, model, here)?;
+            // The prompt is the task's own, and the model counts it.
+            (Vec::new(), hash, None, Arc::new(student))
+        } else {
+            return Ok(None);
+        };
+    let rung = Rung {
+        name: "student".into(),
+        model: format!("{name}@{}", hash.get(..12).unwrap_or_default()).into(),
+        tier: Tier::Local,
+        kind: RungKind::Student,
+        context_tokens,
+        price: Some(Arc::new(free())),
+        gate: Some(gate(name, task, &hash)?),
+        backend,
+    };
+    Ok(Some((Arc::new(rung), labels)))
+}
+
+/// Returns the language model that serves a task as its student, and the hash of everything that its answers depend on.
+pub(crate) fn decoder(
+    name: &TaskName,
+    task: &bantam_config::Task,
+    wanted: &StudentModel,
+    here: Here<'_>,
+) -> Result<(DecoderStudent, String), Failure> {
+    let Some(model) = here.local.get(wanted.model.as_str()) else {
+        let message = format!(
+            "the student of `{name}` is the model `{}`, which is no language model of this process",
+            wanted.model
+        );
+        return Err(Failure::new(Outcome::Failed, message)
+            .hint("name one with `file` or `store` in its section, and no encoder"));
+    };
+    let schema = wanted.schema.as_deref().map(read_schema).transpose()?;
+    let labels: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
+    let form = match (task.kind, schema) {
+        (TaskKind::Classify, _) => AnswerForm::Labels(task.labels.clone().into()),
+        (_, Some(schema)) => AnswerForm::Json(schema),
+        (_, None) => AnswerForm::Text,
+    };
+    let own = StudentTask {
+        name: name.as_str().into(),
+        instructions: instructions(task, &labels).into(),
+        form,
+        tokens_max: wanted.answer_tokens_max,
+    };
+    let files = model.files.iter().map(|path| here.memory.content_hash(path));
+    let files: Vec<String> = files
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::from_error(format!("cannot read the model `{}`", wanted.model), &error))?;
+    let hash = fingerprint(&own, &files);
+    Ok((DecoderStudent::new(Arc::clone(&model.backend), own), hash))
+}
+
+/// Names everything that a decoder student's answers depend on: the bytes of its model and adapter (the chat template and
+/// the quantisation are in them), its prompt, the form of its answers and their length.
+fn fingerprint(task: &StudentTask, files: &[String]) -> String {
+    let form = match &task.form {
+        AnswerForm::Labels(labels) => json!({ "labels": &**labels }),
+        AnswerForm::Json(schema) => json!({ "schema": schema }),
+        AnswerForm::Text => json!("text"),
+    };
+    let all = json!({
+        "kind": "decoder-student-1", "files": files, "instructions": &*task.instructions, "form": form,
+        "tokens_max": task.tokens_max,
+    });
+    Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn read_schema(path: &Path) -> Result<Value, Failure> {
+    let what = || format!("cannot use the schema {}", path.display());
+    let text = std::fs::read(path).map_err(|error| Failure::from_error(what(), &error))?;
+    let schema: Value = serde_json::from_slice(&text).map_err(|error| {
+        Failure::from_error(what(), &error)
+            .hint("it must be a JSON schema, such as {\"type\": \"object\", ...}")
+    })?;
+    bantam_local::check_schema(&schema).map_err(|error| {
+        Failure::from_error(what(), &error)
+            .hint("leave out what cannot be honoured; validators of your own may check it")
+    })?;
+    Ok(schema)
+}
+
+/// Reads a student's file, with the base that it stands on: the one in the folder `base`, or where training found it.
+pub(crate) fn load_student(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Student, Failure> {
+    Student::load(path, base, bases).map_err(|error| unusable(&error))
+}
+
+/// Says why a student cannot be used, and what to do.
+pub(crate) fn unusable(error: &LoadStudentError) -> Failure {
+    let hint = match &error.kind {
+        LoadStudentErrorKind::Base(base) => base.kind.hint(),
+        _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE",
+    };
+    Failure::from_error("cannot use the student", error).hint(hint).outcome(Outcome::ModelMissing)
+}
+
+/// Returns where a task's certificate is, or would be.
+pub(crate) fn certificate_path(task: &bantam_config::Task) -> Option<PathBuf> {
+    let of_file = || task.student.as_ref().map(|student| student.with_extension("certificate.json"));
+    let of_model = || task.student_model.as_ref().map(|model| model.certificate.clone());
+    task.certificate.clone().or_else(of_file).or_else(of_model)
+}
+
+/// Returns from which confidence on the student with this hash may answer.
+fn gate(name: &TaskName, task: &bantam_config::Task, student_sha256: &str) -> Result<Gate, Failure> {
+    let certificate = certificate_path(task).filter(|path| path.exists());
+    if let Some(certificate_path) = certificate {
+        let shown = certificate_path.display();
+        let certificate = load_certificate(&certificate_path).map_err(|error| {
+            Failure::from_error(format!("cannot use the certificate {shown}"), &error)
+                .hint(format!("prove it again: bantam certify {name} --error 0.02"))
+        })?;
+        if certificate.holds_for(name, student_sha256) {
+            return Ok(Gate::Certified { threshold: certificate.threshold });
+        }
+        output::note(format!(
+            "warning: the certificate {shown} is void for the student of {name}: the student or the task is another one; \
+             certify again"
+        ));
+    }
+    Ok(match task.uncertified_threshold {
+        Some(threshold) => Gate::Uncertified { threshold: threshold as f32 },
+        None => Gate::Closed,
+    })
+}
