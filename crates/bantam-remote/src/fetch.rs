@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
@@ -17,6 +17,18 @@ const BYTES_MAX: usize = 4 << 20;
 pub struct JsonClient {
     client: HttpClient,
     timeout: Duration,
+}
+
+/// A key as a header has it.
+#[derive(Clone)]
+pub(crate) struct Key(pub(crate) HeaderName, pub(crate) HeaderValue);
+
+impl Key {
+    pub(crate) fn bearer(key: &str) -> Result<Self, FetchError> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| FetchError::Key)?;
+        value.set_sensitive(true);
+        Ok(Self(header::AUTHORIZATION, value))
+    }
 }
 
 /// An answer, whatever its status.
@@ -63,15 +75,19 @@ impl JsonClient {
 
     /// Asks with GET.
     pub async fn get(&self, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
-        self.ask(Method::GET, url, key).await
+        self.get_with(url, key.map(Key::bearer).transpose()?.as_ref()).await
     }
 
     /// Asks with POST and an empty body.
     pub async fn post(&self, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
-        self.ask(Method::POST, url, key).await
+        self.ask(Method::POST, url, key.map(Key::bearer).transpose()?.as_ref()).await
     }
 
-    async fn ask(&self, method: Method, url: &str, key: Option<&str>) -> Result<JsonReply, FetchError> {
+    pub(crate) async fn get_with(&self, url: &str, key: Option<&Key>) -> Result<JsonReply, FetchError> {
+        self.ask(Method::GET, url, key).await
+    }
+
+    async fn ask(&self, method: Method, url: &str, key: Option<&Key>) -> Result<JsonReply, FetchError> {
         let uri: Uri = url.parse().map_err(|_| FetchError::Url(url.to_owned()))?;
         if uri.host().is_none() || uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(FetchError::Url(url.to_owned()));
@@ -80,10 +96,8 @@ impl JsonClient {
         (*request.method_mut(), *request.uri_mut()) = (method, uri);
         let headers = request.headers_mut();
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(key) = key {
-            let mut value = HeaderValue::from_str(&format!("Bearer {key}")).map_err(|_| FetchError::Key)?;
-            value.set_sensitive(true);
-            headers.insert(header::AUTHORIZATION, value);
+        if let Some(Key(name, value)) = key {
+            headers.insert(name.clone(), value.clone());
         }
         match tokio::time::timeout(self.timeout, self.exchange(request)).await {
             Ok(reply) => reply,

@@ -6,14 +6,17 @@
 
 mod breaker;
 mod client;
+mod engine;
 mod exchange;
 mod fetch;
 mod model;
 mod retry;
+mod seat;
 mod stream;
 mod upstream;
 
 pub use client::BuildClientError;
+pub use engine::{Engine, Feature, FoundEngine, find_engine, usual_addresses};
 pub use fetch::{FetchError, JsonClient, JsonReply};
 pub use model::RemoteModel;
 pub use upstream::{Auth, BuildUpstreamError, Dialect, Upstream, UpstreamSettings};

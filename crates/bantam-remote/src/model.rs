@@ -12,7 +12,9 @@ use futures_util::StreamExt as _;
 use http::Uri;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::engine::adapt;
 use crate::exchange::{self, Deadlines};
+use crate::fetch::Key;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
 use crate::{retry, stream};
 
@@ -59,6 +61,16 @@ impl RemoteModel {
             Dialect::OpenAi => request.request().forward_body(edits),
             Dialect::Anthropic => bantam_wire::anthropic::request_body(request.request(), edits)
                 .map_err(BackendFault::CannotHonour)?,
+        };
+        let body = match &self.upstream.seat {
+            None => body,
+            Some(seat) => {
+                let key = self.upstream.auth.clone().map(|(name, value)| Key(name, value));
+                match seat.engine(key.as_ref(), request.request()).await? {
+                    Some(engine) => adapt(engine, body),
+                    None => body,
+                }
+            }
         };
         let body = Bytes::from(body);
         let Ok(place) = Arc::clone(&self.upstream.places).try_acquire_owned() else {
@@ -180,7 +192,7 @@ impl Backend for RemoteModel {
             return Some(request.endpoint.subject());
         }
         match self.upstream.dialect {
-            Dialect::OpenAi => None,
+            Dialect::OpenAi => self.upstream.seat.as_ref().and_then(|seat| seat.refuses_surely(request)),
             Dialect::Anthropic => bantam_wire::anthropic::cannot_honour(request),
         }
     }

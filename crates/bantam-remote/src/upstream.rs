@@ -11,7 +11,9 @@ use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
 use crate::client::{self, BuildClientError, HttpClient};
+use crate::engine::Engine;
 use crate::retry::RetryBudget;
+use crate::seat::Seat;
 
 /// What an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +95,7 @@ pub struct Upstream {
     pub(crate) jitter: RandomState,
     base_url: String,
     path: String,
+    pub(crate) seat: Option<Seat>,
 }
 
 /// The part of the settings that calls look at.
@@ -130,9 +133,20 @@ impl Upstream {
             jitter: RandomState::new(),
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
             path: settings.path,
+            seat: None,
         };
         upstream.uri("model")?;
         Ok(upstream)
+    }
+
+    /// Returns the upstream as that engine, or as whatever engine it is found to be: what the engine would ignore is
+    /// refused, and what it calls otherwise is written its way.
+    ///
+    /// # Errors
+    /// When the client that asks it cannot be built.
+    pub fn with_engine(mut self, engine: Option<Engine>) -> Result<Self, BuildUpstreamError> {
+        self.seat = Some(Seat::new(engine, &self.base_url)?);
+        Ok(self)
     }
 
     /// Returns the address of chat for `model`.

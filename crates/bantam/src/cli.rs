@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Ps,
     /// Unloads a model of a running gateway once nobody uses it
     Stop(StopArgs),
+    /// Finds engines that run on this machine: Ollama, llama-server, vLLM, llama-cpp-python
+    Engines(EnginesArgs),
     /// Measures how fast a model runs on this machine
     Bench(BenchArgs),
 }
@@ -98,6 +100,14 @@ pub(crate) struct StopArgs {
     /// Seconds to wait for requests that use it
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
     pub(crate) wait: u64,
+}
+
+/// `bantam engines`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct EnginesArgs {
+    /// Looks at these addresses alone, such as http://127.0.0.1:9000 [default: where engines usually listen]
+    #[arg(long, value_name = "URL")]
+    pub(crate) at: Vec<String>,
 }
 
 /// `bantam bench`.

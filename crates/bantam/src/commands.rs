@@ -3,6 +3,7 @@
 mod bench;
 pub(crate) mod certify;
 mod config;
+mod engines;
 mod residents;
 mod route;
 pub(crate) mod serve;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Route(args) => route::run(&args, globals),
         Command::Ps => residents::list(globals),
         Command::Stop(args) => residents::stop(&args, globals),
+        Command::Engines(args) => engines::run(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),
     }
 }

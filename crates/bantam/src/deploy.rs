@@ -7,7 +7,7 @@ use bantam_config::{Config, Env, ModelSource};
 use bantam_gateway::{AdmissionLimits, Deployment, Rung, Task, TokenRatio};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, Engine, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::RungKind;
 use bantam_server::{Guard, GuardSettings, ServerSettings};
 use bantam_student::Bases;
@@ -86,6 +86,10 @@ fn models(config: &Config, env: &dyn Env, memory: &Memory) -> Result<(Rungs, Loc
     for (name, upstream) in &config.upstreams {
         let settings = upstream_settings(upstream, env)?;
         let built = Upstream::new(settings)
+            .and_then(|built| match upstream.kind {
+                Some(kind) => built.with_engine(engine(kind)),
+                None => Ok(built),
+            })
             .map_err(|error| Failure::from_error(format!("cannot use the upstream `{name}`"), &error))?;
         upstreams.insert(name.as_str(), Arc::new(built));
     }
@@ -119,6 +123,17 @@ fn remote_rung(
         gate: None,
         backend: Arc::new(backend),
     })
+}
+
+/// Returns the engine that an upstream is said to be; nothing where it is to be found out.
+const fn engine(kind: bantam_config::EngineKind) -> Option<Engine> {
+    match kind {
+        bantam_config::EngineKind::Auto => None,
+        bantam_config::EngineKind::Ollama => Some(Engine::Ollama),
+        bantam_config::EngineKind::LlamaServer => Some(Engine::LlamaServer),
+        bantam_config::EngineKind::LlamaCppPython => Some(Engine::LlamaCppPython),
+        bantam_config::EngineKind::Vllm => Some(Engine::Vllm),
+    }
 }
 
 fn upstream_settings(upstream: &bantam_config::Upstream, env: &dyn Env) -> Result<UpstreamSettings, Failure> {

@@ -1,0 +1,90 @@
+use bantam_wire::DecodeLimits;
+
+use super::*;
+
+fn request(more: &str) -> ChatRequest {
+    let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
+    ChatRequest::decode(body.into(), &DecodeLimits::default(), &mut ()).unwrap()
+}
+
+fn refused(engine: Engine, more: &str) -> Option<&'static str> {
+    engine.refuses(Version::Told(Some("0.40.1")), &request(more))
+}
+
+const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+const NAMED: &str = r#","tool_choice":{"type":"function","function":{"name":"f"}}"#;
+
+#[test]
+fn what_an_engine_would_ignore_is_refused_by_name() {
+    use Engine::{LlamaCppPython, LlamaServer, Ollama, Vllm};
+
+    type Expected<'e> = (Engine, Option<&'e str>);
+
+    let cases: &[(&str, &[Expected<'_>])] = &[
+        ("", &[(Ollama, None), (LlamaServer, None), (LlamaCppPython, None), (Vllm, None)]),
+        (
+            r#","n":2"#,
+            &[(Ollama, Some("n")), (LlamaServer, Some("n")), (LlamaCppPython, Some("n")), (Vllm, None)],
+        ),
+        (r#","n":1"#, &[(Ollama, None), (LlamaCppPython, None)]),
+        (r#","logit_bias":{"5":1}"#, &[(Ollama, Some("logit_bias")), (LlamaServer, None), (Vllm, None)]),
+        (r#","audio":{}"#, &[(Ollama, Some("audio")), (Vllm, Some("audio"))]),
+        (r#","audio":null"#, &[(Ollama, None)]),
+        (
+            r#","user":"u","temperature":0.5,"max_completion_tokens":5"#,
+            &[(Ollama, None), (LlamaCppPython, None)],
+        ),
+        (TOOLS, &[(Ollama, None), (LlamaServer, None), (LlamaCppPython, Some("tools")), (Vllm, None)]),
+        (r#","parallel_tool_calls":false"#, &[(Ollama, Some("parallel_tool_calls")), (LlamaServer, None)]),
+        (r#","store":true"#, &[(Vllm, Some("store"))]),
+    ];
+    for (more, engines) in cases {
+        for (engine, expected) in *engines {
+            assert_eq!(refused(*engine, more), *expected, "{more} {}", engine.name());
+        }
+    }
+    let named = format!("{TOOLS}{NAMED}");
+    let found = Engine::ALL.map(|engine| refused(engine, &named));
+    assert_eq!(found, [Some("tool_choice"), Some("tool_choice"), None, None]);
+}
+
+#[test]
+fn what_newer_versions_honour_is_refused_of_older_ones() {
+    let ask = request(r#","logprobs":true,"top_logprobs":2"#);
+    let refused = |version| Engine::Ollama.refuses(version, &ask);
+    assert_eq!(refused(Version::Open), None);
+    assert_eq!(refused(Version::Told(Some("0.12.11"))), None);
+    assert_eq!(refused(Version::Told(Some("v1.0.0-rc1"))), None);
+    for old in [Some("0.12.10"), Some("0.9"), Some("nonsense"), None] {
+        assert_eq!(refused(Version::Told(old)), Some("logprobs"), "{old:?}");
+    }
+}
+
+#[test]
+fn every_engine_says_the_same_features() {
+    let names = |engine: Engine| engine.features().iter().map(|feature| feature.name).collect::<Vec<_>>();
+    for engine in Engine::ALL {
+        assert_eq!(names(engine), names(Engine::Ollama));
+    }
+}
+
+#[test]
+fn what_an_engine_calls_otherwise_is_written_its_way_and_nothing_else_changes() {
+    let check = |engine, before: &str, after: &str| {
+        let found = String::from_utf8(adapt(engine, before.as_bytes().to_vec())).unwrap();
+        assert_eq!(found, after);
+    };
+    let tokens = r#"{"temperature":0.10,"max_completion_tokens":5}"#;
+    check(Engine::Ollama, tokens, r#"{"max_tokens":5,"temperature":0.10}"#);
+    check(Engine::Vllm, tokens, tokens);
+    check(Engine::Ollama, r#"{"b":1, "a":2}"#, r#"{"b":1, "a":2}"#);
+    let schema =
+        r#"{"response_format":{"type":"json_schema","json_schema":{"name":"t","schema":{"type":"object"}}}}"#;
+    check(
+        Engine::LlamaCppPython,
+        schema,
+        r#"{"response_format":{"type":"json_object","schema":{"type":"object"}}}"#,
+    );
+    check(Engine::LlamaServer, schema, schema);
+    check(Engine::LlamaCppPython, "no json", "no json");
+}
