@@ -119,6 +119,9 @@ pub(crate) struct BenchArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Measures a decoder's mixed load with so many adapters too, such as 1,8,32
+    #[arg(long, value_name = "N,N,..", value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=256))]
+    pub(crate) adapters: Vec<u64>,
     /// How often each case is timed
     #[arg(long, value_name = "N")]
     pub(crate) times: Option<usize>,

@@ -2,6 +2,7 @@
 
 mod decoder;
 mod encoder;
+mod mixed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,11 @@ use crate::settings::Globals;
 
 /// Bytes that are read to learn the memory's bandwidth: many more than caches hold.
 const READ_BYTES: usize = 256 << 20;
+/// Tokens of the beginning that requests of a task share, and of what is new to each.
+const CACHED: usize = 300;
+const NEW: usize = 60;
+/// Labels that are scored; each is one token.
+const LABELS: u32 = 8;
 
 /// What one case took.
 struct Case {
@@ -72,6 +78,8 @@ struct Measured {
     /// Megabytes that the process held with the model at work, where the system tells.
     resident_mb: Option<u64>,
     cases: Vec<Case>,
+    /// Mixed load by numbers of adapters.
+    mixed: Vec<mixed::Mixed>,
 }
 
 pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
@@ -127,7 +135,12 @@ struct Tokens {
 
 impl Tokens {
     fn new(vocabulary: usize) -> Self {
-        Self { state: 88_172_645_463_325_252, vocabulary: vocabulary as u64 }
+        Self::seeded(vocabulary, 0)
+    }
+
+    /// Returns tokens that differ from those of another seed.
+    fn seeded(vocabulary: usize, seed: u64) -> Self {
+        Self { state: 88_172_645_463_325_252 ^ seed, vocabulary: vocabulary as u64 }
     }
 
     fn take(&mut self, count: usize) -> Vec<u32> {
@@ -149,6 +162,7 @@ fn to_json(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) 
         "threads": pool.threads(), "instructions": pool.isa().name(),
         "load_ms": measured.load.as_secs_f64() * 1e3, "resident_mb": measured.resident_mb,
         "int8_gops": limits.int8 / 1e9, "read_gb_s": limits.read / 1e9, "cases": cases,
+        "mixed": mixed::to_json(&measured.mixed),
     })
 }
 
@@ -180,6 +194,7 @@ fn show(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) {
         ]
     }));
     output::table(&rows).iter().for_each(output::line);
+    mixed::show(&measured.mixed);
 }
 
 /// Returns the memory that this process holds, where the system tells.

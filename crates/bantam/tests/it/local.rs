@@ -93,6 +93,8 @@ fn its_speed_is_measured_beside_what_the_machine_can_do() {
         "3",
         "--threads",
         "1",
+        "--adapters",
+        "1,3",
         "--json",
     ]))
     .unwrap();
@@ -100,5 +102,9 @@ fn its_speed_is_measured_beside_what_the_machine_can_do() {
     for case in ["prefill-512", "decode-1", "decode-8", "decode-8-adapters", "score-300+60"] {
         assert!(shown["cases"][case]["p50_ms"].as_f64().unwrap() > 0.0, "{case}: {shown}");
     }
+    let mixed = shown["mixed"].as_array().unwrap();
+    assert_eq!((mixed[0]["adapters"].as_u64(), mixed[1]["adapters"].as_u64()), (Some(1), Some(3)));
+    assert_eq!(mixed[1]["adapter_bytes"].as_u64(), mixed[0]["adapter_bytes"].as_u64().map(|one| 3 * one));
+    assert!(mixed.iter().all(|mixed| mixed["requests_per_s"].as_f64().unwrap() > 0.0), "{mixed:?}");
     assert!(place.run(&["bench", "none.gguf"]).starts_with("exit code: 3\n"));
 }

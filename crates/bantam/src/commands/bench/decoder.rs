@@ -10,7 +10,7 @@ use bantam_engine::{
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
 
-use super::{Case, Limits, Measured, Tokens, resident_mb, time};
+use super::{CACHED, Case, LABELS, Limits, Measured, NEW, Tokens, mixed, resident_mb, time};
 use crate::cli::BenchArgs;
 use crate::failure::Failure;
 use crate::output;
@@ -19,11 +19,6 @@ const PREFILL: usize = 512;
 /// Tokens behind each sequence when decoding begins.
 const BEHIND: usize = 64;
 const BATCH: usize = 8;
-/// Tokens of the beginning that requests share, and of what is new to each.
-const CACHED: usize = 300;
-const NEW: usize = 60;
-/// Labels that are scored; each is one token.
-const LABELS: u32 = 8;
 /// Rank of the adapters, on queries and values.
 const RANK: usize = 8;
 
@@ -46,7 +41,7 @@ pub(super) fn measure(
         drop(open()?);
     }
     let begin = Instant::now();
-    let decoder = open()?;
+    let decoder = Arc::new(open()?);
     let mut bench = Bench {
         kv: decoder.new_kv(BATCH * pages(BEHIND + PREFILL)),
         tokens: Tokens::new(decoder.config().vocabulary),
@@ -61,13 +56,18 @@ pub(super) fn measure(
     let load = begin.elapsed();
     let mut cases =
         vec![bench.prefill()?, bench.decode("decode-1", 1, &[])?, bench.decode("decode-8", BATCH, &[])?];
-    let adapters = adapters(&decoder)?;
+    let adapters = adapters(&decoder, BATCH)?;
     cases.push(bench.decode("decode-8-adapters", BATCH, &adapters)?);
     let (times, kind) = (bench.times, kind(&decoder));
     drop(bench);
-    let (scored, resident_mb) = score(decoder, Arc::clone(pool), times)?;
+    let (scored, resident_mb) = score(Arc::clone(&decoder), Arc::clone(pool), times)?;
     cases.push(scored);
-    Ok(Measured { kind, load, resident_mb, cases })
+    let counts: Vec<usize> = args.adapters.iter().map(|count| *count as usize).collect();
+    if !counts.is_empty() && !is_quiet {
+        output::note(format!("mixed load with {counts:?} adapters"));
+    }
+    let mixed = mixed::measure(&decoder, pool, &counts)?;
+    Ok(Measured { kind, load, resident_mb, cases, mixed })
 }
 
 fn kind(decoder: &Decoder) -> String {
@@ -173,7 +173,7 @@ impl Bench<'_> {
 }
 
 /// Makes adapters of random numbers, as files, and opens them as a user's would be.
-fn adapters(decoder: &Decoder) -> Result<Vec<Adapter>, Failure> {
+pub(super) fn adapters(decoder: &Decoder, count: usize) -> Result<Vec<Adapter>, Failure> {
     let failed =
         |error: &dyn std::error::Error| Failure::from_error("cannot make adapters to measure with", error);
     let folder = tempfile::tempdir().map_err(|error| failed(&error))?;
@@ -187,7 +187,7 @@ fn adapters(decoder: &Decoder) -> Result<Vec<Adapter>, Failure> {
         };
         (0..count).flat_map(|_| next().to_le_bytes()).collect()
     };
-    (0..BATCH)
+    (0..count)
         .map(|index| {
             let mut tensors = Vec::new();
             for layer in 0..config.layers {
@@ -220,9 +220,9 @@ fn adapters(decoder: &Decoder) -> Result<Vec<Adapter>, Failure> {
 
 /// Labels behind a cached beginning and a new text, through the scheduler as a gateway would ask. Returns also what
 /// the process holds meanwhile.
-fn score(decoder: Decoder, pool: Arc<Pool>, times: usize) -> Result<(Case, Option<u64>), Failure> {
+fn score(decoder: Arc<Decoder>, pool: Arc<Pool>, times: usize) -> Result<(Case, Option<u64>), Failure> {
     let vocabulary = decoder.config().vocabulary;
-    let model = DecoderModel::new(Arc::new(decoder), pool, 4 * pages(CACHED + NEW));
+    let model = DecoderModel::new(decoder, pool, 4 * pages(CACHED + NEW));
     let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
         .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
     let mut tokens = Tokens::new(vocabulary);

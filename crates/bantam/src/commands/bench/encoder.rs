@@ -37,5 +37,6 @@ pub(super) fn measure(args: &BenchArgs, pool: &Pool) -> Result<Measured, Failure
         load,
         resident_mb: resident_mb(),
         cases,
+        mixed: Vec::new(),
     })
 }

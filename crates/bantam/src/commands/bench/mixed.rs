@@ -1,0 +1,205 @@
+//! Mixed load over one model with different numbers of adapters: what each costs beside one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bantam_engine::{
+    Adapter, Asked, Choice, Decoder, DecoderModel, Generate, GenerationEvent, LoadedAdapter, Scheduler,
+    SchedulerOptions, Score, ScorePath,
+};
+use bantam_kernels::{PAGE_TOKENS, Pool};
+use serde_json::{Value, json};
+
+use super::{CACHED, LABELS, NEW, Tokens, resident_mb};
+use crate::failure::Failure;
+use crate::output;
+
+/// Who asks at a time: half of them classify, half of them talk.
+const CALLERS: usize = 16;
+/// Requests of a round, all callers together.
+const REQUESTS: usize = 192;
+const ROUNDS: usize = 3;
+/// Tokens of a talker's prompt, and of its answer.
+const TALK: usize = 100;
+const ANSWER: usize = 32;
+/// Tokens whose keys and values are kept: what a model of the configuration gets unless it says otherwise.
+const KV_TOKENS: usize = 16_384;
+
+/// What a number of adapters took.
+pub(super) struct Mixed {
+    adapters: usize,
+    /// Bytes of all of them.
+    bytes: usize,
+    /// What the process held with them in use.
+    resident_mb: Option<u64>,
+    /// Requests a second, for each round.
+    rates: Vec<f64>,
+    /// Milliseconds of every request.
+    milliseconds: Vec<f64>,
+}
+
+impl Mixed {
+    fn rate(&self) -> f64 {
+        percentile(&self.rates, 0.5)
+    }
+}
+
+fn percentile(numbers: &[f64], share: f64) -> f64 {
+    let mut sorted = numbers.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// Runs the same load for each of `counts`, in turns, so that a machine's moods meet all alike.
+pub(super) fn measure(
+    decoder: &Arc<Decoder>,
+    pool: &Arc<Pool>,
+    counts: &[usize],
+) -> Result<Vec<Mixed>, Failure> {
+    let most = counts.iter().copied().max().unwrap_or(0);
+    let loaded = super::decoder::adapters(decoder, most)?;
+    let loaded: Vec<Arc<LoadedAdapter<Adapter>>> = loaded
+        .into_iter()
+        .map(|adapter| {
+            let bytes = adapter.bytes();
+            Arc::new(LoadedAdapter::new(adapter, bytes))
+        })
+        .collect();
+    let bytes = |count: usize| loaded.iter().take(count).map(|loaded| loaded.adapter().bytes()).sum();
+    let mut all: Vec<Mixed> = counts
+        .iter()
+        .map(|count| Mixed {
+            adapters: *count,
+            bytes: bytes(*count),
+            resident_mb: None,
+            rates: Vec::new(),
+            milliseconds: Vec::new(),
+        })
+        .collect();
+    for round in 0..ROUNDS {
+        for mixed in &mut all {
+            // A memory of its own each time, so that no count finds what another has computed.
+            let pages = KV_TOKENS / PAGE_TOKENS;
+            let model = DecoderModel::new(Arc::clone(decoder), Arc::clone(pool), pages);
+            let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
+                .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
+            let adapters = loaded.get(..mixed.adapters).unwrap_or_default();
+            let load = Load { scheduler, adapters, vocabulary: decoder.config().vocabulary, round };
+            // Every task's beginning is there once before time counts.
+            (0..mixed.adapters).try_for_each(|task| load.classify(task, task).map(drop))?;
+            let begun = Instant::now();
+            mixed.milliseconds.extend(load.run()?);
+            mixed.rates.push(REQUESTS as f64 / begun.elapsed().as_secs_f64());
+            mixed.resident_mb = mixed.resident_mb.max(resident_mb());
+        }
+    }
+    Ok(all)
+}
+
+struct Load<'l> {
+    scheduler: Scheduler<Adapter>,
+    adapters: &'l [Arc<LoadedAdapter<Adapter>>],
+    vocabulary: usize,
+    round: usize,
+}
+
+impl Load<'_> {
+    /// Returns how long each request took.
+    fn run(&self) -> Result<Vec<f64>, Failure> {
+        let callers: Vec<Result<Vec<f64>, Failure>> = std::thread::scope(|scope| {
+            let callers: Vec<_> = (0..CALLERS).map(|caller| scope.spawn(move || self.call(caller))).collect();
+            callers.into_iter().filter_map(|caller| caller.join().ok()).collect()
+        });
+        Ok(callers.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    fn call(&self, caller: usize) -> Result<Vec<f64>, Failure> {
+        let mut times = Vec::new();
+        for request in 0..REQUESTS / CALLERS {
+            let number = request * CALLERS + caller;
+            // Neither kind of caller keeps to some of the adapters.
+            let task = (number / 2) % self.adapters.len().max(1);
+            let time = match caller % 2 {
+                0 => self.classify(task, number)?,
+                _ => self.talk(task, number)?,
+            };
+            times.push(time.as_secs_f64() * 1e3);
+        }
+        Ok(times)
+    }
+
+    fn asked(&self, task: usize, prompt: Vec<u32>) -> Asked<Adapter> {
+        let adapter = self.adapters.get(task).cloned();
+        let deadline = Some(Instant::now() + Duration::from_secs(600));
+        Asked { task: format!("task {task}").into(), adapter, prompt, deadline }
+    }
+
+    fn classify(&self, task: usize, number: usize) -> Result<Duration, Failure> {
+        let mut prompt = Tokens::seeded(self.vocabulary, task as u64 + 1).take(CACHED);
+        let seed = ((self.round * REQUESTS + number) as u64 + 1) << 20;
+        prompt.extend(Tokens::seeded(self.vocabulary, seed).take(NEW));
+        let path = ScorePath { tokens: Vec::new(), next: (0..LABELS).collect() };
+        let pending = self
+            .scheduler
+            .score(Score { asked: self.asked(task, prompt), paths: vec![path] })
+            .map_err(|error| Failure::from_error("the scheduler refused", &error))?;
+        let scores =
+            pending.wait_blocking().map_err(|error| Failure::from_error("the model failed", &error))?;
+        Ok(scores.timings.total)
+    }
+
+    fn talk(&self, task: usize, number: usize) -> Result<Duration, Failure> {
+        let seed = ((self.round * REQUESTS + number) as u64 + 1) << 40;
+        let prompt = Tokens::seeded(self.vocabulary, seed).take(TALK);
+        let chooser = Box::new(|logits: &mut [f32]| {
+            let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+            let tokens = vec![best.map_or(0, |(token, _)| token as u32)];
+            Ok(Choice { tokens, text: String::new(), is_over: false })
+        });
+        let mut generation = self
+            .scheduler
+            .generate(Generate { asked: self.asked(task, prompt), tokens_max: ANSWER, chooser })
+            .map_err(|error| Failure::from_error("the scheduler refused", &error))?;
+        while let Some(event) = generation.next_blocking() {
+            let event = event.map_err(|error| Failure::from_error("the model failed", &error))?;
+            if let GenerationEvent::Over(report) = event {
+                return Ok(report.timings.total);
+            }
+        }
+        Ok(Duration::ZERO)
+    }
+}
+
+pub(super) fn to_json(mixed: &[Mixed]) -> Value {
+    let one = |mixed: &Mixed| {
+        json!({
+            "adapters": mixed.adapters, "adapter_bytes": mixed.bytes, "resident_mb": mixed.resident_mb,
+            "requests_per_s": mixed.rate(), "rounds": mixed.rates,
+            "p50_ms": percentile(&mixed.milliseconds, 0.5), "p95_ms": percentile(&mixed.milliseconds, 0.95),
+        })
+    };
+    mixed.iter().map(one).collect()
+}
+
+pub(super) fn show(mixed: &[Mixed]) {
+    let Some(first) = mixed.first() else { return };
+    output::line(format!(
+        "\nmixed load, {CALLERS} callers: half score {LABELS} labels behind {CACHED} cached tokens of their task and \
+         {NEW} new ones, half read {TALK} tokens and write {ANSWER}; {ROUNDS} rounds of {REQUESTS} requests in turns"
+    ));
+    let heading = ["adapters", "requests/s", "of the first", "p50 ms", "p95 ms", "their MB", "resident MB"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(mixed.iter().map(|mixed| {
+        vec![
+            mixed.adapters.to_string(),
+            format!("{:.1}", mixed.rate()),
+            format!("{:.2}", mixed.rate() / first.rate()),
+            format!("{:.0}", percentile(&mixed.milliseconds, 0.5)),
+            format!("{:.0}", percentile(&mixed.milliseconds, 0.95)),
+            format!("{:.1}", mixed.bytes as f64 / f64::from(1 << 20)),
+            mixed.resident_mb.map_or_else(|| "?".to_owned(), |megabytes| megabytes.to_string()),
+        ]
+    }));
+    output::table(&rows).iter().for_each(output::line);
+}
