@@ -162,10 +162,7 @@ fn read_one(
     let schema = file(&mut section, "schema", context);
     let answer_tokens_max = section.optional("answer_tokens_max", value::whole(1..=1_000_000_usize));
     let base = folder(&mut section, "base", context);
-    let beside = match (&student, &student_model) {
-        (Some(student), _) => Some(student.value.with_extension("certificate.json")),
-        (None, model) => model.as_ref().map(|_| context.resolve(&format!("{key}.certificate.json"))),
-    };
+    let beside = beside(key, student.as_ref(), student_model.as_ref(), context);
     let (certificate, certificate_spot) = certificate(&mut section, beside.clone(), context);
     let allow_uncertified = section.or("allow_uncertified", false, value::boolean);
     let threshold = threshold(&mut section, allow_uncertified.value);
@@ -225,6 +222,20 @@ fn read_one(
         minimum_label: draft.minimum_label.value,
     });
     (task, templates)
+}
+
+/// Returns where a student's certificate is unless somebody says: beside its file or, for a language model, beside the
+/// configuration under the task's name.
+fn beside(
+    key: &str,
+    student: Option<&Found<PathBuf>>,
+    model: Option<&Found<String>>,
+    context: &Context<'_>,
+) -> Option<PathBuf> {
+    match (student, model) {
+        (Some(student), _) => Some(student.value.with_extension("certificate.json")),
+        (None, model) => model.map(|_| context.resolve(&format!("{key}.certificate.json"))),
+    }
 }
 
 /// Reads a path of something that is there.
