@@ -26,12 +26,15 @@ pub(crate) struct Here<'h> {
     pub(crate) local: &'h LocalModels,
 }
 
-/// Returns a task's student as a rung, with the labels that it brings.
+/// A student as a rung, with the labels that it brings.
+pub(super) type StudentRung = (Arc<Rung>, Vec<Arc<str>>);
+
+/// Returns a task's student, if it has one.
 pub(super) fn rung(
     name: &TaskName,
     task: &bantam_config::Task,
     here: Here<'_>,
-) -> Result<Option<(Arc<Rung>, Vec<Arc<str>>)>, Failure> {
+) -> Result<Option<StudentRung>, Failure> {
     let (labels, hash, context_tokens, backend): (_, _, _, Arc<dyn bantam_backend::Backend>) =
         if let Some(path) = &task.student {
             let student = load_student(path, task.base.as_deref(), here.memory.bases())?;
