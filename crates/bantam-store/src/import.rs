@@ -13,7 +13,7 @@ use crate::space::{RESERVE_BYTES, free_bytes};
 use crate::store::{ResolveError, Store};
 
 /// Files of a folder that are parts of a model; others stay where they are.
-const PARTS: [&str; 15] = [
+pub(crate) const PARTS: [&str; 15] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",

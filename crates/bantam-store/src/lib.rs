@@ -19,6 +19,7 @@ mod change;
 mod digest;
 mod error;
 mod files;
+mod hub;
 mod import;
 mod manifest;
 mod name;
@@ -32,6 +33,7 @@ pub use about::{About, InspectError, ModelFormat, ModelKind, PickleError, inspec
 pub use change::{Added, Removed};
 pub use digest::{Digest, ParseDigestError};
 pub use error::{StoreError, StoreErrorKind};
+pub use hub::{ChooseError, ExchangeError, HubSettings, PullError, PullEvent};
 pub use import::ImportError;
 pub use manifest::{Manifest, Origin, StoredFile};
 pub use name::{ModelName, ParseNameError};

@@ -1,5 +1,7 @@
 //! The command line.
 
+pub(crate) mod models;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -29,6 +31,9 @@ pub(crate) struct GlobalArgs {
     /// Prints nothing but results and errors
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
+    /// Forbids the network: what needs it says so, with exit code 4
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
 }
 
 /// What to do.
@@ -68,6 +73,21 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Finds engines that run on this machine: Ollama, llama-server, vLLM, llama-cpp-python
     Engines(EnginesArgs),
+    /// Talks with a model on this machine
+    Run(models::RunArgs),
+    /// Gets a model from the hub
+    Pull(models::PullArgs),
+    /// Takes a model from a file, a folder or a bundle
+    Import(models::ImportArgs),
+    /// Lists the models on this machine
+    #[command(visible_alias = "ls")]
+    List,
+    /// Shows what a model is and where it came from
+    Show(models::ShowArgs),
+    /// Removes models
+    Rm(models::RmArgs),
+    /// Gives a model a second name
+    Cp(models::CpArgs),
     /// Measures how fast a model runs on this machine
     Bench(BenchArgs),
 }

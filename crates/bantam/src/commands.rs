@@ -4,8 +4,10 @@ mod bench;
 pub(crate) mod certify;
 mod config;
 mod engines;
+pub(crate) mod models;
 mod residents;
 mod route;
+mod run;
 pub(crate) mod serve;
 pub(crate) mod student;
 mod task;
@@ -29,6 +31,13 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Ps => residents::list(globals),
         Command::Stop(args) => residents::stop(&args, globals),
         Command::Engines(args) => engines::run(&args, globals),
+        Command::Run(args) => run::run(&args, globals),
+        Command::Pull(args) => models::pull::run(&args, globals),
+        Command::Import(args) => models::change::import(&args, globals),
+        Command::List => models::list::run(globals),
+        Command::Show(args) => models::show::run(&args, globals),
+        Command::Rm(args) => models::change::rm(&args, globals),
+        Command::Cp(args) => models::change::cp(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),
     }
 }

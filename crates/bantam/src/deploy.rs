@@ -18,6 +18,7 @@ mod encoders;
 mod local;
 mod memory;
 mod residents;
+mod stored;
 mod students;
 
 use crate::failure::Failure;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 /// The kinds of failure that exit codes tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "3, 4 and 5 are part of the documented table; models and keys come to use them")]
 pub(crate) enum Outcome {
     /// 1: it did not work.
     Failed,

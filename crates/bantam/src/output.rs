@@ -13,6 +13,27 @@ pub(crate) fn line(text: impl AsRef<str>) {
         .and_then(|()| out.flush());
 }
 
+/// Writes a piece of an answer at once. On a terminal, what would command it is shown and not obeyed.
+pub(crate) fn text(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let shown = match out.is_terminal() {
+        true => harmless(text),
+        false => text.to_owned(),
+    };
+    let _ = out.write_all(shown.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes what a person is to answer to.
+pub(crate) fn prompt(text: &str) {
+    let mut err = std::io::stderr().lock();
+    let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
+}
+
+fn harmless(text: &str) -> String {
+    let is_command = |letter: &char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    text.chars().map(|letter| if is_command(&letter) { '\u{FFFD}' } else { letter }).collect()
+}
+
 /// Writes a line that is about the work, not its result.
 pub(crate) fn note(text: impl AsRef<str>) {
     let mut err = std::io::stderr().lock();
@@ -71,6 +92,11 @@ pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_model_writes_cannot_command_the_terminal() {
+        assert_eq!(harmless("a\n\t\u{1b}[2Jb\r\u{9b}"), "a\n\t\u{FFFD}[2Jb\u{FFFD}\u{FFFD}");
+    }
 
     #[test]
     fn columns_of_numbers_stand_to_the_right() {

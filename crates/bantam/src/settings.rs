@@ -15,6 +15,8 @@ pub(crate) struct Globals {
     pub(crate) json: bool,
     /// Whether to leave out everything but results.
     pub(crate) quiet: bool,
+    /// Whether the network may not be used.
+    pub(crate) offline: bool,
     config: Option<PathBuf>,
     set: Vec<String>,
 }
@@ -49,9 +51,14 @@ fn home(variable: &str, fallback: &str) -> PathBuf {
     }
 }
 
+/// Returns the folder of the hub's own tools.
+fn hub_home() -> PathBuf {
+    variable("HF_HOME").map_or_else(|| home("XDG_CACHE_HOME", ".cache").join("huggingface"), PathBuf::from)
+}
+
 impl Globals {
     pub(crate) fn new(args: GlobalArgs) -> Self {
-        Self { json: args.json, quiet: args.quiet, config: args.config, set: args.set }
+        Self { json: args.json, quiet: args.quiet, offline: args.offline, config: args.config, set: args.set }
     }
 
     /// Returns these globals with another configuration file and no overrides.
@@ -87,6 +94,21 @@ impl Globals {
             config.warnings.iter().for_each(|warning| output::note(warning.to_string()));
         }
         Ok(config)
+    }
+
+    /// Reads the configuration, or the defaults where there is no file and none was named: models need none.
+    pub(crate) fn load_or_default(&self) -> Result<Config, Failure> {
+        let path = self.config_path();
+        match self.config.is_none() && !path.exists() {
+            true => self.parse(&path, ""),
+            false => self.quietly().load(),
+        }
+    }
+
+    /// Returns the token that the hub's own tools have left, if there is one.
+    pub(crate) fn hub_token_file(&self) -> Option<String> {
+        let path = variable("HF_TOKEN_PATH").map_or_else(|| hub_home().join("token"), PathBuf::from);
+        std::fs::read_to_string(path).ok().filter(|token| !token.trim().is_empty())
     }
 
     /// Validates `text` as if it stood in `path`.

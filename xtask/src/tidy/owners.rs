@@ -14,18 +14,24 @@ const fn owned(dependency: &'static str, owners: &'static [&'static str], reason
     Owned { dependency, owners, reason }
 }
 
-const HTTP_CLIENT: &str = "the only HTTP client takes nothing but cleared requests";
+const HTTP_CLIENT: &str =
+    "the HTTP client takes nothing but cleared requests; the store's sends no user's words";
 
 const OWNED: &[Owned] = &[
-    owned("hyper", &["bantam-remote", "bantam-server"], "HTTP/1 on both sides: client and server"),
+    owned(
+        "hyper",
+        &["bantam-remote", "bantam-server", "bantam-store"],
+        "HTTP/1 on both sides: client and server",
+    ),
     owned(
         "hyper-util",
-        &["bantam-remote", "bantam-server"],
+        &["bantam-remote", "bantam-server", "bantam-store"],
         "pool and client; graceful connections of the server",
     ),
     owned("hyper-rustls", &["bantam-remote"], HTTP_CLIENT),
-    owned("rustls", &["bantam-remote"], HTTP_CLIENT),
-    owned("webpki-roots", &["bantam-remote"], HTTP_CLIENT),
+    owned("rustls", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
+    owned("tokio-rustls", &["bantam-store"], "only pulls speak TLS without a pool"),
+    owned("webpki-roots", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
     owned("axum", &["bantam-server"], "only the server speaks HTTP to callers"),
     owned("rusqlite", &["bantam-ledger"], "only the ledger speaks SQL"),
     owned("regex", &["bantam-privacy"], "only the scanner searches foreign text"),

@@ -133,7 +133,7 @@ async fn an_answer_that_is_no_label_is_never_returned() {
 
 #[tokio::test]
 async fn a_backend_that_streams_unasked_cannot_bypass_the_labels() {
-    let streams: Script = || Act::Chunks(bantam_simulate::completion_events("m", "any prose", 1, 1), None);
+    let streams: Script = || Act::Chunks(completion_events("m", "any prose", 1, 1), None);
     let unsure: Script = || Act::Say("card", 0.1);
     check(
         CERTIFIED,

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod hub;
 mod models;
+mod pull;
 #[path = "../../../bantam-local/tests/it/tiny_model.rs"]
 mod tiny_model;

@@ -36,7 +36,7 @@ impl Place {
     /// Files among the blobs, on their way in, and as trees.
     fn counts(&self) -> [usize; 3] {
         ["blobs", "incoming", "trees"]
-            .map(|part| fs::read_dir(self.store.root().join(part)).map_or(0, |entries| entries.count()))
+            .map(|part| fs::read_dir(self.store.root().join(part)).map_or(0, Iterator::count))
     }
 }
 
@@ -124,7 +124,7 @@ fn what_cannot_run_does_not_enter_and_is_named() {
     case("model.bin", &bytes, "pickle");
     case("pickle.gguf", b"\x80\x04\x95abc.", "pickle");
     let at = bytes.windows(5).position(|window| window == b"llama").unwrap();
-    let mut alien = bytes.clone();
+    let mut alien = bytes;
     alien[at..at + 5].copy_from_slice(b"alien");
     case("alien.gguf", &alien, "`alien`");
     let gone = place.store.import(&place.folder.path().join("gone"), &name("x"), false, &mut |_| ());

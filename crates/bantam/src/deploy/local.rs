@@ -14,11 +14,11 @@ use bantam_local::{
     RoomBackend,
 };
 use bantam_route::RungKind;
-use bantam_store::{ModelName, Store};
+use bantam_store::Store;
 use bantam_student::is_encoder;
 use bantam_types::Tier;
 
-use super::{Memory, Resident, encoders, free};
+use super::{Memory, Resident, encoders, free, stored};
 use crate::failure::{Failure, Outcome};
 
 /// The models of this process by name.
@@ -110,8 +110,8 @@ fn entry<'c>(
         ModelSource::File { path, kv_tokens, adapter, keep_alive, preload } => {
             (Cow::Borrowed(&**path), kv_tokens, adapter, keep_alive, preload)
         }
-        ModelSource::Stored { name: stored, kv_tokens, adapter, keep_alive, preload } => {
-            (Cow::Owned(stored_path(name, stored, store)?), kv_tokens, adapter, keep_alive, preload)
+        ModelSource::Stored { name: called, kv_tokens, adapter, keep_alive, preload } => {
+            (Cow::Owned(stored::place(store, name, called)?), kv_tokens, adapter, keep_alive, preload)
         }
     };
     let keep = match keep_alive {
@@ -120,17 +120,6 @@ fn entry<'c>(
     };
     let (kv_tokens, preload) = (*kv_tokens, *preload);
     Ok(Some(Entry { name, model, path, kv_tokens, adapter: adapter.as_deref(), keep, preload }))
-}
-
-/// Returns where the store keeps a model; never another one in its place.
-fn stored_path(name: &str, stored: &str, store: &Store) -> Result<PathBuf, Failure> {
-    let what = || format!("cannot use the model `{name}`");
-    let wanted: ModelName = stored.parse().map_err(|error| Failure::from_error(what(), &error))?;
-    let entry = store.resolve(&wanted).map_err(|error| {
-        let hint = error.hint();
-        Failure::from_error(what(), &error).outcome(Outcome::ModelMissing).hint(hint)
-    })?;
-    Ok(entry.path)
 }
 
 fn longer(one: KeepAlive, other: KeepAlive) -> KeepAlive {
