@@ -4,7 +4,7 @@ use super::*;
 
 fn request(more: &str) -> ChatRequest {
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
-    ChatRequest::decode(body.into(), &DecodeLimits::default(), &mut ()).unwrap()
+    ChatRequest::decode(bantam_wire::Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap()
 }
 
 fn refused(engine: Engine, more: &str) -> Option<&'static str> {
