@@ -20,6 +20,7 @@ mod lanes;
 mod mail;
 mod model;
 mod options;
+mod pace;
 mod plan;
 mod request;
 mod room;

@@ -24,7 +24,8 @@ const NAME: &str = "chat_template";
 /// A chat template, ready to run. Threads may share it.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    source: String,
+    /// The compiled template and all that it may call, but for the time.
+    environment: Environment<'static>,
     bos: String,
     eos: String,
 }
@@ -64,18 +65,20 @@ impl ChatTemplate {
             return Err(TemplateError::TooLong { bytes: source.len(), at_most: SOURCE_BYTES_MAX });
         }
         let source = without_generation_tags(source);
-        let mut environment = Environment::new();
-        set_syntax(&mut environment)?;
-        environment.add_template(NAME, &source).map_err(|error| TemplateError::of_syntax(&error))?;
-        Ok(Self { bos: bos.to_owned(), eos: eos.to_owned(), source })
+        let mut environment = environment()?;
+        environment.add_template_owned(NAME, source).map_err(|error| TemplateError::of_syntax(&error))?;
+        Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
     /// Writes a conversation down. `control` holds the texts of the model's control tokens: where a message or
     /// a tool holds one of them, it comes out as a quotation.
     pub fn render(&self, talk: &Conversation<'_>, control: &[&str]) -> Result<Vec<Piece>, TemplateError> {
         let steps = STEPS + STEPS_EACH * (talk.messages.len() + talk.tools.len()) as u64;
-        let mut environment = environment(talk.now, steps)?;
-        environment.add_template(NAME, &self.source).map_err(|error| TemplateError::of_syntax(&error))?;
+        // A copy shares what was compiled; the steps and the time are this conversation's own.
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(steps));
+        let now = talk.now;
+        environment.add_function("strftime_now", move |format: &str| time::written(now, format));
         let mut messages: Json = talk.messages.iter().map(plain).collect();
         let mut tools = Json::Array(talk.tools.to_vec());
         quote(&mut messages, control);
@@ -118,25 +121,18 @@ fn plain(message: &Json) -> Json {
     message
 }
 
-fn environment(now: DateTime, steps: u64) -> Result<Environment<'static>, TemplateError> {
+fn environment() -> Result<Environment<'static>, TemplateError> {
     let mut environment = Environment::new();
-    set_syntax(&mut environment)?;
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.map_err(|error| TemplateError::of_syntax(&error))?);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-    environment.set_fuel(Some(steps));
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
     });
-    environment.add_function("strftime_now", move |format: &str| time::written(now, format));
     environment.add_filter("tojson", to_json);
     Ok(environment)
-}
-
-fn set_syntax(environment: &mut Environment<'_>) -> Result<(), TemplateError> {
-    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-    environment.set_syntax(syntax.map_err(|error| TemplateError::of_syntax(&error))?);
-    Ok(())
 }
 
 /// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.

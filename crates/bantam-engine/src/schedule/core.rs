@@ -9,6 +9,7 @@ use super::adapters::LoadedAdapter;
 use super::lanes::Lanes;
 use super::model::{ModelShape, StepModel, StepSpan};
 use super::options::SchedulerOptions;
+use super::pace::Pace;
 use super::plan::Item;
 use super::request::RequestError;
 use super::sequence::{Sequence, Work, said};
@@ -38,6 +39,7 @@ pub(super) struct State<A> {
     /// Adapters that something may be cached for.
     pub(super) adapters: HashMap<u64, Weak<LoadedAdapter<A>>>,
     pub(super) statistics: SchedulerStatistics,
+    pub(super) pace: Pace,
 }
 
 impl<M: StepModel> Core<M> {
@@ -53,6 +55,7 @@ impl<M: StepModel> Core<M> {
             copies: Vec::new(),
             adapters: HashMap::new(),
             statistics: SchedulerStatistics::default(),
+            pace: Pace::default(),
             options,
         };
         Self { model, state }
@@ -76,8 +79,13 @@ impl<M: StepModel> Core<M> {
         if items.is_empty() {
             return;
         }
+        let begun = (self.state.options.clock)();
         match forward(&mut self.model, &self.state, items) {
-            Ok(logits) => self.state.settle(items, logits),
+            Ok(logits) => {
+                let took = (self.state.options.clock)().saturating_duration_since(begun);
+                self.state.pace.learn(items.iter().map(|item| item.tokens.len()).sum(), took);
+                self.state.settle(items, logits);
+            }
             Err(error) => {
                 let is_alone = items.iter().all(|item| Some(item.id) == items.first().map(|first| first.id));
                 if let (true, Some(item)) = (is_alone, items.first()) {

@@ -1,7 +1,7 @@
 //! What a scheduler is set to.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
@@ -13,8 +13,11 @@ pub struct SchedulerOptions {
     /// longer for their first step.
     pub step_tokens: usize,
     /// Most tokens of a step in which something is being generated, so that a long prompt does not hold up the next
-    /// tokens of all others.
+    /// tokens of all others; where a time is set for such steps, only until it is known how long a token takes.
     pub step_tokens_decoding: usize,
+    /// How long a step in which something is being generated should take at most, as far as that is up to how much of
+    /// the prompts is in it: at least a page of tokens goes with each step.
+    pub step_time_decoding: Option<Duration>,
     /// Most requests that have pages at a time. One task has at most seven eighths of them.
     pub running_max: usize,
     /// Most requests that wait, for their first step or for pages and a reader to go on.
@@ -32,6 +35,7 @@ impl std::fmt::Debug for SchedulerOptions {
         f.debug_struct("SchedulerOptions")
             .field("step_tokens", &self.step_tokens)
             .field("step_tokens_decoding", &self.step_tokens_decoding)
+            .field("step_time_decoding", &self.step_time_decoding)
             .field("running_max", &self.running_max)
             .field("waiting_max", &self.waiting_max)
             .field("cached_pages_max", &self.cached_pages_max)
@@ -41,12 +45,13 @@ impl std::fmt::Debug for SchedulerOptions {
 }
 
 impl SchedulerOptions {
-    /// Returns limits for a server: steps of 512 tokens, or 128 while something is being generated, 64 requests at
-    /// a time and 256 that wait, 64 unread choices, and all pages that are not in use kept for later prompts.
+    /// Returns limits for a server: steps of 512 tokens, or some 20 ms while something is being generated, 64 requests
+    /// at a time and 256 that wait, 64 unread choices, and all pages that are not in use kept for later prompts.
     pub fn new(clock: Clock) -> Self {
         Self {
             step_tokens: 512,
             step_tokens_decoding: 128,
+            step_time_decoding: Some(Duration::from_millis(20)),
             running_max: 64,
             waiting_max: 256,
             cached_pages_max: usize::MAX,

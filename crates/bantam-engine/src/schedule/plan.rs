@@ -8,6 +8,7 @@ use super::core::State;
 use super::lanes::Lanes;
 use super::sequence::Sequence;
 use crate::decoder::Wanted;
+use crate::prefix::PAGE_TOKENS;
 
 /// Most rows of logits that branches want in a step. A row has a number for each token of the vocabulary.
 const BRANCH_ROWS_MAX: usize = 64;
@@ -150,7 +151,11 @@ impl<A> State<A> {
     /// Returns the most tokens of a step, enough for one of each request that generates.
     fn step_tokens(&self, is_decoding: bool) -> usize {
         if is_decoding {
-            self.options.step_tokens_decoding.max(2 * self.running.len())
+            let by_time = self.options.step_time_decoding.and_then(|time| self.pace.tokens_in(time));
+            let tokens = by_time.map_or(self.options.step_tokens_decoding, |tokens| {
+                tokens.clamp(PAGE_TOKENS, self.options.step_tokens.max(PAGE_TOKENS))
+            });
+            tokens.max(2 * self.running.len())
         } else {
             self.options.step_tokens
         }
