@@ -54,6 +54,11 @@ impl Stage {
     pub(crate) fn model(&self) -> PathBuf {
         self.folder.join("model")
     }
+
+    /// Where other files go.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
 }
 
 impl Drop for Stage {

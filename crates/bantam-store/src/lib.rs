@@ -15,7 +15,9 @@
 //! error that says which names there are.
 
 mod about;
+mod bundle;
 mod change;
+mod create;
 mod digest;
 mod error;
 mod files;
@@ -30,7 +32,9 @@ mod store;
 mod tree;
 
 pub use about::{About, InspectError, ModelFormat, ModelKind, PickleError, inspect};
+pub use bundle::{BundleError, is_bundle};
 pub use change::{Added, Removed};
+pub use create::CreateError;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{StoreError, StoreErrorKind};
 pub use hub::{ChooseError, ExchangeError, HubSettings, PullError, PullEvent};

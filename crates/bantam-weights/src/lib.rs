@@ -41,7 +41,7 @@ pub use gguf::GgufError;
 pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use hash::WeightsHash;
 pub use map::MappedFile;
-pub use metadata::{Array, Metadata, Strings, Value};
+pub use metadata::{Array, Metadata, StoredValue, Strings, Value};
 pub use quantise::{QuantiseError, quantise};
 pub use safetensors::{IndexError, SafetensorsError};
 pub use sniff::RefusedContent;
@@ -49,5 +49,6 @@ pub use tensor::{TensorError, TensorErrorKind, TensorView};
 pub use tokenizer::{EncodeOptions, FillInTheMiddle, TextStream, Tokenizer, TokenizerError};
 pub use wordpiece::{Fit, WordPiece, WordPieceError};
 pub use write::{
-    NewTensor, NewValue, WriteWeightsError, WriteWeightsErrorKind, write_file, write_gguf, write_safetensors,
+    NewTensor, NewValue, PlannedTensor, WriteWeightsError, WriteWeightsErrorKind, write_file, write_gguf,
+    write_gguf_planned, write_safetensors,
 };

@@ -87,6 +87,22 @@ impl<'a> Metadata<'a> {
         self.entries.iter().map(|entry| &*entry.key)
     }
 
+    /// The value of a key as it stands in a GGUF file, to be written to another one unchanged.
+    pub fn stored(&self, key: &str) -> Option<StoredValue<'a>> {
+        let found = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
+        match &self.entries.get(found)?.stored {
+            Stored::Plain { value, range } => {
+                Some(StoredValue { value: *value, head: None, bytes: self.bytes.get(range.clone())? })
+            }
+            Stored::Array { element, len, range } => Some(StoredValue {
+                value: ValueType::Array,
+                head: Some((*element, *len)),
+                bytes: self.bytes.get(range.clone())?,
+            }),
+            Stored::Own(_) => None,
+        }
+    }
+
     /// An integer of any width and signedness, where it fits.
     pub fn u64(&self, key: &str) -> Option<u64> {
         match self.get(key)? {
@@ -143,6 +159,15 @@ impl<'a> Metadata<'a> {
         let array = self.array(key)?;
         (array.element == ValueType::Text).then_some(Strings { left: array.len, bytes: array.bytes })
     }
+}
+
+/// A value as it stands in a GGUF file.
+#[derive(Debug, Clone, Copy)]
+pub struct StoredValue<'a> {
+    pub(crate) value: ValueType,
+    /// What the values of an array are, and how many.
+    pub(crate) head: Option<(ValueType, usize)>,
+    pub(crate) bytes: &'a [u8],
 }
 
 /// All keys of a file, sorted, each once.

@@ -4,7 +4,7 @@ mod atomic;
 mod gguf;
 mod safetensors;
 
-pub use gguf::{NewValue, write_gguf};
+pub use gguf::{NewValue, PlannedTensor, write_gguf, write_gguf_planned};
 pub use safetensors::write_safetensors;
 
 use std::io::{self, Write};

@@ -88,6 +88,13 @@ pub(crate) enum Command {
     Rm(models::RmArgs),
     /// Gives a model a second name
     Cp(models::CpArgs),
+    /// Writes models to one file, for a machine without a network
+    Export(models::ExportArgs),
+    /// Makes a model smaller, and measures what that costs
+    #[command(visible_alias = "quantise")]
+    Quantize(models::QuantizeArgs),
+    /// Measures this machine, and says which models fit and how fast they would run
+    Doctor(models::DoctorArgs),
     /// Measures how fast a model runs on this machine
     Bench(BenchArgs),
 }
@@ -133,7 +140,7 @@ pub(crate) struct EnginesArgs {
 /// `bantam bench`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct BenchArgs {
-    /// A GGUF file, or a folder with config.json and model.safetensors
+    /// A model of the store, a GGUF file, or a folder with config.json and model.safetensors
     #[arg(value_name = "MODEL")]
     pub(crate) model: PathBuf,
     /// Threads [default: all cores]

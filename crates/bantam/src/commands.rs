@@ -3,8 +3,10 @@
 mod bench;
 pub(crate) mod certify;
 mod config;
+mod doctor;
 mod engines;
 pub(crate) mod models;
+mod quantize;
 mod residents;
 mod route;
 mod run;
@@ -32,6 +34,9 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Stop(args) => residents::stop(&args, globals),
         Command::Engines(args) => engines::run(&args, globals),
         Command::Run(args) => run::run(&args, globals),
+        Command::Export(args) => models::bundle::export(&args, globals),
+        Command::Quantize(args) => quantize::run(&args, globals),
+        Command::Doctor(args) => doctor::run(&args, globals),
         Command::Pull(args) => models::pull::run(&args, globals),
         Command::Import(args) => models::change::import(&args, globals),
         Command::List => models::list::run(globals),

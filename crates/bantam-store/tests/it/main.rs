@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bundle;
 mod hub;
 mod models;
 mod pull;

@@ -4,9 +4,10 @@ use std::io::Write;
 use std::path::Path;
 
 use super::{NewTensor, WriteWeightsError, WriteWeightsErrorKind, atomic, check, check_keys};
+use crate::dtype::Dtype;
 use crate::gguf::{ALIGNMENT_DEFAULT, ALIGNMENT_KEY, DIMENSIONS_MAX, MAGIC};
 use crate::hash::WeightsHash;
-use crate::metadata::ValueType;
+use crate::metadata::{StoredValue, ValueType};
 use crate::tensor::{TensorError, TensorErrorKind};
 
 const VERSION: u32 = 3;
@@ -33,6 +34,88 @@ pub enum NewValue<'a> {
     I32s(&'a [i32]),
     /// Several singles, such as token scores.
     F32s(&'a [f32]),
+    /// A value of another file.
+    Stored(StoredValue<'a>),
+}
+
+/// A tensor whose bytes are made when it is its turn to be written.
+#[derive(Debug, Clone)]
+pub struct PlannedTensor {
+    /// Its name.
+    pub name: String,
+    /// How its numbers are stored.
+    pub dtype: Dtype,
+    /// Its sizes, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// Writes a GGUF file atomically, with one tensor in memory at a time: `make` is asked for the bytes of each in its
+/// turn. Its errors end the writing, and the file is not there then.
+pub fn write_gguf_planned(
+    path: impl AsRef<Path>,
+    metadata: &[(&str, NewValue<'_>)],
+    tensors: &[PlannedTensor],
+    mut make: impl FnMut(&PlannedTensor) -> std::io::Result<Vec<u8>>,
+) -> Result<WeightsHash, WriteWeightsError> {
+    let path = path.as_ref();
+    let mut checked = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        let (name, dtype, shape) = (&*tensor.name, tensor.dtype, &*tensor.shape);
+        let wrong = |kind| WriteWeightsErrorKind::from(TensorError::new(name, kind)).at(path);
+        let Some(bytes) = dtype.bytes_of(shape) else { return Err(wrong(TensorErrorKind::Overflow)) };
+        checked.push((name, dtype, shape, bytes));
+    }
+    check_shapes(checked.iter().map(|(name, _, shape, _)| (*name, *shape))).map_err(|kind| kind.at(path))?;
+    check_names_and_types(&checked).map_err(|kind| kind.at(path))?;
+    let keys = metadata.iter().map(|(key, _)| *key);
+    check_keys(keys, Some(ALIGNMENT_KEY)).map_err(|kind| kind.at(path))?;
+    let header = header(metadata, checked.iter().copied());
+    let written = atomic::write(path, |sink| {
+        sink.write_all(&header)?;
+        let mut at = atomic::pad(sink, header.len(), ALIGNMENT_DEFAULT)?;
+        for (tensor, (_, _, _, expected)) in tensors.iter().zip(&checked) {
+            let bytes = make(tensor)?;
+            if bytes.len() != *expected {
+                return Err(std::io::Error::other(format!("tensor {:?} has another length", tensor.name)));
+            }
+            sink.write_all(&bytes)?;
+            at = atomic::pad(sink, at + bytes.len(), ALIGNMENT_DEFAULT)?;
+        }
+        Ok(())
+    });
+    written.map_err(|error| WriteWeightsErrorKind::from(error).at(path))
+}
+
+/// Refuses sizes of zero and too many dimensions.
+fn check_shapes<'t>(
+    shapes: impl Iterator<Item = (&'t str, &'t [usize])>,
+) -> Result<(), WriteWeightsErrorKind> {
+    for (name, shape) in shapes {
+        if let Some(dimension) = shape.iter().rev().position(|&size| size == 0) {
+            return Err(TensorError::new(name, TensorErrorKind::ZeroDimension { dimension }).into());
+        }
+        if shape.len() > DIMENSIONS_MAX {
+            let (found, at_most) = (shape.len() as u64, DIMENSIONS_MAX as u64);
+            return Err(TensorError::new(name, TensorErrorKind::Dimensions { found, at_most }).into());
+        }
+    }
+    Ok(())
+}
+
+/// Refuses names that a reader would refuse, those that stand twice, and types that the format does not have.
+fn check_names_and_types(tensors: &[(&str, Dtype, &[usize], usize)]) -> Result<(), WriteWeightsErrorKind> {
+    let mut names = std::collections::BTreeSet::new();
+    for (name, dtype, _, _) in tensors {
+        crate::tensor::check_name(name)?;
+        if dtype.gguf_number().is_none() {
+            let found = dtype.name().into();
+            return Err(TensorError::new(name, TensorErrorKind::UnknownType { found }).into());
+        }
+        if !names.insert(*name) {
+            return Err(TensorError::new(name, TensorErrorKind::Duplicate).into());
+        }
+    }
+    Ok(())
 }
 
 /// Writes a GGUF file atomically and returns its hash; keys and tensors stay in the order given.
@@ -51,13 +134,11 @@ fn write(
     tensors: &[NewTensor<'_>],
 ) -> Result<WeightsHash, WriteWeightsErrorKind> {
     check(tensors, DIMENSIONS_MAX, |dtype| dtype.gguf_number().is_some())?;
-    for tensor in tensors {
-        if let Some(dimension) = tensor.shape.iter().rev().position(|&size| size == 0) {
-            return Err(TensorError::new(tensor.name, TensorErrorKind::ZeroDimension { dimension }).into());
-        }
-    }
+    check_shapes(tensors.iter().map(|tensor| (tensor.name, tensor.shape)))?;
     check_keys(metadata.iter().map(|(key, _)| *key), Some(ALIGNMENT_KEY))?;
-    let header = header(metadata, tensors);
+    let described =
+        tensors.iter().map(|tensor| (tensor.name, tensor.dtype, tensor.shape, tensor.bytes.len()));
+    let header = header(metadata, described);
     let hash = atomic::write(path, |sink| {
         sink.write_all(&header)?;
         let mut at = atomic::pad(sink, header.len(), ALIGNMENT_DEFAULT)?;
@@ -70,7 +151,11 @@ fn write(
     Ok(hash)
 }
 
-fn header(metadata: &[(&str, NewValue<'_>)], tensors: &[NewTensor<'_>]) -> Vec<u8> {
+/// Returns everything before the tensors, each of which is given as name, type, shape and length.
+fn header<'t>(
+    metadata: &[(&str, NewValue<'_>)],
+    tensors: impl ExactSizeIterator<Item = (&'t str, Dtype, &'t [usize], usize)>,
+) -> Vec<u8> {
     let mut out = MAGIC.to_vec();
     out.extend(VERSION.to_le_bytes());
     put_u64(&mut out, tensors.len());
@@ -80,13 +165,13 @@ fn header(metadata: &[(&str, NewValue<'_>)], tensors: &[NewTensor<'_>]) -> Vec<u
         put_value(&mut out, *value);
     }
     let mut offset = 0usize;
-    for tensor in tensors {
-        put_text(&mut out, tensor.name);
-        out.extend((tensor.shape.len() as u32).to_le_bytes());
-        tensor.shape.iter().rev().for_each(|&size| put_u64(&mut out, size));
-        out.extend(tensor.dtype.gguf_number().unwrap_or_default().to_le_bytes());
+    for (name, dtype, shape, bytes) in tensors {
+        put_text(&mut out, name);
+        out.extend((shape.len() as u32).to_le_bytes());
+        shape.iter().rev().for_each(|&size| put_u64(&mut out, size));
+        out.extend(dtype.gguf_number().unwrap_or_default().to_le_bytes());
         put_u64(&mut out, offset);
-        offset = (offset + tensor.bytes.len()).next_multiple_of(ALIGNMENT_DEFAULT);
+        offset = (offset + bytes).next_multiple_of(ALIGNMENT_DEFAULT);
     }
     out
 }
@@ -126,6 +211,13 @@ fn put_value(out: &mut Vec<u8>, value: NewValue<'_>) {
         NewValue::F32s(values) => {
             put_array_head(out, ValueType::F32, values.len());
             out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        NewValue::Stored(stored) => {
+            match stored.head {
+                Some((element, len)) => put_array_head(out, element, len),
+                None => put_type(out, stored.value),
+            }
+            out.extend(stored.bytes);
         }
     }
 }

@@ -93,6 +93,14 @@ pub(crate) struct RunArgs {
     pub(crate) threads: Option<usize>,
 }
 
+/// `bantam doctor`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+}
+
 /// `bantam quantize`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct QuantizeArgs {

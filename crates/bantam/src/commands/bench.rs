@@ -6,10 +6,13 @@ mod mixed;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bantam_kernels::Pool;
+use bantam_store::{Entry, Measurement, ModelName, Store};
 use serde_json::{Map, Value, json};
+
+use super::models;
 
 use crate::cli::BenchArgs;
 use crate::failure::{Failure, Outcome};
@@ -55,13 +58,15 @@ impl Case {
 }
 
 /// A machine's limits, as measured beside the cases.
-struct Limits {
-    int8: f64,
-    read: f64,
+pub(super) struct Limits {
+    /// Operations a second.
+    pub(super) int8: f64,
+    /// Bytes a second.
+    pub(super) read: f64,
 }
 
 impl Limits {
-    fn measure(pool: &Pool) -> Self {
+    pub(super) fn measure(pool: &Pool) -> Self {
         let bytes = vec![1_u8; READ_BYTES];
         let best = |measure: &dyn Fn() -> f64| (0..3).map(|_| measure()).fold(0.0, f64::max);
         Self {
@@ -83,11 +88,9 @@ struct Measured {
 }
 
 pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
-    if !args.model.exists() {
-        let message = format!("there is no model at {}", args.model.display());
-        return Err(Failure::new(Outcome::ModelMissing, message)
-            .hint("give a GGUF file, or a folder with config.json and model.safetensors"));
-    }
+    let stored = if args.model.exists() { None } else { Some(stored(&args.model, globals)?) };
+    let path = stored.as_ref().map_or_else(|| args.model.clone(), |(_, entry)| entry.path.clone());
+    let args = &BenchArgs { model: path, ..args.clone() };
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
@@ -98,12 +101,48 @@ pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
     } else {
         decoder::measure(args, &pool, &limits, globals.quiet)?
     };
+    if let Some((store, entry)) = &stored {
+        record(store, entry, &measured, threads)?;
+    }
     if globals.json {
         output::line(to_json(args, &pool, &measured, &limits).to_string());
     } else {
         show(args, &pool, &measured, &limits);
     }
     Ok(())
+}
+
+/// Returns the model of a name, where there is no file of it.
+fn stored(name: &Path, globals: &Globals) -> Result<(Store, Entry), Failure> {
+    let shown = name.to_string_lossy();
+    // What no store can call a model can only have been meant as a path.
+    if shown.parse::<ModelName>().is_err() || shown.ends_with(".gguf") {
+        return Err(Failure::new(Outcome::ModelMissing, format!("there is no model at {shown}")).hint(
+            "give a model of `bantam list`, a GGUF file, or a folder with config.json and model.safetensors",
+        ));
+    }
+    let store = models::open(globals)?;
+    let entry = models::resolve(&store, &shown)?;
+    Ok((store, entry))
+}
+
+/// Keeps how fast a language model was, for `bantam doctor` and `bantam show`.
+fn record(store: &Store, entry: &Entry, measured: &Measured, threads: usize) -> Result<(), Failure> {
+    let speed = |name: &str| {
+        let case = measured.cases.iter().find(|case| case.name == name)?;
+        Some(case.tokens as f64 / case.percentile(0.5) * 1e3)
+    };
+    let (Some(prefill), Some(decode)) = (speed("prefill-512"), speed("decode-1")) else { return Ok(()) };
+    let measurement = Measurement {
+        at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        threads,
+        prefill_tokens_per_s: prefill,
+        decode_tokens_per_s: decode,
+        by: "bench".to_owned(),
+    };
+    store
+        .record(entry, measurement)
+        .map_err(|error| Failure::from_error("cannot keep the measurement", &error))
 }
 
 /// Returns whether a folder's configuration is that of an encoder.

@@ -1,5 +1,6 @@
 //! The store of models: what its verbs share.
 
+pub(crate) mod bundle;
 pub(crate) mod change;
 pub(crate) mod list;
 pub(crate) mod progress;
@@ -41,7 +42,7 @@ pub(crate) fn unresolved(error: &ResolveError) -> Failure {
 }
 
 /// Says why a model did not enter.
-pub(super) fn not_imported(what: &str, error: &ImportError) -> Failure {
+pub(crate) fn not_imported(what: &str, error: &ImportError) -> Failure {
     let outcome = match error {
         ImportError::Resolve(ResolveError::Store(_)) => Outcome::Failed,
         ImportError::Resolve(_) | ImportError::Inspect(bantam_store::InspectError::Missing { .. }) => {

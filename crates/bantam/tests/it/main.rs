@@ -8,6 +8,7 @@ mod encoder;
 mod help;
 mod ledger;
 mod local;
+mod models;
 mod place;
 mod residents;
 mod route;

@@ -14,6 +14,9 @@ use crate::settings::Globals;
 
 pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure> {
     let store = open(globals)?;
+    if let Some(taken) = super::bundle::import(args, &store, globals) {
+        return taken;
+    }
     let shown = args.file.display();
     let called = match &args.name {
         Some(text) => name(text)?,
