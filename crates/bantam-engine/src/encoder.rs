@@ -1,5 +1,6 @@
 //! BERT (absolute positions, token types, norms after the sums, GELU) and ModernBERT.
 
+mod adapter;
 mod batch;
 mod config;
 mod embeddings;
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use bantam_kernels::{Addend, AttentionScratch, LayerNorm, Pool, QuantisedRows};
 
+pub use adapter::{EncoderAdapter, EncoderUpdate};
 pub use batch::TokenBatch;
 pub use config::{Architecture, EncoderConfig, EncoderConfigError, ModernBertConfig};
 use embeddings::Embeddings;

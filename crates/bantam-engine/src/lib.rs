@@ -26,8 +26,9 @@ pub use decoder::{
     LoadAdapterErrorKind, LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
 };
 pub use encoder::{
-    Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderConfig, EncoderConfigError,
-    EncoderScratch, LoadEncoderError, LoadEncoderErrorKind, ModernBertConfig, Pooling, Precision, TokenBatch,
+    Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderAdapter, EncoderConfig,
+    EncoderConfigError, EncoderScratch, EncoderUpdate, LoadEncoderError, LoadEncoderErrorKind,
+    ModernBertConfig, Pooling, Precision, TokenBatch,
 };
 pub use prefix::PrefixStatistics;
 pub use schedule::{

@@ -66,6 +66,11 @@ impl Isa {
         }
     }
 
+    /// Runs plain loops compiled for this set.
+    pub fn run<L: Loops>(self, loops: L) -> L::Output {
+        self.call(Plain(loops))
+    }
+
     /// Runs a kernel compiled for this set.
     pub(crate) fn call<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
@@ -80,6 +85,29 @@ impl Isa {
             Set::Avx2 => unsafe { x86::avx2(kernel) },
             Set::Portable => kernel.run(Portable),
         }
+    }
+}
+
+/// Loops over slices that the compiler turns into vectors by itself, compiled once for every set of instructions.
+///
+/// Implementations mark `run` and all it calls `#[inline(always)]`: only then the compiler may use the set's
+/// instructions in it.
+pub trait Loops {
+    /// What the loops return.
+    type Output;
+
+    /// Runs them.
+    fn run(self) -> Self::Output;
+}
+
+struct Plain<L>(L);
+
+impl<L: Loops> Kernel for Plain<L> {
+    type Output = L::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> L::Output {
+        self.0.run()
     }
 }
 

@@ -5,7 +5,8 @@
 //! AVX-512 VNNI, AVX-VNNI, AVX2 and for machines with none of these. What they offer is what a transformer's
 //! forward pass over short sequences needs: for encoders [`Int8Linear`] and [`F32Linear`], [`quantise_rows`],
 //! [`LayerNorm`], [`attention`] and [`geglu`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`],
-//! [`Rope`], [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`].
+//! [`Rope`], [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`]. Training adds products of any two matrices
+//! in f32, [`multiply`], and [`Loops`] that the compiler makes vectors of.
 //!
 //! **Invariant:** every public function is safe: shapes are asserted before anything is read or written.
 //!
@@ -26,6 +27,7 @@ mod kv;
 mod limits;
 mod low_rank;
 mod math;
+mod matrix;
 mod norm;
 mod pool;
 mod product;
@@ -43,10 +45,11 @@ pub use gated::{Gate, gated, gated_quantise};
 pub use geglu::geglu;
 pub use grouped::{AlignedBytes, GroupedLinear, GroupedRows, PackedBytes, PackedError, Packing, Weights};
 pub use int8::{INPUTS_MAX, Int8Linear};
-pub use isa::Isa;
+pub use isa::{Isa, Loops};
 pub use kv::{Columns, KvPrecision, KvShape, KvStore, PAGE_TOKENS};
 pub use limits::{peak_int8, peak_read};
 pub use low_rank::{LowRank, add_low_rank};
+pub use matrix::{Matrix, MatrixMut, Write, multiply};
 pub use norm::{Addend, LayerNorm};
 pub use pool::{Pool, THREADS_MAX};
 pub use product::Activation;

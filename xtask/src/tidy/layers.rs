@@ -37,6 +37,13 @@ const ALLOWED: &[Edge] = &[
         "bantam-weights",
         "a base is named by its weights' hash and read by its tokenizer",
     ),
+    edge("bantam-train", "bantam-engine", "what was learnt is an adapter as the engine adds it"),
+    edge("bantam-train", "bantam-kernels", "gradients are products of matrices, shared out over a pool"),
+    edge(
+        "bantam-train",
+        "bantam-weights",
+        "a base is read from checked weights, a checkpoint written as some",
+    ),
     edge("bantam", "bantam-config", "the binary reads the configuration"),
     edge("bantam", "bantam-server", "the binary starts the server"),
     edge("bantam", "bantam-simulate", "the demo's frontier model is the simulated upstream"),

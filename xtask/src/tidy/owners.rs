@@ -34,6 +34,8 @@ const OWNED: &[Owned] = &[
     owned("webpki-roots", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
     owned("axum", &["bantam-server"], "only the server speaks HTTP to callers"),
     owned("rusqlite", &["bantam-ledger"], "only the ledger speaks SQL"),
+    owned("gemm-common", &["bantam-kernels"], "only the kernels know how matrices are multiplied"),
+    owned("gemm-f32", &["bantam-kernels"], "only the kernels know how matrices are multiplied"),
     owned("regex", &["bantam-privacy"], "only the scanner searches foreign text"),
     owned("aho-corasick", &["bantam-privacy"], "only the scanner searches foreign text"),
     owned(

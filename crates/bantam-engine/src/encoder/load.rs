@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use bantam_kernels::{F32Linear, Int8Linear, LayerNorm};
 use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError, WeightFile};
 
+use super::adapter::EncoderAdapter;
 use super::embeddings::Embeddings;
 use super::layer::{Layer, Linear};
 use super::outliers::{Outliers, Probe};
@@ -64,6 +65,12 @@ pub enum LoadEncoderErrorKind {
         /// Its name.
         tensor: Box<str>,
     },
+    /// A change of another encoder's layer.
+    #[error("the adapter's change of {module} does not fit the layer, or there is no such layer")]
+    Adapter {
+        /// The layer.
+        module: Box<str>,
+    },
     /// A tensor with an infinite number, or none.
     #[error("the tensor {tensor} holds a number that is not finite")]
     NotFinite {
@@ -100,16 +107,30 @@ impl Encoder {
         weights: &WeightFile,
         precision: Precision,
     ) -> Result<Self, LoadEncoderErrorKind> {
+        Self::adapted(config, weights, precision, None)
+    }
+
+    /// Returns the encoder that [`Self::from_weights`] does, with its linear layers changed by `adapter` before they
+    /// are quantised. Every change must find its layer.
+    pub fn adapted(
+        config: EncoderConfig,
+        weights: &WeightFile,
+        precision: Precision,
+        adapter: Option<&EncoderAdapter>,
+    ) -> Result<Self, LoadEncoderErrorKind> {
         let (first, prefix) = match config.architecture {
             Architecture::Bert => ("bert.embeddings.LayerNorm.weight", "bert."),
             Architecture::ModernBert(_) => ("model.embeddings.norm.weight", "model."),
         };
         let prefix = if weights.tensor(first).is_some() { prefix } else { "" };
-        let reader = Reader { config: &config, weights, prefix, precision, read: RefCell::default() };
-        match &config.architecture {
+        let reader =
+            Reader { config: &config, weights, prefix, precision, adapter, read: RefCell::default() };
+        let encoder = match &config.architecture {
             Architecture::Bert => reader.bert(),
             Architecture::ModernBert(modern) => modernbert::load(&reader, &config, modern),
-        }
+        }?;
+        reader.check_all_changed()?;
+        Ok(encoder)
     }
 }
 
@@ -119,6 +140,7 @@ struct Reader<'r> {
     weights: &'r WeightFile,
     prefix: &'static str,
     precision: Precision,
+    adapter: Option<&'r EncoderAdapter>,
     /// Names of the tensors that have been read.
     read: RefCell<BTreeSet<String>>,
 }
@@ -155,6 +177,17 @@ impl Reader<'_> {
         };
         match self.weights.tensors().find(|(name, _)| is_part(name) && !read.contains(*name)) {
             Some((name, _)) => Err(LoadEncoderErrorKind::Unexpected { tensor: name.into() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses an adapter that changes what this encoder does not have.
+    fn check_all_changed(&self) -> Result<(), LoadEncoderErrorKind> {
+        let read = self.read.borrow();
+        let is_read = |module: &str| read.contains(&format!("{}{module}.weight", self.prefix));
+        let mut updates = self.adapter.iter().flat_map(|adapter| &adapter.updates);
+        match updates.find(|update| !is_read(&update.module)) {
+            Some(update) => Err(LoadEncoderErrorKind::Adapter { module: update.module.as_str().into() }),
             None => Ok(()),
         }
     }
@@ -203,7 +236,13 @@ impl Reader<'_> {
     ) -> Result<RawLinear, LoadEncoderErrorKind> {
         let (mut weights, mut bias) = (Vec::new(), Vec::new());
         for name in names {
-            weights.extend(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?);
+            let mut of_name = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
+            if let Some((adapter, update)) =
+                self.adapter.and_then(|adapter| Some((adapter, adapter.of(name)?)))
+            {
+                adapter.add(update, &mut of_name, (outputs, inputs))?;
+            }
+            weights.extend(of_name);
             bias.extend(self.bias(name, outputs, has_bias)?);
         }
         Ok(RawLinear { weights, bias, inputs })

@@ -1,0 +1,34 @@
+//! Trains small models on the CPU at hand: adapters and heads of encoders, resumable to the bit.
+//!
+//! [`run()`] takes steps for an [`Objective`]: rows, a network and its loss. Networks are made of [`ops`], each written
+//! forwards and backwards by hand over plain slices, because what is frozen must cost no gradient of its own, what is
+//! kept for the way back must be known, and sums must have one order. [`save`] and [`load`] move a [`State`] through a
+//! file that is written whole or not at all.
+//!
+//! **Invariant:** equal rows, settings and seeds give equal bits on machines with the same instructions, on any number
+//! of threads, also when a run was stopped after any step and taken up again.
+//!
+//! **Invariant:** every operation's gradient is held against differences of the operation itself by a test.
+
+mod checkpoint;
+mod classify;
+mod encoder;
+#[cfg(test)]
+mod gradcheck;
+mod layout;
+pub mod ops;
+mod optimiser;
+mod random;
+mod run;
+mod schedule;
+
+pub use checkpoint::{ResumeError, ResumeErrorKind, RunId, load, save};
+pub use classify::{Classifier, ClassifierScratch};
+pub use encoder::{
+    EncoderNetwork, EncoderScratch, LoadNetworkError, LoadNetworkErrorKind, LoraConfig, Packed,
+};
+pub use layout::{Layout, Pace, Parameter};
+pub use optimiser::{AdamW, Moments, Rates, clip, norm};
+pub use random::Key;
+pub use run::{Control, Objective, RunConfig, RunError, State, Step, run};
+pub use schedule::Schedule;

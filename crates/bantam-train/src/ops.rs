@@ -1,0 +1,23 @@
+//! What networks are made of, each forwards and backwards, on one thread.
+//!
+//! An operation writes what its way back needs into a place that its caller owns; on the way back it adds to the
+//! gradients of its own parameters and gives the gradient of its input. Rows are tokens; sequences lie one after the
+//! other and are never padded.
+
+mod activation;
+mod attention;
+mod dropout;
+mod linear;
+mod loss;
+mod norm;
+mod numbers;
+mod pooling;
+
+pub use activation::{gelu, gelu_back};
+pub use attention::{Attention, AttentionScratch};
+pub use dropout::{Noise, Site, dropout};
+pub use linear::{F32Matrix, Frozen, Linear, LinearScratch, Lora, LoraPart, Weight};
+pub use loss::cross_entropy;
+pub use norm::{Norm, NormSaved};
+pub(crate) use numbers::{add, exp, fit};
+pub use pooling::{PoolKind, PooledSaved, pool, pool_back};
