@@ -17,7 +17,7 @@ use crate::encoder::LoadBaseError;
 use crate::hash::FileHash;
 
 const MAGIC: &[u8; 8] = b"BANTAMST";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const PREFIX_BYTES: usize = 24;
 const HEADER_BYTES: usize = PREFIX_BYTES + 32;
 /// Bytes of a file at most.
@@ -30,6 +30,25 @@ pub(crate) enum Kind {
     Linear,
     /// [`crate::encoder`].
     Encoder,
+    /// [`crate::encoder`], with changes of its base. Since version 2.
+    Tuned,
+    /// [`crate::tagger`]. Since version 2.
+    Tagger,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Linear, Self::Encoder, Self::Tuned, Self::Tagger];
+
+    /// The number in the file, and the version of the format that is the first to have it: files that older programs
+    /// can read are written as they read them.
+    const fn code(self) -> (u32, u32) {
+        match self {
+            Self::Linear => (1, 1),
+            Self::Encoder => (2, 1),
+            Self::Tuned => (3, 2),
+            Self::Tagger => (4, 2),
+        }
+    }
 }
 
 /// Why a student file cannot be used.
@@ -180,10 +199,10 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Kind, &[u8], FileHash), LoadStudentE
     if hash.as_bytes()[..] != header[PREFIX_BYTES..] {
         return Err(LoadStudentErrorKind::HashMismatch);
     }
-    match number(12) {
-        1 => Ok((Kind::Linear, body, hash)),
-        2 => Ok((Kind::Encoder, body, hash)),
-        found => Err(LoadStudentErrorKind::UnknownKind { found }),
+    let found = number(12);
+    match Kind::ALL.into_iter().find(|kind| kind.code().0 == found) {
+        Some(kind) => Ok((kind, body, hash)),
+        None => Err(LoadStudentErrorKind::UnknownKind { found }),
     }
 }
 
@@ -191,11 +210,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Kind, &[u8], FileHash), LoadStudentE
 pub(crate) fn seal(kind: Kind, body: &[u8]) -> (Vec<u8>, FileHash) {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    let kind: u32 = match kind {
-        Kind::Linear => 1,
-        Kind::Encoder => 2,
-    };
+    let (kind, version) = kind.code();
+    bytes.extend_from_slice(&version.to_le_bytes());
     bytes.extend_from_slice(&kind.to_le_bytes());
     bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
     let hash = FileHash::of(&[&bytes, body]);
@@ -260,7 +276,7 @@ mod tests {
             bytes[at] = to;
             bytes
         };
-        check(&changed(8, 2), "the file has format version 2, and this program reads up to 1");
+        check(&changed(8, 3), "the file has format version 3, and this program reads up to 2");
         check(&changed(12, 9), "the content does not match its hash");
         check(&changed(57, 9), "the content does not match its hash");
         check(&changed(23, 255), "the file ends after 60 of 18374686479671623740 bytes");

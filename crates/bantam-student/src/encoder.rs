@@ -1,7 +1,8 @@
-//! A text classifier over the vector of a frozen encoder, alone or beside the n-grams of a linear student.
+//! A text classifier over the vector of an encoder, alone or beside the n-grams of a linear student.
 //!
-//! The encoder, the *base*, is a BERT of sentence-transformers, such as all-MiniLM-L6-v2. It is not trained here and
-//! is not in the student's file: the file names it by its hashes, and students that share a base share its memory.
+//! The encoder, the *base*, is a BERT of sentence-transformers, such as all-MiniLM-L6-v2. It is either used as it is,
+//! or with low-rank changes that a trainer found and [`assemble_tuned`] makes a student of. The base is not in the
+//! student's file: the file names it by its hashes, and students that share a base share its memory.
 //! What is learnt is a multinomial logistic regression, calibrated as a linear student is, with the same
 //! out-of-scope rules; it takes seconds. A vector knows that "nicked" and "stolen" are near, which n-grams cannot;
 //! n-grams know product names that the base has never read; together they beat either.
@@ -9,6 +10,7 @@
 //! Of a text, the n-grams see the first [`crate::linear::TEXT_BYTES_MAX`] bytes, the base the first
 //! [`BaseIdentity::tokens_max`] tokens.
 
+pub(crate) mod adapter;
 mod base;
 mod config;
 mod describe;
@@ -17,18 +19,23 @@ mod format;
 mod identity;
 mod queue;
 mod train;
+mod tuned;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub use adapter::{AdapterDescription, ModuleDescription};
 pub(crate) use base::BaseScratch;
 pub use base::{Bases, EncoderBase};
 pub use config::{EncoderConfig, Features};
 pub use describe::EncoderDescription;
-pub use folder::{LoadBaseError, LoadBaseErrorKind};
+pub use folder::{BaseParts, LoadBaseError, LoadBaseErrorKind};
 pub use identity::{BaseIdentity, BasePooling, BasePrecision};
 pub(crate) use queue::Embedding;
 pub use train::{EncoderProgress, train};
+pub use tuned::{Blend, TunedHead, TunedParts, assemble_tuned, blend};
+
+use bantam_engine::EncoderAdapter;
 
 use crate::container::{self, Kind, LoadStudentErrorKind, SaveStudentError};
 use crate::hash::FileHash;
@@ -69,7 +76,7 @@ impl EncoderStudent {
         vector: &[f32],
         scratch: &mut Scratch,
     ) -> Prediction<'a> {
-        let Head { model, lookup, dense, description } = &self.head;
+        let Head { model, lookup, dense, description, .. } = &self.head;
         model.logits(lookup, text, scratch);
         scratch.logits.resize(stride(model.classes()), 0.0);
         add_dense(&mut scratch.logits, dense, vector);
@@ -93,6 +100,11 @@ impl EncoderStudent {
         &self.head.description
     }
 
+    /// How the base was changed, if it was.
+    pub fn adapter(&self) -> Option<&EncoderAdapter> {
+        self.head.adapter.as_ref()
+    }
+
     /// The base, in memory.
     pub fn base(&self) -> &Arc<EncoderBase> {
         &self.base
@@ -112,7 +124,7 @@ impl EncoderStudent {
 
     /// The bytes of the student's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        container::seal(Kind::Encoder, &self.body).0
+        container::seal(kind(&self.head.description), &self.body).0
     }
 
     /// A student from a body whose hash is known to be right. The base is looked for in `folder` or, where none is
@@ -127,7 +139,8 @@ impl EncoderStudent {
         let head = format::decode(body)?;
         let beside = || file.parent().unwrap_or(Path::new("")).join(&head.description.base_path);
         let folder = folder.map_or_else(beside, Path::to_owned);
-        let base = bases.open_meant(&folder, &head.description.base).map_err(Box::new)?;
+        let base =
+            bases.open_meant(&folder, &head.description.base, head.adapter.as_ref()).map_err(Box::new)?;
         Ok(Self { head, body: body.into(), hash, base })
     }
 
@@ -141,12 +154,18 @@ impl EncoderStudent {
     fn assemble(
         model: &Model,
         dense: &[f32],
+        adapter: Option<&EncoderAdapter>,
         description: &EncoderDescription,
         base: &Arc<EncoderBase>,
     ) -> Option<Self> {
-        let body = format::encode(model, dense, &serde_json::to_vec(description).ok()?);
-        let (_, hash) = container::seal(Kind::Encoder, &body);
+        let body = format::encode(model, dense, adapter, &serde_json::to_vec(description).ok()?);
+        let (_, hash) = container::seal(kind(description), &body);
         let head = format::decode(&body).ok()?;
         Some(Self { head, body: body.into(), hash, base: Arc::clone(base) })
     }
+}
+
+/// What a student's file is called: files without changes are written as older programs read them.
+fn kind(description: &EncoderDescription) -> Kind {
+    if description.adapter.is_some() { Kind::Tuned } else { Kind::Encoder }
 }

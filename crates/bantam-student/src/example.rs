@@ -116,6 +116,22 @@ pub enum ReadExamplesErrorKind {
         /// The key.
         key: &'static str,
     },
+    /// Slots of the wrong type.
+    #[error("`slots` is not an object of names with a string or a list of strings each")]
+    NotSlots,
+    /// A value that is not there.
+    #[error(
+        "the value {value:?} of the slot `{slot}` does not occur in the text, or not apart from other values"
+    )]
+    ValueMissing {
+        /// The slot.
+        slot: String,
+        /// The value.
+        value: String,
+    },
+    /// Rows without a single value.
+    #[error("no row has a value in its slots")]
+    NoSlots,
     /// A label without a character.
     #[error("`label` is empty")]
     LabelEmpty,
@@ -151,6 +167,12 @@ impl ReadExamplesErrorKind {
             Self::NotJson(_) | Self::NotObject | Self::Missing { .. } | Self::NotString { .. } => {
                 "a row is one line such as {\"text\": \"where is my card\", \"label\": \"card\"}"
             }
+            Self::NotSlots | Self::NoSlots => {
+                "a row is one line such as {\"text\": \"a table for two\", \"slots\": {\"people\": [\"two\"]}}"
+            }
+            Self::ValueMissing { .. } => {
+                "a value must be copied from the text as it stands there: correct the value, or remove it"
+            }
             Self::LabelEmpty => "give the row a label, or remove it",
             Self::LabelTooLong => "a label is a short name; check that text and label are not swapped",
             Self::OneLabel { .. } => "add rows of at least one other label",
@@ -159,7 +181,7 @@ impl ReadExamplesErrorKind {
     }
 }
 
-type AtLine<T> = Result<T, (Option<u64>, ReadExamplesErrorKind)>;
+pub(crate) type AtLine<T> = Result<T, (Option<u64>, ReadExamplesErrorKind)>;
 
 fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
     let mut rows = Vec::new();
@@ -190,7 +212,7 @@ fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
     }
 }
 
-fn for_each_row(
+pub(crate) fn for_each_row(
     source: &mut dyn BufRead,
     mut found: impl FnMut(u64, &mut serde_json::Map<String, Value>) -> Result<(), ReadExamplesErrorKind>,
 ) -> AtLine<()> {
@@ -220,7 +242,7 @@ fn for_each_row(
     Ok(())
 }
 
-fn field(
+pub(crate) fn field(
     row: &mut serde_json::Map<String, Value>,
     key: &'static str,
 ) -> Result<String, ReadExamplesErrorKind> {

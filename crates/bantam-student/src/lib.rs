@@ -3,7 +3,8 @@
 //! The [`linear`] student is a text classifier of microseconds: [`linear::train`] makes one from [`Example`]s,
 //! [`LinearStudent::predict`] asks it, [`LinearStudent::save`] and [`Student::load`] move it through a file whose
 //! [`FileHash`] names it. The [`encoder`] student does the same over the vector of a frozen encoder, in
-//! milliseconds and with fewer errors. Training and predicting are plain functions over values: nothing here reads
+//! milliseconds and with fewer errors; where a trainer has changed the encoder for the task, with fewer still. The
+//! [`tagger`] student finds values in a text and says where they stand. Training and predicting are plain functions over values: nothing here reads
 //! the environment or the clock, keeps global state or prints.
 //!
 //! **Invariant:** equal rows and settings give equal bytes, on any number of threads.
@@ -20,7 +21,9 @@ mod hash;
 pub mod linear;
 mod prediction;
 mod seen;
+mod slots;
 mod student;
+pub mod tagger;
 
 pub use backend::{Formats, StudentBackend, student_cannot_honour};
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
@@ -36,4 +39,6 @@ pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};
 pub use prediction::{Choice, Prediction};
 pub use seen::{SeenTexts, normalised};
+pub use slots::{SlotExample, SlotSpan, read_slot_examples, read_slot_texts};
 pub use student::{Student, StudentDescription};
+pub use tagger::{Field, TaggerStudent};

@@ -9,13 +9,13 @@
 //! no known n-gram. The threshold is set so that a fixed small share of rightly labelled rows falls below it; with
 //! no out-of-scope rows to learn from it is all there is, and it catches only texts that look like nothing known.
 
-mod calibrate;
+pub(crate) mod calibrate;
 mod choose;
 mod config;
 mod describe;
-mod exponential;
+pub(crate) mod exponential;
 mod fit;
-mod folds;
+pub(crate) mod folds;
 pub(crate) mod format;
 pub(crate) mod lookup;
 pub(crate) mod matrix;
@@ -132,7 +132,7 @@ impl LinearStudent {
         let (kind, body, hash) = container::open(bytes)?;
         match kind {
             Kind::Linear => Self::from_body(body, hash),
-            Kind::Encoder => Err(LoadStudentErrorKind::OtherKind),
+            _ => Err(LoadStudentErrorKind::OtherKind),
         }
     }
 

@@ -17,7 +17,12 @@ pub struct SeenTexts(String);
 impl SeenTexts {
     /// Returns the hashes of the rows' texts.
     pub(crate) fn of(rows: &[Example]) -> Self {
-        let mut hashes: Vec<String> = rows.iter().map(|row| digits(&row.text)).collect();
+        Self::of_texts(rows.iter().map(|row| row.text.as_str()))
+    }
+
+    /// Returns the hashes of texts.
+    pub(crate) fn of_texts<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+        let mut hashes: Vec<String> = texts.map(digits).collect();
         hashes.sort_unstable();
         hashes.dedup();
         Self(hashes.concat())

@@ -1,4 +1,4 @@
-//! Every kind of student behind one face.
+//! Every kind of student that answers with a label, behind one face.
 
 use std::path::Path;
 
@@ -8,6 +8,7 @@ use crate::hash::FileHash;
 use crate::linear::{Description, LinearStudent, Scratch};
 use crate::prediction::Prediction;
 use crate::seen::SeenTexts;
+use crate::tagger::{TaggerDescription, TaggerStudent};
 
 /// A student of any kind, as a file holds it.
 #[derive(Debug, Clone)]
@@ -15,7 +16,7 @@ use crate::seen::SeenTexts;
 pub enum Student {
     /// A text classifier over n-grams.
     Linear(LinearStudent),
-    /// A text classifier over a frozen encoder's vectors.
+    /// A text classifier over an encoder's vectors.
     Encoder(EncoderStudent),
 }
 
@@ -25,8 +26,10 @@ pub enum Student {
 pub enum StudentDescription {
     /// Of a text classifier over n-grams.
     Linear(Description),
-    /// Of a text classifier over a frozen encoder's vectors.
+    /// Of a text classifier over an encoder's vectors.
     Encoder(EncoderDescription),
+    /// Of an extractor over an encoder's tokens.
+    Tagger(TaggerDescription),
 }
 
 impl Student {
@@ -42,7 +45,10 @@ impl Student {
         let (kind, body, hash) = container::open(&bytes)?;
         match kind {
             Kind::Linear => LinearStudent::from_body(body, hash).map(Self::Linear),
-            Kind::Encoder => EncoderStudent::from_body(body, hash, path, base, bases).map(Self::Encoder),
+            Kind::Encoder | Kind::Tuned => {
+                EncoderStudent::from_body(body, hash, path, base, bases).map(Self::Encoder)
+            }
+            Kind::Tagger => Err(LoadStudentErrorKind::OtherKind),
         }
     }
 
@@ -54,7 +60,8 @@ impl Student {
         let description = match kind {
             Kind::Linear => LinearStudent::from_body(body, hash)
                 .map(|student| StudentDescription::Linear(student.describe().clone())),
-            Kind::Encoder => EncoderStudent::description(body).map(StudentDescription::Encoder),
+            Kind::Encoder | Kind::Tuned => EncoderStudent::description(body).map(StudentDescription::Encoder),
+            Kind::Tagger => TaggerStudent::description(body).map(StudentDescription::Tagger),
         };
         Ok((description.map_err(at)?, hash))
     }

@@ -25,6 +25,7 @@ pub struct Classifier {
     head: Linear,
     pooling: PoolKind,
     rows: Vec<(Vec<u32>, u32)>,
+    learnt: usize,
     smoothing: f32,
     head_dropout: f32,
 }
@@ -47,24 +48,25 @@ pub struct ClassifierScratch {
 }
 
 impl Classifier {
-    /// Returns what learns `classes` labels from `rows`, each a text's ids and its class. `layout` holds the network's
-    /// changes already.
+    /// Returns what learns `classes` labels from `rows`, each a text's ids and its class: from the first `learnt` of
+    /// them, while the others may be asked about. `layout` holds the network's changes already.
     ///
     /// # Panics
-    /// If a row has no ids or a class beyond `classes`.
+    /// If a row has no ids or a class beyond `classes`, or there are fewer than `learnt`.
     pub fn new(
         network: EncoderNetwork,
         mut layout: Layout,
         pooling: PoolKind,
-        (rows, classes): (Vec<(Vec<u32>, u32)>, usize),
+        (rows, learnt, classes): (Vec<(Vec<u32>, u32)>, usize, usize),
         (smoothing, head_dropout): (f32, f32),
     ) -> Self {
+        assert!(learnt <= rows.len());
         assert!(rows.iter().all(|(ids, class)| !ids.is_empty() && (*class as usize) < classes));
         let inputs = network.config().hidden;
         let weight = layout.add("head.weight".to_owned(), [classes, inputs], true, Pace::Head);
         let bias = layout.add("head.bias".to_owned(), [1, classes], false, Pace::Head);
         let head = Linear { outputs: classes, inputs, weight: Weight::Trained(weight, bias), lora: None };
-        Self { network, layout, head, pooling, rows, smoothing, head_dropout }
+        Self { network, layout, head, pooling, rows, learnt, smoothing, head_dropout }
     }
 
     /// Returns the network below the head.
@@ -85,7 +87,7 @@ impl Classifier {
     pub fn initial(&self, seed: u64, sharpness: f32, threads: &Pool) -> Vec<f32> {
         let mut parameters = vec![0.0; self.layout.len()];
         self.network.initialise(&self.layout, seed, &mut parameters);
-        let all: Vec<usize> = (0..self.rows.len()).collect();
+        let all: Vec<usize> = (0..self.learnt).collect();
         let vectors = self.vectors(&parameters, &all, threads);
         let (width, classes) = (self.head.inputs, self.head.outputs);
         let mut means = vec![0.0_f64; classes * width];
@@ -96,7 +98,7 @@ impl Classifier {
             counts[class] += 1.0;
             for (index, number) in vector.iter().enumerate() {
                 means[class * width + index] += f64::from(*number);
-                centre[index] += f64::from(*number) / self.rows.len() as f64;
+                centre[index] += f64::from(*number) / self.learnt.max(1) as f64;
             }
         }
         let Weight::Trained(weight, bias) = &self.head.weight else { return parameters };
@@ -141,6 +143,30 @@ impl Classifier {
         found.into_iter().flat_map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
+    /// Returns the likeliest class of each of `rows`.
+    pub fn predict(&self, parameters: &[f32], rows: &[usize], threads: &Pool) -> Vec<u32> {
+        let (weights, bias) = self.head(parameters);
+        let width = self.head.inputs;
+        let vectors = self.vectors(parameters, rows, threads);
+        let score = |vector: &[f32], class: usize| -> f32 {
+            let weights = &weights[class * width..(class + 1) * width];
+            bias[class] + weights.iter().zip(vector).map(|(weight, number)| weight * number).sum::<f32>()
+        };
+        let best = |vector: &[f32]| {
+            let scores: Vec<f32> = (0..bias.len()).map(|class| score(vector, class)).collect();
+            (0..bias.len()).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap_or(0) as u32
+        };
+        vectors.chunks_exact(width).map(best).collect()
+    }
+
+    /// Returns the share of the rows not learnt from that are labelled rightly.
+    pub fn held_out_accuracy(&self, parameters: &[f32], threads: &Pool) -> f64 {
+        let rows: Vec<usize> = (self.learnt..self.rows.len()).collect();
+        let found = self.predict(parameters, &rows, threads);
+        let right = rows.iter().zip(&found).filter(|(row, class)| self.rows[**row].1 == **class);
+        right.count() as f64 / rows.len().max(1) as f64
+    }
+
     /// Leaves rows' vectors in the scratch.
     fn pooled(
         &self,
@@ -165,7 +191,7 @@ impl Objective for Classifier {
     }
 
     fn rows(&self) -> usize {
-        self.rows.len()
+        self.learnt
     }
 
     fn tokens(&self, row: usize) -> usize {

@@ -18,9 +18,12 @@ mod gradcheck;
 mod layout;
 pub mod ops;
 mod optimiser;
+mod peft;
 mod random;
 mod run;
 mod schedule;
+mod tag;
+mod tune;
 
 pub use checkpoint::{ResumeError, ResumeErrorKind, RunId, load, save};
 pub use classify::{Classifier, ClassifierScratch};
@@ -29,6 +32,9 @@ pub use encoder::{
 };
 pub use layout::{Layout, Pace, Parameter};
 pub use optimiser::{AdamW, Moments, Rates, clip, norm};
+pub use peft::{ExportError, ExportErrorKind, export_peft};
 pub use random::Key;
 pub use run::{Control, Objective, RunConfig, RunError, State, Step, run};
 pub use schedule::Schedule;
+pub use tag::{TagRow, TagScratch, Tagger};
+pub use tune::{Checkpoint, Lesson, Phase, TuneConfig, TuneError, TuneEvent, tune_classifier, tune_tagger};

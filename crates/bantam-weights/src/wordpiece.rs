@@ -108,8 +108,9 @@ impl WordPiece {
         fit
     }
 
-    /// Appends the ids of a text, without tokens around it.
-    pub(crate) fn append(&self, text: &str, out: &mut Vec<u32>) {
+    /// Appends the ids of a text, without tokens around it. A text that is cut where words end gives the ids of the
+    /// whole, part by part.
+    pub fn append(&self, text: &str, out: &mut Vec<u32>) {
         let mut words = Words { tokenizer: self, out, end: usize::MAX, word: Vec::new(), chars: 0 };
         normalise::walk(&self.rules, text, &mut words);
         words.split();

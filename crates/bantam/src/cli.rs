@@ -174,7 +174,7 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum StudentCommand {
     /// Learns a student from labelled rows or from a task's recorded answers
     Train(TrainArgs),
-    /// Labels rows: one {"label","probability","out_of_scope"} a line
+    /// Labels rows, one {"label","probability","out_of_scope"} a line; of a tagger {"slots","fields"}
     Predict {
         /// The student's file
         #[arg(long, value_name = "FILE")]
@@ -199,8 +199,8 @@ pub(crate) struct TrainArgs {
     /// The kind of student
     #[arg(long, value_enum, default_value_t = StudentKind::Linear)]
     pub(crate) kind: StudentKind,
-    /// The folder of the encoder that an encoder student stands on, in Hugging Face's form
-    #[arg(long, value_name = "FOLDER", required_if_eq("kind", "encoder"))]
+    /// The folder of the encoder that an encoder student or a tagger stands on, in Hugging Face's form
+    #[arg(long, value_name = "FOLDER", required_if_eq_any([("kind", "encoder"), ("kind", "tagger")]))]
     pub(crate) base: Option<PathBuf>,
     /// What an encoder student looks at
     #[arg(long, value_enum, default_value_t = StudentFeatures::Joined)]
@@ -208,7 +208,7 @@ pub(crate) struct TrainArgs {
     /// What the encoder computes in
     #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
     pub(crate) precision: EncoderPrecision,
-    /// Labelled rows: {"text","label"} a line
+    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{name:[values]}}
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
     pub(crate) data: Option<PathBuf>,
     /// Learns from this task's recorded answers; a quarter is kept back for `certify`
@@ -220,18 +220,73 @@ pub(crate) struct TrainArgs {
     /// The label that means: none of this task's business
     #[arg(long, default_value = "oos", value_name = "LABEL")]
     pub(crate) out_of_scope_label: String,
-    /// Seed of the folds
+    /// Seed of the folds, and of all else that is left to chance
     #[arg(long, default_value_t = 7)]
     pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) tune: TuneArgs,
+}
+
+/// How the encoder itself is trained.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Tuning the encoder")]
+pub(crate) struct TuneArgs {
+    /// What of the encoder is trained [default: none, for a tagger lora]
+    #[arg(long, value_enum)]
+    pub(crate) tune: Option<TuneKind>,
+    /// Passes over the rows
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u32>,
+    /// Rows of a batch
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) batch: Option<usize>,
+    /// Highest learning rate of the changes
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<f64>,
+    /// Highest learning rate of the head
+    #[arg(long, value_name = "RATE")]
+    pub(crate) head_rate: Option<f64>,
+    /// Rank of the changes
+    #[arg(long, value_name = "N")]
+    pub(crate) rank: Option<usize>,
+    /// Share of numbers that are dropped by chance
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) dropout: Option<f32>,
+    /// Goes on where an interrupted training stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Where the state of the training is kept until it ends [default: beside the student]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Writes every step's figures: one JSON object a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) log: Option<PathBuf>,
+    /// Draws the loss
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) curve: Option<PathBuf>,
+    /// Writes the changes in the form of PEFT too
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) peft: Option<PathBuf>,
+}
+
+/// What of an encoder is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TuneKind {
+    /// Nothing: its vectors are used as they are, in seconds
+    None,
+    /// Low-rank changes of all its linear layers, in minutes, fewer errors
+    Lora,
 }
 
 /// The kinds of student.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StudentKind {
     /// Word and character n-grams: microseconds
     Linear,
-    /// A frozen encoder below a head of its own: milliseconds, fewer errors
+    /// An encoder below a head of its own: milliseconds, fewer errors
     Encoder,
+    /// An encoder that finds values in a text and says where they stand
+    Tagger,
 }
 
 /// What an encoder student looks at.

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use bantam_engine::{Encoder, EncoderConfig, EncoderScratch, LoadEncoderError, TokenBatch};
+use bantam_engine::{Encoder, EncoderAdapter, EncoderScratch, LoadEncoderError, TokenBatch};
 use bantam_kernels::Pool;
 use bantam_weights::{Fit, WordPiece};
 
-use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind, check_tokens};
+use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind};
 use super::identity::{BaseIdentity, BasePrecision};
 use super::queue::{EmbedQueue, Embedding, QueueFull};
 
@@ -51,20 +51,16 @@ impl EncoderBase {
         BaseFiles::read(folder).and_then(|files| files.identity(folder, precision)).map_err(at)
     }
 
-    fn load(files: &BaseFiles, identity: BaseIdentity, pool: Arc<Pool>) -> Result<Self, LoadBaseErrorKind> {
+    fn load(
+        files: &BaseFiles,
+        identity: BaseIdentity,
+        adapter: Option<&EncoderAdapter>,
+        pool: Arc<Pool>,
+    ) -> Result<Self, LoadBaseErrorKind> {
         let failed = |kind| Box::new(LoadEncoderError { path: identity.name.clone().into(), kind });
-        let config = EncoderConfig::from_json(files.config()).map_err(|error| failed(error.into()))?;
-        check_tokens(identity.tokens_max, config.positions)?;
-        if config.hidden != identity.width as usize {
-            return Err(LoadBaseErrorKind::Width { found: config.hidden, meant: identity.width });
-        }
-        let tokenizer = WordPiece::from_tokenizer_json(&files.tokenizer)?;
-        let (tokens, vocabulary) = (tokenizer.vocabulary_size(), config.vocabulary);
-        if tokens as usize > vocabulary {
-            return Err(LoadBaseErrorKind::Vocabulary { tokens, vocabulary });
-        }
+        let (config, tokenizer) = files.parts(&identity)?;
         let encoder =
-            Encoder::from_weights(config, &files.weights, identity.precision.into()).map_err(failed)?;
+            Encoder::adapted(config, &files.weights, identity.precision.into(), adapter).map_err(failed)?;
         let core = Arc::new(Core { identity, encoder, tokenizer, pool });
         Ok(Self { core, queue: OnceLock::new() })
     }
@@ -84,9 +80,22 @@ impl EncoderBase {
         (ids.len(), false)
     }
 
+    /// Returns the base's tokenizer.
+    pub(crate) fn tokenizer(&self) -> &WordPiece {
+        &self.core.tokenizer
+    }
+
+    /// Returns the states of all tokens of a sequence; none, where the encoder refuses it.
+    pub(crate) fn states<'s>(&self, ids: &[u32], scratch: &'s mut BaseScratch) -> &'s [f32] {
+        scratch.batch.clear();
+        scratch.batch.push(ids);
+        let core = &self.core;
+        core.encoder.hidden_states(&scratch.batch, &core.pool, &mut scratch.scratch).unwrap_or_default()
+    }
+
     /// The vectors of many texts, one after the other, [`BaseIdentity::width`] numbers each. `on_progress` hears how
     /// many texts are done.
-    pub(crate) fn embed_all(&self, texts: &[&str], on_progress: &mut dyn FnMut(usize)) -> Vec<f32> {
+    pub fn embed_all(&self, texts: &[&str], on_progress: &mut dyn FnMut(usize)) -> Vec<f32> {
         let width = self.core.width();
         let mut vectors = vec![0.0; texts.len() * width];
         // Texts of like length together, so that no core waits long for the longest.
@@ -163,16 +172,17 @@ impl Bases {
     /// # Errors
     /// [`LoadBaseError`], when a file is missing or is not one of a base.
     pub fn open(&self, folder: &Path, precision: BasePrecision) -> Result<Arc<EncoderBase>, LoadBaseError> {
-        self.open_as(folder, precision, |_, found| Ok(found))
+        self.open_as(folder, precision, None, |_, found| Ok(found))
     }
 
-    /// Returns the base that a student was trained on, from `folder`.
+    /// Returns the base that a student was trained on, from `folder`. One with changes is the student's own.
     pub(crate) fn open_meant(
         &self,
         folder: &Path,
         meant: &BaseIdentity,
+        adapter: Option<&EncoderAdapter>,
     ) -> Result<Arc<EncoderBase>, LoadBaseError> {
-        self.open_as(folder, meant.precision, |folder_name, found| match meant.difference(&found) {
+        self.open_as(folder, meant.precision, adapter, |folder_name, found| match meant.difference(&found) {
             Some((what, meant, found)) => {
                 Err(LoadBaseErrorKind::Different { what, meant: meant.to_owned(), found: found.to_owned() })
             }
@@ -181,16 +191,39 @@ impl Bases {
         })
     }
 
+    /// Returns the base in `folder` with changes of its own, as a student that was tuned on it will find it. Nobody
+    /// else shares it.
+    ///
+    /// # Errors
+    /// [`LoadBaseError`], when a file is missing or is not one of a base, or the changes do not fit it.
+    pub fn open_adapted(
+        &self,
+        folder: &Path,
+        precision: BasePrecision,
+        adapter: &EncoderAdapter,
+    ) -> Result<Arc<EncoderBase>, LoadBaseError> {
+        self.open_as(folder, precision, Some(adapter), |_, found| Ok(found))
+    }
+
+    /// Returns how many threads its bases compute on.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     fn open_as(
         &self,
         folder: &Path,
         precision: BasePrecision,
+        adapter: Option<&EncoderAdapter>,
         accept: impl FnOnce(String, BaseIdentity) -> Result<BaseIdentity, LoadBaseErrorKind>,
     ) -> Result<Arc<EncoderBase>, LoadBaseError> {
         let at = |kind| LoadBaseError { folder: folder.to_owned(), kind };
         let files = BaseFiles::read(folder).map_err(at)?;
         let found = files.identity(folder, precision).map_err(at)?;
         let wanted = accept(found.name.clone(), found).map_err(at)?;
+        if adapter.is_some() {
+            return EncoderBase::load(&files, wanted, adapter, self.pool()).map(Arc::new).map_err(at);
+        }
         // Held while loading, so that two who want the same base do not both load it.
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         loaded.retain(|base| base.strong_count() > 0);
@@ -198,7 +231,7 @@ impl Bases {
         if let Some(base) = known {
             return Ok(base);
         }
-        let base = Arc::new(EncoderBase::load(&files, wanted, self.pool()).map_err(at)?);
+        let base = Arc::new(EncoderBase::load(&files, wanted, None, self.pool()).map_err(at)?);
         loaded.push(Arc::downgrade(&base));
         Ok(base)
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::adapter::AdapterDescription;
 use super::config::EncoderConfig;
 use super::identity::BaseIdentity;
 use crate::linear::TrainingReport;
@@ -18,6 +19,9 @@ pub struct EncoderDescription {
     pub base: BaseIdentity,
     /// Where the base lay when the student was saved, seen from the folder of the student's file.
     pub base_path: PathBuf,
+    /// How the base was changed; nothing where it is as it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter: Option<AdapterDescription>,
     /// Every label it can answer with, in byte order.
     pub labels: Vec<String>,
     /// The settings it was trained with.

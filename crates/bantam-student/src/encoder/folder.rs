@@ -3,8 +3,8 @@
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use bantam_engine::LoadEncoderError;
-use bantam_weights::{OpenWeightsError, WeightFile, WordPieceError};
+use bantam_engine::{EncoderConfig, LoadEncoderError};
+use bantam_weights::{OpenWeightsError, WeightFile, WordPiece, WordPieceError};
 use serde::Deserialize;
 
 use super::identity::{BaseIdentity, BasePooling, BasePrecision};
@@ -215,13 +215,57 @@ impl BaseFiles {
         })
     }
 
-    pub(super) fn config(&self) -> &[u8] {
-        &self.config
+    /// The encoder's configuration and its tokenizer, once they are known to fit each other and the identity.
+    pub(super) fn parts(
+        &self,
+        identity: &BaseIdentity,
+    ) -> Result<(EncoderConfig, WordPiece), LoadBaseErrorKind> {
+        let failed = |kind| Box::new(LoadEncoderError { path: identity.name.clone().into(), kind });
+        let config = EncoderConfig::from_json(&self.config).map_err(|error| failed(error.into()))?;
+        check_tokens(identity.tokens_max, config.positions)?;
+        if config.hidden != identity.width as usize {
+            return Err(LoadBaseErrorKind::Width { found: config.hidden, meant: identity.width });
+        }
+        let tokenizer = WordPiece::from_tokenizer_json(&self.tokenizer)?;
+        let (tokens, vocabulary) = (tokenizer.vocabulary_size(), config.vocabulary);
+        if tokens as usize > vocabulary {
+            return Err(LoadBaseErrorKind::Vocabulary { tokens, vocabulary });
+        }
+        Ok((config, tokenizer))
+    }
+}
+
+/// A base's parts, for those who train on it.
+#[derive(Debug)]
+pub struct BaseParts {
+    /// What its vectors depend on.
+    pub identity: BaseIdentity,
+    /// What the encoder is made of.
+    pub config: EncoderConfig,
+    /// From texts to ids.
+    pub tokenizer: WordPiece,
+    /// The encoder's weights.
+    pub weights: WeightFile,
+}
+
+impl BaseParts {
+    /// Returns the parts of the base in `folder`.
+    ///
+    /// # Errors
+    /// [`LoadBaseError`], when a file is missing or is not one of a base.
+    pub fn open(folder: &Path, precision: BasePrecision) -> Result<Self, LoadBaseError> {
+        let open = || {
+            let files = BaseFiles::read(folder)?;
+            let identity = files.identity(folder, precision)?;
+            let (config, tokenizer) = files.parts(&identity)?;
+            Ok(Self { identity, config, tokenizer, weights: files.weights })
+        };
+        open().map_err(|kind| LoadBaseError { folder: folder.to_owned(), kind })
     }
 }
 
 /// Checks that texts of this many tokens fit.
-pub(super) fn check_tokens(tokens: u32, positions: usize) -> Result<(), LoadBaseErrorKind> {
+fn check_tokens(tokens: u32, positions: usize) -> Result<(), LoadBaseErrorKind> {
     if tokens < TOKENS_MIN || tokens as usize > positions {
         return Err(LoadBaseErrorKind::Tokens { tokens, positions });
     }

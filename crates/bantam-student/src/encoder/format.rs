@@ -1,8 +1,12 @@
 //! The body of an encoder student's file; reader and writer side by side.
 //!
 //! Description (length, JSON), the model of a linear student (without n-grams, where it looks at none), and the
-//! weights of the base's vector: one row of labels for each of its numbers.
+//! weights of the base's vector: one row of labels for each of its numbers. Then, where the description names them, the
+//! changes of the base.
 
+use bantam_engine::EncoderAdapter;
+
+use super::adapter::{AdapterDescription, read_adapter, write_adapter};
 use super::describe::EncoderDescription;
 use crate::container::LoadStudentErrorKind;
 use crate::linear::format::{Reader, read_model, size, write_count, write_floats, write_model};
@@ -23,16 +27,26 @@ pub(super) struct Head {
     /// For each number of the base's vector one row of padded labels.
     pub(super) dense: Vec<f32>,
     pub(super) description: EncoderDescription,
+    /// The changes of the base.
+    pub(super) adapter: Option<EncoderAdapter>,
 }
 
 /// The bytes of a model, of the weights of the base's vector and of their description.
-pub(super) fn encode(model: &Model, dense: &[f32], description: &[u8]) -> Vec<u8> {
+pub(super) fn encode(
+    model: &Model,
+    dense: &[f32],
+    adapter: Option<&EncoderAdapter>,
+    description: &[u8],
+) -> Vec<u8> {
     let mut out = Vec::new();
     write_count(&mut out, description.len());
     out.extend_from_slice(description);
     write_model(&mut out, model);
     for row in dense.chunks_exact(stride(model.classes())) {
         write_floats(&mut out, &row[..model.classes()]);
+    }
+    if let Some(adapter) = adapter {
+        write_adapter(&mut out, adapter);
     }
     out
 }
@@ -47,7 +61,8 @@ pub(super) fn decode(body: &[u8]) -> Result<Head, LoadStudentErrorKind> {
     let width = description.base.width;
     size((1..=WIDTH_MAX).contains(&width), "numbers of the base's vector")?;
     let (width, classes) = (width as usize, description.labels.len());
-    let bytes_after = classes.saturating_mul(4 * width);
+    let of_adapter = description.adapter.as_ref().map_or(Ok(0), AdapterDescription::numbers)?;
+    let bytes_after = classes.saturating_mul(4 * width).saturating_add(4 * of_adapter);
     let (model, lookup) = read_model(&mut reader, &description.labels, &description.seen, bytes_after)?;
     let stride = stride(classes);
     let mut dense = vec![0.0; width * stride];
@@ -55,5 +70,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Head, LoadStudentErrorKind> {
         let weights = reader.floats(classes, "weight", -WEIGHT_MAX, WEIGHT_MAX)?;
         row[..classes].copy_from_slice(&weights);
     }
-    Ok(Head { model, lookup, dense, description })
+    let adapter =
+        description.adapter.as_ref().map(|adapter| read_adapter(&mut reader, adapter)).transpose()?;
+    Ok(Head { model, lookup, dense, description, adapter })
 }

@@ -62,13 +62,14 @@ pub fn train(
         created_by: CREATED_BY.to_owned(),
         base: base.identity().clone(),
         base_path,
+        adapter: None,
         labels,
         config: config.clone(),
         report: report.clone(),
         data_hash: data_hash(rows),
         seen: SeenTexts::of(rows),
     };
-    let student = EncoderStudent::assemble(&model, &dense, &description, base);
+    let student = EncoderStudent::assemble(&model, &dense, None, &description, base);
     Ok((student.ok_or(TrainLinearError::NotFinite)?, report))
 }
 

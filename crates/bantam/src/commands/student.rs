@@ -1,6 +1,8 @@
 //! `bantam student`: train, predict, show.
 
+mod curve;
 pub(crate) mod learn;
+mod tune;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use bantam_student::{
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use crate::cli::{StudentCommand, TrainArgs};
+use crate::cli::{StudentCommand, StudentKind, TrainArgs, TuneKind};
 use crate::deploy::{bases, load_student, unusable};
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -63,6 +65,9 @@ pub(crate) fn recorded(
 }
 
 fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
+    if args.kind == StudentKind::Tagger {
+        return tune::tagger(args, globals);
+    }
     let wanted = Wanted::of(args)?;
     let (mut rows, out) = match (&args.data, &args.task) {
         (Some(data), _) => (read_rows(data)?, args.out.clone()),
@@ -80,6 +85,9 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     })?;
     if args.task.is_some() {
         drop_rare_labels(&mut rows);
+    }
+    if args.tune.tune == Some(TuneKind::Lora) {
+        return tune::classifier(args, &rows, &out, globals);
     }
     let lesson =
         Lesson { rows: &rows, out_of_scope_label: &args.out_of_scope_label, seed: args.seed, out: &out };
@@ -180,6 +188,9 @@ pub(crate) fn drop_rare_labels(rows: &mut Vec<Example>) {
 }
 
 fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
+    if let Ok((StudentDescription::Tagger(_), _)) = Student::read_description(student) {
+        return tune::extract(student, input, base);
+    }
     let student = load_student(student, base, &bases(0))?;
     let texts = read_texts(input).map_err(|error| {
         let hint = error.kind.hint();
@@ -205,6 +216,7 @@ fn show(path: &Path) -> Result<(), Failure> {
     let (json, seen) = match &description {
         StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),
         StudentDescription::Encoder(description) => (serde_json::to_value(description), &description.seen),
+        StudentDescription::Tagger(description) => (serde_json::to_value(description), &description.seen),
         _ => return Err(Failure::new(Outcome::Failed, "this kind of student is not known here")),
     };
     let mut json = json.map_err(|error| Failure::from_error("cannot describe the student", &error))?;

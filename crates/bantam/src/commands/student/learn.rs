@@ -25,6 +25,22 @@ pub(crate) enum Wanted {
     },
 }
 
+/// Returns what the command line wants the base to compute in.
+pub(super) fn precision(args: &TrainArgs) -> BasePrecision {
+    match args.precision {
+        EncoderPrecision::Int8 => BasePrecision::Int8,
+        EncoderPrecision::F32 => BasePrecision::F32,
+    }
+}
+
+/// Returns what the command line wants an encoder student to look at.
+pub(super) fn features(args: &TrainArgs) -> Features {
+    match args.features {
+        StudentFeatures::Joined => Features::Joined,
+        StudentFeatures::Dense => Features::Dense,
+    }
+}
+
 impl Wanted {
     /// Reads what the command line asks for.
     pub(crate) fn of(args: &TrainArgs) -> Result<Self, Failure> {
@@ -34,20 +50,13 @@ impl Wanted {
                 return Err(Failure::new(Outcome::Usage, "a linear student stands on no base")
                     .hint("say --kind encoder, or leave --base out"));
             }
-            (StudentKind::Encoder, None) => {
-                return Err(Failure::new(Outcome::Usage, "an encoder student needs a base")
+            (StudentKind::Encoder | StudentKind::Tagger, None) => {
+                return Err(Failure::new(Outcome::Usage, "a student of this kind needs a base")
                     .hint("name its folder with --base FOLDER"));
             }
-            (StudentKind::Encoder, Some(base)) => base.clone(),
+            (StudentKind::Encoder | StudentKind::Tagger, Some(base)) => base.clone(),
         };
-        let features = match args.features {
-            StudentFeatures::Joined => Features::Joined,
-            StudentFeatures::Dense => Features::Dense,
-        };
-        let precision = match args.precision {
-            EncoderPrecision::Int8 => BasePrecision::Int8,
-            EncoderPrecision::F32 => BasePrecision::F32,
-        };
+        let (features, precision) = (features(args), precision(args));
         Ok(Self::Encoder { base, features, precision })
     }
 
@@ -105,7 +114,7 @@ pub(crate) fn learn(
 }
 
 /// Returns the way to `folder` from the folder of `file`, so that both may be moved together.
-fn path_from(file: &Path, folder: &Path) -> PathBuf {
+pub(super) fn path_from(file: &Path, folder: &Path) -> PathBuf {
     let whole = |path: &Path| {
         let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         absolute.canonicalize().unwrap_or(absolute)

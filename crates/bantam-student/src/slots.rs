@@ -1,0 +1,216 @@
+//! Texts with the values to be found in them, and reading them from JSON lines.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::example::{AtLine, ReadExamplesError, ReadExamplesErrorKind, field, for_each_row};
+
+/// A value in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotSpan {
+    /// The slot that it fills.
+    pub slot: String,
+    /// Its bytes in the text.
+    pub range: Range<usize>,
+}
+
+/// A text and the values to be found in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotExample {
+    /// Where values are looked for.
+    pub text: String,
+    /// What was said before, or asked for; empty where there is nothing.
+    pub context: String,
+    /// The values, in the text's order. Those of different slots may share bytes, as "8:00 tonight" and "tonight" do.
+    pub spans: Vec<SlotSpan>,
+}
+
+/// Reads `{"text", "slots": {name: [values]}}` rows, one JSON object a line; a single value may stand without its
+/// list. A string or a list of strings under `context` (or `requested`) is what a student sees before the text. Other
+/// keys are ignored, and so are blank lines.
+///
+/// Checks that every value occurs in its text, and that there is at least one.
+pub fn read_slot_examples(path: &Path) -> Result<Vec<SlotExample>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    parse(&mut BufReader::new(file)).map_err(|(line, kind)| at(line, kind))
+}
+
+/// Reads the `"text"` of every row and its context, and nothing else: what a student can be asked about.
+pub fn read_slot_texts(path: &Path) -> Result<Vec<(String, String)>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    let mut texts = Vec::new();
+    for_each_row(&mut BufReader::new(file), |_, row| {
+        texts.push((field(row, "text")?, context(row)));
+        Ok(())
+    })
+    .map_err(|(line, kind)| at(line, kind))?;
+    if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
+}
+
+/// What a student sees before the text.
+fn context(row: &mut serde_json::Map<String, Value>) -> String {
+    let context = row.remove("context").or_else(|| row.remove("requested"));
+    strings(context.unwrap_or(Value::Null)).unwrap_or_default().join(" , ")
+}
+
+fn parse(source: &mut dyn BufRead) -> AtLine<Vec<SlotExample>> {
+    let mut rows = Vec::new();
+    for_each_row(source, |_, row| {
+        let text = field(row, "text")?;
+        let slots = row.remove("slots").ok_or(ReadExamplesErrorKind::Missing { key: "slots" })?;
+        let context = context(row);
+        let spans = locate(&text, values(slots)?)?;
+        rows.push(SlotExample { text, context, spans });
+        Ok(())
+    })?;
+    if rows.is_empty() {
+        return Err((None, ReadExamplesErrorKind::Empty));
+    }
+    if rows.iter().all(|row| row.spans.is_empty()) {
+        return Err((None, ReadExamplesErrorKind::NoSlots));
+    }
+    Ok(rows)
+}
+
+/// The strings of one, of a list, or of nothing.
+fn strings(value: Value) -> Option<Vec<String>> {
+    match value {
+        Value::Null => Some(Vec::new()),
+        Value::String(one) => Some(vec![one]),
+        Value::Array(many) => many.into_iter().map(|one| one.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+/// Slots with their values, flat, in the row's order.
+fn values(slots: Value) -> Result<Vec<(String, String)>, ReadExamplesErrorKind> {
+    let Value::Object(slots) = slots else { return Err(ReadExamplesErrorKind::NotSlots) };
+    let mut flat = Vec::new();
+    for (slot, values) in slots {
+        let values = strings(values).ok_or(ReadExamplesErrorKind::NotSlots)?;
+        flat.extend(
+            values.into_iter().filter(|value| !value.trim().is_empty()).map(|value| (slot.clone(), value)),
+        );
+    }
+    Ok(flat)
+}
+
+/// Finds every value in the text, apart from the others where there is room for it. Longer values choose first, because
+/// shorter ones have more places to be; a place where words begin and end is better than one within a word.
+fn locate(text: &str, values: Vec<(String, String)>) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by_key(|&index| std::cmp::Reverse(values[index].1.trim().len()));
+    let mut spans: Vec<SlotSpan> = Vec::new();
+    for index in order {
+        let (slot, value) = &values[index];
+        let value = value.trim();
+        let is_free = |range: &Range<usize>| {
+            spans.iter().all(|span| range.end <= span.range.start || span.range.end <= range.start)
+        };
+        let mut places = occurrences(text, value).collect::<Vec<_>>();
+        if places.is_empty() {
+            // Lower case may move bytes in some scripts; only texts where it does not are searched so.
+            let (text_small, value_small) = (text.to_lowercase(), value.to_lowercase());
+            if text_small.len() == text.len() {
+                let found = occurrences(&text_small, &value_small);
+                places = found.filter(|range| text.get(range.clone()).is_some()).collect();
+            }
+        }
+        let rank = |range: &&Range<usize>| (!is_free(range), !has_edges(text, range), range.start);
+        let whole = places.iter().min_by_key(rank).cloned();
+        let range = whole.ok_or_else(|| ReadExamplesErrorKind::ValueMissing {
+            slot: slot.clone(),
+            value: value.to_owned(),
+        })?;
+        spans.push(SlotSpan { slot: slot.clone(), range });
+    }
+    spans.sort_by_key(|span| span.range.start);
+    Ok(spans)
+}
+
+fn occurrences<'t>(text: &'t str, value: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
+    text.match_indices(value).map(|(start, found)| start..start + found.len())
+}
+
+/// Whether no word goes on before or after the range.
+fn has_edges(text: &str, range: &Range<usize>) -> bool {
+    let joins = |left: Option<char>, right: Option<char>| {
+        left.is_some_and(char::is_alphanumeric) && right.is_some_and(char::is_alphanumeric)
+    };
+    let (before, inner, after) = (&text[..range.start], &text[range.clone()], &text[range.end..]);
+    !joins(before.chars().next_back(), inner.chars().next())
+        && !joins(inner.chars().next_back(), after.chars().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(row: &str, expected: &[(&str, &str, usize)]) {
+        let rows = parse(&mut row.as_bytes()).unwrap();
+        let found: Vec<(&str, &str, usize)> = rows[0]
+            .spans
+            .iter()
+            .map(|span| (span.slot.as_str(), &rows[0].text[span.range.clone()], span.range.start))
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn values_are_found_where_they_stand() {
+        check(
+            r#"{"text": "from Rome to Rome at 7", "slots": {"to": ["Rome"], "from": "Rome", "time": ["7"]}}"#,
+            &[("to", "Rome", 5), ("from", "Rome", 13), ("time", "7", 21)],
+        );
+        check(r#"{"text": "17 of us at 7", "slots": {"time": ["7"]}}"#, &[("time", "7", 12)]);
+        check(
+            r#"{"text": "New York in York", "slots": {"b": ["York"], "a": ["New York"]}}"#,
+            &[("a", "New York", 0), ("b", "York", 12)],
+        );
+        check(r#"{"text": "Book TWO", "slots": {"n": ["two"]}}"#, &[("n", "TWO", 5)]);
+    }
+
+    #[test]
+    fn values_that_have_no_place_of_their_own_share_one() {
+        check(
+            r#"{"text": "at 8 tonight", "slots": {"time": "8 tonight", "date": "tonight"}}"#,
+            &[("time", "8 tonight", 3), ("date", "tonight", 5)],
+        );
+    }
+
+    #[test]
+    fn context_comes_as_a_string_or_a_list() {
+        let context = |rest: &str| {
+            let row = format!(r#"{{"text": "two", "slots": {{"n": ["two"]}}{rest}}}"#);
+            parse(&mut row.as_bytes()).unwrap().remove(0).context
+        };
+        assert_eq!(context(""), "");
+        assert_eq!(context(r#", "context": "how many?""#), "how many?");
+        assert_eq!(context(r#", "requested": ["people", "time"]"#), "people , time");
+    }
+
+    #[test]
+    fn rows_that_cannot_be_learnt_from_are_named_with_their_line() {
+        let check = |content: &str, line: Option<u64>, message: &str| {
+            let (found, kind) = parse(&mut content.as_bytes()).unwrap_err();
+            assert_eq!((found, kind.to_string().as_str()), (line, message));
+            assert!(!kind.hint().is_empty());
+        };
+        check("", None, "the file holds no rows");
+        check(r#"{"text": "a"}"#, Some(1), "`slots` is missing");
+        let wrong = "`slots` is not an object of names with a string or a list of strings each";
+        check(r#"{"text": "a", "slots": ["a"]}"#, Some(1), wrong);
+        check(r#"{"text": "a", "slots": {"b": [1]}}"#, Some(1), wrong);
+        check(r#"{"text": "a", "slots": {}}"#, None, "no row has a value in its slots");
+        let missing =
+            "the value \"b\" of the slot `x` does not occur in the text, or not apart from other values";
+        check("\n{\"text\": \"a\", \"slots\": {\"x\": [\"b\"]}}", Some(2), missing);
+    }
+}

@@ -1,0 +1,89 @@
+//! Steps against those of torch and PEFT, as `scripts/train_fixtures.py` recorded them.
+
+use std::path::Path;
+
+use bantam_engine::EncoderConfig;
+use bantam_kernels::Pool;
+use bantam_train::ops::PoolKind;
+use bantam_train::{
+    Classifier, Control, EncoderNetwork, Layout, LoraConfig, Objective, RunConfig, State, run,
+};
+use bantam_weights::WeightFile;
+
+const STEPS: u32 = 40;
+
+fn settings(lanes: usize, slice_tokens: usize) -> RunConfig {
+    RunConfig {
+        epochs: STEPS,
+        batch_rows: 12,
+        slice_tokens,
+        lanes,
+        rate: 5e-3,
+        head_rate: 2e-2,
+        warmup: 0.1,
+        decay: 0.01,
+        clip: 1.0,
+        seed: 1,
+    }
+}
+
+#[track_caller]
+fn check(lanes: usize, slice_tokens: usize, recompute: bool) {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny_bert"));
+    let recorded = WeightFile::open(folder.join("run.safetensors")).unwrap();
+    let numbers = |name: &str| recorded.tensor(name).unwrap().to_f32().unwrap();
+    let config = EncoderConfig::from_json(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
+    let lora = LoraConfig { rank: 4, alpha: 8.0, lora_dropout: 0.0, dropout: 0.0, recompute };
+    let mut layout = Layout::default();
+    let weights = WeightFile::open(folder.join("model.safetensors")).unwrap();
+    let network = EncoderNetwork::load(config, weights, lora, &mut layout).unwrap();
+    let (ids, ends, classes) = (numbers("ids"), numbers("ends"), numbers("classes"));
+    let mut start = 0;
+    let rows: Vec<(Vec<u32>, u32)> = ends
+        .iter()
+        .zip(&classes)
+        .map(|(end, class)| {
+            let row = ids[start..*end as usize].iter().map(|id| *id as u32).collect();
+            start = *end as usize;
+            (row, *class as u32)
+        })
+        .collect();
+    let classifier = Classifier::new(network, layout, PoolKind::Mean, (rows, 12, 5), (0.1, 0.0));
+    let mut parameters = vec![0.0; classifier.layout().len()];
+    for parameter in classifier.layout().parameters() {
+        parameters[parameter.range.clone()].copy_from_slice(&numbers(&parameter.name));
+    }
+    let mut state = State::new(parameters);
+    let mut found = Vec::new();
+    run(&classifier, &settings(lanes, slice_tokens), &Pool::new(2), &mut state, &mut |_, step| {
+        found.push((step.loss, step.gradient));
+        Control::Continue
+    })
+    .unwrap();
+    let (losses, lengths) = (numbers("losses"), numbers("lengths"));
+    assert_eq!(found.len(), losses.len());
+    assert!(losses[39] < losses[0] * 0.5, "torch has learnt something");
+    for (step, ((loss, length), (of_torch, length_of_torch))) in
+        found.iter().zip(losses.iter().zip(&lengths)).enumerate()
+    {
+        let near = |found: f64, expected: f32, tolerance: f64| {
+            (found - f64::from(expected)).abs() <= tolerance * f64::from(expected).abs()
+        };
+        assert!(near(*loss, *of_torch, 1e-4), "step {step}: loss {loss}, torch {of_torch}");
+        assert!(
+            near(*length, *length_of_torch, 2e-3),
+            "step {step}: gradient {length}, torch {length_of_torch}"
+        );
+    }
+}
+
+#[test]
+fn losses_are_torch_s_step_by_step() {
+    check(1, 1000, false);
+}
+
+#[test]
+fn losses_are_torch_s_however_the_batch_is_cut_and_with_blocks_computed_again() {
+    check(3, 1, true);
+    check(2, 20, false);
+}

@@ -1,0 +1,78 @@
+//! A folder with a base in it, and settings that fit it.
+
+use std::path::{Path, PathBuf};
+
+use bantam_student::{BasePrecision, Bases, Example};
+use bantam_train::{Checkpoint, Control, Lesson, LoraConfig, RunConfig, TuneConfig, TuneEvent};
+
+use crate::tiny_base;
+
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    pub(crate) bases: Bases,
+}
+
+impl Place {
+    pub(crate) fn new(threads: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        tiny_base::write(&folder.path().join("base"), 7);
+        Self { folder, bases: Bases::new(threads) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Calls `tune` with a lesson on the base; `resume` says whether a checkpoint is kept, and taken up.
+    pub(crate) fn lesson<T>(
+        &self,
+        config: &TuneConfig,
+        resume: Option<bool>,
+        tune: impl FnOnce(&Lesson<'_>) -> T,
+    ) -> T {
+        let (folder, path) = (self.path("base"), self.path("run.checkpoint"));
+        let checkpoint = resume.map(|resume| Checkpoint { path: &path, resume, every: 3 });
+        tune(&Lesson {
+            folder: &folder,
+            base_path: Path::new("base"),
+            bases: &self.bases,
+            config,
+            checkpoint,
+        })
+    }
+}
+
+/// Settings for a few rows and a tiny base.
+pub(crate) fn small(config: TuneConfig) -> TuneConfig {
+    let run = RunConfig { epochs: 4, batch_rows: 8, slice_tokens: 40, rate: 5e-3, ..config.run };
+    let lora = LoraConfig { rank: 4, alpha: 8.0, lora_dropout: 0.1, dropout: 0.05, recompute: false };
+    TuneConfig { run, lora, held_out: 0.25, precision: BasePrecision::F32, ..config }
+}
+
+/// Says stop after so many steps of both runs together.
+pub(crate) fn stop_after(steps: usize) -> impl FnMut(TuneEvent) -> Control {
+    let mut seen = 0;
+    move |event| {
+        seen += usize::from(matches!(event, TuneEvent::Step(..)));
+        if seen >= steps { Control::Stop } else { Control::Continue }
+    }
+}
+
+/// 72 rows of three labels; a label's rows share words that no other's have.
+pub(crate) fn rows() -> Vec<Example> {
+    let openings = ["please", "could you", "i want to", "help me", "now", "kindly"];
+    let topics = [
+        ("card", ["block my card", "order a new card", "my card was stolen", "the card is broken"]),
+        ("rate", ["show the exchange rate", "what is the rate today", "rate for euros", "compare rates"]),
+        (
+            "transfer",
+            ["transfer money abroad", "send a transfer", "my transfer is late", "cancel the transfer"],
+        ),
+    ];
+    let row = |opening: &str, phrase: &str, label: &str| Example {
+        text: format!("{opening} {phrase}"),
+        label: label.to_owned(),
+    };
+    let all = topics.iter().flat_map(|(label, phrases)| phrases.iter().map(move |phrase| (*label, *phrase)));
+    all.flat_map(|(label, phrase)| openings.iter().map(move |opening| row(opening, phrase, label))).collect()
+}
