@@ -102,7 +102,7 @@ impl EncoderStudent {
 
     /// How the base was changed, if it was.
     pub fn adapter(&self) -> Option<&EncoderAdapter> {
-        self.head.adapter.as_ref()
+        self.head.adapter.as_deref()
     }
 
     /// The base, in memory.
@@ -140,7 +140,7 @@ impl EncoderStudent {
         let beside = || file.parent().unwrap_or(Path::new("")).join(&head.description.base_path);
         let folder = folder.map_or_else(beside, Path::to_owned);
         let base =
-            bases.open_meant(&folder, &head.description.base, head.adapter.as_ref()).map_err(Box::new)?;
+            bases.open_meant(&folder, &head.description.base, head.adapter.as_deref()).map_err(Box::new)?;
         Ok(Self { head, body: body.into(), hash, base })
     }
 

@@ -21,7 +21,7 @@ pub struct EncoderDescription {
     pub base_path: PathBuf,
     /// How the base was changed; nothing where it is as it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub adapter: Option<AdapterDescription>,
+    pub adapter: Option<Box<AdapterDescription>>,
     /// Every label it can answer with, in byte order.
     pub labels: Vec<String>,
     /// The settings it was trained with.

@@ -28,7 +28,7 @@ pub(super) struct Head {
     pub(super) dense: Vec<f32>,
     pub(super) description: EncoderDescription,
     /// The changes of the base.
-    pub(super) adapter: Option<EncoderAdapter>,
+    pub(super) adapter: Option<Box<EncoderAdapter>>,
 }
 
 /// The bytes of a model, of the weights of the base's vector and of their description.
@@ -61,7 +61,7 @@ pub(super) fn decode(body: &[u8]) -> Result<Head, LoadStudentErrorKind> {
     let width = description.base.width;
     size((1..=WIDTH_MAX).contains(&width), "numbers of the base's vector")?;
     let (width, classes) = (width as usize, description.labels.len());
-    let of_adapter = description.adapter.as_ref().map_or(Ok(0), AdapterDescription::numbers)?;
+    let of_adapter = description.adapter.as_deref().map_or(Ok(0), AdapterDescription::numbers)?;
     let bytes_after = classes.saturating_mul(4 * width).saturating_add(4 * of_adapter);
     let (model, lookup) = read_model(&mut reader, &description.labels, &description.seen, bytes_after)?;
     let stride = stride(classes);
@@ -71,6 +71,6 @@ pub(super) fn decode(body: &[u8]) -> Result<Head, LoadStudentErrorKind> {
         row[..classes].copy_from_slice(&weights);
     }
     let adapter =
-        description.adapter.as_ref().map(|adapter| read_adapter(&mut reader, adapter)).transpose()?;
-    Ok(Head { model, lookup, dense, description, adapter })
+        description.adapter.as_deref().map(|adapter| read_adapter(&mut reader, adapter)).transpose()?;
+    Ok(Head { model, lookup, dense, description, adapter: adapter.map(Box::new) })
 }

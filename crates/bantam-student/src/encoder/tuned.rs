@@ -183,7 +183,7 @@ pub fn assemble_tuned(
         created_by: CREATED_BY.to_owned(),
         base: parts.base.identity().clone(),
         base_path,
-        adapter: Some(AdapterDescription::of(parts.adapter)),
+        adapter: Some(Box::new(AdapterDescription::of(parts.adapter))),
         labels,
         config: config.clone(),
         report: blend.report.clone(),

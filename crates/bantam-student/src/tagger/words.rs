@@ -63,8 +63,8 @@ fn cut(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
                 continue;
             }
             let mut end = start + first.len_utf8();
-            while of_first != 3 {
-                let Some((at, next)) = rest.next_if(|(_, next)| kind(*next) == of_first) else { break };
+            let joins = |(_, next): &(usize, char)| of_first != 3 && kind(*next) == of_first;
+            while let Some((at, next)) = rest.next_if(joins) {
                 end = at + next.len_utf8();
             }
             return Some((start, end));

@@ -36,7 +36,7 @@ pub fn tune_tagger(
         return Err(TuneError::TooFewRows { rows: rows.len(), least: ROWS_MIN });
     }
     let all: Vec<usize> = (0..rows.len()).collect();
-    let (learnt, held) = split(&[all.clone()], lesson.config.held_out, 1, lesson.config.run.seed);
+    let (learnt, held) = split(std::slice::from_ref(&all), lesson.config.held_out, 1, lesson.config.run.seed);
     let tags = Tags::new(slots.into_iter().collect());
     let work = Work { rows, tags, lesson, pool: super::pool(lesson), data: data_hash(rows) };
     let whole = work.run_on(&all, &[], Phase::Final)?;

@@ -154,7 +154,7 @@ fn rows_and_settings_that_cannot_be_learnt_from_are_named_before_anything_is_tra
     assert!(matches!(failure(&[], &config()), TuneError::Rows(TrainLinearError::NoRows)));
     let one: Vec<Example> = (0..9).map(|number| row(&number.to_string(), "a")).collect();
     assert!(matches!(failure(&one, &config()), TuneError::Rows(TrainLinearError::OneLabel { .. })));
-    let rare = [one.clone(), vec![row("x", "b")]].concat();
+    let rare = [one, vec![row("x", "b")]].concat();
     assert!(matches!(failure(&rare, &config()), TuneError::Rows(TrainLinearError::LabelTooRare { .. })));
     let few = [row("a", "x"), row("b", "x"), row("c", "y"), row("d", "y")];
     assert!(matches!(failure(&few, &config()), TuneError::TooFewRows { rows: 4, least: 8 }));

@@ -39,8 +39,8 @@ fn rows() -> Vec<SlotExample> {
 
 fn config() -> TuneConfig {
     let config = small(TuneConfig::for_taggers(BasePrecision::F32));
-    let run = bantam_train::RunConfig { epochs: 30, rate: 1e-2, head_rate: 2e-2, ..config.run.clone() };
-    TuneConfig { run, patience: 30, ..config }
+    let run = bantam_train::RunConfig { epochs: 30, rate: 1e-2, head_rate: 2e-2, ..config.run };
+    TuneConfig { run, patience: 30, ..small(TuneConfig::for_taggers(BasePrecision::F32)) }
 }
 
 fn tuned(place: &Place, config: &TuneConfig) -> TaggerStudent {

@@ -115,3 +115,51 @@ fn it_serves_the_labels_of_tasks_that_share_a_base() {
     }
     serving.stop();
 }
+
+#[test]
+fn a_tuned_encoder_is_trained_logged_drawn_exported_and_asked() {
+    let place = trained("");
+    let tune = ["--tune", "lora", "--epochs", "3", "--rate", "0.005", "--rank", "4", "--precision", "f32"];
+    let kept = ["--log", "run.jsonl", "--curve", "loss.svg", "--peft", "adapter", "--json"];
+    let shown = place.good(&[&TRAIN[..], &tune, &kept].concat());
+    let told: serde_json::Value = serde_json::from_str(shown.lines().last().unwrap()).unwrap();
+    assert!(told["held_out_accuracy"].as_f64().unwrap() > 0.8, "{told}");
+    let read = |name: &str| std::fs::read_to_string(place.path(name)).unwrap();
+    let events: Vec<serde_json::Value> =
+        read("run.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(events.iter().filter(|event| event["event"] == "step").all(|event| event["loss"].is_number()));
+    assert_eq!(events.iter().filter(|event| event["event"] == "held_out").count(), 3);
+    assert!(read("loss.svg").contains("<polyline"));
+    assert!(read("adapter/adapter_config.json").contains("\"LORA\""));
+    assert!(place.path("adapter/adapter_model.safetensors").exists());
+    assert!(!place.path("desk.student.checkpoint").exists());
+    place.write("ask.jsonl", rows::lines(2000, 3));
+    let answers = place.good(&["student", "predict", "--student", "desk.student", "--input", "ask.jsonl"]);
+    assert_eq!(answers.lines().filter(|line| line.contains("\"label\"")).count(), 3, "{answers}");
+    certify(&place);
+}
+
+#[test]
+fn a_tagger_says_what_it_found_and_where() {
+    let place = Place::with_config(MODELS);
+    tiny_base::write(&place.path("models/tiny"), 7);
+    let row = |number: usize| {
+        let thing = ["card", "lamp", "tent", "parcel"][number % 4];
+        let opening = ["please", "could you", "now", "kindly"][number / 4 % 4];
+        format!("{{\"text\":\"{opening} order a {thing} today\",\"slots\":{{\"thing\":[\"{thing}\"]}}}}\n")
+    };
+    place.write("rows.jsonl", (0..48).map(row).collect::<String>());
+    let train = ["student", "train", "--kind", "tagger", "--base", "models/tiny", "--data", "rows.jsonl"];
+    let rest = ["--out", "desk.tagger", "--epochs", "12", "--rate", "0.01", "--head-rate", "0.02"];
+    place.good(&[&train[..], &rest].concat());
+    place.write("ask.jsonl", row(6));
+    let answer = place.good(&["student", "predict", "--student", "desk.tagger", "--input", "ask.jsonl"]);
+    let line = answer.lines().find(|line| line.starts_with('{')).unwrap();
+    let found: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(found["slots"], serde_json::json!({"thing": ["tent"]}));
+    assert_eq!(found["fields"][0]["start"], 18);
+    assert!(found["fields"][0]["confidence"].as_f64().unwrap() > 0.3);
+    place.write("bad.jsonl", "{\"text\":\"a card\",\"slots\":{\"thing\":[\"lamp\"]}}\n");
+    let bad = place.run(&[&train[..6], &["--data", "bad.jsonl", "--out", "x"]].concat());
+    assert!(bad.contains("line 1") && bad.contains("does not occur"), "{bad}");
+}
