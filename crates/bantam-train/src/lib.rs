@@ -1,4 +1,4 @@
-//! Trains small models on the CPU at hand: adapters and heads of encoders, resumable to the bit.
+//! Trains small models on the CPU at hand: adapters and heads of encoders, adapters of decoders, resumable to the bit.
 //!
 //! [`run()`] takes steps for an [`Objective`]: rows, a network and its loss. Networks are made of [`ops`], each written
 //! forwards and backwards by hand over plain slices, because what is frozen must cost no gradient of its own, what is
@@ -12,7 +12,10 @@
 
 mod checkpoint;
 mod classify;
+mod decoder;
+mod dpo;
 mod encoder;
+mod export;
 #[cfg(test)]
 mod gradcheck;
 mod layout;
@@ -22,13 +25,23 @@ mod peft;
 mod random;
 mod run;
 mod schedule;
+mod sft;
 mod tag;
 mod tune;
 
 pub use checkpoint::{ResumeError, ResumeErrorKind, RunId, load, save};
 pub use classify::{Classifier, ClassifierScratch};
+pub use decoder::{
+    BaseForm, DecoderNetwork, DecoderNetworkScratch, DecoderTuning, LoadDecoderNetworkError,
+    LoadDecoderNetworkErrorKind, Nf4, Target,
+};
+pub use dpo::{Dpo, DpoScratch, Preference};
 pub use encoder::{
     EncoderNetwork, EncoderScratch, LoadNetworkError, LoadNetworkErrorKind, LoraConfig, Packed,
+};
+pub use export::{
+    ByteTokens, DecoderExportError, Replay, ReplayError, replay, whole_config, write_gguf_adapter,
+    write_merged, write_peft, write_whole,
 };
 pub use layout::{Layout, Pace, Parameter};
 pub use optimiser::{AdamW, Moments, Rates, clip, norm};
@@ -36,5 +49,6 @@ pub use peft::{ExportError, ExportErrorKind, export_peft};
 pub use random::Key;
 pub use run::{Control, Objective, RunConfig, RunError, State, Step, run};
 pub use schedule::Schedule;
+pub use sft::{Sft, SftScratch, TokenRow};
 pub use tag::{TagRow, TagScratch, Tagger};
 pub use tune::{Checkpoint, Lesson, Phase, TuneConfig, TuneError, TuneEvent, tune_classifier, tune_tagger};

@@ -1,0 +1,109 @@
+//! What was exported, run as it will be served, against the trainer's own answers.
+
+use std::path::Path;
+
+use bantam_engine::{
+    Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, ForwardError, LoadAdapterError,
+    LoadDecoderError, Span, Wanted,
+};
+use bantam_kernels::Pool;
+
+use crate::decoder::{DecoderNetwork, DecoderNetworkScratch};
+
+/// Tokens of a page of the engine's store.
+const PAGE_TOKENS: usize = 16;
+
+/// How near the served model came to the trained one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Replay {
+    /// Tokens that were compared.
+    pub tokens: usize,
+    /// Of these, those after which both find the same token likeliest.
+    pub same: usize,
+    /// Largest difference of a logit.
+    pub difference: f32,
+    /// Largest logit, by its magnitude.
+    pub scale: f32,
+}
+
+/// Why an export must not be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// The model cannot be opened.
+    #[error("open the model that was exported")]
+    Decoder(#[from] Box<LoadDecoderError>),
+    /// The adapter cannot be opened.
+    #[error("open the adapter that was exported")]
+    Adapter(#[from] Box<LoadAdapterError>),
+    /// The prompts do not fit the model.
+    #[error("run the model that was exported")]
+    Forward(#[from] ForwardError),
+    /// It answers otherwise.
+    #[error(
+        "the export does not answer as the trainer does: logits up to {} differ by up to {}, {} of {} tokens agree",
+        .0.scale, .0.difference, .0.same, .0.tokens
+    )]
+    Differs(Replay),
+}
+
+impl ReplayError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Differs(_) => {
+                "serve the base in the form that was trained over: a base of 4 bits is another model"
+            }
+            _ => "the base has changed since training: bring it back",
+        }
+    }
+}
+
+/// Runs `prompts` through the engine with what was exported and compares the logits of every token with the
+/// trainer's. They may differ by `tolerance` times the largest of them.
+///
+/// # Errors
+/// [`ReplayError`], when the export cannot be run or differs by more.
+pub fn replay(
+    (model, adapter): (&Path, Option<&Path>),
+    (network, parameters): (&DecoderNetwork, &[f32]),
+    prompts: &[Vec<u32>],
+    tolerance: f32,
+    pool: &Pool,
+) -> Result<Replay, ReplayError> {
+    let options = DecoderOptions { precision: DecoderPrecision::F32, cache: None };
+    let decoder = Decoder::open(model, &options, pool).map_err(Box::new)?;
+    let adapter = adapter.map(|path| Adapter::open(path, &decoder)).transpose().map_err(Box::new)?;
+    let (mut scratch, mut own) = (DecoderScratch::default(), DecoderNetworkScratch::default());
+    let mut found = Replay::default();
+    for prompt in prompts {
+        let count = prompt.len().div_ceil(PAGE_TOKENS);
+        let (mut kv, pages) = (decoder.new_kv(count), (0..count as u32).collect::<Vec<_>>());
+        let span =
+            Span { tokens: prompt, start: 0, pages: &pages, adapter: adapter.as_ref(), logits: Wanted::All };
+        let served = decoder.forward(pool, &mut kv, &[span], &mut scratch)?;
+        let expected = network.logits(parameters, prompt, &mut own);
+        for (served, expected) in served.rows().zip(expected.chunks_exact(network.config().vocabulary)) {
+            found.tokens += 1;
+            found.same += usize::from(likeliest(served) == likeliest(expected));
+            for (served, expected) in served.iter().zip(expected) {
+                // A number that is none differs from all.
+                let difference = (served - expected).abs();
+                found.difference =
+                    found.difference.max(if difference.is_finite() { difference } else { f32::INFINITY });
+                found.scale = found.scale.max(expected.abs());
+            }
+        }
+    }
+    if found.difference > tolerance * found.scale {
+        return Err(ReplayError::Differs(found));
+    }
+    Ok(found)
+}
+
+fn likeliest(logits: &[f32]) -> usize {
+    let better = |(best, highest): (usize, f32), (index, logit): (usize, &f32)| {
+        if *logit > highest { (index, *logit) } else { (best, highest) }
+    };
+    logits.iter().enumerate().fold((0, f32::NEG_INFINITY), better).0
+}

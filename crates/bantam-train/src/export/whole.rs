@@ -1,0 +1,207 @@
+//! A decoder that was trained whole, as one GGUF file with its tokenizer.
+
+use std::path::Path;
+
+use bantam_engine::{Architecture, DecoderConfig};
+use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
+
+use super::{Change, DecoderExportError, MODULES, bytes};
+use crate::decoder::DecoderNetwork;
+use crate::layout::Layout;
+
+/// The chat template of decoders that begin from nothing.
+const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] \
+                        + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}\
+                        {{ '<|im_start|>assistant\\n' }}{% endif %}";
+/// Control tokens, after the bytes: the start of a turn, and its end, which ends answers.
+const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+
+/// A tokenizer without a vocabulary to be learnt: every byte is a token, and turns have two of their own. For narrow
+/// tasks where no base can be fetched; texts get three to four times as long as in the tokens of a large model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ByteTokens;
+
+impl ByteTokens {
+    /// Tokens there are.
+    pub const VOCABULARY: usize = 256 + CONTROL.len();
+
+    /// Returns the metadata keys of the tokenizer with `body`, as a GGUF file has them.
+    fn with_metadata<R>(body: impl FnOnce(&[(&str, NewValue<'_>)]) -> R) -> R {
+        let names: Vec<String> = (0..=255).map(|byte| character(byte).to_string()).collect();
+        let tokens: Vec<&str> = names.iter().map(String::as_str).chain(CONTROL).collect();
+        // Plain ones, then control tokens.
+        let types: Vec<i32> = (0..tokens.len()).map(|index| if index < 256 { 1 } else { 3 }).collect();
+        body(&[
+            ("tokenizer.ggml.model", NewValue::Text("gpt2")),
+            ("tokenizer.ggml.pre", NewValue::Text("gpt-2")),
+            ("tokenizer.ggml.tokens", NewValue::Texts(&tokens)),
+            ("tokenizer.ggml.token_type", NewValue::I32s(&types)),
+            ("tokenizer.ggml.merges", NewValue::Texts(&[])),
+            ("tokenizer.ggml.eos_token_id", NewValue::U32(257)),
+            ("tokenizer.ggml.add_bos_token", NewValue::Bool(false)),
+            ("tokenizer.chat_template", NewValue::Text(TEMPLATE)),
+        ])
+    }
+}
+
+/// The character that stands for a byte in vocabularies of GPT-2's kind: itself where it can be seen, and the ones
+/// from 256 on for the others, in their order.
+fn character(byte: u8) -> char {
+    let is_seen = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    if is_seen(byte) {
+        return char::from(byte);
+    }
+    let before = (0..byte).filter(|byte| !is_seen(*byte)).count() as u32;
+    char::from_u32(256 + before).unwrap_or(char::REPLACEMENT_CHARACTER)
+}
+
+/// Writes a decoder that was trained whole, with byte tokens, as a GGUF file in F32, F16 or Q8_0.
+///
+/// # Errors
+/// [`DecoderExportError`], when the file cannot be written, or the decoder was not trained whole or has other tokens.
+pub fn write_whole(
+    path: &Path,
+    dtype: Dtype,
+    (network, layout, parameters): (&DecoderNetwork, &Layout, &[f32]),
+) -> Result<(), DecoderExportError> {
+    let config = network.config();
+    if !network.is_whole() || config.vocabulary != ByteTokens::VOCABULARY {
+        return Err(DecoderExportError::Form {
+            what: "only a decoder that was trained whole over bytes is written so",
+        });
+    }
+    let mut named: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
+    for parameter in layout.parameters() {
+        let numbers = &parameters[parameter.range.clone()];
+        let (name, is_turned) = gguf_name(&parameter.name);
+        let [rows, columns] = parameter.shape;
+        if rows == 1 {
+            named.push((name, Dtype::F32, vec![columns], bytes(numbers)));
+            continue;
+        }
+        let change = Change {
+            layer: 0,
+            names: ("", if is_turned { "attn_q" } else { "" }),
+            a: &[],
+            b: numbers,
+            inputs: columns,
+            outputs: rows,
+            rank: columns,
+        };
+        let numbers = change.in_file(change.b, columns, change.interleaved(config));
+        let dtype = if columns.is_multiple_of(dtype.block_len()) { dtype } else { Dtype::F16 };
+        named.push((name, dtype, vec![rows, columns], bantam_weights::quantise(dtype, &numbers)?));
+    }
+    let tensors: Vec<NewTensor<'_>> = named
+        .iter()
+        .map(|(name, dtype, shape, bytes)| NewTensor { name, dtype: *dtype, shape, bytes })
+        .collect();
+    let keys = shape_keys(config);
+    ByteTokens::with_metadata(|tokenizer| {
+        let mut metadata = vec![
+            ("general.architecture", NewValue::Text(config.architecture.name())),
+            ("general.name", NewValue::Text("decoder trained from nothing")),
+        ];
+        metadata.extend(keys.iter().map(|(key, value)| (key.as_str(), *value)));
+        metadata.extend_from_slice(tokenizer);
+        write_gguf(path, &metadata, &tensors)
+    })?;
+    Ok(())
+}
+
+/// The configuration as keys of a GGUF file.
+fn shape_keys(config: &DecoderConfig) -> Vec<(String, NewValue<'static>)> {
+    let whole = |number: usize| NewValue::U32(u32::try_from(number).unwrap_or(u32::MAX));
+    let values = [
+        ("vocab_size", whole(config.vocabulary)),
+        ("context_length", whole(config.positions)),
+        ("embedding_length", whole(config.hidden)),
+        ("block_count", whole(config.layers)),
+        ("feed_forward_length", whole(config.intermediate)),
+        ("attention.head_count", whole(config.heads)),
+        ("attention.head_count_kv", whole(config.kv_heads)),
+        ("attention.key_length", whole(config.head_size)),
+        ("attention.value_length", whole(config.head_size)),
+        ("rope.dimension_count", whole(config.head_size)),
+        ("rope.freq_base", NewValue::F32(ROPE_BASE)),
+        ("attention.layer_norm_rms_epsilon", NewValue::F32(config.norm_epsilon)),
+    ];
+    values.into_iter().map(|(key, value)| (format!("{}.{key}", config.architecture.name()), value)).collect()
+}
+
+/// Base of the rotation of decoders that begin from nothing.
+const ROPE_BASE: f32 = 10_000.0;
+
+/// Returns the sizes of a Llama over byte tokens that begins from nothing: `layers` of `width`, whose heads have 64
+/// numbers, or as many as the width where that is less.
+pub fn whole_config(width: usize, layers: usize, positions: usize) -> DecoderConfig {
+    let head_size = if width.is_multiple_of(64) { 64 } else { width };
+    let heads = width / head_size.max(1);
+    let pairs = head_size / 2;
+    let frequency = |pair: usize| f64::from(ROPE_BASE).powf(-2.0 * pair as f64 / head_size as f64) as f32;
+    DecoderConfig {
+        architecture: Architecture::Llama,
+        vocabulary: ByteTokens::VOCABULARY,
+        hidden: width,
+        layers,
+        heads,
+        kv_heads: if heads.is_multiple_of(2) { heads / 2 } else { heads },
+        head_size,
+        // Eight thirds of the width, in whole blocks of 32.
+        intermediate: (width * 8 / 3).next_multiple_of(32),
+        positions,
+        norm_epsilon: 1e-5,
+        attention_scale: (head_size as f32).sqrt().recip(),
+        attention_softcap: None,
+        logit_softcap: None,
+        embedding_scale: 1.0,
+        is_tied: true,
+        rope: bantam_engine::DecoderRope { frequencies: (0..pairs).map(frequency).collect(), magnitude: 1.0 },
+        local_rope: None,
+        windows: vec![None; layers],
+        biases: bantam_engine::Biases::default(),
+    }
+}
+
+/// A tensor's name in GGUF files, and whether its rows are turned there.
+fn gguf_name(name: &str) -> (String, bool) {
+    let norms = [
+        ("input_layernorm", "attn_norm"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("self_attn.q_norm", "attn_q_norm"),
+        ("self_attn.k_norm", "attn_k_norm"),
+    ];
+    let of_layer = name.strip_prefix("model.layers.").and_then(|rest| {
+        let (layer, rest) = rest.split_once('.')?;
+        let module = rest.strip_suffix(".weight")?;
+        let (_, gguf) = MODULES.iter().chain(&norms).find(|(known, _)| *known == module)?;
+        Some((format!("blk.{layer}.{gguf}.weight"), matches!(*gguf, "attn_q" | "attn_k")))
+    });
+    of_layer.unwrap_or_else(|| {
+        let last = if name == "model.norm.weight" { "output_norm.weight" } else { "token_embd.weight" };
+        (last.to_owned(), false)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_characters_that_gpt_2_gave_them() {
+        assert_eq!(
+            [0, b'\n', b' ', b'A', 0x7f, 0xad, 0xff].map(character),
+            ['Ā', 'Ċ', 'Ġ', 'A', 'ġ', 'Ń', 'ÿ']
+        );
+    }
+
+    #[test]
+    fn names_become_those_of_gguf_files() {
+        assert_eq!(gguf_name("model.layers.3.self_attn.k_proj.weight"), ("blk.3.attn_k.weight".into(), true));
+        assert_eq!(
+            gguf_name("model.layers.0.input_layernorm.weight"),
+            ("blk.0.attn_norm.weight".into(), false)
+        );
+        assert_eq!(gguf_name("model.norm.weight").0, "output_norm.weight");
+    }
+}
