@@ -173,7 +173,7 @@ pub(crate) enum ConfigCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudentCommand {
     /// Learns a student from labelled rows or from a task's recorded answers
-    Train(TrainArgs),
+    Train(Box<TrainArgs>),
     /// Labels rows, one {"label","probability","out_of_scope"} a line; of a tagger {"slots","fields"}
     Predict {
         /// The student's file
