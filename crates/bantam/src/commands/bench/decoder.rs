@@ -48,7 +48,7 @@ pub(super) fn measure(
         scratch: DecoderScratch::default(),
         limits,
         weight_bytes: std::fs::metadata(&cache).ok().map(|file| file.len()),
-        times: args.times.unwrap_or(15).max(3),
+        times: args.times.unwrap_or(15).max(2),
         decoder: &decoder,
         pool,
     };
@@ -66,7 +66,7 @@ pub(super) fn measure(
     if !counts.is_empty() && !is_quiet {
         output::note(format!("mixed load with {counts:?} adapters"));
     }
-    let mixed = mixed::measure(&decoder, pool, &counts)?;
+    let mixed = mixed::measure(&decoder, pool, &counts, times)?;
     Ok(Measured { kind, load, resident_mb, cases, mixed })
 }
 

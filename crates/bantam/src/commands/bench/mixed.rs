@@ -16,8 +16,6 @@ use crate::output;
 
 /// Who asks at a time: half of them classify, half of them talk.
 const CALLERS: usize = 16;
-/// Requests of a round, all callers together.
-const REQUESTS: usize = 192;
 const ROUNDS: usize = 3;
 /// Tokens of a talker's prompt, and of its answer.
 const TALK: usize = 100;
@@ -56,6 +54,7 @@ pub(super) fn measure(
     decoder: &Arc<Decoder>,
     pool: &Arc<Pool>,
     counts: &[usize],
+    times: usize,
 ) -> Result<Vec<Mixed>, Failure> {
     let most = counts.iter().copied().max().unwrap_or(0);
     let loaded = super::decoder::adapters(decoder, most)?;
@@ -85,12 +84,12 @@ pub(super) fn measure(
             let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
                 .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
             let adapters = loaded.get(..mixed.adapters).unwrap_or_default();
-            let load = Load { scheduler, adapters, vocabulary: decoder.config().vocabulary, round };
+            let load = Load { scheduler, adapters, vocabulary: decoder.config().vocabulary, round, times };
             // Every task's beginning is there once before time counts.
             (0..mixed.adapters).try_for_each(|task| load.classify(task, task).map(drop))?;
             let begun = Instant::now();
             mixed.milliseconds.extend(load.run()?);
-            mixed.rates.push(REQUESTS as f64 / begun.elapsed().as_secs_f64());
+            mixed.rates.push((times * CALLERS) as f64 / begun.elapsed().as_secs_f64());
             mixed.resident_mb = mixed.resident_mb.max(resident_mb());
         }
     }
@@ -102,6 +101,8 @@ struct Load<'l> {
     adapters: &'l [Arc<LoadedAdapter<Adapter>>],
     vocabulary: usize,
     round: usize,
+    /// Requests of each caller.
+    times: usize,
 }
 
 impl Load<'_> {
@@ -116,7 +117,7 @@ impl Load<'_> {
 
     fn call(&self, caller: usize) -> Result<Vec<f64>, Failure> {
         let mut times = Vec::new();
-        for request in 0..REQUESTS / CALLERS {
+        for request in 0..self.times {
             let number = request * CALLERS + caller;
             // Neither kind of caller keeps to some of the adapters.
             let task = (number / 2) % self.adapters.len().max(1);
@@ -135,9 +136,14 @@ impl Load<'_> {
         Asked { task: format!("task {task}").into(), adapter, prompt, deadline }
     }
 
+    /// Returns a number that no other request of this measurement has.
+    fn number(&self, number: usize) -> u64 {
+        (self.round * self.times * CALLERS + number) as u64 + 1
+    }
+
     fn classify(&self, task: usize, number: usize) -> Result<Duration, Failure> {
         let mut prompt = Tokens::seeded(self.vocabulary, task as u64 + 1).take(CACHED);
-        let seed = ((self.round * REQUESTS + number) as u64 + 1) << 20;
+        let seed = self.number(number) << 20;
         prompt.extend(Tokens::seeded(self.vocabulary, seed).take(NEW));
         let path = ScorePath { tokens: Vec::new(), next: (0..LABELS).collect() };
         let pending = self
@@ -150,7 +156,7 @@ impl Load<'_> {
     }
 
     fn talk(&self, task: usize, number: usize) -> Result<Duration, Failure> {
-        let seed = ((self.round * REQUESTS + number) as u64 + 1) << 40;
+        let seed = self.number(number) << 40;
         let prompt = Tokens::seeded(self.vocabulary, seed).take(TALK);
         let chooser = Box::new(|logits: &mut [f32]| {
             let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
@@ -186,7 +192,7 @@ pub(super) fn show(mixed: &[Mixed]) {
     let Some(first) = mixed.first() else { return };
     output::line(format!(
         "\nmixed load, {CALLERS} callers: half score {LABELS} labels behind {CACHED} cached tokens of their task and \
-         {NEW} new ones, half read {TALK} tokens and write {ANSWER}; {ROUNDS} rounds of {REQUESTS} requests in turns"
+         {NEW} new ones, half read {TALK} tokens and write {ANSWER}; {ROUNDS} rounds in turns"
     ));
     let heading = ["adapters", "requests/s", "of the first", "p50 ms", "p95 ms", "their MB", "resident MB"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];
