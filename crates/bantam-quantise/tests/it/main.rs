@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod folders;
 #[path = "../../../bantam-local/tests/it/tiny_model.rs"]
 mod tiny_model;
 

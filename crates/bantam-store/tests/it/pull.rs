@@ -183,3 +183,50 @@ fn nobody_listening_is_an_error_with_a_next_step() {
     let error = place().pull("org/tiny", &settings).unwrap_err();
     assert!(error.hint().contains("HF_ENDPOINT"), "{error}");
 }
+
+#[test]
+fn a_proxy_is_asked_for_https_alone_with_its_own_login_and_without_the_token() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut asked = vec![0; 1_000];
+        let count = stream.read(&mut asked).unwrap();
+        stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").unwrap();
+        String::from_utf8(asked[..count].to_vec()).unwrap()
+    });
+    let settings = HubSettings {
+        endpoint: "https://hub.invalid".to_owned(),
+        token: Some("hf_secret".to_owned()),
+        proxy: Some(format!("http://user:pw@127.0.0.1:{port}")),
+        no_proxy: vec!["other.invalid".to_owned()],
+        attempts: 1,
+        ..HubSettings::public()
+    };
+    let error = place().pull("org/tiny", &settings).unwrap_err();
+    let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(cause.contains("407"), "{error}: {cause}");
+    let asked = asked.join().unwrap();
+    assert!(asked.starts_with("CONNECT hub.invalid:443 HTTP/1.1\r\n"), "{asked}");
+    assert!(
+        asked.contains("Proxy-Authorization: Basic dXNlcjpwdw==") && !asked.contains("hf_secret"),
+        "{asked}"
+    );
+}
+
+#[test]
+fn two_processes_do_not_write_one_download() {
+    let place = place();
+    let hub = place.hub(Fault::None);
+    let partial = place.store.root().join("partial");
+    fs::create_dir_all(&partial).unwrap();
+    let digest = bantam_store::Digest::of(&place.model);
+    let other = fs::File::create(partial.join(format!("sha256-{digest}"))).unwrap();
+    other.lock().unwrap();
+    let error = place.pull("org/tiny", &hub.settings()).unwrap_err();
+    assert!(matches!(error, PullError::Busy { .. }), "{error}");
+    assert_eq!(place.store.remove_unfinished().unwrap(), 0);
+    drop(other);
+    place.pull("org/tiny", &hub.settings()).unwrap();
+}
