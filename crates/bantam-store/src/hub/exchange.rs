@@ -20,7 +20,7 @@ const AGENT: &str = concat!("bantam/", env!("CARGO_PKG_VERSION"));
 #[non_exhaustive]
 pub enum ExchangeError {
     /// The host could not be reached, or the connection broke.
-    #[error("speak to {host}")]
+    #[error("the connection to {host} failed")]
     Connection {
         /// The host.
         host: String,

@@ -4,7 +4,8 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use bantam_weights::{
-    Dtype, MappedFile, NewTensor, NewValue, WeightFile, quantise, write_file, write_gguf, write_safetensors,
+    Dtype, MappedFile, NewTensor, NewValue, PlannedTensor, WeightFile, quantise, write_file, write_gguf,
+    write_gguf_planned, write_safetensors,
 };
 use proptest::prelude::*;
 
@@ -176,4 +177,47 @@ fn a_fingerprint_changes_with_content_length_and_time() {
     assert_ne!(fingerprint(&[1.0, 3.0], 7), first);
     assert_ne!(fingerprint(&[1.0, 2.0, 3.0], 7), first);
     assert_ne!(fingerprint(&[1.0, 2.0], 8), first);
+}
+
+#[test]
+fn a_planned_file_is_the_one_that_is_written_at_once_and_keys_are_copied_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let [once, planned, again] = ["once", "planned", "again"].map(|name| folder.path().join(name));
+    let (texts, numbers) = (["a", "b"], [1, -2, 3]);
+    let metadata = [
+        ("k.text", NewValue::Text("x")),
+        ("k.texts", NewValue::Texts(&texts)),
+        ("k.numbers", NewValue::I32s(&numbers)),
+        ("k.flag", NewValue::Bool(true)),
+    ];
+    let bytes: Vec<u8> = (0..32).collect();
+    let tensor = NewTensor { name: "t", dtype: Dtype::F32, shape: &[2, 4], bytes: &bytes };
+    write_gguf(&once, &metadata, &[tensor]).unwrap();
+    let plan = PlannedTensor { name: "t".to_owned(), dtype: Dtype::F32, shape: vec![2, 4] };
+    write_gguf_planned(&planned, &metadata, std::slice::from_ref(&plan), |_| Ok(bytes.clone())).unwrap();
+    assert_eq!(fs::read(&once).unwrap(), fs::read(&planned).unwrap());
+    let file = WeightFile::open(&once).unwrap();
+    let from = file.metadata();
+    let copied: Vec<(&str, NewValue<'_>)> =
+        metadata.iter().map(|(key, _)| (*key, NewValue::Stored(from.stored(key).unwrap()))).collect();
+    write_gguf_planned(&again, &copied, std::slice::from_ref(&plan), |_| Ok(bytes.clone())).unwrap();
+    assert_eq!(fs::read(&once).unwrap(), fs::read(&again).unwrap());
+}
+
+#[test]
+fn a_plan_that_is_not_kept_leaves_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.gguf");
+    let plan = |name: &str, shape: &[usize]| PlannedTensor {
+        name: name.to_owned(),
+        dtype: Dtype::Q8_0,
+        shape: shape.to_vec(),
+    };
+    let short = write_gguf_planned(&path, &[], &[plan("t", &[32])], |_| Ok(vec![0; 3]));
+    let failed = write_gguf_planned(&path, &[], &[plan("t", &[32])], |_| Err(std::io::Error::other("no")));
+    assert!(short.is_err() && failed.is_err());
+    for plans in [vec![plan("t", &[32]), plan("t", &[32])], vec![plan("t", &[33])], vec![plan("", &[32])]] {
+        assert!(write_gguf_planned(&path, &[], &plans, |_| Ok(vec![0; 34])).is_err());
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

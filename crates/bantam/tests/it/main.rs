@@ -6,6 +6,9 @@ mod certify;
 mod config;
 mod encoder;
 mod help;
+#[path = "../../../bantam-store/tests/it/hub.rs"]
+#[expect(dead_code, reason = "the store's own tests use more of it")]
+mod hub;
 mod ledger;
 mod local;
 mod models;

@@ -3,6 +3,7 @@
 use insta::assert_snapshot;
 use serde_json::Value;
 
+use crate::hub::{Fault, Hub};
 use crate::place::{MODELS, Place};
 use crate::tiny_model;
 
@@ -130,4 +131,37 @@ fn a_model_of_the_store_is_served_by_its_name_and_a_missing_one_is_named() {
     assert!(shown.starts_with("exit code: 3\n") && shown.contains("bantam import"), "{shown}");
     place.good(&["import", "tiny.gguf"]);
     assert!(place.run(&["config", "check"]).starts_with("exit code: 0\n"));
+}
+
+/// A place whose hub is this one.
+fn place_of(hub: &Hub) -> Place {
+    place().env("HF_ENDPOINT", &format!("http://127.0.0.1:{}", hub.port)).env("HF_TOKEN", "hf_secret")
+}
+
+#[test]
+fn a_model_is_pulled_from_the_hub_and_pulling_again_finds_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = std::fs::read(tiny_model::write(folder.path())).unwrap();
+    let hub = Hub::start(&[("tiny-Q8_0.gguf", &model)], Fault::BreaksOff(1, 50_000));
+    let place = place_of(&hub);
+    let shown = place.run(&["pull", "org/tiny"]).replace(&hub.port.to_string(), "[PORT]");
+    assert_snapshot!(shown);
+    assert!(place.good(&["pull", "org/tiny:q8_0"]).contains("was there already"));
+    assert_eq!(hub.seen.lock().unwrap().bytes, model.len());
+    assert_snapshot!(place.run(&["pull", "org/tiny:Q4_0"]));
+    assert!(place.run(&["pull", "org/none"]).starts_with("exit code: 3\n"));
+}
+
+#[test]
+fn a_gated_model_and_a_lying_hub_are_told_apart() {
+    let gated = Hub::start(&[("tiny-Q8_0.gguf", b"x")], Fault::Gated);
+    assert_snapshot!(place_of(&gated).run(&["pull", "org/tiny"]));
+    let lying = Hub::start(&[("tiny-Q8_0.gguf", b"some bytes")], Fault::Lies);
+    let place = place_of(&lying);
+    let shown = place.run(&["pull", "org/tiny"]);
+    assert!(
+        shown.starts_with("exit code: 1\n") && shown.contains("is not what the hub says it is"),
+        "{shown}"
+    );
+    assert!(place.good(&["list"]).contains("no model"));
 }
