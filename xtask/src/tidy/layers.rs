@@ -38,6 +38,7 @@ const ALLOWED: &[Edge] = &[
         "a base is named by its weights' hash and read by its tokenizer",
     ),
     edge("bantam-train", "bantam-engine", "what was learnt is an adapter as the engine adds it"),
+    edge("bantam-train", "bantam-student", "what was learnt becomes a student, judged as it is served"),
     edge("bantam-train", "bantam-kernels", "gradients are products of matrices, shared out over a pool"),
     edge(
         "bantam-train",
