@@ -10,6 +10,7 @@
 //!
 //! **Invariant:** every operation's gradient is held against differences of the operation itself by a test.
 
+mod chat;
 mod checkpoint;
 mod classify;
 mod decoder;
@@ -29,6 +30,7 @@ mod sft;
 mod tag;
 mod tune;
 
+pub use chat::{ReadRowsError, ReadRowsErrorKind, RowWriter};
 pub use checkpoint::{ResumeError, ResumeErrorKind, RunId, load, save};
 pub use classify::{Classifier, ClassifierScratch};
 pub use decoder::{

@@ -25,7 +25,17 @@ impl ByteTokens {
     /// Tokens there are.
     pub const VOCABULARY: usize = 256 + CONTROL.len();
 
-    /// Returns the metadata keys of the tokenizer with `body`, as a GGUF file has them.
+    /// Returns the tokenizer itself, as the engine reads it from the file.
+    #[cfg(test)]
+    pub(crate) fn tokenizer() -> bantam_weights::Tokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.gguf");
+        let tensors = [NewTensor { name: "one", dtype: Dtype::F32, shape: &[1], bytes: &[0; 4] }];
+        Self::with_metadata(|keys| write_gguf(&path, keys, &tensors)).unwrap();
+        bantam_weights::Tokenizer::open(&path).unwrap()
+    }
+
+    /// Calls `body` with the metadata keys of the tokenizer, as a GGUF file has them.
     fn with_metadata<R>(body: impl FnOnce(&[(&str, NewValue<'_>)]) -> R) -> R {
         let names: Vec<String> = (0..=255).map(|byte| character(byte).to_string()).collect();
         let tokens: Vec<&str> = names.iter().map(String::as_str).chain(CONTROL).collect();
