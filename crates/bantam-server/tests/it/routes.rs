@@ -37,12 +37,13 @@ async fn shows_one_model_also_with_a_slash_in_its_name() {
 
 #[tokio::test]
 async fn unknown_paths_and_methods_are_errors_in_the_same_shape() {
-    for path in
-        ["/", "/v1", "/v1/chat", "/v1/chat/completions/", "/v1/embeddings", "/admin", "/%2e%2e/etc/passwd"]
+    for path in ["/", "/v1", "/v1/chat", "/v1/chat/completions/", "/v1/audio", "/admin", "/%2e%2e/etc/passwd"]
     {
         check_error(&get(path), 404, "unknown_path").await;
     }
-    check_error(&get("/v1/chat/completions"), 405, "method_not_allowed").await;
+    for path in ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] {
+        check_error(&get(path), 405, "method_not_allowed").await;
+    }
     for method in ["POST", "DELETE", "PATCH", "OPTIONS", "BREW"] {
         let request = format!("{method} /v1/models HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n");
         check_error(&request, 405, "method_not_allowed").await;
