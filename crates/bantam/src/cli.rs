@@ -208,7 +208,7 @@ pub(crate) struct TrainArgs {
     /// What the encoder computes in
     #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
     pub(crate) precision: EncoderPrecision,
-    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{name:[values]}}
+    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
     pub(crate) data: Option<PathBuf>,
     /// Learns from this task's recorded answers; a quarter is kept back for `certify`
