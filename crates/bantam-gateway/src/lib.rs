@@ -1,7 +1,7 @@
 //! The way of a request, one direction, one stage a file:
 //! `decode → admit → identify → scan → plan → attempt → judge → next rung or answer → settle → encode`.
 //!
-//! [`Gateway::chat`] composes the stages and reads top to bottom. This crate knows traits and bytes, no
+//! [`Gateway::answer`] composes the stages and reads top to bottom. This crate knows traits and bytes, no
 //! sockets: the server hands it a body and gets a [`Reply`].
 //!
 //! **Invariant:** every attempt that was begun is settled exactly once, also when its caller leaves.
