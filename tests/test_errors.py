@@ -107,7 +107,7 @@ def test_a_prompt_longer_than_any_context_is_refused_with_both_counts(serve, ups
 def test_wrong_methods_and_paths_are_told(gateway):
     answer = httpx2.get(f"{gateway.url}/v1/chat/completions")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
-    answer = httpx2.post(f"{gateway.url}/v1/completions", json={})
+    answer = httpx2.post(f"{gateway.url}/v1/responses", json={})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_path")
 
 
