@@ -172,7 +172,32 @@ def constrained(server, system, draw, times):
     return statistics.median(bound) / statistics.median(free) - 1
 
 
-def show(results, rounds):
+def autocomplete(server, draw, times):
+    """Returns the seconds to the first token of `times` completions in an editor: the same code with a few more letters
+    typed each time, and the same text behind the cursor."""
+    before, after = words(draw, 110), words(draw, 25)
+    firsts = []
+    for _ in range(times + 1):
+        before += words(draw, 1)
+        body = {"model": server.models[0], "prompt": before, "suffix": after, "max_tokens": 16, "temperature": 0}
+        begun = time.perf_counter()
+        connection = HTTPConnection("127.0.0.1", server.port, timeout=600)
+        body = json.dumps(body | {"stream": True})
+        connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
+        response = connection.getresponse()
+        if response.status != 200:
+            sys.exit(f"{server.name} answered {response.status}: {response.read()[:500]}")
+        first = None
+        for line in response:
+            if first is None and line.startswith(b"data: {"):
+                first = time.perf_counter() - begun
+        connection.close()
+        firsts.append(first)
+    # The first one reads everything.
+    return sorted(firsts[1:])
+
+
+def show(results):
     print("| case | at a time | first token, ms: bantam / llama.cpp | all, ms | requests/s | first token sooner | throughput |")
     print("|---|---|---|---|---|---|---|")
     for (case, level), sides in results.items():
@@ -211,7 +236,9 @@ def main():
                             found = measure(server, system, draw, case, level, max(6, 2 * level))
                             results.setdefault((case, level), {}).setdefault(server.name, []).append(found)
                 print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            show(results, options.rounds)
+            show(results)
+            firsts = autocomplete(servers[0], draw, 20)
+            print(f"\nautocomplete, bantam: first token p50 {1e3 * firsts[10]:.0f} ms, p95 {1e3 * firsts[18]:.0f} ms")
             slower = {server.name: constrained(server, system, draw, 7) for server in servers}
             print(f"\na token under a schema takes longer than a free one by {100 * slower['bantam']:.1f} % "
                   f"(llama.cpp: {100 * slower['llama.cpp']:.1f} %)")

@@ -18,7 +18,7 @@ SHAPES = {
     "qwen3-0.6b": dict(arch="qwen3", layers=28, hidden=1_024, heads=16, kv=8, head=128, ffn=3_072,
                        vocab=151_936, theta=1e6, eps=1e-6, context=40_960, pre="qwen2"),
 }
-CONTROL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+CONTROL = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
