@@ -163,7 +163,8 @@ def measure(server, system, draw, case, level, requests):
 
 
 def constrained(server, system, draw, times):
-    """Returns how much longer a token takes under a schema that leaves all of its text free than without any."""
+    """Returns how much longer a token takes under a schema that leaves all of its text free than without any.
+    llama-cpp-python's server ended at this schema, so it is asked of Bantam alone."""
     free, bound = [], []
     for _ in range(times):
         for schema, list_ in ((None, free), (FREE, bound)):
@@ -239,9 +240,8 @@ def main():
             show(results)
             firsts = autocomplete(servers[0], draw, 20)
             print(f"\nautocomplete, bantam: first token p50 {1e3 * firsts[10]:.0f} ms, p95 {1e3 * firsts[18]:.0f} ms")
-            slower = {server.name: constrained(server, system, draw, 7) for server in servers}
-            print(f"\na token under a schema takes longer than a free one by {100 * slower['bantam']:.1f} % "
-                  f"(llama.cpp: {100 * slower['llama.cpp']:.1f} %)")
+            slower = constrained(servers[0], system, draw, 7)
+            print(f"a token under a schema that leaves the text free takes {100 * slower:+.1f} % longer, bantam")
         finally:
             for server in servers:
                 server.stop()
