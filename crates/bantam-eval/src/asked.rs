@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
-use bantam_route::{Evidence, Gate, StudentFacts, judge_student};
+use bantam_route::{Evidence, StudentFacts};
 use bantam_student::Example;
-use bantam_types::{Label, TaskName, Tier, Verdict};
+use bantam_types::{Label, TaskName, Tier};
 use bantam_wire::{DecodeLimits, Endpoint};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde_json::{Value, json};
+
+use crate::certification::evidence_of;
 
 /// Rows that are asked at a time, so that a language model answers them in one batch.
 const AT_A_TIME: usize = 8;
@@ -41,8 +43,11 @@ pub async fn ask_for_evidence(
     labels: &[Arc<str>],
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Evidence>, NoAnswer> {
+    // Nothing of the rows leaves, so nothing is looked for in them; one scanner serves all.
+    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).ok();
+    let scanner = scanner.as_ref();
     let asked = rows.iter().enumerate().map(|(row, example)| async move {
-        let Some(request) = cleared(task, &example.text) else { return Ok(unanswered()) };
+        let Some(request) = cleared(task, &example.text, scanner) else { return Ok(unanswered()) };
         let ask = Ask { system: None, stream: false, payload_start: 0, deadline: None };
         match student.answer(request, ask).await {
             Ok(Answer::Student(answer)) => {
@@ -52,15 +57,12 @@ pub async fn ask_for_evidence(
                     out_of_scope: answer.out_of_scope,
                     allowed: answer.is_valid && (labels.is_empty() || is_label),
                 };
-                // Asked with an open gate, the judge says whether any threshold could accept this row.
-                let acceptable = judge_student(facts, Gate::Certified { threshold: f32::NEG_INFINITY });
                 let correct = if labels.is_empty() {
                     is_same_answer(&answer.text, &example.label)
                 } else {
                     *answer.text == *example.label
                 };
-                let probability = (acceptable == Verdict::Accept).then_some(answer.probability);
-                Ok(Evidence { probability, correct })
+                Ok(evidence_of(facts, correct))
             }
             Ok(_) => Err(NoAnswer { row: row + 1, error: BackendFault::Garbage.into() }),
             Err(error) if is_about_the_text(error.fault) => Ok(unanswered()),
@@ -97,12 +99,11 @@ pub fn is_same_answer(given: &str, expected: &str) -> bool {
     }
 }
 
-/// Returns a text as a request that may be asked here. Nothing of it leaves, so nothing is looked for in it.
-fn cleared(task: &TaskName, text: &str) -> Option<Cleared> {
+/// Returns a text as a request that may be asked here.
+fn cleared(task: &TaskName, text: &str, scanner: Option<&Scanner>) -> Option<Cleared> {
     let body = json!({ "model": format!("task/{task}"), "messages": [{ "role": "user", "content": text }] });
-    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).ok()?;
     let limits = DecodeLimits::default();
-    let scanned = Scanned::decode(Endpoint::Chat, body.to_string().into(), &limits, &scanner).ok()?;
+    let scanned = Scanned::decode(Endpoint::Chat, body.to_string().into(), &limits, scanner?).ok()?;
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     policy.clear(&scanned, Tier::Local)
 }

@@ -54,14 +54,15 @@ pub fn gather_evidence(student: &Student, rows: &[Example], allowed: &[Arc<str>]
                 out_of_scope: student.is_foreign(&prediction),
                 allowed: allowed.iter().any(|label| **label == *prediction.label),
             };
-            // Asked with an open gate, the judge says whether any threshold could accept this row.
-            let acceptable = judge_student(facts, Gate::Certified { threshold: f32::NEG_INFINITY });
-            Evidence {
-                probability: (acceptable == Verdict::Accept).then_some(prediction.probability),
-                correct: prediction.label == row.label,
-            }
+            evidence_of(facts, prediction.label == row.label)
         })
         .collect()
+}
+
+/// Returns a row's evidence. Asked with an open gate, the judge says whether any threshold could accept it.
+pub(crate) fn evidence_of(facts: StudentFacts, correct: bool) -> Evidence {
+    let acceptable = judge_student(facts, Gate::Certified { threshold: f32::NEG_INFINITY });
+    Evidence { probability: (acceptable == Verdict::Accept).then_some(facts.probability), correct }
 }
 
 /// Tries to prove `claim` for the student with this hash, in hex, on `evidence` gathered from `rows`.

@@ -110,7 +110,7 @@ impl Wanted {
             messages,
             tools: Vec::new(),
             must_call: false,
-            sampling: SamplingConfig { temperature: 0.0, ..SamplingConfig::greedy() },
+            sampling: SamplingConfig::greedy(),
             seed: None,
             grammar,
             stops: Vec::new(),

@@ -93,20 +93,7 @@ impl Original {
             let value: StoredValue<'_> = own.stored(key)?;
             Some((key, NewValue::Stored(value)))
         });
-        let mut lists = texts.iter();
-        let made = self.keys.iter().map(|(key, value)| {
-            let value = match value {
-                Key::U32(value) => NewValue::U32(*value),
-                Key::F32(value) => NewValue::F32(*value),
-                Key::Bool(value) => NewValue::Bool(*value),
-                Key::Text(text) => NewValue::Text(text),
-                Key::Texts(_) => NewValue::Texts(lists.next().map_or(&[], Vec::as_slice)),
-                Key::I32s(values) => NewValue::I32s(values),
-                Key::F32s(values) => NewValue::F32s(values),
-            };
-            (&**key, value)
-        });
-        stored.chain(made).collect()
+        stored.chain(written(&self.keys, texts)).collect()
     }
 
     /// Returns the lists of texts among the keys, borrowed as they are written.
@@ -144,6 +131,26 @@ impl Original {
             }
         }
     }
+}
+
+/// Returns keys as they are written; `lists` are the lists of texts among them, in order.
+fn written<'k>(
+    keys: &'k [(String, Key)],
+    lists: &'k [Vec<&'k str>],
+) -> impl Iterator<Item = (&'k str, NewValue<'k>)> {
+    let mut lists = lists.iter();
+    keys.iter().map(move |(key, value)| {
+        let value = match value {
+            Key::U32(value) => NewValue::U32(*value),
+            Key::F32(value) => NewValue::F32(*value),
+            Key::Bool(value) => NewValue::Bool(*value),
+            Key::Text(text) => NewValue::Text(text),
+            Key::Texts(_) => NewValue::Texts(lists.next().map_or(&[], Vec::as_slice)),
+            Key::I32s(values) => NewValue::I32s(values),
+            Key::F32s(values) => NewValue::F32s(values),
+        };
+        (&**key, value)
+    })
 }
 
 /// Returns the lists of texts among keys.

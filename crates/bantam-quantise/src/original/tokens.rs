@@ -5,7 +5,7 @@ use std::path::Path;
 use bantam_weights::{EncodeOptions, NewValue, Tokenizer, WeightFile, write_gguf};
 use serde_json::Value;
 
-use super::{Key, texts};
+use super::{Key, texts, written};
 use crate::write::QuantiseModelError;
 
 /// GGUF's names for ways to cut words, of which one has to give the ids of the original.
@@ -179,22 +179,7 @@ fn special(original: &Tokenizer, keys: &mut Keys) {
 fn gives_the_same(original: &Tokenizer, keys: &Keys, scratch: &Path) -> bool {
     let path = scratch.join("tokenizer.gguf");
     let lists = texts(keys);
-    let mut lists = lists.iter();
-    let metadata: Vec<(&str, NewValue<'_>)> = keys
-        .iter()
-        .map(|(key, value)| {
-            let value = match value {
-                Key::U32(value) => NewValue::U32(*value),
-                Key::F32(value) => NewValue::F32(*value),
-                Key::Bool(value) => NewValue::Bool(*value),
-                Key::Text(text) => NewValue::Text(text),
-                Key::Texts(_) => NewValue::Texts(lists.next().map_or(&[], Vec::as_slice)),
-                Key::I32s(values) => NewValue::I32s(values),
-                Key::F32s(values) => NewValue::F32s(values),
-            };
-            (&**key, value)
-        })
-        .collect();
+    let metadata: Vec<(&str, NewValue<'_>)> = written(keys, &lists).collect();
     if write_gguf(&path, &metadata, &[]).is_err() {
         return false;
     }
