@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Writes what the trainer is held against: a tiny BERT, and how torch and PEFT train adapters on it.
+"""Writes what the trainer is held against: tiny encoders, and how torch and PEFT train adapters on them.
 
 Needs:   pip install torch transformers peft safetensors
-Usage:   python3 scripts/train_fixtures.py [FOLDER]
-             [default: crates/bantam-train/tests/fixtures/tiny_bert]
+Usage:   python3 scripts/train_fixtures.py [FOLDER] [NAME ..]
+             [default: crates/bantam-train/tests/fixtures, and tiny_bert and tiny_modernbert in it]
 
-The folder gets config.json and model.safetensors of a seeded random BertModel, and run.safetensors: the rows of the
-one batch, the changes and the head before the first step, and the loss of each of the steps. Every step sees all
+Each gets config.json and model.safetensors of a seeded random model, and run.safetensors: the rows of the one batch, the changes and the head before the first step, and the loss of each of the steps. Every step sees all
 rows, so that no order is left to chance; nothing is dropped. A head on the mean of the last states, brought to length
 1, is trained beside LoRA on all linear layers, with AdamW, clipping and a cosine after a warm-up.
 """
@@ -18,16 +17,42 @@ import sys
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import BertConfig, BertModel, get_cosine_schedule_with_warmup
+from transformers import BertConfig, BertModel, ModernBertConfig, ModernBertModel, get_cosine_schedule_with_warmup
 
 STEPS, ROWS, CLASSES, RANK, ALPHA = 40, 12, 5, 4, 8
 SETTINGS = {"rate": 5e-3, "head_rate": 2e-2, "decay": 0.01, "clip": 1.0, "warmup": 4, "smoothing": 0.1}
-LINEAR = ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"]
+LINEAR = {
+    "tiny_bert": ["query", "key", "value", "attention.output.dense", "intermediate.dense", "output.dense"],
+    "tiny_modernbert": ["Wqkv", "attn.Wo", "Wi", "mlp.Wo"],
+}
+KEYS = {
+    "tiny_bert": ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                  "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "model_type"],
+    "tiny_modernbert": ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+                        "max_position_embeddings", "norm_eps", "hidden_activation", "model_type", "local_attention",
+                        "layer_types", "rope_parameters", "norm_bias", "attention_bias", "mlp_bias"],
+}
 
 
-def base():
-    """A random BERT whose weights are large enough for attention to matter."""
+def base(name):
+    """A random encoder whose weights are large enough for attention to matter."""
     torch.manual_seed(7)
+    if name == "tiny_modernbert":
+        # The first layer sees everything, the second what is at most two tokens away.
+        config = ModernBertConfig(
+            vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
+            max_position_embeddings=24, embedding_dropout=0.0, mlp_dropout=0.0, attention_dropout=0.0,
+            local_attention=4, global_attn_every_n_layers=2, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            cls_token_id=1, sep_token_id=2, attn_implementation="eager",
+        )
+        model = ModernBertModel(config)
+        with torch.no_grad():
+            for key, weight in model.named_parameters():
+                if weight.ndim == 2:
+                    weight.normal_(0, 0.15)
+                else:
+                    weight.copy_(1 + 0.1 * torch.randn_like(weight))
+        return model
     config = BertConfig(
         vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=48,
         max_position_embeddings=24, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
@@ -57,19 +82,23 @@ def vectors(model, ids):
 
 
 def main():
-    """Trains, and writes the fixture."""
+    """Writes all fixtures, or those that are named."""
     here = pathlib.Path(__file__).resolve().parent.parent
-    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "crates/bantam-train/tests/fixtures/tiny_bert"
+    folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "crates/bantam-train/tests/fixtures"
+    for name in sys.argv[2:] or LINEAR:
+        write(name, folder / name)
+
+
+def write(name, folder):
+    """Trains, and writes the fixture."""
     folder.mkdir(parents=True, exist_ok=True)
-    model = base()
+    model = base(name)
     plain = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if "position_ids" not in name}
     save_file(plain, folder / "model.safetensors")
-    keys = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-            "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "hidden_act", "model_type"]
-    config = {key: value for key, value in model.config.to_dict().items() if key in keys}
+    config = {key: value for key, value in model.config.to_dict().items() if key in KEYS[name]}
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
-    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=LINEAR))
+    model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=LINEAR[name]))
     head = torch.nn.Linear(32, CLASSES)
     ids, classes = rows()
     changes = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}

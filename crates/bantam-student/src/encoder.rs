@@ -1,6 +1,6 @@
 //! A text classifier over the vector of an encoder, alone or beside the n-grams of a linear student.
 //!
-//! The encoder, the *base*, is a BERT of sentence-transformers, such as all-MiniLM-L6-v2. It is either used as it is,
+//! The encoder, the *base*, is a BERT or ModernBERT of sentence-transformers, such as all-MiniLM-L6-v2. It is either used as it is,
 //! or with low-rank changes that a trainer found and [`assemble_tuned`] makes a student of. The base is not in the
 //! student's file: the file names it by its hashes, and students that share a base share its memory.
 //! What is learnt is a multinomial logistic regression, calibrated as a linear student is, with the same
@@ -18,6 +18,7 @@ mod folder;
 mod format;
 mod identity;
 mod queue;
+mod reader;
 mod train;
 mod tuned;
 
@@ -32,6 +33,7 @@ pub use describe::EncoderDescription;
 pub use folder::{BaseParts, LoadBaseError, LoadBaseErrorKind};
 pub use identity::{BaseIdentity, BasePooling, BasePrecision};
 pub(crate) use queue::Embedding;
+pub use reader::{TextReader, TextReaderError};
 pub use train::{EncoderProgress, train};
 pub use tuned::{Blend, TunedHead, TunedParts, assemble_tuned, blend};
 

@@ -1,16 +1,18 @@
-//! A BERT encoder with low-rank changes, forwards and backwards.
+//! An encoder, BERT or ModernBERT, with low-rank changes, forwards and backwards.
 
 mod block;
 mod load;
+mod modern;
 
 use bantam_engine::{EncoderAdapter, EncoderConfig, EncoderUpdate};
 use bantam_weights::WeightFile;
 
 use crate::layout::Layout;
-use crate::ops::{AttentionScratch, LinearScratch, Noise, Norm, NormSaved, Site, dropout, fit};
+use crate::ops::{AttentionScratch, LinearScratch, Noise, Norm, NormSaved, Site, add, dropout, fit};
 use crate::random::Key;
-use block::{Block, BlockSaved, Temporary};
+use block::{Block, BlockSaved, Rows, Temporary};
 pub use load::{LoadNetworkError, LoadNetworkErrorKind, LoraConfig};
+use modern::{Angles, ModernBlock, Rotations};
 
 /// An encoder whose weights are frozen, and low-rank changes of all its linear layers, which are not.
 #[derive(Debug)]
@@ -19,11 +21,71 @@ pub struct EncoderNetwork {
     weights: WeightFile,
     /// Name of the table of words in `weights`.
     words: String,
-    /// Positions, each with the first token type.
+    /// Positions, each with the first token type; empty where positions only turn queries and keys.
     positions: Vec<f32>,
     norm: Norm,
-    blocks: Vec<Block>,
+    stack: Stack,
     lora: LoraConfig,
+}
+
+/// What stands on the embedding.
+#[derive(Debug)]
+enum Stack {
+    /// Blocks that normalise what they give.
+    Bert(Vec<Block>),
+    /// Blocks that normalise what they see, and the norm after the last.
+    Modern(Vec<ModernBlock>, Rotations, Norm),
+}
+
+impl Stack {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bert(blocks) => blocks.len(),
+            Self::Modern(blocks, ..) => blocks.len(),
+        }
+    }
+
+    /// Writes a block's output for the rows of `x`.
+    fn forward(
+        &self,
+        index: usize,
+        parameters: &[f32],
+        (x, rows): (&[f32], Rows<'_>),
+        y: &mut [f32],
+        saved: &mut BlockSaved,
+        work: block::Work<'_>,
+    ) {
+        match self {
+            Self::Bert(blocks) => blocks[index].forward(parameters, x, rows.noise, y, saved, work),
+            Self::Modern(blocks, rotations, _) => {
+                blocks[index].forward(parameters, x, (rows, rotations), y, saved, work);
+            }
+        }
+    }
+
+    /// Turns the gradient of a block's outputs into that of `x`, in place, unless it is not wanted.
+    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    fn backward(
+        &self,
+        index: usize,
+        parameters: &[f32],
+        (x, rows): (&[f32], Rows<'_>),
+        of_rows: &mut [f32],
+        saved: &BlockSaved,
+        gradient: &mut [f32],
+        work: block::Work<'_>,
+    ) {
+        // Nothing below the first block is trained.
+        let of_rows = (of_rows, index > 0);
+        match self {
+            Self::Bert(blocks) => {
+                blocks[index].backward(parameters, x, rows.noise, of_rows, saved, gradient, work);
+            }
+            Self::Modern(blocks, rotations, _) => {
+                blocks[index].backward(parameters, x, (rows, rotations), of_rows, saved, gradient, work);
+            }
+        }
+    }
 }
 
 /// Sequences of token ids, one after the other.
@@ -64,7 +126,11 @@ pub struct EncoderScratch {
     inputs: Vec<Vec<f32>>,
     /// One for each block, or one for all where they are computed again.
     saved: Vec<BlockSaved>,
+    angles: Angles,
+    /// What a norm after the last block gives.
+    states: Vec<f32>,
     norm: NormSaved,
+    final_norm: NormSaved,
     temporary: Temporary,
     attention: AttentionScratch,
     linear: LinearScratch,
@@ -76,7 +142,7 @@ impl EncoderNetwork {
         &self.config
     }
 
-    /// Leaves every token's state after the last block in `scratch` and returns them.
+    /// Leaves every token's last state in `scratch` and returns them.
     ///
     /// # Panics
     /// If an id or a length is beyond the encoder's; callers have checked them.
@@ -86,19 +152,34 @@ impl EncoderNetwork {
         packed: &Packed,
         scratch: &'s mut EncoderScratch,
     ) -> &'s [f32] {
-        let (rows, width) = (packed.ids.len(), self.config.hidden);
-        scratch.inputs.resize_with(self.blocks.len() + 1, Vec::new);
-        let kept = if self.lora.recompute { 1 } else { self.blocks.len() };
+        let (all, last) = (packed.ids.len() * self.config.hidden, self.stack.len());
+        scratch.inputs.resize_with(last + 1, Vec::new);
+        let kept = if self.lora.recompute { 1 } else { last };
         scratch.saved.resize_with(kept, BlockSaved::default);
         self.embed(packed, scratch);
-        for (index, block) in self.blocks.iter().enumerate() {
-            let (before, after) = scratch.inputs.split_at_mut(index + 1);
-            let saved = &mut scratch.saved[index.min(kept - 1)];
-            let output = fit(&mut after[0], rows * width);
-            let work = (&mut scratch.temporary, &mut scratch.attention, &mut scratch.linear);
-            block.forward(parameters, &before[index][..rows * width], packed.noise(), output, saved, work);
+        let EncoderScratch { inputs, saved, angles, temporary, attention, linear, .. } = scratch;
+        if let Stack::Modern(_, rotations, _) = &self.stack {
+            rotations.angles(&packed.ends, angles);
         }
-        &scratch.inputs[self.blocks.len()][..rows * width]
+        let rows = Rows { noise: packed.noise(), angles };
+        for index in 0..last {
+            let (before, after) = inputs.split_at_mut(index + 1);
+            let (input, output) = (&before[index][..all], fit(&mut after[0], all));
+            let work = (&mut *temporary, &mut *attention, &mut *linear);
+            self.stack.forward(
+                index,
+                parameters,
+                (input, rows),
+                output,
+                &mut saved[index.min(kept - 1)],
+                work,
+            );
+        }
+        let output = &scratch.inputs[last][..all];
+        let Stack::Modern(.., norm) = &self.stack else { return output };
+        let states = fit(&mut scratch.states, all);
+        norm.forward(output, &[], states, &mut scratch.final_norm);
+        states
     }
 
     /// Adds the gradients of all changes, given that of the states that [`Self::forward`] returned for the same
@@ -115,29 +196,21 @@ impl EncoderNetwork {
         scratch: &mut EncoderScratch,
     ) {
         let all = packed.ids.len() * self.config.hidden;
-        let EncoderScratch { inputs, saved, temporary, attention, linear, .. } = scratch;
-        for (index, block) in self.blocks.iter().enumerate().rev() {
+        let EncoderScratch { inputs, saved, angles, final_norm, temporary, attention, linear, .. } = scratch;
+        if let Stack::Modern(.., norm) = &self.stack {
+            norm.backward(of_states, final_norm);
+        }
+        let rows = Rows { noise: packed.noise(), angles };
+        for index in (0..self.stack.len()).rev() {
             let (before, after) = inputs.split_at_mut(index + 1);
-            let input = &before[index][..all];
-            let saved = if self.lora.recompute {
+            let x = (&before[index][..all], rows);
+            let kept = if self.lora.recompute { 0 } else { index };
+            if self.lora.recompute {
                 let work = (&mut *temporary, &mut *attention, &mut *linear);
-                block.forward(parameters, input, packed.noise(), &mut after[0][..all], &mut saved[0], work);
-                &saved[0]
-            } else {
-                &saved[index]
-            };
+                self.stack.forward(index, parameters, x, &mut after[0][..all], &mut saved[0], work);
+            }
             let work = (&mut *temporary, &mut *attention, &mut *linear);
-            // Nothing below the first block is trained.
-            let wants_input = index > 0;
-            block.backward(
-                parameters,
-                input,
-                packed.noise(),
-                (of_states, wants_input),
-                saved,
-                gradient,
-                work,
-            );
+            self.stack.backward(index, parameters, x, of_states, &saved[kept], gradient, work);
         }
     }
 
@@ -153,8 +226,9 @@ impl EncoderNetwork {
                 let written =
                     table.as_ref().and_then(|table| table.write_row(packed.ids[row] as usize, sum).ok());
                 assert_eq!(written, Some(true), "the id is one of the encoder's");
-                let addend = &self.positions[position * width..(position + 1) * width];
-                sum.iter_mut().zip(addend).for_each(|(sum, number)| *sum += number);
+                if !self.positions.is_empty() {
+                    add(sum, &self.positions[position * width..(position + 1) * width]);
+                }
             }
             start = *end;
         }

@@ -19,7 +19,7 @@ mod rotate;
 pub use activation::{gelu, gelu_back};
 pub use attention::{Attention, AttentionScratch};
 pub use dropout::{Noise, Site, dropout};
-pub use gated::{silu_gate, silu_gate_back};
+pub use gated::{gelu_gate, gelu_gate_back, silu_gate, silu_gate_back};
 pub use linear::{F32Matrix, Frozen, Linear, LinearScratch, Lora, LoraPart, Weight};
 pub use loss::cross_entropy;
 pub use norm::{Norm, NormSaved};

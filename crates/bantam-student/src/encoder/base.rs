@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bantam_engine::{Encoder, EncoderAdapter, EncoderScratch, LoadEncoderError, TokenBatch};
 use bantam_kernels::Pool;
-use bantam_weights::{Fit, WordPiece};
+use bantam_weights::Fit;
 
 use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind};
 use super::identity::{BaseIdentity, BasePrecision};
 use super::queue::{EmbedQueue, Embedding, QueueFull};
+use super::reader::TextReader;
 
 /// Sequences that are embedded together where many wait.
 pub(super) const BATCH_TEXTS_MAX: usize = 32;
@@ -29,7 +30,7 @@ pub struct EncoderBase {
 pub(super) struct Core {
     identity: BaseIdentity,
     encoder: Encoder,
-    tokenizer: WordPiece,
+    tokenizer: TextReader,
     pool: Arc<Pool>,
 }
 
@@ -81,7 +82,7 @@ impl EncoderBase {
     }
 
     /// Returns the base's tokenizer.
-    pub(crate) fn tokenizer(&self) -> &WordPiece {
+    pub(crate) fn tokenizer(&self) -> &TextReader {
         &self.core.tokenizer
     }
 

@@ -4,10 +4,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use bantam_engine::{EncoderConfig, LoadEncoderError};
-use bantam_weights::{OpenWeightsError, WeightFile, WordPiece, WordPieceError};
+use bantam_weights::{OpenWeightsError, WeightFile};
 use serde::Deserialize;
 
 use super::identity::{BaseIdentity, BasePooling, BasePrecision};
+use super::reader::{TextReader, TextReaderError};
 use crate::hash::FileHash;
 
 /// Bytes of a `tokenizer.json` at most.
@@ -74,12 +75,12 @@ pub enum LoadBaseErrorKind {
     Encoder(#[from] Box<LoadEncoderError>),
     /// A tokenizer that is not done here.
     #[error("use tokenizer.json")]
-    Tokenizer(#[from] WordPieceError),
+    Tokenizer(#[from] TextReaderError),
     /// A tokenizer of another model.
     #[error("the tokenizer has {tokens} tokens and the weights have {vocabulary}")]
     Vocabulary {
         /// Of the tokenizer.
-        tokens: u32,
+        tokens: usize,
         /// Of the weights.
         vocabulary: usize,
     },
@@ -130,7 +131,7 @@ impl LoadBaseErrorKind {
             | Self::Tokenizer(_)
             | Self::Vocabulary { .. }
             | Self::Tokens { .. } => {
-                "use a BERT sentence encoder in the form of sentence-transformers, such as all-MiniLM-L6-v2"
+                "use a BERT or ModernBERT in the form of sentence-transformers, such as all-MiniLM-L6-v2"
             }
         }
     }
@@ -219,16 +220,16 @@ impl BaseFiles {
     pub(super) fn parts(
         &self,
         identity: &BaseIdentity,
-    ) -> Result<(EncoderConfig, WordPiece), LoadBaseErrorKind> {
+    ) -> Result<(EncoderConfig, TextReader), LoadBaseErrorKind> {
         let failed = |kind| Box::new(LoadEncoderError { path: identity.name.clone().into(), kind });
         let config = EncoderConfig::from_json(&self.config).map_err(|error| failed(error.into()))?;
         check_tokens(identity.tokens_max, config.positions)?;
         if config.hidden != identity.width as usize {
             return Err(LoadBaseErrorKind::Width { found: config.hidden, meant: identity.width });
         }
-        let tokenizer = WordPiece::from_tokenizer_json(&self.tokenizer)?;
+        let tokenizer = TextReader::from_json(&self.tokenizer)?;
         let (tokens, vocabulary) = (tokenizer.vocabulary_size(), config.vocabulary);
-        if tokens as usize > vocabulary {
+        if tokens > vocabulary {
             return Err(LoadBaseErrorKind::Vocabulary { tokens, vocabulary });
         }
         Ok((config, tokenizer))
@@ -243,7 +244,7 @@ pub struct BaseParts {
     /// What the encoder is made of.
     pub config: EncoderConfig,
     /// From texts to ids.
-    pub tokenizer: WordPiece,
+    pub tokenizer: TextReader,
     /// The encoder's weights.
     pub weights: WeightFile,
 }

@@ -1,6 +1,6 @@
 //! From a text to the ids that an encoder reads, with the place of every word.
 
-use bantam_weights::WordPiece;
+use crate::encoder::TextReader;
 
 /// A word of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Sequence {
 }
 
 /// Returns what an encoder of so many tokens reads. A context never takes more than a quarter of them.
-pub fn sequence(tokenizer: &WordPiece, text: &str, context: &str, tokens_max: usize) -> Sequence {
+pub fn sequence(tokenizer: &TextReader, text: &str, context: &str, tokens_max: usize) -> Sequence {
     let (mut ids, mut words) = (vec![tokenizer.start_id()], Vec::new());
     if !context.trim().is_empty() {
         tokenizer.append(context, &mut ids);
@@ -32,7 +32,7 @@ pub fn sequence(tokenizer: &WordPiece, text: &str, context: &str, tokens_max: us
     }
     for (start, end) in cut(text) {
         let token = ids.len();
-        tokenizer.append(&text[start..end], &mut ids);
+        tokenizer.append_word(text, (start, end), &mut ids);
         if ids.len() + 1 > tokens_max {
             ids.truncate(token);
             break;

@@ -5,7 +5,9 @@ use crate::ops::{
     gelu, gelu_back,
 };
 
-/// A block with its changes.
+use super::modern::Angles;
+
+/// A block of a BERT with its changes.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) attention: Attention,
@@ -24,25 +26,35 @@ pub(super) struct Block {
 /// What the way back needs, beside the block's input.
 #[derive(Debug, Default)]
 pub(super) struct BlockSaved {
-    qkv: Vec<f32>,
-    context: Vec<f32>,
-    attention_norm: NormSaved,
+    /// What attention sees, where that is not the block's input.
+    pub(super) normal: Vec<f32>,
+    pub(super) qkv: Vec<f32>,
+    pub(super) context: Vec<f32>,
+    pub(super) attention_norm: NormSaved,
     /// What the feed-forward part sees.
-    middle: Vec<f32>,
+    pub(super) middle: Vec<f32>,
     /// Before GELU and after.
-    wide: Vec<f32>,
-    active: Vec<f32>,
-    output_norm: NormSaved,
+    pub(super) wide: Vec<f32>,
+    pub(super) active: Vec<f32>,
+    /// Of the norm around the feed-forward part.
+    pub(super) output_norm: NormSaved,
     /// Of each linear layer.
-    low: [Vec<f32>; 4],
+    pub(super) low: [Vec<f32>; 4],
 }
 
 /// Numbers that live within one block's call.
 #[derive(Debug, Default)]
 pub(super) struct Temporary {
     pub(super) wide: Vec<f32>,
-    narrow: Vec<f32>,
-    qkv: Vec<f32>,
+    pub(super) narrow: Vec<f32>,
+    pub(super) qkv: Vec<f32>,
+}
+
+/// What all blocks see of a batch.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'r> {
+    pub(super) noise: Noise<'r>,
+    pub(super) angles: &'r Angles,
 }
 
 /// What a thread works in.

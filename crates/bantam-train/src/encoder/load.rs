@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use bantam_engine::{EncoderArchitecture as Architecture, EncoderConfig};
+use bantam_engine::{EncoderArchitecture as Architecture, EncoderConfig, ModernBertConfig};
 use bantam_weights::{DequantiseError, RequireTensorError, WeightFile};
 use serde::{Deserialize, Serialize};
 
-use super::EncoderNetwork;
 use super::block::Block;
+use super::modern::{ModernBlock, Rotations};
+use super::{EncoderNetwork, Stack};
 use crate::layout::{Layout, Pace};
-use crate::ops::{Attention, F32Matrix, Linear, Lora, LoraPart, Norm, Site, Weight};
+use crate::ops::{Attention, F32Matrix, Linear, Lora, LoraPart, Norm, Site, Weight, add};
 
 /// Settings of the low-rank changes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,9 +54,6 @@ pub struct LoadNetworkError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadNetworkErrorKind {
-    /// A family whose way back is not written yet.
-    #[error("only the BERT family is trained here so far, and this base is a ModernBERT")]
-    Family,
     /// A tensor that is missing or has another shape than the configuration says.
     #[error("find a tensor")]
     Tensor(#[from] RequireTensorError),
@@ -74,8 +72,9 @@ impl LoadNetworkErrorKind {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Family => "use a base of the BERT family, or train with --tune none, which any base takes",
-            _ => "the base's files do not fit each other: fetch it again",
+            Self::Tensor(_) | Self::Dequantise(_) | Self::NotFinite { .. } => {
+                "the base's files do not fit each other: fetch it again"
+            }
         }
     }
 }
@@ -84,7 +83,7 @@ impl EncoderNetwork {
     /// Returns the encoder of `config` with these weights, and adds its changes to `layout`.
     ///
     /// # Errors
-    /// [`LoadNetworkError`], when the base is of another family or its tensors do not fit.
+    /// [`LoadNetworkError`], when the base's tensors do not fit.
     pub fn load(
         config: EncoderConfig,
         weights: WeightFile,
@@ -100,26 +99,25 @@ impl EncoderNetwork {
         lora: LoraConfig,
         layout: &mut Layout,
     ) -> Result<Self, LoadNetworkErrorKind> {
-        if config.architecture != Architecture::Bert {
-            return Err(LoadNetworkErrorKind::Family);
-        }
-        let is_inner = weights.tensor("bert.embeddings.LayerNorm.weight").is_some();
-        let reader =
-            Reader { config: &config, weights: &weights, prefix: if is_inner { "bert." } else { "" } };
+        let modern = match &config.architecture {
+            Architecture::Bert => None,
+            Architecture::ModernBert(modern) => Some(modern.clone()),
+        };
+        let (outer, words, norm) = match &modern {
+            None => ("bert.", "embeddings.word_embeddings.weight", "embeddings.LayerNorm"),
+            Some(_) => ("model.", "embeddings.tok_embeddings.weight", "embeddings.norm"),
+        };
+        let is_inner = weights.tensor(&format!("{outer}{words}")).is_some();
+        let reader = Reader { config: &config, weights: &weights, prefix: if is_inner { outer } else { "" } };
+        let words = format!("{}{words}", reader.prefix);
         let width = config.hidden;
-        let words = format!("{}embeddings.word_embeddings.weight", reader.prefix);
         weights.require(&words, &[config.vocabulary, width])?.write_row(0, &mut vec![0.0; width])?;
-        let mut positions =
-            reader.tensor("embeddings.position_embeddings.weight", &[config.positions, width])?;
-        let types = reader.tensor("embeddings.token_type_embeddings.weight", &[config.token_types, width])?;
-        for row in positions.chunks_exact_mut(width) {
-            row.iter_mut().zip(&types).for_each(|(number, addend)| *number += addend);
-        }
-        let norm = reader.norm("embeddings.LayerNorm")?;
-        let blocks: Result<Vec<Block>, _> =
-            (0..config.layers).map(|index| reader.block(index, lora, layout)).collect();
-        let blocks = blocks?;
-        Ok(Self { config, words, positions, norm, blocks, lora, weights })
+        let norm = reader.norm(norm, modern.as_ref().is_none_or(|modern| modern.norm_bias))?;
+        let (positions, stack) = match &modern {
+            None => (reader.positions()?, Stack::Bert(reader.blocks(lora, layout)?)),
+            Some(modern) => (Vec::new(), reader.modern(modern, lora, layout)?),
+        };
+        Ok(Self { config, words, positions, norm, stack, lora, weights })
     }
 }
 
@@ -140,24 +138,36 @@ impl Reader<'_> {
         }
     }
 
-    fn norm(&self, name: &str) -> Result<Norm, LoadNetworkErrorKind> {
+    /// Positions, each with the first token type.
+    fn positions(&self) -> Result<Vec<f32>, LoadNetworkErrorKind> {
+        let EncoderConfig { hidden, positions, token_types, .. } = *self.config;
+        let mut rows = self.tensor("embeddings.position_embeddings.weight", &[positions, hidden])?;
+        let types = self.tensor("embeddings.token_type_embeddings.weight", &[token_types, hidden])?;
+        rows.chunks_exact_mut(hidden).for_each(|row| add(row, &types[..hidden]));
+        Ok(rows)
+    }
+
+    fn norm(&self, name: &str, has_bias: bool) -> Result<Norm, LoadNetworkErrorKind> {
         let width = self.config.hidden;
         let gain = self.tensor(&format!("{name}.weight"), &[width])?;
-        Ok(Norm::new(gain, self.tensor(&format!("{name}.bias"), &[width])?, self.config.norm_epsilon))
+        let bias = if has_bias { self.tensor(&format!("{name}.bias"), &[width])? } else { vec![0.0; width] };
+        Ok(Norm::new(gain, bias, self.config.norm_epsilon))
     }
 
     /// The layers of `names`, which have the same inputs, as one, each with a change of its own.
     fn linear(
         &self,
-        names: &[String],
+        (names, has_bias): (&[String], bool),
         (outputs, inputs): (usize, usize),
         (lora, site): (LoraConfig, u64),
         layout: &mut Layout,
     ) -> Result<Linear, LoadNetworkErrorKind> {
-        let (mut weights, mut bias) = (Vec::new(), Vec::new());
+        let (mut weights, mut bias) = (Vec::new(), has_bias.then(Vec::new));
         for name in names {
             weights.extend(self.tensor(&format!("{name}.weight"), &[outputs, inputs])?);
-            bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+            if let Some(bias) = &mut bias {
+                bias.extend(self.tensor(&format!("{name}.bias"), &[outputs])?);
+            }
         }
         let mut add = |name: &String, half: &str, shape| {
             layout.add(format!("{name}.{half}.weight"), shape, true, Pace::Adapter)
@@ -178,7 +188,11 @@ impl Reader<'_> {
         };
         let all = outputs * names.len();
         let matrix = Arc::new(F32Matrix::new(weights, all, inputs));
-        Ok(Linear { outputs: all, inputs, weight: Weight::Frozen(matrix, Some(bias)), lora: Some(lora) })
+        Ok(Linear { outputs: all, inputs, weight: Weight::Frozen(matrix, bias), lora: Some(lora) })
+    }
+
+    fn blocks(&self, lora: LoraConfig, layout: &mut Layout) -> Result<Vec<Block>, LoadNetworkErrorKind> {
+        (0..self.config.layers).map(|index| self.block(index, lora, layout)).collect()
     }
 
     fn block(
@@ -189,25 +203,76 @@ impl Reader<'_> {
     ) -> Result<Block, LoadNetworkErrorKind> {
         let (hidden, wide) = (self.config.hidden, self.config.intermediate);
         let named = |name: &str| format!("encoder.layer.{index}.{name}");
-        let qkv = ["query", "key", "value"].map(|part| named(&format!("attention.self.{part}")));
-        // Sites 8n + 1 to 8n + 6 are those of block n.
-        let site = |place: u64| 8 * index as u64 + place;
-        let heads = self.config.heads;
+        let norm = |name: &str| self.norm(&named(name), true);
+        let mut linear = |names: &[&str], shape, place| {
+            let names: Vec<String> = names.iter().map(|name| named(name)).collect();
+            self.linear((&names, true), shape, (lora, site(index, place)), layout)
+        };
         Ok(Block {
-            attention: Attention { heads, kv_heads: heads, size: hidden / heads, causal: false, reach: None },
-            qkv: self.linear(&qkv, (hidden, hidden), (lora, site(1)), layout)?,
-            output: self.linear(
-                &[named("attention.output.dense")],
+            attention: self.attention(None),
+            qkv: linear(
+                &["attention.self.query", "attention.self.key", "attention.self.value"],
                 (hidden, hidden),
-                (lora, site(2)),
-                layout,
+                1,
             )?,
-            attention_norm: self.norm(&named("attention.output.LayerNorm"))?,
-            up: self.linear(&[named("intermediate.dense")], (wide, hidden), (lora, site(3)), layout)?,
-            down: self.linear(&[named("output.dense")], (hidden, wide), (lora, site(4)), layout)?,
-            output_norm: self.norm(&named("output.LayerNorm"))?,
+            output: linear(&["attention.output.dense"], (hidden, hidden), 2)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
+            up: linear(&["intermediate.dense"], (wide, hidden), 3)?,
+            down: linear(&["output.dense"], (hidden, wide), 4)?,
+            output_norm: norm("output.LayerNorm")?,
             dropout: lora.dropout,
-            sites: [Site(site(5)), Site(site(6))],
+            sites: [5, 6].map(|place| Site(site(index, place))),
         })
     }
+
+    fn modern(
+        &self,
+        modern: &ModernBertConfig,
+        lora: LoraConfig,
+        layout: &mut Layout,
+    ) -> Result<Stack, LoadNetworkErrorKind> {
+        let blocks: Result<Vec<ModernBlock>, _> =
+            (0..self.config.layers).map(|index| self.modern_block(index, modern, lora, layout)).collect();
+        let heads = self.config.heads;
+        let rotations = Rotations::new(modern, heads, self.config.hidden / heads);
+        Ok(Stack::Modern(blocks?, rotations, self.norm("final_norm", modern.norm_bias)?))
+    }
+
+    fn modern_block(
+        &self,
+        index: usize,
+        modern: &ModernBertConfig,
+        lora: LoraConfig,
+        layout: &mut Layout,
+    ) -> Result<ModernBlock, LoadNetworkErrorKind> {
+        let (hidden, wide) = (self.config.hidden, self.config.intermediate);
+        let named = |name: &str| format!("layers.{index}.{name}");
+        let norm = |name: &str| self.norm(&named(name), modern.norm_bias);
+        let mut linear = |name: &str, has_bias, shape, place| {
+            self.linear((&[named(name)], has_bias), shape, (lora, site(index, place)), layout)
+        };
+        let is_global = modern.is_global[index];
+        Ok(ModernBlock {
+            is_global,
+            attention: self.attention((!is_global).then_some(modern.local_reach)),
+            attention_norm: (index > 0).then(|| norm("attn_norm")).transpose()?,
+            qkv: linear("attn.Wqkv", modern.attention_bias, (3 * hidden, hidden), 1)?,
+            output: linear("attn.Wo", modern.attention_bias, (hidden, hidden), 2)?,
+            feed_forward_norm: norm("mlp_norm")?,
+            up: linear("mlp.Wi", modern.mlp_bias, (2 * wide, hidden), 3)?,
+            down: linear("mlp.Wo", modern.mlp_bias, (hidden, wide), 4)?,
+            dropout: lora.dropout,
+            sites: [5, 6].map(|place| Site(site(index, place))),
+        })
+    }
+
+    fn attention(&self, reach: Option<usize>) -> Attention {
+        let heads = self.config.heads;
+        Attention { heads, kv_heads: heads, size: self.config.hidden / heads, causal: false, reach }
+    }
+}
+
+/// Sites 8n + 1 to 8n + 6 are those of block n.
+fn site(index: usize, place: u64) -> u64 {
+    8 * index as u64 + place
 }

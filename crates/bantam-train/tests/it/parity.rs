@@ -28,8 +28,8 @@ fn settings(lanes: usize, slice_tokens: usize) -> RunConfig {
 }
 
 #[track_caller]
-fn check(lanes: usize, slice_tokens: usize, recompute: bool) {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/tiny_bert"));
+fn check(base: &str, lanes: usize, slice_tokens: usize, recompute: bool) {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures")).join(base);
     let recorded = WeightFile::open(folder.join("run.safetensors")).unwrap();
     let numbers = |name: &str| recorded.tensor(name).unwrap().to_f32().unwrap();
     let config = EncoderConfig::from_json(&std::fs::read(folder.join("config.json")).unwrap()).unwrap();
@@ -79,11 +79,17 @@ fn check(lanes: usize, slice_tokens: usize, recompute: bool) {
 
 #[test]
 fn losses_are_torch_s_step_by_step() {
-    check(1, 1000, false);
+    check("tiny_bert", 1, 1000, false);
 }
 
 #[test]
 fn losses_are_torch_s_however_the_batch_is_cut_and_with_blocks_computed_again() {
-    check(3, 1, true);
-    check(2, 20, false);
+    check("tiny_bert", 3, 1, true);
+    check("tiny_bert", 2, 20, false);
+}
+
+#[test]
+fn losses_of_a_modernbert_are_torch_s_too() {
+    check("tiny_modernbert", 1, 1000, false);
+    check("tiny_modernbert", 2, 20, true);
 }
