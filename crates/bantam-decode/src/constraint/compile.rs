@@ -216,14 +216,19 @@ impl Grammars {
             .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
         let mut fresh = Matcher::new(Ok(parser));
         // The first mask finds what cannot be begun, and what it learns is copied into every answer.
-        let first = fresh.compute_mask_or_eos().map_err(|error| refused(first_lines(&error.to_string())))?;
+        let empty = || refused("no text is in the language".to_owned());
+        let first = fresh.compute_mask_or_eos().map_err(|error| match first_lines(&error.to_string()) {
+            // llguidance's word for it.
+            reason if reason == "NoExtensionBias" => empty(),
+            reason => refused(reason),
+        })?;
         if first.is_zero() {
-            return Err(refused("no text is in the language".to_owned()));
+            return Err(empty());
         }
         if let Some(error) = fresh.get_error() {
             return Err(refused(first_lines(&error)));
         }
-        Ok(CompiledGrammar { fresh, refused: self.refused.clone() })
+        Ok(CompiledGrammar { fresh: warmed(fresh), refused: self.refused.clone() })
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
@@ -246,6 +251,18 @@ impl Grammars {
         }
         Ok(TopLevelGrammar::from_json_schema(lowered))
     }
+}
+
+/// Returns the same, knowing what the first mask behind the forced beginning teaches the lexer. Every answer begins with
+/// a copy of that, and would learn it anew: some milliseconds before its first token.
+fn warmed(fresh: Matcher) -> Matcher {
+    let warm = fresh.deep_clone();
+    // It shares what the lexer of `warm` learns, and nothing else.
+    let mut ahead = warm.clone();
+    ahead.consume_ff_tokens();
+    // What fails here fails again in an answer, which says so.
+    let is_fine = ahead.compute_mask_or_eos().is_ok() && !ahead.is_error();
+    if is_fine { warm } else { fresh }
 }
 
 fn check_length(bytes: usize, limit: usize) -> Result<(), CompileGrammarError> {
