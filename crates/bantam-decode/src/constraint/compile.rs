@@ -98,6 +98,18 @@ pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
     schema::lower(schema, &GrammarLimits::standard().of_schema()).map(drop)
 }
 
+/// Checks that a grammar can constrain answers, under the standard limits, by compiling it for a model whose tokens are
+/// the bytes.
+///
+/// # Errors
+/// [`CompileGrammarError`] with what is wrong, and where in the grammar's text if that is known.
+pub fn check_grammar(grammar: &Grammar) -> Result<(), CompileGrammarError> {
+    let bytes = (0..=u8::MAX).map(|byte| vec![byte]).chain([Vec::new()]);
+    let table = TokenTable::new(bytes, &[], &[256], Forcing::Off)
+        .map_err(|error| CompileGrammarError::Refused { kind: "token table", reason: error.to_string() })?;
+    Grammars::new(&table, GrammarLimits::standard())?.compile(grammar).map(drop)
+}
+
 /// Why a grammar cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileGrammarError {
