@@ -108,7 +108,8 @@ fn its_speed_is_measured_beside_what_the_machine_can_do() {
     assert_eq!((mixed[0]["adapters"].as_u64(), mixed[1]["adapters"].as_u64()), (Some(1), Some(3)));
     assert_eq!(mixed[1]["adapter_bytes"].as_u64(), mixed[0]["adapter_bytes"].as_u64().map(|one| 3 * one));
     assert!(mixed.iter().all(|mixed| mixed["requests_per_s"].as_f64().unwrap() > 0.0), "{mixed:?}");
-    for (ratio, schema) in shown["schema"].as_array().unwrap().iter().zip(["schema-greedy", "schema-sampled"]) {
+    for (ratio, schema) in shown["schema"].as_array().unwrap().iter().zip(["schema-greedy", "schema-sampled"])
+    {
         assert_eq!(ratio["schema"], schema);
         assert!(ratio["ratio"].as_f64().unwrap() > 0.0, "{ratio}");
     }

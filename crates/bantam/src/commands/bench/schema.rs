@@ -1,8 +1,8 @@
 //! What a schema costs: the same question answered freely and under one, in turns.
 //!
 //! The schema asks for a text and leaves it free, so that both sides write as many tokens and everything that differs
-//! is the constraint. Time is taken between one piece of text and the next as a caller gets them; the first piece does
-//! not count, because what a schema forces comes before the model is asked.
+//! is the constraint. Time is taken from an answer's second piece of text, as a caller gets it, to the last, and divided
+//! by the pieces between; the first does not count, because what a schema forces comes before the model is asked.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::output;
 
 /// Tokens of an answer, where the model's context has room for them.
 const ANSWER: usize = 64;
-/// The fewest pieces of text that say something.
+/// The fewest pieces of text of an answer that says something.
 const PIECES_MIN: usize = 16;
 /// Temperatures that are measured, with the names of the cases without a schema and with it.
 const KINDS: [(f32, &str, &str); 2] =
@@ -62,23 +62,26 @@ pub(super) fn measure(
         let ask = |has_schema, seed| {
             let body = body(context, temperature, has_schema, seed);
             let cleared = asked::cleared(&body)?;
-            Ok(runtime.block_on(gaps(&backend, cleared)))
+            Ok(runtime.block_on(piece(&backend, cleared)))
         };
         let mut all = [Vec::new(), Vec::new()];
         // The first round computes the prompt for all others, and counts for nothing.
         for round in 0..=times.div_ceil(2) {
             for has_schema in [round % 2 == 0, round % 2 != 0] {
                 match ask(has_schema, round)? {
-                    Ok(gaps) if round > 0 => all[usize::from(has_schema)].extend(gaps),
+                    Ok(piece) if round > 0 => all[usize::from(has_schema)].extend(piece),
                     Ok(_) => {}
                     Err(error) => return Ok(Err(error.fault.to_string())),
                 }
             }
         }
-        if all.iter().any(|gaps| gaps.len() < PIECES_MIN) {
+        if all.iter().any(Vec::is_empty) {
             return Ok(Err("the model's answers are too short".to_owned()));
         }
-        let about = ["the next piece of an answer's text", "the same under a schema that leaves it free"];
+        let about = [
+            "a piece of an answer's text, of one answer each",
+            "the same under a schema that leaves it free",
+        ];
         for ((name, about), milliseconds) in [free, schema].into_iter().zip(about).zip(all) {
             cases.push(Case { name: name.to_owned(), about, milliseconds, tokens: 1, share: None });
         }
@@ -101,13 +104,13 @@ fn body(context: usize, temperature: f32, has_schema: bool, seed: usize) -> Valu
     body
 }
 
-/// Returns the milliseconds between an answer's pieces of text, from the second on.
-async fn gaps(
+/// Returns the milliseconds of a piece of an answer's text, from the second on; nothing if there are few.
+async fn piece(
     backend: &LocalBackend<Adapter>,
     cleared: bantam_privacy::Cleared,
-) -> Result<Vec<f64>, BackendError> {
+) -> Result<Option<f64>, BackendError> {
     let ask = Ask { system: None, stream: true, payload_start: 0, deadline: None };
-    let Answer::Stream(mut stream) = backend.answer(cleared, ask).await? else { return Ok(Vec::new()) };
+    let Answer::Stream(mut stream) = backend.answer(cleared, ask).await? else { return Ok(None) };
     let mut at = Vec::new();
     while let Some(item) = stream.items.next().await {
         let chunk: Value = serde_json::from_str(&item?.data).unwrap_or_default();
@@ -115,8 +118,9 @@ async fn gaps(
             at.push(Instant::now());
         }
     }
-    let gap = |pair: &[Instant]| pair[1].duration_since(pair[0]).as_secs_f64() * 1e3;
-    Ok(at.get(1..).unwrap_or_default().windows(2).map(gap).collect())
+    let [_, second, .., last] = at[..] else { return Ok(None) };
+    let milliseconds = last.duration_since(second).as_secs_f64() * 1e3;
+    Ok((at.len() >= PIECES_MIN).then(|| milliseconds / (at.len() - 2) as f64))
 }
 
 pub(super) fn to_json(ratios: &[Ratio]) -> Value {
