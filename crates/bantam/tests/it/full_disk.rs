@@ -50,7 +50,7 @@ fn kept(place: &Place) -> Vec<(String, Vec<u8>)> {
         }
     }
     let mut found = Vec::new();
-    for part in ["manifests", "models", "blobs"] {
+    for part in ["manifests", "trees", "blobs"] {
         walk(&place.path("models").join(part), &mut found);
     }
     found.sort();
