@@ -1,14 +1,17 @@
 """Asks `bantam serve` and llama.cpp's server of PyPI llama-cpp-python the same over HTTP, in turns.
 
     python bench/http_peers.py --peer-python VENV/bin/python [--bantam target/release/bantam] [--threads 2]
-        [--rounds 3] [--json FILE] MODEL.gguf [ADAPTER.gguf ...]
+        [--rounds 3] [--levels 1,4,16] [--counts 1,8] [--peer-requests 6] [--peer-seconds 45] [--json FILE]
+        MODEL.gguf [ADAPTER.gguf ...]
 
 VENV has PyPI llama-cpp-python[server]; this script needs nothing. Both servers hold the same model with the same
 threads. A round asks one server and then the other, in alternating order; while one is asked the other is idle. All
 requests share a system message of some 300 tokens and have some 60 of their own, which no other request has.
 
-With adapters, requests name them in turns. llama-cpp-python holds one model at a time and loads it anew for another
-adapter, so that column says what such a change costs there.
+With adapters, requests name the first so many of `--counts` in turns. llama-cpp-python holds one model at a time and
+loads it anew for another adapter, so that column says what such a change costs there. It would take for ever, so it is
+sent `--peer-requests` a case at most and none any more after `--peer-seconds`; the table says how many it answered. What
+is compared is the median time of a request and the rate while requests were under way.
 """
 
 import argparse
@@ -78,7 +81,7 @@ class Server:
             time.sleep(0.1)
 
     def ask(self, model, system, user, schema, tokens):
-        """Returns the seconds to the first token and to the last, and how many tokens there were."""
+        """Returns the seconds to each piece of text, those to the end, and how many tokens there were."""
         body = {
             "model": model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
@@ -94,7 +97,7 @@ class Server:
         response = connection.getresponse()
         if response.status != 200:
             sys.exit(f"{self.name} answered {response.status}: {response.read()[:500]}")
-        first, pieces, counted = None, 0, None
+        pieces, counted = [], None
         for line in response:
             if not line.startswith(b"data: {"):
                 continue
@@ -103,11 +106,10 @@ class Server:
                 sys.exit(f"{self.name} failed: {chunk}")
             counted = (chunk.get("usage") or {}).get("completion_tokens") or counted
             if chunk.get("choices") and chunk["choices"][0].get("delta", {}).get("content"):
-                first = first or time.perf_counter()
-                pieces += 1
-        end = time.perf_counter()
+                pieces.append(time.perf_counter() - begun)
+        end = time.perf_counter() - begun
         connection.close()
-        return (first or end) - begun, end - begun, counted or pieces
+        return pieces or [end], end, counted or len(pieces)
 
     def stop(self):
         self.process.terminate()
@@ -143,34 +145,41 @@ def peer(options, folder):
     return Server("llama.cpp", command, port, names, "llama")
 
 
-def measure(server, system, draw, case, level, requests):
+def measure(server, system, draw, case, level, requests, names, seconds_max=None):
+    """Asks `level` at a time, each name of a model in its turn; after `seconds_max` nothing more is sent."""
     schema, tokens = CASES[case]
     users = [words(draw, 22) for _ in range(requests)]
+    begun = time.perf_counter()
 
     def one(index):
-        return server.ask(server.models[index % len(server.models)], system, users[index], schema, tokens)
+        # At least as many as are asked at a time, or nothing would be known.
+        if index >= level and seconds_max is not None and time.perf_counter() - begun > seconds_max:
+            return None
+        return server.ask(names[index % len(names)], system, users[index], schema, tokens)
 
-    begun = time.perf_counter()
     with ThreadPoolExecutor(level) as pool:
-        timed = list(pool.map(one, range(requests)))
+        timed = [found for found in pool.map(one, range(requests)) if found]
     seconds = time.perf_counter() - begun
     return {
-        "first_ms": 1e3 * statistics.median(first for first, _, _ in timed),
+        "requests": len(timed),
+        "first_ms": 1e3 * statistics.median(pieces[0] for pieces, _, _ in timed),
         "total_ms": 1e3 * statistics.median(total for _, total, _ in timed),
-        "requests_per_s": requests / seconds,
+        "requests_per_s": len(timed) / seconds,
         "tokens_per_s": sum(count for _, _, count in timed) / seconds,
     }
 
 
 def constrained(server, system, draw, times):
-    """Returns how much longer a token takes under a schema that leaves all of its text free than without any.
+    """Returns how much longer a piece of text takes under a schema that leaves all of it free than without any, by the
+    medians over answers. An answer's first piece does not count: what a schema forces comes before the prompt is read.
     llama-cpp-python's server ended at this schema, so it is asked of Bantam alone."""
-    free, bound = [], []
-    for _ in range(times):
-        for schema, list_ in ((None, free), (FREE, bound)):
-            first, total, tokens = server.ask(server.models[0], system, words(draw, 22), schema, 96)
-            list_.append((total - first) / max(tokens - 1, 1))
-    return statistics.median(bound) / statistics.median(free) - 1
+    each = {False: [], True: []}
+    for number in range(times):
+        for has_schema in (number % 2 == 0, number % 2 != 0):
+            schema = FREE if has_schema else None
+            pieces, _, _ = server.ask(server.models[0], system, words(draw, 22), schema, 96)
+            each[has_schema].append((pieces[-1] - pieces[1]) / (len(pieces) - 2))
+    return statistics.median(each[True]) / statistics.median(each[False]) - 1
 
 
 def autocomplete(server, draw, times):
@@ -199,16 +208,20 @@ def autocomplete(server, draw, times):
 
 
 def show(results):
-    print("| case | at a time | first token, ms: bantam / llama.cpp | all, ms | requests/s | first token sooner | throughput |")
+    print("| adapters | case | at a time | requests: bantam / llama.cpp | first token, ms | all, ms | requests/s |")
     print("|---|---|---|---|---|---|---|")
-    for (case, level), sides in results.items():
+    for (count, case, level), sides in results.items():
         ours, theirs = sides["bantam"], sides["llama.cpp"]
         middle = lambda side, key: statistics.median(each[key] for each in side)
-        first = statistics.median(b["first_ms"] / a["first_ms"] for a, b in zip(ours, theirs))
-        rate = statistics.median(a["requests_per_s"] / b["requests_per_s"] for a, b in zip(ours, theirs))
-        pair = lambda key, digits: f"{middle(ours, key):,.{digits}f} / {middle(theirs, key):,.{digits}f}"
-        print(f"| {case} | {level} | {pair('first_ms', 0)} | {pair('total_ms', 0)} | {pair('requests_per_s', 2)} "
-              f"| ×{first:.1f} | ×{rate:.1f} |")
+
+        def pair(key, digits, is_rate=False):
+            ratio = statistics.median(b[key] / a[key] for a, b in zip(ours, theirs))
+            ratio = 1 / ratio if is_rate else ratio
+            return f"{middle(ours, key):,.{digits}f} / {middle(theirs, key):,.{digits}f} (×{ratio:.1f})"
+
+        sent = " / ".join(str(sum(each["requests"] for each in side)) for side in (ours, theirs))
+        print(f"| {count or '–'} | {case} | {level} | {sent} | {pair('first_ms', 0)} | {pair('total_ms', 0)} "
+              f"| {pair('requests_per_s', 2, True)} |")
 
 
 def main():
@@ -219,34 +232,47 @@ def main():
     parser.add_argument("--peer-python", required=True)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--levels", type=lambda text: [int(part) for part in text.split(",")], default=LEVELS)
+    numbers = lambda text: [int(part) for part in text.split(",")]
+    parser.add_argument("--levels", type=numbers, default=LEVELS)
+    parser.add_argument("--counts", type=numbers, help="how many of the adapters are asked for; default: all")
+    parser.add_argument("--peer-requests", type=int, default=6, help="of a case with adapters, at most")
+    parser.add_argument("--peer-seconds", type=float, default=45, help="for a case with adapters, about")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
+    counts = options.counts or [len(options.adapters)]
+    if max(counts) > len(options.adapters):
+        parser.error(f"--counts asks for {max(counts)} adapters and {len(options.adapters)} are named")
     with tempfile.TemporaryDirectory() as folder:
         servers = [bantam(options, folder), peer(options, folder)]
         try:
             system, draw = words(random.Random(0), 110), random.Random(1)
             for server in servers:
                 for case in CASES:
-                    measure(server, system, draw, case, 1, 2 * len(server.models) if server is servers[0] else 1)
+                    requests = 2 * len(server.models) if server is servers[0] else 1
+                    measure(server, system, draw, case, 1, requests, server.models)
             results = {}
+            cases = [(count, case, level) for count in counts for case in CASES for level in options.levels]
             for number in range(options.rounds):
-                for case in CASES:
-                    for level in options.levels:
-                        for server in servers if number % 2 == 0 else reversed(servers):
-                            found = measure(server, system, draw, case, level, max(6, 2 * level))
-                            results.setdefault((case, level), {}).setdefault(server.name, []).append(found)
-                print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+                for count, case, level in cases:
+                    for server in servers if number % 2 == 0 else reversed(servers):
+                        requests, seconds = max(6, 2 * level, 2 * count), None
+                        if count and server is servers[1]:
+                            requests, seconds = max(options.peer_requests, level), options.peer_seconds
+                        names = server.models[: max(count, 1)]
+                        found = measure(server, system, draw, case, level, requests, names, seconds)
+                        results.setdefault((count, case, level), {}).setdefault(server.name, []).append(found)
+                    print(f"round {number + 1}: {case}, {count} adapters, {level} at a time", file=sys.stderr)
             show(results)
             firsts = autocomplete(servers[0], draw, 20)
             print(f"\nautocomplete, bantam: first token p50 {1e3 * firsts[10]:.0f} ms, p95 {1e3 * firsts[18]:.0f} ms")
-            slower = constrained(servers[0], system, draw, 7)
+            slower = constrained(servers[0], system, draw, 15)
             print(f"a token under a schema that leaves the text free takes {100 * slower:+.1f} % longer, bantam")
         finally:
             for server in servers:
                 server.stop()
     if options.json:
-        flat = [{"case": case, "level": level, **sides} for (case, level), sides in results.items()]
+        flat = [{"adapters": count, "case": case, "level": level, **sides}
+                for (count, case, level), sides in results.items()]  # fmt: skip
         Path(options.json).write_text(json.dumps({"cases": flat, "constrained": slower}, indent=1))
 
 

@@ -1,6 +1,7 @@
-"""Language models as students: a task's own prompt, an answer by its schema, a certificate, and what it does not cover."""
+"""Language models as students: a task's own prompt, an answer by its schema, regex or grammar, a certificate, and what it does not cover."""
 
 import json
+import re
 
 import pytest
 
@@ -100,6 +101,59 @@ def test_json_keeps_to_the_tasks_schema_whole_and_streamed_and_escalates_when_it
     answer = ask(strict, "the lamp is broken")
     assert answer.choices[0].message.content == FROM_ABOVE
     assert answer.model_extra["bantam"]["escalated"] == ["low_confidence"]
+
+
+ORDER = TICKET.replace("extract", "rewrite").replace("ladder", UNCERTIFIED.format("0.0000000001"))
+FORMS = {
+    "regex = '[A-Z]{2}-[0-9]{4}'": None,
+    'grammar = "order.lark"': 'start: SHOP "-" NUMBER\nSHOP: /[A-Z]{2}/\nNUMBER: /[0-9]{4}/\n',
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_text_keeps_to_the_tasks_regex_or_grammar_with_the_confidence_of_the_whole(serve, world, form):
+    if FORMS[form]:
+        (world / "order.lark").write_text(FORMS[form])
+    gateway = serve(tasks=ORDER.replace('schema = "ticket.json"', form))
+    client = gateway.client()
+    answer = ask(client, "the lamp of order AB-1234 is broken")
+    assert re.fullmatch("[A-Z]{2}-[0-9]{4}", answer.choices[0].message.content)
+    note = answer.model_extra["bantam"]
+    assert note["tier"] == "local" and 0 <= note["confidence"] < 0.5
+    chunks = list(ask(client, "the lamp of order AB-1234 is broken", stream=True))
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
+
+
+BROKEN = {"regex = '[A-Z'": ("tasks.ticket.regex", "[A-Z"), 'grammar = "order.lark"': ("order.lark", "numbr")}
+
+
+@pytest.mark.parametrize("form", BROKEN)
+def test_a_regex_or_grammar_that_cannot_be_compiled_is_named_before_the_port_opens(serve, world, form):
+    gateway = serve(tasks=TICKET)
+    gateway.stop()
+    (world / "order.lark").write_text('start: "a"\n  numbr\n')
+    text = gateway.config.read_text()
+    gateway.config.write_text(text.replace('schema = "ticket.json"', form))
+    told = gateway.run("serve", code=1)
+    assert all(part in told for part in BROKEN[form])
+
+
+def test_a_certificate_is_void_once_the_regex_is_another(serve, world):
+    # One text is all of the language, so that a model of random numbers is sure of it.
+    order = TICKET.replace("extract", "rewrite").replace('schema = "ticket.json"', "regex = 'refund'")
+    opened = serve(tasks=order)
+    opened.stop()
+    evidence = world / "evidence.jsonl"
+    rows = ({"text": f"ticket {number}", "answer": "refund"} for number in range(100))
+    evidence.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert opened.json("certify", "ticket", "--error", "0.05", "--data", evidence)["certified"] is True
+    same = serve(tasks=order)
+    assert not any("void" in line for line in same.lines)
+    assert ask(same.client(), "ticket 7").model_extra["bantam"]["tier"] == "local"
+    same.stop()
+    other = serve(tasks=order.replace("'refund'", "'refunds?'"))
+    assert any("void" in line for line in other.lines)
+    assert ask(other.client(), "ticket 7").model_extra["bantam"]["escalated"] == ["uncertified"]
 
 
 def test_a_student_that_is_wrong_is_not_certified(serve, world):

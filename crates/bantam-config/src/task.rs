@@ -24,6 +24,9 @@ const KINDS: &[&str] = &["classify", "extract", "rewrite", "summarize", "generat
 /// The threshold of an uncertified student that may answer alone.
 const UNCERTIFIED_THRESHOLD: f64 = 0.95;
 
+/// The most bytes of a regular expression: what constrained decoding takes.
+const REGEX_BYTES: usize = 4 * 1024;
+
 /// The most tokens of an answer where nothing is said.
 const ANSWER_TOKENS: usize = 512;
 
@@ -32,8 +35,12 @@ const ANSWER_TOKENS: usize = 512;
 pub struct StudentModel {
     /// Its name in `[models]`; always one that runs in this process.
     pub model: String,
-    /// The file of the JSON schema of all answers.
+    /// The file of the JSON schema of all answers. At most one of `schema`, `regex` and `grammar` is there.
     pub schema: Option<PathBuf>,
+    /// The regular expression that all answers match.
+    pub regex: Option<String>,
+    /// The file of the Lark grammar of all answers.
+    pub grammar: Option<PathBuf>,
     /// The most tokens of an answer.
     pub answer_tokens_max: usize,
     /// Where its certificate is, or will be.
@@ -98,6 +105,8 @@ pub(crate) struct Draft {
     student: Option<Found<PathBuf>>,
     student_model: Option<Found<String>>,
     schema: Option<Found<PathBuf>>,
+    regex: Option<Found<String>>,
+    grammar: Option<Found<PathBuf>>,
     answer_tokens_max: Option<Found<usize>>,
     base: Option<Found<PathBuf>>,
     certificate: Option<PathBuf>,
@@ -160,6 +169,8 @@ fn read_one(
     let student = file(&mut section, "student", context);
     let student_model = section.optional("student_model", value::filled_text(128));
     let schema = file(&mut section, "schema", context);
+    let regex = section.optional("regex", value::filled_text(REGEX_BYTES));
+    let grammar = file(&mut section, "grammar", context);
     let answer_tokens_max = section.optional("answer_tokens_max", value::whole(1..=1_000_000_usize));
     let base = folder(&mut section, "base", context);
     let beside = beside(key, student.as_ref(), student_model.as_ref(), context);
@@ -181,6 +192,8 @@ fn read_one(
         student,
         student_model,
         schema,
+        regex,
+        grammar,
         answer_tokens_max,
         base,
         certificate,
@@ -206,6 +219,8 @@ fn read_one(
         student_model: draft.student_model.map(|model| StudentModel {
             model: model.value,
             schema: draft.schema.map(|schema| schema.value),
+            regex: text(draft.regex),
+            grammar: draft.grammar.map(|grammar| grammar.value),
             answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
             certificate: draft.certificate.clone().or(beside).unwrap_or_default(),
         }),

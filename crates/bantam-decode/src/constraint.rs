@@ -12,7 +12,9 @@
 mod compile;
 mod mask;
 
-pub use compile::{CompileGrammarError, Grammar, GrammarLimits, Grammars, JsonLayout, check_schema};
+pub use compile::{
+    CompileGrammarError, Grammar, GrammarLimits, Grammars, JsonLayout, check_grammar, check_schema,
+};
 use llguidance::Matcher;
 pub use mask::TokenMask;
 

@@ -14,7 +14,7 @@ mod tokens;
 
 pub use constraint::{
     CompileGrammarError, CompiledGrammar, Constraint, ConstraintError, Grammar, GrammarLimits, Grammars,
-    JsonLayout, TokenMask, check_schema,
+    JsonLayout, TokenMask, check_grammar, check_schema,
 };
 pub use generation::{
     Finish, GenerateError, Generation, GenerationConfig, GenerationConfigError, Step, StepToken,

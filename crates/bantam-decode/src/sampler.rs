@@ -18,6 +18,7 @@ mod config;
 mod filter;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 pub use config::{ALTERNATIVES_MAX, SamplingConfig, SamplingConfigError};
 use filter::Candidate;
@@ -74,6 +75,9 @@ pub struct Sampler {
     prompt: BTreeSet<u32>,
     scratch: Vec<f32>,
     candidates: Vec<Candidate>,
+    /// The tokens that may follow, of one row.
+    runs: Vec<Range<usize>>,
+    weights: Vec<f32>,
 }
 
 impl Sampler {
@@ -89,6 +93,8 @@ impl Sampler {
             prompt: prompt.iter().copied().collect(),
             scratch: Vec::new(),
             candidates: Vec::new(),
+            runs: Vec::new(),
+            weights: Vec::new(),
         })
     }
 
@@ -109,50 +115,46 @@ impl Sampler {
             log_probability: row.log_probability(logit) as f32,
         };
         let is_changed = self.adjust(logits)?;
-        let adjusted = if is_changed { &self.scratch[..] } else { logits };
-        let chosen = if self.config.temperature == 0.0 {
-            match mask {
-                None if !is_changed => row.argmax as u32,
-                None => filter::largest(adjusted.iter().copied().zip(0..)).ok_or(SampleError::NothingLeft)?,
-                Some(mask) => {
-                    let allowed =
-                        mask.tokens().filter_map(|token| Some((*adjusted.get(token as usize)?, token)));
-                    filter::largest(allowed).ok_or(SampleError::NothingLeft)?
-                }
-            }
-        } else {
-            let temperature = self.config.temperature;
-            let keep = |(logit, token): (f32, u32)| {
-                (logit > f32::NEG_INFINITY).then_some(Candidate { logit: logit / temperature, token })
-            };
-            self.candidates.clear();
-            match mask {
-                None => filter::gather(
-                    &mut self.candidates,
-                    adjusted.iter().copied().zip(0..).filter_map(keep),
-                    self.config.top_k,
-                ),
-                Some(mask) => {
-                    let allowed =
-                        mask.tokens().filter_map(|token| Some((*adjusted.get(token as usize)?, token)));
-                    filter::gather(&mut self.candidates, allowed.filter_map(keep), self.config.top_k);
-                }
-            }
-            let unit = self.random.unit();
-            filter::draw(&mut self.candidates, self.config.top_p, self.config.min_p, unit)
-                .ok_or(SampleError::NothingLeft)?
-        };
+        let argmax = row.argmax as u32;
+        // What is the largest of all is the largest of those that may follow, if it may.
+        let is_argmax =
+            self.config.temperature == 0.0 && !is_changed && mask.is_none_or(|mask| mask.allows(argmax));
+        let chosen = if is_argmax { Some(argmax) } else { self.among(logits, mask, is_changed) };
+        let chosen = chosen.ok_or(SampleError::NothingLeft)?;
         let mut alternatives = Vec::new();
         if self.config.alternatives > 0 {
             self.candidates.clear();
-            let all = logits.iter().zip(0..).map(|(logit, token)| Candidate { logit: *logit, token });
-            filter::gather(&mut self.candidates, all, self.config.alternatives);
+            let all = 0..logits.len();
+            filter::gather(&mut self.candidates, logits, &[all], self.config.alternatives, Some);
             filter::sort(&mut self.candidates);
             alternatives =
                 self.candidates.iter().map(|candidate| told(candidate.token, candidate.logit)).collect();
         }
         let logit = logits.get(chosen as usize).copied().unwrap_or(f32::NEG_INFINITY);
         Ok(Sampled { chosen: told(chosen, logit), alternatives })
+    }
+
+    /// Chooses among the tokens that may follow, by the changed logits if there are any.
+    fn among(&mut self, logits: &[f32], mask: Option<&TokenMask>, is_changed: bool) -> Option<u32> {
+        let Self { config, random, scratch, candidates, runs, weights, .. } = self;
+        let logits = if is_changed { &scratch[..] } else { logits };
+        runs.clear();
+        match mask {
+            None => runs.push(0..logits.len()),
+            Some(mask) => runs.extend(mask.runs(logits.len())),
+        }
+        let temperature = config.temperature;
+        if temperature == 0.0 {
+            return filter::largest(logits, runs);
+        }
+        let unit = random.unit();
+        if config.top_k == 0 && config.top_p == 1.0 {
+            return filter::draw_any(logits, runs, temperature, config.min_p, unit, weights);
+        }
+        let keep = |logit| (logit > f32::NEG_INFINITY).then_some(logit / temperature);
+        candidates.clear();
+        filter::gather(candidates, logits, runs, config.top_k, keep);
+        filter::draw(candidates, config.top_p, config.min_p, unit)
     }
 
     /// Writes changed logits into `scratch`, and returns whether there are any.

@@ -38,6 +38,16 @@ pub(crate) fn weight(x: f32) -> f64 {
     if x == f32::NEG_INFINITY { 0.0 } else { f64::from(power(x)) }
 }
 
+/// Appends `e^(logit / temperature - max)` for each logit, where none is above `max`; 0 for those that are minus
+/// infinity, before they are divided or after.
+pub(crate) fn add_weights(weights: &mut Vec<f32>, logits: &[f32], temperature: f32, max: f32) {
+    weights.extend(logits.iter().map(|logit| {
+        let x = logit / temperature - max;
+        let weight = power(x);
+        if *logit > f32::NEG_INFINITY && x != f32::NEG_INFINITY { weight } else { 0.0 }
+    }));
+}
+
 /// A row's largest logit and the logarithm of the sum of all exponentials.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LogSum {
@@ -98,7 +108,8 @@ pub(crate) fn log_sum(row: &[f32]) -> Result<LogSum, RowError> {
     Ok(LogSum { max, argmax, log_sum: f64::from(max) + sum.ln() })
 }
 
-fn largest(row: &[f32]) -> f32 {
+/// Returns the largest logit, as if NaN were none; minus infinity of an empty row.
+pub(crate) fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();

@@ -30,7 +30,7 @@ mod student;
 mod survey;
 
 pub use backend::LocalBackend;
-pub use bantam_decode::check_schema;
+pub use bantam_decode::{Grammar, check_grammar, check_schema};
 pub use labels::LabelError;
 pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};

@@ -17,7 +17,7 @@ use crate::backend::{LocalBackend, Prepared, make_fault, submit_fault};
 use crate::labels::LabelError;
 use crate::request::Wanted;
 use crate::shared::RoomBackend;
-use confidence::{of_text, of_values};
+use confidence::{of_text, of_values, of_whole};
 
 /// What every answer to a task looks like.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +26,10 @@ pub enum AnswerForm {
     Labels(Arc<[String]>),
     /// JSON that this schema allows.
     Json(Value),
+    /// Text of which all matches this regular expression.
+    Regex(Arc<str>),
+    /// Text of this grammar, in llguidance's variant of Lark.
+    Lark(Arc<str>),
     /// Free text.
     Text,
 }
@@ -50,8 +54,10 @@ pub struct StudentTask {
 /// some rows holds for callers alike.
 ///
 /// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
-/// value, under the model's own logits; what the schema forces and the names of members do not count. Of free text,
-/// the tenth percentile of its tokens' probabilities. An answer that was cut off is not valid.
+/// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
+/// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
+/// another answer. Of free text, the tenth percentile of its tokens' probabilities. An answer that was cut off is not
+/// valid.
 pub struct DecoderStudent {
     model: Arc<RoomBackend>,
     task: StudentTask,
@@ -76,7 +82,9 @@ impl DecoderStudent {
 
     fn formats(&self) -> Formats<'_> {
         match &self.task.form {
-            AnswerForm::Labels(_) | AnswerForm::Text => Formats::Text,
+            AnswerForm::Labels(_) | AnswerForm::Regex(_) | AnswerForm::Lark(_) | AnswerForm::Text => {
+                Formats::Text
+            }
             AnswerForm::Json(schema) => Formats::Schema(schema),
         }
     }
@@ -131,9 +139,10 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             AnswerForm::Json(schema) => {
                 Some(Grammar::JsonSchema { schema: schema.clone(), layout: JsonLayout::Spaced })
             }
+            AnswerForm::Regex(expression) => Some(Grammar::Regex(expression.to_string())),
+            AnswerForm::Lark(text) => Some(Grammar::Lark(text.to_string())),
             AnswerForm::Labels(_) | AnswerForm::Text => None,
         };
-        let is_json = grammar.is_some();
         let wanted = Wanted::greedy(talk.to_vec(), grammar, task.tokens_max);
         let prompt = self.conversation(&wanted, "")?;
         let input = prompt.len() as u64;
@@ -150,13 +159,14 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let cached_input = (making.timings().cached_tokens as u64).min(input);
         let usage = TokenUsage { input, cached_input, output: made.tokens.len() as u64 };
         let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
-        let probability = if is_json { of_values(&made.text, pieces) } else { of_text(pieces) };
-        let is_whole = !matches!(made.finish, Finish::Length);
-        let has_form = match is_json {
-            true => serde_json::from_str::<Value>(&made.text).is_ok(),
-            false => !made.text.trim().is_empty(),
+        let (probability, has_form) = match &task.form {
+            AnswerForm::Json(_) => {
+                (of_values(&made.text, pieces), serde_json::from_str::<Value>(&made.text).is_ok())
+            }
+            AnswerForm::Regex(_) | AnswerForm::Lark(_) => (of_whole(pieces), true),
+            AnswerForm::Labels(_) | AnswerForm::Text => (of_text(pieces), !made.text.trim().is_empty()),
         };
-        let is_valid = is_whole && has_form;
+        let is_valid = has_form && !matches!(made.finish, Finish::Length);
         Ok(StudentAnswer {
             text: made.text.into(),
             probability,

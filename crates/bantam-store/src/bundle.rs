@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::Added;
 use crate::digest::Digest;
-use crate::error::StoreError;
+use crate::error::{StoreError, StoreErrorKind};
 use crate::files;
 use crate::import::ImportError;
 use crate::manifest::{Manifest, StoredFile};
@@ -31,7 +31,7 @@ const LIST_BYTES_MAX: u64 = 16 << 20;
 pub enum BundleError {
     /// A bundle that cannot be written.
     #[error("write the bundle")]
-    Write(#[source] io::Error),
+    Write(#[source] StoreErrorKind),
     /// A bundle that cannot be read.
     #[error("read the bundle")]
     Read(#[source] io::Error),
@@ -106,7 +106,8 @@ impl Store {
         let listed =
             |entry: &Entry| Listed { name: entry.name.to_string(), manifest: entry.manifest.clone() };
         let list = List { version: VERSION, models: entries.iter().map(listed).collect() };
-        let json = serde_json::to_vec_pretty(&list).map_err(|error| BundleError::Write(error.into()))?;
+        let json = serde_json::to_vec_pretty(&list)
+            .map_err(|error| BundleError::Write(io::Error::from(error).into()))?;
         let written = bantam_weights::write_file(target, |sink| {
             put(sink, LIST, json.len() as u64, &mut &*json, &mut |_| ())?;
             for blob in list.blobs() {
@@ -116,7 +117,7 @@ impl Store {
             }
             sink.write_all(&[0; 2 * BLOCK])
         });
-        written.map_err(BundleError::Write)
+        written.map_err(|error| BundleError::Write(error.into()))
     }
 
     /// Takes in all models of a bundle, each checked as any other is. `advance` is told of bytes as they are read.

@@ -20,8 +20,8 @@ pub struct StoreError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The disk is full.
-    #[error("the disk is full")]
+    /// The disk is full, or a file may not become so large: by a limit of the user's, or of the file system.
+    #[error("the disk is full, or takes no file of that size")]
     Full,
     /// What the system said.
     #[error(transparent)]
@@ -43,7 +43,9 @@ pub enum StoreErrorKind {
 impl From<io::Error> for StoreErrorKind {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                Self::Full
+            }
             _ => Self::Io(error),
         }
     }

@@ -1,5 +1,6 @@
 //! One module a command.
 
+mod asked;
 mod bench;
 pub(crate) mod certify;
 mod config;

@@ -6,7 +6,7 @@ use super::{Draft, Surroundings};
 use crate::MistakeKind;
 use crate::ladder::Rung;
 use crate::log::{Log, Problem};
-use crate::origin::Place;
+use crate::origin::{Place, Spot};
 
 /// Checks the settings of one task against each other.
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
@@ -88,8 +88,8 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
 /// A student that is a language model runs in this process, and answers in a form that is given.
 fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     let Some(model) = &draft.student_model else {
-        let schema = draft.schema.iter().map(|schema| &schema.spot);
-        for spot in schema.chain(draft.answer_tokens_max.iter().map(|tokens| &tokens.spot)) {
+        let tokens = draft.answer_tokens_max.iter().map(|tokens| &tokens.spot);
+        for spot in forms(draft).into_iter().map(|(_, spot)| spot).chain(tokens) {
             let problem = Problem::new("does nothing without a language model as student")
                 .hint("name one in `student_model`, or remove this");
             log.problem(MistakeKind::Conflict, spot, problem);
@@ -107,18 +107,42 @@ fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
             .hint("name one that runs in this process (`file` or `store` in its section), or put it into `ladder`");
         log.problem(MistakeKind::Conflict, &model.spot, problem);
     }
-    match (&draft.kind, &draft.schema) {
-        (Some(kind), None) if kind.value == TaskKind::Extract => {
-            let problem = Problem::new("extracts with a language model, but has no schema")
+    check_form(draft, log);
+}
+
+/// What the answers keep to is said once, and not by a classification, whose labels say it.
+fn check_form(draft: &Draft, log: &Log<'_>) {
+    let forms = forms(draft);
+    let kind = draft.kind.as_ref().map(|kind| kind.value);
+    match &forms[..] {
+        [] if kind == Some(TaskKind::Extract) => {
+            let problem = Problem::new("extracts with a language model, but has no schema, regex or grammar")
                 .hint("name the file of a JSON schema in `schema`");
             log.problem(MistakeKind::Missing, &draft.own, problem);
         }
-        (Some(kind), Some(schema)) if kind.value == TaskKind::Classify => {
-            let problem = Problem::new("classifies, and its answers are its labels");
-            log.problem(MistakeKind::Conflict, &schema.spot, problem.hint("remove it, or change `kind`"));
+        [..] if kind == Some(TaskKind::Classify) => {
+            for (_, spot) in forms {
+                let problem = Problem::new("classifies, and its answers are its labels");
+                log.problem(MistakeKind::Conflict, spot, problem.hint("remove it, or change `kind`"));
+            }
         }
-        _ => {}
+        [(first, _), rest @ ..] => {
+            for (name, spot) in rest {
+                let problem = Problem::new(format!("says anew what answers look like, beside `{first}`"))
+                    .hint(format!("keep `{first}` or `{name}`"));
+                log.problem(MistakeKind::Conflict, spot, problem);
+            }
+        }
+        [] => {}
     }
+}
+
+/// Returns the settings that say what the answers keep to, with their names.
+fn forms(draft: &Draft) -> Vec<(&'static str, &Spot)> {
+    let schema = draft.schema.as_ref().map(|found| ("schema", &found.spot));
+    let regex = draft.regex.as_ref().map(|found| ("regex", &found.spot));
+    let grammar = draft.grammar.as_ref().map(|found| ("grammar", &found.spot));
+    [schema, regex, grammar].into_iter().flatten().collect()
 }
 
 /// Somebody has to answer, and what a higher rung is needed for needs one.

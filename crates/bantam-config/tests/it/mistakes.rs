@@ -221,7 +221,19 @@ fn refuses_tasks_whose_settings_contradict_each_other() {
     check(&task("kind = 'extract'\nstudent_model = 'm'"), "names a model of an upstream");
     check(&task("kind = 'extract'\nstudent_model = 'x'"), "which is no model");
     let local = |task: &str| format!("{task}\n[models.local]\nfile = 'local.gguf'");
-    check(&local(&task("kind = 'extract'\nstudent_model = 'local'")), "has no schema");
+    check(&local(&task("kind = 'extract'\nstudent_model = 'local'")), "has no schema, regex or grammar");
+    let form = |text: &str| local(&task(&format!("student_model = 'local'\n{text}")));
+    check(&task("kind = 'extract'\nregex = 'a+'"), "without a language model as student");
+    check(&task("kind = 'extract'\ngrammar = 'ticket.lark'"), "without a language model as student");
+    check(&form("kind = 'extract'\nregex = ' '"), "is empty");
+    check(&form(&format!("kind = 'extract'\nregex = '{}'", "a".repeat(5_000))), "longer than 4096 bytes");
+    check(&form("kind = 'extract'\nregex = ['a']"), "`tasks.t.regex`");
+    check(&form("kind = 'extract'\ngrammar = 'nowhere.lark'"), "names a file that is not there");
+    let both = form("kind = 'extract'\nregex = 'a+'\ngrammar = 'ticket.lark'");
+    check(&both, "`tasks.t.grammar` says anew what answers look like, beside `regex`");
+    let both = form("kind = 'rewrite'\nregex = 'a+'\nschema = 'ticket.schema.json'");
+    check(&both, "`tasks.t.regex` says anew what answers look like, beside `schema`");
+    check(&form("kind = 'classify'\nlabels = ['a', 'b']\nregex = 'a|b'"), "its answers are its labels");
     check(
         &local(&task("kind = 'extract'\nstudent_model = 'local'\nschema = 'nowhere.json'")),
         "names a file that is not there",

@@ -22,6 +22,7 @@ impl World {
             .file("models/desk-0.6b-q8_0.gguf")
             .file("models/support-tone")
             .file("ticket.schema.json")
+            .file("ticket.lark")
             .file("ticket.certificate.json")
             .file("intent.student")
             .file("intent.certificate.json")

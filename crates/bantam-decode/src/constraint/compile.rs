@@ -98,6 +98,18 @@ pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
     schema::lower(schema, &GrammarLimits::standard().of_schema()).map(drop)
 }
 
+/// Checks that a grammar can constrain answers, under the standard limits, by compiling it for a model whose tokens are
+/// the bytes.
+///
+/// # Errors
+/// [`CompileGrammarError`] with what is wrong, and where in the grammar's text if that is known.
+pub fn check_grammar(grammar: &Grammar) -> Result<(), CompileGrammarError> {
+    let bytes = (0..=u8::MAX).map(|byte| vec![byte]).chain([Vec::new()]);
+    let table = TokenTable::new(bytes, &[], &[256], Forcing::Off)
+        .map_err(|error| CompileGrammarError::Refused { kind: "token table", reason: error.to_string() })?;
+    Grammars::new(&table, GrammarLimits::standard())?.compile(grammar).map(drop)
+}
+
 /// Why a grammar cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileGrammarError {
@@ -216,14 +228,19 @@ impl Grammars {
             .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
         let mut fresh = Matcher::new(Ok(parser));
         // The first mask finds what cannot be begun, and what it learns is copied into every answer.
-        let first = fresh.compute_mask_or_eos().map_err(|error| refused(first_lines(&error.to_string())))?;
+        let empty = || refused("no text is in the language".to_owned());
+        let first = fresh.compute_mask_or_eos().map_err(|error| match first_lines(&error.to_string()) {
+            // llguidance's word for it.
+            reason if reason == "NoExtensionBias" => empty(),
+            reason => refused(reason),
+        })?;
         if first.is_zero() {
-            return Err(refused("no text is in the language".to_owned()));
+            return Err(empty());
         }
         if let Some(error) = fresh.get_error() {
             return Err(refused(first_lines(&error)));
         }
-        Ok(CompiledGrammar { fresh, refused: self.refused.clone() })
+        Ok(CompiledGrammar { fresh: warmed(fresh), refused: self.refused.clone() })
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
@@ -246,6 +263,18 @@ impl Grammars {
         }
         Ok(TopLevelGrammar::from_json_schema(lowered))
     }
+}
+
+/// Returns the same, knowing what the first mask behind the forced beginning teaches the lexer. Every answer begins with
+/// a copy of that, and would learn it anew: some milliseconds before its first token.
+fn warmed(fresh: Matcher) -> Matcher {
+    let warm = fresh.deep_clone();
+    // It shares what the lexer of `warm` learns, and nothing else.
+    let mut ahead = warm.clone();
+    ahead.consume_ff_tokens();
+    // What fails here fails again in an answer, which says so.
+    let is_fine = ahead.compute_mask_or_eos().is_ok() && !ahead.is_error();
+    if is_fine { warm } else { fresh }
 }
 
 fn check_length(bytes: usize, limit: usize) -> Result<(), CompileGrammarError> {

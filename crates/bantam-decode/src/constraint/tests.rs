@@ -155,3 +155,24 @@ fn hostile_grammars_end_soon() {
         assert!(start.elapsed().as_secs() < 10, "{name} took {:?}", start.elapsed());
     }
 }
+
+#[test]
+fn a_grammar_is_checked_without_a_model_and_told_what_is_wrong_and_where() {
+    for grammar in [
+        Grammar::Regex("[A-Z]{2}-[0-9]{4}".into()),
+        Grammar::Lark("start: WORD (\",\" WORD)*\nWORD: /[a-z]+/\n".into()),
+        schema(json!({"type": "string"})),
+    ] {
+        assert_eq!(check_grammar(&grammar), Ok(()), "{grammar:?}");
+    }
+    let refused = |grammar: Grammar, parts: &[&str]| {
+        let told = check_grammar(&grammar).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| told.contains(part)), "{told}");
+    };
+    refused(Grammar::Regex("ab[A-Z".into()), &["regular expression", "unclosed character class", "[A-Z"]);
+    refused(Grammar::Regex("(?=a)b".into()), &["regular expression", "look"]);
+    refused(Grammar::Regex("[^\\x00-\\x{10FFFF}]".into()), &["regular expression", "no text"]);
+    refused(Grammar::Lark("start: \"a\"\n  numbr\n".into()), &["Lark grammar", "2(", "numbr"]);
+    refused(Grammar::Lark("start: OTHER\n".into()), &["Lark grammar", "OTHER"]);
+    refused(Grammar::Lark("\n".into()), &["Lark grammar", "start"]);
+}

@@ -152,12 +152,12 @@ proptest! {
         logits in prop::collection::vec((-40i8..40).prop_map(f32::from), 1..600),
         top_k in 1usize..300,
     ) {
-        let all = || logits.iter().zip(0..).map(|(logit, token)| Candidate { logit: *logit, token });
-        let mut sorted: Vec<_> = all().collect();
+        let all = logits.iter().zip(0..).map(|(logit, token)| Candidate { logit: *logit, token });
+        let mut sorted: Vec<_> = all.collect();
         filter::sort(&mut sorted);
         sorted.truncate(top_k);
         let mut selected = Vec::new();
-        filter::gather(&mut selected, all(), top_k);
+        filter::gather(&mut selected, &logits, &[0..logits.len()], top_k, Some);
         filter::sort(&mut selected);
         prop_assert_eq!(selected, sorted);
     }
@@ -176,4 +176,87 @@ proptest! {
             prop_assert!(allowed.contains(&sampler.choose(&logits, Some(&mask)).unwrap().chosen.token));
         }
     }
+
+    #[test]
+    fn what_is_chosen_is_what_looking_at_each_token_by_itself_chooses(
+        seed: u64,
+        (words, vocabulary) in (1usize..9).prop_flat_map(|words| (Just(words), 32 * words - 31..=32 * words + 5)),
+        kind in 0..5,
+        temperature in prop_oneof![Just(0.0f32), Just(1.0), 0.01f32..3.0],
+        (top_k, top_p) in (prop_oneof![Just(0usize), 1usize..40], prop_oneof![Just(1.0f32), 0.05f32..1.0]),
+        min_p in prop_oneof![Just(0.0f32), 0.0f32..0.5],
+        (bias, penalty) in (prop_oneof![Just(0.0f32), Just(f32::NEG_INFINITY), -3.0f32..3.0], 0.9f32..1.1),
+    ) {
+        let mut random = Random::new(seed);
+        let mut config = config(|config| (config.top_k, config.top_p, config.min_p) = (top_k, top_p, min_p));
+        (config.temperature, config.seed, config.repetition_penalty) = (temperature, seed, penalty);
+        if bias != 0.0 {
+            config.logit_bias = [(random.bits() as u32 % vocabulary as u32, bias)].into();
+        }
+        let mut sampler = Sampler::new(config.clone(), &[0]).unwrap();
+        let mut plain = Sampler::new(config, &[0]).unwrap();
+        for _ in 0..12 {
+            let logits = row(&mut random, vocabulary);
+            let mask = mask(&mut random, kind, 32 * words);
+            let found = sampler.choose(&logits, mask.as_ref()).ok().map(|sampled| sampled.chosen);
+            let token = found.map(|chosen| chosen.token);
+            prop_assert_eq!(token, one_by_one(&mut plain, &logits, mask.as_ref()));
+            if let Some(chosen) = found {
+                let expected = log_sum(&logits).unwrap().log_probability(logits[chosen.token as usize]);
+                prop_assert_eq!(chosen.log_probability.to_bits(), (expected as f32).to_bits());
+                sampler.record(chosen.token);
+                plain.record(chosen.token);
+            }
+        }
+    }
+}
+
+/// Logits with equals, with some of minus infinity, and with one that stands out.
+fn row(random: &mut Random, vocabulary: usize) -> Vec<f32> {
+    let mut logits: Vec<f32> = (0..vocabulary)
+        .map(|_| match random.bits() % 20 {
+            0 => f32::NEG_INFINITY,
+            1..4 => 2.0,
+            _ => (random.unit() * 12.0 - 6.0) as f32,
+        })
+        .collect();
+    logits[random.bits() as usize % vocabulary] = 6.5;
+    logits
+}
+
+/// No mask, all tokens, nearly all of them, few, or every other one.
+fn mask(random: &mut Random, kind: i32, vocabulary: usize) -> Option<TokenMask> {
+    let mut is_in = |token: u32| match kind {
+        1 => true,
+        2 => !random.bits().is_multiple_of(30),
+        3 => random.bits().is_multiple_of(30) || token == 0,
+        _ => token % 2 == 0,
+    };
+    let tokens: Vec<u32> = (0..vocabulary as u32).filter(|token| kind != 0 && is_in(*token)).collect();
+    (kind != 0).then(|| TokenMask::of(vocabulary, &tokens))
+}
+
+/// Chooses by the definition: each token is asked by itself whether it may follow, and becomes a candidate.
+fn one_by_one(sampler: &mut Sampler, logits: &[f32], mask: Option<&TokenMask>) -> Option<u32> {
+    let logits = if sampler.adjust(logits).unwrap() { sampler.scratch.clone() } else { logits.to_vec() };
+    let allowed = logits
+        .iter()
+        .zip(0..)
+        .filter(|(logit, token)| mask.is_none_or(|mask| mask.allows(*token)) && **logit > f32::NEG_INFINITY);
+    let config = &sampler.config;
+    if config.temperature == 0.0 {
+        return allowed
+            .fold(None, |best: Option<(f32, u32)>, (logit, token)| {
+                best.filter(|best| best.0 >= *logit).or(Some((*logit, token)))
+            })
+            .map(|best| best.1);
+    }
+    let quotient = |(logit, token): (&f32, u32)| Candidate { logit: logit / config.temperature, token };
+    let mut candidates: Vec<Candidate> = allowed.map(quotient).collect();
+    if config.top_k > 0 {
+        filter::sort(&mut candidates);
+        candidates.truncate(config.top_k);
+    }
+    let unit = sampler.random.unit();
+    filter::draw(&mut candidates, config.top_p, config.min_p, unit)
 }

@@ -25,6 +25,11 @@ pub(super) fn of_values<'t>(text: &str, pieces: impl Iterator<Item = (&'t [u8], 
     smallest.exp()
 }
 
+/// Returns the probability of all tokens together, the product of theirs; 1 where none was asked for.
+pub(super) fn of_whole<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
+    pieces.filter_map(|(_, log_probability)| log_probability).sum::<f32>().exp()
+}
+
 /// Returns the tenth percentile of the tokens' probabilities, by nearest rank; 1 where none was asked for.
 pub(super) fn of_text<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
     let mut logs: Vec<f32> = pieces.filter_map(|(_, log_probability)| log_probability).collect();
@@ -119,6 +124,13 @@ mod tests {
         // Bytes that are not the text's own: nothing is left out.
         assert_eq!(of_values("{}", pieces.into_iter()), (-9.0_f32).exp());
         assert_eq!(of_values("{}", std::iter::once((&b"{}"[..], None))), 1.0);
+    }
+
+    #[test]
+    fn a_whole_is_as_sure_as_all_of_its_tokens_together() {
+        let pieces: [(&[u8], Option<f32>); 3] = [(b"AB-", None), (b"1", Some(-0.5)), (b"2", Some(-0.25))];
+        assert_eq!(of_whole(pieces.into_iter()), (-0.75_f32).exp());
+        assert_eq!(of_whole(std::iter::empty()), 1.0);
     }
 
     #[test]

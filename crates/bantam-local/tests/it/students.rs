@@ -88,6 +88,26 @@ async fn a_label_is_chosen_by_its_share_among_the_labels() {
 }
 
 #[tokio::test]
+async fn a_regular_expression_and_a_grammar_are_kept_to_and_as_sure_as_the_whole_answer() {
+    let lark = "start: \"order \" NUMBER (\", \" NUMBER)?\nNUMBER: /[0-9]{3}/\n";
+    let regex = "order [0-9]{3}(, [0-9]{3})?";
+    let drafts = |form: AnswerForm| async { draft(&task(form, 40), "the lamp broke").await };
+    let by_regex = drafts(AnswerForm::Regex(regex.into())).await;
+    let by_grammar = drafts(AnswerForm::Lark(lark.into())).await;
+    for answer in [&by_regex, &by_grammar] {
+        let numbers = answer.text.strip_prefix("order ").unwrap();
+        assert!(
+            numbers.split(", ").all(|number| number.len() == 3 && number.parse::<u32>().is_ok()),
+            "{numbers}"
+        );
+        assert!(answer.is_valid && answer.probability > 0.0 && answer.probability < 0.5, "{answer:?}");
+    }
+    assert_eq!(by_regex.text, by_grammar.text, "the same language");
+    let cut = draft(&task(AnswerForm::Regex(regex.into()), 8), "the lamp broke").await;
+    assert!(!cut.is_valid, "{}", cut.text);
+}
+
+#[tokio::test]
 async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path());

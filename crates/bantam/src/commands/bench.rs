@@ -2,7 +2,9 @@
 
 mod decoder;
 mod encoder;
+mod lengths;
 mod mixed;
+mod schema;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,15 +23,12 @@ use crate::settings::Globals;
 
 /// Bytes that are read to learn the memory's bandwidth: many more than caches hold.
 const READ_BYTES: usize = 256 << 20;
-/// Tokens of the beginning that requests of a task share, and of what is new to each.
-const CACHED: usize = 300;
-const NEW: usize = 60;
 /// Labels that are scored; each is one token.
 const LABELS: u32 = 8;
 
 /// What one case took.
 struct Case {
-    name: &'static str,
+    name: String,
     /// What is timed, in words.
     about: &'static str,
     milliseconds: Vec<f64>,
@@ -83,8 +82,12 @@ struct Measured {
     /// Megabytes that the process held with the model at work, where the system tells.
     resident_mb: Option<u64>,
     cases: Vec<Case>,
+    /// How much longer a token takes under a schema.
+    ratios: Vec<schema::Ratio>,
     /// Mixed load by numbers of adapters.
     mixed: Vec<mixed::Mixed>,
+    /// What was measured otherwise than usual, or not at all, and why.
+    notes: Vec<String>,
 }
 
 pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
@@ -129,10 +132,10 @@ fn stored(name: &Path, globals: &Globals) -> Result<(Store, Entry), Failure> {
 /// Keeps how fast a language model was, for `bantam doctor` and `bantam show`.
 fn record(store: &Store, entry: &Entry, measured: &Measured, threads: usize) -> Result<(), Failure> {
     let speed = |name: &str| {
-        let case = measured.cases.iter().find(|case| case.name == name)?;
+        let case = measured.cases.iter().find(|case| case.name.starts_with(name))?;
         Some(case.tokens as f64 / case.percentile(0.5) * 1e3)
     };
-    let (Some(prefill), Some(decode)) = (speed("prefill-512"), speed("decode-1")) else { return Ok(()) };
+    let (Some(prefill), Some(decode)) = (speed("prefill-"), speed("decode-1")) else { return Ok(()) };
     let measurement = Measurement {
         at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         threads,
@@ -195,13 +198,14 @@ impl Tokens {
 
 fn to_json(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) -> Value {
     let cases: Map<String, Value> =
-        measured.cases.iter().map(|case| (case.name.to_owned(), case.to_json())).collect();
+        measured.cases.iter().map(|case| (case.name.clone(), case.to_json())).collect();
     json!({
         "engine": "bantam", "version": env!("CARGO_PKG_VERSION"), "model": args.model, "kind": measured.kind,
         "threads": pool.threads(), "instructions": pool.isa().name(),
         "load_ms": measured.load.as_secs_f64() * 1e3, "resident_mb": measured.resident_mb,
         "int8_gops": limits.int8 / 1e9, "read_gb_s": limits.read / 1e9, "cases": cases,
-        "mixed": mixed::to_json(&measured.mixed),
+        "schema": schema::to_json(&measured.ratios), "mixed": mixed::to_json(&measured.mixed),
+        "notes": measured.notes,
     })
 }
 
@@ -224,7 +228,7 @@ fn show(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) {
     rows.extend(measured.cases.iter().map(|case| {
         let share = case.share.map(|(share, of)| format!("{:.0} % of {of}", share * 100.0));
         vec![
-            case.name.to_owned(),
+            case.name.clone(),
             format!("{:.2}", case.percentile(0.5)),
             format!("{:.2}", case.percentile(0.99)),
             format!("{:.0}", case.tokens as f64 / case.percentile(0.5) * 1e3),
@@ -233,7 +237,9 @@ fn show(args: &BenchArgs, pool: &Pool, measured: &Measured, limits: &Limits) {
         ]
     }));
     output::table(&rows).iter().for_each(output::line);
+    schema::show(&measured.ratios);
     mixed::show(&measured.mixed);
+    measured.notes.iter().for_each(|note| output::line(format!("\n{note}")));
 }
 
 /// Returns the memory that this process holds, where the system tells.
@@ -250,7 +256,7 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let case = Case {
-            name: "c",
+            name: "c".to_owned(),
             about: "",
             milliseconds: (1..=100).rev().map(f64::from).collect(),
             tokens: 10,

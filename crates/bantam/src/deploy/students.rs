@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_config::StudentModel;
 use bantam_eval::load_certificate;
 use bantam_gateway::Rung;
-use bantam_local::{AnswerForm, DecoderStudent, StudentTask};
+use bantam_local::{AnswerForm, DecoderStudent, Grammar, StudentTask, check_grammar};
 use bantam_route::{Gate, RungKind};
 use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
 use bantam_types::{TaskKind, TaskName, Tier};
@@ -77,13 +77,8 @@ pub(crate) fn decoder(
         return Err(Failure::new(Outcome::Failed, message)
             .hint("name one with `file` or `store` in its section, and no encoder"));
     };
-    let schema = wanted.schema.as_deref().map(read_schema).transpose()?;
     let labels: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
-    let form = match (task.kind, schema) {
-        (TaskKind::Classify, _) => AnswerForm::Labels(task.labels.clone().into()),
-        (_, Some(schema)) => AnswerForm::Json(schema),
-        (_, None) => AnswerForm::Text,
-    };
+    let form = form(name, task, wanted)?;
     let own = StudentTask {
         name: name.as_str().into(),
         instructions: instructions(task, &labels).into(),
@@ -98,12 +93,35 @@ pub(crate) fn decoder(
     Ok((DecoderStudent::new(Arc::clone(&model.backend), own), hash))
 }
 
+/// Returns what the answers keep to, once it is sure that they can.
+fn form(name: &TaskName, task: &bantam_config::Task, wanted: &StudentModel) -> Result<AnswerForm, Failure> {
+    if task.kind == TaskKind::Classify {
+        return Ok(AnswerForm::Labels(task.labels.clone().into()));
+    }
+    if let Some(path) = &wanted.schema {
+        return read_schema(path).map(AnswerForm::Json);
+    }
+    if let Some(regex) = &wanted.regex {
+        check_grammar(&Grammar::Regex(regex.clone())).map_err(|error| {
+            Failure::from_error(format!("cannot use `tasks.{name}.regex`"), &error)
+                .hint("it has the syntax of the Rust crate regex, without look-around and back-references")
+        })?;
+        return Ok(AnswerForm::Regex(regex.as_str().into()));
+    }
+    Ok(match &wanted.grammar {
+        Some(path) => AnswerForm::Lark(read_grammar(path)?.into()),
+        None => AnswerForm::Text,
+    })
+}
+
 /// Names everything that a decoder student's answers depend on: the bytes of its model and adapter (the chat template and
 /// the quantisation are in them), its prompt, the form of its answers and their length.
 fn fingerprint(task: &StudentTask, files: &[String]) -> String {
     let form = match &task.form {
         AnswerForm::Labels(labels) => json!({ "labels": &**labels }),
         AnswerForm::Json(schema) => json!({ "schema": schema }),
+        AnswerForm::Regex(expression) => json!({ "regex": &**expression }),
+        AnswerForm::Lark(text) => json!({ "lark": &**text }),
         AnswerForm::Text => json!("text"),
     };
     let all = json!({
@@ -125,6 +143,17 @@ fn read_schema(path: &Path) -> Result<Value, Failure> {
             .hint("leave out what cannot be honoured; validators of your own may check it")
     })?;
     Ok(schema)
+}
+
+fn read_grammar(path: &Path) -> Result<String, Failure> {
+    let what = || format!("cannot use the grammar {}", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::from_error(what(), &error))?;
+    check_grammar(&Grammar::Lark(text.clone())).map_err(|error| {
+        Failure::from_error(what(), &error).hint(
+            "it is Lark as llguidance reads it: rules in small letters, terminals in capitals, `start` first",
+        )
+    })?;
+    Ok(text)
 }
 
 /// Reads a student's file, with the base that it stands on: the one in the folder `base`, or where training found it.

@@ -1,5 +1,7 @@
 //! A language model that runs in the gateway's own process.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::place::{MODELS, Place};
@@ -106,5 +108,36 @@ fn its_speed_is_measured_beside_what_the_machine_can_do() {
     assert_eq!((mixed[0]["adapters"].as_u64(), mixed[1]["adapters"].as_u64()), (Some(1), Some(3)));
     assert_eq!(mixed[1]["adapter_bytes"].as_u64(), mixed[0]["adapter_bytes"].as_u64().map(|one| 3 * one));
     assert!(mixed.iter().all(|mixed| mixed["requests_per_s"].as_f64().unwrap() > 0.0), "{mixed:?}");
+    for (ratio, schema) in shown["schema"].as_array().unwrap().iter().zip(["schema-greedy", "schema-sampled"])
+    {
+        assert_eq!(ratio["schema"], schema);
+        assert!(ratio["ratio"].as_f64().unwrap() > 0.0, "{ratio}");
+    }
+    assert_eq!(shown["schema"].as_array().unwrap().len(), 2, "{}", shown["notes"]);
     assert!(place.run(&["bench", "none.gguf"]).starts_with("exit code: 3\n"));
+}
+
+/// Writes another context length into a model's file.
+fn shorten(model: &Path, context: u32) {
+    let key = b"llama.context_length";
+    let mut bytes = std::fs::read(model).unwrap();
+    let place = bytes.windows(key.len()).position(|window| window == key).unwrap();
+    // Behind the key comes the type of the value, in 4 bytes.
+    let value = place + key.len() + 4;
+    bytes[value..value + 4].copy_from_slice(&context.to_le_bytes());
+    std::fs::write(model, bytes).unwrap();
+}
+
+#[test]
+fn a_short_context_shortens_the_cases_and_the_report_says_so() {
+    let place = place();
+    shorten(&place.path("tiny.gguf"), 96);
+    let arguments = ["bench", "tiny.gguf", "--times", "40", "--threads", "1", "--adapters", "2"];
+    let shown = place.run(&arguments);
+    assert!(shown.starts_with("exit code: 0\n"), "{shown}");
+    assert!(shown.contains("prefill-96") && shown.contains("score-79+15"), "{shown}");
+    assert!(shown.contains("takes 96 tokens, so cases are shorter than usual"), "{shown}");
+    shorten(&place.path("tiny.gguf"), 20);
+    let shown = place.run(&["bench", "tiny.gguf", "--quiet"]);
+    assert!(shown.starts_with("exit code: 1\n") && shown.contains("takes 20 tokens"), "{shown}");
 }

@@ -5,6 +5,8 @@
 mod certify;
 mod config;
 mod encoder;
+#[cfg(unix)]
+mod full_disk;
 mod help;
 #[path = "../../../bantam-store/tests/it/hub.rs"]
 #[expect(dead_code, reason = "the store's own tests use more of it")]

@@ -60,8 +60,12 @@ impl Place {
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bantam"));
+        command.args(arguments);
+        self.placed(command)
+    }
+
+    fn placed(&self, mut command: Command) -> Command {
         command
-            .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
             .env("HOME", self.folder.path())
@@ -75,7 +79,12 @@ impl Place {
 
     /// Runs the binary to its end and returns exit code and both outputs, with folders and hashes filtered.
     pub(crate) fn run(&self, arguments: &[&str]) -> String {
-        let output = self.command(arguments).output().unwrap();
+        self.run_as(self.command(arguments))
+    }
+
+    /// Runs a command that runs the binary, like [`Self::run`].
+    pub(crate) fn run_as(&self, command: Command) -> String {
+        let output = self.placed(command).output().unwrap();
         let shown = shown(&output);
         assert!(!shown.contains("panicked"), "{shown}");
         filter(&shown, self.folder.path())

@@ -10,14 +10,12 @@ use bantam_engine::{
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
 
-use super::{CACHED, Case, LABELS, Limits, Measured, NEW, Tokens, mixed, resident_mb, time};
+use super::lengths::{CONTEXT_MIN, Lengths};
+use super::{Case, LABELS, Limits, Measured, Tokens, mixed, resident_mb, schema, time};
 use crate::cli::BenchArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::output;
 
-const PREFILL: usize = 512;
-/// Tokens behind each sequence when decoding begins.
-const BEHIND: usize = 64;
 const BATCH: usize = 8;
 /// Rank of the adapters, on queries and values.
 const RANK: usize = 8;
@@ -42,8 +40,17 @@ pub(super) fn measure(
     }
     let begin = Instant::now();
     let decoder = Arc::new(open()?);
+    let context = decoder.config().positions;
+    if context < CONTEXT_MIN {
+        let message = format!("the model takes {context} tokens, and cases need {CONTEXT_MIN}");
+        return Err(Failure::new(Outcome::Failed, message).hint("measure one with a longer context"));
+    }
+    let lengths = Lengths::fitting(context);
+    let most = (lengths.behind + lengths.prefill).min(context);
     let mut bench = Bench {
-        kv: decoder.new_kv(BATCH * pages(BEHIND + PREFILL)),
+        kv: decoder.new_kv(BATCH * pages(most)),
+        lengths,
+        most,
         tokens: Tokens::new(decoder.config().vocabulary),
         scratch: DecoderScratch::default(),
         limits,
@@ -60,14 +67,25 @@ pub(super) fn measure(
     cases.push(bench.decode("decode-8-adapters", BATCH, &adapters)?);
     let (times, kind) = (bench.times, kind(&decoder));
     drop(bench);
-    let (scored, resident_mb) = score(Arc::clone(&decoder), Arc::clone(pool), times)?;
+    let (scored, resident_mb) = score(Arc::clone(&decoder), Arc::clone(pool), times, lengths)?;
     cases.push(scored);
+    let mut notes: Vec<String> = lengths.note(context).into_iter().collect();
+    let ratios = match schema::measure(&args.model, pool, times, context)? {
+        Ok((measured, ratios)) => {
+            cases.extend(measured);
+            ratios
+        }
+        Err(reason) => {
+            notes.push(format!("answers under a schema are not measured: {reason}"));
+            Vec::new()
+        }
+    };
     let counts: Vec<usize> = args.adapters.iter().map(|count| *count as usize).collect();
     if !counts.is_empty() && !is_quiet {
         output::note(format!("mixed load with {counts:?} adapters"));
     }
-    let mixed = mixed::measure(&decoder, pool, &counts, times)?;
-    Ok(Measured { kind, load, resident_mb, cases, mixed })
+    let mixed = mixed::measure(&decoder, pool, &counts, (times, lengths))?;
+    Ok(Measured { kind, load, resident_mb, cases, ratios, mixed, notes })
 }
 
 fn kind(decoder: &Decoder) -> String {
@@ -96,6 +114,9 @@ struct Bench<'d> {
     /// Bytes of the weights as laid out, all of which each step reads.
     weight_bytes: Option<u64>,
     times: usize,
+    lengths: Lengths,
+    /// Tokens of a sequence at most.
+    most: usize,
 }
 
 impl Bench<'_> {
@@ -107,7 +128,7 @@ impl Bench<'_> {
         count: usize,
         adapters: &[Adapter],
     ) -> Result<(), Failure> {
-        let each = pages(BEHIND + PREFILL);
+        let each = pages(self.most);
         let tokens: Vec<Vec<u32>> = (0..sequences).map(|_| self.tokens.take(count)).collect();
         let pages: Vec<Vec<u32>> = (0..sequences)
             .map(|index| ((index * each) as u32..((index + 1) * each) as u32).collect())
@@ -138,32 +159,36 @@ impl Bench<'_> {
     }
 
     fn prefill(&mut self) -> Result<Case, Failure> {
-        let milliseconds = time(self.times.div_ceil(4).max(3), || self.step(1, 0, PREFILL, &[]))?;
+        let tokens = self.lengths.prefill;
+        let milliseconds = time(self.times.div_ceil(4).max(3), || self.step(1, 0, tokens, &[]))?;
         let mut case = Case {
-            name: "prefill-512",
-            about: "512 tokens of one prompt, nothing cached",
+            name: format!("prefill-{tokens}"),
+            about: "so many tokens of one prompt, nothing cached",
             milliseconds,
-            tokens: PREFILL,
+            tokens,
             share: None,
         };
-        let operations = 2.0 * products(self.decoder) as f64 * PREFILL as f64;
+        let operations = 2.0 * products(self.decoder) as f64 * tokens as f64;
         case.share = Some((operations / (case.percentile(0.5) / 1e3) / self.limits.int8, "the int8 peak"));
         Ok(case)
     }
 
-    fn decode(&mut self, name: &'static str, batch: usize, adapters: &[Adapter]) -> Result<Case, Failure> {
-        self.step(batch, 0, BEHIND, adapters)?;
-        let mut at = BEHIND;
+    fn decode(&mut self, name: &str, batch: usize, adapters: &[Adapter]) -> Result<Case, Failure> {
+        let (behind, most) = (self.lengths.behind, self.most);
+        self.step(batch, 0, behind, adapters)?;
+        let mut at = behind;
         let milliseconds = time(3 * self.times, || {
-            at += 1;
-            self.step(batch, at - 1, 1, adapters)
+            // Where there is no room for more, the same places are filled again.
+            let place = at;
+            at = if place + 1 < most { place + 1 } else { behind };
+            self.step(batch, place, 1, adapters)
         })?;
         let about = match (batch, adapters.is_empty()) {
             (1, _) => "the next token of one sequence",
             (_, true) => "the next token of 8 sequences in one batch",
             (_, false) => "the same with 8 different adapters",
         };
-        let mut case = Case { name, about, milliseconds, tokens: batch, share: None };
+        let mut case = Case { name: name.to_owned(), about, milliseconds, tokens: batch, share: None };
         if let (1, Some(bytes)) = (batch, self.weight_bytes) {
             let read = bytes as f64 / (case.percentile(0.5) / 1e3);
             case.share = Some((read / self.limits.read, "the bandwidth"));
@@ -220,16 +245,21 @@ pub(super) fn adapters(decoder: &Decoder, count: usize) -> Result<Vec<Adapter>, 
 
 /// Labels behind a cached beginning and a new text, through the scheduler as a gateway would ask. Returns also what
 /// the process holds meanwhile.
-fn score(decoder: Arc<Decoder>, pool: Arc<Pool>, times: usize) -> Result<(Case, Option<u64>), Failure> {
+fn score(
+    decoder: Arc<Decoder>,
+    pool: Arc<Pool>,
+    times: usize,
+    Lengths { cached, new, .. }: Lengths,
+) -> Result<(Case, Option<u64>), Failure> {
     let vocabulary = decoder.config().vocabulary;
-    let model = DecoderModel::new(decoder, pool, 4 * pages(CACHED + NEW));
+    let model = DecoderModel::new(decoder, pool, 4 * pages(cached + new));
     let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
         .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
     let mut tokens = Tokens::new(vocabulary);
-    let beginning = tokens.take(CACHED);
+    let beginning = tokens.take(cached);
     let path = ScorePath { tokens: Vec::new(), next: (0..LABELS).collect() };
     let milliseconds = time(times, || {
-        let prompt = beginning.iter().copied().chain(tokens.take(NEW)).collect();
+        let prompt = beginning.iter().copied().chain(tokens.take(new)).collect();
         let deadline = Some(Instant::now() + Duration::from_secs(600));
         let asked = Asked { task: "bench".into(), adapter: None, prompt, deadline };
         let pending = scheduler
@@ -239,10 +269,10 @@ fn score(decoder: Arc<Decoder>, pool: Arc<Pool>, times: usize) -> Result<(Case, 
     })?;
     let resident_mb = resident_mb();
     let case = Case {
-        name: "score-300+60",
-        about: "8 labels behind 300 cached tokens and 60 new ones",
+        name: format!("score-{cached}+{new}"),
+        about: "8 labels behind so many cached tokens and new ones",
         milliseconds,
-        tokens: NEW,
+        tokens: new,
         share: None,
     };
     Ok((case, resident_mb))

@@ -29,7 +29,13 @@ pub(super) fn measure(args: &BenchArgs, pool: &Pool) -> Result<Measured, Failure
                 .map(|_| ())
                 .map_err(|error| Failure::from_error("the model failed", &error))
         })?;
-        cases.push(Case { name, about: "one text to one vector", milliseconds, tokens: length, share: None });
+        cases.push(Case {
+            name: name.to_owned(),
+            about: "one text to one vector",
+            milliseconds,
+            tokens: length,
+            share: None,
+        });
     }
     let (layers, hidden) = (encoder.config().layers, encoder.config().hidden);
     Ok(Measured {
@@ -37,6 +43,8 @@ pub(super) fn measure(args: &BenchArgs, pool: &Pool) -> Result<Measured, Failure
         load,
         resident_mb: resident_mb(),
         cases,
+        ratios: Vec::new(),
         mixed: Vec::new(),
+        notes: Vec::new(),
     })
 }

@@ -10,22 +10,21 @@ use bantam_engine::{
 use bantam_kernels::{PAGE_TOKENS, Pool};
 use serde_json::{Value, json};
 
-use super::{CACHED, LABELS, NEW, Tokens, resident_mb};
+use super::lengths::Lengths;
+use super::{LABELS, Tokens, resident_mb};
 use crate::failure::Failure;
 use crate::output;
 
 /// Who asks at a time: half of them classify, half of them talk.
 const CALLERS: usize = 16;
 const ROUNDS: usize = 3;
-/// Tokens of a talker's prompt, and of its answer.
-const TALK: usize = 100;
-const ANSWER: usize = 32;
 /// Tokens whose keys and values are kept: what a model of the configuration gets unless it says otherwise.
 const KV_TOKENS: usize = 16_384;
 
 /// What a number of adapters took.
 pub(super) struct Mixed {
     adapters: usize,
+    lengths: Lengths,
     /// Bytes of all of them.
     bytes: usize,
     /// What the process held with them in use.
@@ -54,7 +53,7 @@ pub(super) fn measure(
     decoder: &Arc<Decoder>,
     pool: &Arc<Pool>,
     counts: &[usize],
-    times: usize,
+    (times, lengths): (usize, Lengths),
 ) -> Result<Vec<Mixed>, Failure> {
     let most = counts.iter().copied().max().unwrap_or(0);
     let loaded = super::decoder::adapters(decoder, most)?;
@@ -70,6 +69,7 @@ pub(super) fn measure(
         .iter()
         .map(|count| Mixed {
             adapters: *count,
+            lengths,
             bytes: bytes(*count),
             resident_mb: None,
             rates: Vec::new(),
@@ -84,7 +84,8 @@ pub(super) fn measure(
             let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::new(Instant::now)))
                 .map_err(|error| Failure::from_error("cannot start the scheduler", &error))?;
             let adapters = loaded.get(..mixed.adapters).unwrap_or_default();
-            let load = Load { scheduler, adapters, vocabulary: decoder.config().vocabulary, round, times };
+            let vocabulary = decoder.config().vocabulary;
+            let load = Load { scheduler, adapters, vocabulary, round, times, lengths };
             // Every task's beginning is there once before time counts.
             (0..mixed.adapters).try_for_each(|task| load.classify(task, task).map(drop))?;
             let begun = Instant::now();
@@ -103,6 +104,7 @@ struct Load<'l> {
     round: usize,
     /// Requests of each caller.
     times: usize,
+    lengths: Lengths,
 }
 
 impl Load<'_> {
@@ -142,9 +144,9 @@ impl Load<'_> {
     }
 
     fn classify(&self, task: usize, number: usize) -> Result<Duration, Failure> {
-        let mut prompt = Tokens::seeded(self.vocabulary, task as u64 + 1).take(CACHED);
+        let mut prompt = Tokens::seeded(self.vocabulary, task as u64 + 1).take(self.lengths.cached);
         let seed = self.number(number) << 20;
-        prompt.extend(Tokens::seeded(self.vocabulary, seed).take(NEW));
+        prompt.extend(Tokens::seeded(self.vocabulary, seed).take(self.lengths.new));
         let path = ScorePath { tokens: Vec::new(), next: (0..LABELS).collect() };
         let pending = self
             .scheduler
@@ -157,7 +159,7 @@ impl Load<'_> {
 
     fn talk(&self, task: usize, number: usize) -> Result<Duration, Failure> {
         let seed = self.number(number) << 40;
-        let prompt = Tokens::seeded(self.vocabulary, seed).take(TALK);
+        let prompt = Tokens::seeded(self.vocabulary, seed).take(self.lengths.talk);
         let chooser = Box::new(|logits: &mut [f32]| {
             let best = logits.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
             let tokens = vec![best.map_or(0, |(token, _)| token as u32)];
@@ -165,7 +167,7 @@ impl Load<'_> {
         });
         let mut generation = self
             .scheduler
-            .generate(Generate { asked: self.asked(task, prompt), tokens_max: ANSWER, chooser })
+            .generate(Generate { asked: self.asked(task, prompt), tokens_max: self.lengths.answer, chooser })
             .map_err(|error| Failure::from_error("the scheduler refused", &error))?;
         while let Some(event) = generation.next_blocking() {
             let event = event.map_err(|error| Failure::from_error("the model failed", &error))?;
@@ -190,9 +192,10 @@ pub(super) fn to_json(mixed: &[Mixed]) -> Value {
 
 pub(super) fn show(mixed: &[Mixed]) {
     let Some(first) = mixed.first() else { return };
+    let Lengths { cached, new, talk, answer, .. } = first.lengths;
     output::line(format!(
-        "\nmixed load, {CALLERS} callers: half score {LABELS} labels behind {CACHED} cached tokens of their task and \
-         {NEW} new ones, half read {TALK} tokens and write {ANSWER}; {ROUNDS} rounds in turns"
+        "\nmixed load, {CALLERS} callers: half score {LABELS} labels behind {cached} cached tokens of their task and \
+         {new} new ones, half read {talk} tokens and write {answer}; {ROUNDS} rounds in turns"
     ));
     let heading = ["adapters", "requests/s", "of the first", "p50 ms", "p95 ms", "their MB", "resident MB"];
     let mut rows = vec![heading.map(str::to_owned).to_vec()];

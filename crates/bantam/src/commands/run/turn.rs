@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use bantam_backend::{Answer, AnswerStream, Ask, Backend, BackendFault};
-use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
-use bantam_types::{Label, Tier, TokenUsage};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_types::TokenUsage;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
 use super::Session;
 use crate::cli::models::RunArgs;
+use crate::commands::asked;
 use crate::commands::usage::dollars;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -60,17 +59,7 @@ pub(super) async fn answer(
     body.extend(
         options.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.to_owned(), value)),
     );
-    let failed = |error: &dyn std::error::Error| {
-        Failure::from_error("cannot ask the model", error).outcome(Outcome::Usage)
-    };
-    let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).map_err(|error| failed(&error))?;
-    let body = Value::from(body).to_string().into();
-    let scanned = Scanned::decode(Endpoint::Chat, body, &DecodeLimits::default(), &scanner)
-        .map_err(|error| failed(&error))?;
-    let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
-    let cleared = policy
-        .clear(&scanned, Tier::Local)
-        .ok_or_else(|| Failure::new(Outcome::Failed, "the local tier did not take the question"))?;
+    let cleared = asked::cleared(&Value::from(body))?;
     let begin = Instant::now();
     let ask = Ask { system: None, stream: true, payload_start: 0, deadline: None };
     let answered = tokio::select! {

@@ -1,0 +1,136 @@
+//! What a schema costs: the same question answered freely and under one, in turns.
+//!
+//! The schema asks for a text and leaves it free, so that both sides write as many tokens and everything that differs
+//! is the constraint. Time is taken from an answer's second piece of text, as a caller gets it, to the last, and divided
+//! by the pieces between; the first does not count, because what a schema forces comes before the model is asked.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_backend::{Answer, Ask, Backend, BackendError};
+use bantam_engine::Adapter;
+use bantam_kernels::Pool;
+use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+
+use super::Case;
+use crate::commands::{asked, runtime};
+use crate::failure::Failure;
+use crate::output;
+
+/// Tokens of an answer, where the model's context has room for them.
+const ANSWER: usize = 64;
+/// The fewest pieces of text of an answer that says something.
+const PIECES_MIN: usize = 16;
+/// Temperatures that are measured, with the names of the cases without a schema and with it.
+const KINDS: [(f32, &str, &str); 2] =
+    [(0.0, "free-greedy", "schema-greedy"), (1.0, "free-sampled", "schema-sampled")];
+
+/// How long a token takes under a schema, beside a free one.
+pub(super) struct Ratio {
+    schema: &'static str,
+    free: &'static str,
+    /// Of the medians.
+    ratio: f64,
+}
+
+/// Returns the cases and what came of them, or why there are none.
+pub(super) fn measure(
+    model: &Path,
+    pool: &Arc<Pool>,
+    times: usize,
+    context: usize,
+) -> Result<Result<(Vec<Case>, Vec<Ratio>), String>, Failure> {
+    let options = LocalModelOptions {
+        name: "bench".into(),
+        kv_tokens: context.min(2_048),
+        keeps_layout: true,
+        template: None,
+        adapter_bytes_max: 0,
+        pool: Arc::clone(pool),
+        clock: Arc::new(Instant::now),
+    };
+    let backend = match LocalModel::open(model, &options) {
+        Ok(opened) => LocalBackend::new(Arc::new(opened)),
+        Err(error) => return Ok(Err(error.kind.to_string())),
+    };
+    let (mut cases, mut ratios) = (Vec::new(), Vec::new());
+    let runtime = runtime(1)?;
+    for (temperature, free, schema) in KINDS {
+        let ask = |has_schema, seed| {
+            let body = body(context, temperature, has_schema, seed);
+            let cleared = asked::cleared(&body)?;
+            Ok(runtime.block_on(piece(&backend, cleared)))
+        };
+        let mut all = [Vec::new(), Vec::new()];
+        // The first round computes the prompt for all others, and counts for nothing.
+        for round in 0..=times.div_ceil(2) {
+            for has_schema in [round % 2 == 0, round % 2 != 0] {
+                match ask(has_schema, round)? {
+                    Ok(piece) if round > 0 => all[usize::from(has_schema)].extend(piece),
+                    Ok(_) => {}
+                    Err(error) => return Ok(Err(error.fault.to_string())),
+                }
+            }
+        }
+        if all.iter().any(Vec::is_empty) {
+            return Ok(Err("the model's answers are too short".to_owned()));
+        }
+        let about = [
+            "a piece of an answer's text, of one answer each",
+            "the same under a schema that leaves it free",
+        ];
+        for ((name, about), milliseconds) in [free, schema].into_iter().zip(about).zip(all) {
+            cases.push(Case { name: name.to_owned(), about, milliseconds, tokens: 1, share: None });
+        }
+        let [.., one, other] = &cases[..] else { continue };
+        ratios.push(Ratio { schema, free, ratio: other.percentile(0.5) / one.percentile(0.5) });
+    }
+    Ok(Ok((cases, ratios)))
+}
+
+fn body(context: usize, temperature: f32, has_schema: bool, seed: usize) -> Value {
+    let mut body = json!({
+        "model": "bench", "stream": true, "temperature": temperature, "seed": seed,
+        "max_tokens": ANSWER.min(context / 4), "messages": [{ "role": "user", "content": "A long story, please." }],
+    });
+    if has_schema {
+        let schema = json!({ "type": "string", "minLength": 2_000, "maxLength": 8_000 });
+        body["response_format"] =
+            json!({ "type": "json_schema", "json_schema": { "name": "story", "schema": schema } });
+    }
+    body
+}
+
+/// Returns the milliseconds of a piece of an answer's text, from the second on; nothing if there are few.
+async fn piece(
+    backend: &LocalBackend<Adapter>,
+    cleared: bantam_privacy::Cleared,
+) -> Result<Option<f64>, BackendError> {
+    let ask = Ask { system: None, stream: true, payload_start: 0, deadline: None };
+    let Answer::Stream(mut stream) = backend.answer(cleared, ask).await? else { return Ok(None) };
+    let mut at = Vec::new();
+    while let Some(item) = stream.items.next().await {
+        let chunk: Value = serde_json::from_str(&item?.data).unwrap_or_default();
+        if chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()) {
+            at.push(Instant::now());
+        }
+    }
+    let [_, second, .., last] = at[..] else { return Ok(None) };
+    let milliseconds = last.duration_since(second).as_secs_f64() * 1e3;
+    Ok((at.len() >= PIECES_MIN).then(|| milliseconds / (at.len() - 2) as f64))
+}
+
+pub(super) fn to_json(ratios: &[Ratio]) -> Value {
+    let one = |ratio: &Ratio| json!({ "schema": ratio.schema, "free": ratio.free, "ratio": ratio.ratio });
+    ratios.iter().map(one).collect()
+}
+
+pub(super) fn show(ratios: &[Ratio]) {
+    for Ratio { schema, free, ratio } in ratios {
+        let line = format!("{schema} takes {ratio:.3} times as long as {free} (medians, in turns)");
+        output::line(format!("\n{line}"));
+    }
+}
