@@ -104,9 +104,7 @@ pub(crate) struct Draft {
     labels: Option<Found<Vec<Found<String>>>>,
     student: Option<Found<PathBuf>>,
     student_model: Option<Found<String>>,
-    schema: Option<Found<PathBuf>>,
-    regex: Option<Found<String>>,
-    grammar: Option<Found<PathBuf>>,
+    forms: Forms,
     answer_tokens_max: Option<Found<usize>>,
     base: Option<Found<PathBuf>>,
     certificate: Option<PathBuf>,
@@ -119,6 +117,32 @@ pub(crate) struct Draft {
     record: Found<bool>,
     audit_share: Found<f64>,
     minimum_label: Found<Label>,
+}
+
+/// What says how answers look, of which a task has one at most.
+#[derive(Debug)]
+struct Forms {
+    schema: Option<Found<PathBuf>>,
+    regex: Option<Found<String>>,
+    grammar: Option<Found<PathBuf>>,
+}
+
+impl Forms {
+    fn read(section: &mut Section<'_>, context: &Context<'_>) -> Self {
+        Self {
+            schema: file(section, "schema", context),
+            regex: section.optional("regex", value::filled_text(REGEX_BYTES)),
+            grammar: file(section, "grammar", context),
+        }
+    }
+
+    /// Returns those that are there, with their names.
+    fn given(&self) -> Vec<(&'static str, &Spot)> {
+        let schema = self.schema.as_ref().map(|found| ("schema", &found.spot));
+        let regex = self.regex.as_ref().map(|found| ("regex", &found.spot));
+        let grammar = self.grammar.as_ref().map(|found| ("grammar", &found.spot));
+        [schema, regex, grammar].into_iter().flatten().collect()
+    }
 }
 
 /// Reads `[tasks]`.
@@ -168,9 +192,7 @@ fn read_one(
     let labels = section.items("labels", |text| value::filled(text, 256));
     let student = file(&mut section, "student", context);
     let student_model = section.optional("student_model", value::filled_text(128));
-    let schema = file(&mut section, "schema", context);
-    let regex = section.optional("regex", value::filled_text(REGEX_BYTES));
-    let grammar = file(&mut section, "grammar", context);
+    let forms = Forms::read(&mut section, context);
     let answer_tokens_max = section.optional("answer_tokens_max", value::whole(1..=1_000_000_usize));
     let base = folder(&mut section, "base", context);
     let beside = beside(key, student.as_ref(), student_model.as_ref(), context);
@@ -191,9 +213,7 @@ fn read_one(
         labels,
         student,
         student_model,
-        schema,
-        regex,
-        grammar,
+        forms,
         answer_tokens_max,
         base,
         certificate,
@@ -218,9 +238,9 @@ fn read_one(
         student: draft.student.map(|student| student.value),
         student_model: draft.student_model.map(|model| StudentModel {
             model: model.value,
-            schema: draft.schema.map(|schema| schema.value),
-            regex: text(draft.regex),
-            grammar: draft.grammar.map(|grammar| grammar.value),
+            schema: draft.forms.schema.map(|schema| schema.value),
+            regex: text(draft.forms.regex),
+            grammar: draft.forms.grammar.map(|grammar| grammar.value),
             answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
             certificate: draft.certificate.clone().or(beside).unwrap_or_default(),
         }),

@@ -6,7 +6,7 @@ use super::{Draft, Surroundings};
 use crate::MistakeKind;
 use crate::ladder::Rung;
 use crate::log::{Log, Problem};
-use crate::origin::{Place, Spot};
+use crate::origin::Place;
 
 /// Checks the settings of one task against each other.
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
@@ -89,7 +89,7 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
 fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     let Some(model) = &draft.student_model else {
         let tokens = draft.answer_tokens_max.iter().map(|tokens| &tokens.spot);
-        for spot in forms(draft).into_iter().map(|(_, spot)| spot).chain(tokens) {
+        for spot in draft.forms.given().into_iter().map(|(_, spot)| spot).chain(tokens) {
             let problem = Problem::new("does nothing without a language model as student")
                 .hint("name one in `student_model`, or remove this");
             log.problem(MistakeKind::Conflict, spot, problem);
@@ -112,7 +112,7 @@ fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
 
 /// What the answers keep to is said once, and not by a classification, whose labels say it.
 fn check_form(draft: &Draft, log: &Log<'_>) {
-    let forms = forms(draft);
+    let forms = draft.forms.given();
     let kind = draft.kind.as_ref().map(|kind| kind.value);
     match &forms[..] {
         [] if kind == Some(TaskKind::Extract) => {
@@ -135,14 +135,6 @@ fn check_form(draft: &Draft, log: &Log<'_>) {
         }
         [] => {}
     }
-}
-
-/// Returns the settings that say what the answers keep to, with their names.
-fn forms(draft: &Draft) -> Vec<(&'static str, &Spot)> {
-    let schema = draft.schema.as_ref().map(|found| ("schema", &found.spot));
-    let regex = draft.regex.as_ref().map(|found| ("regex", &found.spot));
-    let grammar = draft.grammar.as_ref().map(|found| ("grammar", &found.spot));
-    [schema, regex, grammar].into_iter().flatten().collect()
 }
 
 /// Somebody has to answer, and what a higher rung is needed for needs one.

@@ -157,7 +157,8 @@ proptest! {
         filter::sort(&mut sorted);
         sorted.truncate(top_k);
         let mut selected = Vec::new();
-        filter::gather(&mut selected, &logits, &[0..logits.len()], top_k, Some);
+        let all = 0..logits.len();
+        filter::gather(&mut selected, &logits, &[all], top_k, Some);
         filter::sort(&mut selected);
         prop_assert_eq!(selected, sorted);
     }
@@ -230,7 +231,7 @@ fn mask(random: &mut Random, kind: i32, vocabulary: usize) -> Option<TokenMask> 
         1 => true,
         2 => !random.bits().is_multiple_of(30),
         3 => random.bits().is_multiple_of(30) || token == 0,
-        _ => token % 2 == 0,
+        _ => token.is_multiple_of(2),
     };
     let tokens: Vec<u32> = (0..vocabulary as u32).filter(|token| kind != 0 && is_in(*token)).collect();
     (kind != 0).then(|| TokenMask::of(vocabulary, &tokens))

@@ -36,13 +36,16 @@ pub(super) struct Ratio {
     ratio: f64,
 }
 
-/// Returns the cases and what came of them, or why there are none.
+/// The cases and what came of them, or why there are none.
+pub(super) type Found = Result<(Vec<Case>, Vec<Ratio>), String>;
+
+/// Answers with and without a schema, in turns.
 pub(super) fn measure(
     model: &Path,
     pool: &Arc<Pool>,
     times: usize,
     context: usize,
-) -> Result<Result<(Vec<Case>, Vec<Ratio>), String>, Failure> {
+) -> Result<Found, Failure> {
     let options = LocalModelOptions {
         name: "bench".into(),
         kv_tokens: context.min(2_048),
