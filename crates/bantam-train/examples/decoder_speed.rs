@@ -1,5 +1,6 @@
 //! Trains adapters of a base on rows of equal length and prints tokens a second and the most memory that was used:
-//! `decoder_speed BASE [STEPS] [TOKENS] [ROWS] [THREADS] [keep]`; with `keep` blocks are not computed again. `bench/train.py` runs it beside trl and peft.
+//! `decoder_speed BASE [STEPS] [TOKENS] [ROWS] [THREADS] [KEPT_MIB]`. Blocks are computed again where keeping them would take
+//! more than so many MiB, 1024 where nothing is said. `bench/train.py` runs it beside trl and peft.
 #![allow(clippy::print_stdout, reason = "it is what the example is for")]
 
 use std::error::Error;
@@ -17,11 +18,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let base = arguments.first().ok_or("name a base")?;
     let number = |index: usize, or: usize| arguments.get(index).map_or(Ok(or), |text| text.parse());
     let (steps, tokens, rows, threads) = (number(1, 4)?, number(2, 256)?, number(3, 4)?, number(4, 2)?);
-    let recompute = arguments.get(5).is_none_or(|word| word != "keep");
-    let lora = LoraConfig { rank: 16, alpha: 32.0, lora_dropout: 0.0, dropout: 0.0, recompute };
+    let kept_bytes = number(5, 1024)? << 20;
+    let lora = LoraConfig { rank: 16, alpha: 32.0, lora_dropout: 0.0, dropout: 0.0, recompute: true };
     let mut layout = Layout::default();
     let tuning = DecoderTuning { lora, form: BaseForm::Wide };
-    let network = DecoderNetwork::load(Path::new(base), &tuning, &mut layout)?;
+    let mut network = DecoderNetwork::load(Path::new(base), &tuning, &mut layout)?;
+    // A slice is one row here, and each thread has a lane.
+    network.recompute_beyond(tokens * threads, kept_bytes);
     let vocabulary = network.config().vocabulary as u64;
     let row = |row: usize| TokenRow {
         ids: (0..tokens as u64).map(|place| (Key::new(row as u64).bits(place) % vocabulary) as u32).collect(),

@@ -89,6 +89,18 @@ impl DecoderNetwork {
         self.change
     }
 
+    /// Returns how many bytes a token costs from a block's way forward to its way back, over all blocks, where they are
+    /// not computed again.
+    pub fn kept_bytes_per_token(&self) -> usize {
+        self.blocks.iter().map(|block| 4 * block.kept_per_token()).sum()
+    }
+
+    /// Computes blocks again on the way back, which takes a third to a half more time, only where keeping them for
+    /// `tokens` tokens would take more than `bytes_max`. The numbers are the same to the bit either way.
+    pub fn recompute_beyond(&mut self, tokens: usize, bytes_max: usize) {
+        self.recompute = tokens.saturating_mul(self.kept_bytes_per_token()) > bytes_max;
+    }
+
     /// Calls `body` with the decoder without its changes: what preferences are measured against.
     pub(crate) fn without_changes<R>(&mut self, body: impl FnOnce(&Self) -> R) -> R {
         let linears = |block: &mut Block| {

@@ -60,6 +60,24 @@ pub(super) struct Rows<'r> {
 }
 
 impl Block {
+    /// Returns how many numbers of a token [`BlockSaved`] holds, but for a few of its norms.
+    pub(super) fn kept_per_token(&self) -> usize {
+        let layers = [&self.qkv, &self.output, &self.gate_up, &self.down];
+        let low: usize = layers
+            .iter()
+            .filter_map(|layer| layer.lora.as_ref())
+            .map(|lora| lora.rank * lora.parts.len())
+            .sum();
+        let plain = if self.head_norms.is_some() { self.qkv.outputs } else { 0 };
+        3 * self.qkv.inputs
+            + plain
+            + self.qkv.outputs
+            + self.output.inputs
+            + self.gate_up.outputs
+            + self.down.inputs
+            + low
+    }
+
     /// Returns where the heads of queries and of keys lie.
     fn head_runs(&self) -> [Runs; 2] {
         let Attention { heads, kv_heads, size, .. } = self.attention;

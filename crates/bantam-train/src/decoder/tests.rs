@@ -91,3 +91,26 @@ fn families_that_are_not_trained_are_refused_by_name() {
     let window = DecoderConfig { windows: vec![Some(4), None], ..config(Architecture::Llama) };
     assert!(refused(window).starts_with("attention with a window"));
 }
+
+#[test]
+fn blocks_that_are_kept_give_the_bits_of_blocks_that_are_computed_again() {
+    let mut layout = Layout::default();
+    let mut network = DecoderNetwork::whole(config(Architecture::Qwen3), true, &mut layout).unwrap();
+    let mut parameters = vec![0.0; layout.len()];
+    network.initialise(&layout, 3, &mut parameters);
+    let gradient = |network: &DecoderNetwork| {
+        let mut scratch = DecoderNetworkScratch::default();
+        let (mut gradient, mut losses) = (vec![0.0; parameters.len()], Vec::new());
+        network.forward(&parameters, &packed(), &mut scratch);
+        network.token_losses(&parameters, (&TARGETS, 1.0), &mut losses, &mut gradient, &mut scratch);
+        network.backward(&parameters, &packed(), &mut gradient, &mut scratch);
+        (gradient, scratch.saved.len())
+    };
+    let (again, one) = gradient(&network);
+    network.recompute_beyond(100, 100 * network.kept_bytes_per_token());
+    let (kept, all) = gradient(&network);
+    assert_eq!((one, all), (1, network.config().layers));
+    assert!(again.iter().zip(&kept).all(|(again, kept)| again.to_bits() == kept.to_bits()));
+    network.recompute_beyond(100, 100 * network.kept_bytes_per_token() - 1);
+    assert_eq!(gradient(&network).1, 1);
+}
