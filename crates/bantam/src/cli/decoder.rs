@@ -26,9 +26,10 @@ pub(crate) struct DecoderArgs {
     /// Share of the rows that are held out to judge it
     #[arg(long, value_name = "SHARE", default_value_t = 0.1, value_parser = held_out)]
     pub(crate) held_out: f64,
-    /// Passes without a smaller loss on rows held out after which training ends
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) patience: u32,
+    /// Passes without a smaller loss on rows held out after which training ends [default: 3, and without a base at
+    /// least a quarter of all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) patience: Option<u32>,
     /// Tokens of a row at most, prompt and answer together
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) tokens_max: u32,

@@ -69,7 +69,9 @@ mod tests {
         let falling = |steps: u32| (0..steps).map(|step| 4.0 / f64::from(step + 1)).collect::<Vec<f64>>();
         let svg = draw(&[falling(1000), falling(3)], ["one", "other"]);
         assert_eq!(svg.matches("<polyline").count(), 2);
-        assert!(svg.contains("one: 1000 values") && svg.contains("3 steps") && svg.ends_with("</svg>\n"));
+        assert!(
+            svg.contains("one: 1000 values") && svg.contains("other: 3 values") && svg.ends_with("</svg>\n")
+        );
         let points = svg.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
         for point in points.split(' ') {
             let (x, y) = point.split_once(',').unwrap();

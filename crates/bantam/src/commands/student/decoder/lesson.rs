@@ -22,6 +22,13 @@ const SIZE: usize = 1_000_000;
 /// Widths and layers of decoders without a base.
 const SHAPES: [(usize, usize); 9] =
     [(64, 2), (96, 3), (128, 3), (128, 4), (192, 4), (256, 4), (256, 6), (384, 6), (512, 6)];
+/// Rows of its batches, and the passes over the rows, so many that there are enough steps.
+const BATCH: usize = 8;
+const STEPS_MIN: u32 = 1_000;
+const EPOCHS_MIN: u32 = 8;
+const EPOCHS_MAX: u32 = 60;
+/// Passes without progress, where nothing is said.
+const PATIENCE: u32 = 3;
 /// Rank of changes, where nothing is said, and how they are scaled.
 const RANK: usize = 16;
 const ALPHA_PER_RANK: f32 = 2.0;
@@ -109,7 +116,9 @@ impl Lesson {
         let mut layout = Layout::default();
         let network = DecoderNetwork::whole(config, false, &mut layout)
             .map_err(|error| Failure::from_error("cannot begin the decoder", &error).hint(error.hint()))?;
-        let run = RunConfig { epochs: 12, batch_rows: 16, rate: 2e-3, decay: 0.05, ..defaults() };
+        let steps_a_pass = learnt.len().div_ceil(BATCH).max(1) as u32;
+        let epochs = STEPS_MIN.div_ceil(steps_a_pass).clamp(EPOCHS_MIN, EPOCHS_MAX);
+        let run = RunConfig { epochs, batch_rows: BATCH, rate: 2e-3, decay: 0.05, ..defaults() };
         let lesson = Self::of_answers(args, plan, (learnt, held_out), (&tokenizer, network, layout), run)?;
         Ok(Self { tokens: Some(tokens), ..lesson })
     }
@@ -349,7 +358,9 @@ fn settle(args: &TrainArgs, plan: &Plan, run: RunConfig) -> TeachConfig {
         seed: plan.seed,
         ..run
     };
-    TeachConfig { run, patience: args.decoder.patience }
+    // A decoder from nothing learns to copy all at once, after passes that show little.
+    let patience = if args.base.is_none() { (run.epochs / 4).max(PATIENCE) } else { PATIENCE };
+    TeachConfig { run, patience: args.decoder.patience.unwrap_or(patience) }
 }
 
 /// Describes the settings for the student's file.
