@@ -58,6 +58,8 @@ pub struct Task {
     pub student: Option<PathBuf>,
     /// The language model that is the student, in place of a file.
     pub student_model: Option<StudentModel>,
+    /// The file of the JSON schema of all answers, for training.
+    pub schema: Option<PathBuf>,
     /// The folder of the base that the student stands on, if it needs one and it is not where it was when the
     /// student was trained.
     pub base: Option<PathBuf>,
@@ -232,18 +234,20 @@ fn read_one(
     let text = |found: Option<Found<String>>| found.map(|found| found.value);
     let uncertified_threshold =
         draft.threshold.map(|found| found.value).filter(|_| draft.allow_uncertified.value);
+    let schema = draft.forms.schema.map(|schema| schema.value);
     let task = draft.kind.map(|kind| Task {
         kind: kind.value,
         labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
         student: draft.student.map(|student| student.value),
         student_model: draft.student_model.map(|model| StudentModel {
             model: model.value,
-            schema: draft.forms.schema.map(|schema| schema.value),
+            schema: schema.clone(),
             regex: text(draft.forms.regex),
             grammar: draft.forms.grammar.map(|grammar| grammar.value),
             answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
             certificate: draft.certificate.clone().or(beside).unwrap_or_default(),
         }),
+        schema,
         base: draft.base.map(|base| base.value),
         certificate: draft.certificate,
         uncertified_threshold,

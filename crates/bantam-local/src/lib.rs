@@ -9,7 +9,7 @@
 //! loaded when somebody asks for it, and given up when others need its memory.
 //!
 //! A [`DecoderStudent`] is a model of the room that serves one task: with the task's own prompt, an answer in the
-//! task's form, and a confidence for a certificate to be about.
+//! task's form, and a confidence for a certificate to be about. A [`DecoderStudentFile`] says what a trained one is.
 //!
 //! **Invariant:** what a request asks for is done or refused by the parameter's name, never ignored.
 //!
@@ -36,5 +36,8 @@ pub use model::{BuildModelError, LocalModel};
 pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};
 pub use room::{KeepAlive, Lease, LeaseError, Occupant, OccupantState, Place, Resident, Room, StillUsed};
 pub use shared::{AdapterFile, RoomBackend};
-pub use student::{AnswerForm, DecoderStudent, StudentTask};
+pub use student::{
+    AnswerForm, DecoderReport, DecoderStudent, DecoderStudentFile, ReadDecoderStudentError,
+    ReadDecoderStudentErrorKind, StudentAnswerForm, StudentBase, StudentTask, StudentWeights,
+};
 pub use survey::{Misfit, ModelSurvey};

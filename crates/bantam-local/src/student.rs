@@ -1,6 +1,7 @@
 //! A language model as a task's student: the task's own prompt, an answer in the task's form, and how sure it is.
 
 mod confidence;
+mod file;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,6 +19,10 @@ use crate::labels::LabelError;
 use crate::request::Wanted;
 use crate::shared::RoomBackend;
 use confidence::{of_text, of_values, of_whole};
+pub use file::{
+    DecoderReport, DecoderStudentFile, ReadDecoderStudentError, ReadDecoderStudentErrorKind,
+    StudentAnswerForm, StudentBase, StudentWeights,
+};
 
 /// What every answer to a task looks like.
 #[derive(Clone, Debug, PartialEq)]

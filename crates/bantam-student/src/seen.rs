@@ -21,7 +21,7 @@ impl SeenTexts {
     }
 
     /// Returns the hashes of texts.
-    pub(crate) fn of_texts<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
+    pub fn of_texts<'t>(texts: impl Iterator<Item = &'t str>) -> Self {
         let mut hashes: Vec<String> = texts.map(digits).collect();
         hashes.sort_unstable();
         hashes.dedup();
@@ -55,7 +55,7 @@ impl SeenTexts {
     }
 
     /// Returns whether this is what [`Self::of`] can have written.
-    pub(crate) fn is_sound(&self) -> bool {
+    pub fn is_sound(&self) -> bool {
         let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let at = |index: usize| self.0.get(index * DIGITS..(index + 1) * DIGITS);
         self.0.len().is_multiple_of(DIGITS)

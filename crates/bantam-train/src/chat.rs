@@ -153,14 +153,7 @@ impl<'w> RowWriter<'w> {
     pub fn preferences(&self, text: &str) -> Result<Vec<Preference>, ReadRowsError> {
         self.lines(text, |line| {
             Ok(match serde_json::from_str(line)? {
-                Pair::Talk { prompt, chosen, rejected } => {
-                    // Only the last answer is compared; earlier ones are read.
-                    let row = |answer: Vec<Value>| {
-                        let asked = prompt.len();
-                        self.talk_from(&[prompt.clone(), answer].concat(), &[], asked)
-                    };
-                    Preference { chosen: row(chosen)?, rejected: row(rejected)? }
-                }
+                Pair::Talk { prompt, chosen, rejected } => self.preference(&prompt, &chosen, &rejected)?,
                 Pair::Texts { prompt, chosen, rejected } => Preference {
                     chosen: self.texts(&prompt, &chosen)?,
                     rejected: self.texts(&prompt, &rejected)?,
@@ -194,8 +187,26 @@ impl<'w> RowWriter<'w> {
         self.check(row)
     }
 
-    fn talk(&self, messages: &[Value], tools: &[Value]) -> Result<TokenRow, ReadRowsErrorKind> {
+    /// Writes a conversation down, to learn all messages of the assistant and what ends them.
+    ///
+    /// # Errors
+    /// [`ReadRowsErrorKind`], when it cannot be used.
+    pub fn talk(&self, messages: &[Value], tools: &[Value]) -> Result<TokenRow, ReadRowsErrorKind> {
         self.talk_from(messages, tools, 0)
+    }
+
+    /// Writes two answers down, each as all that follows the conversation `prompt`. Earlier answers are only read.
+    ///
+    /// # Errors
+    /// [`ReadRowsErrorKind`], when they cannot be used.
+    pub fn preference(
+        &self,
+        prompt: &[Value],
+        chosen: &[Value],
+        rejected: &[Value],
+    ) -> Result<Preference, ReadRowsErrorKind> {
+        let row = |answer: &[Value]| self.talk_from(&[prompt, answer].concat(), &[], prompt.len());
+        Ok(Preference { chosen: row(chosen)?, rejected: row(rejected)? })
     }
 
     /// Learns the assistant's messages from `first` on.
@@ -216,10 +227,16 @@ impl<'w> RowWriter<'w> {
                 let now = self.written(&messages[..count], tools, add_generation_prompt)?;
                 let rest = rest_of(&now, &done).ok_or(ReadRowsErrorKind::NotPrefix { message: index + 1 })?;
                 for (text, is_quotation) in rest {
-                    let options = EncodeOptions { add_special: false, parse_special: !is_quotation };
+                    // Templates write the token that begins a text themselves.
+                    let add_special = self.template.is_none() && row.ids.is_empty();
+                    let options = EncodeOptions { add_special, parse_special: !is_quotation };
                     row.push(&self.tokenizer.encode(&text, options), !add_generation_prompt);
                 }
                 done = now;
+            }
+            if self.template.is_none() && index + 1 == messages.len() {
+                // Nothing else says that the answer is over.
+                row.push(self.tokenizer.eos_ids().first().map_or(&[], std::slice::from_ref), true);
             }
         }
         self.check(row)
@@ -277,10 +294,13 @@ fn rest_of(now: &[(String, bool)], done: &[(String, bool)]) -> Option<Vec<(Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::ByteTokens;
+    use crate::tokens::SmallTokens;
 
     fn rows(text: &str) -> Result<Vec<TokenRow>, ReadRowsError> {
-        let tokenizer = ByteTokens::tokenizer();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.gguf");
+        SmallTokens::bytes().write(&path).unwrap();
+        let tokenizer = Tokenizer::open(&path).unwrap();
         RowWriter::new(&tokenizer, DateTime::constant(2026, 1, 1, 0, 0, 0, 0), (64, 258))
             .unwrap()
             .answers(text)

@@ -288,8 +288,10 @@ impl DecoderNetwork {
     }
 
     /// Writes what training begins with. Changes: `A` spread evenly as PEFT and torch do, `B` nothing. A whole
-    /// decoder: weights of a normal distribution with a deviation of 0.02, less for what is added to the residual
-    /// stream of many layers (<https://arxiv.org/abs/1909.08053>), and norms of one.
+    /// decoder: linear layers of a normal distribution with the deviation that torch gives them, the root of a third of
+    /// their inputs' inverse, less for what is added to the residual stream of many layers
+    /// (<https://arxiv.org/abs/1909.08053>); tokens with a deviation of 0.05, since they are the head too; norms of
+    /// one. The usual 0.02 suits widths of thousands: a decoder of hundreds learns from it much later.
     pub fn initialise(&self, layout: &Layout, seed: u64, parameters: &mut [f32]) {
         let shrink = 1.0 / (2.0 * self.config.layers as f32).sqrt();
         for (index, parameter) in layout.parameters().iter().enumerate() {
@@ -304,10 +306,12 @@ impl DecoderNetwork {
                     0.0
                 } else if name.ends_with("norm.weight") {
                     1.0
-                } else if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
-                    0.02 * shrink * key.normal(index)
+                } else if name.ends_with("embed_tokens.weight") {
+                    0.05 * key.normal(index)
                 } else {
-                    0.02 * key.normal(index)
+                    let is_added = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
+                    let spread = (bound / 3.0_f64.sqrt()) as f32;
+                    spread * if is_added { shrink } else { 1.0 } * key.normal(index)
                 };
             }
         }

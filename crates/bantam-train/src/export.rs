@@ -1,12 +1,14 @@
 //! What was learnt, in the forms that others read, and the proof that they read it right.
 
 mod merged;
+mod read;
 mod replay;
 mod whole;
 
 pub use merged::write_merged;
+pub use read::{ReadAdapterError, ReadAdapterErrorKind, read_gguf_adapter};
 pub use replay::{Replay, ReplayError, replay};
-pub use whole::{ByteTokens, whole_config, write_whole};
+pub use whole::{whole_config, write_whole};
 
 use std::path::{Path, PathBuf};
 
@@ -96,13 +98,17 @@ impl Change<'_> {
     fn in_file(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
         let mut numbers = vec![0.0; matrix.len()];
         for (output, row) in matrix.chunks_exact(width).enumerate() {
-            let at = interleaved.map_or(output, |size| {
-                let (head, within, half) = (output / size, output % size, size / 2);
-                head * size + 2 * (within % half) + within / half
-            });
+            let at = place_in_file(output, interleaved);
             numbers[at * width..(at + 1) * width].copy_from_slice(row);
         }
         numbers
+    }
+
+    /// Returns the rows of a file's `matrix` in our order.
+    fn from_file(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
+        let outputs = 0..matrix.len() / width.max(1);
+        let row = |output| &matrix[place_in_file(output, interleaved) * width..][..width];
+        outputs.flat_map(row).copied().collect()
     }
 
     /// The size of the heads whose pairs lie side by side in GGUF files, where they do for this module.
@@ -110,6 +116,14 @@ impl Change<'_> {
         let is_turned = matches!(self.names.1, "attn_q" | "attn_k");
         (config.architecture == Architecture::Llama && is_turned).then_some(config.head_size)
     }
+}
+
+/// The row of a file that holds an output, where heads' pairs lie side by side there, or not.
+fn place_in_file(output: usize, interleaved: Option<usize>) -> usize {
+    interleaved.map_or(output, |size| {
+        let (head, within, half) = (output / size, output % size, size / 2);
+        head * size + 2 * (within % half) + within / half
+    })
 }
 
 /// All changes, in the layout's order.

@@ -28,6 +28,8 @@ mod run;
 mod schedule;
 mod sft;
 mod tag;
+mod teach;
+mod tokens;
 mod tune;
 
 pub use chat::{ReadRowsError, ReadRowsErrorKind, RowWriter};
@@ -42,8 +44,8 @@ pub use encoder::{
     EncoderNetwork, EncoderScratch, LoadNetworkError, LoadNetworkErrorKind, LoraConfig, Packed,
 };
 pub use export::{
-    ByteTokens, DecoderExportError, Replay, ReplayError, replay, whole_config, write_gguf_adapter,
-    write_merged, write_peft, write_whole,
+    DecoderExportError, ReadAdapterError, ReadAdapterErrorKind, Replay, ReplayError, read_gguf_adapter,
+    replay, whole_config, write_gguf_adapter, write_merged, write_peft, write_whole,
 };
 pub use layout::{Layout, Pace, Parameter};
 pub use optimiser::{AdamW, Moments, Rates, clip, norm};
@@ -53,4 +55,6 @@ pub use run::{Control, Objective, RunConfig, RunError, State, Step, run};
 pub use schedule::Schedule;
 pub use sft::{Sft, SftScratch, TokenRow};
 pub use tag::{TagRow, TagScratch, Tagger};
+pub use teach::{Judged, Taught, TeachConfig, TeachError, TeachEvent, forget, teach};
+pub use tokens::SmallTokens;
 pub use tune::{Checkpoint, Lesson, Phase, TuneConfig, TuneError, TuneEvent, tune_classifier, tune_tagger};

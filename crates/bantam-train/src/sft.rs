@@ -1,10 +1,15 @@
 //! Learning to answer: the tokens of answers are learnt, those of questions are only read.
 
+use std::sync::{Mutex, PoisonError};
+
+use bantam_kernels::Pool;
+
 use crate::decoder::{DecoderNetwork, DecoderNetworkScratch, Target};
 use crate::encoder::Packed;
 use crate::layout::Layout;
 use crate::random::Key;
 use crate::run::Objective;
+use crate::teach::Judged;
 
 /// A text's tokens, and which of them are learnt.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +52,7 @@ pub struct Sft {
     network: DecoderNetwork,
     layout: Layout,
     rows: Vec<TokenRow>,
+    held_out: Vec<TokenRow>,
 }
 
 /// What a thread computes in.
@@ -64,31 +70,53 @@ impl Sft {
     /// # Panics
     /// If a row has an id beyond the vocabulary, or learns nothing.
     pub fn new(network: DecoderNetwork, layout: Layout, rows: Vec<TokenRow>) -> Self {
-        let vocabulary = network.config().vocabulary;
-        let fits = |row: &TokenRow| {
-            row.terms() > 0
-                && row.ids.len() == row.is_learnt.len()
-                && row.ids.iter().all(|id| (*id as usize) < vocabulary)
-        };
-        assert!(rows.iter().all(fits), "rows fit the network");
-        Self { network, layout, rows }
+        assert!(rows.iter().all(|row| fits(row, &network)), "rows fit the network");
+        Self { network, layout, rows, held_out: Vec::new() }
+    }
+
+    /// Returns it with rows that it is judged on and never learns from.
+    ///
+    /// # Panics
+    /// If a row has an id beyond the vocabulary, or learns nothing.
+    #[must_use]
+    pub fn judged_on(self, held_out: Vec<TokenRow>) -> Self {
+        assert!(held_out.iter().all(|row| fits(row, &self.network)), "rows fit the network");
+        Self { held_out, ..self }
     }
 
     /// Returns the network.
     pub fn network(&self) -> &DecoderNetwork {
         &self.network
     }
+}
 
-    /// Returns the mean loss of a learnt token over `rows`, nothing dropped: what early stopping looks at.
-    pub fn evaluate(&self, parameters: &[f32], rows: &[TokenRow]) -> f64 {
-        let (mut scratch, mut losses) = (DecoderNetworkScratch::default(), Vec::new());
-        for row in rows {
-            let (mut packed, mut targets) = (Packed::default(), Vec::new());
-            row.pack(None, &mut packed, &mut targets);
-            self.network.forward(parameters, &packed, &mut scratch);
-            self.network.losses(parameters, &targets, &mut losses, &mut scratch);
-        }
-        losses.iter().sum::<f64>() / losses.len().max(1) as f64
+fn fits(row: &TokenRow, network: &DecoderNetwork) -> bool {
+    let vocabulary = network.config().vocabulary;
+    row.terms() > 0
+        && row.ids.len() == row.is_learnt.len()
+        && row.ids.iter().all(|id| (*id as usize) < vocabulary)
+}
+
+impl Judged for Sft {
+    /// The mean over all learnt tokens, nothing dropped.
+    fn held_out_loss(&self, parameters: &[f32], pool: &Pool) -> Option<f64> {
+        let found: Vec<Mutex<(f64, usize)>> = self.held_out.iter().map(|_| Mutex::default()).collect();
+        let scratch: Vec<Mutex<SftScratch>> = (0..pool.threads()).map(|_| Mutex::default()).collect();
+        pool.run(found.len(), |thread, index| {
+            let mut scratch = scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let SftScratch { packed, targets, losses, network } = &mut *scratch;
+            packed.clear();
+            targets.clear();
+            losses.clear();
+            self.held_out[index].pack(None, packed, targets);
+            self.network.forward(parameters, packed, network);
+            self.network.losses(parameters, targets, losses, network);
+            *found[index].lock().unwrap_or_else(PoisonError::into_inner) =
+                (losses.iter().sum(), losses.len());
+        });
+        let found = found.into_iter().map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let (sum, terms) = found.fold((0.0, 0), |(sum, terms), (more, of)| (sum + more, terms + of));
+        (terms > 0).then(|| sum / terms as f64)
     }
 }
 

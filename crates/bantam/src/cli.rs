@@ -1,6 +1,8 @@
 //! The command line.
 
+pub(crate) mod decoder;
 pub(crate) mod models;
+pub(crate) mod train;
 
 use std::path::PathBuf;
 
@@ -55,6 +57,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: StudentCommand,
     },
+    /// Trains the student of a task on its recorded answers or on rows
+    Train(Box<train::TrainCommand>),
     /// Proves from which confidence on a task's student may answer alone
     Certify(CertifyArgs),
     /// Lists configured and discovered tasks
@@ -174,21 +178,22 @@ pub(crate) enum ConfigCommand {
 pub(crate) enum StudentCommand {
     /// Learns a student from labelled rows or from a task's recorded answers
     Train(Box<TrainArgs>),
-    /// Labels rows, one {"label","probability","out_of_scope"} a line; of a tagger {"slots","fields"}
+    /// Labels rows, one {"label","probability","out_of_scope"} a line; of a tagger {"slots","fields"}, of a decoder
+    /// {"answer","confidence"}
     Predict {
-        /// The student's file
+        /// The student's file or folder
         #[arg(long, value_name = "FILE")]
         student: PathBuf,
         /// Rows with a "text" each
         #[arg(long, value_name = "FILE.jsonl")]
         input: PathBuf,
-        /// The folder of an encoder student's base [default: where training found it]
+        /// The student's base [default: where training found it]
         #[arg(long, value_name = "FOLDER")]
         base: Option<PathBuf>,
     },
     /// Prints what a student's file says about itself
     Show {
-        /// The student's file
+        /// The student's file or folder
         student: PathBuf,
     },
 }
@@ -199,7 +204,8 @@ pub(crate) struct TrainArgs {
     /// The kind of student
     #[arg(long, value_enum, default_value_t = StudentKind::Linear)]
     pub(crate) kind: StudentKind,
-    /// The folder of the encoder that an encoder student or a tagger stands on, in Hugging Face's form
+    /// The folder of the encoder that an encoder student or a tagger stands on, in Hugging Face's form; the GGUF file or
+    /// folder of a decoder's base [default of a decoder: none, it is trained from nothing]
     #[arg(long, value_name = "FOLDER", required_if_eq_any([("kind", "encoder"), ("kind", "tagger")]))]
     pub(crate) base: Option<PathBuf>,
     /// What an encoder student looks at
@@ -208,7 +214,8 @@ pub(crate) struct TrainArgs {
     /// What the encoder computes in
     #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
     pub(crate) precision: EncoderPrecision,
-    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}
+    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}, for a decoder
+    /// {"text","answer"}, {"messages"} or {"prompt","chosen","rejected"}
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
     pub(crate) data: Option<PathBuf>,
     /// Learns from this task's recorded answers; a quarter is kept back for `certify`
@@ -225,11 +232,13 @@ pub(crate) struct TrainArgs {
     pub(crate) seed: u64,
     #[command(flatten)]
     pub(crate) tune: TuneArgs,
+    #[command(flatten)]
+    pub(crate) decoder: decoder::DecoderArgs,
 }
 
-/// How the encoder itself is trained.
+/// How an encoder itself, or a decoder, is trained.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Tuning the encoder")]
+#[command(next_help_heading = "Training an encoder or a decoder")]
 pub(crate) struct TuneArgs {
     /// What of the encoder is trained [default: none, for a tagger lora]
     #[arg(long, value_enum)]
@@ -287,6 +296,8 @@ pub(crate) enum StudentKind {
     Encoder,
     /// An encoder that finds values in a text and says where they stand
     Tagger,
+    /// A small language model that writes its answers: an adapter of a base, or one trained from nothing
+    Decoder,
 }
 
 /// What an encoder student looks at.

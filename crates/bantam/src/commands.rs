@@ -14,6 +14,7 @@ mod run;
 pub(crate) mod serve;
 pub(crate) mod student;
 mod task;
+mod train;
 mod usage;
 
 use crate::cli::Command;
@@ -27,6 +28,7 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Demo(args) => crate::demo::run(&args, globals),
         Command::Config { command } => config::run(&command, globals),
         Command::Student { command } => student::run(command, globals),
+        Command::Train(command) => train::run(*command, globals),
         Command::Certify(args) => certify::run(&args, globals),
         Command::Task { command } => task::run(&command, globals),
         Command::Usage(args) => usage::run(&args, globals),

@@ -14,6 +14,7 @@ use bantam_student::Bases;
 use bantam_types::{Price, TaskKind, TaskName, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 
+mod decoders;
 mod encoders;
 mod local;
 mod memory;
@@ -22,10 +23,11 @@ mod stored;
 mod students;
 
 use crate::failure::Failure;
+pub(crate) use decoders::{hash as decoder_hash, open_decoder, read_decoder, task_decoder};
 pub(crate) use local::LocalModels;
 pub(crate) use memory::Memory;
 pub(crate) use residents::{Present, Resident, preloads};
-pub(crate) use students::{Here, certificate_path, decoder, load_student, unusable};
+pub(crate) use students::{Here, certificate_path, decoder, load_student, read_schema, unusable};
 
 /// Models by the name that callers say.
 type Rungs = BTreeMap<Arc<str>, Arc<Rung>>;
@@ -201,7 +203,7 @@ fn build_task(
 }
 
 /// Returns a task's system message: its own, or one that is made of its labels.
-fn instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> String {
+pub(crate) fn instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> String {
     task.instructions.clone().unwrap_or_else(|| default_instructions(task, labels))
 }
 

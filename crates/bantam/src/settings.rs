@@ -30,11 +30,19 @@ impl Env for ProcessEnv {
     }
 }
 
-struct Disk;
+/// Which files are taken to be there.
+#[derive(Clone, Copy)]
+enum Disk {
+    /// Those that are.
+    AsItIs,
+    /// Students too, which are about to be trained.
+    WithStudents,
+}
 
 impl Files for Disk {
     fn exists(&self, path: &Path) -> bool {
-        path.exists()
+        let is_student = || path.extension().is_some_and(|extension| extension == "student");
+        path.exists() || (matches!(self, Self::WithStudents) && is_student())
     }
 }
 
@@ -82,6 +90,15 @@ impl Globals {
 
     /// Reads and validates the configuration; warnings go to standard error.
     pub(crate) fn load(&self) -> Result<Config, Failure> {
+        self.load_with(Disk::AsItIs)
+    }
+
+    /// Reads the configuration for a command that makes a student: one that is named and not there yet is no mistake.
+    pub(crate) fn load_before_training(&self) -> Result<Config, Failure> {
+        self.quietly().load_with(Disk::WithStudents)
+    }
+
+    fn load_with(&self, disk: Disk) -> Result<Config, Failure> {
         let path = self.config_path();
         let text = std::fs::read_to_string(&path).map_err(|error| {
             let failure =
@@ -89,7 +106,7 @@ impl Globals {
             let hint = format!("write one: bantam config example > {}", path.display());
             failure.hint(hint).outcome(Outcome::Usage)
         })?;
-        let config = self.parse(&path, &text)?;
+        let config = self.parse_with(&path, &text, disk)?;
         if !self.quiet {
             config.warnings.iter().for_each(|warning| output::note(warning.to_string()));
         }
@@ -113,6 +130,10 @@ impl Globals {
 
     /// Validates `text` as if it stood in `path`.
     pub(crate) fn parse(&self, path: &Path, text: &str) -> Result<Config, Failure> {
+        self.parse_with(path, text, Disk::AsItIs)
+    }
+
+    fn parse_with(&self, path: &Path, text: &str, disk: Disk) -> Result<Config, Failure> {
         let overrides = self.overrides()?;
         let names: Vec<String> = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
@@ -130,7 +151,7 @@ impl Globals {
             overrides: &overrides,
             variable_names: &names,
         };
-        bantam_config::load(&source, &ProcessEnv, &Disk)
+        bantam_config::load(&source, &ProcessEnv, &disk)
             .map_err(|errors| Failure::new(Outcome::Usage, errors.to_string()))
     }
 

@@ -89,7 +89,10 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
 fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     let Some(model) = &draft.student_model else {
         let tokens = draft.answer_tokens_max.iter().map(|tokens| &tokens.spot);
-        for spot in draft.forms.given().into_iter().map(|(_, spot)| spot).chain(tokens) {
+        // A student that is trained for the task learns to answer by a schema.
+        let is_for_training = |name: &str| name == "schema" && draft.student.is_some();
+        let forms = draft.forms.given().into_iter().filter(|(name, _)| !is_for_training(name));
+        for spot in forms.map(|(_, spot)| spot).chain(tokens) {
             let problem = Problem::new("does nothing without a language model as student")
                 .hint("name one in `student_model`, or remove this");
             log.problem(MistakeKind::Conflict, spot, problem);

@@ -8,76 +8,21 @@ use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
 use super::{Change, DecoderExportError, MODULES, bytes};
 use crate::decoder::DecoderNetwork;
 use crate::layout::Layout;
+use crate::tokens::SmallTokens;
 
-/// The chat template of decoders that begin from nothing.
-const TEMPLATE: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] \
-                        + '<|im_end|>' + '\\n' }}{% endfor %}{% if add_generation_prompt %}\
-                        {{ '<|im_start|>assistant\\n' }}{% endif %}";
-/// Control tokens, after the bytes: the start of a turn, and its end, which ends answers.
-const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
-
-/// A tokenizer without a vocabulary to be learnt: every byte is a token, and turns have two of their own. For narrow
-/// tasks where no base can be fetched; texts get three to four times as long as in the tokens of a large model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ByteTokens;
-
-impl ByteTokens {
-    /// Tokens there are.
-    pub const VOCABULARY: usize = 256 + CONTROL.len();
-
-    /// Returns the tokenizer itself, as the engine reads it from the file.
-    #[cfg(test)]
-    pub(crate) fn tokenizer() -> bantam_weights::Tokenizer {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tokens.gguf");
-        let tensors = [NewTensor { name: "one", dtype: Dtype::F32, shape: &[1], bytes: &[0; 4] }];
-        Self::with_metadata(|keys| write_gguf(&path, keys, &tensors)).unwrap();
-        bantam_weights::Tokenizer::open(&path).unwrap()
-    }
-
-    /// Calls `body` with the metadata keys of the tokenizer, as a GGUF file has them.
-    fn with_metadata<R>(body: impl FnOnce(&[(&str, NewValue<'_>)]) -> R) -> R {
-        let names: Vec<String> = (0..=255).map(|byte| character(byte).to_string()).collect();
-        let tokens: Vec<&str> = names.iter().map(String::as_str).chain(CONTROL).collect();
-        // Plain ones, then control tokens.
-        let types: Vec<i32> = (0..tokens.len()).map(|index| if index < 256 { 1 } else { 3 }).collect();
-        body(&[
-            ("tokenizer.ggml.model", NewValue::Text("gpt2")),
-            ("tokenizer.ggml.pre", NewValue::Text("gpt-2")),
-            ("tokenizer.ggml.tokens", NewValue::Texts(&tokens)),
-            ("tokenizer.ggml.token_type", NewValue::I32s(&types)),
-            ("tokenizer.ggml.merges", NewValue::Texts(&[])),
-            ("tokenizer.ggml.eos_token_id", NewValue::U32(257)),
-            ("tokenizer.ggml.add_bos_token", NewValue::Bool(false)),
-            ("tokenizer.chat_template", NewValue::Text(TEMPLATE)),
-        ])
-    }
-}
-
-/// The character that stands for a byte in vocabularies of GPT-2's kind: itself where it can be seen, and the ones
-/// from 256 on for the others, in their order.
-fn character(byte: u8) -> char {
-    let is_seen = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    if is_seen(byte) {
-        return char::from(byte);
-    }
-    let before = (0..byte).filter(|byte| !is_seen(*byte)).count() as u32;
-    char::from_u32(256 + before).unwrap_or(char::REPLACEMENT_CHARACTER)
-}
-
-/// Writes a decoder that was trained whole, with byte tokens, as a GGUF file in F32, F16 or Q8_0.
+/// Writes a decoder that was trained whole over `tokens`, with them, as a GGUF file in F32, F16 or Q8_0.
 ///
 /// # Errors
 /// [`DecoderExportError`], when the file cannot be written, or the decoder was not trained whole or has other tokens.
 pub fn write_whole(
     path: &Path,
-    dtype: Dtype,
+    (tokens, dtype): (&SmallTokens, Dtype),
     (network, layout, parameters): (&DecoderNetwork, &Layout, &[f32]),
 ) -> Result<(), DecoderExportError> {
     let config = network.config();
-    if !network.is_whole() || config.vocabulary != ByteTokens::VOCABULARY {
+    if !network.is_whole() || config.vocabulary != tokens.vocabulary() {
         return Err(DecoderExportError::Form {
-            what: "only a decoder that was trained whole over bytes is written so",
+            what: "only a decoder that was trained whole over these tokens is written so",
         });
     }
     let mut named: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
@@ -107,7 +52,7 @@ pub fn write_whole(
         .map(|(name, dtype, shape, bytes)| NewTensor { name, dtype: *dtype, shape, bytes })
         .collect();
     let keys = shape_keys(config);
-    ByteTokens::with_metadata(|tokenizer| {
+    tokens.with_metadata(|tokenizer| {
         let mut metadata = vec![
             ("general.architecture", NewValue::Text(config.architecture.name())),
             ("general.name", NewValue::Text("decoder trained from nothing")),
@@ -142,16 +87,17 @@ fn shape_keys(config: &DecoderConfig) -> Vec<(String, NewValue<'static>)> {
 /// Base of the rotation of decoders that begin from nothing.
 const ROPE_BASE: f32 = 10_000.0;
 
-/// Returns the sizes of a Llama over byte tokens that begins from nothing: `layers` of `width`, whose heads have 64
-/// numbers, or as many as the width where that is less.
-pub fn whole_config(width: usize, layers: usize, positions: usize) -> DecoderConfig {
-    let head_size = if width.is_multiple_of(64) { 64 } else { width };
+/// Returns the sizes of a Llama that begins from nothing: `layers` of `width`, whose heads have 32 numbers up to a width
+/// of 256 and 64 beyond, or as many as the width where that is no multiple.
+pub fn whole_config(vocabulary: usize, (width, layers): (usize, usize), positions: usize) -> DecoderConfig {
+    let wanted = if width <= 256 { 32 } else { 64 };
+    let head_size = if width.is_multiple_of(wanted) { wanted } else { width };
     let heads = width / head_size.max(1);
     let pairs = head_size / 2;
     let frequency = |pair: usize| f64::from(ROPE_BASE).powf(-2.0 * pair as f64 / head_size as f64) as f32;
     DecoderConfig {
         architecture: Architecture::Llama,
-        vocabulary: ByteTokens::VOCABULARY,
+        vocabulary,
         hidden: width,
         layers,
         heads,
@@ -196,14 +142,6 @@ fn gguf_name(name: &str) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn bytes_have_the_characters_that_gpt_2_gave_them() {
-        assert_eq!(
-            [0, b'\n', b' ', b'A', 0x7f, 0xad, 0xff].map(character),
-            ['Ā', 'Ċ', 'Ġ', 'A', 'ġ', 'Ń', 'ÿ']
-        );
-    }
 
     #[test]
     fn names_become_those_of_gguf_files() {

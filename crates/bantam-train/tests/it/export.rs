@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use bantam_kernels::Pool;
 use bantam_train::{
     BaseForm, DecoderNetwork, DecoderNetworkScratch, DecoderTuning, Key, Layout, LoraConfig, ReplayError,
-    replay, whole_config, write_gguf_adapter, write_merged, write_peft, write_whole,
+    SmallTokens, read_gguf_adapter, replay, whole_config, write_gguf_adapter, write_merged, write_peft,
+    write_whole,
 };
 use bantam_weights::{Dtype, EncodeOptions, Tokenizer, WeightFile};
 
@@ -48,6 +49,7 @@ fn adapters_in_both_forms_answer_as_the_trainer_does() {
             let (peft, gguf) = (folder.path().join("peft"), folder.path().join("adapter.gguf"));
             write_peft(&peft, "base", trained).unwrap();
             write_gguf_adapter(&gguf, trained).unwrap();
+            assert!(read_gguf_adapter(&gguf, &network, &layout).unwrap() == parameters, "{}", base.display());
             for adapter in [&peft, &gguf] {
                 let of = (&*base, Some(&**adapter));
                 let found = replay(of, (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1));
@@ -93,11 +95,13 @@ fn a_base_in_four_bits_is_another_model_and_the_replay_says_so() {
 fn a_decoder_from_nothing_is_served_from_one_file_with_its_tokenizer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.gguf");
+    let tokens = SmallTokens::bytes();
     let mut layout = Layout::default();
-    let network = DecoderNetwork::whole(whole_config(128, 2, 256), true, &mut layout).unwrap();
+    let network =
+        DecoderNetwork::whole(whole_config(tokens.vocabulary(), (128, 2), 256), true, &mut layout).unwrap();
     let mut parameters = vec![0.0; layout.len()];
     network.initialise(&layout, 1, &mut parameters);
-    write_whole(&path, Dtype::F32, (&network, &layout, &parameters)).unwrap();
+    write_whole(&path, (&tokens, Dtype::F32), (&network, &layout, &parameters)).unwrap();
     let tokenizer = Tokenizer::from_gguf(&WeightFile::open(&path).unwrap().metadata()).unwrap();
     let options = EncodeOptions { add_special: false, parse_special: true };
     let ids = tokenizer.encode("<|im_start|>user\nÄ 1<|im_end|>", options);

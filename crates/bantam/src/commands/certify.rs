@@ -1,16 +1,15 @@
 //! `bantam certify`: from which confidence on a student may answer alone.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bantam_eval::{Claim, ask_for_evidence, gather_evidence, prove, save_certificate, unseen};
-use bantam_local::DecoderStudent;
+use bantam_local::{DecoderStudent, DecoderStudentFile};
 use bantam_route::{Certificate, Evidence};
 use bantam_student::{Example, Student, read_answers};
 use serde_json::json;
 
 use crate::cli::CertifyArgs;
-use crate::deploy::{Here, Memory, bases, certificate_path, decoder, deployment, load_student};
+use crate::deploy::{Here, Memory, bases, certificate_path, decoder, deployment, load_student, task_decoder};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::{Globals, ProcessEnv};
@@ -30,7 +29,18 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
     };
     let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
-    let certificate = if let Some(path) = &task.student {
+    let decoder_folder = task.student.as_deref().filter(|path| DecoderStudentFile::is_at(path));
+    let certificate = if let Some(folder) = decoder_folder {
+        let rows = expected_rows(args, &config, name)?;
+        let memory = Memory::new(&config);
+        let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
+        let (student, hash, file) = task_decoder(name, task, folder, (&memory, &local))?;
+        let unseen = rows.iter().filter(|row| !file.seen.contains(&row.text)).cloned().collect();
+        let rows = tell_unseen(unseen, rows.len(), globals)?;
+        let own: Vec<Arc<str>> = file.labels().iter().map(|label| label.as_str().into()).collect();
+        let labels = if allowed.is_empty() { &own } else { &allowed };
+        certify_decoder(&claim, (&student, &hash), &rows, labels, globals)?
+    } else if let Some(path) = &task.student {
         let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
         let rows = match &args.data {
             Some(data) => read_rows(data)?,
@@ -39,10 +49,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         let rows = unseen_rows(&student, &rows, globals)?;
         certify(&claim, &student, &rows, &allowed)?
     } else if let Some(model) = &task.student_model {
-        let rows = match &args.data {
-            Some(data) => read_expected(data)?,
-            None => recorded(&config.ledger.path, name, true)?,
-        };
+        let rows = expected_rows(args, &config, name)?;
         let memory = Memory::new(&config);
         let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
         let (student, hash) = decoder(name, task, model, Here { memory: &memory, local: &local })?;
@@ -102,8 +109,14 @@ fn certify_decoder(
     proved(claim, hash, rows, &evidence)
 }
 
-fn read_expected(path: &Path) -> Result<Vec<Example>, Failure> {
-    read_answers(path).map_err(|error| {
+/// Returns rows of texts and answers to prove something on.
+fn expected_rows(
+    args: &CertifyArgs,
+    config: &bantam_config::Config,
+    task: &bantam_types::TaskName,
+) -> Result<Vec<Example>, Failure> {
+    let Some(data) = &args.data else { return recorded(&config.ledger.path, task, true) };
+    read_answers(data).map_err(|error| {
         Failure::from_error("cannot use the rows", &error)
             .hint("a row is one line such as {\"text\": \"2 lamps\", \"answer\": {\"product\": \"lamp\", \"count\": 2}}")
     })
@@ -126,16 +139,19 @@ fn proved(
 
 /// Leaves out rows that the student was trained on, and says so; without any others there is no proof.
 fn unseen_rows(student: &Student, rows: &[Example], globals: &Globals) -> Result<Vec<Example>, Failure> {
-    let unseen = unseen(student, rows);
-    let left_out = rows.len() - unseen.len();
+    tell_unseen(unseen(student, rows), rows.len(), globals)
+}
+
+/// Says how many of the `given` rows are left out, if any are.
+fn tell_unseen(unseen: Vec<Example>, given: usize, globals: &Globals) -> Result<Vec<Example>, Failure> {
+    let left_out = given - unseen.len();
     if unseen.is_empty() && left_out > 0 {
         return Err(Failure::new(Outcome::GateFailed, "the student was trained on all of these rows")
             .hint("a certificate must be proved on rows that the student has not seen"));
     }
     if left_out > 0 && !globals.quiet {
         output::note(format!(
-            "warning: {left_out} of {} rows are left out: the student was trained on them",
-            rows.len()
+            "warning: {left_out} of {given} rows are left out: the student was trained on them"
         ));
     }
     Ok(unseen)

@@ -1,6 +1,8 @@
 //! `bantam student`: train, predict, show.
 
 mod curve;
+pub(crate) mod decoder;
+pub(crate) mod face;
 pub(crate) mod learn;
 mod tune;
 
@@ -10,6 +12,7 @@ use std::time::Instant;
 
 use bantam_eval::reserved_for_certification;
 use bantam_ledger::LedgerReader;
+use bantam_local::DecoderStudentFile;
 use bantam_student::encoder::EncoderProgress;
 use bantam_student::linear::TrainingReport;
 use bantam_student::{
@@ -68,6 +71,9 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     if args.kind == StudentKind::Tagger {
         return tune::tagger(args, globals);
     }
+    if args.kind == StudentKind::Decoder {
+        return train_decoder(args, globals);
+    }
     let wanted = Wanted::of(args)?;
     let (mut rows, out) = match (&args.data, &args.task) {
         (Some(data), _) => (read_rows(data)?, args.out.clone()),
@@ -100,6 +106,46 @@ fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     let seconds = started.elapsed().as_secs_f64();
     tell(&out, &report, hash, seconds, globals);
     Ok(())
+}
+
+/// Trains a decoder on a file of rows, or on a task's recorded answers.
+fn train_decoder(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
+    let (rows, subject, out) = match (&args.data, &args.task) {
+        (Some(data), _) => {
+            let rows = decoder::rows::read(data, args.decoder.instructions.as_deref())?;
+            (rows, decoder::Subject::default(), args.out.clone())
+        }
+        (None, Some(task)) => {
+            let config = globals.load_before_training()?;
+            let (_, found) = find_task(&config, task)?;
+            let (rows, student) = task_rows(task, globals)?;
+            let subject = decoder::Subject::of_task(found);
+            (decoder::rows::recorded(&rows, subject.classifies), subject, args.out.clone().or(student))
+        }
+        (None, None) => (Vec::new(), decoder::Subject::default(), args.out.clone()),
+    };
+    let out = out.ok_or_else(|| {
+        Failure::new(Outcome::Usage, "the task names no student").hint("name one with --out NAME.student")
+    })?;
+    decoder::train(args, &subject, (rows, &out), globals)
+}
+
+/// Trains the student of a configured task, with all that the configuration says of it.
+pub(crate) fn train_for(
+    args: &TrainArgs,
+    task: &bantam_config::Task,
+    globals: &Globals,
+) -> Result<(), Failure> {
+    let (StudentKind::Decoder, Some(data), Some(out)) = (args.kind, &args.data, &args.out) else {
+        if args.kind == StudentKind::Tagger && args.data.is_none() {
+            return Err(Failure::new(Outcome::Usage, "a tagger learns from a file of rows")
+                .hint("name it with --data FILE.jsonl, or train a decoder: --student decoder"));
+        }
+        return train(args, globals);
+    };
+    let subject = decoder::Subject::of_task(task);
+    let rows = decoder::rows::read(data, subject.instructions.as_deref())?;
+    decoder::train(args, &subject, (rows, out), globals)
 }
 
 /// Prints what was learned and how well.
@@ -148,7 +194,7 @@ fn show_progress(bar: &ProgressBar, progress: EncoderProgress) {
 }
 
 fn task_rows(task: &str, globals: &Globals) -> Result<(Vec<Example>, Option<PathBuf>), Failure> {
-    let config = globals.load()?;
+    let config = globals.load_before_training()?;
     let (name, task) = find_task(&config, task)?;
     let rows = recorded(&config.ledger.path, name, false)?;
     if rows.is_empty() {
@@ -188,6 +234,9 @@ pub(crate) fn drop_rare_labels(rows: &mut Vec<Example>) {
 }
 
 fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
+    if DecoderStudentFile::is_at(student) {
+        return decoder::predict(student, input, base);
+    }
     if let Ok((StudentDescription::Tagger(_), _)) = Student::read_description(student) {
         return tune::extract(student, input, base);
     }
@@ -212,6 +261,9 @@ fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Fail
 }
 
 fn show(path: &Path) -> Result<(), Failure> {
+    if DecoderStudentFile::is_at(path) {
+        return decoder::show(path);
+    }
     let (description, hash) = Student::read_description(path).map_err(|error| unusable(&error))?;
     let (json, seen) = match &description {
         StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),

@@ -18,7 +18,7 @@ use bantam_store::Store;
 use bantam_student::is_encoder;
 use bantam_types::Tier;
 
-use super::{Memory, Resident, encoders, free, stored};
+use super::{Memory, Resident, decoders, encoders, free, stored};
 use crate::failure::{Failure, Outcome};
 
 /// The models of this process by name.
@@ -31,25 +31,27 @@ struct Base<'c> {
     survey: ModelSurvey,
     kv_tokens: usize,
     keep: KeepAlive,
+    keeps_layout: bool,
     adapter_bytes: usize,
 }
 
-/// A model of the configuration that runs here.
-struct Entry<'c> {
-    name: &'c str,
-    model: &'c bantam_config::Model,
-    path: Cow<'c, Path>,
-    kv_tokens: usize,
-    adapter: Option<&'c Path>,
-    keep: KeepAlive,
-    preload: bool,
+/// A model that runs here: of the configuration, or a task's student.
+pub(super) struct Entry<'c> {
+    pub(super) name: Cow<'c, str>,
+    /// The most tokens of a request, where the configuration says it.
+    pub(super) context_tokens: Option<u64>,
+    pub(super) path: Cow<'c, Path>,
+    pub(super) kv_tokens: usize,
+    pub(super) adapter: Option<Cow<'c, Path>>,
+    pub(super) keep: KeepAlive,
+    pub(super) preload: bool,
+    /// Whether the weights, laid out, are kept in a file beside the model.
+    pub(super) keeps_layout: bool,
 }
 
 /// Returns all models of `config` that run in this process. Those of one file share one model in memory, with the
 /// most tokens and the longest stay that any of them asks for.
 pub(super) fn rungs(config: &Config, memory: &Memory) -> Result<(Vec<Rung>, LocalModels), Failure> {
-    let budget = memory.budget(config);
-    let mut bases: BTreeMap<Arc<str>, Base<'_>> = BTreeMap::new();
     let store = Store::open(&config.store.path);
     let (mut rungs, mut entries) = (Vec::new(), Vec::new());
     for (name, model) in &config.models {
@@ -60,30 +62,44 @@ pub(super) fn rungs(config: &Config, memory: &Memory) -> Result<(Vec<Rung>, Loca
             entries.push(entry);
         }
     }
-    for entry in &entries {
+    entries.extend(decoders::entries(config)?);
+    let (found, residents) = residents(&entries, memory.budget(config), memory)?;
+    // Callers name a task, not its student.
+    rungs.extend(found.into_iter().filter(|rung| config.models.contains_key(&*rung.name)));
+    Ok((rungs, residents))
+}
+
+/// Returns models as rungs and as what the server shows. Those of one file share one model in memory.
+pub(super) fn residents(
+    entries: &[Entry<'_>],
+    budget: u64,
+    memory: &Memory,
+) -> Result<(Vec<Rung>, LocalModels), Failure> {
+    let mut bases: BTreeMap<Arc<str>, Base<'_>> = BTreeMap::new();
+    for entry in entries {
         let identity: Arc<str> = identity(&entry.path).into();
         let base = match bases.get_mut(&identity) {
             Some(base) => base,
             None => {
                 let survey =
-                    memory.survey(&identity, &entry.path).map_err(|error| unusable(entry.name, &error))?;
-                let (kv_tokens, keep) = (entry.kv_tokens, entry.keep);
-                let own = Arc::clone(&identity);
-                let path = entry.path.clone();
-                let base = Base { path, identity: own, survey, kv_tokens, keep, adapter_bytes: 0 };
+                    memory.survey(&identity, &entry.path).map_err(|error| unusable(&entry.name, &error))?;
+                let (kv_tokens, keep, keeps_layout) = (entry.kv_tokens, entry.keep, entry.keeps_layout);
+                let (own, path) = (Arc::clone(&identity), entry.path.clone());
+                let base =
+                    Base { path, identity: own, survey, kv_tokens, keep, keeps_layout, adapter_bytes: 0 };
                 bases.entry(identity).or_insert(base)
             }
         };
         base.kv_tokens = base.kv_tokens.max(entry.kv_tokens);
         base.keep = longer(base.keep, entry.keep);
-        if let Some(path) = entry.adapter {
+        if let Some(path) = &entry.adapter {
             base.adapter_bytes += adapter_bytes(entry, path, &base.survey)?;
         }
         check_context(entry, &base.survey)?;
     }
-    let mut residents = LocalModels::new();
+    let (mut rungs, mut residents) = (Vec::new(), LocalModels::new());
     let mut places = BTreeMap::new();
-    for entry in &entries {
+    for entry in entries {
         let Some(base) = bases.get(&*identity(&entry.path)) else { continue };
         if let Some(misfit) = base.survey.misfit(base.kv_tokens, base.adapter_bytes, budget) {
             return Err(Failure::new(
@@ -118,8 +134,16 @@ fn entry<'c>(
         bantam_config::KeepAlive::For(time) => KeepAlive::For(*time),
         bantam_config::KeepAlive::Always => KeepAlive::Always,
     };
-    let (kv_tokens, preload) = (*kv_tokens, *preload);
-    Ok(Some(Entry { name, model, path, kv_tokens, adapter: adapter.as_deref(), keep, preload }))
+    Ok(Some(Entry {
+        name: Cow::Borrowed(name),
+        context_tokens: model.context_tokens,
+        path,
+        kv_tokens: *kv_tokens,
+        adapter: adapter.as_deref().map(Cow::Borrowed),
+        keep,
+        preload: *preload,
+        keeps_layout: true,
+    }))
 }
 
 fn longer(one: KeepAlive, other: KeepAlive) -> KeepAlive {
@@ -165,7 +189,7 @@ fn trained_on(adapter: &Path) -> Option<String> {
 /// Refuses a context that the model does not have.
 fn check_context(entry: &Entry<'_>, survey: &ModelSurvey) -> Result<(), Failure> {
     let context = survey.context_tokens() as u64;
-    match entry.model.context_tokens.filter(|wanted| *wanted > context) {
+    match entry.context_tokens.filter(|wanted| *wanted > context) {
         None => Ok(()),
         Some(wanted) => {
             let message = format!(
@@ -183,13 +207,14 @@ fn place(base: &Base<'_>, memory: &Memory) -> Place<LocalModel<Adapter>> {
     let bytes = base.survey.bytes(base.kv_tokens, base.adapter_bytes);
     let (path, name, bases) =
         (base.path.clone().into_owned(), Arc::clone(&base.identity), Arc::clone(memory.bases()));
-    let (kv_tokens, adapter_bytes_max) = (base.kv_tokens, base.adapter_bytes);
+    let (kv_tokens, adapter_bytes_max, keeps_layout) =
+        (base.kv_tokens, base.adapter_bytes, base.keeps_layout);
     let key = format!("{name}/{kv_tokens}/{adapter_bytes_max}");
     memory.room().place(&key, bytes, base.keep, move || {
         let options = LocalModelOptions {
             name: Arc::clone(&name),
             kv_tokens,
-            keeps_layout: true,
+            keeps_layout,
             template: None,
             adapter_bytes_max,
             pool: bases.pool(),
@@ -203,8 +228,9 @@ fn place(base: &Base<'_>, memory: &Memory) -> Place<LocalModel<Adapter>> {
 fn rung(entry: &Entry<'_>, base: &Base<'_>, place: &Place<LocalModel<Adapter>>) -> (Rung, Resident) {
     // More than its keys and values can never be held.
     let context = base.survey.context_tokens().min(base.kv_tokens) as u64;
-    let context = entry.model.context_tokens.map_or(context, |tokens| tokens.min(context));
-    let file = entry.adapter.map(|path| AdapterFile { path: path.to_owned(), stamp: identity(path) });
+    let context = entry.context_tokens.map_or(context, |tokens| tokens.min(context));
+    let file =
+        entry.adapter.as_deref().map(|path| AdapterFile { path: path.to_owned(), stamp: identity(path) });
     let model: Arc<str> = match &file {
         Some(file) => format!("{}+{}", base.identity, file.stamp).into(),
         None => Arc::clone(&base.identity),
@@ -212,13 +238,17 @@ fn rung(entry: &Entry<'_>, base: &Base<'_>, place: &Place<LocalModel<Adapter>>) 
     let backend = Arc::new(RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref()));
     let resident = Resident {
         backend: Arc::clone(&backend),
-        files: [Some(&*entry.path), entry.adapter].into_iter().flatten().map(Path::to_owned).collect(),
+        files: [Some(&*entry.path), entry.adapter.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(Path::to_owned)
+            .collect(),
         model: Arc::clone(&model),
         context_tokens: context,
         preload: entry.preload,
     };
     let rung = Rung {
-        name: entry.name.into(),
+        name: (&*entry.name).into(),
         model,
         tier: Tier::Local,
         kind: RungKind::Model,

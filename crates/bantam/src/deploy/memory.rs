@@ -34,9 +34,14 @@ pub(crate) struct Memory {
 impl Memory {
     /// Returns empty memory. Models and encoders compute on the same threads, as many as `students.threads` says.
     pub(crate) fn new(config: &Config) -> Self {
+        Self::with_threads(config.students.threads)
+    }
+
+    /// Returns empty memory for a command that needs no configuration; 0 threads are one a core.
+    pub(crate) fn with_threads(threads: usize) -> Self {
         let budget = (free_bytes().unwrap_or(FREE_UNKNOWN) as f64 * SHARE) as u64;
         Self {
-            bases: Arc::new(super::bases(config.students.threads)),
+            bases: Arc::new(super::bases(threads)),
             room: Room::new(budget, WAIT_MAX, Arc::new(Instant::now)),
             budget,
             surveys: Mutex::default(),
@@ -58,8 +63,14 @@ impl Memory {
         config.local.memory_bytes.unwrap_or(self.budget)
     }
 
-    /// Returns the SHA-256 of a file, in hex, or of all files of a folder but for what Bantam keeps beside the weights.
-    pub(super) fn content_hash(&self, path: &Path) -> std::io::Result<String> {
+    /// Returns the bytes that models may take where the configuration says nothing.
+    pub(super) const fn own_budget(&self) -> u64 {
+        self.budget
+    }
+
+    /// Returns the SHA-256 of a file, in hex; of a folder, that of its files' names, sizes and contents, but for what
+    /// Bantam keeps beside the weights.
+    pub(crate) fn content_hash(&self, path: &Path) -> std::io::Result<String> {
         let identity = super::local::identity(path);
         if let Some(known) = self.hashes.lock().get(&identity) {
             return Ok(known.clone());
@@ -73,6 +84,10 @@ impl Memory {
         }
         let mut hash = Sha256::new();
         for file in &files {
+            if !path.is_dir() {
+                std::io::copy(&mut std::fs::File::open(file)?, &mut Into(&mut hash))?;
+                continue;
+            }
             hash.update(file.file_name().unwrap_or_default().as_encoded_bytes());
             hash.update(file.metadata()?.len().to_le_bytes());
             std::io::copy(&mut std::fs::File::open(file)?, &mut Into(&mut hash))?;

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use bantam_config::StudentModel;
 use bantam_eval::load_certificate;
 use bantam_gateway::Rung;
-use bantam_local::{AnswerForm, DecoderStudent, Grammar, StudentTask, check_grammar};
+use bantam_local::{
+    AnswerForm, DecoderStudent, DecoderStudentFile, Grammar, StudentTask, check_grammar,
+};
 use bantam_route::{Gate, RungKind};
 use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
 use bantam_types::{TaskKind, TaskName, Tier};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{LocalModels, Memory, free, instructions};
+use super::{LocalModels, Memory, decoders, free, instructions};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
@@ -36,7 +38,12 @@ pub(super) fn rung(
     here: Here<'_>,
 ) -> Result<Option<StudentRung>, Failure> {
     let (labels, hash, context_tokens, backend): (_, _, _, Arc<dyn bantam_backend::Backend>) =
-        if let Some(path) = &task.student {
+        if let Some(folder) = task.student.as_deref().filter(|path| DecoderStudentFile::is_at(path)) {
+            let (student, hash, file) =
+                decoders::task_decoder(name, task, folder, (here.memory, here.local))?;
+            let labels = file.labels().iter().map(|label| label.as_str().into()).collect();
+            (labels, hash, None, Arc::new(student))
+        } else if let Some(path) = &task.student {
             let student = load_student(path, task.base.as_deref(), here.memory.bases())?;
             let labels = student.labels().iter().map(|label| label.as_str().into()).collect();
             let hash = student.hash().to_hex();
@@ -116,7 +123,7 @@ fn form(name: &TaskName, task: &bantam_config::Task, wanted: &StudentModel) -> R
 
 /// Names everything that a decoder student's answers depend on: the bytes of its model and adapter (the chat template and
 /// the quantisation are in them), its prompt, the form of its answers and their length.
-fn fingerprint(task: &StudentTask, files: &[String]) -> String {
+pub(super) fn fingerprint(task: &StudentTask, files: &[String]) -> String {
     let form = match &task.form {
         AnswerForm::Labels(labels) => json!({ "labels": &**labels }),
         AnswerForm::Json(schema) => json!({ "schema": schema }),
@@ -131,7 +138,7 @@ fn fingerprint(task: &StudentTask, files: &[String]) -> String {
     Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn read_schema(path: &Path) -> Result<Value, Failure> {
+pub(crate) fn read_schema(path: &Path) -> Result<Value, Failure> {
     let what = || format!("cannot use the schema {}", path.display());
     let text = std::fs::read(path).map_err(|error| Failure::from_error(what(), &error))?;
     let schema: Value = serde_json::from_slice(&text).map_err(|error| {

@@ -4,6 +4,7 @@
 
 mod certify;
 mod config;
+mod decoder;
 mod encoder;
 #[cfg(unix)]
 mod full_disk;

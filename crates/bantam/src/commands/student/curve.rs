@@ -7,10 +7,10 @@ const HEIGHT: f64 = 320.0;
 const MARGIN: f64 = 48.0;
 /// Points of a line at most; more steps are averaged.
 const POINTS_MAX: usize = 240;
-const NAMES: [(&str, &str); 2] = [("on a part of the rows", "#2a78d6"), ("on all rows", "#c2410c")];
+const COLOURS: [&str; 2] = ["#2a78d6", "#c2410c"];
 
-/// Returns an SVG of the losses of two runs, step by step.
-pub(super) fn draw(losses: &[Vec<f64>; 2]) -> String {
+/// Returns an SVG of two lines of losses, each over the whole width, with what each is.
+pub(super) fn draw(losses: &[Vec<f64>; 2], names: [&str; 2]) -> String {
     let lines = losses.each_ref().map(|losses| averaged(losses));
     let highest = lines.iter().flatten().copied().fold(1e-9, f64::max);
     let mut svg = format!(
@@ -32,7 +32,7 @@ pub(super) fn draw(losses: &[Vec<f64>; 2]) -> String {
             y + 4.0
         );
     }
-    for (index, (line, (name, colour))) in lines.iter().zip(NAMES).enumerate() {
+    for (index, (line, (name, colour))) in lines.iter().zip(names.into_iter().zip(COLOURS)).enumerate() {
         let Some(last) = line.len().checked_sub(1) else { continue };
         let step = (WIDTH - 1.5 * MARGIN) / last.max(1) as f64;
         let points: Vec<String> = line
@@ -43,7 +43,7 @@ pub(super) fn draw(losses: &[Vec<f64>; 2]) -> String {
         let _ = writeln!(
             svg,
             "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\" points=\"{}\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}: {} steps, last loss {:.3}</text>",
+             <text x=\"{:.1}\" y=\"{:.1}\" fill=\"{colour}\">{name}: {} values, last loss {:.3}</text>",
             points.join(" "),
             MARGIN,
             HEIGHT - MARGIN / 2.0 + 14.0 * index as f64,
@@ -51,7 +51,7 @@ pub(super) fn draw(losses: &[Vec<f64>; 2]) -> String {
             line[last]
         );
     }
-    svg.push_str("<text x=\"48\" y=\"28\">training loss by step</text>\n</svg>\n");
+    svg.push_str("<text x=\"48\" y=\"28\">training loss</text>\n</svg>\n");
     svg
 }
 
@@ -67,15 +67,17 @@ mod tests {
     #[test]
     fn both_runs_are_drawn_within_the_frame() {
         let falling = |steps: u32| (0..steps).map(|step| 4.0 / f64::from(step + 1)).collect::<Vec<f64>>();
-        let svg = draw(&[falling(1000), falling(3)]);
+        let svg = draw(&[falling(1000), falling(3)], ["one", "other"]);
         assert_eq!(svg.matches("<polyline").count(), 2);
-        assert!(svg.contains("1000 steps") && svg.contains("3 steps") && svg.ends_with("</svg>\n"));
+        assert!(
+            svg.contains("one: 1000 values") && svg.contains("other: 3 values") && svg.ends_with("</svg>\n")
+        );
         let points = svg.split("points=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
         for point in points.split(' ') {
             let (x, y) = point.split_once(',').unwrap();
             assert!((0.0..=WIDTH).contains(&x.parse::<f64>().unwrap()), "{point}");
             assert!((0.0..=HEIGHT).contains(&y.parse::<f64>().unwrap()), "{point}");
         }
-        assert_eq!(draw(&[Vec::new(), Vec::new()]).matches("<polyline").count(), 0);
+        assert_eq!(draw(&[Vec::new(), Vec::new()], ["one", "other"]).matches("<polyline").count(), 0);
     }
 }

@@ -55,6 +55,10 @@ impl Wanted {
                     .hint("name its folder with --base FOLDER"));
             }
             (StudentKind::Encoder | StudentKind::Tagger, Some(base)) => base.clone(),
+            (StudentKind::Decoder, _) => {
+                return Err(Failure::new(Outcome::Usage, "a decoder is not learnt this way")
+                    .hint("say --kind linear or --kind encoder"));
+            }
         };
         let (features, precision) = (features(args), precision(args));
         Ok(Self::Encoder { base, features, precision })

@@ -17,6 +17,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::curve::draw;
+use super::face::{memory_mib, open_log};
 use super::learn::{features, path_from, precision};
 use super::{progress, tell};
 use crate::cli::{TrainArgs, TuneKind};
@@ -219,8 +220,7 @@ struct Watch {
 impl Watch {
     fn new(args: &TrainArgs, globals: &Globals) -> Result<Self, Failure> {
         let open = |path: &PathBuf| {
-            let resume = args.tune.resume;
-            let opened = File::options().create(true).write(true).append(resume).truncate(!resume).open(path);
+            let opened = open_log(path, args.tune.resume);
             opened.map(|file| (path.clone(), BufWriter::new(file))).map_err(|error| {
                 Failure::from_error(format!("cannot write the log {}", path.display()), &error)
             })
@@ -293,15 +293,8 @@ impl Watch {
             output::note(format!("warning: the log is incomplete: {error}"));
         }
         let Some(path) = &args.tune.curve else { return Ok(()) };
-        std::fs::write(path, draw(&self.losses)).map_err(|error| {
+        std::fs::write(path, draw(&self.losses, ["on a part of the rows", "on all rows"])).map_err(|error| {
             Failure::from_error(format!("cannot write the curve {}", path.display()), &error)
         })
     }
-}
-
-/// The memory that this process holds, where the system says so.
-fn memory_mib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib / 1024)
 }

@@ -1,0 +1,177 @@
+//! The training of a student as other trainers run it: their settings, and the rows as conversations.
+
+use std::fmt::Write as _;
+
+use bantam_local::DecoderStudentFile;
+use serde_json::{Value, json};
+
+use super::export::make_folder;
+use crate::cli::train::{ExportForm, TrainExportArgs};
+use crate::commands::student::decoder::rows::{self, Numbered, Row, talk, written};
+use crate::failure::{Failure, Outcome};
+use crate::output;
+
+/// The rows, beside the settings.
+const ROWS: &str = "rows.jsonl";
+
+/// The figures of a training.
+struct Figures {
+    base: String,
+    rank: u64,
+    alpha: f64,
+    epochs: u64,
+    batch: u64,
+    rate: f64,
+    warmup: f64,
+    decay: f64,
+    clip: f64,
+    seed: u64,
+    tokens: usize,
+    /// For preferences.
+    beta: Option<f64>,
+}
+
+/// Writes settings and rows into the folder, and says how to start.
+pub(super) fn write(args: &TrainExportArgs, student: &DecoderStudentFile) -> Result<String, Failure> {
+    let figures = figures(args, student)?;
+    let data = args.data.as_deref().ok_or_else(|| {
+        Failure::new(Outcome::Usage, "a recipe needs the rows").hint("name them with --data FILE.jsonl")
+    })?;
+    let rows = rows::read(data, Some(&student.instructions))?;
+    let mut lines = String::new();
+    for row in &rows {
+        lines.push_str(&line(row, student).to_string());
+        lines.push('\n');
+    }
+    make_folder(&args.out)?;
+    let (name, text, start) = match args.to {
+        ExportForm::Axolotl => ("axolotl.yml", axolotl(&figures), "axolotl train axolotl.yml"),
+        _ => ("train.py", trl(&figures), "python train.py"),
+    };
+    for (name, text) in [(ROWS, &lines), (name, &text)] {
+        let path = args.out.join(name);
+        std::fs::write(&path, text).map_err(|error| {
+            Failure::from_error(format!("cannot write {}", path.display()), &error)
+                .hint("make room, or name another folder with --out")
+        })?;
+    }
+    output::note(format!("{} rows in {}", rows.len(), args.out.join(ROWS).display()));
+    Ok(format!("in {}: {start}", args.out.display()))
+}
+
+fn figures(args: &TrainExportArgs, student: &DecoderStudentFile) -> Result<Figures, Failure> {
+    if student.base.is_none() {
+        return Err(Failure::new(Outcome::Usage, "a decoder without a base is trained here alone")
+            .hint("train one on a base (--base), or export it with --to gguf"));
+    }
+    let base = student.model_path(&args.student, args.base.as_deref());
+    if !base.is_dir() {
+        return Err(Failure::new(
+            Outcome::Usage,
+            format!("{} is a GGUF file, which other trainers do not train on", base.display()),
+        )
+        .hint("name the same model's folder of safetensors with --base"));
+    }
+    let of = |pointer: &str| student.config.pointer(pointer).and_then(Value::as_f64);
+    let missing = || Failure::new(Outcome::Failed, "student.json does not say how it was trained");
+    let number = |pointer: &str| of(pointer).ok_or_else(missing);
+    Ok(Figures {
+        base: base.to_string_lossy().into_owned(),
+        rank: number("/rank")? as u64,
+        alpha: number("/alpha")?,
+        epochs: number("/run/epochs")? as u64,
+        batch: number("/run/batch_rows")? as u64,
+        rate: number("/run/rate")?,
+        warmup: number("/run/warmup")?,
+        decay: number("/run/decay")?,
+        clip: number("/run/clip")?,
+        seed: number("/run/seed")? as u64,
+        tokens: student.row_tokens_max,
+        beta: of("/beta"),
+    })
+}
+
+/// A row as a conversation.
+fn line(row: &Numbered, student: &DecoderStudentFile) -> Value {
+    let schema = match &student.answer {
+        bantam_local::StudentAnswerForm::Schema(schema) => Some(schema),
+        _ => None,
+    };
+    match &row.row {
+        Row::Asked { text, answer, .. } => {
+            let mut messages = talk(&student.instructions, text);
+            messages.push(json!({ "role": "assistant", "content": written(answer, schema) }));
+            json!({ "messages": messages })
+        }
+        Row::Talk { messages, tools } if tools.is_empty() => json!({ "messages": messages }),
+        Row::Talk { messages, tools } => json!({ "messages": messages, "tools": tools }),
+        Row::Pair { prompt, chosen, rejected } => {
+            json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected })
+        }
+    }
+}
+
+/// A string as JSON, which is YAML and Python too.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+fn axolotl(figures: &Figures) -> String {
+    let Figures { base, rank, alpha, epochs, batch, rate, warmup, decay, clip, seed, tokens, beta } = figures;
+    let mut text = format!("base_model: {}\n", quoted(base));
+    let data = match beta {
+        None => {
+            "datasets:\n  - path: rows.jsonl\n    ds_type: json\n    type: chat_template\n    \
+             field_messages: messages\n    roles_to_train: [assistant]\n    train_on_eos: turn\n"
+        }
+        Some(_) => {
+            "rl: dpo\ndatasets:\n  - path: rows.jsonl\n    ds_type: json\n    type: chat_template.default\n    \
+             field_messages: prompt\n    field_chosen: chosen\n    field_rejected: rejected\n"
+        }
+    };
+    text.push_str(data);
+    if let Some(beta) = beta {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "dpo_beta: {beta}");
+    }
+    let _ = write!(
+        text,
+        "adapter: lora\nlora_r: {rank}\nlora_alpha: {alpha}\nlora_dropout: 0.0\nlora_target_linear: true\n\
+         sequence_len: {tokens}\nmicro_batch_size: {batch}\ngradient_accumulation_steps: 1\n\
+         num_epochs: {epochs}\nlearning_rate: {rate}\nlr_scheduler: cosine\nwarmup_ratio: {warmup}\n\
+         optimizer: adamw_torch\nweight_decay: {decay}\nmax_grad_norm: {clip}\nseed: {seed}\n\
+         output_dir: adapter\n"
+    );
+    text
+}
+
+fn trl(figures: &Figures) -> String {
+    let Figures { base, rank, alpha, epochs, batch, rate, warmup, decay, clip, seed, tokens, beta } = figures;
+    let (base, is_preference) = (quoted(base), beta.is_some());
+    let (kind, own) = match beta {
+        Some(beta) => ("DPO", format!("    beta={beta},\n")),
+        None => ("SFT", "    assistant_only_loss=False,\n    completion_only_loss=True,\n".to_owned()),
+    };
+    // One answer a row: what comes before it is the prompt, of which nothing is learnt.
+    let rows = match is_preference {
+        true => "rows = load_dataset(\"json\", data_files=\"rows.jsonl\", split=\"train\")\n",
+        false => {
+            "rows = load_dataset(\"json\", data_files=\"rows.jsonl\", split=\"train\").map(\n    \
+             lambda row: {\"prompt\": row[\"messages\"][:-1], \"completion\": row[\"messages\"][-1:]},\n    \
+             remove_columns=[\"messages\"],\n)\n"
+        }
+    };
+    format!(
+        "\"\"\"Trains an adapter as Bantam did. Needs: pip install trl peft datasets\"\"\"\n\n\
+         from datasets import load_dataset\nfrom peft import LoraConfig\n\
+         from trl import {kind}Config, {kind}Trainer\n\n{rows}\
+         config = {kind}Config(\n    output_dir=\"adapter\",\n    num_train_epochs={epochs},\n    \
+         per_device_train_batch_size={batch},\n    learning_rate={rate},\n    \
+         lr_scheduler_type=\"cosine\",\n    warmup_ratio={warmup},\n    weight_decay={decay},\n    \
+         max_grad_norm={clip},\n    max_length={tokens},\n    seed={seed},\n{own})\n\
+         lora = LoraConfig(\n    r={rank},\n    lora_alpha={alpha},\n    lora_dropout=0.0,\n    \
+         target_modules=\"all-linear\",\n    task_type=\"CAUSAL_LM\",\n)\n\
+         trainer = {kind}Trainer(model={base}, args=config, train_dataset=rows, peft_config=lora)\n\
+         trainer.train()\ntrainer.save_model()\n"
+    )
+}

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Counts valid and executable calls of a small decoder on BFCL, under the schemas of each row's own functions.
+
+Needs:   a built bantam, pip install jsonschema, and a folder of data sets with bfcl/*.jsonl.gz
+Usage:   python3 scripts/tool_calls.py DATA WORK [--bantam target/release/bantam] [-- FLAGS OF bantam student train]
+
+The decoder begins from nothing and sees four fifths of the rows (seed 7), with functions and parameters as one line each
+before the question; of functions that it has never seen it knows nothing. All rows are then asked through the gateway
+with `response_format` made of their functions. A call is valid when the answer is whole and the functions' schemas allow
+it, and executable when it binds to a known function; right, when its function and every value are ones that the data set
+accepts. Denominators hold all rows, refused and cut off ones too.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import gzip
+import json
+import pathlib
+import random
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import jsonschema
+
+INSTRUCTIONS = "Write the calls as JSON."
+TYPES = {"dict": "object", "float": "number", "tuple": "array", "list": "array"}
+CONFIG = """
+[ledger]
+path = "ledger.sqlite"
+[models.caller]
+file = "caller.student/model.gguf"
+kv_tokens = 16384
+[routing]
+ladder = ["caller"]
+"""
+
+
+def schema_of(parameters):
+    """Returns a parameter's JSON schema."""
+    kind = TYPES.get(parameters.get("type"), parameters.get("type"))
+    if kind == "any" or kind is None:
+        return {}
+    schema = {"type": kind}
+    if "enum" in parameters:
+        schema["enum"] = parameters["enum"]
+    if kind == "object" and "properties" in parameters:
+        schema["properties"] = {name: schema_of(of) for name, of in parameters["properties"].items()}
+        schema["required"] = [name for name in parameters.get("required", []) if name in schema["properties"]]
+        schema["additionalProperties"] = False
+    if kind == "array" and "items" in parameters:
+        schema["items"] = schema_of(parameters["items"])
+    return schema
+
+
+def calls_schema(functions):
+    """Returns the schema of a list of calls."""
+    calls = [
+        {
+            "type": "object",
+            "properties": {"name": {"enum": [function["name"]]}, "arguments": schema_of(function["parameters"])},
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for function in functions
+    ]
+    return {"type": "array", "items": calls[0] if len(calls) == 1 else {"anyOf": calls}, "minItems": 1, "maxItems": 8}
+
+
+def ordered(value, schema):
+    """Returns a value with members in the order of its schema."""
+    if isinstance(value, dict) and isinstance(schema.get("properties"), dict):
+        return {name: ordered(value[name], of) for name, of in schema["properties"].items() if name in value}
+    return value
+
+
+def expected_calls(row):
+    """Returns the first calls that the data set accepts; arguments that may be left out are."""
+    schemas = {function["name"]: schema_of(function["parameters"]) for function in row["function"]}
+    calls = []
+    for truth in row["ground_truth"]:
+        for name, arguments in truth.items():
+            first = {key: plain(values[0]) for key, values in arguments.items() if values and values[0] != ""}
+            calls.append({"name": name, "arguments": ordered(first, schemas.get(name, {}))})
+    return calls
+
+
+def plain(value):
+    """Returns an accepted value: within objects every member is a list of accepted ones again."""
+    if isinstance(value, dict):
+        return {key: plain(of[0]) if isinstance(of, list) and of else of for key, of in value.items()}
+    return value
+
+
+def accepts(values, found):
+    """Whether a value is one of those accepted."""
+    return any(found == plain(value) or (isinstance(value, str) and str(found).lower() == value.lower())
+               for value in values)
+
+
+def is_right(row, calls):
+    """Whether the calls are those of the data set, in any order."""
+    rest = [next(iter(truth.items())) for truth in row["ground_truth"]]
+    for call in calls:
+        for index, (name, arguments) in enumerate(rest):
+            given = call["arguments"]
+            fits = name == call["name"] and all(key in arguments and accepts(arguments[key], given[key]) for key in given)
+            if fits and all(key in given or "" in values for key, values in arguments.items()):
+                del rest[index]
+                break
+        else:
+            return False
+    return not rest
+
+
+def asked(row):
+    """Returns what the decoder reads: a line for each function, then the question."""
+    lines = [f"{f['name']}({', '.join(f['parameters'].get('properties', {}))})" for f in row["function"]]
+    return "\n".join([*lines, row["question"][0][-1]["content"]])
+
+
+def talk(row):
+    system, user = {"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": asked(row)}
+    return [system, user]
+
+
+def call(address, row):
+    """Returns the calls of the answer, or why there are none."""
+    schema = calls_schema(row["function"])
+    body = {
+        "model": "caller", "messages": talk(row), "temperature": 0, "max_tokens": 512,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "calls", "schema": schema}},
+    }
+    request = urllib.request.Request(f"http://{address}/v1/chat/completions", json.dumps(body).encode(),
+                                     {"content-type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            choice = json.load(answer)["choices"][0]
+    except urllib.error.HTTPError as error:
+        return None, "refused: " + json.load(error)["error"]["message"][:100]
+    if choice["finish_reason"] != "stop":
+        return None, "cut off"
+    calls = json.loads(choice["message"]["content"])
+    try:
+        jsonschema.validate(calls, schema)
+    except jsonschema.ValidationError as error:
+        return None, "invalid: " + error.message[:60]
+    return calls, "valid"
+
+
+def main():
+    own, flags = sys.argv[1:], []
+    if "--" in own:
+        own, flags = own[: own.index("--")], own[own.index("--") + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=pathlib.Path)
+    parser.add_argument("work", type=pathlib.Path)
+    parser.add_argument("--bantam", default="target/release/bantam", type=pathlib.Path)
+    args = parser.parse_args(own)
+    rows = []
+    for path in sorted((args.data / "bfcl").glob("*.jsonl.gz")):
+        with gzip.open(path, "rt") as lines:
+            rows.extend(json.loads(line) for line in lines)
+    random.Random(7).shuffle(rows)
+    held_out = len(rows) // 5
+    args.work.mkdir(parents=True, exist_ok=True)
+    (args.work / "bantam.toml").write_text(CONFIG)
+    with open(args.work / "train.jsonl", "w") as out:
+        for row in rows[held_out:]:
+            said = {"role": "assistant", "content": json.dumps(expected_calls(row), ensure_ascii=False)}
+            out.write(json.dumps({"messages": [*talk(row), said]}) + "\n")
+    bantam = args.bantam.resolve()
+    if not (args.work / "caller.student").exists() or flags:
+        trained = subprocess.run(
+            [bantam, "student", "train", "--kind", "decoder", "--data", "train.jsonl", "--out", "caller.student",
+             "--log", "log.jsonl", *flags], cwd=args.work, check=True, capture_output=True, text=True)
+        print(trained.stdout)
+    serving = subprocess.Popen([bantam, "--config", "bantam.toml", "serve", "--set", "server.bind=127.0.0.1:0"],
+                               cwd=args.work, stderr=subprocess.PIPE, text=True)
+    try:
+        address = None
+        while address is None:
+            found = re.search(r"serving on http://(\S+)", serving.stderr.readline())
+            address = found and found[1]
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda row: call(address, row), rows))
+    finally:
+        serving.terminate()
+    for name, part in (("held out", slice(None, held_out)), ("trained on", slice(held_out, None)), ("all", slice(None))):
+        answers = list(zip(rows[part], found[part], strict=True))
+        valid = [(row, calls) for row, (calls, _) in answers if calls is not None]
+        known = sum(all(c["name"] in {f["name"] for f in row["function"]} for c in calls) for row, calls in valid)
+        right = sum(is_right(row, calls) for row, calls in valid)
+        print(f"{name}: {len(valid)} of {len(answers)} valid, {known} executable, {right} right")
+    reasons = collections.Counter(reason for _, reason in found if reason != "valid")
+    print("not valid:", dict(reasons) or "none")
+
+
+if __name__ == "__main__":
+    main()
