@@ -29,6 +29,10 @@ const EPOCHS_MIN: u32 = 8;
 const EPOCHS_MAX: u32 = 60;
 /// Passes without progress, where nothing is said.
 const PATIENCE: u32 = 3;
+/// Tokens that go through a base together on a thread, and the memory that its blocks may take meanwhile: beyond it they
+/// are computed again.
+const BASE_SLICE: usize = 256;
+const KEPT_BYTES_MAX: usize = 1 << 30;
 /// Rank of changes, where nothing is said, and how they are scaled.
 const RANK: usize = 16;
 const ALPHA_PER_RANK: f32 = 2.0;
@@ -134,7 +138,9 @@ impl Lesson {
         let tokenizer = open_tokenizer(base)?;
         let form = form_of(args);
         let mut layout = Layout::default();
-        let network = load(base, rank_of(args), form, &mut layout)?;
+        let mut network = load(base, rank_of(args), form, &mut layout)?;
+        network.recompute_beyond(BASE_SLICE * usize::from(args.decoder.lanes), KEPT_BYTES_MAX);
+        let defaults = || RunConfig { slice_tokens: BASE_SLICE, ..defaults() };
         let is_pair = |row: &Numbered| matches!(row.row, Row::Pair { .. });
         let mut lesson = if learnt.iter().any(is_pair) {
             let run = RunConfig { epochs: 1, batch_rows: 8, rate: 5e-6, ..defaults() };
