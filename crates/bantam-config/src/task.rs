@@ -231,11 +231,22 @@ fn read_one(
     };
     checks::run(&draft, around, log);
     section.finish();
+    let fingerprints = templates.iter().map(|template| template.value).collect();
+    let task = finished(draft, beside, (instructions, fingerprints));
+    (task, templates)
+}
+
+/// Returns the task that a draft without mistakes describes; nothing where it has no kind.
+fn finished(
+    draft: Draft,
+    beside: Option<PathBuf>,
+    (instructions, templates): (Option<Found<String>>, Vec<Template>),
+) -> Option<Task> {
     let text = |found: Option<Found<String>>| found.map(|found| found.value);
     let uncertified_threshold =
         draft.threshold.map(|found| found.value).filter(|_| draft.allow_uncertified.value);
     let schema = draft.forms.schema.map(|schema| schema.value);
-    let task = draft.kind.map(|kind| Task {
+    draft.kind.map(|kind| Task {
         kind: kind.value,
         labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
         student: draft.student.map(|student| student.value),
@@ -253,14 +264,13 @@ fn read_one(
         uncertified_threshold,
         ladder: values(draft.ladder.value),
         instructions: text(instructions),
-        templates: templates.iter().map(|template| template.value).collect(),
+        templates,
         answer_key: text(draft.answer_key),
         out_of_scope_label: text(draft.out_of_scope_label),
         record: draft.record.value,
         audit_share: draft.audit_share.value,
         minimum_label: draft.minimum_label.value,
-    });
-    (task, templates)
+    })
 }
 
 /// Returns where a student's certificate is unless somebody says: beside its file or, for a language model, beside the

@@ -105,7 +105,7 @@ impl Change<'_> {
     }
 
     /// Returns the rows of a file's `matrix` in our order.
-    fn from_file(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
+    fn in_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
         let outputs = 0..matrix.len() / width.max(1);
         let row = |output| &matrix[place_in_file(output, interleaved) * width..][..width];
         outputs.flat_map(row).copied().collect()

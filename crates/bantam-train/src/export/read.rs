@@ -55,7 +55,7 @@ fn read(path: &Path, network: &DecoderNetwork, layout: &Layout) -> Result<Vec<f3
         let name = format!("blk.{}.{}.weight", change.layer, change.names.1);
         let a = file.require(&format!("{name}.lora_a"), &[change.rank, change.inputs])?.to_f32()?;
         let b = file.require(&format!("{name}.lora_b"), &[change.outputs, change.rank])?.to_f32()?;
-        let b = change.from_file(&b, change.rank, change.interleaved(network.config()));
+        let b = change.in_order(&b, change.rank, change.interleaved(network.config()));
         let own = format!("model.layers.{}.{}", change.layer, change.names.0);
         for (half, numbers) in [("lora_A", a), ("lora_B", b)] {
             let name = format!("{own}.{half}.weight");

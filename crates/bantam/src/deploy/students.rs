@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bantam_config::StudentModel;
 use bantam_eval::load_certificate;
 use bantam_gateway::Rung;
-use bantam_local::{
-    AnswerForm, DecoderStudent, DecoderStudentFile, Grammar, StudentTask, check_grammar,
-};
+use bantam_local::{AnswerForm, DecoderStudent, DecoderStudentFile, Grammar, StudentTask, check_grammar};
 use bantam_route::{Gate, RungKind};
 use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
 use bantam_types::{TaskKind, TaskName, Tier};

@@ -333,7 +333,7 @@ mod tests {
     #[test]
     fn rows_of_every_form_are_read() {
         let is = |line: &str, expected: &dyn Fn(&Row) -> bool| {
-            assert!(expected(&row(line, Some("Do.")).unwrap()), "{line}")
+            assert!(expected(&row(line, Some("Do.")).unwrap()), "{line}");
         };
         is(r#"{"text":"a","answer":{"b":1}}"#, &|row| {
             matches!(row, Row::Asked { answer: Value::Object(_), .. })
