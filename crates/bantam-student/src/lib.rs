@@ -41,4 +41,4 @@ pub use prediction::{Choice, Prediction};
 pub use seen::{SeenTexts, normalised};
 pub use slots::{SlotExample, SlotSpan, read_slot_examples, read_slot_texts};
 pub use student::{Student, StudentDescription};
-pub use tagger::{Field, TaggerStudent};
+pub use tagger::{Field, LinearTagger, Reading, Tagger, TaggerStudent};

@@ -1,6 +1,7 @@
 //! `bantam student`: train, predict, show.
 
 mod curve;
+pub(crate) mod extract;
 pub(crate) mod learn;
 mod tune;
 
@@ -66,7 +67,7 @@ pub(crate) fn recorded(
 
 fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     if args.kind == StudentKind::Tagger {
-        return tune::tagger(args, globals);
+        return extract::train(args, globals);
     }
     let wanted = Wanted::of(args)?;
     let (mut rows, out) = match (&args.data, &args.task) {
@@ -188,8 +189,9 @@ pub(crate) fn drop_rare_labels(rows: &mut Vec<Example>) {
 }
 
 fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
-    if let Ok((StudentDescription::Tagger(_), _)) = Student::read_description(student) {
-        return tune::extract(student, input, base);
+    let description = Student::read_description(student).map(|(description, _)| description);
+    if let Ok(StudentDescription::Tagger(_) | StudentDescription::LinearTagger(_)) = description {
+        return extract::predict(student, input, base);
     }
     let student = load_student(student, base, &bases(0))?;
     let texts = read_texts(input).map_err(|error| {
@@ -217,6 +219,9 @@ fn show(path: &Path) -> Result<(), Failure> {
         StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),
         StudentDescription::Encoder(description) => (serde_json::to_value(description), &description.seen),
         StudentDescription::Tagger(description) => (serde_json::to_value(description), &description.seen),
+        StudentDescription::LinearTagger(description) => {
+            (serde_json::to_value(description), &description.seen)
+        }
         _ => return Err(Failure::new(Outcome::Failed, "this kind of student is not known here")),
     };
     let mut json = json.map_err(|error| Failure::from_error("cannot describe the student", &error))?;
