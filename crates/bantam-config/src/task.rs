@@ -51,6 +51,8 @@ pub struct Task {
     pub student: Option<PathBuf>,
     /// The language model that is the student, in place of a file.
     pub student_model: Option<StudentModel>,
+    /// The file of the JSON schema that a tagger's answers have; `None`: they are `{slot: [values]}`.
+    pub schema: Option<PathBuf>,
     /// The folder of the base that the student stands on, if it needs one and it is not where it was when the
     /// student was trained.
     pub base: Option<PathBuf>,
@@ -202,6 +204,7 @@ fn read_one(
     let task = draft.kind.map(|kind| Task {
         kind: kind.value,
         labels: draft.labels.map(|labels| values(labels.value)).unwrap_or_default(),
+        schema: draft.student.as_ref().and(draft.schema.as_ref()).map(|schema| schema.value.clone()),
         student: draft.student.map(|student| student.value),
         student_model: draft.student_model.map(|model| StudentModel {
             model: model.value,

@@ -6,11 +6,13 @@
 mod asked;
 mod certificate_file;
 mod certification;
+mod extraction;
 mod interval;
 mod split;
 
 pub use asked::{NoAnswer, ask_for_evidence, is_same_answer};
 pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
 pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
+pub use extraction::{FieldCounts, expected_answers, gather_objects};
 pub use interval::{nearest_rank, wilson};
-pub use split::{reserved_for_certification, unseen};
+pub use split::{reserved_for_certification, unseen, unseen_by};

@@ -5,8 +5,9 @@
 //! themselves; a [`Tagger`] is either of them. Values are copied from the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the
 //! base is not in the file, but its hashes and the changes that a trainer found are.
 
+mod backend;
 mod certainty;
-mod cut;
+pub(crate) mod cut;
 mod either;
 mod format;
 mod lattice;
@@ -23,13 +24,14 @@ use bantam_engine::EncoderAdapter;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
-use crate::encoder::{AdapterDescription, BaseIdentity, BaseScratch, Bases, EncoderBase, Embedding};
+use crate::encoder::{AdapterDescription, BaseIdentity, BaseScratch, Bases, Embedding, EncoderBase};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 use crate::linear::calibrate::{self, HeldOut};
 use crate::linear::train::CREATED_BY;
 use crate::seen::SeenTexts;
 use crate::slots::SlotExample;
+pub use backend::TaggerBackend;
 pub use certainty::Certainty;
 pub use either::Tagger;
 use lattice::Steps;
@@ -247,8 +249,7 @@ impl TaggerStudent {
         logits.chunks_exact(self.tags.len()).for_each(|row| self.tags.to_planes(row, scores));
         scores.iter_mut().for_each(|score| *score /= temperature);
         let words: Vec<(usize, usize)> = read.words.iter().map(|word| (word.start, word.end)).collect();
-        let reader =
-            reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers };
+        let reader = reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers };
         reader.read(text, &words, scores, lattice)
     }
 

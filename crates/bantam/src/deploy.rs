@@ -25,7 +25,7 @@ use crate::failure::Failure;
 pub(crate) use local::LocalModels;
 pub(crate) use memory::Memory;
 pub(crate) use residents::{Present, Resident, preloads};
-pub(crate) use students::{Here, certificate_path, decoder, load_student, unusable};
+pub(crate) use students::{Here, certificate_path, decoder, load_student, shape, tagger, unusable};
 
 /// Models by the name that callers say.
 type Rungs = BTreeMap<Arc<str>, Arc<Rung>>;

@@ -12,6 +12,7 @@ use crate::origin::Place;
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     check_answers(draft, log);
     check_student(draft, log);
+    check_file(draft, log);
     check_student_model(draft, around, log);
     check_ladder(draft, around, log);
     check_reach(draft, around, log);
@@ -85,13 +86,29 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
     }
 }
 
+/// A student file classifies or extracts.
+fn check_file(draft: &Draft, log: &Log<'_>) {
+    let (Some(student), Some(kind)) = (&draft.student, &draft.kind) else { return };
+    if !matches!(kind.value, TaskKind::Classify | TaskKind::Extract) {
+        let problem = Problem::new(format!(
+            "names a file, and files classify or extract; this task is `{}`",
+            kind.value
+        ))
+        .hint("name a language model in `student_model`, or change `kind`");
+        log.problem(MistakeKind::Conflict, &student.spot, problem);
+    }
+}
+
 /// A student that is a language model runs in this process, and answers in a form that is given.
 fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     let Some(model) = &draft.student_model else {
-        let schema = draft.schema.iter().map(|schema| &schema.spot);
+        let extracts = draft.kind.as_ref().is_some_and(|kind| kind.value == TaskKind::Extract);
+        let has_tagger = draft.student.is_some() && extracts;
+        let schema = draft.schema.iter().filter(|_| !has_tagger).map(|schema| &schema.spot);
         for spot in schema.chain(draft.answer_tokens_max.iter().map(|tokens| &tokens.spot)) {
-            let problem = Problem::new("does nothing without a language model as student")
-                .hint("name one in `student_model`, or remove this");
+            let problem = Problem::new("does nothing without a language model as student").hint(
+                "name one in `student_model`, or remove this; a schema is for a tagger that extracts too",
+            );
             log.problem(MistakeKind::Conflict, spot, problem);
         }
         return;

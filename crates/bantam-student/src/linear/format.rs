@@ -148,7 +148,11 @@ impl<'a> Reader<'a> {
         self.take(length, "description")
     }
 
-    pub(crate) fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], LoadStudentErrorKind> {
+    pub(crate) fn take(
+        &mut self,
+        length: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], LoadStudentErrorKind> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(LoadStudentErrorKind::Size { what })?;
         self.rest = rest;
         Ok(taken)

@@ -116,7 +116,8 @@ impl Certainty {
 }
 
 fn probability(weights: &[f64; COUNT], bias: f64, evidence: &Evidence) -> f32 {
-    let odds = bias + weights.iter().zip(evidence.numbers()).map(|(weight, number)| weight * number).sum::<f64>();
+    let odds =
+        bias + weights.iter().zip(evidence.numbers()).map(|(weight, number)| weight * number).sum::<f64>();
     (1.0 / (1.0 + (-odds).exp())) as f32
 }
 
@@ -145,7 +146,8 @@ fn solve(rows: &[(Evidence, bool)]) -> ([f64; COUNT], f64) {
     for _ in 0..ROUNDS {
         let (mut gradient, mut of_bias) = ([0.0; COUNT], 0.0);
         for (row, right) in &scaled {
-            let odds: f64 = bias + weights.iter().zip(row).map(|(weight, number)| weight * number).sum::<f64>();
+            let odds: f64 =
+                bias + weights.iter().zip(row).map(|(weight, number)| weight * number).sum::<f64>();
             let error = 1.0 / (1.0 + (-odds).exp()) - right;
             gradient.iter_mut().zip(row).for_each(|(into, number)| *into += error * number);
             of_bias += error;

@@ -161,7 +161,9 @@ impl Lattice {
         let row = &mut rest[(word - 1) * tags..];
         row.fill(0.0);
         let least = NEGLIGIBLE * self.reached.iter().copied().fold(0.0, f32::max);
-        for (column, reached) in self.reached[..=slots].iter().enumerate().filter(|(_, reached)| **reached > least) {
+        for (column, reached) in
+            self.reached[..=slots].iter().enumerate().filter(|(_, reached)| **reached > least)
+        {
             let steps = powers.open[column..].iter().step_by(1 + slots);
             row.iter_mut().zip(steps).for_each(|(into, step)| *into += step * reached);
         }
@@ -179,7 +181,12 @@ impl Lattice {
     }
 
     /// Returns the probability that the words from `first` to `last` are one value of a slot, no more and no less.
-    pub(crate) fn value_probability(&self, (first, last): (usize, usize), slot: usize, powers: &Steps) -> f32 {
+    pub(crate) fn value_probability(
+        &self,
+        (first, last): (usize, usize),
+        slot: usize,
+        powers: &Steps,
+    ) -> f32 {
         let (tags, further) = (self.tags, 1 + powers.slots + slot);
         let mut path = self.forward[first * tags + 1 + slot];
         for word in first + 1..=last {

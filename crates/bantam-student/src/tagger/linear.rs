@@ -189,8 +189,7 @@ impl Model {
         for (word, row) in scores.chunks_exact_mut(tags).enumerate() {
             seen.of_word(word).iter().for_each(|key| add(key, row));
         }
-        let reader =
-            Reader { slots: &self.description.slots, steps: &self.steps, powers: &self.powers };
+        let reader = Reader { slots: &self.description.slots, steps: &self.steps, powers: &self.powers };
         let (fields, mut evidence) = reader.read(text, &seen.words, scores, lattice);
         let unknown = (0..seen.words.len()).filter(|word| self.table.get(seen.own(*word)).is_none()).count();
         evidence.unknown = unknown as f32 / seen.words.len().max(1) as f32;

@@ -74,7 +74,11 @@ impl<'r> Reader<'r> {
             least: shares().fold(1.0, f32::min),
             mean: if fields.is_empty() { 1.0 } else { shares().sum::<f32>() / fields.len() as f32 },
             outside,
-            whole: if path.is_empty() { 1.0 } else { (f64::from(score) - lattice.total).exp().min(1.0) as f32 },
+            whole: if path.is_empty() {
+                1.0
+            } else {
+                (f64::from(score) - lattice.total).exp().min(1.0) as f32
+            },
             words: words.len(),
             unknown: 0.0,
         };

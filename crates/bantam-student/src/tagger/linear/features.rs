@@ -167,9 +167,9 @@ fn shape(word: &str) -> u64 {
 
 /// The hash FNV-1a, its bits spread.
 fn hash(text: &str) -> u64 {
-    let folded = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     mix(0, folded, 0)
 }
 

@@ -236,7 +236,9 @@ impl Work<'_> {
     fn adapt_feature(&mut self, feature: u32, errors: &[f32]) {
         let range = self.chain.weights.of(feature);
         let share = self.shares[feature as usize];
-        for (entry, square) in self.chain.weights.entries[range.clone()].iter_mut().zip(&mut self.squares[range]) {
+        for (entry, square) in
+            self.chain.weights.entries[range.clone()].iter_mut().zip(&mut self.squares[range])
+        {
             let gradient = errors[entry.tag as usize] + share * entry.value;
             adapt(&mut entry.value, square, gradient, self.config.rate);
         }

@@ -1,28 +1,41 @@
 //! Training and asking a tagger.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use bantam_extract::Shape;
 use bantam_student::tagger::{
     LinearTagger, LinearTaggerConfig, TaggerProgress, TaggerReport, TrainTaggerError, train as train_linear,
 };
-use bantam_student::{FileHash, Scratch, SlotExample, Tagger, read_slot_examples, read_slot_texts};
+use bantam_student::{
+    Example, FileHash, Scratch, SlotExample, Tagger, read_slot_examples, read_slot_texts, slots_of_answer,
+};
+use bantam_types::TaskKind;
 use serde_json::{Value, json};
 
-use super::{progress, tune};
+use super::{find_task, progress, recorded, tune};
 use crate::cli::TrainArgs;
-use crate::deploy::{bases, unusable};
+use crate::deploy::{bases, shape, unusable};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
 
 /// Trains a tagger: over the encoder that the command line names, or over words alone.
 pub(super) fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
-    let (Some(data), Some(out)) = (&args.data, &args.out) else {
-        return Err(Failure::new(Outcome::Usage, "a tagger learns from a file of rows")
-            .hint("name it with --data FILE.jsonl, and where to write the student with --out FILE"));
+    let (rows, out) = match (&args.data, &args.task) {
+        (Some(data), _) => (read_slots(data)?, args.out.clone()),
+        (None, Some(task)) => {
+            let (rows, student) = task_rows(task, globals)?;
+            (rows, args.out.clone().or(student))
+        }
+        (None, None) => {
+            return Err(Failure::new(Outcome::Usage, "there are no rows to learn from")
+                .hint("name a file with --data"));
+        }
     };
-    let rows = read_slots(data)?;
+    let out = &out.ok_or_else(|| {
+        Failure::new(Outcome::Usage, "the task names no student file").hint("name one with --out FILE")
+    })?;
     if args.base.is_some() {
         return tune::tagger(args, &rows, out, globals);
     }
@@ -40,6 +53,47 @@ pub(super) fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> 
     let seconds = started.elapsed().as_secs_f64();
     tell_tagger(&student.describe().report, student.slots(), (out, hash, seconds), globals);
     Ok(())
+}
+
+/// Returns a task's recorded answers as rows with slots, and the task's student.
+fn task_rows(task: &str, globals: &Globals) -> Result<(Vec<SlotExample>, Option<PathBuf>), Failure> {
+    let config = globals.load()?;
+    let (name, task) = find_task(&config, task)?;
+    if task.kind != TaskKind::Extract {
+        return Err(Failure::new(
+            Outcome::Usage,
+            format!("the task `{name}` is `{}`, and a tagger extracts", task.kind),
+        )
+        .hint("leave --kind out, or change the task's `kind`"));
+    }
+    let answers = recorded(&config.ledger.path, name, false)?;
+    let shape = task.schema.as_deref().map_or_else(|| Ok(Shape::free()), |schema| shape(schema, None))?;
+    let (rows, left_out) = rows_of_answers(&answers, &shape);
+    if left_out > 0 && !globals.quiet {
+        output::note(format!(
+            "warning: {left_out} of {} recorded answers are left out: they are no JSON object, or hold a value that does \
+             not occur in its text",
+            answers.len()
+        ));
+    }
+    if rows.is_empty() {
+        return Err(Failure::new(
+            Outcome::Failed,
+            format!("the task `{name}` has no recorded answers to learn from"),
+        )
+        .hint(format!(
+            "set record = true in [tasks.{name}] and let requests come in, or train with --data FILE"
+        )));
+    }
+    Ok((rows, task.student.clone()))
+}
+
+/// Returns what recorded answers say of their texts, and how many say what does not stand there.
+pub(crate) fn rows_of_answers(answers: &[Example], shape: &Shape) -> (Vec<SlotExample>, usize) {
+    let rows = answers.iter().filter_map(|row| slots_of_answer(&row.text, &row.label, shape).ok());
+    let rows: Vec<SlotExample> = rows.collect();
+    let left_out = answers.len() - rows.len();
+    (rows, left_out)
 }
 
 /// Settings that change an encoder do nothing where there is none.

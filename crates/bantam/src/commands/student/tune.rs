@@ -58,7 +58,12 @@ pub(super) fn classifier(
 }
 
 /// Trains a tagger over an encoder.
-pub(super) fn tagger(args: &TrainArgs, rows: &[SlotExample], out: &Path, globals: &Globals) -> Result<(), Failure> {
+pub(super) fn tagger(
+    args: &TrainArgs,
+    rows: &[SlotExample],
+    out: &Path,
+    globals: &Globals,
+) -> Result<(), Failure> {
     if args.tune.tune == Some(TuneKind::None) {
         return Err(Failure::new(Outcome::Usage, "a tagger changes its encoder").hint("leave --tune out"));
     }
