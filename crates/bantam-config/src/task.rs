@@ -58,7 +58,8 @@ pub struct Task {
     pub student: Option<PathBuf>,
     /// The language model that is the student, in place of a file.
     pub student_model: Option<StudentModel>,
-    /// The file of the JSON schema of all answers, for training.
+    /// The file of the JSON schema of all answers: what a tagger's answers have (`None`: they are `{slot: [values]}`), and
+    /// what a decoder is trained to answer by.
     pub schema: Option<PathBuf>,
     /// The folder of the base that the student stands on, if it needs one and it is not where it was when the
     /// student was trained.

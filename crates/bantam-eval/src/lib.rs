@@ -7,6 +7,7 @@ mod asked;
 mod certificate_file;
 mod certification;
 mod confidence;
+mod extraction;
 mod interval;
 mod split;
 
@@ -14,5 +15,6 @@ pub use asked::{NoAnswer, ask_for_evidence, is_same_answer};
 pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
 pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
 pub use confidence::{accepted_share, confidence_auc};
+pub use extraction::{FieldCounts, expected_answers, gather_objects};
 pub use interval::{nearest_rank, wilson};
-pub use split::{reserved_for_certification, unseen};
+pub use split::{reserved_for_certification, unseen, unseen_by};

@@ -16,7 +16,12 @@ pub fn reserved_for_certification(text: &str, share: f64) -> bool {
 
 /// Returns the rows whose text the student was not trained on: a certificate may be proved on no others.
 pub fn unseen(student: &Student, rows: &[Example]) -> Vec<Example> {
-    rows.iter().filter(|row| !student.has_seen(&row.text)).cloned().collect()
+    unseen_by(|text| student.has_seen(text), rows)
+}
+
+/// [`unseen`] for a student of any kind.
+pub fn unseen_by(has_seen: impl Fn(&str) -> bool, rows: &[Example]) -> Vec<Example> {
+    rows.iter().filter(|row| !has_seen(&row.text)).cloned().collect()
 }
 
 #[cfg(test)]

@@ -55,6 +55,10 @@ impl Gateway {
                 rung.tier,
                 price(rung)
             ));
+            if skipped.is_none() && rung.kind == RungKind::Student {
+                let evidence = evidence(&deployment, &scanned, identified.payload_start, rung).await;
+                lines.extend(evidence.into_iter().map(|line| format!("          {line}")));
+            }
         }
         Ok(Explanation { lines })
     }
@@ -82,6 +86,21 @@ fn shown(text: &str) -> String {
     shown
 }
 
+async fn evidence(
+    deployment: &Deployment,
+    scanned: &Scanned,
+    payload_start: usize,
+    rung: &Arc<Rung>,
+) -> Vec<String> {
+    let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else { return Vec::new() };
+    let lines = rung.backend.evidence(cleared, asked(payload_start)).await;
+    lines.iter().map(|line| shown(line)).collect()
+}
+
+const fn asked(payload_start: usize) -> Ask {
+    Ask { system: None, stream: false, payload_start, deadline: None }
+}
+
 async fn describe(
     deployment: &Deployment,
     scanned: &Scanned,
@@ -102,8 +121,7 @@ async fn describe(
     let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
         return "not cleared".to_owned();
     };
-    let ask = Ask { system: None, stream: false, payload_start, deadline: None };
-    let Ok(Answer::Student(answer)) = rung.backend.answer(cleared, ask).await else {
+    let Ok(Answer::Student(answer)) = rung.backend.answer(cleared, asked(payload_start)).await else {
         return "it does not answer".to_owned();
     };
     let facts = StudentFacts {

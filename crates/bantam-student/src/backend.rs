@@ -37,15 +37,6 @@ impl StudentBackend {
         Self { student, labels, answers_json }
     }
 
-    /// What the student sees of a request: the last message, from where its task's template ends.
-    fn text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r str, BackendError> {
-        if request.tier() != Tier::Local {
-            return Err(BackendFault::NotCleared.into());
-        }
-        let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
-        text.ok_or(BackendFault::CannotHonour("messages").into())
-    }
-
     fn answer_of(&self, prediction: &Prediction<'_>) -> Answer {
         let out_of_scope = self.student.is_foreign(prediction);
         let label = match self.labels.get(prediction.label) {
@@ -82,16 +73,25 @@ impl Backend for StudentBackend {
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
         match &*self.student {
             Student::Encoder(student) => {
-                Box::pin(async move { self.ask_encoder(student, Self::text(&request, &ask)?).await })
+                Box::pin(async move { self.ask_encoder(student, student_text(&request, &ask)?).await })
             }
             student @ Student::Linear(_) => {
-                let answer = Self::text(&request, &ask).map(|text| {
+                let answer = student_text(&request, &ask).map(|text| {
                     SCRATCH.with_borrow_mut(|scratch| self.answer_of(&student.predict(text, scratch)))
                 });
                 Box::pin(std::future::ready(answer))
             }
         }
     }
+}
+
+/// What a student sees of a request: the last message, from where its task's template ends.
+pub(crate) fn student_text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r str, BackendError> {
+    if request.tier() != Tier::Local {
+        return Err(BackendFault::NotCleared.into());
+    }
+    let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
+    text.ok_or(BackendFault::CannotHonour("messages").into())
 }
 
 /// What a student's answers look like, for callers who ask for a form.

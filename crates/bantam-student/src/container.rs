@@ -17,7 +17,7 @@ use crate::encoder::LoadBaseError;
 use crate::hash::FileHash;
 
 const MAGIC: &[u8; 8] = b"BANTAMST";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 24;
 const HEADER_BYTES: usize = PREFIX_BYTES + 32;
 /// Bytes of a file at most.
@@ -32,12 +32,22 @@ pub(crate) enum Kind {
     Encoder,
     /// [`crate::encoder`], with changes of its base. Since version 2.
     Tuned,
-    /// [`crate::tagger`]. Since version 2.
+    /// [`crate::tagger`], over an encoder. Since version 2.
     Tagger,
+    /// [`crate::tagger`], without a base. Since version 3.
+    LinearTagger,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Linear, Self::Encoder, Self::Tuned, Self::Tagger];
+    const ALL: [Self; 5] = [Self::Linear, Self::Encoder, Self::Tuned, Self::Tagger, Self::LinearTagger];
+
+    /// What people call it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Linear | Self::Encoder | Self::Tuned => "a classifier",
+            Self::Tagger | Self::LinearTagger => "a tagger",
+        }
+    }
 
     /// The number in the file, and the version of the format that is the first to have it: files that older programs
     /// can read are written as they read them.
@@ -47,6 +57,7 @@ impl Kind {
             Self::Encoder => (2, 1),
             Self::Tuned => (3, 2),
             Self::Tagger => (4, 2),
+            Self::LinearTagger => (5, 3),
         }
     }
 }
@@ -126,8 +137,13 @@ pub enum LoadStudentErrorKind {
     #[error(transparent)]
     Base(#[from] Box<LoadBaseError>),
     /// A student of another kind than the caller can use.
-    #[error("this is a student of another kind")]
-    OtherKind,
+    #[error("this is {found}, where {wanted} is needed")]
+    OtherKind {
+        /// What it is.
+        found: &'static str,
+        /// What would do.
+        wanted: &'static str,
+    },
 }
 
 impl LoadStudentErrorKind {
@@ -146,7 +162,9 @@ impl LoadStudentErrorKind {
                 "the file was not written by this program: train again"
             }
             Self::Base(error) => error.kind.hint(),
-            Self::OtherKind => "give the file of a student of the kind asked for",
+            Self::OtherKind { .. } => {
+                "give the file of a student of that kind: a tagger extracts, all others classify"
+            }
         }
     }
 }
@@ -276,7 +294,7 @@ mod tests {
             bytes[at] = to;
             bytes
         };
-        check(&changed(8, 3), "the file has format version 3, and this program reads up to 2");
+        check(&changed(8, 4), "the file has format version 4, and this program reads up to 3");
         check(&changed(12, 9), "the content does not match its hash");
         check(&changed(57, 9), "the content does not match its hash");
         check(&changed(23, 255), "the file ends after 60 of 18374686479671623740 bytes");

@@ -19,10 +19,10 @@ pub(crate) mod folds;
 pub(crate) mod format;
 pub(crate) mod lookup;
 pub(crate) mod matrix;
-mod mixer;
+pub(crate) mod mixer;
 pub(crate) mod model;
 mod ngram;
-mod parallel;
+pub(crate) mod parallel;
 mod solve;
 pub(crate) mod train;
 mod vocabulary;
@@ -132,7 +132,9 @@ impl LinearStudent {
         let (kind, body, hash) = container::open(bytes)?;
         match kind {
             Kind::Linear => Self::from_body(body, hash),
-            _ => Err(LoadStudentErrorKind::OtherKind),
+            other => {
+                Err(LoadStudentErrorKind::OtherKind { found: other.name(), wanted: "a linear classifier" })
+            }
         }
     }
 

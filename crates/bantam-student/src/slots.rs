@@ -5,9 +5,11 @@ use std::io::{BufRead, BufReader};
 use std::ops::Range;
 use std::path::Path;
 
+use bantam_extract::Shape;
 use serde_json::Value;
 
 use crate::example::{AtLine, ReadExamplesError, ReadExamplesErrorKind, field, for_each_row};
+use crate::tagger::cut::cut;
 
 /// A value in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +54,101 @@ pub fn read_slot_texts(path: &Path) -> Result<Vec<(String, String)>, ReadExample
     .map_err(|(line, kind)| at(line, kind))?;
     if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
 }
+
+/// A text and what should be found in it: values with their places, or the whole answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ExpectedRow {
+    /// From `slots`.
+    Slots(SlotExample),
+    /// From `answer`, as JSON where it is.
+    Answer {
+        /// Where values are looked for.
+        text: String,
+        /// What should be said.
+        answer: Value,
+    },
+}
+
+/// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object a line: what should be found in a text.
+pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    let mut rows = Vec::new();
+    for_each_row(&mut BufReader::new(file), |_, row| {
+        let text = field(row, "text")?;
+        rows.push(match (row.remove("slots"), row.remove("answer")) {
+            (Some(slots), _) => {
+                let spans = locate(&text, values(slots)?)?;
+                ExpectedRow::Slots(SlotExample { text, context: String::new(), spans })
+            }
+            (None, Some(Value::String(answer))) => {
+                ExpectedRow::Answer { text, answer: answer_json(&answer).unwrap_or(Value::String(answer)) }
+            }
+            (None, Some(answer)) => ExpectedRow::Answer { text, answer },
+            (None, None) => return Err(ReadExamplesErrorKind::Missing { key: "slots" }),
+        });
+        Ok(())
+    })
+    .map_err(|(line, kind)| at(line, kind))?;
+    if rows.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(rows) }
+}
+
+/// Returns what an answer in JSON says of a text: each value where it stands there or, with a schema, what is written as
+/// that value there ("two" for 2, "5 May 2026" for a date). `null` says nothing.
+///
+/// # Errors
+/// [`ReadExamplesErrorKind`], when the answer is no object of values, or a value does not occur in the text.
+pub fn slots_of_answer(
+    text: &str,
+    answer: &str,
+    shape: &Shape,
+) -> Result<SlotExample, ReadExamplesErrorKind> {
+    let answer = answer_json(answer).ok_or(ReadExamplesErrorKind::NotSlots)?;
+    let Value::Object(members) = answer else { return Err(ReadExamplesErrorKind::NotSlots) };
+    let words: Vec<(usize, usize)> = cut(text).take(WORDS_MAX).collect();
+    let mut found = Vec::new();
+    for (slot, value) in members {
+        let values = match value {
+            Value::Array(values) => values,
+            Value::Object(_) => return Err(ReadExamplesErrorKind::NotSlots),
+            one => vec![one],
+        };
+        for value in values.into_iter().filter(|value| !value.is_null()) {
+            let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let stands =
+                !plain.trim().is_empty() && text.to_lowercase().contains(&plain.trim().to_lowercase());
+            let is_text = value.is_string() && stands;
+            let place = if is_text { None } else { written_as(text, &words, &slot, &value, shape) };
+            found.push((slot.clone(), place.unwrap_or(plain)));
+        }
+    }
+    let spans = locate(text, found)?;
+    Ok(SlotExample { text: text.to_owned(), context: String::new(), spans })
+}
+
+/// The JSON of an answer, also within a code fence.
+pub fn answer_json(answer: &str) -> Option<Value> {
+    let bare = answer.trim();
+    let bare = bare.strip_prefix("```json").or_else(|| bare.strip_prefix("```")).unwrap_or(bare);
+    serde_json::from_str(bare.trim_end_matches('`').trim()).ok()
+}
+
+/// The shortest run of words that is written as a value.
+fn written_as(
+    text: &str,
+    words: &[(usize, usize)],
+    slot: &str,
+    value: &Value,
+    shape: &Shape,
+) -> Option<String> {
+    let runs = (1..=RUN_MAX).flat_map(|length| words.windows(length));
+    let texts = runs.map(|run| &text[run[0].0..run[run.len() - 1].1]);
+    texts.into_iter().find(|text| shape.means(slot, text, value)).map(str::to_owned)
+}
+
+/// Words that are looked at for a value that stands in the text in other words, and of one such value.
+const WORDS_MAX: usize = 256;
+const RUN_MAX: usize = 8;
 
 /// What a student sees before the text.
 fn context(row: &mut serde_json::Map<String, Value>) -> String {
@@ -183,6 +280,24 @@ mod tests {
             r#"{"text": "at 8 tonight", "slots": {"time": "8 tonight", "date": "tonight"}}"#,
             &[("time", "8 tonight", 3), ("date", "tonight", 5)],
         );
+    }
+
+    #[test]
+    fn answers_become_values_where_they_stand() {
+        let schema = serde_json::json!({ "properties": {
+            "day": { "type": "string", "format": "date" }, "people": { "type": "integer" }, "city": { "type": "string" }
+        } });
+        let slots = ["day", "people", "city"].map(str::to_owned);
+        let shape = Shape::new(&schema, &slots).unwrap();
+        let text = "Two of us in Rome on 5 May 2026";
+        let answer =
+            "```json\n{\"day\": \"2026-05-05\", \"people\": 2, \"city\": \"rome\", \"note\": null}\n```";
+        let row = slots_of_answer(text, answer, &shape).unwrap();
+        let flat: Vec<_> = row.spans.iter().map(|span| (&*span.slot, &text[span.range.clone()])).collect();
+        assert_eq!(flat, [("people", "Two"), ("city", "Rome"), ("day", "5 May 2026")]);
+        let refused = |answer: &str| slots_of_answer(text, answer, &shape).unwrap_err().to_string();
+        assert!(refused(r#"{"city": "Oslo"}"#).contains("does not occur in the text"));
+        assert!(refused("Rome").starts_with("`slots` is not an object"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::hash::FileHash;
 use crate::linear::{Description, LinearStudent, Scratch};
 use crate::prediction::Prediction;
 use crate::seen::SeenTexts;
-use crate::tagger::{TaggerDescription, TaggerStudent};
+use crate::tagger::{LinearTagger, LinearTaggerDescription, TaggerDescription, TaggerStudent};
 
 /// A student of any kind, as a file holds it.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub enum StudentDescription {
     Encoder(EncoderDescription),
     /// Of an extractor over an encoder's tokens.
     Tagger(TaggerDescription),
+    /// Of an extractor over words.
+    LinearTagger(Box<LinearTaggerDescription>),
 }
 
 impl Student {
@@ -48,7 +50,9 @@ impl Student {
             Kind::Encoder | Kind::Tuned => {
                 EncoderStudent::from_body(body, hash, path, base, bases).map(Self::Encoder)
             }
-            Kind::Tagger => Err(LoadStudentErrorKind::OtherKind),
+            Kind::Tagger | Kind::LinearTagger => {
+                Err(LoadStudentErrorKind::OtherKind { found: kind.name(), wanted: "a classifier" })
+            }
         }
     }
 
@@ -62,6 +66,8 @@ impl Student {
                 .map(|student| StudentDescription::Linear(student.describe().clone())),
             Kind::Encoder | Kind::Tuned => EncoderStudent::description(body).map(StudentDescription::Encoder),
             Kind::Tagger => TaggerStudent::description(body).map(StudentDescription::Tagger),
+            Kind::LinearTagger => LinearTagger::from_body(body, hash)
+                .map(|student| StudentDescription::LinearTagger(Box::new(student.describe().clone()))),
         };
         Ok((description.map_err(at)?, hash))
     }

@@ -1,10 +1,18 @@
-//! Finds values in a text: an encoder's state of every word, a head that says which slot it belongs to, and the
-//! likeliest sequence of tags that makes whole values.
+//! Finds values in a text: scores of every word for every slot, and the likeliest sequence of tags that makes whole
+//! values.
 //!
-//! Values are copied from the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the
+//! A [`TaggerStudent`] takes the scores from an encoder's state of every word, a [`LinearTagger`] from the words
+//! themselves; a [`Tagger`] is either of them. Values are copied from the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the
 //! base is not in the file, but its hashes and the changes that a trainer found are.
 
+mod backend;
+mod certainty;
+pub(crate) mod cut;
+mod either;
 mod format;
+mod lattice;
+pub mod linear;
+mod reading;
 mod score;
 mod tags;
 mod words;
@@ -16,16 +24,28 @@ use bantam_engine::EncoderAdapter;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
-use crate::encoder::{AdapterDescription, BaseIdentity, BaseScratch, Bases, EncoderBase};
+use crate::encoder::{AdapterDescription, BaseIdentity, BaseScratch, Bases, Embedding, EncoderBase};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 use crate::linear::calibrate::{self, HeldOut};
 use crate::linear::train::CREATED_BY;
 use crate::seen::SeenTexts;
 use crate::slots::SlotExample;
+pub use backend::TaggerBackend;
+pub use certainty::Certainty;
+pub use either::Tagger;
+use lattice::Steps;
+pub use linear::{
+    LinearTagger, LinearTaggerConfig, LinearTaggerDescription, TaggerProgress, TrainTaggerError, train,
+};
+pub use reading::Reading;
+pub(crate) use reading::TaggerScratch;
 pub use score::SlotScore;
 pub use tags::Tags;
 pub use words::{Sequence, TaggedWord, sequence};
+
+/// Slots that a tagger can tell apart.
+pub(crate) const SLOTS_MAX: usize = 1000;
 
 /// A value found in a text.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,7 +58,7 @@ pub struct Field<'a> {
     pub start: usize,
     /// The byte after its last.
     pub end: usize,
-    /// How sure the student is of its least sure word, as a calibrated probability.
+    /// The calibrated probability that exactly these words are a value of this slot.
     pub confidence: f32,
 }
 
@@ -83,6 +103,9 @@ pub struct TaggerReport {
     pub temperature: f32,
     /// Passes over the rows.
     pub passes: u64,
+    /// How sure whole answers are, and how well that ranks them; files of older programs have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certainty: Option<Certainty>,
 }
 
 /// A trained extractor with its base. Immutable and shared freely between threads.
@@ -90,6 +113,9 @@ pub struct TaggerReport {
 pub struct TaggerStudent {
     head: format::Head,
     tags: Tags,
+    /// An encoder's states have seen the words beside them: the steps prefer nothing.
+    steps: Steps,
+    powers: Steps,
     body: Arc<[u8]>,
     hash: FileHash,
     base: Arc<EncoderBase>,
@@ -132,7 +158,7 @@ impl TaggerStudent {
         let body = format::encode(&json, parts.weights, parts.bias, parts.adapter);
         let (_, hash) = container::seal(Kind::Tagger, &body);
         let head = format::decode(&body).ok()?;
-        Some(Self { head, tags: tags.clone(), body: body.into(), hash, base: Arc::clone(parts.base) })
+        Some(Self::of(head, &body, hash, Arc::clone(parts.base)))
     }
 
     /// Reads a tagger's file and checks all of it. The base is looked for in the folder `base` or, where none is
@@ -144,16 +170,36 @@ impl TaggerStudent {
     fn load_kind(path: &Path, folder: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentErrorKind> {
         let bytes = container::read(path)?;
         let (kind, body, hash) = container::open(&bytes)?;
-        if kind != Kind::Tagger {
-            return Err(LoadStudentErrorKind::OtherKind);
+        match kind {
+            Kind::Tagger => Self::from_body(body, hash, path, folder, bases),
+            other => Err(LoadStudentErrorKind::OtherKind {
+                found: other.name(),
+                wanted: "a tagger over an encoder",
+            }),
         }
+    }
+
+    /// A student from a body whose hash is known to be right; `path` is where its file lies.
+    pub(crate) fn from_body(
+        body: &[u8],
+        hash: FileHash,
+        path: &Path,
+        folder: Option<&Path>,
+        bases: &Bases,
+    ) -> Result<Self, LoadStudentErrorKind> {
         let head = format::decode(body)?;
         let beside = || path.parent().unwrap_or(Path::new("")).join(&head.description.base_path);
         let folder = folder.map_or_else(beside, Path::to_owned);
         let base =
             bases.open_meant(&folder, &head.description.base, Some(&head.adapter)).map_err(Box::new)?;
+        Ok(Self::of(head, body, hash, base))
+    }
+
+    fn of(head: format::Head, body: &[u8], hash: FileHash, base: Arc<EncoderBase>) -> Self {
         let tags = Tags::new(head.description.slots.clone());
-        Ok(Self { head, tags, body: body.into(), hash, base })
+        let steps = Steps::even(tags.slots().len());
+        let powers = steps.powers();
+        Self { head, tags, steps, powers, body: body.into(), hash, base }
     }
 
     /// What a body says about its student, without the base.
@@ -163,26 +209,65 @@ impl TaggerStudent {
 
     /// Finds the values in a text. Computes the text's states on this thread and the base's, which takes
     /// milliseconds. What of a text is beyond the base's tokens is not read.
-    pub fn extract<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Vec<Field<'a>> {
-        let (words, mut logits) = self.logits(text, context, &mut scratch.of_base);
-        let inverse = 1.0 / self.head.description.report.temperature;
-        logits.iter_mut().for_each(|logit| *logit *= inverse);
-        self.tags.fields(text, &words, &logits)
+    pub fn read<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Reading<'a> {
+        let read = self.sequence(text, context);
+        let mut of_base = std::mem::take(&mut scratch.of_base);
+        let reading = self.read_with(text, &read, self.base.states(&read.ids, &mut of_base), scratch);
+        scratch.of_base = of_base;
+        reading
     }
 
-    /// The words of a text and each one's logits, before temperature.
-    pub(crate) fn logits(
-        &self,
-        text: &str,
-        context: &str,
-        scratch: &mut BaseScratch,
-    ) -> (Vec<TaggedWord>, Vec<f32>) {
-        let tokens_max = self.base.identity().tokens_max as usize;
-        let Sequence { ids, words } = sequence(self.base.tokenizer(), text, context, tokens_max);
-        let states = self.base.states(&ids, scratch);
+    /// The values that [`Self::read`] finds.
+    pub fn extract<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Vec<Field<'a>> {
+        self.read(text, context, scratch).fields
+    }
+
+    /// Finds the values in a text whose states are known; takes microseconds.
+    pub(crate) fn read_with<'a>(
+        &'a self,
+        text: &'a str,
+        read: &Sequence,
+        states: &[f32],
+        scratch: &mut Scratch,
+    ) -> Reading<'a> {
+        let report = &self.head.description.report;
+        let (fields, evidence) = self.found(text, read, states, report.temperature, scratch);
+        Reading::new(fields, &evidence, report.certainty.as_ref(), read.is_whole)
+    }
+
+    fn found<'a>(
+        &'a self,
+        text: &'a str,
+        read: &Sequence,
+        states: &[f32],
+        temperature: f32,
+        scratch: &mut Scratch,
+    ) -> (Vec<Field<'a>>, certainty::Evidence) {
+        let TaggerScratch { scores, lattice, .. } = &mut scratch.of_tagger;
+        scores.clear();
+        let logits = self.logits(&read.words, states);
+        logits.chunks_exact(self.tags.len()).for_each(|row| self.tags.to_planes(row, scores));
+        scores.iter_mut().for_each(|score| *score /= temperature);
+        let words: Vec<(usize, usize)> = read.words.iter().map(|word| (word.start, word.end)).collect();
+        let reader = reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers };
+        reader.read(text, &words, scores, lattice)
+    }
+
+    /// What the base reads of a text.
+    pub(crate) fn sequence(&self, text: &str, context: &str) -> Sequence {
+        sequence(self.base.tokenizer(), text, context, self.base.identity().tokens_max as usize)
+    }
+
+    /// The states of a sequence, computed by the base's own thread; None when too many wait.
+    pub(crate) fn states_soon(&self, ids: Vec<u32>) -> Option<Embedding> {
+        self.base.states_soon(ids).ok()
+    }
+
+    /// Each word's logits, before temperature.
+    fn logits(&self, words: &[TaggedWord], states: &[f32]) -> Vec<f32> {
         let width = self.base.identity().width as usize;
         let mut logits = Vec::with_capacity(words.len() * self.tags.len());
-        for word in &words {
+        for word in words {
             let state = states.get(word.token * width..(word.token + 1) * width).unwrap_or_default();
             for (weights, bias) in self.head.weights.chunks_exact(width).zip(&self.head.bias) {
                 logits.push(
@@ -190,7 +275,7 @@ impl TaggerStudent {
                 );
             }
         }
-        (words, logits)
+        logits
     }
 
     /// Returns the temperature under which the words' right tags on `rows` are likeliest, the share of the words whose
@@ -199,13 +284,29 @@ impl TaggerStudent {
         let mut scratch = Scratch::default();
         let mut held_out = HeldOut { classes: self.tags.len(), ..HeldOut::default() };
         for row in rows {
-            let (words, logits) = self.logits(&row.text, &row.context, &mut scratch.of_base);
-            held_out.targets.extend(self.tags.of_words(&words, &row.spans));
-            held_out.logits.extend(logits);
+            let read = self.sequence(&row.text, &row.context);
+            let states = self.base.states(&read.ids, &mut scratch.of_base);
+            held_out.logits.extend(self.logits(&read.words, states));
+            held_out.targets.extend(self.tags.of_words(&read.words, &row.spans));
         }
         let temperature = held_out.best_temperature();
         let right = calibrate::accuracy(&held_out.outcomes(1.0, None));
         (temperature, right, held_out.targets.len())
+    }
+
+    /// Returns how sure its answers are under a temperature, fitted on rows that it has not seen; None without rows.
+    pub fn fit_certainty(&self, rows: &[SlotExample], temperature: f32) -> Option<Certainty> {
+        let mut scratch = Scratch::default();
+        let mut of_base = BaseScratch::default();
+        let judge = |row: &SlotExample| {
+            let read = self.sequence(&row.text, &row.context);
+            let states = self.base.states(&read.ids, &mut of_base);
+            let (fields, evidence) = self.found(&row.text, &read, states, temperature, &mut scratch);
+            let mut score = SlotScore::default();
+            score.add(row, &fields);
+            (evidence, score.rows_right == 1)
+        };
+        Certainty::fit(&rows.iter().map(judge).collect::<Vec<_>>())
     }
 
     /// Scores the student on rows.

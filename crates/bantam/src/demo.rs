@@ -6,6 +6,7 @@
 mod desk;
 mod frontier;
 mod load;
+mod orders;
 mod random;
 mod report;
 mod scene;

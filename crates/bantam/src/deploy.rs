@@ -27,7 +27,9 @@ pub(crate) use decoders::{hash as decoder_hash, open_decoder, read_decoder, task
 pub(crate) use local::LocalModels;
 pub(crate) use memory::Memory;
 pub(crate) use residents::{Present, Resident, preloads};
-pub(crate) use students::{Here, certificate_path, decoder, load_student, read_schema, unusable};
+pub(crate) use students::{
+    Here, certificate_path, decoder, load_student, read_schema, shape, tagger, unusable,
+};
 
 /// Models by the name that callers say.
 type Rungs = BTreeMap<Arc<str>, Arc<Rung>>;

@@ -51,6 +51,11 @@ const OWNED: &[Owned] = &[
     owned("minijinja-contrib", &["bantam-template"], "only chat templates are templates"),
     owned("llguidance", &["bantam-decode"], "only constraints know grammars"),
     owned("toktrie", &["bantam-decode"], "only constraints know grammars"),
+    owned(
+        "jsonschema",
+        &["bantam-extract", "bantam-decode"],
+        "answers are validated once; constraints only test with it",
+    ),
     owned("toml", &["bantam-config"], "only the configuration is TOML"),
 ];
 

@@ -12,6 +12,7 @@ use crate::origin::Place;
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     check_answers(draft, log);
     check_student(draft, log);
+    check_file(draft, log);
     check_student_model(draft, around, log);
     check_ladder(draft, around, log);
     check_reach(draft, around, log);
@@ -82,6 +83,19 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
         let problem =
             Problem::new("names `student`, but the task has none").hint("name its file in `student`");
         log.problem(MistakeKind::Unreachable, &rung.spot, problem);
+    }
+}
+
+/// A student file classifies or extracts.
+fn check_file(draft: &Draft, log: &Log<'_>) {
+    let (Some(student), Some(kind)) = (&draft.student, &draft.kind) else { return };
+    if !matches!(kind.value, TaskKind::Classify | TaskKind::Extract) {
+        let problem = Problem::new(format!(
+            "names a file, and files classify or extract; this task is `{}`",
+            kind.value
+        ))
+        .hint("name a language model in `student_model`, or change `kind`");
+        log.problem(MistakeKind::Conflict, &student.spot, problem);
     }
 }
 

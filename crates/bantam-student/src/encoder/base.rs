@@ -9,7 +9,7 @@ use bantam_weights::Fit;
 
 use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind};
 use super::identity::{BaseIdentity, BasePrecision};
-use super::queue::{EmbedQueue, Embedding, QueueFull};
+use super::queue::{EmbedQueue, Embedding, QueueFull, Wanted};
 use super::reader::TextReader;
 
 /// Sequences that are embedded together where many wait.
@@ -88,10 +88,15 @@ impl EncoderBase {
 
     /// Returns the states of all tokens of a sequence; none, where the encoder refuses it.
     pub(crate) fn states<'s>(&self, ids: &[u32], scratch: &'s mut BaseScratch) -> &'s [f32] {
-        scratch.batch.clear();
-        scratch.batch.push(ids);
-        let core = &self.core;
-        core.encoder.hidden_states(&scratch.batch, &core.pool, &mut scratch.scratch).unwrap_or_default()
+        self.core.states(ids, scratch)
+    }
+
+    /// The states of a sequence, from the base's own thread.
+    ///
+    /// # Errors
+    /// [`QueueFull`], when too many wait already, or the thread could not be started.
+    pub(crate) fn states_soon(&self, ids: Vec<u32>) -> Result<Embedding, QueueFull> {
+        self.queue().push(Wanted::States(ids))
     }
 
     /// The vectors of many texts, one after the other, [`BaseIdentity::width`] numbers each. `on_progress` hears how
@@ -123,13 +128,24 @@ impl EncoderBase {
     /// # Errors
     /// [`QueueFull`], when too many texts wait already, or the thread could not be started.
     pub(crate) fn embed_soon(&self, text: &str) -> Result<Embedding, QueueFull> {
-        self.queue.get_or_init(|| EmbedQueue::start(&self.core)).push(text.to_owned())
+        self.queue().push(Wanted::Vector(text.to_owned()))
+    }
+
+    fn queue(&self) -> &EmbedQueue {
+        self.queue.get_or_init(|| EmbedQueue::start(&self.core))
     }
 }
 
 impl Core {
     pub(super) fn width(&self) -> usize {
         self.identity.width as usize
+    }
+
+    /// The states of all tokens of a sequence; none, where the encoder refuses it.
+    pub(super) fn states<'s>(&self, ids: &[u32], scratch: &'s mut BaseScratch) -> &'s [f32] {
+        scratch.batch.clear();
+        scratch.batch.push(ids);
+        self.encoder.hidden_states(&scratch.batch, &self.pool, &mut scratch.scratch).unwrap_or_default()
     }
 
     /// The vectors of a batch. Empty, where the encoder refuses the batch; loading has made sure that it does not.

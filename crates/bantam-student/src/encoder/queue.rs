@@ -2,7 +2,8 @@
 //!
 //! A server's own threads must not compute for milliseconds, and a batch costs less than its texts alone: so
 //! requests put their text into a bounded queue, and one thread takes what is there, at most a batch, over and over.
-//! A text whose caller has left is not embedded.
+//! A text whose caller has left is not embedded. Taggers want the states of all tokens of their text, each text's alone:
+//! they are too many to be worth a batch.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,7 +22,7 @@ const WAITING_MAX: usize = 512;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-/// A vector to come.
+/// Numbers to come.
 #[derive(Debug)]
 pub(crate) struct Embedding(oneshot::Receiver<Vec<f32>>);
 
@@ -40,8 +41,17 @@ pub(super) struct EmbedQueue {
     jobs: SyncSender<Job>,
 }
 
+/// What somebody waits for.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    /// The vector of a text.
+    Vector(String),
+    /// The states of all tokens of a sequence.
+    States(Vec<u32>),
+}
+
 struct Job {
-    text: String,
+    wanted: Wanted,
     reply: oneshot::Sender<Vec<f32>>,
 }
 
@@ -56,9 +66,9 @@ impl EmbedQueue {
         Self { jobs }
     }
 
-    pub(super) fn push(&self, text: String) -> Result<Embedding, QueueFull> {
+    pub(super) fn push(&self, wanted: Wanted) -> Result<Embedding, QueueFull> {
         let (reply, embedding) = oneshot::channel();
-        self.jobs.try_send(Job { text, reply }).map_err(|_| QueueFull)?;
+        self.jobs.try_send(Job { wanted, reply }).map_err(|_| QueueFull)?;
         Ok(Embedding(embedding))
     }
 }
@@ -70,10 +80,18 @@ fn work(core: &Core, waiting: &Receiver<Job>) {
         batch.push(first);
         batch.extend(waiting.try_iter().take(BATCH_TEXTS_MAX - 1));
         batch.retain(|job| !job.reply.is_closed());
-        let vectors = core.embed(batch.iter().map(|job| job.text.as_str()), &mut scratch);
-        for (job, vector) in batch.drain(..).zip(vectors.chunks_exact(core.width())) {
+        let texts = batch.iter().filter_map(|job| match &job.wanted {
+            Wanted::Vector(text) => Some(text.as_str()),
+            Wanted::States(_) => None,
+        });
+        let mut vectors = core.embed(texts, &mut scratch).to_vec().into_iter();
+        for Job { wanted, reply } in batch.drain(..) {
+            let numbers = match wanted {
+                Wanted::Vector(_) => vectors.by_ref().take(core.width()).collect(),
+                Wanted::States(ids) => core.states(&ids, &mut scratch).to_vec(),
+            };
             // The caller may have left meanwhile.
-            drop(job.reply.send(vector.to_vec()));
+            drop(reply.send(numbers));
         }
     }
 }

@@ -68,23 +68,7 @@ impl HeldOut {
     pub(crate) fn best_temperature(&self) -> f32 {
         let smoothing = 1.0 / (self.targets.len() as f32 + 2.0);
         let loss = |logarithm: f64| self.smoothed_loss(logarithm.exp(), smoothing);
-        let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
-        let (mut low, mut high) = (TEMPERATURE_MIN.ln(), TEMPERATURE_MAX.ln());
-        let mut left = high - ratio * (high - low);
-        let mut right = low + ratio * (high - low);
-        let (mut loss_left, mut loss_right) = (loss(left), loss(right));
-        for _ in 0..SEARCH_STEPS {
-            if loss_left <= loss_right {
-                (high, right, loss_right) = (right, left, loss_left);
-                left = high - ratio * (high - low);
-                loss_left = loss(left);
-            } else {
-                (low, left, loss_left) = (left, right, loss_right);
-                right = low + ratio * (high - low);
-                loss_right = loss(right);
-            }
-        }
-        let best = (low + high) / 2.0;
+        let best = least(TEMPERATURE_MIN.ln(), TEMPERATURE_MAX.ln(), SEARCH_STEPS, loss);
         if loss(best) < loss(0.0) - 1e-9 { best.exp() as f32 } else { 1.0 }
     }
 
@@ -92,6 +76,26 @@ impl HeldOut {
     pub(crate) fn outcomes(&self, temperature: f32, out_of_scope: Option<u32>) -> Vec<Outcome> {
         self.rows().map(|(logits, target)| outcome(logits, target, temperature, out_of_scope)).collect()
     }
+}
+
+/// Where between `low` and `high` a loss with one minimum is least, by golden-section search.
+pub(crate) fn least(mut low: f64, mut high: f64, steps: usize, mut loss: impl FnMut(f64) -> f64) -> f64 {
+    let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
+    let mut left = high - ratio * (high - low);
+    let mut right = low + ratio * (high - low);
+    let (mut loss_left, mut loss_right) = (loss(left), loss(right));
+    for _ in 0..steps {
+        if loss_left <= loss_right {
+            (high, right, loss_right) = (right, left, loss_left);
+            left = high - ratio * (high - low);
+            loss_left = loss(left);
+        } else {
+            (low, left, loss_left) = (left, right, loss_right);
+            right = low + ratio * (high - low);
+            loss_right = loss(right);
+        }
+    }
+    (low + high) / 2.0
 }
 
 fn outcome(logits: &[f32], target: u32, temperature: f32, out_of_scope: Option<u32>) -> Outcome {

@@ -148,7 +148,11 @@ impl<'a> Reader<'a> {
         self.take(length, "description")
     }
 
-    fn take(&mut self, length: usize, what: &'static str) -> Result<&'a [u8], LoadStudentErrorKind> {
+    pub(crate) fn take(
+        &mut self,
+        length: usize,
+        what: &'static str,
+    ) -> Result<&'a [u8], LoadStudentErrorKind> {
         let (taken, rest) = self.rest.split_at_checked(length).ok_or(LoadStudentErrorKind::Size { what })?;
         self.rest = rest;
         Ok(taken)
@@ -179,7 +183,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn keys(&mut self, length: usize) -> Result<Vec<u64>, LoadStudentErrorKind> {
+    pub(crate) fn keys(&mut self, length: usize) -> Result<Vec<u64>, LoadStudentErrorKind> {
         let (chunks, _) = self.take(length.saturating_mul(8), "n-gram fingerprints")?.as_chunks::<8>();
         Ok(chunks.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
     }

@@ -42,13 +42,15 @@ impl Lookup {
     }
 }
 
+/// One table: from a fingerprint to its place among `keys`, plus `first`.
 #[derive(Debug, Clone)]
-struct Table {
+pub(crate) struct Table {
     slots: Vec<u64>,
 }
 
 impl Table {
-    fn new(keys: &[u64], first: usize) -> Option<Self> {
+    /// None when keys repeat or crowd.
+    pub(crate) fn new(keys: &[u64], first: usize) -> Option<Self> {
         if first + keys.len() >= FEATURE_MASK as usize {
             return None;
         }
@@ -71,7 +73,7 @@ impl Table {
     }
 
     #[inline]
-    fn get(&self, key: u64) -> Option<u32> {
+    pub(crate) fn get(&self, key: u64) -> Option<u32> {
         let mask = self.slots.len() - 1;
         let mut slot = key as usize & mask;
         loop {

@@ -5,6 +5,7 @@ use super::matrix::stride;
 use super::ngram::Normal;
 use super::vocabulary::{Vocabulary, Weighting};
 use crate::encoder::BaseScratch;
+use crate::tagger::TaggerScratch;
 
 /// Counts of one n-gram whose logarithm is tabulated.
 const LOGARITHMS: usize = 64;
@@ -46,6 +47,7 @@ pub struct Scratch {
     sums: Vec<i32>,
     pub(crate) logits: Vec<f32>,
     pub(crate) of_base: BaseScratch,
+    pub(crate) of_tagger: TaggerScratch,
 }
 
 /// One feature's weights as bytes in steps of the scale returned.

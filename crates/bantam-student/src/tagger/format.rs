@@ -5,13 +5,12 @@
 
 use bantam_engine::EncoderAdapter;
 
-use super::TaggerDescription;
+use super::{SLOTS_MAX, TaggerDescription};
 use crate::container::LoadStudentErrorKind;
 use crate::encoder::adapter::{read_adapter, write_adapter};
 use crate::linear::format::{Reader, size, write_count, write_floats};
 
 /// Bounds of what a file may ask for.
-const SLOTS_MAX: usize = 1000;
 const WIDTH_MAX: u32 = 1 << 16;
 /// Bound that keeps every sum in a prediction finite.
 const WEIGHT_MAX: f32 = 1e6;

@@ -2,6 +2,8 @@
 
 use crate::encoder::TextReader;
 
+use super::cut::cut;
+
 /// A word of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TaggedWord {
@@ -20,11 +22,13 @@ pub struct Sequence {
     pub ids: Vec<u32>,
     /// The text's words, as many as there was room for.
     pub words: Vec<TaggedWord>,
+    /// Whether there was room for all of the text.
+    pub is_whole: bool,
 }
 
 /// Returns what an encoder of so many tokens reads. A context never takes more than a quarter of them.
 pub fn sequence(tokenizer: &TextReader, text: &str, context: &str, tokens_max: usize) -> Sequence {
-    let (mut ids, mut words) = (vec![tokenizer.start_id()], Vec::new());
+    let (mut ids, mut words, mut is_whole) = (vec![tokenizer.start_id()], Vec::new(), true);
     if !context.trim().is_empty() {
         tokenizer.append(context, &mut ids);
         ids.truncate((tokens_max / 4).max(1));
@@ -35,6 +39,7 @@ pub fn sequence(tokenizer: &TextReader, text: &str, context: &str, tokens_max: u
         tokenizer.append_word(text, (start, end), &mut ids);
         if ids.len() + 1 > tokens_max {
             ids.truncate(token);
+            is_whole = false;
             break;
         }
         // A word of control characters gives nothing, and nothing is said about it.
@@ -43,49 +48,5 @@ pub fn sequence(tokenizer: &TextReader, text: &str, context: &str, tokens_max: u
         }
     }
     ids.push(tokenizer.end_id());
-    Sequence { ids, words }
-}
-
-/// The words of a text: runs of letters, runs of digits, and every other character that is no space.
-fn cut(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
-    let kind = |character: char| match character {
-        _ if character.is_whitespace() => 0,
-        _ if character.is_numeric() => 1,
-        _ if character.is_alphanumeric() || is_mark(character) => 2,
-        _ => 3,
-    };
-    let mut rest = text.char_indices().peekable();
-    std::iter::from_fn(move || {
-        loop {
-            let (start, first) = rest.next()?;
-            let of_first = kind(first);
-            if of_first == 0 {
-                continue;
-            }
-            let mut end = start + first.len_utf8();
-            let joins = |(_, next): &(usize, char)| of_first != 3 && kind(*next) == of_first;
-            while let Some((at, next)) = rest.next_if(joins) {
-                end = at + next.len_utf8();
-            }
-            return Some((start, end));
-        }
-    })
-}
-
-/// Whether a character is a combining mark of the common block: it belongs to the letter before it.
-fn is_mark(character: char) -> bool {
-    ('\u{300}'..='\u{36f}').contains(&character)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_are_runs_of_letters_or_digits_and_single_signs() {
-        let words = |text: &'static str| cut(text).map(|(start, end)| &text[start..end]).collect::<Vec<_>>();
-        assert_eq!(words("  at 7pm, don't…"), ["at", "7", "pm", ",", "don", "'", "t", "…"]);
-        assert_eq!(words("Zu\u{308}rich für 2"), ["Zu\u{308}rich", "für", "2"]);
-        assert_eq!(words(" \n"), [""; 0]);
-    }
+    Sequence { ids, words, is_whole }
 }

@@ -7,6 +7,7 @@ mod classify;
 mod damaged;
 mod embeddings;
 mod encoder;
+mod linear_tagger;
 mod rows;
 mod shared_data;
 mod tiny_base;

@@ -108,6 +108,7 @@ impl Work<'_> {
             held_out_recall: 0.0,
             temperature: 1.0,
             passes: u64::from(epoch),
+            certainty: None,
         };
         let student = self.student(&tagger, &parameters, &learnt, report.clone())?;
         let (temperature, served, words) = student.calibrate(&held);
@@ -118,6 +119,7 @@ impl Work<'_> {
             held_out_precision: score.precision(),
             held_out_recall: score.recall(),
             temperature,
+            certainty: student.fit_certainty(&held, temperature),
             ..report
         };
         Ok(Shown { epoch, found: report })

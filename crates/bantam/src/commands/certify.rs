@@ -1,15 +1,25 @@
 //! `bantam certify`: from which confidence on a student may answer alone.
 
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
-use bantam_eval::{Claim, ask_for_evidence, gather_evidence, prove, save_certificate, unseen};
+use bantam_eval::{
+    Claim, FieldCounts, ask_for_evidence, expected_answers, gather_evidence, gather_objects, prove,
+    save_certificate, unseen, unseen_by,
+};
 use bantam_local::{DecoderStudent, DecoderStudentFile};
 use bantam_route::{Certificate, Evidence};
-use bantam_student::{Example, Student, read_answers};
-use serde_json::json;
+use bantam_student::{
+    Example, ExpectedRow, Student, TaggerBackend, answer_json, read_answers, read_expected_objects,
+};
+use bantam_types::TaskKind;
+use serde_json::{Value, json};
 
 use crate::cli::CertifyArgs;
-use crate::deploy::{Here, Memory, bases, certificate_path, decoder, deployment, load_student, task_decoder};
+use crate::deploy::{
+    Here, Memory, bases, certificate_path, decoder, deployment, load_student, tagger, task_decoder,
+};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::{Globals, ProcessEnv};
@@ -36,17 +46,26 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
         let (student, hash, file) = task_decoder(name, task, folder, (&memory, &local))?;
         let unseen = rows.iter().filter(|row| !file.seen.contains(&row.text)).cloned().collect();
-        let rows = tell_unseen(unseen, rows.len(), globals)?;
+        let rows = told_unseen(unseen, &rows, globals)?;
         let own: Vec<Arc<str>> = file.labels().iter().map(|label| label.as_str().into()).collect();
         let labels = if allowed.is_empty() { &own } else { &allowed };
         certify_decoder(&claim, (&student, &hash), &rows, labels, globals)?
+    } else if let (Some(path), TaskKind::Extract) = (&task.student, task.kind) {
+        let student = tagger(path, task, &bases(config.students.threads))?;
+        let rows = match &args.data {
+            Some(data) => read_objects(data)?,
+            None => recorded(&config.ledger.path, name, true)?.into_iter().map(answer_row).collect(),
+        };
+        let rows = expected_answers(rows, student.shape());
+        let rows = told_unseen(unseen_by(|text| student.tagger().has_seen(text), &rows), &rows, globals)?;
+        certify_tagger(&claim, &student, &rows, globals)?
     } else if let Some(path) = &task.student {
         let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
         let rows = match &args.data {
             Some(data) => read_rows(data)?,
             None => recorded(&config.ledger.path, name, true)?,
         };
-        let rows = unseen_rows(&student, &rows, globals)?;
+        let rows = told_unseen(unseen(&student, &rows), &rows, globals)?;
         certify(&claim, &student, &rows, &allowed)?
     } else if let Some(model) = &task.student_model {
         let rows = expected_rows(args, &config, name)?;
@@ -86,6 +105,65 @@ pub(crate) fn certify(
     let allowed = if labels.is_empty() { &own } else { labels };
     let evidence = gather_evidence(student, rows, allowed);
     proved(claim, &student.hash().to_hex(), rows, &evidence)
+}
+
+/// The same for a tagger: an answer is right when all of its object is. Says how each field fares, proved or not.
+fn certify_tagger(
+    claim: &Claim,
+    student: &TaggerBackend,
+    rows: &[Example],
+    globals: &Globals,
+) -> Result<Certificate, Failure> {
+    let (certificate, Fared { fields, right }) = match prove_objects(claim, student, rows) {
+        Ok((certificate, fared)) => (Ok(certificate), fared),
+        Err((failure, fared)) => (Err(failure), fared),
+    };
+    if !globals.json {
+        let mut lines = vec![["field", "values", "precision", "recall", "F1"].map(str::to_owned).to_vec()];
+        lines.extend(fields.iter().map(|(name, counts)| {
+            let percent = counts.scores().map(|share| format!("{:.1} %", 100.0 * share));
+            [name.clone(), counts.wanted.to_string()].into_iter().chain(percent).collect()
+        }));
+        output::table(&lines).iter().for_each(output::line);
+        output::line(format!("whole answers right: {right} of {}", rows.len()));
+    }
+    certificate
+}
+
+/// How a tagger fared on rows.
+pub(crate) struct Fared {
+    fields: BTreeMap<String, FieldCounts>,
+    /// Whole answers that are right.
+    right: usize,
+}
+
+/// Proves a claim of a tagger, or fails with what is missing; says how the student fared in both cases.
+pub(crate) fn prove_objects(
+    claim: &Claim,
+    student: &TaggerBackend,
+    rows: &[Example],
+) -> Result<(Certificate, Fared), (Failure, Fared)> {
+    let (evidence, fields) = gather_objects(student, rows);
+    let fared = Fared { fields, right: evidence.iter().filter(|row| row.correct).count() };
+    match proved(claim, &student.fingerprint(), rows, &evidence) {
+        Ok(certificate) => Ok((certificate, fared)),
+        Err(failure) => Err((failure, fared)),
+    }
+}
+
+fn read_objects(path: &Path) -> Result<Vec<ExpectedRow>, Failure> {
+    read_expected_objects(path).map_err(|error| {
+        Failure::from_error("cannot use the rows", &error).hint(
+            "a row is one line such as {\"text\": \"2 lamps\", \"slots\": {\"product\": [\"lamps\"]}}, or with the \
+             whole answer under \"answer\"",
+        )
+    })
+}
+
+/// A recorded answer as a row.
+fn answer_row(row: Example) -> ExpectedRow {
+    let answer = answer_json(&row.label).unwrap_or(Value::String(row.label));
+    ExpectedRow::Answer { text: row.text, answer }
 }
 
 /// The same for a language model, which is asked row by row.
@@ -138,20 +216,16 @@ fn proved(
 }
 
 /// Leaves out rows that the student was trained on, and says so; without any others there is no proof.
-fn unseen_rows(student: &Student, rows: &[Example], globals: &Globals) -> Result<Vec<Example>, Failure> {
-    tell_unseen(unseen(student, rows), rows.len(), globals)
-}
-
-/// Says how many of the `given` rows are left out, if any are.
-fn tell_unseen(unseen: Vec<Example>, given: usize, globals: &Globals) -> Result<Vec<Example>, Failure> {
-    let left_out = given - unseen.len();
+fn told_unseen(unseen: Vec<Example>, rows: &[Example], globals: &Globals) -> Result<Vec<Example>, Failure> {
+    let left_out = rows.len() - unseen.len();
     if unseen.is_empty() && left_out > 0 {
         return Err(Failure::new(Outcome::GateFailed, "the student was trained on all of these rows")
             .hint("a certificate must be proved on rows that the student has not seen"));
     }
     if left_out > 0 && !globals.quiet {
         output::note(format!(
-            "warning: {left_out} of {given} rows are left out: the student was trained on them"
+            "warning: {left_out} of {} rows are left out: the student was trained on them",
+            rows.len()
         ));
     }
     Ok(unseen)

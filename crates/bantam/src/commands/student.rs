@@ -2,6 +2,7 @@
 
 mod curve;
 pub(crate) mod decoder;
+pub(crate) mod extract;
 pub(crate) mod face;
 pub(crate) mod learn;
 mod tune;
@@ -69,7 +70,7 @@ pub(crate) fn recorded(
 
 fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
     if args.kind == StudentKind::Tagger {
-        return tune::tagger(args, globals);
+        return extract::train(args, globals);
     }
     if args.kind == StudentKind::Decoder {
         return train_decoder(args, globals);
@@ -237,8 +238,9 @@ fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Fail
     if DecoderStudentFile::is_at(student) {
         return decoder::predict(student, input, base);
     }
-    if let Ok((StudentDescription::Tagger(_), _)) = Student::read_description(student) {
-        return tune::extract(student, input, base);
+    let description = Student::read_description(student).map(|(description, _)| description);
+    if let Ok(StudentDescription::Tagger(_) | StudentDescription::LinearTagger(_)) = description {
+        return extract::predict(student, input, base);
     }
     let student = load_student(student, base, &bases(0))?;
     let texts = read_texts(input).map_err(|error| {
@@ -269,6 +271,9 @@ fn show(path: &Path) -> Result<(), Failure> {
         StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),
         StudentDescription::Encoder(description) => (serde_json::to_value(description), &description.seen),
         StudentDescription::Tagger(description) => (serde_json::to_value(description), &description.seen),
+        StudentDescription::LinearTagger(description) => {
+            (serde_json::to_value(description), &description.seen)
+        }
         _ => return Err(Failure::new(Outcome::Failed, "this kind of student is not known here")),
     };
     let mut json = json.map_err(|error| Failure::from_error("cannot describe the student", &error))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bantam_eval::{nearest_rank, wilson};
+use bantam_eval::{is_same_answer, nearest_rank, wilson};
 use bantam_simulate::Client;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
@@ -106,7 +106,8 @@ async fn ask(client: &mut Client, asking: &Asking, turn: &Turn) -> std::io::Resu
     let answered = answer.status == 200;
     let said = answer.json();
     let said = said["choices"][0]["message"]["content"].as_str();
-    let correct = turn.truth.as_ref().map(|truth| answered && said == Some(truth.as_str()));
+    let correct =
+        turn.truth.as_ref().map(|truth| answered && said.is_some_and(|said| is_same_answer(said, truth)));
     Ok(Outcome { latency_ms, answered, correct })
 }
 

@@ -4,6 +4,7 @@ use bantam_types::Tier;
 use serde_json::{Value, json};
 
 use super::load::Measured;
+use super::orders::TaskRow;
 use super::scene::{BASELINE_STEP, Scene};
 use super::stage::Stage;
 use super::story::{Told, escalations};
@@ -94,7 +95,49 @@ fn to_lines(scene: &Scene, told: &Told) -> Vec<String> {
     ];
     lines.extend(output::table(&rows));
     lines.push(String::new());
+    lines.extend(tasks(&told.tasks));
     lines.extend(details(scene, told));
+    lines
+}
+
+/// What became of the tasks beside the classification: a line each.
+fn tasks(tasks: &[TaskRow]) -> Vec<String> {
+    if tasks.is_empty() {
+        return Vec::new();
+    }
+    let heading = [
+        "further task",
+        "right is",
+        "answered here",
+        "right",
+        "alone",
+        "p50",
+        "alone",
+        "cost per 1,000",
+        "alone",
+    ];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    rows.extend(tasks.iter().map(|task| {
+        vec![
+            task.name.to_owned(),
+            task.right.to_owned(),
+            format!("{:.1} %", 100.0 * task.local_share()),
+            accuracy(&task.after),
+            format!("{:.1} %", 100.0 * task.before.accuracy()),
+            milliseconds(task.after.p50_ms),
+            milliseconds(task.before.p50_ms),
+            format!("${:.4}", cost_per_1000(&task.after_usage)),
+            format!("${:.4}", cost_per_1000(&task.before_usage)),
+        ]
+    }));
+    let mut lines = output::table(&rows);
+    for task in tasks {
+        lines.push(match &task.uncertified {
+            None => format!("the student of `{}` learned from {} recorded answers", task.name, task.rows),
+            Some(reason) => format!("the student of `{}` is not certified: {reason}", task.name),
+        });
+    }
+    lines.push(String::new());
     lines
 }
 
@@ -204,7 +247,26 @@ fn to_json(scene: &Scene, told: &Told) -> Value {
         "student_held_out_accuracy": told.held_out_accuracy,
         "student_rows": told.taught_rows,
         "certificate": told.certificate,
+        "tasks": told.tasks.iter().map(task_json).collect::<Vec<_>>(),
         "seconds": told.seconds,
+    })
+}
+
+fn task_json(task: &TaskRow) -> Value {
+    let side = |measured: &Measured, usage: &bantam_ledger::UsageRow| {
+        json!({
+            "requests": measured.requests, "p50_ms": measured.p50_ms, "p95_ms": measured.p95_ms,
+            "accuracy": measured.accuracy(), "cost_usd_per_1000": cost_per_1000(usage),
+        })
+    };
+    json!({
+        "name": task.name,
+        "right_is": task.right,
+        "answered_here": task.local_share(),
+        "baseline": side(&task.before, &task.before_usage),
+        "bantam": side(&task.after, &task.after_usage),
+        "student_rows": task.rows,
+        "uncertified": task.uncertified,
     })
 }
 

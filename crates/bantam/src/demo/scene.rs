@@ -9,6 +9,7 @@ use bantam_types::Label;
 
 use super::desk::{Mix, Turn, generate, labels};
 use super::frontier::Skill;
+use super::orders::Orders;
 use super::random::Random;
 use crate::commands::student::read_rows;
 use crate::failure::{Failure, Outcome};
@@ -33,6 +34,8 @@ pub(crate) struct Scene {
     /// The workload that is replayed at each concurrency.
     pub(crate) replays: Vec<Vec<Turn>>,
     pub(crate) skill: Skill,
+    /// A second task that extracts, where the traffic is generated.
+    pub(crate) orders: Option<Orders>,
 }
 
 /// Names that labelled data gives to "none of these".
@@ -73,6 +76,7 @@ pub(crate) fn generated(seed: u64) -> Scene {
         certify: None,
         replays: replays.collect(),
         skill: Skill { plain_error: 0.004, ambiguous_error: 0.35 },
+        orders: Some(Orders::generated(&mut Random::new(seed ^ 0x0de5))),
     }
 }
 
@@ -114,6 +118,7 @@ pub(crate) fn from_file(path: &Path, seed: u64) -> Result<Scene, Failure> {
         certify: Some(certify.to_vec()),
         replays: replays.collect(),
         skill: Skill { plain_error: 0.03, ambiguous_error: 0.03 },
+        orders: None,
     })
 }
 

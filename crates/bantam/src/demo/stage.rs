@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_config::Config;
 use bantam_gateway::Gateway;
 use bantam_ledger::Ledger;
 use bantam_simulate::SimulatedUpstream;
@@ -13,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::frontier::Frontier;
+use super::orders;
 use crate::commands::serve;
 use crate::failure::{Failure, Outcome};
 use crate::settings::Globals;
@@ -45,6 +47,10 @@ pub(crate) enum Act {
     Recorded(Template),
     /// The task has a student.
     Taught(Template),
+    /// Beside it, a task that extracts has its answers recorded.
+    OrdersRecorded(Template),
+    /// That task has a student too.
+    OrdersTaught(Template),
 }
 
 impl Stage {
@@ -64,6 +70,8 @@ impl Stage {
             .map_err(|error| Failure::from_error("cannot start the simulated frontier", &error))?;
         let base_url = upstream.base_url();
         let globals = globals.with_config(folder.path().join("bantam.toml"));
+        std::fs::write(folder.path().join("order.schema.json"), orders::schema().to_string())
+            .map_err(|error| Failure::from_error("cannot write the demo's schema", &error))?;
         write_config(&globals, &config_text(&base_url, &labels, Act::Baseline))?;
         let config = globals.load()?;
         let running = serve::start(&globals, &config).await?;
@@ -88,6 +96,21 @@ impl Stage {
     /// Returns where the demo's student is.
     pub(crate) fn student_path(&self) -> PathBuf {
         self.folder.path().join("intent.student")
+    }
+
+    /// Returns where the student of the task that extracts is.
+    pub(crate) fn order_student_path(&self) -> PathBuf {
+        self.folder.path().join("order.tagger")
+    }
+
+    /// Returns where that task's schema is.
+    pub(crate) fn order_schema_path(&self) -> PathBuf {
+        self.folder.path().join("order.schema.json")
+    }
+
+    /// Returns the configuration as it is now.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        self.globals.load()
     }
 
     /// Returns where its certificate is.
@@ -153,7 +176,9 @@ pub(crate) fn config_text(base_url: &str, labels: &[String], act: Act) -> String
         }
         Act::Plain => return text,
         Act::Recorded(template) => (template, false),
-        Act::Taught(template) => (template, true),
+        Act::Taught(template) | Act::OrdersRecorded(template) | Act::OrdersTaught(template) => {
+            (template, true)
+        }
     };
     let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
     text.push_str(&format!(
@@ -162,6 +187,12 @@ pub(crate) fn config_text(base_url: &str, labels: &[String], act: Act) -> String
     ));
     if taught {
         text.push_str("student = \"intent.student\"\n");
+    }
+    if let Act::OrdersRecorded(_) | Act::OrdersTaught(_) = act {
+        text.push_str("\n[tasks.order]\nkind = \"extract\"\nrecord = true\n");
+    }
+    if let Act::OrdersTaught(_) = act {
+        text.push_str("student = \"order.tagger\"\nschema = \"order.schema.json\"\n");
     }
     text
 }

@@ -15,6 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::desk::Turn;
 use super::frontier::Frontier;
 use super::load::{Asking, Measured, replay};
+use super::orders::TaskRow;
 use super::scene::{BASELINE_STEP, Scene};
 use super::stage::{Act, Stage};
 use crate::cli::DemoArgs;
@@ -43,6 +44,8 @@ pub(crate) struct Told {
     pub(crate) held_out_accuracy: f64,
     pub(crate) taught_rows: u64,
     pub(crate) student_of: &'static str,
+    /// What became of the tasks beside the classification.
+    pub(crate) tasks: Vec<TaskRow>,
     pub(crate) seconds: f64,
 }
 
@@ -56,7 +59,9 @@ pub(crate) async fn tell(
     let narrator = Narrator::new(globals);
     let quiet = globals.quietly();
     let turns = scene.turns();
-    let frontier = Arc::new(Frontier::new(&turns, &scene.labels, scene.skill, args.seed));
+    let frontier = Frontier::new(&turns, &scene.labels, scene.skill, args.seed);
+    let answers = scene.orders.iter().flat_map(|orders| orders.answers(args.seed));
+    let frontier = Arc::new(frontier.with_answers(answers));
     let (right, graded) = frontier.score(&scene.replays.concat());
     let stage = Stage::start(&frontier, scene.labels.clone(), &quiet).await?;
     narrator.say(&format!(
@@ -82,6 +87,11 @@ pub(crate) async fn tell(
     let step = if taught.certified.is_ok() { 1 } else { BASELINE_STEP };
     let bantam = rehearse(&stage, &asking, scene, step, &narrator, "through Bantam").await?;
     let (bantam_usage, _) = usage_since(&stage, until_ms)?;
+    let sensitive_sent = frontier.take_sensitive();
+    let mut tasks = Vec::new();
+    if let Some(orders) = &scene.orders {
+        tasks.push(super::orders::tell(&stage, orders, template, args.error, &narrator).await?);
+    }
     let (certificate, uncertified) = match taught.certified {
         Ok(certificate) => (Some(certificate), None),
         Err(reason) => (None, Some(reason)),
@@ -92,13 +102,14 @@ pub(crate) async fn tell(
         baseline_usage,
         bantam_usage,
         sensitive_before,
-        sensitive_sent: frontier.take_sensitive(),
+        sensitive_sent,
         simulated_accuracy: right as f64 / graded.max(1) as f64,
         certificate,
         uncertified,
         held_out_accuracy: taught.held_out_accuracy,
         taught_rows: taught.rows,
         student_of: taught.student_of,
+        tasks,
         seconds: started.elapsed().as_secs_f64(),
     };
     tracing::debug!(calls = frontier.received(), "the simulated frontier was called");
@@ -273,12 +284,12 @@ async fn learn(
     Ok((student, report.held_out_accuracy))
 }
 
-fn fold(stage: &Stage) -> Result<(), Failure> {
+pub(super) fn fold(stage: &Stage) -> Result<(), Failure> {
     stage.ledger.fold().map_err(|error| Failure::from_error("cannot bring the ledger up to date", &*error))
 }
 
 /// Returns the ledger's figures since `from_ms`, and the millisecond from which the next part counts.
-fn usage_since(stage: &Stage, from_ms: i64) -> Result<(UsageRow, i64), Failure> {
+pub(super) fn usage_since(stage: &Stage, from_ms: i64) -> Result<(UsageRow, i64), Failure> {
     fold(stage)?;
     let until_ms = jiff::Timestamp::now().as_millisecond() + 1;
     let range = TimeRange { from_unix_ms: from_ms, until_unix_ms: until_ms };
@@ -300,7 +311,7 @@ pub(crate) fn escalations(usage: &UsageRow) -> BTreeMap<EscalationReason, u64> {
 }
 
 /// Tells what happens: bars on a terminal, plain lines elsewhere.
-struct Narrator {
+pub(super) struct Narrator {
     silent: bool,
     bars: bool,
 }
@@ -311,13 +322,13 @@ impl Narrator {
         Self { silent, bars: !silent && output::is_terminal() }
     }
 
-    fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if !self.silent {
             output::note(text);
         }
     }
 
-    fn bar(&self, what: &str) -> ProgressBar {
+    pub(super) fn bar(&self, what: &str) -> ProgressBar {
         if !self.bars {
             return ProgressBar::hidden();
         }

@@ -361,41 +361,56 @@ pub(crate) const CLOSERS: &[&str] = &[
     ", I have been a customer for years",
 ];
 
+/// What the shop sells.
+pub(crate) const PRODUCTS: &[&str] = &[
+    "kettle",
+    "backpack",
+    "lamp",
+    "blue jacket",
+    "headphones",
+    "coffee grinder",
+    "office chair",
+    "tent",
+    "toaster",
+    "running shoes",
+    "keyboard",
+    "blender",
+    "rug",
+    "winter coat",
+    "bike helmet",
+    "desk",
+    "speaker",
+    "watch",
+    "suitcase",
+    "mixer",
+];
+
+/// Where its customers live.
+pub(crate) const CITIES: &[&str] = &[
+    "Leeds", "Porto", "Turin", "Lyon", "Ghent", "Bergen", "Graz", "Cork", "Malaga", "Basel", "Oslo", "Krakow",
+];
+
+/// What agents note about orders; `{…}` are filled by the generator, which knows each one's place in the answer.
+pub(crate) const ORDER_SAYS: &[&str] = &[
+    "please send {count} more {product} for order {order} to {city}",
+    "order {order}: the {product} should arrive in {city} by {day}",
+    "caller from {city} wants {count} {product}, delivery on {day}",
+    "change {order} to {count} {product}",
+    "{order} was promised for {day}, customer lives in {city}",
+    "new address for order {order} is in {city}, and it is {count} {product} now",
+    "on {day} the shop in {city} ordered {count} {product}",
+    "pick up the {product} of order {order} in {city} on {day}",
+    "refund {order}, the {product} never came",
+    "can {order} leave on {day}? It is {count} {product} for our branch in {city}",
+    "spoke to {city}: {order} stays as it is",
+    "the {product} from {day} has not reached {city}",
+];
+
 /// What fills the gaps.
 pub(crate) const FILLERS: &[(&str, &[&str])] = &[
-    (
-        "{item}",
-        &[
-            "kettle",
-            "backpack",
-            "lamp",
-            "blue jacket",
-            "headphones",
-            "coffee grinder",
-            "office chair",
-            "tent",
-            "toaster",
-            "running shoes",
-            "keyboard",
-            "blender",
-            "rug",
-            "winter coat",
-            "bike helmet",
-            "desk",
-            "speaker",
-            "watch",
-            "suitcase",
-            "mixer",
-        ],
-    ),
+    ("{item}", PRODUCTS),
     ("{colour}", &["red", "green", "black", "white", "grey", "yellow", "purple", "brown"]),
-    (
-        "{city}",
-        &[
-            "Leeds", "Porto", "Turin", "Lyon", "Ghent", "Bergen", "Graz", "Cork", "Malaga", "Basel", "Oslo",
-            "Krakow",
-        ],
-    ),
+    ("{city}", CITIES),
     (
         "{when}",
         &[

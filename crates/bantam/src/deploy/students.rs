@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use bantam_config::StudentModel;
 use bantam_eval::load_certificate;
+use bantam_extract::Shape;
 use bantam_gateway::Rung;
 use bantam_local::{AnswerForm, DecoderStudent, DecoderStudentFile, Grammar, StudentTask, check_grammar};
 use bantam_route::{Gate, RungKind};
-use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend};
+use bantam_student::{
+    Bases, LoadStudentError, LoadStudentErrorKind, Student, StudentBackend, Tagger, TaggerBackend,
+};
 use bantam_types::{TaskKind, TaskName, Tier};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -41,6 +44,10 @@ pub(super) fn rung(
                 decoders::task_decoder(name, task, folder, (here.memory, here.local))?;
             let labels = file.labels().iter().map(|label| label.as_str().into()).collect();
             (labels, hash, None, Arc::new(student))
+        } else if let (Some(path), TaskKind::Extract) = (&task.student, task.kind) {
+            let backend = tagger(path, task, here.memory.bases())?;
+            let hash = backend.fingerprint();
+            (Vec::new(), hash, Some(StudentBackend::CONTEXT_TOKENS), Arc::new(backend))
         } else if let Some(path) = &task.student {
             let student = load_student(path, task.base.as_deref(), here.memory.bases())?;
             let labels = student.labels().iter().map(|label| label.as_str().into()).collect();
@@ -65,6 +72,32 @@ pub(super) fn rung(
         backend,
     };
     Ok(Some((Arc::new(rung), labels)))
+}
+
+/// Returns the tagger in a file as what serves a task: its answers are shaped by the task's schema.
+pub(crate) fn tagger(
+    path: &Path,
+    task: &bantam_config::Task,
+    bases: &Bases,
+) -> Result<TaggerBackend, Failure> {
+    let tagger = Tagger::load(path, task.base.as_deref(), bases).map_err(|error| unusable(&error))?;
+    let shape = match &task.schema {
+        Some(schema) => shape(schema, Some(tagger.slots()))?,
+        None => Shape::free(),
+    };
+    Ok(TaggerBackend::new(Arc::new(tagger), shape))
+}
+
+/// Returns the shape of the schema in a file, filled by a student with these slots; without any, by one that has a slot for
+/// every property.
+pub(crate) fn shape(path: &Path, slots: Option<&[String]>) -> Result<Shape, Failure> {
+    let what = || format!("cannot use the schema {}", path.display());
+    let schema = read_json(path)?;
+    let own = Shape::properties(&schema);
+    Shape::new(&schema, slots.unwrap_or(&own)).map_err(|error| {
+        Failure::from_error(what(), &error)
+            .hint("name the properties as the student's slots are named (bantam student show FILE)")
+    })
 }
 
 /// Returns the language model that serves a task as its student, and the hash of everything that its answers depend on.
@@ -136,13 +169,18 @@ pub(super) fn fingerprint(task: &StudentTask, files: &[String]) -> String {
     Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-pub(crate) fn read_schema(path: &Path) -> Result<Value, Failure> {
+fn read_json(path: &Path) -> Result<Value, Failure> {
     let what = || format!("cannot use the schema {}", path.display());
     let text = std::fs::read(path).map_err(|error| Failure::from_error(what(), &error))?;
-    let schema: Value = serde_json::from_slice(&text).map_err(|error| {
+    serde_json::from_slice(&text).map_err(|error| {
         Failure::from_error(what(), &error)
             .hint("it must be a JSON schema, such as {\"type\": \"object\", ...}")
-    })?;
+    })
+}
+
+pub(crate) fn read_schema(path: &Path) -> Result<Value, Failure> {
+    let what = || format!("cannot use the schema {}", path.display());
+    let schema = read_json(path)?;
     bantam_local::check_schema(&schema).map_err(|error| {
         Failure::from_error(what(), &error)
             .hint("leave out what cannot be honoured; validators of your own may check it")
@@ -170,6 +208,9 @@ pub(crate) fn load_student(path: &Path, base: Option<&Path>, bases: &Bases) -> R
 pub(crate) fn unusable(error: &LoadStudentError) -> Failure {
     let hint = match &error.kind {
         LoadStudentErrorKind::Base(base) => base.kind.hint(),
+        other @ LoadStudentErrorKind::OtherKind { .. } => {
+            return Failure::from_error("cannot use the student", error).hint(other.hint());
+        }
         _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE",
     };
     Failure::from_error("cannot use the student", error).hint(hint).outcome(Outcome::ModelMissing)

@@ -1,4 +1,4 @@
-//! Training an encoder itself, for a classifier or a tagger, and asking a tagger.
+//! Training an encoder itself, for a classifier or a tagger.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -6,9 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_engine::EncoderAdapter;
-use bantam_student::{
-    EncoderConfig, Example, FileHash, Scratch, Student, TaggerStudent, read_slot_examples, read_slot_texts,
-};
+use bantam_student::{EncoderConfig, Example, SlotExample, Student};
 use bantam_train::{
     Checkpoint, Control, Lesson, Phase, TuneConfig, TuneError, TuneEvent, export_peft, tune_classifier,
     tune_tagger,
@@ -17,11 +15,12 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::curve::draw;
+use super::extract::tell_tagger;
 use super::face::{memory_mib, open_log};
 use super::learn::{features, path_from, precision};
 use super::{progress, tell};
 use crate::cli::{TrainArgs, TuneKind};
-use crate::deploy::{bases, unusable};
+use crate::deploy::bases;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
@@ -59,89 +58,26 @@ pub(super) fn classifier(
     Ok(())
 }
 
-/// Trains a tagger.
-pub(super) fn tagger(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> {
-    let (Some(data), Some(out)) = (&args.data, &args.out) else {
-        return Err(Failure::new(Outcome::Usage, "a tagger learns from a file of rows")
-            .hint("name it with --data FILE.jsonl, and where to write the student with --out FILE"));
-    };
+/// Trains a tagger over an encoder.
+pub(super) fn tagger(
+    args: &TrainArgs,
+    rows: &[SlotExample],
+    out: &Path,
+    globals: &Globals,
+) -> Result<(), Failure> {
     if args.tune.tune == Some(TuneKind::None) {
         return Err(Failure::new(Outcome::Usage, "a tagger changes its encoder").hint("leave --tune out"));
     }
-    let rows = read_slot_examples(data).map_err(|error| {
-        let hint = error.kind.hint();
-        Failure::from_error("cannot use the rows", &error).hint(hint)
-    })?;
     let config = TuneConfig::for_taggers(precision(args));
     let started = Instant::now();
     let mut watch = Watch::new(args, globals)?;
     let student =
-        with_lesson(args, config, out, |lesson| tune_tagger(&rows, lesson, &mut |event| watch.hear(event)))?;
+        with_lesson(args, config, out, |lesson| tune_tagger(rows, lesson, &mut |event| watch.hear(event)))?;
     watch.finish(args)?;
     let hash = student.save(out).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     export(args, Some(student.adapter()), &student.describe().base.name)?;
-    tell_tagger(&student, (out, hash), started.elapsed().as_secs_f64(), globals);
-    Ok(())
-}
-
-fn tell_tagger(student: &TaggerStudent, (out, hash): (&Path, FileHash), seconds: f64, globals: &Globals) {
-    let report = &student.describe().report;
-    if globals.json {
-        output::line(
-            json!({
-                "student": out, "sha256": hash.to_hex(), "rows": report.rows, "slots": student.slots(),
-                "values": report.values, "seconds": seconds, "held_out_rows": report.held_out_rows,
-                "held_out_f1": report.held_out_f1, "held_out_precision": report.held_out_precision,
-                "held_out_recall": report.held_out_recall,
-            })
-            .to_string(),
-        );
-        return;
-    }
-    output::line(format!(
-        "trained on {} rows, {} slots, {} values in {seconds:.1} s",
-        report.rows,
-        student.slots().len(),
-        report.values
-    ));
-    output::line(format!(
-        "on {} held-out rows F1 {:.2} %, precision {:.2} %, recall {:.2} %",
-        report.held_out_rows,
-        100.0 * report.held_out_f1,
-        100.0 * report.held_out_precision,
-        100.0 * report.held_out_recall
-    ));
-    output::line(format!("{}  sha256 {}", out.display(), hash.to_hex()));
-}
-
-/// Asks a tagger about rows.
-pub(super) fn extract(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
-    let student = TaggerStudent::load(student, base, &bases(0)).map_err(|error| unusable(&error))?;
-    let texts = read_slot_texts(input).map_err(|error| {
-        let hint = error.kind.hint();
-        Failure::from_error("cannot use the rows", &error).hint(hint)
-    })?;
-    let mut scratch = Scratch::default();
-    for (text, context) in &texts {
-        let fields = student.extract(text, context, &mut scratch);
-        let mut slots = serde_json::Map::new();
-        for field in &fields {
-            let values = slots.entry(field.name).or_insert_with(|| json!([]));
-            if let Some(values) = values.as_array_mut() {
-                values.push(field.value.into());
-            }
-        }
-        let fields: Vec<serde_json::Value> = fields
-            .iter()
-            .map(|field| {
-                json!({
-                    "name": field.name, "value": field.value, "start": field.start, "end": field.end,
-                    "confidence": field.confidence,
-                })
-            })
-            .collect();
-        output::line(json!({"slots": slots, "fields": fields}).to_string());
-    }
+    let seconds = started.elapsed().as_secs_f64();
+    tell_tagger(&student.describe().report, student.slots(), (out, hash, seconds), globals);
     Ok(())
 }
 

@@ -1,0 +1,132 @@
+//! Evidence of a tagger: whole objects, and how each of their fields fares.
+
+use std::collections::BTreeMap;
+
+use bantam_extract::{Found, Shape};
+use bantam_route::{Evidence, StudentFacts};
+use bantam_student::{Example, ExpectedRow, TaggerBackend};
+use serde_json::Value;
+
+use crate::certification::evidence_of;
+
+/// How often a field's values were found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FieldCounts {
+    /// Values that there are.
+    pub wanted: u64,
+    /// Values that were found.
+    pub found: u64,
+    /// Of these, right.
+    pub right: u64,
+}
+
+impl FieldCounts {
+    /// Returns precision, recall and F1.
+    pub fn scores(&self) -> [f64; 3] {
+        let share = |part: u64, of: u64| part as f64 / of.max(1) as f64;
+        [
+            share(self.right, self.found),
+            share(self.right, self.wanted),
+            share(2 * self.right, self.found + self.wanted),
+        ]
+    }
+}
+
+/// Returns rows with the answer that they should get, in the form in which equal answers are equal. A row whose values
+/// cannot be written in the shape keeps no answer, so that none is right.
+pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<Example> {
+    let written = |row| match row {
+        ExpectedRow::Answer { text, answer } => Example { text, label: shape.canonical(&answer).to_string() },
+        ExpectedRow::Slots(row) => {
+            let found = row.spans.iter().map(|span| Found {
+                name: &span.slot,
+                value: &row.text[span.range.clone()],
+                confidence: 1.0,
+            });
+            let object = shape.write(&found.collect::<Vec<_>>());
+            let label = object.map(|object| shape.canonical(&object).to_string()).unwrap_or_default();
+            Example { text: row.text, label }
+        }
+    };
+    rows.into_iter().map(written).collect()
+}
+
+/// Returns what the student says to each row, as the gateway would judge it, and how each field fares. An answer is right
+/// when all of it is what [`expected_answers`] made of the row.
+pub fn gather_objects(
+    student: &TaggerBackend,
+    rows: &[Example],
+) -> (Vec<Evidence>, BTreeMap<String, FieldCounts>) {
+    let mut fields: BTreeMap<String, FieldCounts> = BTreeMap::new();
+    let evidence = rows.iter().map(|row| {
+        let answer = student.draft(&row.text);
+        let said = serde_json::from_str(&answer.text).ok().filter(|_| answer.is_valid);
+        let said = said.map(|said: Value| student.shape().canonical(&said));
+        let wanted: Option<Value> = serde_json::from_str(&row.label).ok();
+        count(said.as_ref(), wanted.as_ref(), &mut fields);
+        let facts = StudentFacts {
+            probability: answer.probability,
+            out_of_scope: answer.out_of_scope,
+            allowed: answer.is_valid,
+        };
+        evidence_of(facts, said.is_some() && said == wanted)
+    });
+    (evidence.collect(), fields)
+}
+
+fn count(said: Option<&Value>, wanted: Option<&Value>, fields: &mut BTreeMap<String, FieldCounts>) {
+    let values = |object: Option<&Value>| -> Vec<(String, Value)> {
+        let members = object.and_then(Value::as_object).into_iter().flatten();
+        let flat = members.flat_map(|(name, value)| match value {
+            Value::Array(values) => values.iter().map(|value| (name.clone(), value.clone())).collect(),
+            one => vec![(name.clone(), one.clone())],
+        });
+        flat.collect()
+    };
+    let mut left = values(wanted);
+    left.iter().for_each(|(name, _)| fields.entry(name.clone()).or_default().wanted += 1);
+    for found in values(said) {
+        let counts = fields.entry(found.0.clone()).or_default();
+        counts.found += 1;
+        if let Some(at) = left.iter().position(|wanted| *wanted == found) {
+            left.swap_remove(at);
+            counts.right += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_value_is_counted_once_for_its_field() {
+        let mut fields = BTreeMap::new();
+        let said = json!({ "a": ["x", "x"], "b": 1 });
+        count(Some(&said), Some(&json!({ "a": ["x"], "c": true })), &mut fields);
+        count(None, Some(&json!({ "a": ["y"] })), &mut fields);
+        let a = fields["a"];
+        assert_eq!((a.wanted, a.found, a.right), (2, 2, 1));
+        assert_eq!(a.scores(), [0.5, 0.5, 0.5]);
+        assert_eq!((fields["b"].found, fields["b"].right, fields["c"].wanted), (1, 0, 1));
+    }
+
+    #[test]
+    fn rows_of_either_form_expect_equal_answers() {
+        let slot = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("rows.jsonl");
+            std::fs::write(&path, text).unwrap();
+            bantam_student::read_expected_objects(&path).unwrap()
+        };
+        let rows = slot(concat!(
+            "{\"text\": \"to Rome\", \"slots\": {\"city\": \"Rome\"}}\n",
+            "{\"text\": \"to Rome\", \"answer\": {\"city\": \"Rome\", \"day\": null}}\n",
+            "{\"text\": \"to Rome\", \"answer\": \"{\\\"city\\\": [\\\"Rome\\\"]}\"}\n",
+        ));
+        let expected = expected_answers(rows, &Shape::free());
+        assert!(expected.iter().all(|row| row.label == "{\"city\":[\"Rome\"]}"), "{expected:?}");
+    }
+}

@@ -1,0 +1,45 @@
+//! From a text to its words, the same for every tagger.
+
+/// The words of a text: runs of letters, runs of digits, and every other character that is no space.
+pub(crate) fn cut(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let kind = |character: char| match character {
+        _ if character.is_whitespace() => 0,
+        _ if character.is_numeric() => 1,
+        _ if character.is_alphanumeric() || is_mark(character) => 2,
+        _ => 3,
+    };
+    let mut rest = text.char_indices().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let (start, first) = rest.next()?;
+            let of_first = kind(first);
+            if of_first == 0 {
+                continue;
+            }
+            let mut end = start + first.len_utf8();
+            let joins = |(_, next): &(usize, char)| of_first != 3 && kind(*next) == of_first;
+            while let Some((at, next)) = rest.next_if(joins) {
+                end = at + next.len_utf8();
+            }
+            return Some((start, end));
+        }
+    })
+}
+
+/// Whether a character is a combining mark of the common block: it belongs to the letter before it.
+fn is_mark(character: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&character)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_runs_of_letters_or_digits_and_single_signs() {
+        let words = |text: &'static str| cut(text).map(|(start, end)| &text[start..end]).collect::<Vec<_>>();
+        assert_eq!(words("  at 7pm, don't…"), ["at", "7", "pm", ",", "don", "'", "t", "…"]);
+        assert_eq!(words("Zu\u{308}rich für 2"), ["Zu\u{308}rich", "für", "2"]);
+        assert_eq!(words(" \n"), [""; 0]);
+    }
+}

@@ -1,0 +1,343 @@
+//! Sequences of tags over a text: the likeliest, and how likely every part of one is.
+//!
+//! Tags stand in *planes* here: outside, then the first word of each slot's values, then a further word of each. A
+//! further word follows a first or a further one of its own slot and nothing else, so that every sequence makes whole
+//! values. Forward and backward sums are scaled word by word (Rabiner 1989, section V.A), which keeps them within f32 for
+//! texts of any length.
+
+use crate::linear::exponential::exp;
+
+/// What goes from one word to the next.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Steps {
+    /// Slots.
+    pub(crate) slots: usize,
+    /// Scores of the first word's tag: outside and first words.
+    pub(crate) start: Vec<f32>,
+    /// From each tag (rows) to outside and to first words.
+    pub(crate) open: Vec<f32>,
+    /// From a slot's first word to a further one.
+    pub(crate) begin: Vec<f32>,
+    /// From a slot's further word to another.
+    pub(crate) stay: Vec<f32>,
+}
+
+impl Steps {
+    /// Returns steps that prefer nothing.
+    pub(crate) fn even(slots: usize) -> Self {
+        let zeros = |count| vec![0.0; count];
+        let open = (1 + 2 * slots) * (1 + slots);
+        Self { slots, start: zeros(1 + slots), open: zeros(open), begin: zeros(slots), stay: zeros(slots) }
+    }
+
+    /// Returns how many tags there are.
+    pub(crate) const fn tags(&self) -> usize {
+        1 + 2 * self.slots
+    }
+
+    /// Returns the sum of scores and steps of a sequence of whole values.
+    pub(crate) fn score_of(&self, path: &[usize], scores: &[f32]) -> f64 {
+        let mut sum = 0.0;
+        for (word, tag) in path.iter().enumerate() {
+            let before = word.checked_sub(1).map(|before| path[before]);
+            let step = match (before, tag.checked_sub(1 + self.slots)) {
+                (None, _) => self.start.get(*tag).copied().unwrap_or(0.0),
+                (Some(before), None) => self.open[before * (1 + self.slots) + tag],
+                (Some(before), Some(slot)) if before == 1 + slot => self.begin[slot],
+                (Some(_), Some(slot)) => self.stay[slot],
+            };
+            sum += f64::from(scores[word * self.tags() + tag] + step);
+        }
+        sum
+    }
+
+    /// All numbers, in the order of the fields.
+    pub(crate) fn parts_mut(&mut self) -> [&mut Vec<f32>; 4] {
+        [&mut self.start, &mut self.open, &mut self.begin, &mut self.stay]
+    }
+
+    /// All numbers, in the order of the fields.
+    pub(crate) const fn parts(&self) -> [&Vec<f32>; 4] {
+        [&self.start, &self.open, &self.begin, &self.stay]
+    }
+
+    /// The powers of all scores.
+    pub(crate) fn powers(&self) -> Self {
+        let mut powers = self.clone();
+        powers.raise(self);
+        powers
+    }
+
+    /// Takes the powers of `scores`.
+    pub(crate) fn raise(&mut self, scores: &Self) {
+        for (into, from) in self.parts_mut().into_iter().zip(scores.parts()) {
+            into.iter_mut().zip(from).for_each(|(into, from)| *into = exp(*from));
+        }
+    }
+}
+
+/// A tag with less than this share of a word's sum is not followed further: it would not show in what is found.
+pub(crate) const NEGLIGIBLE: f32 = 1e-9;
+
+/// Working memory, and what was found about one text.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lattice {
+    tags: usize,
+    words: usize,
+    /// Powers of the words' scores, the largest of each word 1.
+    pub(crate) local: Vec<f32>,
+    /// Sums over all beginnings, each word's scaled to 1.
+    pub(crate) forward: Vec<f32>,
+    /// Sums over all endings; times `forward` they are the tags' probabilities.
+    pub(crate) backward: Vec<f32>,
+    /// What each word was scaled by.
+    pub(crate) scales: Vec<f32>,
+    /// The logarithm of the sum over all sequences.
+    pub(crate) total: f64,
+    reached: Vec<f32>,
+    before: Vec<f32>,
+    from: Vec<u32>,
+}
+
+impl Lattice {
+    /// Sums over all sequences, given one row of scores a word and the powers of the steps.
+    pub(crate) fn sum(&mut self, scores: &[f32], powers: &Steps) {
+        let tags = powers.tags();
+        (self.tags, self.words) = (tags, scores.len() / tags);
+        self.total = 0.0;
+        self.local.clear();
+        for row in scores.chunks_exact(tags) {
+            let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            self.total += f64::from(highest);
+            self.local.extend(row.iter().map(|score| exp(score - highest)));
+        }
+        self.forward.clear();
+        self.forward.resize(scores.len(), 0.0);
+        self.backward.clear();
+        self.backward.resize(scores.len(), 1.0);
+        self.scales.clear();
+        for word in 0..self.words {
+            self.step_forward(word, powers);
+        }
+        for word in (1..self.words).rev() {
+            self.step_backward(word, powers);
+        }
+    }
+
+    fn step_forward(&mut self, word: usize, powers: &Steps) {
+        let (tags, slots) = (self.tags, powers.slots);
+        let (done, rest) = self.forward.split_at_mut(word * tags);
+        let row = &mut rest[..tags];
+        if word == 0 {
+            row[..=slots].copy_from_slice(&powers.start);
+        } else {
+            let before = &done[(word - 1) * tags..];
+            let rows = before.iter().zip(powers.open.chunks_exact(1 + slots));
+            for (from, open) in rows.filter(|(from, _)| **from > NEGLIGIBLE) {
+                row[..=slots].iter_mut().zip(open).for_each(|(into, step)| *into += from * step);
+            }
+            for slot in 0..slots {
+                row[1 + slots + slot] =
+                    before[1 + slot] * powers.begin[slot] + before[1 + slots + slot] * powers.stay[slot];
+            }
+        }
+        row.iter_mut().zip(&self.local[word * tags..]).for_each(|(into, local)| *into *= local);
+        // Underflow would need scores beyond what a file may hold; a tiny sum keeps even that finite.
+        let scale = row.iter().sum::<f32>().max(f32::MIN_POSITIVE);
+        row.iter_mut().for_each(|into| *into /= scale);
+        self.scales.push(scale);
+        self.total += f64::from(scale).ln();
+    }
+
+    /// From a word's endings to those of the word before it.
+    fn step_backward(&mut self, word: usize, powers: &Steps) {
+        let (tags, slots) = (self.tags, powers.slots);
+        let scale = self.scales[word];
+        let (rest, done) = self.backward.split_at_mut(word * tags);
+        let after = &done[..tags];
+        self.reached.clear();
+        let local = &self.local[word * tags..];
+        self.reached.extend(after.iter().zip(local).map(|(after, local)| after * local / scale));
+        let row = &mut rest[(word - 1) * tags..];
+        row.fill(0.0);
+        let least = NEGLIGIBLE * self.reached.iter().copied().fold(0.0, f32::max);
+        for (column, reached) in
+            self.reached[..=slots].iter().enumerate().filter(|(_, reached)| **reached > least)
+        {
+            let steps = powers.open[column..].iter().step_by(1 + slots);
+            row.iter_mut().zip(steps).for_each(|(into, step)| *into += step * reached);
+        }
+        for slot in 0..slots {
+            let reached = self.reached[1 + slots + slot];
+            row[1 + slot] += powers.begin[slot] * reached;
+            row[1 + slots + slot] += powers.stay[slot] * reached;
+        }
+    }
+
+    /// Returns the probability that a word has a tag.
+    pub(crate) fn probability(&self, word: usize, tag: usize) -> f32 {
+        let at = word * self.tags + tag;
+        (self.forward[at] * self.backward[at]).clamp(0.0, 1.0)
+    }
+
+    /// Returns the probability that the words from `first` to `last` are one value of a slot, no more and no less.
+    pub(crate) fn value_probability(
+        &self,
+        (first, last): (usize, usize),
+        slot: usize,
+        powers: &Steps,
+    ) -> f32 {
+        let (tags, further) = (self.tags, 1 + powers.slots + slot);
+        let mut path = self.forward[first * tags + 1 + slot];
+        for word in first + 1..=last {
+            let step = if word == first + 1 { powers.begin[slot] } else { powers.stay[slot] };
+            path *= step * self.local[word * tags + further] / self.scales[word];
+        }
+        let (tag, step) =
+            if first == last { (1 + slot, powers.begin[slot]) } else { (further, powers.stay[slot]) };
+        let goes_on = match last + 1 < self.words {
+            true => {
+                let at = (last + 1) * tags + further;
+                step * self.local[at] * self.backward[at] / self.scales[last + 1]
+            }
+            false => 0.0,
+        };
+        (path * (self.backward[last * tags + tag] - goes_on)).clamp(0.0, 1.0)
+    }
+
+    /// Returns the likeliest sequence of tags (Viterbi) and the sum of its scores; a tie goes to the first.
+    pub(crate) fn best(&mut self, scores: &[f32], steps: &Steps) -> (Vec<usize>, f32) {
+        let (tags, slots) = (steps.tags(), steps.slots);
+        let words = scores.len() / tags;
+        self.from.clear();
+        self.from.resize(words * tags, 0);
+        self.reached.clear();
+        let bound = |fold: fn(f32, f32) -> f32| steps.open.iter().copied().fold(0.0, fold);
+        let spread = bound(f32::max) - bound(f32::min);
+        for (word, row) in scores.chunks_exact(tags).enumerate() {
+            std::mem::swap(&mut self.reached, &mut self.before);
+            self.reached.clear();
+            self.reached.resize(tags, f32::NEG_INFINITY);
+            if word == 0 {
+                self.reached[..=slots].copy_from_slice(&steps.start);
+            } else {
+                let came = &mut self.from[word * tags..(word + 1) * tags];
+                // A tag so far behind that no step makes up for it cannot be on the best way.
+                let highest = self.before.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                for (tag, open) in steps.open.chunks_exact(1 + slots).enumerate() {
+                    let before = self.before[tag];
+                    if before + spread < highest {
+                        continue;
+                    }
+                    for ((reached, from), step) in self.reached.iter_mut().zip(came.iter_mut()).zip(open) {
+                        let is_better = before + step > *reached;
+                        *reached = if is_better { before + step } else { *reached };
+                        *from = if is_better { tag as u32 } else { *from };
+                    }
+                }
+                for slot in 0..slots {
+                    let (first, further) = (1 + slot, 1 + slots + slot);
+                    let begun = self.before[first] + steps.begin[slot];
+                    let stayed = self.before[further] + steps.stay[slot];
+                    self.reached[further] = begun.max(stayed);
+                    came[further] = if begun >= stayed { first } else { further } as u32;
+                }
+            }
+            self.reached.iter_mut().zip(row).for_each(|(reached, score)| *reached += score);
+        }
+        let mut path = vec![0; words];
+        let last = (0..self.reached.len()).rev().max_by(|a, b| self.reached[*a].total_cmp(&self.reached[*b]));
+        let mut tag = last.unwrap_or(0);
+        let score = self.reached.get(tag).copied().unwrap_or(0.0);
+        for word in (0..words).rev() {
+            path[word] = tag;
+            tag = self.from[word * tags + tag] as usize;
+        }
+        (path, score)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small numbers that repeat nowhere.
+    fn number(seed: usize) -> f32 {
+        ((seed * 7919 + 13) % 1009) as f32 / 252.0 - 2.0
+    }
+
+    fn steps(slots: usize) -> Steps {
+        let mut steps = Steps::even(slots);
+        let mut seed = 0;
+        for part in steps.parts_mut() {
+            part.iter_mut().for_each(|step| {
+                seed += 1;
+                *step = number(seed);
+            });
+        }
+        steps
+    }
+
+    /// Whether a sequence makes whole values.
+    fn is_whole(path: &[usize], slots: usize) -> bool {
+        (0..path.len()).all(|word| match path[word].checked_sub(1 + slots) {
+            None => true,
+            Some(slot) => word > 0 && [1 + slot, 1 + slots + slot].contains(&path[word - 1]),
+        })
+    }
+
+    #[test]
+    fn sums_agree_with_a_walk_over_all_sequences() {
+        let (steps, words) = (steps(2), 4);
+        let scores: Vec<f32> = (0..words * 5).map(|at| number(at + 100)).collect();
+        let all: Vec<(Vec<usize>, f64)> = (0..5usize.pow(4))
+            .map(|code| (0..words).map(|word| code / 5usize.pow(word as u32) % 5).collect::<Vec<_>>())
+            .filter(|path| is_whole(path, 2))
+            .map(|path| {
+                let weight = steps.score_of(&path, &scores).exp();
+                (path, weight)
+            })
+            .collect();
+        let total: f64 = all.iter().map(|(_, weight)| weight).sum();
+        let share = |is_wanted: &dyn Fn(&[usize]) -> bool| {
+            all.iter().filter(|(path, _)| is_wanted(path)).map(|(_, weight)| weight).sum::<f64>() / total
+        };
+        let powers = steps.powers();
+        let mut lattice = Lattice::default();
+        lattice.sum(&scores, &powers);
+        assert!((lattice.total - total.ln()).abs() < 1e-4);
+        for word in 0..words {
+            for tag in 0..5 {
+                let expected = share(&|path| path[word] == tag);
+                assert!((f64::from(lattice.probability(word, tag)) - expected).abs() < 1e-4);
+            }
+        }
+        for (first, last) in [(0, 0), (0, 3), (1, 2), (2, 3), (3, 3)] {
+            let is_value = |path: &[usize]| {
+                path[first] == 2
+                    && (first + 1..=last).all(|word| path[word] == 4)
+                    && path.get(last + 1) != Some(&4)
+            };
+            let found = f64::from(lattice.value_probability((first, last), 1, &powers));
+            assert!((found - share(&is_value)).abs() < 1e-4, "{first}..={last}: {found}");
+        }
+        let (best, sum) = lattice.best(&scores, &steps);
+        let likeliest = all.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert_eq!(best, likeliest.0);
+        assert!((f64::from(sum).exp() - likeliest.1).abs() / likeliest.1 < 1e-4);
+    }
+
+    #[test]
+    fn long_texts_and_large_scores_stay_finite() {
+        let steps = steps(3);
+        let scores: Vec<f32> = (0..2000 * 7).map(|at| 40.0 * number(at)).collect();
+        let mut lattice = Lattice::default();
+        lattice.sum(&scores, &steps.powers());
+        assert!(lattice.total.is_finite());
+        assert!((0..2000).all(|word| {
+            let sum: f32 = (0..7).map(|tag| lattice.probability(word, tag)).sum();
+            (sum - 1.0).abs() < 1e-2
+        }));
+        assert_eq!(lattice.best(&[], &steps).0, [0; 0]);
+    }
+}

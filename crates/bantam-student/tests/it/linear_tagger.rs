@@ -1,0 +1,135 @@
+use bantam_student::tagger::{LinearTagger, LinearTaggerConfig, TrainTaggerError, train};
+use bantam_student::{Bases, LoadStudentErrorKind, Scratch, SlotExample, SlotSpan, Student, Tagger};
+use proptest::prelude::*;
+
+use crate::damaged::reseal;
+
+const CITIES: [&str; 6] = ["Rome", "Oslo", "New York", "Lima", "Accra", "Port Louis"];
+
+fn rows(count: usize) -> Vec<SlotExample> {
+    let row = |number: usize| {
+        let (from, to) = (CITIES[number % 6], CITIES[(number * 7 + 3) % 6]);
+        let people = (number % 9 + 1).to_string();
+        let text = match number % 3 {
+            0 => format!("{people} seats from {from} to {to}"),
+            1 => format!("fly to {to}, leaving {from}"),
+            _ => "what do you mean".to_owned(),
+        };
+        let mut spans = Vec::new();
+        let mut add = |slot: &str, before: &str, value: &str| {
+            if let Some(at) = text.find(&format!("{before}{value}")) {
+                let start = at + before.len();
+                spans.push(SlotSpan { slot: slot.into(), range: start..start + value.len() });
+            }
+        };
+        add("from", "from ", from);
+        add("from", "leaving ", from);
+        add("to", "to ", to);
+        if number.is_multiple_of(3) {
+            add("people", "", &people);
+        }
+        spans.sort_by_key(|span| span.range.start);
+        SlotExample { text, context: String::new(), spans }
+    };
+    (0..count).map(row).collect()
+}
+
+fn config() -> LinearTaggerConfig {
+    LinearTaggerConfig { passes: 6, ..LinearTaggerConfig::recommended() }
+}
+
+fn student() -> LinearTagger {
+    train(&rows(150), &config(), &mut |_| {}).unwrap()
+}
+
+#[test]
+fn it_finds_values_says_where_and_how_sure_it_is() {
+    let student = student();
+    let text = "4 seats from Lima to Port Louis";
+    let mut scratch = Scratch::default();
+    let reading = student.read(text, "", &mut scratch);
+    let found: Vec<_> = reading.fields.iter().map(|field| (field.name, field.value, field.start)).collect();
+    assert_eq!(found, [("people", "4", 0), ("from", "Lima", 13), ("to", "Port Louis", 21)]);
+    assert!(reading.confidence > 0.5 && reading.is_whole);
+    let foreign = student.read("zxq vvbn 12:30 from", "", &mut scratch);
+    assert!(foreign.confidence < reading.confidence);
+    let long = "to Rome ".repeat(1000);
+    let reading = student.read(&long, "", &mut scratch);
+    assert!(!reading.is_whole && reading.confidence == 0.0);
+    assert!(student.read("", "", &mut scratch).fields.is_empty());
+    let report = &student.describe().report;
+    assert!(report.held_out_f1 > 0.9 && report.certainty.is_some());
+}
+
+#[test]
+fn equal_rows_give_equal_bytes_on_any_number_of_threads() {
+    let with = |threads| train(&rows(60), &LinearTaggerConfig { threads, ..config() }, &mut |_| {}).unwrap();
+    assert_eq!(with(1).to_bytes(), with(3).to_bytes());
+    let other = train(&rows(60), &LinearTaggerConfig { seed: 8, ..config() }, &mut |_| {}).unwrap();
+    assert_ne!(with(1).hash(), other.hash());
+}
+
+#[test]
+fn what_is_saved_loads_and_a_classifier_is_no_tagger() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trip.tagger");
+    let (student, bases) = (student(), Bases::new(1));
+    student.save(&path).unwrap();
+    let loaded = Tagger::load(&path, None, &bases).unwrap();
+    assert_eq!((loaded.hash(), loaded.slots()), (student.hash(), student.slots()));
+    assert!(loaded.has_seen("WHAT do you mean?") && !loaded.has_seen("never heard"));
+    let text = "fly to Oslo, leaving Accra";
+    let (mut one, mut other) = (Scratch::default(), Scratch::default());
+    assert_eq!(loaded.read(text, "", &mut one), student.read(text, "", &mut other));
+    let error = Student::load(&path, None, &bases).unwrap_err();
+    assert_eq!(error.kind.to_string(), "this is a tagger, where a classifier is needed");
+    let classifier = folder.path().join("a.student");
+    crate::rows::student().save(&classifier).unwrap();
+    let error = Tagger::load(&classifier, None, &bases).unwrap_err();
+    assert!(matches!(error.kind, LoadStudentErrorKind::OtherKind { found: "a classifier", .. }));
+}
+
+#[test]
+fn rows_that_cannot_be_learnt_from_are_refused() {
+    let refused = |rows: &[SlotExample]| train(rows, &config(), &mut |_| {}).unwrap_err();
+    assert_eq!(refused(&rows(9)), TrainTaggerError::TooFewRows { rows: 9 });
+    let mut empty = rows(20);
+    empty.iter_mut().for_each(|row| row.spans.clear());
+    assert_eq!(refused(&empty), TrainTaggerError::NoSlots);
+    assert!(!refused(&empty).hint().is_empty());
+}
+
+/// Whatever loads must also read soundly.
+fn check_load(bytes: &[u8]) -> Result<(), LoadStudentErrorKind> {
+    let student = LinearTagger::from_bytes(bytes)?;
+    let mut scratch = Scratch::default();
+    for text in ["", "4 seats from Lima to Rome", "zzz"] {
+        let reading = student.read(text, "", &mut scratch);
+        assert!((0.0..=1.0).contains(&reading.confidence), "{reading:?}");
+        assert!(reading.fields.iter().all(|field| text[field.start..field.end] == *field.value));
+    }
+    Ok(())
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    let good = student().to_bytes();
+    for length in (0..good.len()).step_by(97) {
+        assert!(check_load(&good[..length]).is_err(), "{length}");
+    }
+    check_load(&good).unwrap();
+}
+
+proptest! {
+    #[test]
+    fn no_crafted_file_panics(at in 0usize..1_000_000, value in any::<[u8; 4]>(), numbers_only in any::<bool>()) {
+        thread_local!(static GOOD: Vec<u8> = student().to_bytes());
+        let mut bytes = GOOD.with(Clone::clone);
+        let description = u32::from_le_bytes([bytes[56], bytes[57], bytes[58], bytes[59]]) as usize;
+        let first = if numbers_only { 60 + description } else { 56 };
+        let at = first + at % (bytes.len() - first - 4);
+        bytes[at..at + 4].copy_from_slice(&value);
+        reseal(&mut bytes);
+        let _ = check_load(&bytes);
+    }
+}

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Trains a tagger on four fifths of some rows and measures it on the fifth that was held out.
+
+Needs:   nothing but Python
+Usage:   python3 scripts/compare_tagger.py DATA.jsonl[.gz] [DATA2.jsonl.gz ...]
+             [--bantam target/release/bantam] [--base FOLDER] [--train-option=--epochs --train-option=4]
+             [--student FILE] [--rows 2000] [--seed 7] [--keep FOLDER] [--json]
+
+Each file holds rows {"text", "slots": {name: [values]}}, with "context" or "requested" where there is one. A fifth of
+the rows, chosen by the seed, is held out; `bantam student train --kind tagger` learns from the rest, and `bantam student
+predict` is asked about the fifth. With --base the tagger stands on the encoder in that folder, otherwise on nothing.
+With --student nothing is trained: the file is asked as it is, so it must have been trained on the same split.
+
+A value is right when its slot and its words are (places are not compared, since the rows have none; case is not
+either). The interval of F1 is the middle 95 % of a thousand resamplings of the held-out rows. Exact match is the share
+of rows with all values right and nothing else. Accepted at 2 % is the largest share of rows, the most confident first,
+of which at most 2 % are not an exact match.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import time
+
+RESAMPLINGS = 1000
+
+
+def read_rows(path):
+    """Returns the rows of a JSONL file, packed or plain."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def split(rows, share, seed):
+    """Holds out `share` of the rows; the order inside both parts is the file's."""
+    positions = list(range(len(rows)))
+    random.Random(seed).shuffle(positions)
+    held = set(positions[: max(1, round(len(rows) * share))])
+    train = [row for position, row in enumerate(rows) if position not in held]
+    test = [row for position, row in enumerate(rows) if position in held]
+    return train, test
+
+
+def write_rows(path, rows):
+    with open(path, "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def flat(slots):
+    """Returns how often each (slot, value) occurs."""
+    counts = collections.Counter()
+    for slot, values in slots.items():
+        for value in [values] if isinstance(values, str) else values or []:
+            if value.strip():
+                counts[slot, value.strip().lower()] += 1
+    return counts
+
+
+def f1(rows):
+    """F1 of rows of (right, found, wanted)."""
+    right, found, wanted = (sum(row[part] for row in rows) for part in range(3))
+    return 2 * right / max(1, found + wanted)
+
+
+def confidence(answer):
+    """How sure a tagger is of a whole answer; where it does not say, as sure as of its least sure value."""
+    least = min((field["confidence"] for field in answer["fields"]), default=0.0)
+    return answer.get("confidence", least)
+
+
+def accepted(exact, confidences, error=0.02):
+    """The largest share of rows, the most confident first, with at most `error` of them wrong."""
+    best = wrong = 0
+    for seen, at in enumerate(sorted(range(len(exact)), key=lambda at: -confidences[at]), 1):
+        wrong += not exact[at]
+        if wrong <= error * seen:
+            best = seen
+    return best / len(exact)
+
+
+def auc(exact, confidences):
+    """The chance that a right row is surer than a wrong one, ties by half."""
+    ranks, order, at = [0.0] * len(exact), sorted(range(len(exact)), key=lambda at: confidences[at]), 0
+    while at < len(order):
+        end = at
+        while end < len(order) and confidences[order[end]] == confidences[order[at]]:
+            end += 1
+        for place in range(at, end):
+            ranks[order[place]] = (at + end + 1) / 2
+        at = end
+    right, wrong = sum(exact), len(exact) - sum(exact)
+    total = sum(rank for rank, ok in zip(ranks, exact) if ok)
+    return (total - right * (right + 1) / 2) / (right * wrong) if right and wrong else float("nan")
+
+
+def measure(rows, answers, seed):
+    """Returns what held-out rows say of their answers."""
+    counts, exact, by_slot = [], [], collections.defaultdict(lambda: [0, 0, 0])
+    for row, answer in zip(rows, answers):
+        wanted, found = flat(row["slots"]), flat(answer["slots"])
+        right = wanted & found
+        counts.append((sum(right.values()), sum(found.values()), sum(wanted.values())))
+        exact.append(wanted == found)
+        for part, values in enumerate((right, found, wanted)):
+            for (slot, _), count in values.items():
+                by_slot[slot][part] += count
+    draw = random.Random(seed)
+    resampled = sorted(f1(draw.choices(counts, k=len(counts))) for _ in range(RESAMPLINGS))
+    confidences = [confidence(answer) for answer in answers]
+    return {
+        "held_out_rows": len(rows), "f1": f1(counts),
+        "f1_low": resampled[round(0.025 * RESAMPLINGS)], "f1_high": resampled[round(0.975 * RESAMPLINGS) - 1],
+        "exact_match": sum(exact) / len(exact), "accepted_at_2_percent_error": accepted(exact, confidences),
+        "auc": auc(exact, confidences), "weakest": sorted((f1([c]), slot) for slot, c in by_slot.items())[:5],
+    }
+
+
+def run(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+def compare(path, args, folder):
+    """Trains, asks and measures on one file."""
+    rows = read_rows(path)
+    if args.rows:
+        rows = random.Random(args.seed).sample(rows, min(args.rows, len(rows)))
+    train, test = split(rows, 0.2, args.seed)
+    taught, asked = folder / "train.jsonl", folder / "test.jsonl"
+    write_rows(taught, train)
+    write_rows(asked, [{key: row[key] for key in ("text", "context", "requested") if key in row} for row in test])
+    base = ["--base", args.base] if args.base else []
+    student, result = args.student or folder / f"{path.parent.name}.tagger", {}
+    if not args.student:
+        command = [args.bantam, "student", "train", "--kind", "tagger", "--data", taught, "--out", student, "--json"]
+        started = time.perf_counter()
+        result["report"] = json.loads(run(command + base + args.train_option).splitlines()[-1])
+        result["train_seconds"] = time.perf_counter() - started
+    predict = [args.bantam, "student", "predict", "--student", student, "--input", asked]
+    answers = [json.loads(line) for line in run(predict + base).splitlines()]
+    return {"data": path.parent.name, "train_rows": len(train), **result, **measure(test, answers, args.seed)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="+", type=pathlib.Path)
+    parser.add_argument("--bantam", default="target/release/bantam")
+    parser.add_argument("--base")
+    parser.add_argument("--student", type=pathlib.Path)
+    parser.add_argument("--train-option", action="append", default=[])
+    parser.add_argument("--rows", type=int)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--keep", type=pathlib.Path, help="a folder for the rows and the student")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.keep or pathlib.Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in args.data:
+            found = compare(path, args, folder)
+            if args.json:
+                print(json.dumps(found))
+                continue
+            trained = f", {found['train_seconds']:.1f} s" if "train_seconds" in found else ""
+            print(f"{found['data']}: {found['train_rows']} rows learnt from{trained}, {found['held_out_rows']} held out")
+            print(f"  F1 {100 * found['f1']:.2f} % ({100 * found['f1_low']:.2f}-{100 * found['f1_high']:.2f})"
+                  f"  exact match {100 * found['exact_match']:.2f} %"
+                  f"  accepted at 2 % error {100 * found['accepted_at_2_percent_error']:.1f} %"
+                  f"  AUC {found['auc']:.3f}")
+            weakest = ", ".join(f"{slot} {100 * score:.1f} %" for score, slot in found["weakest"])
+            print(f"  weakest slots: {weakest}")
+
+
+if __name__ == "__main__":
+    main()
