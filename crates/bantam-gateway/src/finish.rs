@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bantam_backend::Completion;
 use bantam_ledger::ExampleRecord;
 use bantam_privacy::Scanned;
 use bantam_types::{Label, RequestOutcome};
@@ -31,6 +32,10 @@ pub(crate) async fn finish(
     let request_id = arrival.request_id;
     let created_unix_s = arrival.unix_ms / 1000;
     let (stream_wanted, include_usage) = (request.stream, request.include_usage);
+    if let Accepted::Whole(Completion { text: Some(text), .. }) = &accepted {
+        let task = case.task.clone();
+        case.example = example(scanned, identified, task.as_deref(), rung, text, arrival);
+    }
     let (text, usage) = match accepted {
         Accepted::Stream(stream) => {
             let body = relay(case, request_id, Arc::clone(rung), stream, include_usage);
@@ -91,13 +96,14 @@ fn written(task: Option<&Task>, label: &str) -> String {
     }
 }
 
-/// Returns what to keep of a model's answer: only where the task asks for it, and never a sensitive text.
+/// Returns what to keep of a model's answer, a label or a whole text: only where the task asks for it, and never of a
+/// sensitive text. Streams are not kept.
 fn example(
     scanned: &Scanned,
     identified: &Identified,
     task: Option<&Task>,
     rung: &Rung,
-    label: &str,
+    answer: &str,
     arrival: Arrival,
 ) -> Option<ExampleRecord> {
     let task =
@@ -107,7 +113,7 @@ fn example(
         request_id: arrival.request_id,
         task: task.name.clone(),
         text: text.to_owned(),
-        answer: label.to_owned(),
+        answer: answer.to_owned(),
         model: rung.model.to_string(),
         recorded_ms: arrival.unix_ms,
     })
