@@ -2,7 +2,7 @@
 """Counts valid and executable calls of a small decoder on BFCL, under the schemas of each row's own functions.
 
 Needs:   a built bantam, pip install jsonschema, and a folder of data sets with bfcl/*.jsonl.gz
-Usage:   python3 scripts/tool_calls.py DATA WORK [--bantam target/release/bantam] [-- FLAGS OF bantam student train]
+Usage:   python3 scripts/tool_calls.py DATA WORK [--bantam target/release/bantam] [--with-ends] [-- FLAGS OF bantam student train]
 
 The decoder begins from nothing and sees four fifths of the rows (seed 7), with functions and parameters as one line each
 before the question; of functions that it has never seen it knows nothing. All rows are then asked through the gateway
@@ -70,6 +70,28 @@ def calls_schema(functions):
     return {"type": "array", "items": calls[0] if len(calls) == 1 else {"anyOf": calls}, "minItems": 1, "maxItems": 8}
 
 
+def bounded(schema):
+    """Returns the schema with ends to what has none: a decoder that knows nothing of a function may never stop."""
+    if "enum" in schema:
+        return schema
+    schema = {**schema}
+    kind = schema.get("type")
+    if kind == "string":
+        schema["maxLength"] = 40
+    if kind in ("integer", "number"):
+        schema.update(type="integer", minimum=0, maximum=99999)
+    if kind == "array":
+        schema["items"] = bounded(schema["items"]) if schema.get("items") else {"type": "boolean"}
+        schema["maxItems"] = min(schema.get("maxItems", 3), 3)
+    if kind == "object" and "properties" in schema:
+        schema["properties"] = {name: bounded(of) for name, of in schema["properties"].items()}
+    if kind == "object" and "properties" not in schema or not kind and "anyOf" not in schema:
+        return {"type": "object", "properties": {}, "additionalProperties": False}
+    if "anyOf" in schema:
+        schema["anyOf"] = [bounded(of) for of in schema["anyOf"]]
+    return schema
+
+
 def ordered(value, schema):
     """Returns a value with members in the order of its schema."""
     if isinstance(value, dict) and isinstance(schema.get("properties"), dict):
@@ -127,12 +149,13 @@ def talk(row):
     return [system, user]
 
 
-def call(address, row):
+def call(address, row, with_ends):
     """Returns the calls of the answer, or why there are none."""
     schema = calls_schema(row["function"])
+    asked_for = bounded(schema) if with_ends else schema
     body = {
         "model": "caller", "messages": talk(row), "temperature": 0, "max_tokens": 512,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "calls", "schema": schema}},
+        "response_format": {"type": "json_schema", "json_schema": {"name": "calls", "schema": asked_for}},
     }
     request = urllib.request.Request(f"http://{address}/v1/chat/completions", json.dumps(body).encode(),
                                      {"content-type": "application/json"})
@@ -147,7 +170,7 @@ def call(address, row):
     try:
         jsonschema.validate(calls, schema)
     except jsonschema.ValidationError as error:
-        return None, "invalid: " + error.message[:60]
+        return None, f"invalid by {error.validator}"
     return calls, "valid"
 
 
@@ -159,6 +182,7 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--bantam", default="target/release/bantam", type=pathlib.Path)
+    parser.add_argument("--with-ends", action="store_true", help="ask with bounds on strings, numbers and lists too")
     args = parser.parse_args(own)
     rows = []
     for path in sorted((args.data / "bfcl").glob("*.jsonl.gz")):
@@ -186,7 +210,7 @@ def main():
             found = re.search(r"serving on http://(\S+)", serving.stderr.readline())
             address = found and found[1]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(lambda row: call(address, row), rows))
+            found = list(pool.map(lambda row: call(address, row, args.with_ends), rows))
     finally:
         serving.terminate()
     for name, part in (("held out", slice(None, held_out)), ("trained on", slice(held_out, None)), ("all", slice(None))):
