@@ -71,7 +71,7 @@ fn finds_values_where_they_stand_and_serves_it_from_its_file() {
         assert!(matches!(description, StudentDescription::Tagger(found) if found == *student.describe()));
         assert_eq!(shown, hash);
         let error = Student::load(&path, None, &place.bases).unwrap_err();
-        assert!(matches!(error.kind, LoadStudentErrorKind::OtherKind));
+        assert!(matches!(error.kind, LoadStudentErrorKind::OtherKind { .. }));
     }
 }
 
