@@ -197,8 +197,7 @@ impl Shape {
     pub fn means(&self, name: &str, text: &str, value: &Value) -> bool {
         match self.members.iter().find(|member| member.name == *name) {
             Some(member) => member.kind.write(text).as_ref() == Some(value),
-            None if value.is_string() => value.as_str() == Some(text),
-            None => value.to_string() == text,
+            None => value.as_str().map_or_else(|| value.to_string(), str::to_owned) == text,
         }
     }
 }
