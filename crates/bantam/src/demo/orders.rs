@@ -85,7 +85,7 @@ impl Orders {
             let errs = ((draw >> 11) as f64 / (1_u64 << 53) as f64) < ERROR;
             let mut said: Value = serde_json::from_str(truth).unwrap_or_default();
             if let Some(members) = said.as_object_mut().filter(|members| errs && members.len() > 1)
-                && let Some(forgotten) = members.keys().last().cloned()
+                && let Some(forgotten) = members.keys().next_back().cloned()
             {
                 members.remove(&forgotten);
             }
