@@ -198,7 +198,10 @@ impl Shape {
         match self.members.iter().find(|member| member.name == *name) {
             Some(member) => member.kind.write(text).as_ref() == Some(value),
             None if value.is_string() => value.as_str() == Some(text),
-            None => value.to_string() == text,
+            None => {
+                let written = value.to_string();
+                written == text
+            }
         }
     }
 }

@@ -46,10 +46,9 @@ pub fn date(text: &str) -> Option<String> {
 
 fn month(text: &str) -> Option<u32> {
     let small = text.to_ascii_lowercase();
-    let is_start = |name: &&str| {
-        small.len() >= 3 && (name.starts_with(&small) || small == "sept" && *name == "september")
-    };
-    let found = MONTHS.iter().position(|name| is_start(&name))?;
+    let is_start =
+        |name: &str| small.len() >= 3 && (name.starts_with(&small) || small == "sept" && name == "september");
+    let found = MONTHS.iter().position(|name| is_start(name))?;
     Some(found as u32 + 1)
 }
 
