@@ -31,9 +31,8 @@ impl Tagger {
             let (kind, body, hash) = container::open(&bytes)?;
             match kind {
                 Kind::LinearTagger => LinearTagger::from_body(body, hash).map(Self::Linear),
-                Kind::Tagger => {
-                    TaggerStudent::from_body(body, hash, path, base, bases).map(Box::new).map(Self::Encoder)
-                }
+                Kind::Tagger => TaggerStudent::from_body(body, hash, path, base, bases)
+                    .map(|student| Self::Encoder(Box::new(student))),
                 Kind::Linear | Kind::Encoder | Kind::Tuned => {
                     Err(LoadStudentErrorKind::OtherKind { found: kind.name(), wanted: "a tagger" })
                 }

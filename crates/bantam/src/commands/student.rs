@@ -138,10 +138,6 @@ pub(crate) fn train_for(
     globals: &Globals,
 ) -> Result<(), Failure> {
     let (StudentKind::Decoder, Some(data), Some(out)) = (args.kind, &args.data, &args.out) else {
-        if args.kind == StudentKind::Tagger && args.data.is_none() {
-            return Err(Failure::new(Outcome::Usage, "a tagger learns from a file of rows")
-                .hint("name it with --data FILE.jsonl, or train a decoder: --student decoder"));
-        }
         return train(args, globals);
     };
     let subject = decoder::Subject::of_task(task);

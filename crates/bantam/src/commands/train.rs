@@ -40,7 +40,8 @@ fn train(mut args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
         return watch::follow(&log, globals);
     }
     let kind = args.student.unwrap_or_else(|| kind_for(task.kind, &args));
-    if kind != StudentKind::Linear {
+    // Over n-grams and words alone it takes seconds, and nothing is written down.
+    if kind == StudentKind::Decoder || args.base.is_some() {
         args.tune.log = Some(log);
     }
     if !globals.quiet {
@@ -69,6 +70,7 @@ fn kind_for(kind: TaskKind, args: &TrainTaskArgs) -> StudentKind {
     match (kind, &args.base) {
         (TaskKind::Classify, None) => StudentKind::Linear,
         (TaskKind::Classify, Some(_)) if on_encoder => StudentKind::Encoder,
+        (TaskKind::Extract, None) => StudentKind::Tagger,
         (TaskKind::Extract, Some(_)) if on_encoder => StudentKind::Tagger,
         _ => StudentKind::Decoder,
     }
