@@ -189,7 +189,7 @@ mod tests {
         (0..400)
             .map(|row| {
                 let least = (row % 20) as f32 / 20.0;
-                (evidence(least, 0.9), (row * 7 % 20) as f32 / 20.0 < least)
+                (evidence(least, 0.9), (row / 20) as f32 / 20.0 < least)
             })
             .collect()
     }

@@ -78,6 +78,8 @@ impl Steps {
 
 /// A tag with less than this share of a word's sum is not followed further: it would not show in what is found.
 pub(crate) const NEGLIGIBLE: f32 = 1e-9;
+/// Where sums over endings end, far above what scores of a file give: beyond it they would not be finite.
+const REACHED_MAX: f32 = 1e30;
 
 /// Working memory, and what was found about one text.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +159,8 @@ impl Lattice {
         let after = &done[..tags];
         self.reached.clear();
         let local = &self.local[word * tags..];
-        self.reached.extend(after.iter().zip(local).map(|(after, local)| after * local / scale));
+        self.reached
+            .extend(after.iter().zip(local).map(|(after, local)| (after * local / scale).min(REACHED_MAX)));
         let row = &mut rest[(word - 1) * tags..];
         row.fill(0.0);
         let least = NEGLIGIBLE * self.reached.iter().copied().fold(0.0, f32::max);
@@ -171,6 +174,12 @@ impl Lattice {
             let reached = self.reached[1 + slots + slot];
             row[1 + slot] += powers.begin[slot] * reached;
             row[1 + slots + slot] += powers.stay[slot] * reached;
+        }
+        // The word's probabilities sum up to one, but for what was left out as negligible on the way here or there.
+        let forward = &self.forward[(word - 1) * tags..];
+        let sum: f32 = row.iter().zip(forward).map(|(backward, forward)| backward * forward).sum();
+        if sum.is_normal() {
+            row.iter_mut().for_each(|backward| *backward /= sum);
         }
     }
 

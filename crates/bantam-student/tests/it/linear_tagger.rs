@@ -8,7 +8,8 @@ const CITIES: [&str; 6] = ["Rome", "Oslo", "New York", "Lima", "Accra", "Port Lo
 
 fn rows(count: usize) -> Vec<SlotExample> {
     let row = |number: usize| {
-        let (from, to) = (CITIES[number % 6], CITIES[(number * 7 + 3) % 6]);
+        let turn = number / 3;
+        let (from, to) = (CITIES[turn % 6], CITIES[(turn / 6 + 5 * turn + 2) % 6]);
         let people = (number % 9 + 1).to_string();
         let text = match number % 3 {
             0 => format!("{people} seats from {from} to {to}"),

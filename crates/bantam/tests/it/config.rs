@@ -82,8 +82,12 @@ fn the_example_loads_where_everything_it_names_is_there() {
     place.write("corporate-root.pem", "");
     place.write("intent.student", "");
     place.write("intent.certificate.json", "");
+    for name in
+        ["booking.tagger", "booking.schema.json", "booking.certificate.json", "ticket.certificate.json"]
+    {
+        place.write(name, "");
+    }
     place.write("ticket.schema.json", "{}");
-    place.write("ticket.certificate.json", "");
     std::fs::create_dir(place.path("models")).unwrap();
     place.write("models/desk-0.6b-q8_0.gguf", "");
     place.write("models/support-tone", "");

@@ -208,6 +208,8 @@ fn a_task_is_trained_served_and_certified_and_what_changes_it_voids_that() {
     let trained = place.run(&[
         "train",
         "order",
+        "--student",
+        "decoder",
         "--data",
         "rows.jsonl",
         "--size",
