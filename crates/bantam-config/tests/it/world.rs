@@ -22,8 +22,13 @@ impl World {
             .file("models/desk-0.6b-q8_0.gguf")
             .file("models/support-tone")
             .file("ticket.schema.json")
+            .file("booking.tagger")
+            .file("booking.schema.json")
+            .file("booking.certificate.json")
             .file("ticket.lark")
             .file("ticket.certificate.json")
+            .file("ticket-number.certificate.json")
+            .file("ticket-query.certificate.json")
             .file("intent.student")
             .file("intent.certificate.json")
     }
