@@ -45,7 +45,7 @@ fn the_example_loads_without_a_warning() {
     );
     assert_eq!(config.local.memory_bytes, Some(8 << 30));
     assert_eq!(config.privacy.dictionary[0].label, Label::Restricted);
-    let task = config.tasks.values().next().unwrap();
+    let task = config.tasks.iter().find(|(name, _)| name.as_str() == "intent").unwrap().1;
     assert_eq!(task.ladder[0], Rung::Student);
     assert_eq!(task.uncertified_threshold, Some(0.95));
 }

@@ -25,8 +25,13 @@ impl World {
             .file("booking.schema.json")
             .file("booking.certificate.json")
             .file("ticket.schema.json")
+            .file("booking.tagger")
+            .file("booking.schema.json")
+            .file("booking.certificate.json")
             .file("ticket.lark")
             .file("ticket.certificate.json")
+            .file("ticket-number.certificate.json")
+            .file("ticket-query.certificate.json")
             .file("intent.student")
             .file("intent.certificate.json")
     }
