@@ -35,6 +35,10 @@ const ODDS_MAX: f32 = 8.0;
 const ROUNDS: usize = 1500;
 /// What keeps weights small where rows are few.
 const PENALTY: f64 = 1.0;
+/// Numbers that hardly differ over the rows count as if they differed by this much.
+const SPREAD_MIN: f64 = 0.1;
+/// How far a strange row is from the mean, in deviations.
+const STRANGE: f64 = 3.0;
 
 impl Evidence {
     fn numbers(&self) -> [f64; COUNT] {
@@ -122,7 +126,8 @@ fn probability(weights: &[f64; COUNT], bias: f64, evidence: &Evidence) -> f32 {
 }
 
 /// Weights and bias of the least loss by projected gradients, as if one row more were right and one wrong: a few rows
-/// that are all right do not prove certainty.
+/// that are all right do not prove certainty. Another one, unlike the others in all that speaks against an answer, is
+/// wrong too: rows without a mistake say nothing of texts that are stranger than they are.
 fn solve(rows: &[(Evidence, bool)]) -> ([f64; COUNT], f64) {
     let count = rows.len().max(1) as f64;
     let numbers: Vec<[f64; COUNT]> = rows.iter().map(|(evidence, _)| evidence.numbers()).collect();
@@ -130,7 +135,7 @@ fn solve(rows: &[(Evidence, bool)]) -> ([f64; COUNT], f64) {
     let mean: [f64; COUNT] = std::array::from_fn(|at| column(at).sum::<f64>() / count);
     let spread: [f64; COUNT] = std::array::from_fn(|at| {
         let square = column(at).map(|number| (number - mean[at]).powi(2)).sum::<f64>() / count;
-        square.sqrt().max(1e-3)
+        square.sqrt().max(SPREAD_MIN)
     });
     let mut scaled: Vec<([f64; COUNT], f64)> = numbers
         .iter()
@@ -139,9 +144,13 @@ fn solve(rows: &[(Evidence, bool)]) -> ([f64; COUNT], f64) {
             (std::array::from_fn(|at| (row[at] - mean[at]) / spread[at]), f64::from(u8::from(*right)))
         })
         .collect();
-    scaled.extend([([0.0; COUNT], 0.0), ([0.0; COUNT], 1.0)]);
+    let mut strange = [0.0; COUNT];
+    strange[..FOR].fill(-STRANGE);
+    strange[COUNT - 1] = STRANGE;
+    scaled.extend([([0.0; COUNT], 0.0), ([0.0; COUNT], 1.0), (strange, 0.0)]);
     // The loss curves no more than this, so no step goes too far.
-    let rate = 1.0 / (0.25 * scaled.len() as f64 * (COUNT + 1) as f64 + PENALTY);
+    let of_strange = strange.iter().map(|number| number * number).sum::<f64>();
+    let rate = 1.0 / (0.25 * (scaled.len() as f64 * (COUNT + 1) as f64 + of_strange) + PENALTY);
     let (mut weights, mut bias) = ([0.0; COUNT], 0.0);
     for _ in 0..ROUNDS {
         let (mut gradient, mut of_bias) = ([0.0; COUNT], 0.0);

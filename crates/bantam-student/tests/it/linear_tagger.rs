@@ -53,7 +53,7 @@ fn it_finds_values_says_where_and_how_sure_it_is() {
     assert_eq!(found, [("people", "4", 0), ("from", "Lima", 13), ("to", "Port Louis", 21)]);
     assert!(reading.confidence > 0.5 && reading.is_whole);
     let foreign = student.read("zxq vvbn 12:30 from", "", &mut scratch);
-    assert!(foreign.confidence < reading.confidence);
+    assert!(foreign.confidence < reading.confidence, "{} {}", foreign.confidence, reading.confidence);
     let long = "to Rome ".repeat(1000);
     let reading = student.read(&long, "", &mut scratch);
     assert!(!reading.is_whole && reading.confidence == 0.0);

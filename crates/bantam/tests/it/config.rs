@@ -81,11 +81,11 @@ fn the_example_loads_where_everything_it_names_is_there() {
     place.write("bantam.toml", example);
     place.write("corporate-root.pem", "");
     place.write("intent.student", "");
-    place.write("intent.certificate.json", "");
-    for name in
-        ["booking.tagger", "booking.schema.json", "booking.certificate.json", "ticket.certificate.json"]
-    {
+    for name in ["booking.tagger", "booking.schema.json", "ticket.lark"] {
         place.write(name, "");
+    }
+    for task in ["intent", "booking", "ticket", "ticket-number", "ticket-query"] {
+        place.write(&format!("{task}.certificate.json"), "");
     }
     place.write("ticket.schema.json", "{}");
     std::fs::create_dir(place.path("models")).unwrap();
