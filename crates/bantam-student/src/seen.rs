@@ -54,7 +54,7 @@ impl SeenTexts {
         self.0.is_empty()
     }
 
-    /// Returns whether this is what [`Self::of`] can have written.
+    /// Returns whether this is what `of` can have written.
     pub fn is_sound(&self) -> bool {
         let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let at = |index: usize| self.0.get(index * DIGITS..(index + 1) * DIGITS);
