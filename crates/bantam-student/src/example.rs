@@ -117,7 +117,7 @@ pub enum ReadExamplesErrorKind {
         key: &'static str,
     },
     /// Slots of the wrong type.
-    #[error("`slots` is not an object of names with a string or a list of strings each")]
+    #[error("`slots` is not an object of names with a value or a list of values each")]
     NotSlots,
     /// A value that is not there.
     #[error(
@@ -128,6 +128,16 @@ pub enum ReadExamplesErrorKind {
         slot: String,
         /// The value.
         value: String,
+    },
+    /// A value that does not stand where it is said to.
+    #[error("the value {value:?} of the slot `{slot}` does not stand at byte {start} of the text")]
+    ValueElsewhere {
+        /// The slot.
+        slot: String,
+        /// The value.
+        value: String,
+        /// The byte that was named.
+        start: usize,
     },
     /// Rows without a single value.
     #[error("no row has a value in its slots")]
@@ -166,6 +176,9 @@ impl ReadExamplesErrorKind {
             Self::NotUtf8 { .. } => "save the file as UTF-8",
             Self::NotJson(_) | Self::NotObject | Self::Missing { .. } | Self::NotString { .. } => {
                 "a row is one line such as {\"text\": \"where is my card\", \"label\": \"card\"}"
+            }
+            Self::ValueElsewhere { .. } => {
+                "`start` counts bytes of UTF-8 from 0; correct it, or leave it out and the value is looked for"
             }
             Self::NotSlots | Self::NoSlots => {
                 "a row is one line such as {\"text\": \"a table for two\", \"slots\": {\"people\": [\"two\"]}}"

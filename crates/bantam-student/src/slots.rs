@@ -32,7 +32,8 @@ pub struct SlotExample {
 }
 
 /// Reads `{"text", "slots": {name: [values]}}` rows, one JSON object a line; a single value may stand without its
-/// list. A string or a list of strings under `context` (or `requested`) is what a student sees before the text. Other
+/// list. A value is a string, looked for in the text, or `{"value": string, "start": bytes}`, which says where it
+/// stands, as `bantam student predict` does. A string or a list of strings under `context` (or `requested`) is what a student sees before the text. Other
 /// keys are ignored, and so are blank lines.
 ///
 /// Checks that every value occurs in its text, and that there is at least one.
@@ -119,7 +120,7 @@ pub fn slots_of_answer(
                 !plain.trim().is_empty() && text.to_lowercase().contains(&plain.trim().to_lowercase());
             let is_text = value.is_string() && stands;
             let place = if is_text { None } else { written_as(text, &words, &slot, &value, shape) };
-            found.push((slot.clone(), place.unwrap_or(plain)));
+            found.push(Given { slot: slot.clone(), value: place.unwrap_or(plain), start: None });
         }
     }
     let spans = locate(text, found)?;
@@ -185,50 +186,97 @@ fn strings(value: Value) -> Option<Vec<String>> {
     }
 }
 
+/// A value, and where it stands if that is said.
+#[derive(Debug)]
+struct Given {
+    slot: String,
+    value: String,
+    start: Option<usize>,
+}
+
+impl Given {
+    fn of(slot: &str, value: Value) -> Option<Self> {
+        let (value, start) = match value {
+            Value::String(value) => (value, None),
+            Value::Object(mut members) => {
+                let Some(Value::String(value)) = members.remove("value") else { return None };
+                let start = match members.remove("start") {
+                    None | Some(Value::Null) => None,
+                    Some(start) => Some(usize::try_from(start.as_u64()?).ok()?),
+                };
+                (value, start)
+            }
+            _ => return None,
+        };
+        Some(Self { slot: slot.to_owned(), value, start })
+    }
+}
+
 /// Slots with their values, flat, in the row's order.
-fn values(slots: Value) -> Result<Vec<(String, String)>, ReadExamplesErrorKind> {
+fn values(slots: Value) -> Result<Vec<Given>, ReadExamplesErrorKind> {
     let Value::Object(slots) = slots else { return Err(ReadExamplesErrorKind::NotSlots) };
     let mut flat = Vec::new();
     for (slot, values) in slots {
-        let values = strings(values).ok_or(ReadExamplesErrorKind::NotSlots)?;
-        flat.extend(
-            values.into_iter().filter(|value| !value.trim().is_empty()).map(|value| (slot.clone(), value)),
-        );
+        let values = match values {
+            Value::Null => Vec::new(),
+            Value::Array(values) => values,
+            one => vec![one],
+        };
+        for value in values {
+            let given = Given::of(&slot, value).ok_or(ReadExamplesErrorKind::NotSlots)?;
+            flat.extend((!given.value.trim().is_empty()).then_some(given));
+        }
     }
     Ok(flat)
 }
 
-/// Finds every value in the text, apart from the others where there is room for it. Longer values choose first, because
-/// shorter ones have more places to be; a place where words begin and end is better than one within a word.
-fn locate(text: &str, values: Vec<(String, String)>) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by_key(|&index| std::cmp::Reverse(values[index].1.trim().len()));
+/// Finds every value in the text, apart from the others where there is room for it. Those whose place is said have it;
+/// of the rest longer ones choose first, because shorter ones have more places to be; a place where words begin and end
+/// is better than one within a word.
+fn locate(text: &str, values: Vec<Given>) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
+    let mut order: Vec<&Given> = values.iter().collect();
+    order.sort_by_key(|given| (given.start.is_none(), std::cmp::Reverse(given.value.trim().len())));
     let mut spans: Vec<SlotSpan> = Vec::new();
-    for index in order {
-        let (slot, value) = &values[index];
-        let value = value.trim();
-        let is_free = |range: &Range<usize>| {
-            spans.iter().all(|span| range.end <= span.range.start || span.range.end <= range.start)
+    for given in order {
+        let range = match given.start {
+            Some(start) => place_at(text, given, start)?,
+            None => free_place(text, given, &spans)?,
         };
-        let mut places = occurrences(text, value).collect::<Vec<_>>();
-        if places.is_empty() {
-            // Lower case may move bytes in some scripts; only texts where it does not are searched so.
-            let (text_small, value_small) = (text.to_lowercase(), value.to_lowercase());
-            if text_small.len() == text.len() {
-                let found = occurrences(&text_small, &value_small);
-                places = found.filter(|range| text.get(range.clone()).is_some()).collect();
-            }
-        }
-        let rank = |range: &&Range<usize>| (!is_free(range), !has_edges(text, range), range.start);
-        let whole = places.iter().min_by_key(rank).cloned();
-        let range = whole.ok_or_else(|| ReadExamplesErrorKind::ValueMissing {
-            slot: slot.clone(),
-            value: value.to_owned(),
-        })?;
-        spans.push(SlotSpan { slot: slot.clone(), range });
+        spans.push(SlotSpan { slot: given.slot.clone(), range });
     }
     spans.sort_by_key(|span| span.range.start);
     Ok(spans)
+}
+
+/// The place that is said, without the spaces around the value.
+fn place_at(text: &str, given: &Given, start: usize) -> Result<Range<usize>, ReadExamplesErrorKind> {
+    let stands = text.get(start..).is_some_and(|rest| rest.starts_with(&given.value));
+    if !stands {
+        let (slot, value) = (given.slot.clone(), given.value.clone());
+        return Err(ReadExamplesErrorKind::ValueElsewhere { slot, value, start });
+    }
+    let inner = start + given.value.len() - given.value.trim_start().len();
+    Ok(inner..inner + given.value.trim().len())
+}
+
+fn free_place(text: &str, given: &Given, spans: &[SlotSpan]) -> Result<Range<usize>, ReadExamplesErrorKind> {
+    let value = given.value.trim();
+    let is_free = |range: &Range<usize>| {
+        spans.iter().all(|span| range.end <= span.range.start || span.range.end <= range.start)
+    };
+    let mut places = occurrences(text, value).collect::<Vec<_>>();
+    if places.is_empty() {
+        // Lower case may move bytes in some scripts; only texts where it does not are searched so.
+        let (text_small, value_small) = (text.to_lowercase(), value.to_lowercase());
+        if text_small.len() == text.len() {
+            let found = occurrences(&text_small, &value_small);
+            places = found.filter(|range| text.get(range.clone()).is_some()).collect();
+        }
+    }
+    let rank = |range: &&Range<usize>| (!is_free(range), !has_edges(text, range), range.start);
+    let (slot, missing) = (given.slot.clone(), value.to_owned());
+    let best = places.iter().min_by_key(rank).cloned();
+    best.ok_or(ReadExamplesErrorKind::ValueMissing { slot, value: missing })
 }
 
 fn occurrences<'t>(text: &'t str, value: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
@@ -272,6 +320,14 @@ mod tests {
             &[("a", "New York", 0), ("b", "York", 12)],
         );
         check(r#"{"text": "Book TWO", "slots": {"n": ["two"]}}"#, &[("n", "TWO", 5)]);
+        check(
+            r#"{"text": "für 9.00, total 9.00", "slots": {"total": {"value": "9.00", "start": 17}, "price": "9.00"}}"#,
+            &[("price", "9.00", 5), ("total", "9.00", 17)],
+        );
+        check(
+            r#"{"text": "9 of 9", "slots": {"n": [{"value": " 9", "start": 4}, {"value": "9"}]}}"#,
+            &[("n", "9", 0), ("n", "9", 5)],
+        );
     }
 
     #[test]
@@ -320,7 +376,10 @@ mod tests {
         };
         check("", None, "the file holds no rows");
         check(r#"{"text": "a"}"#, Some(1), "`slots` is missing");
-        let wrong = "`slots` is not an object of names with a string or a list of strings each";
+        let wrong = "`slots` is not an object of names with a value or a list of values each";
+        let elsewhere = "the value \"b\" of the slot `x` does not stand at byte 1 of the text";
+        check(r#"{"text": "üb", "slots": {"x": {"value": "b", "start": 1}}}"#, Some(1), elsewhere);
+        check(r#"{"text": "a", "slots": {"b": {"value": "a", "start": -1}}}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": ["a"]}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": {"b": [1]}}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": {}}"#, None, "no row has a value in its slots");
