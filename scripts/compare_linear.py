@@ -11,12 +11,15 @@ With --base the student is an encoder student on the base in that folder, otherw
 Each file holds rows {"text", "label"} ("intent" is read where "label" is absent). A fifth of every label,
 chosen by seed 7, is held out; both sides train on the rest. scikit-learn gets a FeatureUnion of two
 TfidfVectorizers (words 1-2, characters 2-5, sublinear) and LogisticRegression at every --c; the best of them on
-the held-out rows is the figure ours is compared with, so the comparison leans towards scikit-learn.
+the held-out rows is the figure ours is compared with, so the comparison leans towards scikit-learn. With --test
+FILE all rows are trained on and those of FILE judge. Where some are labelled "oos", the share of them that fall below
+the score that 95 % of the others reach is printed too. Intervals are Wilson's.
 """
 
 import argparse
 import gzip
 import json
+import math
 import pathlib
 import random
 import shlex
@@ -76,10 +79,27 @@ def score(gold, labels, confidences):
         if wrong <= 0.02 * seen:
             accepted = seen
     in_scope = [ok for ok, label in zip(right, gold) if label != "oos"]
-    return {
+    result = {
         "accuracy": sum(right) / len(gold), "ece": ece, "accepted": accepted / len(gold),
-        "in_scope": sum(in_scope) / len(in_scope),
+        "in_scope": sum(in_scope) / len(in_scope), "interval": wilson(sum(in_scope), len(in_scope)),
     }
+    if len(in_scope) < len(gold):
+        # How likely a row is in scope at most; rows that are called out of scope are not kept.
+        scope = [1 - share if label == "oos" else share for label, share in zip(labels, confidences)]
+        kept = sorted(share for share, label in zip(scope, gold) if label != "oos")
+        least = kept[round(0.05 * len(kept))]
+        caught = [share < least for share, label in zip(scope, gold) if label == "oos"]
+        result["oos_recall"] = sum(caught) / len(caught)
+        result["oos_interval"] = wilson(sum(caught), len(caught))
+    return result
+
+
+def wilson(right, count):
+    """Wilson's interval of a share, at 95 %."""
+    share, z = right / count, 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return middle - spread, middle + spread
 
 
 def run_bantam(command, train, test, folder, kind, extra):
@@ -132,8 +152,14 @@ def run_sklearn(train, test, c, char, min_df):
 def show(name, result):
     """Prints one line of figures."""
     rest = "  ".join(f"{key} {result[key]}" for key in ("c", "features", "bytes") if key in result)
-    print(f"  {name:<13} accuracy {100 * result['accuracy']:6.2f} %, in scope {100 * result['in_scope']:6.2f} %  ECE {result['ece']:.4f}  "
+    low, high = result["interval"]
+    print(f"  {name:<13} accuracy {100 * result['accuracy']:6.2f} %, in scope {100 * result['in_scope']:6.2f} % "
+          f"({100 * low:.1f}-{100 * high:.1f})  ECE {result['ece']:.4f}  "
           f"accepted at 2 % error {100 * result['accepted']:5.1f} %  {result['seconds']:6.1f} s  {rest}", flush=True)
+    if "oos_recall" in result:
+        low, high = result["oos_interval"]
+        print(f"  {name:<13} of rows out of scope, caught where 95 % in scope are kept: {100 * result['oos_recall']:.1f} % "
+              f"({100 * low:.1f}-{100 * high:.1f})", flush=True)
 
 
 def main():
@@ -148,11 +174,14 @@ def main():
     parser.add_argument("--min-df", type=int, default=1)
     parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--test", type=pathlib.Path, help="rows that judge, in the place of a part of DATA's")
     parser.add_argument("--skip", choices=["sklearn", "bantam"], help="runs one side only")
     parser.add_argument("--keep", type=pathlib.Path, help="writes the split's two files here and keeps them")
     arguments = parser.parse_args()
     for path in arguments.data:
         train, test = split(read_rows(path), arguments.share, arguments.seed)
+        if arguments.test:
+            train, test = read_rows(path), read_rows(arguments.test)
         print(f"{path}: {len(train)} train, {len(test)} held out, {len({label for _, label in train})} labels", flush=True)
         ours = best = None
         with tempfile.TemporaryDirectory() as temporary:

@@ -144,7 +144,7 @@ impl Shape {
     }
 
     /// Returns the object of what was found. A property that is no list takes the surest of its slot's values, the first
-    /// of equals.
+    /// of equals; one that is found at several places is surer for it.
     ///
     /// # Errors
     /// [`WriteError`], when a value cannot be written, or the schema does not allow the object.
@@ -242,8 +242,17 @@ impl Member {
                 (true, false) => Err(WriteError::Missing(self.name.clone())),
             };
         };
-        let surest =
-            own.fold(first, |best, next| if next.confidence > best.confidence { next } else { best });
+        // What reads the same at several places is as sure as that one of them is right, as if they did not depend on
+        // each other.
+        let mut readings: Vec<(&Found<'_>, Option<Value>, f64)> = Vec::new();
+        for found in std::iter::once(first).chain(own) {
+            let (value, doubt) = (self.kind.write(found.value), 1.0 - f64::from(found.confidence));
+            match readings.iter_mut().find(|(_, known, _)| value.is_some() && *known == value) {
+                Some((_, _, doubts)) => *doubts *= doubt,
+                None => readings.push((found, value, doubt)),
+            }
+        }
+        let surest = readings.iter().min_by(|a, b| a.2.total_cmp(&b.2)).map_or(first, |(found, ..)| found);
         written(surest).map(Some)
     }
 }
@@ -391,6 +400,14 @@ mod tests {
             write(&[("order", "A-1", 0.9)]).unwrap(),
             json!({ "order": "A-1", "gift": null, "items": [] })
         );
+    }
+
+    #[test]
+    fn what_reads_the_same_at_several_places_is_surer_for_it() {
+        let order = ("order", "A-1", 0.9);
+        let found = [order, ("total", "9.00", 0.6), ("total", "RM 12.50", 0.5), ("total", "12.5", 0.5)];
+        let total = |found: &[(&str, &str, f32)]| write(found).unwrap()["total"].clone();
+        assert_eq!((total(&found), total(&found[..3])), (json!(12.5), json!(9)));
     }
 
     #[test]

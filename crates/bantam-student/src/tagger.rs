@@ -1,15 +1,17 @@
 //! Finds values in a text: scores of every word for every slot, and the likeliest sequence of tags that makes whole
 //! values.
 //!
-//! A [`TaggerStudent`] takes the scores from an encoder's state of every word, a [`LinearTagger`] from the words
-//! themselves; a [`Tagger`] is either of them. Values are copied from the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the
-//! base is not in the file, but its hashes and the changes that a trainer found are.
+//! A [`TaggerStudent`] takes the scores from an encoder's state of every word, joined with what words themselves say where
+//! that helps; a [`LinearTagger`] takes them from the words alone; a [`Tagger`] is either of them. Values are copied from
+//! the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the base is not in the file, but
+//! its hashes and the changes that a trainer found are.
 
 mod backend;
 mod certainty;
 pub(crate) mod cut;
 mod either;
 mod format;
+mod joined;
 mod lattice;
 pub mod linear;
 mod reading;
@@ -24,7 +26,7 @@ use bantam_engine::EncoderAdapter;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
-use crate::encoder::{AdapterDescription, BaseIdentity, BaseScratch, Bases, Embedding, EncoderBase};
+use crate::encoder::{AdapterDescription, BaseIdentity, Bases, Embedding, EncoderBase};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 use crate::linear::calibrate::{self, HeldOut};
@@ -34,15 +36,18 @@ use crate::slots::SlotExample;
 pub use backend::TaggerBackend;
 pub use certainty::Certainty;
 pub use either::Tagger;
+use joined::{Factors, Judged};
 use lattice::Steps;
 pub use linear::{
-    LinearTagger, LinearTaggerConfig, LinearTaggerDescription, TaggerProgress, TrainTaggerError, train,
+    LinearTagger, LinearTaggerConfig, LinearTaggerDescription, TaggerProgress, TrainTaggerError, WordChain,
+    learn_words, train,
 };
+use reading::Found;
 pub use reading::Reading;
 pub(crate) use reading::TaggerScratch;
 pub use score::SlotScore;
 pub use tags::Tags;
-pub use words::{Sequence, TaggedWord, sequence};
+pub use words::{Sequence, TaggedWord, Windows, windows};
 
 /// Slots that a tagger can tell apart.
 pub(crate) const SLOTS_MAX: usize = 1000;
@@ -73,6 +78,8 @@ pub struct TaggerDescription {
     pub base_path: PathBuf,
     /// How the base was changed.
     pub adapter: AdapterDescription,
+    /// Tokens that the base reads at once; longer texts are read in parts that overlap.
+    pub tokens_max: u32,
     /// Every slot it can fill, in byte order.
     pub slots: Vec<String>,
     /// What training measured.
@@ -101,6 +108,13 @@ pub struct TaggerReport {
     pub held_out_recall: f64,
     /// Logits are divided by this.
     pub temperature: f32,
+    /// What the scores of the words themselves are multiplied with before they are added to an encoder's; none, where
+    /// they do not help or nothing stands beside them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub words_factor: Option<f32>,
+    /// The slots that nearly every row has a value of: every answer has one too, be it an unlikely one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub usual: Vec<String>,
     /// Passes over the rows.
     pub passes: u64,
     /// How sure whole answers are, and how well that ranks them; files of older programs have none.
@@ -113,7 +127,7 @@ pub struct TaggerReport {
 pub struct TaggerStudent {
     head: format::Head,
     tags: Tags,
-    /// An encoder's states have seen the words beside them: the steps prefer nothing.
+    /// Steps that prefer nothing, where there is no chain: an encoder's states have seen the words beside them.
     steps: Steps,
     powers: Steps,
     body: Arc<[u8]>,
@@ -132,6 +146,23 @@ pub struct TaggerParts<'t> {
     pub weights: &'t [f32],
     /// One for each tag.
     pub bias: &'t [f32],
+    /// What the words themselves say; kept where the report has a factor for it.
+    pub words: Option<&'t WordChain>,
+    /// Tokens that the base reads at once.
+    pub tokens_max: usize,
+}
+
+/// What held-out rows settle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settled {
+    /// For [`TaggerReport::temperature`].
+    pub temperature: f32,
+    /// For [`TaggerReport::words_factor`].
+    pub words_factor: Option<f32>,
+    /// The share of the words whose likeliest tag is right by the encoder alone, each on its own.
+    pub right: f64,
+    /// Words judged.
+    pub words: usize,
 }
 
 impl TaggerStudent {
@@ -149,13 +180,15 @@ impl TaggerStudent {
             base: parts.base.identity().clone(),
             base_path,
             adapter: AdapterDescription::of(parts.adapter),
+            tokens_max: parts.tokens_max as u32,
             slots: tags.slots().to_vec(),
             report,
             data_hash: data_hash(rows),
             seen: SeenTexts::of_texts(rows.iter().map(|row| row.text.as_str())),
         };
         let json = serde_json::to_vec(&description).ok()?;
-        let body = format::encode(&json, parts.weights, parts.bias, parts.adapter);
+        let words = parts.words.filter(|_| description.report.words_factor.is_some());
+        let body = format::encode(&json, (parts.weights, parts.bias), parts.adapter, words);
         let (_, hash) = container::seal(Kind::Tagger, &body);
         let head = format::decode(&body).ok()?;
         Some(Self::of(head, &body, hash, Arc::clone(parts.base)))
@@ -197,7 +230,8 @@ impl TaggerStudent {
 
     fn of(head: format::Head, body: &[u8], hash: FileHash, base: Arc<EncoderBase>) -> Self {
         let tags = Tags::new(head.description.slots.clone());
-        let steps = Steps::even(tags.slots().len());
+        let of_words = head.words.as_ref().map(|words| words.steps.clone());
+        let steps = of_words.unwrap_or_else(|| Steps::even(tags.slots().len()));
         let powers = steps.powers();
         Self { head, tags, steps, powers, body: body.into(), hash, base }
     }
@@ -208,13 +242,11 @@ impl TaggerStudent {
     }
 
     /// Finds the values in a text. Computes the text's states on this thread and the base's, which takes
-    /// milliseconds. What of a text is beyond the base's tokens is not read.
+    /// milliseconds for each window of it.
     pub fn read<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Reading<'a> {
-        let read = self.sequence(text, context);
-        let mut of_base = std::mem::take(&mut scratch.of_base);
-        let reading = self.read_with(text, &read, self.base.states(&read.ids, &mut of_base), scratch);
-        scratch.of_base = of_base;
-        reading
+        let windows = self.windows(text, context);
+        let logits = self.logits(&windows, scratch);
+        self.read_with((text, context), &windows, &logits, scratch)
     }
 
     /// The values that [`Self::read`] finds.
@@ -222,40 +254,60 @@ impl TaggerStudent {
         self.read(text, context, scratch).fields
     }
 
-    /// Finds the values in a text whose states are known; takes microseconds.
+    /// Finds the values in a text, with its context, whose logits are known; takes microseconds.
     pub(crate) fn read_with<'a>(
         &'a self,
-        text: &'a str,
-        read: &Sequence,
-        states: &[f32],
+        text: (&'a str, &str),
+        windows: &Windows,
+        logits: &[f32],
         scratch: &mut Scratch,
     ) -> Reading<'a> {
-        let report = &self.head.description.report;
-        let (fields, evidence) = self.found(text, read, states, report.temperature, scratch);
-        Reading::new(fields, &evidence, report.certainty.as_ref(), read.is_whole)
+        let (found, is_whole) = self.found(text, windows, logits, scratch);
+        let certainty = self.head.description.report.certainty.as_ref();
+        Reading::new(found.fields, &found.evidence, certainty, is_whole)
     }
 
+    /// What is found, and whether all of the text was read.
     fn found<'a>(
         &'a self,
-        text: &'a str,
-        read: &Sequence,
-        states: &[f32],
-        temperature: f32,
+        (text, context): (&'a str, &str),
+        windows: &Windows,
+        logits: &[f32],
         scratch: &mut Scratch,
-    ) -> (Vec<Field<'a>>, certainty::Evidence) {
-        let TaggerScratch { scores, lattice, .. } = &mut scratch.of_tagger;
-        scores.clear();
-        let logits = self.logits(&read.words, states);
-        logits.chunks_exact(self.tags.len()).for_each(|row| self.tags.to_planes(row, scores));
-        scores.iter_mut().for_each(|score| *score /= temperature);
-        let words: Vec<(usize, usize)> = read.words.iter().map(|word| (word.start, word.end)).collect();
-        let reader = reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers };
-        reader.read(text, &words, scores, lattice)
+    ) -> (Found<'a>, bool) {
+        let TaggerScratch { seen, scores, others, lattice } = &mut scratch.of_tagger;
+        let usual = &self.head.description.report.usual;
+        let reader =
+            reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers, usual };
+        let of_encoder = self.planes(logits, 1.0 / self.head.description.report.temperature);
+        let Some(words) = &self.head.words else {
+            let places: Vec<(usize, usize)> = windows.words().map(|word| (word.start, word.end)).collect();
+            return (reader.read(text, &places, &of_encoder, lattice), windows.is_whole);
+        };
+        seen.look(text, context);
+        words.score(seen, scores);
+        let (by_words, _) = lattice.best(scores, &self.steps);
+        joined::at_places(windows, &of_encoder, self.tags.len(), &seen.words, others);
+        let (by_encoder, _) = lattice.best(others, &Steps::even(self.tags.slots().len()));
+        scores.iter_mut().zip(&*others).for_each(|(score, other)| *score += other);
+        let mut found = reader.read(text, &seen.words, scores, lattice);
+        let agreeing = [by_words, by_encoder].iter().filter(|path| **path == found.path).count();
+        found.evidence.agreement = agreeing as f32 / 2.0;
+        found.evidence.unknown = words.unknown(seen);
+        (found, seen.is_whole && windows.is_whole)
+    }
+
+    /// Logits in planes, times a factor.
+    fn planes(&self, logits: &[f32], factor: f32) -> Vec<f32> {
+        let mut planes = Vec::with_capacity(logits.len());
+        logits.chunks_exact(self.tags.len()).for_each(|row| self.tags.to_planes(row, &mut planes));
+        planes.iter_mut().for_each(|score| *score *= factor);
+        planes
     }
 
     /// What the base reads of a text.
-    pub(crate) fn sequence(&self, text: &str, context: &str) -> Sequence {
-        sequence(self.base.tokenizer(), text, context, self.base.identity().tokens_max as usize)
+    pub(crate) fn windows(&self, text: &str, context: &str) -> Windows {
+        windows(self.base.tokenizer(), text, context, self.head.description.tokens_max as usize)
     }
 
     /// The states of a sequence, computed by the base's own thread; None when too many wait.
@@ -263,11 +315,20 @@ impl TaggerStudent {
         self.base.states_soon(ids).ok()
     }
 
-    /// Each word's logits, before temperature.
-    fn logits(&self, words: &[TaggedWord], states: &[f32]) -> Vec<f32> {
+    /// The logits of all words, before temperature.
+    fn logits(&self, windows: &Windows, scratch: &mut Scratch) -> Vec<f32> {
+        let mut logits = Vec::new();
+        for sequence in &windows.sequences {
+            let states = self.base.states(&sequence.ids, &mut scratch.of_base);
+            self.add_logits(sequence, states, &mut logits);
+        }
+        logits
+    }
+
+    /// Appends the logits of a sequence's words, before temperature.
+    pub(crate) fn add_logits(&self, sequence: &Sequence, states: &[f32], logits: &mut Vec<f32>) {
         let width = self.base.identity().width as usize;
-        let mut logits = Vec::with_capacity(words.len() * self.tags.len());
-        for word in words {
+        for word in &sequence.words {
             let state = states.get(word.token * width..(word.token + 1) * width).unwrap_or_default();
             for (weights, bias) in self.head.weights.chunks_exact(width).zip(&self.head.bias) {
                 logits.push(
@@ -275,36 +336,60 @@ impl TaggerStudent {
                 );
             }
         }
-        logits
     }
 
-    /// Returns the temperature under which the words' right tags on `rows` are likeliest, the share of the words whose
-    /// likeliest tag is right, each on its own, and how many words there are.
-    pub fn calibrate(&self, rows: &[SlotExample]) -> (f32, f64, usize) {
+    /// Settles on `rows`, which neither this student nor `words` has learnt from, how much the encoder's scores count
+    /// and those of the words beside them.
+    pub fn settle(&self, rows: &[SlotExample], words: Option<&WordChain>) -> Settled {
         let mut scratch = Scratch::default();
         let mut held_out = HeldOut { classes: self.tags.len(), ..HeldOut::default() };
+        let chain = words.and_then(WordChain::scorer);
+        let mut judged: Vec<Judged> = Vec::new();
         for row in rows {
-            let read = self.sequence(&row.text, &row.context);
-            let states = self.base.states(&read.ids, &mut scratch.of_base);
-            held_out.logits.extend(self.logits(&read.words, states));
-            held_out.targets.extend(self.tags.of_words(&read.words, &row.spans));
+            let windows = self.windows(&row.text, &row.context);
+            let logits = self.logits(&windows, &mut scratch);
+            let tagged: Vec<TaggedWord> = windows.words().copied().collect();
+            held_out.targets.extend(self.tags.of_words(&tagged, &row.spans));
+            if let Some(chain) = &chain {
+                let TaggerScratch { seen, scores, others, .. } = &mut scratch.of_tagger;
+                seen.look(&row.text, &row.context);
+                chain.score(seen, scores);
+                let of_encoder = self.planes(&logits, 1.0);
+                joined::at_places(&windows, &of_encoder, self.tags.len(), &seen.words, others);
+                if !seen.words.is_empty() {
+                    judged.push(Judged {
+                        encoder: others.clone(),
+                        words: scores.clone(),
+                        targets: linear::targets(&seen.words, &row.spans, self.tags.slots()),
+                    });
+                }
+            }
+            held_out.logits.extend(logits);
         }
-        let temperature = held_out.best_temperature();
-        let right = calibrate::accuracy(&held_out.outcomes(1.0, None));
-        (temperature, right, held_out.targets.len())
+        let settled = Settled {
+            temperature: held_out.best_temperature(),
+            words_factor: None,
+            right: calibrate::accuracy(&held_out.outcomes(1.0, None)),
+            words: held_out.targets.len(),
+        };
+        let Some(chain) = chain.filter(|_| !judged.is_empty()) else { return settled };
+        let Factors { encoder, words } = joined::fit(&judged, &chain.steps);
+        if words < joined::OF_WORDS_MIN {
+            return settled;
+        }
+        Settled { temperature: 1.0 / encoder, words_factor: Some(words), ..settled }
     }
 
-    /// Returns how sure its answers are under a temperature, fitted on rows that it has not seen; None without rows.
-    pub fn fit_certainty(&self, rows: &[SlotExample], temperature: f32) -> Option<Certainty> {
+    /// Returns how sure its answers are, fitted on rows that it has not seen; None without rows.
+    pub fn fit_certainty(&self, rows: &[SlotExample]) -> Option<Certainty> {
         let mut scratch = Scratch::default();
-        let mut of_base = BaseScratch::default();
         let judge = |row: &SlotExample| {
-            let read = self.sequence(&row.text, &row.context);
-            let states = self.base.states(&read.ids, &mut of_base);
-            let (fields, evidence) = self.found(&row.text, &read, states, temperature, &mut scratch);
+            let windows = self.windows(&row.text, &row.context);
+            let logits = self.logits(&windows, &mut scratch);
+            let (found, _) = self.found((&row.text, &row.context), &windows, &logits, &mut scratch);
             let mut score = SlotScore::default();
-            score.add(row, &fields);
-            (evidence, score.rows_right == 1)
+            score.add(row, &found.fields);
+            (found.evidence, score.rows_right == 1)
         };
         Certainty::fit(&rows.iter().map(judge).collect::<Vec<_>>())
     }
@@ -342,6 +427,18 @@ impl TaggerStudent {
         container::write(path, &container::seal(Kind::Tagger, &self.body).0)?;
         Ok(self.hash)
     }
+}
+
+/// The share of the rows that must have a value of a slot for it to be a usual one.
+const USUAL: f64 = 0.9;
+
+/// Returns the slots that nearly every row has a value of.
+pub fn usual_slots(rows: &[SlotExample], slots: &[String]) -> Vec<String> {
+    let is_usual = |slot: &&String| {
+        let with = rows.iter().filter(|row| row.spans.iter().any(|span| span.slot == **slot)).count();
+        with as f64 >= USUAL * rows.len() as f64
+    };
+    slots.iter().filter(is_usual).cloned().collect()
 }
 
 /// Returns the hash that names rows: lengths keep two texts from being mistaken for one.

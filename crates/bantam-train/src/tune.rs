@@ -10,6 +10,7 @@ use std::path::Path;
 use bantam_kernels::Pool;
 use bantam_student::encoder::{BaseParts, LoadBaseError};
 use bantam_student::linear::TrainLinearError;
+use bantam_student::tagger::TrainTaggerError;
 use bantam_student::{BasePrecision, Bases, EncoderConfig, Features};
 use bantam_weights::WriteWeightsError;
 use serde::{Deserialize, Serialize};
@@ -167,6 +168,9 @@ pub enum TuneError {
     /// The rows cannot be learnt from.
     #[error(transparent)]
     Rows(#[from] TrainLinearError),
+    /// The rows' words cannot be learnt from.
+    #[error(transparent)]
+    Words(#[from] TrainTaggerError),
     /// Too little to learn from and to judge on.
     #[error("{rows} rows are too few to hold some back and learn from the rest; at least {least} are needed")]
     TooFewRows {
@@ -216,6 +220,7 @@ impl TuneError {
             Self::Base(error) => error.kind.hint(),
             Self::Network(error) => error.kind.hint(),
             Self::Rows(error) => error.hint(),
+            Self::Words(error) => error.hint(),
             Self::TooFewRows { .. } => "add rows, or train with --tune none, which needs fewer",
             Self::Run(error) => error.hint(),
             Self::Resume(error) => error.kind.hint(),

@@ -88,10 +88,16 @@ impl TaggerBackend {
             }
             Tagger::Encoder(student) => {
                 let busy = BackendError::from(BackendFault::Busy);
-                let read = student.sequence(text, "");
-                let states = student.states_soon(read.ids.clone()).ok_or_else(|| busy.clone())?;
-                let states = states.await.ok_or(busy)?;
-                Ok(SCRATCH.with_borrow_mut(|scratch| with(&student.read_with(text, &read, &states, scratch))))
+                let windows = student.windows(text, "");
+                let mut logits = Vec::new();
+                for sequence in &windows.sequences {
+                    let states = student.states_soon(sequence.ids.clone()).ok_or_else(|| busy.clone())?;
+                    let states = states.await.ok_or_else(|| busy.clone())?;
+                    student.add_logits(sequence, &states, &mut logits);
+                }
+                let read =
+                    |scratch: &mut Scratch| with(&student.read_with((text, ""), &windows, &logits, scratch));
+                Ok(SCRATCH.with_borrow_mut(read))
             }
         }
     }

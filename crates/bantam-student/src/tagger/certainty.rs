@@ -21,15 +21,17 @@ pub(crate) struct Evidence {
     pub(crate) outside: f32,
     /// The probability of the whole sequence of tags.
     pub(crate) whole: f32,
+    /// The share of two readings, of words and of their encoder, that find the same alone; 1 where there is but one.
+    pub(crate) agreement: f32,
     /// Words read.
     pub(crate) words: usize,
     /// The share of the words that training never saw.
     pub(crate) unknown: f32,
 }
 
-const COUNT: usize = 7;
+const COUNT: usize = 8;
 /// How many of the numbers, from the first, speak for an answer; the last one speaks against.
-const FOR: usize = 4;
+const FOR: usize = 5;
 /// Log-odds beyond this say no more.
 const ODDS_MAX: f32 = 8.0;
 const ROUNDS: usize = 1500;
@@ -52,6 +54,7 @@ impl Evidence {
             odds(self.least),
             odds(self.mean),
             odds(self.outside),
+            f64::from(self.agreement),
             count(self.values),
             count(self.words),
             f64::from(self.unknown),
@@ -191,7 +194,16 @@ mod tests {
     use super::*;
 
     fn evidence(least: f32, outside: f32) -> Evidence {
-        Evidence { values: 2, least, mean: least, outside, whole: least * outside, words: 9, unknown: 0.0 }
+        Evidence {
+            values: 2,
+            least,
+            mean: least,
+            outside,
+            whole: least * outside,
+            agreement: 1.0,
+            words: 9,
+            unknown: 0.0,
+        }
     }
 
     fn rows() -> Vec<(Evidence, bool)> {

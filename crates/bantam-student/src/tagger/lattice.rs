@@ -78,6 +78,10 @@ impl Steps {
 
 /// A tag with less than this share of a word's sum is not followed further: it would not show in what is found.
 pub(crate) const NEGLIGIBLE: f32 = 1e-9;
+/// The longest value that is looked for where the likeliest sequence has none, in words.
+const VALUE_WORDS_MAX: usize = 48;
+/// Sums below this may lack what was left out as negligible: they are taken again with all of it.
+const SUSPICIOUS: f32 = 1e-6;
 /// Where sums over endings end, far above what scores of a file give: beyond it they would not be finite.
 const REACHED_MAX: f32 = 1e30;
 
@@ -119,23 +123,36 @@ impl Lattice {
         self.backward.resize(scores.len(), 1.0);
         self.scales.clear();
         for word in 0..self.words {
-            self.step_forward(word, powers);
+            let mut scale = self.step_forward(word, powers, NEGLIGIBLE);
+            if scale < SUSPICIOUS {
+                scale = self.step_forward(word, powers, 0.0);
+            }
+            // Underflow would need scores beyond what a file may hold; a tiny sum keeps even that finite.
+            let scale = scale.max(f32::MIN_POSITIVE);
+            let row = &mut self.forward[word * self.tags..(word + 1) * self.tags];
+            row.iter_mut().for_each(|into| *into /= scale);
+            self.scales.push(scale);
+            self.total += f64::from(scale).ln();
         }
         for word in (1..self.words).rev() {
-            self.step_backward(word, powers);
+            if self.step_backward(word, powers, NEGLIGIBLE) < SUSPICIOUS {
+                self.step_backward(word, powers, 0.0);
+            }
         }
     }
 
-    fn step_forward(&mut self, word: usize, powers: &Steps) {
+    /// Returns the sum of a word's row. What is less likely than `least` is not followed from the word before.
+    fn step_forward(&mut self, word: usize, powers: &Steps, least: f32) -> f32 {
         let (tags, slots) = (self.tags, powers.slots);
         let (done, rest) = self.forward.split_at_mut(word * tags);
         let row = &mut rest[..tags];
+        row.fill(0.0);
         if word == 0 {
             row[..=slots].copy_from_slice(&powers.start);
         } else {
             let before = &done[(word - 1) * tags..];
             let rows = before.iter().zip(powers.open.chunks_exact(1 + slots));
-            for (from, open) in rows.filter(|(from, _)| **from > NEGLIGIBLE) {
+            for (from, open) in rows.filter(|(from, _)| **from > least) {
                 row[..=slots].iter_mut().zip(open).for_each(|(into, step)| *into += from * step);
             }
             for slot in 0..slots {
@@ -144,15 +161,12 @@ impl Lattice {
             }
         }
         row.iter_mut().zip(&self.local[word * tags..]).for_each(|(into, local)| *into *= local);
-        // Underflow would need scores beyond what a file may hold; a tiny sum keeps even that finite.
-        let scale = row.iter().sum::<f32>().max(f32::MIN_POSITIVE);
-        row.iter_mut().for_each(|into| *into /= scale);
-        self.scales.push(scale);
-        self.total += f64::from(scale).ln();
+        row.iter().sum()
     }
 
-    /// From a word's endings to those of the word before it.
-    fn step_backward(&mut self, word: usize, powers: &Steps) {
+    /// From a word's endings to those of the word before it. Returns the sum of that word's probabilities before they are
+    /// made to sum up to one; it is less than one by what was left out.
+    fn step_backward(&mut self, word: usize, powers: &Steps, negligible: f32) -> f32 {
         let (tags, slots) = (self.tags, powers.slots);
         let scale = self.scales[word];
         let (rest, done) = self.backward.split_at_mut(word * tags);
@@ -163,7 +177,7 @@ impl Lattice {
             .extend(after.iter().zip(local).map(|(after, local)| (after * local / scale).min(REACHED_MAX)));
         let row = &mut rest[(word - 1) * tags..];
         row.fill(0.0);
-        let least = NEGLIGIBLE * self.reached.iter().copied().fold(0.0, f32::max);
+        let least = negligible * self.reached.iter().copied().fold(0.0, f32::max);
         for (column, reached) in
             self.reached[..=slots].iter().enumerate().filter(|(_, reached)| **reached > least)
         {
@@ -180,7 +194,10 @@ impl Lattice {
         let sum: f32 = row.iter().zip(forward).map(|(backward, forward)| backward * forward).sum();
         if sum.is_normal() {
             row.iter_mut().for_each(|backward| *backward /= sum);
+        } else {
+            row.fill(1.0);
         }
+        sum
     }
 
     /// Returns the probability that a word has a tag.
@@ -196,22 +213,53 @@ impl Lattice {
         slot: usize,
         powers: &Steps,
     ) -> f32 {
-        let (tags, further) = (self.tags, 1 + powers.slots + slot);
-        let mut path = self.forward[first * tags + 1 + slot];
+        let mut path = self.forward[first * self.tags + 1 + slot];
         for word in first + 1..=last {
-            let step = if word == first + 1 { powers.begin[slot] } else { powers.stay[slot] };
-            path *= step * self.local[word * tags + further] / self.scales[word];
+            path *= self.goes_on((first, word - 1), slot, powers);
         }
-        let (tag, step) =
-            if first == last { (1 + slot, powers.begin[slot]) } else { (further, powers.stay[slot]) };
+        (path * self.ends((first, last), slot, powers)).clamp(0.0, 1.0)
+    }
+
+    /// What the beginning of a value is multiplied with where its next word belongs to it too.
+    fn goes_on(&self, (first, last): (usize, usize), slot: usize, powers: &Steps) -> f32 {
+        let step = if first == last { powers.begin[slot] } else { powers.stay[slot] };
+        let at = (last + 1) * self.tags + 1 + powers.slots + slot;
+        step * self.local[at] / self.scales[last + 1]
+    }
+
+    /// What the beginning of a value is multiplied with where it ends with its last word.
+    fn ends(&self, (first, last): (usize, usize), slot: usize, powers: &Steps) -> f32 {
+        let tag = if first == last { 1 + slot } else { 1 + powers.slots + slot };
+        let further = (last + 1) * self.tags + 1 + powers.slots + slot;
         let goes_on = match last + 1 < self.words {
-            true => {
-                let at = (last + 1) * tags + further;
-                step * self.local[at] * self.backward[at] / self.scales[last + 1]
-            }
+            true => self.goes_on((first, last), slot, powers) * self.backward[further],
             false => 0.0,
         };
-        (path * (self.backward[last * tags + tag] - goes_on)).clamp(0.0, 1.0)
+        (self.backward[last * self.tags + tag] - goes_on).max(0.0)
+    }
+
+    /// Returns the likeliest value of a slot, of words of which each is free, and its probability; a tie goes to the first.
+    pub(crate) fn likeliest_value(
+        &self,
+        slot: usize,
+        powers: &Steps,
+        is_free: &dyn Fn(usize) -> bool,
+    ) -> Option<((usize, usize), f32)> {
+        let mut best = None;
+        let mut most = 0.0;
+        for first in (0..self.words).filter(|word| is_free(*word)) {
+            let mut path = self.forward[first * self.tags + 1 + slot];
+            for last in (first..self.words.min(first + VALUE_WORDS_MAX)).take_while(|word| is_free(*word)) {
+                let probability = (path * self.ends((first, last), slot, powers)).clamp(0.0, 1.0);
+                if probability > most {
+                    (best, most) = (Some(((first, last), probability)), probability);
+                }
+                if last + 1 < self.words {
+                    path *= self.goes_on((first, last), slot, powers);
+                }
+            }
+        }
+        best
     }
 
     /// Returns the likeliest sequence of tags (Viterbi) and the sum of its scores; a tie goes to the first.
@@ -330,6 +378,15 @@ mod tests {
             let found = f64::from(lattice.value_probability((first, last), 1, &powers));
             assert!((found - share(&is_value)).abs() < 1e-4, "{first}..={last}: {found}");
         }
+        let spans = || (0..words).flat_map(|first| (first..words).map(move |last| (first, last)));
+        for free in [0..4, 1..3, 3..4] {
+            let found = lattice.likeliest_value(1, &powers, &|word| free.contains(&word)).unwrap();
+            let of = |span| lattice.value_probability(span, 1, &powers);
+            let within = spans().filter(|(first, last)| free.contains(first) && free.contains(last));
+            let likeliest = within.max_by(|a, b| of(*a).total_cmp(&of(*b))).unwrap();
+            assert_eq!((found.0, found.1), (likeliest, of(likeliest)));
+        }
+        assert_eq!(lattice.likeliest_value(1, &powers, &|_| false), None);
         let (best, sum) = lattice.best(&scores, &steps);
         let likeliest = all.iter().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
         assert_eq!(best, likeliest.0);

@@ -5,7 +5,8 @@
 
 pub(crate) mod features;
 pub(crate) mod fit;
-mod format;
+pub(crate) mod format;
+pub(crate) mod scorer;
 mod train;
 
 use std::path::Path;
@@ -15,16 +16,16 @@ use serde::{Deserialize, Serialize};
 
 use super::certainty::Evidence;
 use super::lattice::Steps;
-use super::reading::{Reader, Reading};
+use super::reading::{Found, Reader, Reading};
 use super::{Field, SlotScore, TaggerReport};
 use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
-use crate::linear::lookup::Table;
 use crate::seen::SeenTexts;
 use crate::slots::SlotExample;
-use fit::Weights;
-pub use train::{TaggerProgress, TrainTaggerError, train};
+use scorer::Scorer;
+pub(crate) use train::targets;
+pub use train::{TaggerProgress, TrainTaggerError, WordChain, learn_words, train};
 
 /// How a linear tagger is fitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,9 +80,7 @@ pub struct LinearTagger {
 /// Everything a reading needs, the temperature already in its numbers.
 #[derive(Debug)]
 pub(crate) struct Model {
-    table: Table,
-    weights: Weights,
-    steps: Steps,
+    scorer: Scorer,
     powers: Steps,
     description: LinearTaggerDescription,
 }
@@ -171,28 +170,17 @@ impl Model {
         context: &str,
         scratch: &mut Scratch,
     ) -> (Vec<Field<'a>>, Evidence, bool) {
-        let super::TaggerScratch { seen, scores, lattice } = &mut scratch.of_tagger;
+        let super::TaggerScratch { seen, scores, lattice, .. } = &mut scratch.of_tagger;
         seen.look(text, context);
-        let tags = self.steps.tags();
-        scores.clear();
-        scores.resize(tags, 0.0);
-        let add = |key: &u64, scores: &mut [f32]| {
-            if let Some(feature) = self.table.get(*key) {
-                self.weights.add(feature, scores);
-            }
+        self.scorer.score(seen, scores);
+        let reader = Reader {
+            slots: &self.description.slots,
+            steps: &self.scorer.steps,
+            powers: &self.powers,
+            usual: &self.description.report.usual,
         };
-        seen.of_text.iter().for_each(|key| add(key, scores));
-        for _ in 1..seen.words.len() {
-            scores.extend_from_within(..tags);
-        }
-        scores.truncate(tags * seen.words.len());
-        for (word, row) in scores.chunks_exact_mut(tags).enumerate() {
-            seen.of_word(word).iter().for_each(|key| add(key, row));
-        }
-        let reader = Reader { slots: &self.description.slots, steps: &self.steps, powers: &self.powers };
-        let (fields, mut evidence) = reader.read(text, &seen.words, scores, lattice);
-        let unknown = (0..seen.words.len()).filter(|word| self.table.get(seen.own(*word)).is_none()).count();
-        evidence.unknown = unknown as f32 / seen.words.len().max(1) as f32;
+        let Found { fields, mut evidence, .. } = reader.read(text, &seen.words, scores, lattice);
+        evidence.unknown = self.scorer.unknown(seen);
         (fields, evidence, seen.is_whole)
     }
 }

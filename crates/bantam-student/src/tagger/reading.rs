@@ -21,7 +21,19 @@ pub struct Reading<'a> {
 pub(crate) struct TaggerScratch {
     pub(crate) seen: Seen,
     pub(crate) scores: Vec<f32>,
+    /// The scores of another reading of the same words.
+    pub(crate) others: Vec<f32>,
     pub(crate) lattice: Lattice,
+}
+
+/// What a reader makes of scores.
+#[derive(Debug, Clone)]
+pub(crate) struct Found<'a> {
+    /// The values, in the text's order.
+    pub(crate) fields: Vec<Field<'a>>,
+    pub(crate) evidence: Evidence,
+    /// The likeliest tag of every word, in planes.
+    pub(crate) path: Vec<usize>,
 }
 
 /// What scores are read with.
@@ -32,6 +44,8 @@ pub(crate) struct Reader<'r> {
     pub(crate) steps: &'r Steps,
     /// The powers of the steps.
     pub(crate) powers: &'r Steps,
+    /// The slots that every text has a value of: where the likeliest sequence has none, the likeliest value is taken.
+    pub(crate) usual: &'r [String],
 }
 
 impl<'r> Reader<'r> {
@@ -43,7 +57,7 @@ impl<'r> Reader<'r> {
         words: &[(usize, usize)],
         scores: &[f32],
         lattice: &mut Lattice,
-    ) -> (Vec<Field<'a>>, Evidence)
+    ) -> Found<'a>
     where
         'r: 'a,
     {
@@ -60,14 +74,17 @@ impl<'r> Reader<'r> {
                 (Some(_), None) => {}
             }
         }
-        let fields: Vec<Field<'a>> = spans
-            .iter()
-            .map(|(slot, first, last)| {
-                let (start, end) = (words[*first].0, words[*last].1);
-                let confidence = lattice.value_probability((*first, *last), *slot, self.powers);
-                Field { name: &self.slots[*slot], value: &text[start..end], start, end, confidence }
-            })
-            .collect();
+        let mut found: Vec<((usize, usize), usize, f32)> = Vec::new();
+        for (slot, first, last) in spans {
+            found.push(((first, last), slot, lattice.value_probability((first, last), slot, self.powers)));
+        }
+        self.fill(lattice, &mut found);
+        let field = |((first, last), slot, confidence): &((usize, usize), usize, f32)| {
+            let (start, end) = (words[*first].0, words[*last].1);
+            let (name, value) = (self.slots[*slot].as_str(), &text[start..end]);
+            Field { name, value, start, end, confidence: *confidence }
+        };
+        let fields: Vec<Field<'a>> = found.iter().map(field).collect();
         let shares = || fields.iter().map(|field| field.confidence);
         let evidence = Evidence {
             values: fields.len(),
@@ -79,10 +96,27 @@ impl<'r> Reader<'r> {
             } else {
                 (f64::from(score) - lattice.total).exp().min(1.0) as f32
             },
+            agreement: 1.0,
             words: words.len(),
             unknown: 0.0,
         };
-        (fields, evidence)
+        Found { fields, evidence, path }
+    }
+
+    /// Adds the likeliest value of every usual slot that has none, among the words of no other value.
+    fn fill(self, lattice: &Lattice, found: &mut Vec<((usize, usize), usize, f32)>) {
+        for name in self.usual {
+            let Ok(slot) = self.slots.binary_search(name) else { continue };
+            if found.iter().any(|(_, of, _)| *of == slot) {
+                continue;
+            }
+            let is_free =
+                |word: usize| found.iter().all(|((first, last), _, _)| word < *first || *last < word);
+            if let Some((span, probability)) = lattice.likeliest_value(slot, self.powers, &is_free) {
+                found.push((span, slot, probability));
+            }
+        }
+        found.sort_by_key(|(span, _, _)| *span);
     }
 }
 

@@ -62,6 +62,60 @@ fn it_finds_values_says_where_and_how_sure_it_is() {
     assert!(report.held_out_f1 > 0.9 && report.certainty.is_some());
 }
 
+/// Receipts of several lines, the sum on the line after the one that says so, and prices that look like it.
+fn receipts(count: usize) -> Vec<SlotExample> {
+    let receipt = |number: usize| {
+        let shop = ["Corner", "Harbour", "Old Mill", "Station"][number % 4];
+        let (price, total) =
+            (format!("{}.{:02}", number % 13, number % 97), format!("{}.50", 20 + number % 31));
+        let goods = "soap\n".repeat(1 + number % 5);
+        let text = format!(
+            "{shop} Shop\nNo. {number}\n{goods}price\n{price}\nTotal:\n{total}\ncash\n90.00\n{price}"
+        );
+        let sum = text.find(&total).unwrap();
+        let name = 0..shop.len() + 5;
+        let spans = vec![
+            SlotSpan { slot: "shop".into(), range: name },
+            SlotSpan { slot: "total".into(), range: sum..sum + total.len() },
+        ];
+        SlotExample { text, context: String::new(), spans }
+    };
+    (0..count).map(receipt).collect()
+}
+
+#[test]
+fn lines_tell_values_apart_and_a_slot_that_every_row_fills_is_always_filled() {
+    let student = train(&receipts(120), &config(), &mut |_| {}).unwrap();
+    assert_eq!(student.describe().report.usual, ["shop", "total"]);
+    let mut scratch = Scratch::default();
+    let text = "Tower Shop\nNo. 7\nsoap\nprice\n61.50\nTotal:\n44.50\ncash\n90.00";
+    let reading = student.read(text, "", &mut scratch);
+    let found: Vec<_> = reading.fields.iter().map(|field| (field.name, field.value)).collect();
+    assert_eq!(found, [("shop", "Tower Shop"), ("total", "44.50")]);
+    let unlike = student.read("what do you mean", "", &mut scratch);
+    let names: Vec<_> = unlike.fields.iter().map(|field| field.name).collect();
+    assert!(names.contains(&"shop") && names.contains(&"total"), "{unlike:?}");
+    assert!(unlike.confidence < 0.5 && unlike.confidence < reading.confidence, "{unlike:?}");
+    assert!(self::student().describe().report.usual.is_empty());
+}
+
+#[test]
+fn long_texts_are_learnt_from() {
+    let row = |number: usize| {
+        let noise = |from: usize| {
+            (from..from + 90).map(|word| format!("w{} ", word * number % 61)).collect::<String>()
+        };
+        let before = noise(number);
+        let (start, code) =
+            (before.len() + 5, "alpha beta gamma delta epsilon zeta eta theta iota kappa".repeat(3));
+        let text = format!("{before}code {code} end {}", noise(2 * number));
+        let span = SlotSpan { slot: "code".into(), range: start..start + code.len() };
+        SlotExample { text, context: String::new(), spans: vec![span] }
+    };
+    let student = train(&(1..60).map(row).collect::<Vec<_>>(), &config(), &mut |_| {}).unwrap();
+    assert!(student.describe().report.held_out_f1 > 0.9, "{:?}", student.describe().report);
+}
+
 #[test]
 fn equal_rows_give_equal_bytes_on_any_number_of_threads() {
     let with = |threads| train(&rows(60), &LinearTaggerConfig { threads, ..config() }, &mut |_| {}).unwrap();

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use bantam_engine::EncoderAdapter;
 use bantam_kernels::Pool;
-use bantam_student::SlotExample;
 use bantam_student::encoder::EncoderBase;
-use bantam_student::tagger::{TaggerParts, TaggerReport, TaggerStudent, Tags, data_hash, sequence};
+use bantam_student::tagger::{
+    LinearTaggerConfig, TaggedWord, TaggerParts, TaggerReport, TaggerStudent, Tags, WordChain, data_hash,
+    learn_words, usual_slots, windows,
+};
+use bantam_student::{Features, SlotExample};
 
 use super::phase::{Note, Run, resumed};
 use super::{Lesson, Listener, Phase, Shown, TuneError, base_parts, check_served, facts, split};
@@ -71,15 +74,24 @@ impl Work<'_> {
         let facts = facts(self.lesson, &parts, &self.data, phase);
         let mut layout = Layout::default();
         let network = EncoderNetwork::load(parts.config, parts.weights, config.lora, &mut layout)?;
-        let row = |index: &usize| {
-            let row = &self.rows[*index];
-            let read = sequence(&parts.tokenizer, &row.text, &row.context, tokens_max);
-            let tags = self.tags.of_words(&read.words, &row.spans);
-            let words = read.words.iter().map(|word| word.token).zip(tags).collect();
-            TagRow { ids: read.ids, words }
+        let of = |indices: &[usize]| -> Vec<TagRow> {
+            let windows = |index: &usize| {
+                let row = &self.rows[*index];
+                let read = windows(&parts.tokenizer, &row.text, &row.context, tokens_max);
+                let words: Vec<TaggedWord> = read.words().copied().collect();
+                let mut tags = self.tags.of_words(&words, &row.spans).into_iter();
+                let mut row_of = |sequence: bantam_student::tagger::Sequence| {
+                    let places = sequence.words.iter().map(|word| word.token);
+                    TagRow { words: places.zip(tags.by_ref()).collect(), ids: sequence.ids }
+                };
+                read.sequences.into_iter().map(&mut row_of).collect::<Vec<_>>()
+            };
+            indices.iter().flat_map(windows).collect()
         };
-        let rows = learnt.iter().chain(held).map(row).collect();
-        let tagger = Tagger::new(network, layout, (rows, learnt.len(), self.tags.len()), config.head_dropout);
+        let (mut rows, held) = (of(learnt), of(held));
+        let learnt = rows.len();
+        rows.extend(held);
+        let tagger = Tagger::new(network, layout, (rows, learnt, self.tags.len()), config.head_dropout);
         let id = RunId::of(&facts.each_ref().map(String::as_str), tagger.layout());
         Ok((tagger, id))
     }
@@ -107,19 +119,26 @@ impl Work<'_> {
             held_out_precision: 0.0,
             held_out_recall: 0.0,
             temperature: 1.0,
+            words_factor: None,
+            usual: usual_slots(self.rows, self.tags.slots()),
             passes: u64::from(epoch),
             certainty: None,
         };
-        let student = self.student(&tagger, &parameters, &learnt, report.clone())?;
-        let (temperature, served, words) = student.calibrate(&held);
-        check_served(judge(&parameters), served, words)?;
+        let words = self.words(&learnt)?;
+        let student = |report: &TaggerReport| {
+            self.student(&tagger, (&parameters, words.as_ref()), &learnt, report.clone())
+        };
+        let settled = student(&report)?.settle(&held, words.as_ref());
+        check_served(judge(&parameters), settled.right, settled.words)?;
+        let (temperature, words_factor) = (settled.temperature, settled.words_factor);
+        let report = TaggerReport { temperature, words_factor, ..report };
+        let student = student(&report)?;
         let score = student.score(&held);
         let report = TaggerReport {
             held_out_f1: score.f1(),
             held_out_precision: score.precision(),
             held_out_recall: score.recall(),
-            temperature,
-            certainty: student.fit_certainty(&held, temperature),
+            certainty: student.fit_certainty(&held),
             ..report
         };
         Ok(Shown { epoch, found: report })
@@ -144,7 +163,18 @@ impl Work<'_> {
             }
         };
         let (parameters, _) = run.finish(tagger, begun, &self.pool, &|_| 0.0, listener)?;
-        self.student(tagger, &parameters, self.rows, shown.found.clone())
+        let words = shown.found.words_factor.and_then(|_| self.words(self.rows).transpose()).transpose()?;
+        self.student(tagger, (&parameters, words.as_ref()), self.rows, shown.found.clone())
+    }
+
+    /// What the words of rows say of their tags, where that may stand beside the encoder.
+    fn words(&self, rows: &[SlotExample]) -> Result<Option<WordChain>, TuneError> {
+        if self.lesson.config.student.features == Features::Dense {
+            return Ok(None);
+        }
+        let config =
+            LinearTaggerConfig { seed: self.lesson.config.run.seed, ..LinearTaggerConfig::recommended() };
+        Ok(Some(learn_words(rows, self.tags.slots(), &config)?))
     }
 
     fn told(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> Run<'_> {
@@ -159,7 +189,7 @@ impl Work<'_> {
     fn student(
         &self,
         tagger: &Tagger,
-        parameters: &[f32],
+        (parameters, words): (&[f32], Option<&WordChain>),
         rows: &[SlotExample],
         report: TaggerReport,
     ) -> Result<TaggerStudent, TuneError> {
@@ -168,7 +198,8 @@ impl Work<'_> {
         let precision = self.lesson.config.precision;
         let base: Arc<EncoderBase> =
             self.lesson.bases.open_adapted(self.lesson.folder, precision, &adapter).map_err(Box::new)?;
-        let parts = TaggerParts { base: &base, adapter: &adapter, weights, bias };
+        let tokens_max = (base.identity().tokens_max as usize).min(self.lesson.config.tokens_max);
+        let parts = TaggerParts { base: &base, adapter: &adapter, weights, bias, words, tokens_max };
         let base_path = self.lesson.base_path.to_owned();
         TaggerStudent::assemble(rows, &self.tags, parts, base_path, report).ok_or(TuneError::Unstorable)
     }

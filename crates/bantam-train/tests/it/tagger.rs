@@ -1,8 +1,8 @@
 //! Tuned taggers.
 
 use bantam_student::{
-    BasePrecision, LoadStudentErrorKind, Scratch, SlotExample, SlotSpan, Student, StudentDescription,
-    TaggerStudent,
+    BasePrecision, Features, LoadStudentErrorKind, Scratch, SlotExample, SlotSpan, Student,
+    StudentDescription, TaggerStudent,
 };
 use bantam_train::{Control, TuneConfig, TuneError, tune_tagger};
 
@@ -73,6 +73,40 @@ fn finds_values_where_they_stand_and_serves_it_from_its_file() {
         let error = Student::load(&path, None, &place.bases).unwrap_err();
         assert!(matches!(error.kind, LoadStudentErrorKind::OtherKind { .. }));
     }
+}
+
+#[test]
+fn what_words_say_stands_beside_the_encoder_where_it_helps() {
+    let place = Place::new(2);
+    let joined = tuned(&place, &config());
+    let report = &joined.describe().report;
+    assert!(report.words_factor.is_some_and(|factor| factor > 0.02), "{report:?}");
+    let mut alone = config();
+    alone.student.features = Features::Dense;
+    let dense = tuned(&place, &alone);
+    assert_eq!(dense.describe().report.words_factor, None);
+    assert!(joined.score(&rows()).f1() >= dense.score(&rows()).f1());
+    let mut scratch = Scratch::default();
+    // The encoder has no token for these words.
+    let known = joined.read("could you send me the new lamp today", "", &mut scratch).confidence;
+    let strange = joined.read("zqx vvb 12:30 qqq", "", &mut scratch).confidence;
+    assert!(strange < known, "{strange} {known}");
+}
+
+#[test]
+fn a_text_beyond_the_bases_tokens_is_read_to_its_end() {
+    let place = Place::new(2);
+    let config = TuneConfig { tokens_max: 16, ..config() };
+    let student = tuned(&place, &config);
+    let mut scratch = Scratch::default();
+    let long = format!("{}could you send me the new lamp today", "compare rates now ".repeat(12));
+    let reading = student.read(&long, "", &mut scratch);
+    let last = reading.fields.last().unwrap();
+    assert_eq!((last.name, last.value, last.end), ("thing", "new lamp", long.len() - 6));
+    assert!(reading.is_whole);
+    let endless = "compare rates now ".repeat(400);
+    let endless = student.read(&endless, "", &mut scratch);
+    assert!(!endless.is_whole && endless.confidence == 0.0);
 }
 
 #[test]

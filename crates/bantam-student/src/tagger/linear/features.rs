@@ -11,6 +11,11 @@ pub(crate) const WORDS_MAX: usize = 1024;
 const CONTEXT_WORDS_MAX: usize = 32;
 /// Words of a text that are told to all others.
 const TOLD_WORDS_MAX: usize = 48;
+/// Words of a line, from its first, that are told to the words of the next line and, a few, to those of its own.
+const LINE_WORDS_MAX: usize = 6;
+const OWN_LINE_WORDS_MAX: usize = 2;
+/// Lines that are counted from the top and from the bottom.
+const LINES_MAX: usize = 15;
 /// The longest beginning and ending of a word that is a feature, in characters.
 const AFFIX_CHARS_MAX: usize = 4;
 
@@ -28,6 +33,10 @@ pub(crate) struct Seen {
     /// Whether the text has no more words than are read.
     pub(crate) is_whole: bool,
     looks: Vec<Look>,
+    /// Which line each word is on; empty for a text of one line.
+    lines: Vec<u32>,
+    /// The word that begins each line.
+    line_starts: Vec<usize>,
     context: Vec<u64>,
     lower: String,
 }
@@ -55,6 +64,7 @@ impl Seen {
         for (start, end) in &self.words {
             self.looks.push(look_at(&text[*start..*end], &mut self.lower));
         }
+        self.read_lines(text);
         self.read_context(context);
         self.of_text.clear();
         let told = self.looks.iter().take(TOLD_WORDS_MAX).map(|look| mix(50, look.word, 0));
@@ -78,6 +88,22 @@ impl Seen {
     /// Returns the fingerprint of the word itself, by which a word that was never seen shows.
     pub(crate) fn own(&self, word: usize) -> u64 {
         mix(1, self.looks[word].word, 0)
+    }
+
+    fn read_lines(&mut self, text: &str) {
+        self.lines.clear();
+        self.line_starts.clear();
+        let mut before = self.words.first().map_or(0, |(start, _)| *start);
+        for (word, (start, end)) in self.words.iter().enumerate() {
+            if word == 0 || text[before..*start].contains('\n') {
+                self.line_starts.push(word);
+            }
+            self.lines.push(self.line_starts.len() as u32 - 1);
+            before = *end;
+        }
+        if self.line_starts.len() == 1 {
+            self.lines.clear();
+        }
     }
 
     fn read_context(&mut self, context: &str) {
@@ -126,10 +152,32 @@ impl Seen {
         for (length, (start, end)) in affixes.filter(|(_, (start, _))| **start != 0) {
             out.extend([mix(30 + length as u64, *start, 0), mix(40 + length as u64, *end, 0)]);
         }
+        if let Some(line) = self.lines.get(at) {
+            describe_line(&self.looks, &self.line_starts, (at, *line as usize), out);
+        }
         for word in &self.context {
             out.extend([mix(62, *word, own.shape), mix(63, *word, own.word)]);
         }
     }
+}
+
+/// Adds what a word's line and the one above say of it.
+fn describe_line(looks: &[Look], starts: &[usize], (at, line): (usize, usize), out: &mut Vec<u64>) {
+    let words = |line: usize| starts[line]..starts.get(line + 1).copied().unwrap_or(looks.len());
+    let (own, shape) = (words(line), looks[at].shape);
+    let edges = u64::from(own.start == at) + 2 * u64::from(own.end == at + 1);
+    let (top, bottom) = (line.min(LINES_MAX) as u64, (starts.len() - 1 - line).min(LINES_MAX) as u64);
+    out.extend([
+        mix(70, edges, shape),
+        mix(71, top, 0),
+        mix(72, bottom, 0),
+        mix(73, top, edges),
+        mix(74, own.len() as u64, edges),
+        mix(75, looks[own.start].word, edges),
+    ]);
+    out.extend(looks[own].iter().take(OWN_LINE_WORDS_MAX).map(|look| mix(76, look.word, shape)));
+    let above = line.checked_sub(1).map_or(0..0, words);
+    out.extend(looks[above].iter().take(LINE_WORDS_MAX).map(|look| mix(77, look.word, shape)));
 }
 
 fn look_at(word: &str, lower: &mut String) -> Look {

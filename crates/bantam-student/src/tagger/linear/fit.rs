@@ -263,13 +263,13 @@ impl Work<'_> {
             let rows = gradient.open.chunks_exact_mut(1 + slots).zip(powers.open.chunks_exact(1 + slots));
             for ((into, open), before) in rows.zip(before).filter(|(_, before)| **before > NEGLIGIBLE) {
                 for ((into, step), reached) in into.iter_mut().zip(open).zip(&reached) {
-                    *into += before * step * reached;
+                    *into += (before * step * reached).min(1.0);
                 }
             }
             for slot in 0..slots {
                 let (first, further) = (1 + slot, 1 + slots + slot);
-                gradient.begin[slot] += before[first] * powers.begin[slot] * reached[further];
-                gradient.stay[slot] += before[further] * powers.stay[slot] * reached[further];
+                gradient.begin[slot] += (before[first] * powers.begin[slot] * reached[further]).min(1.0);
+                gradient.stay[slot] += (before[further] * powers.stay[slot] * reached[further]).min(1.0);
             }
             let (from, to) = (pair[0] as usize, pair[1] as usize);
             match to.checked_sub(1 + slots) {

@@ -4,6 +4,7 @@
 //! how many weights each has, the weights' tags (two bytes each), the weights.
 
 use super::fit::{Chain, Entry, Weights};
+use super::scorer::Scorer;
 use super::{LinearTaggerDescription, Model};
 use crate::container::LoadStudentErrorKind;
 use crate::linear::format::{Reader, size, write_count, write_floats};
@@ -20,16 +21,21 @@ pub(super) fn encode(description: &[u8], keys: &[u64], chain: &Chain) -> Vec<u8>
     let mut out = Vec::new();
     write_count(&mut out, description.len());
     out.extend_from_slice(description);
-    write_count(&mut out, keys.len());
-    write_count(&mut out, chain.weights.entries.len());
-    chain.steps.parts().into_iter().for_each(|part| write_floats(&mut out, part));
+    write_chain(&mut out, keys, chain);
+    out
+}
+
+/// Appends a chain over features with these fingerprints, which are in order.
+pub(crate) fn write_chain(out: &mut Vec<u8>, keys: &[u64], chain: &Chain) {
+    write_count(out, keys.len());
+    write_count(out, chain.weights.entries.len());
+    chain.steps.parts().into_iter().for_each(|part| write_floats(out, part));
     out.extend(keys.iter().flat_map(|key| key.to_le_bytes()));
     for feature in 0..keys.len() {
-        write_count(&mut out, chain.weights.of(feature as u32).len());
+        write_count(out, chain.weights.of(feature as u32).len());
     }
     out.extend(chain.weights.entries.iter().flat_map(|entry| (entry.tag as u16).to_le_bytes()));
     out.extend(chain.weights.entries.iter().flat_map(|entry| entry.value.to_le_bytes()));
-    out
 }
 
 /// The model in a body. All sizes are checked against the bytes there are before anything is allocated, and all
@@ -49,6 +55,17 @@ pub(super) fn decode(body: &[u8]) -> Result<Model, LoadStudentErrorKind> {
     if !(1e-3..=1e3).contains(&temperature) {
         return Err(LoadStudentErrorKind::Number { what: "temperature" });
     }
+    let scorer = read_chain(&mut reader, slots, 1.0 / temperature)?;
+    let powers = scorer.steps.powers();
+    Ok(Model { scorer, powers, description })
+}
+
+/// Reads the chain of so many slots that ends a body, all its numbers times `scale`.
+pub(crate) fn read_chain(
+    reader: &mut Reader<'_>,
+    slots: usize,
+    scale: f32,
+) -> Result<Scorer, LoadStudentErrorKind> {
     let features = reader.count("features")?;
     let entries = reader.count("weights")?;
     size(features <= FEATURES_MAX, "features")?;
@@ -71,12 +88,10 @@ pub(super) fn decode(body: &[u8]) -> Result<Model, LoadStudentErrorKind> {
     let tags: Vec<u16> = pairs.iter().map(|bytes| u16::from_le_bytes(*bytes)).collect();
     size(tags.iter().all(|tag| usize::from(*tag) < steps.tags()), "tags")?;
     let values = reader.floats(entries, "weight", -WEIGHT_MAX, WEIGHT_MAX)?;
-    let inverse = 1.0 / temperature;
-    let entry = |(tag, value): (u16, f32)| Entry { tag: u32::from(tag), value: inverse * value };
+    let entry = |(tag, value): (u16, f32)| Entry { tag: u32::from(tag), value: scale * value };
     let entries = tags.into_iter().zip(values).map(entry).collect();
-    steps.parts_mut().into_iter().flatten().for_each(|step| *step *= inverse);
+    steps.parts_mut().into_iter().flatten().for_each(|step| *step *= scale);
     let table = Table::new(&keys, 0)
         .ok_or(LoadStudentErrorKind::Number { what: "fingerprints that repeat or crowd" })?;
-    let powers = steps.powers();
-    Ok(Model { table, weights: Weights { ends, entries }, steps, powers, description })
+    Ok(Scorer { table, weights: Weights { ends, entries }, steps })
 }

@@ -4,16 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::features::Seen;
 use super::fit::{Chain, Design, FitConfig, Weights, fit};
+use super::scorer::Scorer;
 use super::{LinearTagger, LinearTaggerConfig, LinearTaggerDescription, format};
 use crate::container::{self, Kind};
+use crate::linear::lookup::Table;
 use crate::linear::train::CREATED_BY;
 use crate::linear::{calibrate, folds, parallel};
 use crate::seen::SeenTexts;
 use crate::slots::{SlotExample, SlotSpan};
 use crate::tagger::certainty::{Certainty, Evidence};
 use crate::tagger::lattice::{Lattice, Steps};
-use crate::tagger::reading::Reader;
-use crate::tagger::{SLOTS_MAX, SlotScore, TaggerReport, data_hash};
+use crate::tagger::reading::{Found, Reader};
+use crate::tagger::{SLOTS_MAX, SlotScore, TaggerReport, data_hash, usual_slots};
 
 /// Rows that are needed to hold some back.
 const ROWS_MIN: usize = 10;
@@ -103,13 +105,7 @@ pub fn train(
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
     let folds = folds::assign(&texts, &vec![0; rows.len()], 1, FOLDS, config.seed);
     let judged = (HELD_OUT_ENOUGH.div_ceil(rows.len().div_ceil(FOLDS))).clamp(1, FOLDS);
-    let fit_config = FitConfig {
-        passes: config.passes as usize,
-        rate: config.rate,
-        penalty: config.penalty,
-        words_min: if rows.len() < ROWS_MANY { 1 } else { config.words_min },
-        seed: config.seed,
-    };
+    let fit_config = fit_config(config, rows.len());
     // The last job learns from all rows.
     let jobs: Vec<usize> = (0..=judged).map(|job| if job == judged { FOLDS } else { job }).collect();
     let part = |job: usize, held: bool| -> Vec<usize> {
@@ -143,9 +139,51 @@ pub fn train(
     LinearTagger::from_body(&body, hash).map_err(|_| TrainTaggerError::Unstorable)
 }
 
+fn fit_config(config: &LinearTaggerConfig, rows: usize) -> FitConfig {
+    FitConfig {
+        passes: config.passes as usize,
+        rate: config.rate,
+        penalty: config.penalty,
+        words_min: if rows < ROWS_MANY { 1 } else { config.words_min },
+        seed: config.seed,
+    }
+}
+
+/// What words themselves say of their tags, as it was learnt: it stands beside an encoder in a tagger's file.
+#[derive(Debug, Clone)]
+pub struct WordChain {
+    pub(crate) keys: Vec<u64>,
+    pub(crate) chain: Chain,
+}
+
+impl WordChain {
+    /// What it says of words; None where training would have made fingerprints repeat.
+    pub(crate) fn scorer(&self) -> Option<Scorer> {
+        let Chain { weights, steps } = self.chain.clone();
+        Some(Scorer { table: Table::new(&self.keys, 0)?, weights, steps })
+    }
+}
+
+/// Learns what words themselves say of the tags of `slots`, which are in byte order, from all rows. Equal rows and settings
+/// give equal bits. Nothing is held out: whoever joins it with another reading measures both.
+///
+/// # Errors
+/// [`TrainTaggerError::TooLarge`], when there are more words or features than can be numbered.
+pub fn learn_words(
+    rows: &[SlotExample],
+    slots: &[String],
+    config: &LinearTaggerConfig,
+) -> Result<WordChain, TrainTaggerError> {
+    let lesson = Lesson::new(rows, slots).ok_or(TrainTaggerError::TooLarge)?;
+    let all: Vec<usize> = (0..rows.len()).collect();
+    let chain = fit(&lesson.design, &all, slots.len(), &fit_config(config, rows.len()), &mut |_| ());
+    let (keys, chain) = lesson.stored(chain);
+    Ok(WordChain { keys, chain })
+}
+
 /// The right tag of every word, in planes. A value that ends within a word has all of it; of values that share words the
 /// first has them, and the other is not learnt.
-fn targets(words: &[(usize, usize)], spans: &[SlotSpan], slots: &[String]) -> Vec<u32> {
+pub(crate) fn targets(words: &[(usize, usize)], spans: &[SlotSpan], slots: &[String]) -> Vec<u32> {
     let mut tags = vec![0; words.len()];
     for span in spans {
         let Ok(slot) = slots.binary_search(&span.slot) else { continue };
@@ -208,13 +246,14 @@ impl Lesson {
         passes: u32,
     ) -> TaggerReport {
         let temperature = self.temperature(&held);
+        let usual = usual_slots(rows, slots);
         let mut score = SlotScore::default();
         let mut found: Vec<(Evidence, bool)> = Vec::new();
         let (mut lattice, mut scores, mut seen) = (Lattice::default(), Vec::new(), Vec::new());
         for (mut chain, rows_held) in held {
             chain.cool(temperature);
             let powers = chain.steps.powers();
-            let reader = Reader { slots, steps: &chain.steps, powers: &powers };
+            let reader = Reader { slots, steps: &chain.steps, powers: &powers, usual: &usual };
             known(&chain.weights, &mut seen);
             for row in rows_held {
                 let words = self.design.words(row);
@@ -224,7 +263,8 @@ impl Lesson {
                 }
                 chain.score(&self.design, row, &mut scores);
                 let places = &self.words[words.clone()];
-                let (fields, mut evidence) = reader.read(&rows[row].text, places, &scores, &mut lattice);
+                let read = reader.read(&rows[row].text, places, &scores, &mut lattice);
+                let Found { fields, mut evidence, .. } = read;
                 let unknown = words.clone().filter(|word| !seen[self.design.of_word(*word)[0] as usize]);
                 evidence.unknown = unknown.count() as f32 / words.len() as f32;
                 let before = score.rows_right;
@@ -240,6 +280,8 @@ impl Lesson {
             held_out_precision: score.precision(),
             held_out_recall: score.recall(),
             temperature,
+            words_factor: None,
+            usual,
             passes: u64::from(passes),
             certainty: Certainty::fit(&found),
         }

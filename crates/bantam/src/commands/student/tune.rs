@@ -68,7 +68,8 @@ pub(super) fn tagger(
     if args.tune.tune == Some(TuneKind::None) {
         return Err(Failure::new(Outcome::Usage, "a tagger changes its encoder").hint("leave --tune out"));
     }
-    let config = TuneConfig::for_taggers(precision(args));
+    let mut config = TuneConfig::for_taggers(precision(args));
+    config.student.features = features(args);
     let started = Instant::now();
     let mut watch = Watch::new(args, globals)?;
     let student =
