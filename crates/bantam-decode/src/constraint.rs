@@ -12,6 +12,8 @@
 mod compile;
 mod mask;
 
+use std::sync::{Arc, OnceLock};
+
 pub use compile::{
     CompileGrammarError, Grammar, GrammarLimits, Grammars, JsonLayout, check_grammar, check_schema,
 };
@@ -23,13 +25,21 @@ pub struct CompiledGrammar {
     fresh: Matcher,
     /// The control tokens that may not be allowed, whatever the grammar says.
     refused: TokenMask,
+    is_json: bool,
+    /// The tokens of a shortest answer, once they were counted; None where there is no short one.
+    shortest: Arc<OnceLock<Option<usize>>>,
 }
 
 impl CompiledGrammar {
     /// Returns the constraint of one answer, at its beginning.
     #[must_use]
     pub fn start(&self) -> Constraint {
-        Constraint { matcher: self.fresh.deep_clone(), refused: self.refused.clone() }
+        Constraint {
+            matcher: self.fresh.deep_clone(),
+            refused: self.refused.clone(),
+            is_json: self.is_json,
+            shortest: Arc::clone(&self.shortest),
+        }
     }
 }
 
@@ -43,6 +53,19 @@ impl std::fmt::Debug for CompiledGrammar {
 pub struct Constraint {
     matcher: Matcher,
     refused: TokenMask,
+    is_json: bool,
+    shortest: Arc<OnceLock<Option<usize>>>,
+}
+
+impl Clone for Constraint {
+    fn clone(&self) -> Self {
+        Self {
+            matcher: self.matcher.deep_clone(),
+            refused: self.refused.clone(),
+            is_json: self.is_json,
+            shortest: Arc::clone(&self.shortest),
+        }
+    }
 }
 
 impl std::fmt::Debug for Constraint {
@@ -102,6 +125,16 @@ impl Constraint {
     /// Returns whether the text so far is one of the language.
     pub fn is_complete(&mut self) -> bool {
         self.is_finished() && !self.matcher.is_error() || self.matcher.is_accepting().unwrap_or(false)
+    }
+
+    /// Returns whether the language is JSON.
+    pub(crate) const fn is_json(&self) -> bool {
+        self.is_json
+    }
+
+    /// Returns the tokens of a shortest answer of the grammar, which `count` counts for the first answer.
+    pub(crate) fn shortest(&self, count: impl FnOnce() -> Option<usize>) -> Option<usize> {
+        *self.shortest.get_or_init(count)
     }
 
     /// Returns whether nothing may follow but the end.

@@ -1,9 +1,11 @@
 //! One answer, token by token: sampler, constraint and stop conditions together.
 
+mod closing;
 mod stop;
 
 use std::sync::Arc;
 
+use closing::Closing;
 use stop::Stream;
 
 use crate::constraint::{Constraint, ConstraintError};
@@ -66,7 +68,8 @@ pub enum Finish {
     Stop(usize),
     /// The constraint allows nothing more.
     Complete,
-    /// It has as many tokens as it may have. Under a constraint it is then a beginning only.
+    /// It has as many tokens as it may have. Under a constraint it is then a beginning only; but JSON was ended within
+    /// them, strings closed and required values given, wherever a way to its end was found.
     Length,
 }
 
@@ -101,6 +104,7 @@ pub struct Generation {
     table: Arc<TokenTable>,
     sampler: Sampler,
     constraint: Option<Constraint>,
+    closing: Option<Closing>,
     stream: Stream,
     tokens_left: usize,
     is_over: bool,
@@ -125,8 +129,11 @@ impl Generation {
                 return Err(GenerationConfigError::Stop(place, stop.len()));
             }
         }
+        let is_json = constraint.as_ref().filter(|constraint| constraint.is_json());
+        let closing = is_json.and_then(|constraint| Closing::new(constraint, &table));
         Ok(Self {
             table,
+            closing,
             sampler: Sampler::new(config.sampling, prompt)?,
             constraint,
             stream: Stream::new(config.stops),
@@ -156,6 +163,10 @@ impl Generation {
         let sampled = self.sampler.choose(logits, mask.as_ref())?;
         let token = sampled.chosen.token;
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
+        if let Some(way) = self.way_instead_of(token)? {
+            self.close(way, &mut step);
+            return Ok(step);
+        }
         if self.table.is_end(token) {
             step.is_over = Some(Finish::EndOfSequence);
         } else {
@@ -168,6 +179,28 @@ impl Generation {
         }
         self.end(&mut step);
         Ok(step)
+    }
+
+    /// The tokens that end the answer in time, where it would not end after `token`.
+    fn way_instead_of(&mut self, token: u32) -> Result<Option<Vec<u32>>, GenerateError> {
+        let (Some(closing), Some(constraint)) = (&mut self.closing, &self.constraint) else {
+            return Ok(None);
+        };
+        Ok(closing.instead_of(token, self.tokens_left, constraint, &self.table)?)
+    }
+
+    /// Appends the tokens that end the answer. They are none that the model chose.
+    fn close(&mut self, way: Vec<u32>, step: &mut Step) {
+        for token in way {
+            self.append(StepToken { token, log_probability: None, alternatives: Vec::new() }, step);
+            if step.is_over.is_some() {
+                break;
+            }
+        }
+        if !matches!(step.is_over, Some(Finish::Stop(_))) {
+            step.is_over = Some(Finish::Length);
+        }
+        self.end(step);
     }
 
     fn force(&mut self, step: &mut Step) -> Result<(), GenerateError> {
@@ -192,6 +225,9 @@ impl Generation {
     fn append(&mut self, token: StepToken, step: &mut Step) {
         self.sampler.record(token.token);
         self.tokens_left -= 1;
+        if let Some(closing) = &mut self.closing {
+            closing.read(self.table.text(token.token));
+        }
         let stop = self.stream.push(self.table.text(token.token), &mut step.text);
         step.tokens.push(token);
         step.is_over = stop.map(Finish::Stop);

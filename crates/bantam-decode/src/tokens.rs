@@ -44,6 +44,8 @@ pub struct TokenTable {
     control: Vec<bool>,
     end_of_sequence: Vec<u32>,
     forcing: Forcing,
+    /// The first token of each single byte of ASCII.
+    of_bytes: [Option<u32>; 128],
 }
 
 /// What no table can be made of.
@@ -115,7 +117,14 @@ impl TokenTable {
         let mut end_of_sequence = end_of_sequence.to_vec();
         end_of_sequence.sort_unstable();
         end_of_sequence.dedup();
-        Ok(Self { bytes, ends, control: is_control, end_of_sequence, forcing })
+        let mut table =
+            Self { bytes, ends, control: is_control, end_of_sequence, forcing, of_bytes: [None; 128] };
+        for token in (0..tokens as u32).rev() {
+            if let [byte @ 0..128] = *table.text(token) {
+                table.of_bytes[usize::from(byte)] = Some(token);
+            }
+        }
+        Ok(table)
     }
 
     /// Returns how many tokens there are.
@@ -150,6 +159,11 @@ impl TokenTable {
     #[must_use]
     pub fn end_of_sequence(&self) -> &[u32] {
         &self.end_of_sequence
+    }
+
+    /// Returns the first token that is this byte of ASCII and nothing else.
+    pub(crate) fn of_byte(&self, byte: u8) -> Option<u32> {
+        self.of_bytes.get(usize::from(byte)).copied().flatten()
     }
 
     pub(crate) fn forcing(&self) -> &Forcing {

@@ -190,6 +190,7 @@ impl Grammars {
 
     /// Compiles a grammar.
     pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, CompileGrammarError> {
+        let is_json = matches!(grammar, Grammar::JsonSchema { .. });
         let (kind, grammar) = match grammar {
             Grammar::JsonSchema { schema, layout } => ("JSON schema", self.schema(schema, *layout)?),
             Grammar::Regex(expression) => {
@@ -240,7 +241,8 @@ impl Grammars {
         if let Some(error) = fresh.get_error() {
             return Err(refused(first_lines(&error)));
         }
-        Ok(CompiledGrammar { fresh: warmed(fresh), refused: self.refused.clone() })
+        let shortest = Arc::default();
+        Ok(CompiledGrammar { fresh: warmed(fresh), refused: self.refused.clone(), is_json, shortest })
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {

@@ -114,3 +114,70 @@ fn configurations_that_cannot_be_are_named() {
     hot.sampling.temperature = f32::INFINITY;
     assert!(matches!(refused(hot), GenerationConfigError::Sampling(_)));
 }
+
+/// What a model that wants one letter for ever makes of a schema within so many tokens.
+fn endless(schema: &serde_json::Value, tokens_max: usize, letter: u8) -> (String, usize, Option<Finish>) {
+    let table = table(&["{\"", "name", "\":\""], Forcing::LongestMatch);
+    let constraint = constraint(&table, schema.clone());
+    let mut generation =
+        Generation::new(Arc::clone(&table), config(&[], tokens_max), &[], Some(constraint)).unwrap();
+    let first = generation.begin().unwrap();
+    let (mut text, mut count) = (first.text, first.tokens.len());
+    if first.is_over.is_some() {
+        return (text, count, first.is_over);
+    }
+    let wanted = vec![u32::from(letter); tokens_max];
+    let (rest, tokens, finish) = run(&mut generation, &table, &wanted);
+    text.push_str(&rest);
+    count += tokens.len();
+    (text, count, finish)
+}
+
+#[test]
+fn json_that_would_be_cut_off_is_ended_within_its_tokens() {
+    let schema = serde_json::json!({
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "tags": {"type": "array", "items": {"type": "string", "minLength": 2}},
+            "size": {"type": "object", "properties": {"n": {"type": "number"}}, "required": ["n"]},
+            "kind": {"enum": ["new", "old"]}
+        },
+        "required": ["name", "size", "kind"], "additionalProperties": false
+    });
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut names = 0;
+    for tokens_max in (60..140).step_by(9) {
+        for letter in [b'a', b'\\', b'"', b'7', b'{', b','] {
+            let (text, count, finish) = endless(&schema, tokens_max, letter);
+            let value = serde_json::from_str(&text).unwrap_or(serde_json::Value::Null);
+            assert!(validator.is_valid(&value), "{tokens_max}: {text}");
+            assert!(count <= tokens_max && finish.is_some(), "{count} of {tokens_max}: {text}");
+            if letter == b'a' {
+                assert_eq!(finish, Some(Finish::Length), "{text}");
+                names = names.max(value["name"].as_str().unwrap().len());
+            }
+        }
+    }
+    assert!(names > 60, "the model writes as long as there is room: {names}");
+}
+
+#[test]
+fn an_answer_that_ends_by_itself_is_left_alone_and_one_without_room_is_a_beginning() {
+    let schema = serde_json::json!({"type": "array", "items": {"type": "integer"}, "minItems": 2});
+    let table = table(&[], Forcing::Off);
+    for tokens_max in 6..60 {
+        let constraint = constraint(&table, schema.clone());
+        let mut generation =
+            Generation::new(Arc::clone(&table), config(&[], tokens_max), &[], Some(constraint)).unwrap();
+        let mut wanted = bytes("[1,23]");
+        wanted.push(256);
+        let (text, _, finish) = run(&mut generation, &table, &wanted);
+        assert_eq!(text, "[1,23]", "{tokens_max}");
+        assert!(matches!(finish, Some(Finish::Complete | Finish::EndOfSequence)), "{finish:?}");
+    }
+    let constraint = constraint(&table, schema);
+    let mut generation = Generation::new(Arc::clone(&table), config(&[], 3), &[], Some(constraint)).unwrap();
+    let (text, tokens, finish) = run(&mut generation, &table, &bytes("[1,2"));
+    assert_eq!((text.as_str(), tokens.len(), finish), ("[1,", 3, Some(Finish::Length)));
+}

@@ -139,19 +139,52 @@ fn a_tuned_encoder_is_trained_logged_drawn_exported_and_asked() {
     certify(&place);
 }
 
+const TRAIN_TAGGER: [&str; 8] =
+    ["student", "train", "--kind", "tagger", "--base", "models/tiny", "--data", "rows.jsonl"];
+
+fn order(number: usize) -> String {
+    let thing = ["card", "lamp", "tent", "parcel"][number % 4];
+    let opening = ["please", "could you", "now", "kindly"][number / 4 % 4];
+    let end = ["today", "for me", "and send it", "soon", "if you can"][number / 16 % 5];
+    format!(
+        "{{\"text\":\"{opening} order a {thing} {end}, ticket {number}\",\"slots\":{{\"thing\":[\"{thing}\"]}}}}\n"
+    )
+}
+
+fn with_tagger(config: &str) -> Place {
+    let place = Place::with_config(&format!("{MODELS}{config}"));
+    tiny_base::write(&place.path("models/tiny"), 7);
+    place.write("rows.jsonl", (0..60).map(order).collect::<String>());
+    let rest = ["--out", "desk.tagger", "--epochs", "12", "--rate", "0.01", "--head-rate", "0.02"];
+    place.good(&[&TRAIN_TAGGER[..], &rest].concat());
+    place
+}
+
+#[test]
+fn a_tagger_over_an_encoder_is_certified_and_serves_objects() {
+    let place = with_tagger("\n[tasks.desk]\nkind = \"extract\"\nstudent = \"desk.tagger\"\n");
+    place.write("evidence.jsonl", (1000..1400).map(order).collect::<String>());
+    let shown = place.good(&["certify", "desk", "--error", "0.05", "--data", "evidence.jsonl"]);
+    assert!(shown.contains("thing"), "{shown}");
+    let serving = Serving::start(&place);
+    let body = serde_json::json!({
+        "model": "task/desk", "messages": [{"role": "user", "content": "kindly order a parcel soon"}],
+    });
+    let answer = serving.ask("POST", "/v1/chat/completions", &body.to_string());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(
+        answer.contains("x-bantam-tier: local") && answer.contains(r#"{\"thing\":[\"parcel\"]}"#),
+        "{answer}"
+    );
+    serving.stop();
+    let shown = place.good(&["route", "--model", "task/desk", "--explain", "kindly order a parcel soon"]);
+    assert!(shown.contains("thing `parcel`"), "{shown}");
+}
+
 #[test]
 fn a_tagger_says_what_it_found_and_where() {
-    let place = Place::with_config(MODELS);
-    tiny_base::write(&place.path("models/tiny"), 7);
-    let row = |number: usize| {
-        let thing = ["card", "lamp", "tent", "parcel"][number % 4];
-        let opening = ["please", "could you", "now", "kindly"][number / 4 % 4];
-        format!("{{\"text\":\"{opening} order a {thing} today\",\"slots\":{{\"thing\":[\"{thing}\"]}}}}\n")
-    };
-    place.write("rows.jsonl", (0..48).map(row).collect::<String>());
-    let train = ["student", "train", "--kind", "tagger", "--base", "models/tiny", "--data", "rows.jsonl"];
-    let rest = ["--out", "desk.tagger", "--epochs", "12", "--rate", "0.01", "--head-rate", "0.02"];
-    place.good(&[&train[..], &rest].concat());
+    let place = with_tagger("");
+    let (train, row) = (TRAIN_TAGGER, order);
     place.write("ask.jsonl", row(6));
     let answer = place.good(&["student", "predict", "--student", "desk.tagger", "--input", "ask.jsonl"]);
     let line = answer.lines().find(|line| line.starts_with('{')).unwrap();
@@ -159,6 +192,13 @@ fn a_tagger_says_what_it_found_and_where() {
     assert_eq!(found["slots"], serde_json::json!({"thing": ["tent"]}));
     assert_eq!(found["fields"][0]["start"], 18);
     assert!(found["fields"][0]["confidence"].as_f64().unwrap() > 0.3);
+    // The base is not in the file: without it there is no tagger, and the way out is said.
+    let ask = ["student", "predict", "--student", "desk.tagger", "--input", "ask.jsonl"];
+    std::fs::rename(place.path("models/tiny"), place.path("moved")).unwrap();
+    let missing = place.run(&ask);
+    assert!(missing.starts_with("exit code: 3\n") && missing.contains("--base"), "{missing}");
+    place.good(&[&ask[..], &["--base", "moved"]].concat());
+    std::fs::rename(place.path("moved"), place.path("models/tiny")).unwrap();
     place.write("bad.jsonl", "{\"text\":\"a card\",\"slots\":{\"thing\":[\"lamp\"]}}\n");
     let bad = place.run(&[&train[..6], &["--data", "bad.jsonl", "--out", "x"]].concat());
     assert!(bad.contains("line 1") && bad.contains("does not occur"), "{bad}");
