@@ -6,9 +6,9 @@ Usage:   python3 scripts/tool_calls.py DATA WORK [--bantam target/release/bantam
 
 The decoder begins from nothing and sees four fifths of the rows (seed 7), with functions and parameters as one line each
 before the question; of functions that it has never seen it knows nothing. All rows are then asked through the gateway
-with `response_format` made of their functions. A call is valid when the answer is whole and the functions' schemas allow
-it, and executable when it binds to a known function; right, when its function and every value are ones that the data set
-accepts. Denominators hold all rows, refused and cut off ones too.
+with `response_format` made of their functions. An answer is valid when it is whole JSON and the functions' schemas allow
+it, be it ended by the gateway where its tokens end, and executable when it binds to a known function; right, when its
+function and every value are ones that the data set accepts. Denominators hold all rows, refused ones too.
 """
 
 import argparse
@@ -164,14 +164,14 @@ def call(address, row, with_ends):
             choice = json.load(answer)["choices"][0]
     except urllib.error.HTTPError as error:
         return None, "refused: " + json.load(error)["error"]["message"][:100]
-    if choice["finish_reason"] != "stop":
-        return None, "cut off"
-    calls = json.loads(choice["message"]["content"])
     try:
+        calls = json.loads(choice["message"]["content"])
         jsonschema.validate(calls, schema)
+    except json.JSONDecodeError:
+        return None, "no JSON"
     except jsonschema.ValidationError as error:
         return None, f"invalid by {error.validator}"
-    return calls, "valid"
+    return calls, "valid" if choice["finish_reason"] == "stop" else "ended where its tokens end"
 
 
 def main():
@@ -219,8 +219,7 @@ def main():
         known = sum(all(c["name"] in {f["name"] for f in row["function"]} for c in calls) for row, calls in valid)
         right = sum(is_right(row, calls) for row, calls in valid)
         print(f"{name}: {len(valid)} of {len(answers)} valid, {known} executable, {right} right")
-    reasons = collections.Counter(reason for _, reason in found if reason != "valid")
-    print("not valid:", dict(reasons) or "none")
+    print("how they ended:", dict(collections.Counter(reason for _, reason in found)))
 
 
 if __name__ == "__main__":
