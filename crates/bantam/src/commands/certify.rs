@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::cli::CertifyArgs;
 use crate::deploy::{
-    Here, Memory, bases, certificate_path, decoder, deployment, load_student, tagger, task_decoder,
+    Here, Memory, bases, certificate_path, check_writer, decoder, deployment, load_student, tagger,
+    task_decoder,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         let rows = told_unseen(unseen_by(|text| student.tagger().has_seen(text), &rows), &rows, globals)?;
         certify_tagger(&claim, &student, &rows, globals)?
     } else if let Some(path) = &task.student {
+        check_writer(name, task, path)?;
         let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
         let rows = match &args.data {
             Some(data) => read_rows(data)?,
