@@ -182,9 +182,21 @@ fn certify_decoder(
         bar.set_position(done as u64);
         bar.set_message(format!("{done} of {} rows answered", rows.len()));
     };
-    let asked = ask_for_evidence(student, &claim.task, rows, labels, &mut show);
-    let evidence = super::runtime(2)?.block_on(asked);
+    let certificate = prove_texts(claim, (student, hash), rows, labels, &mut show);
     bar.finish_and_clear();
+    certificate
+}
+
+/// Proves a claim of a language model, or fails with what is missing. `on_progress` hears how many rows are answered.
+pub(crate) fn prove_texts(
+    claim: &Claim,
+    (student, hash): (&DecoderStudent, &str),
+    rows: &[Example],
+    labels: &[Arc<str>],
+    on_progress: &mut dyn FnMut(usize),
+) -> Result<Certificate, Failure> {
+    let asked = ask_for_evidence(student, &claim.task, rows, labels, on_progress);
+    let evidence = super::runtime(2)?.block_on(asked);
     let evidence = evidence.map_err(|error| Failure::from_error("cannot certify", &error))?;
     proved(claim, hash, rows, &evidence)
 }
