@@ -22,6 +22,11 @@ pub use nf4::Nf4;
 /// Logits that are in memory at once; a token has one for each token of the vocabulary.
 const LOGITS_AT_ONCE: usize = 1 << 21;
 
+/// How much smaller than other linear layers those begin that add to the residual stream.
+const ADDED: f32 = 0.1;
+/// Deviation of the logits of a whole decoder before its first step.
+const LOGITS: f32 = 2.4;
+
 /// Where tokens' vectors are.
 #[derive(Debug)]
 enum Embeddings {
@@ -289,11 +294,13 @@ impl DecoderNetwork {
 
     /// Writes what training begins with. Changes: `A` spread evenly as PEFT and torch do, `B` nothing. A whole
     /// decoder: linear layers of a normal distribution with the deviation that torch gives them, the root of a third of
-    /// their inputs' inverse, less for what is added to the residual stream of many layers
-    /// (<https://arxiv.org/abs/1909.08053>); tokens with a deviation of 0.05, since they are the head too; norms of
-    /// one. The usual 0.02 suits widths of thousands: a decoder of hundreds learns from it much later.
+    /// their inputs' inverse; norms of one. What is added to the residual stream is smaller for many layers
+    /// (<https://arxiv.org/abs/1909.08053>) and ten times smaller still, and tokens, which are the head too, have the
+    /// deviation that gives a normed state logits with one of 2.4. So at first the stream is little but the tokens, and
+    /// what copies them is found several times sooner than where layers drown them.
     pub fn initialise(&self, layout: &Layout, seed: u64, parameters: &mut [f32]) {
-        let shrink = 1.0 / (2.0 * self.config.layers as f32).sqrt();
+        let shrink = ADDED / (2.0 * self.config.layers as f32).sqrt();
+        let of_tokens = LOGITS / (self.config.hidden as f32).sqrt();
         for (index, parameter) in layout.parameters().iter().enumerate() {
             let key = Key::new(seed).part(3).part(index as u64);
             let bound = 1.0 / (parameter.shape[1] as f64).sqrt();
@@ -307,7 +314,7 @@ impl DecoderNetwork {
                 } else if name.ends_with("norm.weight") {
                     1.0
                 } else if name.ends_with("embed_tokens.weight") {
-                    0.05 * key.normal(index)
+                    of_tokens * key.normal(index)
                 } else {
                     let is_added = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
                     let spread = (bound / 3.0_f64.sqrt()) as f32;

@@ -6,7 +6,7 @@ pub(crate) mod train;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 /// Local-first AI gateway: narrow work on small models, the rest escalated, every attempt accounted for.
 #[derive(Debug, Parser)]
@@ -234,6 +234,14 @@ pub(crate) struct TrainArgs {
     pub(crate) tune: TuneArgs,
     #[command(flatten)]
     pub(crate) decoder: decoder::DecoderArgs,
+}
+
+impl TrainArgs {
+    /// Returns what these words mean behind `bantam student train`; none of them holds a space.
+    pub(crate) fn of_words(words: &str) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("train").no_binary_name(true));
+        Self::from_arg_matches(&command.try_get_matches_from(words.split_whitespace())?)
+    }
 }
 
 /// How an encoder itself, or a decoder, is trained.

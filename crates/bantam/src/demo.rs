@@ -5,13 +5,16 @@
 
 mod desk;
 mod frontier;
+mod further;
 mod load;
 mod orders;
 mod random;
+mod replies;
 mod report;
 mod scene;
 mod stage;
 mod story;
+mod topics;
 mod words;
 
 use crate::cli::DemoArgs;

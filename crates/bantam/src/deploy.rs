@@ -28,7 +28,7 @@ pub(crate) use local::LocalModels;
 pub(crate) use memory::Memory;
 pub(crate) use residents::{Present, Resident, preloads};
 pub(crate) use students::{
-    Here, certificate_path, decoder, load_student, read_schema, shape, tagger, unusable,
+    Here, certificate_path, check_writer, decoder, load_student, read_schema, shape, tagger, unusable,
 };
 
 /// Models by the name that callers say.

@@ -12,7 +12,7 @@ use crate::origin::Place;
 pub(super) fn run(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     check_answers(draft, log);
     check_student(draft, log);
-    check_file(draft, log);
+    check_embed(draft, log);
     check_student_model(draft, around, log);
     check_ladder(draft, around, log);
     check_reach(draft, around, log);
@@ -86,15 +86,12 @@ fn check_student(draft: &Draft, log: &Log<'_>) {
     }
 }
 
-/// A student file classifies or extracts.
-fn check_file(draft: &Draft, log: &Log<'_>) {
+/// No student embeds. Which kind of student writes is known once it is read.
+fn check_embed(draft: &Draft, log: &Log<'_>) {
     let (Some(student), Some(kind)) = (&draft.student, &draft.kind) else { return };
-    if !matches!(kind.value, TaskKind::Classify | TaskKind::Extract) {
-        let problem = Problem::new(format!(
-            "names a file, and files classify or extract; this task is `{}`",
-            kind.value
-        ))
-        .hint("name a language model in `student_model`, or change `kind`");
+    if kind.value == TaskKind::Embed {
+        let problem = Problem::new("names a student, and students do not embed; this task is `embed`")
+            .hint("remove it, or change `kind`");
         log.problem(MistakeKind::Conflict, &student.spot, problem);
     }
 }

@@ -218,10 +218,7 @@ fn refuses_tasks_whose_settings_contradict_each_other() {
     );
     check(&task("kind = 'extract'\nminimum_label = 'restricted'"), "no rung of the task may see");
     check(&task("kind = 'extract'\nschema = 'ticket.schema.json'"), "without a language model as student");
-    check(
-        &task("kind = 'rewrite'\nstudent = 'intent.student'\nladder = ['student']"),
-        "files classify or extract",
-    );
+    check(&task("kind = 'embed'\nstudent = 'intent.student'\nladder = ['student']"), "students do not embed");
     check(&task("kind = 'extract'\nstudent_model = 'm'"), "names a model of an upstream");
     check(&task("kind = 'extract'\nstudent_model = 'x'"), "which is no model");
     let local = |task: &str| format!("{task}\n[models.local]\nfile = 'local.gguf'");

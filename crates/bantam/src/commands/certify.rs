@@ -18,7 +18,8 @@ use serde_json::{Value, json};
 
 use crate::cli::CertifyArgs;
 use crate::deploy::{
-    Here, Memory, bases, certificate_path, decoder, deployment, load_student, tagger, task_decoder,
+    Here, Memory, bases, certificate_path, check_writer, decoder, deployment, load_student, tagger,
+    task_decoder,
 };
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -60,6 +61,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         let rows = told_unseen(unseen_by(|text| student.tagger().has_seen(text), &rows), &rows, globals)?;
         certify_tagger(&claim, &student, &rows, globals)?
     } else if let Some(path) = &task.student {
+        check_writer(name, task, path)?;
         let student = load_student(path, task.base.as_deref(), &bases(config.students.threads))?;
         let rows = match &args.data {
             Some(data) => read_rows(data)?,
@@ -180,9 +182,21 @@ fn certify_decoder(
         bar.set_position(done as u64);
         bar.set_message(format!("{done} of {} rows answered", rows.len()));
     };
-    let asked = ask_for_evidence(student, &claim.task, rows, labels, &mut show);
-    let evidence = super::runtime(2)?.block_on(asked);
+    let certificate = prove_texts(claim, (student, hash), rows, labels, &mut show);
     bar.finish_and_clear();
+    certificate
+}
+
+/// Proves a claim of a language model, or fails with what is missing. `on_progress` hears how many rows are answered.
+pub(crate) fn prove_texts(
+    claim: &Claim,
+    (student, hash): (&DecoderStudent, &str),
+    rows: &[Example],
+    labels: &[Arc<str>],
+    on_progress: &mut dyn FnMut(usize),
+) -> Result<Certificate, Failure> {
+    let asked = ask_for_evidence(student, &claim.task, rows, labels, on_progress);
+    let evidence = super::runtime(2)?.block_on(asked);
     let evidence = evidence.map_err(|error| Failure::from_error("cannot certify", &error))?;
     proved(claim, hash, rows, &evidence)
 }

@@ -3,8 +3,8 @@
 use bantam_types::Tier;
 use serde_json::{Value, json};
 
+use super::further::TaskRow;
 use super::load::Measured;
-use super::orders::TaskRow;
 use super::scene::{BASELINE_STEP, Scene};
 use super::stage::Stage;
 use super::story::{Told, escalations};
@@ -132,8 +132,10 @@ fn tasks(tasks: &[TaskRow]) -> Vec<String> {
     }));
     let mut lines = output::table(&rows);
     for task in tasks {
-        lines.push(match &task.uncertified {
-            None => format!("the student of `{}` learned from {} recorded answers", task.name, task.rows),
+        lines.push(match &task.lesson.uncertified {
+            None => {
+                format!("the student of `{}` learned from {} recorded answers", task.name, task.lesson.rows)
+            }
             Some(reason) => format!("the student of `{}` is not certified: {reason}", task.name),
         });
     }
@@ -265,8 +267,8 @@ fn task_json(task: &TaskRow) -> Value {
         "answered_here": task.local_share(),
         "baseline": side(&task.before, &task.before_usage),
         "bantam": side(&task.after, &task.after_usage),
-        "student_rows": task.rows,
-        "uncertified": task.uncertified,
+        "student_rows": task.lesson.rows,
+        "uncertified": task.lesson.uncertified,
     })
 }
 

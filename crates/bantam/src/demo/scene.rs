@@ -9,8 +9,9 @@ use bantam_types::Label;
 
 use super::desk::{Mix, Turn, generate, labels};
 use super::frontier::Skill;
-use super::orders::Orders;
+use super::further::Traffic;
 use super::random::Random;
+use super::{orders, replies};
 use crate::commands::student::read_rows;
 use crate::failure::{Failure, Outcome};
 
@@ -34,8 +35,10 @@ pub(crate) struct Scene {
     /// The workload that is replayed at each concurrency.
     pub(crate) replays: Vec<Vec<Turn>>,
     pub(crate) skill: Skill,
-    /// A second task that extracts, where the traffic is generated.
-    pub(crate) orders: Option<Orders>,
+    /// A task that extracts, where the traffic is generated.
+    pub(crate) orders: Option<Traffic>,
+    /// And one that writes.
+    pub(crate) replies: Option<Traffic>,
 }
 
 /// Names that labelled data gives to "none of these".
@@ -76,7 +79,8 @@ pub(crate) fn generated(seed: u64) -> Scene {
         certify: None,
         replays: replays.collect(),
         skill: Skill { plain_error: 0.004, ambiguous_error: 0.35 },
-        orders: Some(Orders::generated(&mut Random::new(seed ^ 0x0de5))),
+        orders: Some(orders::generated(&mut Random::new(seed ^ 0x0de5))),
+        replies: Some(replies::generated(&mut Random::new(seed ^ 0x5e9d))),
     }
 }
 
@@ -119,6 +123,7 @@ pub(crate) fn from_file(path: &Path, seed: u64) -> Result<Scene, Failure> {
         replays: replays.collect(),
         skill: Skill { plain_error: 0.03, ambiguous_error: 0.03 },
         orders: None,
+        replies: None,
     })
 }
 

@@ -36,21 +36,24 @@ pub(crate) struct Stage {
     _upstream: SimulatedUpstream,
 }
 
-/// How far the configuration has come.
+/// What Bantam knows of its tasks; nothing of those that the configuration does not name yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// The task that was discovered in the traffic, by its template.
+    pub(crate) intent: Option<(Template, Step)>,
+    /// The task that extracts.
+    pub(crate) order: Option<Step>,
+    /// The task that writes.
+    pub(crate) reply: Option<Step>,
+}
+
+/// How far a task has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    /// Before Bantam: everything goes to the frontier, sensitive or not.
-    Baseline,
-    /// Bantam's defaults, and no task yet.
-    Plain,
-    /// The discovered template is a task whose answers are recorded.
-    Recorded(Template),
-    /// The task has a student.
-    Taught(Template),
-    /// Beside it, a task that extracts has its answers recorded.
-    OrdersRecorded(Template),
-    /// That task has a student too.
-    OrdersTaught(Template),
+pub(crate) enum Step {
+    /// Its answers are recorded.
+    Recorded,
+    /// It has a student.
+    Taught,
 }
 
 impl Stage {
@@ -72,7 +75,7 @@ impl Stage {
         let globals = globals.with_config(folder.path().join("bantam.toml"));
         std::fs::write(folder.path().join("order.schema.json"), orders::schema().to_string())
             .map_err(|error| Failure::from_error("cannot write the demo's schema", &error))?;
-        write_config(&globals, &config_text(&base_url, &labels, Act::Baseline))?;
+        write_config(&globals, &config_text(&base_url, &labels, None))?;
         let config = globals.load()?;
         let running = serve::start(&globals, &config).await?;
         let (address, gateway, ledger) =
@@ -103,7 +106,12 @@ impl Stage {
         self.folder.path().join("order.tagger")
     }
 
-    /// Returns where that task's schema is.
+    /// Returns where the student of the task that writes is.
+    pub(crate) fn reply_student_path(&self) -> PathBuf {
+        self.folder.path().join("reply.student")
+    }
+
+    /// Returns where the schema of the task that extracts is.
     pub(crate) fn order_schema_path(&self) -> PathBuf {
         self.folder.path().join("order.schema.json")
     }
@@ -119,9 +127,9 @@ impl Stage {
     }
 
     /// Changes the configuration file and waits until the running gateway has taken it over by itself.
-    pub(crate) async fn enter(&self, act: Act) -> Result<(), Failure> {
+    pub(crate) async fn enter(&self, known: Known) -> Result<(), Failure> {
         let before = self.gateway.deployment();
-        write_config(&self.globals, &config_text(&self.base_url, &self.labels, act))?;
+        write_config(&self.globals, &config_text(&self.base_url, &self.labels, Some(known)))?;
         let patience = tokio::time::timeout(RELOAD_PATIENCE, async {
             while Arc::ptr_eq(&before, &self.gateway.deployment()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -159,8 +167,8 @@ fn write_config(globals: &Globals, text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::from_error(format!("cannot write {}", path.display()), &error))
 }
 
-/// Returns the demo's bantam.toml.
-pub(crate) fn config_text(base_url: &str, labels: &[String], act: Act) -> String {
+/// Returns the demo's bantam.toml: Bantam's, or the one from before it.
+fn config_text(base_url: &str, labels: &[String], known: Option<Known>) -> String {
     let mut text = format!(
         "[server]\nbind = \"127.0.0.1:0\"\n\n[ledger]\npath = \"ledger.sqlite\"\n\n\
          [upstreams.simulated]\ndialect = \"openai\"\nbase_url = \"{base_url}\"\nconcurrent_requests_max = 512\n\n\
@@ -169,30 +177,29 @@ pub(crate) fn config_text(base_url: &str, labels: &[String], act: Act) -> String
          price = {{ input = 1.25, cached_input = 0.125, output = 10.0, as_of = \"2026-11-01\" }}\n\n\
          [routing]\nladder = [\"simulated-frontier\"]\nbaseline = \"simulated-frontier\"\n"
     );
-    let (template, taught) = match act {
-        Act::Baseline => {
-            text.push_str("\n# Before Bantam, everything went out.\n[privacy]\nfrontier = \"restricted\"\n");
-            return text;
-        }
-        Act::Plain => return text,
-        Act::Recorded(template) => (template, false),
-        Act::Taught(template) | Act::OrdersRecorded(template) | Act::OrdersTaught(template) => {
-            (template, true)
-        }
+    let Some(known) = known else {
+        text.push_str("\n# Before Bantam, everything went out.\n[privacy]\nfrontier = \"restricted\"\n");
+        return text;
     };
-    let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
-    text.push_str(&format!(
-        "\n[tasks.intent]\nkind = \"classify\"\nlabels = [{}]\ntemplates = [\"{template}\"]\nrecord = true\n",
-        labels.join(", ")
-    ));
-    if taught {
-        text.push_str("student = \"intent.student\"\n");
+    let mut add = |task: &str, step: Step, student: &str| {
+        text.push_str(task);
+        text.push_str("record = true\n");
+        text.push_str(if step == Step::Taught { student } else { "" });
+    };
+    if let Some((template, step)) = known.intent {
+        let labels: Vec<String> = labels.iter().map(|label| format!("{label:?}")).collect();
+        let labels = labels.join(", ");
+        let task = format!(
+            "\n[tasks.intent]\nkind = \"classify\"\nlabels = [{labels}]\ntemplates = [\"{template}\"]\n"
+        );
+        add(&task, step, "student = \"intent.student\"\n");
     }
-    if let Act::OrdersRecorded(_) | Act::OrdersTaught(_) = act {
-        text.push_str("\n[tasks.order]\nkind = \"extract\"\nrecord = true\n");
+    if let Some(step) = known.order {
+        let student = "student = \"order.tagger\"\nschema = \"order.schema.json\"\n";
+        add("\n[tasks.order]\nkind = \"extract\"\n", step, student);
     }
-    if let Act::OrdersTaught(_) = act {
-        text.push_str("student = \"order.tagger\"\nschema = \"order.schema.json\"\n");
+    if let Some(step) = known.reply {
+        add("\n[tasks.reply]\nkind = \"rewrite\"\n", step, "student = \"reply.student\"\n");
     }
     text
 }

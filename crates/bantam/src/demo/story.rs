@@ -14,10 +14,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::desk::Turn;
 use super::frontier::Frontier;
+use super::further::{Further, TaskRow};
 use super::load::{Asking, Measured, replay};
-use super::orders::TaskRow;
 use super::scene::{BASELINE_STEP, Scene};
-use super::stage::{Act, Stage};
+use super::stage::{Known, Stage, Step};
+use super::{further, orders, replies};
 use crate::cli::DemoArgs;
 use crate::commands::certify::certify;
 use crate::commands::student::learn::{Lesson, Wanted, learn as learn_student};
@@ -60,8 +61,11 @@ pub(crate) async fn tell(
     let quiet = globals.quietly();
     let turns = scene.turns();
     let frontier = Frontier::new(&turns, &scene.labels, scene.skill, args.seed);
-    let answers = scene.orders.iter().flat_map(|orders| orders.answers(args.seed));
-    let frontier = Arc::new(frontier.with_answers(answers));
+    let orders = scene.orders.iter().flat_map(further::Traffic::turns);
+    let orders = orders.map(|turn| (&*turn.text, orders::answer(turn, args.seed)));
+    let replies = scene.replies.iter().flat_map(further::Traffic::turns);
+    let replies = replies.map(|turn| (&*turn.text, replies::answer(turn, args.seed)));
+    let frontier = Arc::new(frontier.with_answers(orders.chain(replies)));
     let (right, graded) = frontier.score(&scene.replays.concat());
     let stage = Stage::start(&frontier, scene.labels.clone(), &quiet).await?;
     narrator.say(&format!(
@@ -75,11 +79,12 @@ pub(crate) async fn tell(
     let sensitive_before = frontier.take_sensitive();
 
     "auto".clone_into(&mut asking.model);
-    stage.enter(Act::Plain).await?;
+    stage.enter(Known::default()).await?;
     let template = discover(&stage, &asking, scene, &narrator).await?;
-    stage.enter(Act::Recorded(template)).await?;
+    let known = |step| Known { intent: Some((template, step)), ..Known::default() };
+    stage.enter(known(Step::Recorded)).await?;
     let taught = lessons(&stage, &asking, scene, &narrator, args).await?;
-    stage.enter(Act::Taught(template)).await?;
+    stage.enter(known(Step::Taught)).await?;
     frontier.take_sensitive();
     let (_, until_ms) = usage_since(&stage, from_ms)?;
 
@@ -88,10 +93,7 @@ pub(crate) async fn tell(
     let bantam = rehearse(&stage, &asking, scene, step, &narrator, "through Bantam").await?;
     let (bantam_usage, _) = usage_since(&stage, until_ms)?;
     let sensitive_sent = frontier.take_sensitive();
-    let mut tasks = Vec::new();
-    if let Some(orders) = &scene.orders {
-        tasks.push(super::orders::tell(&stage, orders, template, args.error, &narrator).await?);
-    }
+    let tasks = further_tasks(&stage, scene, known(Step::Taught), args.error, &narrator).await?;
     let (certificate, uncertified) = match taught.certified {
         Ok(certificate) => (Some(certificate), None),
         Err(reason) => (None, Some(reason)),
@@ -114,6 +116,33 @@ pub(crate) async fn tell(
     };
     tracing::debug!(calls = frontier.received(), "the simulated frontier was called");
     Ok((stage, told))
+}
+
+/// Tells the stories of the tasks beside the classification, one after the other.
+async fn further_tasks(
+    stage: &Stage,
+    scene: &Scene,
+    known: Known,
+    error_max: f64,
+    narrator: &Narrator,
+) -> Result<Vec<TaskRow>, Failure> {
+    let mut rows = Vec::new();
+    if let Some(traffic) = &scene.orders {
+        let acts = [Step::Recorded, Step::Taught].map(|step| Known { order: Some(step), ..known });
+        let instructions = orders::INSTRUCTIONS;
+        let task = Further { name: orders::NAME, right: "whole object", instructions, traffic, acts };
+        let lesson = async || orders::lesson(stage, error_max, narrator).await;
+        rows.push(further::tell(stage, &task, narrator, lesson).await?);
+    }
+    if let Some(traffic) = &scene.replies {
+        let known = Known { order: scene.orders.is_some().then_some(Step::Taught), ..known };
+        let acts = [Step::Recorded, Step::Taught].map(|step| Known { reply: Some(step), ..known });
+        let instructions = replies::INSTRUCTIONS;
+        let task = Further { name: replies::NAME, right: "same text", instructions, traffic, acts };
+        let lesson = async || replies::lesson(stage, error_max, narrator).await;
+        rows.push(further::tell(stage, &task, narrator, lesson).await?);
+    }
+    Ok(rows)
 }
 
 fn instructions(scene: &Scene) -> String {
@@ -317,7 +346,7 @@ pub(super) struct Narrator {
 }
 
 impl Narrator {
-    fn new(globals: &Globals) -> Self {
+    pub(super) fn new(globals: &Globals) -> Self {
         let silent = globals.quiet;
         Self { silent, bars: !silent && output::is_terminal() }
     }

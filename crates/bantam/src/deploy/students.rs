@@ -49,6 +49,7 @@ pub(super) fn rung(
             let hash = backend.fingerprint();
             (Vec::new(), hash, Some(StudentBackend::CONTEXT_TOKENS), Arc::new(backend))
         } else if let Some(path) = &task.student {
+            check_writer(name, task, path)?;
             let student = load_student(path, task.base.as_deref(), here.memory.bases())?;
             let labels = student.labels().iter().map(|label| label.as_str().into()).collect();
             let hash = student.hash().to_hex();
@@ -197,6 +198,23 @@ fn read_grammar(path: &Path) -> Result<String, Failure> {
         )
     })?;
     Ok(text)
+}
+
+/// Checks that a task whose answers are written names a decoder.
+///
+/// # Errors
+/// When the student at `path`, which is none, is to write.
+pub(crate) fn check_writer(name: &TaskName, task: &bantam_config::Task, path: &Path) -> Result<(), Failure> {
+    if matches!(task.kind, TaskKind::Classify | TaskKind::Extract) {
+        return Ok(());
+    }
+    let message = format!(
+        "the student of `{name}`, {}, is no decoder, and other students cannot {}",
+        path.display(),
+        task.kind
+    );
+    Err(Failure::new(Outcome::Failed, message)
+        .hint("train one (bantam student train --kind decoder), or name a language model in `student_model`"))
 }
 
 /// Reads a student's file, with the base that it stands on: the one in the folder `base`, or where training found it.

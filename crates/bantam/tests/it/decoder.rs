@@ -261,6 +261,37 @@ fn a_task_is_trained_served_and_certified_and_what_changes_it_voids_that() {
 }
 
 #[test]
+fn a_task_whose_answers_are_written_takes_a_decoder_and_no_other_student() {
+    let task = "\n[tasks.reply]\nkind = \"rewrite\"\nstudent = \"reply.student\"\n";
+    let place = Place::with_config(&format!("{MODELS}{task}"));
+    let lines = |first: usize, key: &str| -> String {
+        let row = |number: usize| {
+            let product = PRODUCTS[number * 7 % 4];
+            format!("{}\n", json!({ "text": format!("{product} {number}"), key: format!("A {product}.") }))
+        };
+        (first..first + 240).map(row).collect()
+    };
+    place.write("rows.jsonl", lines(0, "answer"));
+    place.write("other.jsonl", lines(1000, "answer"));
+    place.write("labels.jsonl", lines(0, "label"));
+    place.good(&["student", "train", "--data", "labels.jsonl", "--out", "reply.student"]);
+    let shown = place.run(&["config", "check"]);
+    assert!(
+        shown.starts_with("exit code: 1\n")
+            && shown.contains("is no decoder, and other students cannot rewrite"),
+        "{shown}"
+    );
+    std::fs::remove_file(place.path("reply.student")).unwrap();
+    let mut flags = vec!["train", "reply", "--data", "rows.jsonl", "--size", "100k", "--epochs", "8"];
+    flags.extend(["--rate", "0.004"]);
+    place.good(&flags);
+    let shown = place.run(&["certify", "reply", "--error", "0.05", "--data", "other.jsonl"]);
+    assert!(shown.starts_with("exit code: 0\n") && shown.contains("of 240 rows accepted"), "{shown}");
+    let shown = place.run(&["route", "--explain", "tent 2000", "--model", "task/reply"]);
+    assert!(shown.contains("A tent."), "{shown}");
+}
+
+#[test]
 fn an_adapter_of_a_base_is_trained_asked_and_exported_in_every_form() {
     let place = place();
     tiny_model::write(&place.path(""));

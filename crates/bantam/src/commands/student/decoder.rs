@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use bantam_kernels::Pool;
 use bantam_local::{DecoderStudentFile, StudentAnswerForm};
 use bantam_student::read_texts;
-use bantam_train::{Checkpoint, TeachError, forget};
+use bantam_train::{Checkpoint, Control, Taught, TeachError, TeachEvent, forget};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ const LABELS_MAX: usize = 4096;
 
 /// What is known of the task that a decoder is trained for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Subject {
+pub(crate) struct Subject {
     pub(super) instructions: Option<String>,
     pub(super) labels: Vec<String>,
     pub(super) schema: Option<PathBuf>,
@@ -54,31 +54,14 @@ impl Subject {
     }
 }
 
-/// Trains a decoder on `rows` and writes it to `out`.
+/// Trains a decoder on `rows` and writes it to `out`, shows how it goes and prints what came of it.
 pub(super) fn train(
     args: &TrainArgs,
     subject: &Subject,
     (rows, out): (Vec<Numbered>, &Path),
     globals: &Globals,
 ) -> Result<(), Failure> {
-    if args.tune.tune == Some(TuneKind::None) {
-        return Err(Failure::new(Outcome::Usage, "a decoder is trained itself").hint("leave --tune out"));
-    }
-    let (plan, answer) = settle(args, subject, &rows)?;
-    let (learnt, held_out) = rows::split(rows, args.decoder.held_out, args.seed)?;
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let pool = Pool::new(cores.min(usize::from(args.decoder.lanes)).max(1));
-    let stage = Stage::new(out)?;
-    let base_hash = match &args.base {
-        Some(base) if base.exists() => Memory::with_threads(1)
-            .content_hash(base)
-            .map_err(|error| Failure::from_error(format!("cannot read {}", base.display()), &error))?,
-        _ => String::new(),
-    };
-    let lesson = match &args.base {
-        Some(base) => Lesson::over(args, &plan, (&learnt, &held_out), base, &pool)?,
-        None => Lesson::from_nothing(args, &plan, (&learnt, &held_out), stage.folder())?,
-    };
+    let training = Training::prepare(args, subject, (rows, out))?;
     let checkpoint = checkpoint_path(args, out);
     let tune = &args.tune;
     let records = Records {
@@ -89,35 +72,103 @@ pub(super) fn train(
     };
     let mut face = Face::new(records, globals)?;
     let kept = Checkpoint { path: &checkpoint, resume: tune.resume, every: args.decoder.checkpoint_every };
-    let taught = lesson.teach(&base_hash, kept, &pool, &mut |event| face.hear(event));
+    let taught = training.teach(Some(kept), &mut |event| face.hear(event));
     let (seconds, speed) = face.speed();
     let end = |face: &mut Face, outcome: &str| {
         face.write(&json!({"event": "end", "outcome": outcome}));
         face.finish()
     };
-    let mut taught = match taught {
+    let taught = match taught {
         Ok(taught) => taught,
         Err(error) => {
             end(&mut face, "failed")?;
             return Err(failed(&error));
         }
     };
-    taught.held_out_loss = lesson.held_out_loss(&taught.parameters, &pool);
-    let made = Made {
-        args,
-        plan: &plan,
-        lesson: &lesson,
-        taught: &taught,
-        answer: &answer,
-        learnt: &learnt,
-        held_out: &held_out,
-        out,
-    };
-    let student = make(&made, stage, &pool);
+    let student = training.make(taught);
     end(&mut face, if student.is_ok() { "done" } else { "failed" })?;
     let student = student?;
     forget(&checkpoint);
     tell(&student, out, (seconds, speed), globals)
+}
+
+/// Trains a decoder on `rows` and writes it to `out`; returns what it says of itself. Nothing is shown, and nothing kept
+/// of a training that fails.
+pub(crate) fn learn(
+    args: &TrainArgs,
+    subject: &Subject,
+    (rows, out): (Vec<Numbered>, &Path),
+) -> Result<DecoderStudentFile, Failure> {
+    let training = Training::prepare(args, subject, (rows, out))?;
+    let taught = training.teach(None, &mut |_| Control::Continue).map_err(|error| failed(&error))?;
+    training.make(taught)
+}
+
+/// A training that is ready to begin.
+struct Training<'t> {
+    args: &'t TrainArgs,
+    out: &'t Path,
+    plan: Plan,
+    answer: StudentAnswerForm,
+    learnt: Vec<Numbered>,
+    held_out: Vec<Numbered>,
+    lesson: Lesson,
+    stage: Stage,
+    /// Of the base, where there is one.
+    base_hash: String,
+    pool: Pool,
+}
+
+impl<'t> Training<'t> {
+    fn prepare(
+        args: &'t TrainArgs,
+        subject: &Subject,
+        (rows, out): (Vec<Numbered>, &'t Path),
+    ) -> Result<Self, Failure> {
+        if args.tune.tune == Some(TuneKind::None) {
+            return Err(Failure::new(Outcome::Usage, "a decoder is trained itself").hint("leave --tune out"));
+        }
+        let (plan, answer) = settle(args, subject, &rows)?;
+        let (learnt, held_out) = rows::split(rows, args.decoder.held_out, args.seed)?;
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Pool::new(cores.min(usize::from(args.decoder.lanes)).max(1));
+        let stage = Stage::new(out)?;
+        let base_hash = match &args.base {
+            Some(base) if base.exists() => Memory::with_threads(1)
+                .content_hash(base)
+                .map_err(|error| Failure::from_error(format!("cannot read {}", base.display()), &error))?,
+            _ => String::new(),
+        };
+        let lesson = match &args.base {
+            Some(base) => Lesson::over(args, &plan, (&learnt, &held_out), base, &pool)?,
+            None => Lesson::from_nothing(args, &plan, (&learnt, &held_out), stage.folder())?,
+        };
+        Ok(Self { args, out, plan, answer, learnt, held_out, lesson, stage, base_hash, pool })
+    }
+
+    fn teach(
+        &self,
+        kept: Option<Checkpoint<'_>>,
+        on_event: &mut dyn FnMut(TeachEvent) -> Control,
+    ) -> Result<Taught, TeachError> {
+        self.lesson.teach(&self.base_hash, kept, &self.pool, on_event)
+    }
+
+    /// Makes the student of what was learnt, and puts it in its place.
+    fn make(self, mut taught: Taught) -> Result<DecoderStudentFile, Failure> {
+        taught.held_out_loss = self.lesson.held_out_loss(&taught.parameters, &self.pool);
+        let made = Made {
+            args: self.args,
+            plan: &self.plan,
+            lesson: &self.lesson,
+            taught: &taught,
+            answer: &self.answer,
+            learnt: &self.learnt,
+            held_out: &self.held_out,
+            out: self.out,
+        };
+        make(&made, self.stage, &self.pool)
+    }
 }
 
 fn failed(error: &TeachError) -> Failure {

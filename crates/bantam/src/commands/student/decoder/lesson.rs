@@ -222,15 +222,15 @@ impl Lesson {
     pub(super) fn teach(
         &self,
         base: &str,
-        checkpoint: Checkpoint<'_>,
+        checkpoint: Option<Checkpoint<'_>>,
         pool: &Pool,
         on_event: &mut dyn FnMut(TeachEvent) -> Control,
     ) -> Result<Taught, TeachError> {
         let facts: Vec<&str> = self.facts.iter().map(String::as_str).chain([base]).collect();
         let begin = (self.begin.clone(), &*facts);
         match &self.objective {
-            Taken::Answers(sft) => teach(sft, &self.config, begin, Some(checkpoint), pool, on_event),
-            Taken::Preferences(dpo) => teach(dpo, &self.config, begin, Some(checkpoint), pool, on_event),
+            Taken::Answers(sft) => teach(sft, &self.config, begin, checkpoint, pool, on_event),
+            Taken::Preferences(dpo) => teach(dpo, &self.config, begin, checkpoint, pool, on_event),
         }
     }
 
