@@ -43,6 +43,8 @@ pub struct StudentModel {
     pub grammar: Option<PathBuf>,
     /// The most tokens of an answer.
     pub answer_tokens_max: usize,
+    /// Further answers that are drawn to tell how sure one is.
+    pub samples: usize,
     /// Where its certificate is, or will be.
     pub certificate: PathBuf,
 }
@@ -109,6 +111,7 @@ pub(crate) struct Draft {
     student_model: Option<Found<String>>,
     forms: Forms,
     answer_tokens_max: Option<Found<usize>>,
+    samples: Option<Found<usize>>,
     base: Option<Found<PathBuf>>,
     certificate: Option<PathBuf>,
     certificate_spot: Option<Spot>,
@@ -197,6 +200,7 @@ fn read_one(
     let student_model = section.optional("student_model", value::filled_text(128));
     let forms = Forms::read(&mut section, context);
     let answer_tokens_max = section.optional("answer_tokens_max", value::whole(1..=1_000_000_usize));
+    let samples = section.optional("samples", value::whole(0..=16_usize));
     let base = folder(&mut section, "base", context);
     let beside = beside(key, student.as_ref(), student_model.as_ref(), context);
     let (certificate, certificate_spot) = certificate(&mut section, beside.clone(), context);
@@ -218,6 +222,7 @@ fn read_one(
         student_model,
         forms,
         answer_tokens_max,
+        samples,
         base,
         certificate,
         certificate_spot,
@@ -257,6 +262,7 @@ fn finished(
             regex: text(draft.forms.regex),
             grammar: draft.forms.grammar.map(|grammar| grammar.value),
             answer_tokens_max: draft.answer_tokens_max.map_or(ANSWER_TOKENS, |tokens| tokens.value),
+            samples: draft.samples.map_or(0, |samples| samples.value),
             certificate: draft.certificate.clone().or(beside).unwrap_or_default(),
         }),
         schema,

@@ -14,7 +14,7 @@ const ANSWERS_MAX: u32 = 16;
 const TEXT_TOKENS: usize = 16;
 
 /// A request, read for a language model.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// The conversation as OpenAI has it, a task's own instructions first.
     pub(crate) messages: Vec<Value>,
@@ -104,6 +104,12 @@ impl Wanted {
 }
 
 impl Wanted {
+    /// Returns so many answers to the same, drawn at the model's own probabilities.
+    pub(crate) fn drawn(&self, answers: u32) -> Self {
+        let sampling = SamplingConfig { temperature: 1.0, ..SamplingConfig::greedy() };
+        Self { sampling, answers, ..self.clone() }
+    }
+
     /// Returns one answer to `messages`, each token the most probable.
     pub(crate) fn greedy(messages: Vec<Value>, grammar: Option<Grammar>, tokens_max: usize) -> Self {
         Self {

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{LocalBackend, Prepared, make_fault, submit_fault};
 use crate::labels::LabelError;
+use crate::making::Making;
 use crate::request::Wanted;
 use crate::shared::RoomBackend;
 use confidence::{of_text, of_values, of_whole};
@@ -23,6 +24,9 @@ pub use file::{
     DecoderReport, DecoderStudentFile, ReadDecoderStudentError, ReadDecoderStudentErrorKind,
     StudentAnswerForm, StudentBase, StudentWeights,
 };
+
+/// The seed of the first further answer: equal texts get equal answers.
+const FIRST_SEED: u64 = 1;
 
 /// What every answer to a task looks like.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,9 @@ pub struct StudentTask {
     pub form: AnswerForm,
     /// The most tokens of an answer.
     pub tokens_max: usize,
+    /// Further answers that are drawn beside the greedy one, to see whether they agree with it; 0 to 16. Labels need
+    /// none: their probabilities are exact.
+    pub samples: usize,
 }
 
 /// A language model that serves one task as its student.
@@ -61,8 +68,9 @@ pub struct StudentTask {
 /// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
 /// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
 /// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
-/// another answer. Of free text, the tenth percentile of its tokens' probabilities. An answer that was cut off is not
-/// valid.
+/// another answer. Of free text, the tenth percentile of its tokens' probabilities. Where further answers are drawn, at
+/// the model's own probabilities, that is multiplied with the share of all answers that are the same: as JSON, or as text
+/// but for white space (self-consistency; Wang and others 2022). An answer that was cut off is not valid.
 pub struct DecoderStudent {
     model: Arc<RoomBackend>,
     task: StudentTask,
@@ -149,20 +157,34 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             AnswerForm::Labels(_) | AnswerForm::Text => None,
         };
         let wanted = Wanted::greedy(talk.to_vec(), grammar, task.tokens_max);
+        let drawn = wanted.drawn(task.samples as u32);
         let prompt = self.conversation(&wanted, "")?;
         let input = prompt.len() as u64;
-        let prepared = Prepared {
+        let prepared = |wanted: Wanted| Prepared {
             endpoint: Endpoint::Chat,
             wanted,
-            prompts: vec![prompt],
+            prompts: vec![prompt.clone()],
             opening: "",
             task: Arc::clone(&task.name),
             deadline,
         };
-        let mut making = self.begin(&prepared, 0, 0)?;
+        let mut making = self.begin(&prepared(wanted), 0, 0)?;
+        // All are begun before the first is waited for, so that they run in one batch.
+        let drawn = prepared(drawn);
+        let others: Result<Vec<Making>, BackendError> =
+            (0..task.samples as u32).map(|index| self.begin(&drawn, index, FIRST_SEED)).collect();
+        let others = others?;
         let made = making.collect().await.map_err(|error| make_fault(&error))?;
+        let mut output = made.tokens.len() as u64;
+        let mut same = 1_u32;
+        for mut other in others {
+            let other = other.collect().await.map_err(|error| make_fault(&error))?;
+            output += other.tokens.len() as u64;
+            same += u32::from(is_same(&made.text, &other.text));
+        }
+        let agreement = same as f32 / (1 + task.samples) as f32;
         let cached_input = (making.timings().cached_tokens as u64).min(input);
-        let usage = TokenUsage { input, cached_input, output: made.tokens.len() as u64 };
+        let usage = TokenUsage { input, cached_input, output };
         let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
         let (probability, has_form) = match &task.form {
             AnswerForm::Json(_) => {
@@ -174,7 +196,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let is_valid = has_form && !matches!(made.finish, Finish::Length);
         Ok(StudentAnswer {
             text: made.text.into(),
-            probability,
+            probability: probability * agreement,
             out_of_scope: false,
             is_valid,
             usage: Some(usage),
@@ -208,5 +230,25 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             is_valid: true,
             usage: None,
         })
+    }
+}
+
+/// Whether two answers say the same: as JSON where both are, otherwise word by word.
+fn is_same(one: &str, other: &str) -> bool {
+    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
+    match (json(one), json(other)) {
+        (Some(one), Some(other)) => one == other,
+        _ => one.split_whitespace().eq(other.split_whitespace()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn answers_agree_as_json_or_word_by_word() {
+        assert!(is_same(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#) && is_same("your  lamp\n", "your lamp"));
+        assert!(!is_same(r#"{"a": 1}"#, r#"{"a": 2}"#) && !is_same("your lamp", "your Lamp"));
     }
 }

@@ -100,6 +100,7 @@ fn check_embed(draft: &Draft, log: &Log<'_>) {
 fn check_student_model(draft: &Draft, around: Surroundings<'_>, log: &Log<'_>) {
     let Some(model) = &draft.student_model else {
         let tokens = draft.answer_tokens_max.iter().map(|tokens| &tokens.spot);
+        let tokens = tokens.chain(draft.samples.iter().map(|samples| &samples.spot));
         // A student that is trained for the task learns to answer by a schema.
         let is_for_training = |name: &str| name == "schema" && draft.student.is_some();
         let forms = draft.forms.given().into_iter().filter(|(name, _)| !is_for_training(name));

@@ -17,6 +17,9 @@ const FILE: &str = "student.json";
 /// Bytes of it at most; a hundred thousand training texts take less than one million.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Further answers at most.
+const SAMPLES_MAX: usize = 16;
+
 /// What `student.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -33,6 +36,9 @@ pub struct DecoderStudentFile {
     pub answer: StudentAnswerForm,
     /// The most tokens of an answer.
     pub answer_tokens_max: usize,
+    /// Further answers that are drawn to tell how sure one is; 0 where that did not rank answers better.
+    #[serde(default)]
+    pub samples: usize,
     /// The most tokens of prompt and answer that it was taught with.
     pub row_tokens_max: usize,
     /// SHA-256 of the rows, in hex.
@@ -102,6 +108,9 @@ pub struct DecoderReport {
     pub accepted_at_2_percent_error: Option<f64>,
     /// How likely a right answer is surer than a wrong one.
     pub confidence_auc: Option<f64>,
+    /// The same where the agreement of further answers counts, if they were tried.
+    #[serde(default)]
+    pub sampled_auc: Option<f64>,
     /// Tokens whose logits were compared between trainer and engine.
     pub replayed_tokens: usize,
     /// The largest difference of a logit, as a share of the largest logit.
@@ -171,6 +180,7 @@ impl DecoderStudentFile {
             instructions,
             answer,
             answer_tokens_max: 0,
+            samples: 0,
             row_tokens_max: 0,
             rows_sha256: String::new(),
             config: Value::Null,
@@ -209,7 +219,13 @@ impl DecoderStudentFile {
             StudentAnswerForm::Text => AnswerForm::Text,
         };
         let instructions: Arc<str> = self.instructions.as_str().into();
-        StudentTask { name: name.into(), instructions, form, tokens_max: self.answer_tokens_max }
+        StudentTask {
+            name: name.into(),
+            instructions,
+            form,
+            tokens_max: self.answer_tokens_max,
+            samples: self.samples,
+        }
     }
 
     /// Returns its labels; none where it answers otherwise.
@@ -259,6 +275,7 @@ fn read(path: &Path) -> Result<DecoderStudentFile, ReadDecoderStudentErrorKind> 
         // Nothing outside the folder is opened because a file says so.
         (student.weights.file == weights, "weights", "names another file than a student of this kind has"),
         ((1..=1_000_000).contains(&student.answer_tokens_max), "answer_tokens_max", "is beyond its range"),
+        (student.samples <= SAMPLES_MAX, "samples", "is beyond its range"),
         (!is_labelled || labels.len() > 1, "answer", "leaves no choice"),
         (student.seen.is_sound(), "seen", "is no list of hashes"),
     ];

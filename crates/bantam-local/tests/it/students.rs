@@ -20,7 +20,13 @@ fn schema() -> Value {
 }
 
 fn task(form: AnswerForm, tokens_max: usize) -> StudentTask {
-    StudentTask { name: "tickets".into(), instructions: "Read the ticket.".into(), form, tokens_max }
+    StudentTask {
+        name: "tickets".into(),
+        instructions: "Read the ticket.".into(),
+        form,
+        tokens_max,
+        samples: 0,
+    }
 }
 
 async fn draft(task: &StudentTask, text: &str) -> StudentAnswer {
@@ -137,4 +143,19 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
     let tools = cleared(&json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }],
         "tools": [{ "type": "function", "function": { "name": "f" } }] }));
     assert_eq!(student.cannot_honour(tools.request()), Some("tools"));
+}
+
+#[tokio::test]
+async fn answers_that_are_drawn_beside_it_count_and_change_no_text() {
+    for form in [AnswerForm::Text, AnswerForm::Json(schema())] {
+        let alone = draft(&task(form.clone(), 24), "the lamp broke").await;
+        let sampled = StudentTask { samples: 3, ..task(form, 24) };
+        let first = draft(&sampled, "the lamp broke").await;
+        assert_eq!(first.text, alone.text);
+        let agreement = first.probability / alone.probability;
+        let quarters = agreement * 4.0;
+        assert!((quarters - quarters.round()).abs() < 1e-3 && (0.9..4.1).contains(&quarters), "{agreement}");
+        assert!(first.usage.unwrap().output > alone.usage.unwrap().output);
+        assert_eq!(first, draft(&sampled, "the lamp broke").await, "equal texts get equal answers");
+    }
 }

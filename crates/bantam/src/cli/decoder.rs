@@ -33,6 +33,9 @@ pub(crate) struct DecoderArgs {
     /// Tokens of a row at most, prompt and answer together
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(8..=65536))]
     pub(crate) tokens_max: u32,
+    /// Further answers that are drawn to tell how sure one is; kept where rows held out are ranked better with them
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
+    pub(crate) samples: u8,
     /// How closely preferences are held to the base
     #[arg(long, value_name = "NUMBER", default_value_t = 0.1, value_parser = beta)]
     pub(crate) beta: f64,

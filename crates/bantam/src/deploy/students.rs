@@ -123,6 +123,7 @@ pub(crate) fn decoder(
         instructions: instructions(task, &labels).into(),
         form,
         tokens_max: wanted.answer_tokens_max,
+        samples: wanted.samples,
     };
     let files = model.files.iter().map(|path| here.memory.content_hash(path));
     let files: Vec<String> = files
@@ -165,7 +166,7 @@ pub(super) fn fingerprint(task: &StudentTask, files: &[String]) -> String {
     };
     let all = json!({
         "kind": "decoder-student-1", "files": files, "instructions": &*task.instructions, "form": form,
-        "tokens_max": task.tokens_max,
+        "tokens_max": task.tokens_max, "samples": task.samples,
     });
     Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }

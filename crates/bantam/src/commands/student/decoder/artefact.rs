@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bantam_eval::{accepted_share, ask_for_evidence, confidence_auc};
 use bantam_kernels::Pool;
 use bantam_local::{DecoderReport, DecoderStudentFile, StudentAnswerForm, StudentBase, StudentWeights};
+use bantam_route::Evidence;
 use bantam_student::{Example, SeenTexts};
 use bantam_train::{BaseForm, DecoderExportError, Layout, Taught, replay, write_gguf_adapter, write_whole};
 use bantam_types::TaskName;
@@ -220,18 +221,42 @@ fn judge(
     if rows.is_empty() {
         return Ok(());
     }
+    let evidence = evidence(student, folder, &rows, memory)?;
+    student.report.confidence_auc = confidence_auc(&evidence);
+    let samples = usize::from(made.args.decoder.samples);
+    let sampled = match student.labels().is_empty() && samples > 0 {
+        true => {
+            student.samples = samples;
+            let sampled = self::evidence(student, folder, &rows, memory)?;
+            student.report.sampled_auc = confidence_auc(&sampled);
+            // Drawing costs time at every request: it must earn it.
+            let wins = student.report.sampled_auc > student.report.confidence_auc;
+            student.samples = if wins { samples } else { 0 };
+            wins.then_some(sampled)
+        }
+        false => None,
+    };
+    let evidence = sampled.unwrap_or(evidence);
+    let right = evidence.iter().filter(|row| row.correct).count();
+    student.report.exact_match = Some(right as f64 / rows.len() as f64);
+    student.report.accepted_at_2_percent_error = Some(accepted_share(&evidence, 0.02));
+    Ok(())
+}
+
+/// What the student says of rows, as it will be served.
+fn evidence(
+    student: &DecoderStudentFile,
+    folder: &Path,
+    rows: &[Example],
+    memory: &Memory,
+) -> Result<Vec<Evidence>, Failure> {
     let name: TaskName =
         "held-out".parse().map_err(|_| Failure::new(Outcome::Failed, "the rows held out cannot be asked"))?;
     let asked = open_decoder(name.as_str(), (student, folder), None, memory)?;
     let labels: Vec<Arc<str>> = student.labels().iter().map(|label| label.as_str().into()).collect();
     let mut silent = |_| {};
-    let evidence = ask_for_evidence(&asked, &name, &rows, &labels, &mut silent);
-    let evidence = crate::commands::runtime(2)?
+    let evidence = ask_for_evidence(&asked, &name, rows, &labels, &mut silent);
+    crate::commands::runtime(2)?
         .block_on(evidence)
-        .map_err(|error| Failure::from_error("cannot ask the student", &error))?;
-    let right = evidence.iter().filter(|row| row.correct).count();
-    student.report.exact_match = Some(right as f64 / rows.len() as f64);
-    student.report.accepted_at_2_percent_error = Some(accepted_share(&evidence, 0.02));
-    student.report.confidence_auc = confidence_auc(&evidence);
-    Ok(())
+        .map_err(|error| Failure::from_error("cannot ask the student", &error))
 }
