@@ -61,7 +61,7 @@ pub struct StudentTask {
 /// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
 /// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
 /// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
-/// another answer. Of free text, the tenth percentile of its tokens' probabilities. An answer that was cut off is not
+/// another answer. Of free text, the smallest probability of a token. An answer that was cut off is not
 /// valid.
 pub struct DecoderStudent {
     model: Arc<RoomBackend>,
