@@ -68,7 +68,7 @@ pub struct StudentTask {
 /// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
 /// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
 /// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
-/// another answer. Of free text, the tenth percentile of its tokens' probabilities. Where further answers are drawn, at
+/// another answer. Of free text, the smallest probability of a token. Where further answers are drawn, at
 /// the model's own probabilities, that is multiplied with the share of all answers that are the same: as JSON, or as text
 /// but for white space (self-consistency; Wang and others 2022). An answer that was cut off is not valid.
 pub struct DecoderStudent {

@@ -21,7 +21,7 @@ pub(crate) const NAME: &str = "reply";
 /// What the application tells a model to do.
 pub(crate) const INSTRUCTIONS: &str = "Reply to the message in one or two short sentences of the shop's own: say what happens next, with the product, \
     number, city and day that the message asks for.";
-const TEACH: usize = 3200;
+const TEACH: usize = 4000;
 const REPLAY: usize = 1440;
 /// How often the simulated frontier names another product.
 const ERROR: f64 = 0.002;
