@@ -203,6 +203,9 @@ impl RunError {
             Self::Config { .. } => "start from the recommended settings",
             Self::NoRows => "add rows",
             Self::State { .. } => "resume with the base, rank and labels that the checkpoint was made with",
+            Self::NotFinite { step: 1, .. } => {
+                "check the base, where there is one: nothing was learnt yet, so its own weights are none that work"
+            }
             Self::NotFinite { .. } => {
                 "lower the learning rate (--rate) and train again; the last checkpoint is from before this step"
             }

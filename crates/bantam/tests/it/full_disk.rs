@@ -111,3 +111,23 @@ fn what_is_made_of_a_model_on_a_full_disk_leaves_the_store_as_it_was() {
     other.good(&["import", "models.tar"]);
     assert_eq!(names(&other), ["tiny:f32"]);
 }
+
+#[test]
+fn a_training_whose_state_finds_no_room_says_so_and_goes_on_when_there_is_some() {
+    let place = Place::with_config("");
+    let row = |number: usize| {
+        let product = ["lamp", "tent", "mug"][number % 3];
+        format!("{{\"text\":\"please send {number} {product}s\",\"answer\":\"{product}\"}}\n")
+    };
+    place.write("rows.jsonl", (0..90).map(row).collect::<String>());
+    let train = ["student", "train", "--kind", "decoder", "--data", "rows.jsonl", "--out", "order.student"];
+    let flags = ["--size", "100k", "--epochs", "2", "--checkpoint-every", "3", "--resume"];
+    let train = [&train[..], &flags].concat();
+    fails_as_full(&run_full(&place, &train), "cannot train the student");
+    assert!(!place.path("order.student").exists());
+    place.good(&train);
+    assert!(place.path("order.student/model.gguf").exists());
+    let left = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("order.student")).collect();
+    assert_eq!(left, ["order.student"]);
+}
