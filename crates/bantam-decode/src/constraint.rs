@@ -26,9 +26,12 @@ pub struct CompiledGrammar {
     /// The control tokens that may not be allowed, whatever the grammar says.
     refused: TokenMask,
     is_json: bool,
-    /// The tokens of a shortest answer, once they were counted; None where there is no short one.
-    shortest: Arc<OnceLock<Option<usize>>>,
+    /// A short answer, once it was looked for; None where there is none.
+    shortest: Shortest,
 }
+
+/// The tokens of a short answer, the same for all answers of a grammar.
+type Shortest = Arc<OnceLock<Option<Arc<[u32]>>>>;
 
 impl CompiledGrammar {
     /// Returns the constraint of one answer, at its beginning.
@@ -54,7 +57,7 @@ pub struct Constraint {
     matcher: Matcher,
     refused: TokenMask,
     is_json: bool,
-    shortest: Arc<OnceLock<Option<usize>>>,
+    shortest: Shortest,
 }
 
 impl Clone for Constraint {
@@ -132,9 +135,9 @@ impl Constraint {
         self.is_json
     }
 
-    /// Returns the tokens of a shortest answer of the grammar, which `count` counts for the first answer.
-    pub(crate) fn shortest(&self, count: impl FnOnce() -> Option<usize>) -> Option<usize> {
-        *self.shortest.get_or_init(count)
+    /// Returns a short answer of the grammar, which `find` finds for the first answer.
+    pub(crate) fn shortest(&self, find: impl FnOnce() -> Option<Arc<[u32]>>) -> Option<Arc<[u32]>> {
+        self.shortest.get_or_init(find).clone()
     }
 
     /// Returns whether nothing may follow but the end.

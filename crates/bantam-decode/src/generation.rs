@@ -130,7 +130,7 @@ impl Generation {
             }
         }
         let is_json = constraint.as_ref().filter(|constraint| constraint.is_json());
-        let closing = is_json.and_then(|constraint| Closing::new(constraint, &table));
+        let closing = is_json.and_then(|constraint| Closing::new(constraint, &table, config.tokens_max));
         Ok(Self {
             table,
             closing,
@@ -150,6 +150,9 @@ impl Generation {
         }
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
         self.force(&mut step)?;
+        if let Some(closing) = &mut self.closing {
+            closing.begin(step.tokens.iter().map(|token| token.token));
+        }
         self.end(&mut step);
         Ok(step)
     }

@@ -47,11 +47,19 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    /// Returns the end of an answer that has not begun; None where no way to an end is short enough.
-    pub(super) fn new(constraint: &Constraint, table: &TokenTable) -> Option<Self> {
+    /// Returns the end of an answer that has not begun; None where no way to an end fits into `left` tokens.
+    pub(super) fn new(constraint: &Constraint, table: &TokenTable, left: usize) -> Option<Self> {
         let place = Place::default();
-        let shortest = constraint.shortest(|| way(constraint.clone(), place, table).map(|way| way.len()))?;
-        Some(Self { place, near: 2 * shortest + 32, way: None })
+        let shortest = constraint.shortest(|| way(constraint.clone(), place, table).map(Into::into))?;
+        let near = 2 * shortest.len() + 32;
+        (shortest.len() <= left).then(|| Self { place, near, way: Some(shortest.to_vec()) })
+    }
+
+    /// Takes the tokens that began the answer, which nothing chose, off the way.
+    pub(super) fn begin(&mut self, forced: impl Iterator<Item = u32>) {
+        let Some(way) = self.way.take() else { return };
+        let forced: Vec<u32> = forced.collect();
+        self.way = way.strip_prefix(&forced[..]).map(<[u32]>::to_vec);
     }
 
     /// Reads what was appended.

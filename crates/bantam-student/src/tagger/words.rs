@@ -58,6 +58,10 @@ pub fn windows(tokenizer: &TextReader, text: &str, context: &str, tokens_max: us
         let token = ids.len();
         tokenizer.append_word(text, (start, end), &mut ids);
         ids.truncate(token + room);
+        if token > WINDOWS_MAX * room {
+            // More than all windows show, so that the text is known not to be read whole.
+            break;
+        }
         // A word of control characters gives nothing, and nothing is said about it.
         if ids.len() > token {
             words.push(TaggedWord { start, end, token });
