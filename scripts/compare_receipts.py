@@ -19,13 +19,13 @@ text in that sense: nothing that copies can do better. Intervals are Wilson's at
 import argparse
 import difflib
 import json
-import math
 import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 
+from compare_linear import wilson
 from compare_tagger import read_rows, split, write_rows
 
 ALIKE = 0.85
@@ -77,16 +77,6 @@ def with_slots(row):
             {"value": text[start:end], "start": len(text[:start].encode())} for start, end in found
         ]
     return {"text": text, "slots": {name: values for name, values in slots.items() if values}}
-
-
-def interval(right, count):
-    """Returns Wilson's interval at 95 %."""
-    if not count:
-        return 0.0, 1.0
-    share, z = right / count, 1.96
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return middle - spread, middle + spread
 
 
 def measure(rows, answers):
@@ -141,7 +131,7 @@ def main():
     print(f"{len(train)} receipts learnt in {seconds:.0f} s, {len(test)} held out, seed {options.seed}")
     print("| field | right | interval | there to be copied |\n|---|---|---|---|")
     for name, (right, count, there) in counts.items():
-        low, high = interval(right, count)
+        low, high = wilson(right, count)
         print(f"| {name} | {right / count:.1%} | {low:.1%} to {high:.1%} | {there / count:.1%} |")
 
 

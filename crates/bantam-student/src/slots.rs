@@ -33,8 +33,8 @@ pub struct SlotExample {
 
 /// Reads `{"text", "slots": {name: [values]}}` rows, one JSON object a line; a single value may stand without its
 /// list. A value is a string, looked for in the text, or `{"value": string, "start": bytes}`, which says where it
-/// stands, as `bantam student predict` does. A string or a list of strings under `context` (or `requested`) is what a student sees before the text. Other
-/// keys are ignored, and so are blank lines.
+/// stands, as `bantam student predict` does. A string or a list of strings under `context` (or `requested`) is what a
+/// student sees before the text. Other keys are ignored, and so are blank lines.
 ///
 /// Checks that every value occurs in its text, and that there is at least one.
 pub fn read_slot_examples(path: &Path) -> Result<Vec<SlotExample>, ReadExamplesError> {

@@ -130,6 +130,8 @@ pub struct TaggerStudent {
     /// Steps that prefer nothing, where there is no chain: an encoder's states have seen the words beside them.
     steps: Steps,
     powers: Steps,
+    /// What an encoder's scores alone are read with.
+    even: Steps,
     body: Arc<[u8]>,
     hash: FileHash,
     base: Arc<EncoderBase>,
@@ -231,9 +233,10 @@ impl TaggerStudent {
     fn of(head: format::Head, body: &[u8], hash: FileHash, base: Arc<EncoderBase>) -> Self {
         let tags = Tags::new(head.description.slots.clone());
         let of_words = head.words.as_ref().map(|words| words.steps.clone());
-        let steps = of_words.unwrap_or_else(|| Steps::even(tags.slots().len()));
+        let even = Steps::even(tags.slots().len());
+        let steps = of_words.unwrap_or_else(|| even.clone());
         let powers = steps.powers();
-        Self { head, tags, steps, powers, body: body.into(), hash, base }
+        Self { head, tags, steps, powers, even, body: body.into(), hash, base }
     }
 
     /// What a body says about its student, without the base.
@@ -288,7 +291,7 @@ impl TaggerStudent {
         words.score(seen, scores);
         let (by_words, _) = lattice.best(scores, &self.steps);
         joined::at_places(windows, &of_encoder, self.tags.len(), &seen.words, others);
-        let (by_encoder, _) = lattice.best(others, &Steps::even(self.tags.slots().len()));
+        let (by_encoder, _) = lattice.best(others, &self.even);
         scores.iter_mut().zip(&*others).for_each(|(score, other)| *score += other);
         let mut found = reader.read(text, &seen.words, scores, lattice);
         let agreeing = [by_words, by_encoder].iter().filter(|path| **path == found.path).count();

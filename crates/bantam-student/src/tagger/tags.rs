@@ -33,21 +33,9 @@ impl Tags {
     /// Returns the right tag of every word, given the values. A value that ends within a word has all of it; of
     /// values that share words the first has them, and the other is not learnt.
     pub fn of_words(&self, words: &[TaggedWord], spans: &[SlotSpan]) -> Vec<u32> {
-        let mut tags = vec![0; words.len()];
-        for span in spans {
-            let Ok(slot) = self.slots.binary_search(&span.slot) else { continue };
-            let within = |word: &TaggedWord| word.start < span.range.end && span.range.start < word.end;
-            let first = words.iter().position(within);
-            if words.iter().zip(&tags).any(|(word, tag)| within(word) && *tag != 0) {
-                continue;
-            }
-            for (index, word) in words.iter().enumerate() {
-                if within(word) {
-                    tags[index] = (1 + 2 * slot + usize::from(first != Some(index))) as u32;
-                }
-            }
-        }
-        tags
+        let places: Vec<(usize, usize)> = words.iter().map(|word| (word.start, word.end)).collect();
+        let tag = |(slot, is_first): (usize, bool)| (1 + 2 * slot + usize::from(!is_first)) as u32;
+        placed(&places, spans, &self.slots).into_iter().map(|of| of.map_or(0, tag)).collect()
     }
 
     /// Appends one row of logits in planes: outside, then every slot's first words, then every slot's further words.
@@ -57,6 +45,28 @@ impl Tags {
         into.extend(rest.iter().step_by(2));
         into.extend(rest.iter().skip(1).step_by(2));
     }
+}
+
+/// Returns the slot of the value that every word is part of, if it is of one, and whether it is the value's first word,
+/// by the rule of [`Tags::of_words`].
+pub(crate) fn placed(
+    words: &[(usize, usize)],
+    spans: &[SlotSpan],
+    slots: &[String],
+) -> Vec<Option<(usize, bool)>> {
+    let mut placed = vec![None; words.len()];
+    for span in spans {
+        let Ok(slot) = slots.binary_search(&span.slot) else { continue };
+        let within = |word: &(usize, usize)| word.0 < span.range.end && span.range.start < word.1;
+        let own: Vec<usize> = (0..words.len()).filter(|word| within(&words[*word])).collect();
+        if own.iter().any(|word| placed[*word].is_some()) {
+            continue;
+        }
+        for (nth, word) in own.into_iter().enumerate() {
+            placed[word] = Some((slot, nth == 0));
+        }
+    }
+    placed
 }
 
 #[cfg(test)]

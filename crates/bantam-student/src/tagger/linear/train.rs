@@ -15,6 +15,7 @@ use crate::slots::{SlotExample, SlotSpan};
 use crate::tagger::certainty::{Certainty, Evidence};
 use crate::tagger::lattice::{Lattice, Steps};
 use crate::tagger::reading::{Found, Reader};
+use crate::tagger::tags::placed;
 use crate::tagger::{SLOTS_MAX, SlotScore, TaggerReport, data_hash, usual_slots};
 
 /// Rows that are needed to hold some back.
@@ -181,22 +182,10 @@ pub fn learn_words(
     Ok(WordChain { keys, chain })
 }
 
-/// The right tag of every word, in planes. A value that ends within a word has all of it; of values that share words the
-/// first has them, and the other is not learnt.
+/// The right tag of every word, in planes.
 pub(crate) fn targets(words: &[(usize, usize)], spans: &[SlotSpan], slots: &[String]) -> Vec<u32> {
-    let mut tags = vec![0; words.len()];
-    for span in spans {
-        let Ok(slot) = slots.binary_search(&span.slot) else { continue };
-        let within = |word: &(usize, usize)| word.0 < span.range.end && span.range.start < word.1;
-        let places: Vec<usize> = (0..words.len()).filter(|word| within(&words[*word])).collect();
-        if places.iter().any(|word| tags[*word] != 0) {
-            continue;
-        }
-        for (nth, word) in places.into_iter().enumerate() {
-            tags[word] = if nth == 0 { 1 + slot } else { 1 + slots.len() + slot } as u32;
-        }
-    }
-    tags
+    let tag = |(slot, is_first): (usize, bool)| (1 + slot + if is_first { 0 } else { slots.len() }) as u32;
+    placed(words, spans, slots).into_iter().map(|of| of.map_or(0, tag)).collect()
 }
 
 /// The rows as numbers.
