@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_route::{Evidence, StudentFacts};
-use bantam_student::Example;
+use bantam_student::{Example, is_same_answer};
 use bantam_types::{Label, TaskName, Tier};
 use bantam_wire::{DecodeLimits, Endpoint};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::certification::evidence_of;
 
@@ -83,20 +83,12 @@ const fn unanswered() -> Evidence {
     Evidence { probability: None, correct: false }
 }
 
-fn is_about_the_text(fault: BackendFault) -> bool {
+/// Returns whether a student gives no answer for a reason that lies in the text, and so would never have answered it.
+pub fn is_about_the_text(fault: BackendFault) -> bool {
     matches!(
         fault,
         BackendFault::CannotHonour(_) | BackendFault::ContextLength { .. } | BackendFault::TooLarge
     )
-}
-
-/// Returns whether two answers say the same: as JSON where both are, whatever the order of names and white space; else
-/// as texts, but for white space around them.
-pub fn is_same_answer(given: &str, expected: &str) -> bool {
-    match (serde_json::from_str::<Value>(given), serde_json::from_str::<Value>(expected)) {
-        (Ok(given), Ok(expected)) => given == expected,
-        _ => given.trim() == expected.trim(),
-    }
 }
 
 /// Returns a text as a request that may be asked here.

@@ -11,7 +11,7 @@ mod extraction;
 mod interval;
 mod split;
 
-pub use asked::{NoAnswer, ask_for_evidence, is_same_answer};
+pub use asked::{NoAnswer, ask_for_evidence, is_about_the_text};
 pub use certificate_file::{LoadCertificateError, load_certificate, save_certificate};
 pub use certification::{Claim, NotCertifiable, gather_evidence, hash_rows, prove};
 pub use confidence::{accepted_share, confidence_auc};

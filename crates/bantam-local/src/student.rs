@@ -9,17 +9,17 @@ use std::time::Instant;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
 use bantam_decode::{Finish, Grammar, JsonLayout};
 use bantam_privacy::Cleared;
-use bantam_student::{Formats, student_cannot_honour};
+use bantam_student::{AnswerEvidence, Formats, Verifier, is_same_answer, student_cannot_honour};
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::{ChatRequest, Endpoint};
 use serde_json::{Value, json};
 
 use crate::backend::{LocalBackend, Prepared, make_fault, submit_fault};
 use crate::labels::LabelError;
-use crate::making::Making;
+use crate::making::{Made, Making};
 use crate::request::Wanted;
 use crate::shared::RoomBackend;
-use confidence::{of_text, of_values, of_whole};
+use confidence::{least, of_all, of_values, tenth_and_mean, whole};
 pub use file::{
     DecoderReport, DecoderStudentFile, ReadDecoderStudentError, ReadDecoderStudentErrorKind,
     StudentAnswerForm, StudentBase, StudentWeights,
@@ -57,6 +57,18 @@ pub struct StudentTask {
     /// Further answers that are drawn beside the greedy one, to see whether they agree with it; 0 to 16. Labels need
     /// none: their probabilities are exact.
     pub samples: usize,
+    /// What tells right answers from wrong ones, where it does so better than the probabilities of their tokens; for JSON and
+    /// free text.
+    pub verifier: Option<Arc<Verifier>>,
+}
+
+/// What a student wrote, and what its model says of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Draft {
+    /// The answer.
+    pub answer: StudentAnswer,
+    /// What a verifier would look at, besides the texts; none for labels, whose probabilities are exact.
+    pub evidence: Option<AnswerEvidence>,
 }
 
 /// A language model that serves one task as its student.
@@ -69,8 +81,9 @@ pub struct StudentTask {
 /// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
 /// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
 /// another answer. Of free text, the smallest probability of a token. Where further answers are drawn, at
-/// the model's own probabilities, that is multiplied with the share of all answers that are the same: as JSON, or as text
-/// but for white space (self-consistency; Wang and others 2022). An answer that was cut off is not valid.
+/// the model's own probabilities, that is multiplied with the share of all answers that are the same (self-consistency; Wang
+/// and others 2022). Where the task has a [`Verifier`], JSON and free text are as sure as that finds them, given all this and
+/// the text. An answer that was cut off is not valid.
 pub struct DecoderStudent {
     model: Arc<RoomBackend>,
     task: StudentTask,
@@ -86,7 +99,7 @@ impl DecoderStudent {
     ///
     /// # Errors
     /// When the model is not in memory and does not come there in time, or cannot take the text.
-    pub async fn draft(&self, text: &str, deadline: Option<Instant>) -> Result<StudentAnswer, BackendError> {
+    pub async fn draft(&self, text: &str, deadline: Option<Instant>) -> Result<Draft, BackendError> {
         let (backend, lease) = self.model.enter(deadline).await?;
         let answer = backend.draft(&self.task, text, deadline).await;
         drop(lease);
@@ -108,7 +121,7 @@ impl DecoderStudent {
         }
         let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
         let text = text.ok_or(BackendFault::CannotHonour("messages"))?;
-        self.draft(text, ask.deadline).await.map(Answer::Student)
+        self.draft(text, ask.deadline).await.map(|draft| Answer::Student(draft.answer))
     }
 }
 
@@ -140,13 +153,14 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         task: &StudentTask,
         text: &str,
         deadline: Option<Instant>,
-    ) -> Result<StudentAnswer, BackendError> {
+    ) -> Result<Draft, BackendError> {
         let talk = [
             json!({ "role": "system", "content": &*task.instructions }),
             json!({ "role": "user", "content": text }),
         ];
         if let AnswerForm::Labels(labels) = &task.form {
-            return self.label(&talk, labels, (Arc::clone(&task.name), deadline)).await;
+            let answer = self.label(&talk, labels, (Arc::clone(&task.name), deadline)).await?;
+            return Ok(Draft { answer, evidence: None });
         }
         let grammar = match &task.form {
             AnswerForm::Json(schema) => {
@@ -180,27 +194,47 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         for mut other in others {
             let other = other.collect().await.map_err(|error| make_fault(&error))?;
             output += other.tokens.len() as u64;
-            same += u32::from(is_same(&made.text, &other.text));
+            same += u32::from(is_same_answer(&other.text, &made.text));
         }
         let agreement = same as f32 / (1 + task.samples) as f32;
         let cached_input = (making.timings().cached_tokens as u64).min(input);
         let usage = TokenUsage { input, cached_input, output };
-        let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
-        let (probability, has_form) = match &task.form {
-            AnswerForm::Json(_) => {
-                (of_values(&made.text, pieces), serde_json::from_str::<Value>(&made.text).is_ok())
-            }
-            AnswerForm::Regex(_) | AnswerForm::Lark(_) => (of_whole(pieces), true),
-            AnswerForm::Labels(_) | AnswerForm::Text => (of_text(pieces), !made.text.trim().is_empty()),
-        };
+        let (probability, evidence, has_form) = self.sure(task, text, (&made, agreement));
         let is_valid = has_form && !matches!(made.finish, Finish::Length);
-        Ok(StudentAnswer {
+        let answer = StudentAnswer {
             text: made.text.into(),
-            probability: probability * agreement,
+            probability,
             out_of_scope: false,
             is_valid,
             usage: Some(usage),
-        })
+        };
+        Ok(Draft { answer, evidence: Some(evidence) })
+    }
+
+    /// Returns how sure one may be of what was made, what that comes from, and whether it has the task's form.
+    fn sure(
+        &self,
+        task: &StudentTask,
+        text: &str,
+        (made, agreement): (&Made, f32),
+    ) -> (f32, AnswerEvidence, bool) {
+        let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
+        let (counted, has_form) = match &task.form {
+            AnswerForm::Json(_) => {
+                (of_values(&made.text, pieces), serde_json::from_str::<Value>(&made.text).is_ok())
+            }
+            AnswerForm::Regex(_) | AnswerForm::Lark(_) => (of_all(pieces), true),
+            AnswerForm::Labels(_) | AnswerForm::Text => (of_all(pieces), !made.text.trim().is_empty()),
+        };
+        let (tenth, mean) = tenth_and_mean(&counted);
+        let evidence =
+            AnswerEvidence { least: least(&counted), tenth, mean, agreement, tokens: made.tokens.len() };
+        let probability = match (&task.form, &task.verifier) {
+            (AnswerForm::Regex(_) | AnswerForm::Lark(_), _) => whole(&counted) * agreement,
+            (_, Some(verifier)) => verifier.probability(text, &made.text, &evidence),
+            (_, None) => evidence.least * agreement,
+        };
+        (probability, evidence, has_form)
     }
 
     async fn label(
@@ -230,25 +264,5 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             is_valid: true,
             usage: None,
         })
-    }
-}
-
-/// Whether two answers say the same: as JSON where both are, otherwise word by word.
-fn is_same(one: &str, other: &str) -> bool {
-    let json = |text: &str| serde_json::from_str::<Value>(text).ok();
-    match (json(one), json(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => one.split_whitespace().eq(other.split_whitespace()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_same;
-
-    #[test]
-    fn answers_agree_as_json_or_word_by_word() {
-        assert!(is_same(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#) && is_same("your  lamp\n", "your lamp"));
-        assert!(!is_same(r#"{"a": 1}"#, r#"{"a": 2}"#) && !is_same("your lamp", "your Lamp"));
     }
 }

@@ -45,6 +45,15 @@ pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
     if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
 }
 
+/// Returns whether two answers say the same: as JSON where both are, whatever the order of names and white space; else
+/// as texts, but for white space around them.
+pub fn is_same_answer(given: &str, expected: &str) -> bool {
+    match (serde_json::from_str::<Value>(given), serde_json::from_str::<Value>(expected)) {
+        (Ok(given), Ok(expected)) => given == expected,
+        _ => given.trim() == expected.trim(),
+    }
+}
+
 /// Reads `{"text", "answer"}` rows, one JSON object a line: what the answer to a text should be. An answer that is no
 /// string counts as its JSON; a row with a `label` and no answer counts with that. Nothing is asked of how many
 /// answers there are, since nothing is trained on them here.
@@ -322,6 +331,14 @@ mod tests {
         check(one.repeat(3), None, "every row has the label `x`");
         let rare = format!("{}{{\"text\":\"a\",\"label\":\"y\"}}", one.repeat(3));
         check(rare, Some(4), "label `y` has 1 row; at least 2 are needed");
+    }
+
+    #[test]
+    fn answers_are_the_same_as_json_or_as_text() {
+        assert!(
+            is_same_answer(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#) && is_same_answer(" lamp\n", "lamp")
+        );
+        assert!(!is_same_answer(r#"{"a": 1}"#, r#"{"a": 2}"#) && !is_same_answer("your lamp", "your Lamp"));
     }
 
     #[test]

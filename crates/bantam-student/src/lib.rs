@@ -17,6 +17,7 @@ mod container;
 mod embedding;
 pub mod encoder;
 mod example;
+mod fusion;
 mod hash;
 pub mod linear;
 mod prediction;
@@ -24,6 +25,7 @@ mod seen;
 mod slots;
 mod student;
 pub mod tagger;
+mod verifier;
 
 pub use backend::{Formats, StudentBackend, student_cannot_honour};
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
@@ -32,8 +34,8 @@ pub use encoder::{
     BasePrecision, Bases, EncoderConfig, EncoderStudent, Features, LoadBaseError, LoadBaseErrorKind,
 };
 pub use example::{
-    Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, read_answers,
-    read_examples, read_texts,
+    Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, is_same_answer,
+    read_answers, read_examples, read_texts,
 };
 pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};
@@ -45,3 +47,4 @@ pub use slots::{
 };
 pub use student::{Student, StudentDescription};
 pub use tagger::{Field, LinearTagger, Reading, Tagger, TaggerBackend, TaggerStudent};
+pub use verifier::{AnswerEvidence, JudgedAnswer, Verifier};

@@ -1,36 +1,48 @@
 //! How sure a language model was of what it wrote, from the probabilities of its own tokens.
 
-/// Returns the smallest probability of a token that has a part in a value of the JSON `text`; 1 where all values were
-/// forced. `pieces` are the bytes of the tokens, in order, with the logarithms of their probabilities.
+/// Returns the logarithms of the probabilities of the tokens that have a part in a value of the JSON `text`; those that
+/// were forced have none. `pieces` are the bytes of the tokens, in order, with the logarithms of their probabilities.
 ///
 /// The closing quote of a string belongs to its value: writing it is deciding that the value ends here. Where the
 /// tokens' bytes are not those of the text, every token counts.
-pub(super) fn of_values<'t>(text: &str, pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
+pub(super) fn of_values<'t>(text: &str, pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> Vec<f32> {
     let pieces: Vec<_> = pieces.collect();
     let values = value_bytes(text);
     let is_aligned = pieces.iter().map(|(bytes, _)| bytes.len()).sum::<usize>() == text.len();
     let mut at = 0;
-    let mut smallest = 0.0_f32;
+    let mut counted = Vec::new();
     for (bytes, log_probability) in pieces {
         let range = at..at + bytes.len();
         at = range.end;
         let counts = !is_aligned || values.get(range).is_none_or(|flags| flags.contains(&true));
-        if let Some(log_probability) = log_probability.filter(|_| counts) {
-            smallest = smallest.min(log_probability);
-        }
+        counted.extend(log_probability.filter(|_| counts));
     }
-    smallest.exp()
+    counted
 }
 
-/// Returns the probability of all tokens together, the product of theirs; 1 where none was asked for.
-pub(super) fn of_whole<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
-    pieces.filter_map(|(_, log_probability)| log_probability).sum::<f32>().exp()
+/// Returns those of all tokens.
+pub(super) fn of_all<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> Vec<f32> {
+    pieces.filter_map(|(_, log_probability)| log_probability).collect()
 }
 
-/// Returns the smallest probability of a token; 1 where none was asked for. A text is right when it is the same, so one
-/// name that was copied wrong makes it wrong, however sure the words around it are.
-pub(super) fn of_text<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> f32 {
-    pieces.filter_map(|(_, log_probability)| log_probability).fold(0.0, f32::min).exp()
+/// Returns the probability of all tokens together, the product of theirs; 1 without any.
+pub(super) fn whole(counted: &[f32]) -> f32 {
+    counted.iter().sum::<f32>().exp()
+}
+
+/// Returns the smallest probability of a token; 1 without any. A text is right when it is the same, so one name that was
+/// copied wrong makes it wrong, however sure the words around it are.
+pub(super) fn least(counted: &[f32]) -> f32 {
+    counted.iter().copied().fold(0.0, f32::min).exp()
+}
+
+/// Returns the probability that a tenth of the tokens stay below (nearest rank), then their geometric mean; 1 without any.
+pub(super) fn tenth_and_mean(counted: &[f32]) -> (f32, f32) {
+    let mut sorted = counted.to_vec();
+    sorted.sort_unstable_by(f32::total_cmp);
+    let tenth = sorted.get(sorted.len().div_ceil(10).saturating_sub(1)).copied().unwrap_or(0.0);
+    let mean = counted.iter().sum::<f32>() / counted.len().max(1) as f32;
+    (tenth.exp(), mean.exp())
 }
 
 /// Returns for each byte of a JSON text whether it is part of a value: of a string and its closing quote, of a number
@@ -104,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_as_sure_as_the_least_sure_token_of_its_values() {
+    fn of_json_the_tokens_of_its_values_count() {
         let text = r#"{"a": "xy", "n": 12}"#;
         let pieces: [(&[u8], Option<f32>); 7] = [
             (b"{\"a\": \"", None),
@@ -115,25 +127,22 @@ mod tests {
             (b"12", Some(-0.3)),
             (b"}", Some(-8.0)),
         ];
-        assert_eq!(of_values(text, pieces.into_iter()), (-0.7_f32).exp());
+        assert_eq!(of_values(text, pieces.into_iter()), [-0.1, -0.7, -0.3]);
         // Bytes that are not the text's own: nothing is left out.
-        assert_eq!(of_values("{}", pieces.into_iter()), (-9.0_f32).exp());
-        assert_eq!(of_values("{}", std::iter::once((&b"{}"[..], None))), 1.0);
+        assert_eq!(of_values("{}", pieces.into_iter()), [-0.1, -0.7, -9.0, -0.3, -8.0]);
+        assert!(of_values("{}", std::iter::once((&b"{}"[..], None))).is_empty());
+        assert_eq!(of_all(pieces.into_iter()), [-0.1, -0.7, -9.0, -0.3, -8.0]);
     }
 
     #[test]
-    fn a_whole_is_as_sure_as_all_of_its_tokens_together() {
-        let pieces: [(&[u8], Option<f32>); 3] = [(b"AB-", None), (b"1", Some(-0.5)), (b"2", Some(-0.25))];
-        assert_eq!(of_whole(pieces.into_iter()), (-0.75_f32).exp());
-        assert_eq!(of_whole(std::iter::empty()), 1.0);
-    }
-
-    #[test]
-    fn free_text_is_as_sure_as_its_least_sure_token() {
-        let piece = |log: f32| (&b"a"[..], Some(log));
-        let logs = (1..=20).map(|index| piece(-0.1 * (index % 7) as f32));
-        assert!((of_text(logs) - (-0.6_f32).exp()).abs() < 1e-6);
-        assert_eq!(of_text(std::iter::once(piece(-0.5))), (-0.5_f32).exp());
-        assert_eq!(of_text(std::iter::empty()), 1.0);
+    fn what_counts_is_seen_as_a_whole_by_its_least_its_tenth_and_its_mean() {
+        let counted: Vec<f32> = (1..=20).map(|index| -0.1 * index as f32).collect();
+        assert!((whole(&counted) - (-21.0_f32).exp()).abs() < 1e-12);
+        assert_eq!(least(&counted), (-2.0_f32).exp());
+        let (tenth, mean) = tenth_and_mean(&counted);
+        assert_eq!(tenth, (-0.1 * 19.0_f32).exp());
+        assert!((mean - (-1.05_f32).exp()).abs() < 1e-6);
+        assert_eq!((whole(&[]), least(&[]), tenth_and_mean(&[])), (1.0, 1.0, (1.0, 1.0)));
+        assert_eq!(tenth_and_mean(&[-0.5]), ((-0.5_f32).exp(), (-0.5_f32).exp()));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bantam_student::SeenTexts;
+use bantam_student::{SeenTexts, Verifier};
 use bantam_weights::write_file;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -39,6 +39,9 @@ pub struct DecoderStudentFile {
     /// Further answers that are drawn to tell how sure one is; 0 where that did not rank answers better.
     #[serde(default)]
     pub samples: usize,
+    /// What makes of an answer and its tokens' probabilities how sure one may be; none where that did not rank answers better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verifier: Option<Arc<Verifier>>,
     /// The most tokens of prompt and answer that it was taught with.
     pub row_tokens_max: usize,
     /// SHA-256 of the rows, in hex.
@@ -111,6 +114,9 @@ pub struct DecoderReport {
     /// The same where the agreement of further answers counts, if they were tried.
     #[serde(default)]
     pub sampled_auc: Option<f64>,
+    /// The same by a verifier, each fifth of the rows judged by one that was fitted on the others; if there could be one.
+    #[serde(default)]
+    pub verified_auc: Option<f64>,
     /// Tokens whose logits were compared between trainer and engine.
     pub replayed_tokens: usize,
     /// The largest difference of a logit, as a share of the largest logit.
@@ -181,6 +187,7 @@ impl DecoderStudentFile {
             answer,
             answer_tokens_max: 0,
             samples: 0,
+            verifier: None,
             row_tokens_max: 0,
             rows_sha256: String::new(),
             config: Value::Null,
@@ -225,6 +232,7 @@ impl DecoderStudentFile {
             form,
             tokens_max: self.answer_tokens_max,
             samples: self.samples,
+            verifier: self.verifier.clone(),
         }
     }
 
@@ -278,6 +286,11 @@ fn read(path: &Path) -> Result<DecoderStudentFile, ReadDecoderStudentErrorKind> 
         (student.samples <= SAMPLES_MAX, "samples", "is beyond its range"),
         (!is_labelled || labels.len() > 1, "answer", "leaves no choice"),
         (student.seen.is_sound(), "seen", "is no list of hashes"),
+        (
+            student.verifier.as_ref().is_none_or(|verifier| verifier.is_sound()),
+            "verifier",
+            "was never fitted",
+        ),
     ];
     match checks.into_iter().find(|(is_fine, _, _)| !is_fine) {
         Some((_, field, what)) => Err(ReadDecoderStudentErrorKind::Field { field, what }),

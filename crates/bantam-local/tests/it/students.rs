@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
 use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
+use bantam_student::{AnswerEvidence, JudgedAnswer, Verifier};
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, cleared, options, whole};
@@ -26,11 +27,12 @@ fn task(form: AnswerForm, tokens_max: usize) -> StudentTask {
         form,
         tokens_max,
         samples: 0,
+        verifier: None,
     }
 }
 
 async fn draft(task: &StudentTask, text: &str) -> StudentAnswer {
-    backend().draft(task, text, None).await.unwrap()
+    backend().draft(task, text, None).await.unwrap().answer
 }
 
 #[tokio::test]
@@ -134,7 +136,7 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
     let Answer::Student(answer) = student.answer(asked, ask("Ticket: ".len())).await.unwrap() else {
         panic!("no student's answer")
     };
-    let alone = student.draft("the lamp broke", None).await.unwrap();
+    let alone = student.draft("the lamp broke", None).await.unwrap().answer;
     assert_eq!((answer.text, answer.probability), (alone.text, alone.probability));
     let other = cleared(&body("x", format(json!({ "type": "object" }))));
     assert_eq!(student.cannot_honour(other.request()), Some("response_format"));
@@ -155,5 +157,29 @@ async fn answers_that_are_drawn_beside_it_count_and_change_no_text() {
         assert!((quarters - quarters.round()).abs() < 1e-3 && (0.9..4.1).contains(&quarters), "{agreement}");
         assert!(first.usage.unwrap().output > alone.usage.unwrap().output);
         assert_eq!(first, draft(&sampled, "the lamp broke").await, "equal texts get equal answers");
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_decides_how_sure_an_answer_is_and_changes_no_text() {
+    let sure = |least: f32| AnswerEvidence { least, tenth: least, mean: least, agreement: 1.0, tokens: 3 };
+    let judged: Vec<JudgedAnswer<'_>> = (0..60)
+        .map(|row| JudgedAnswer {
+            text: "the lamp broke",
+            answer: if row % 3 == 0 { "a tent" } else { "a lamp" },
+            evidence: sure(0.5),
+            is_right: row % 3 != 0,
+        })
+        .collect();
+    let taught =
+        [("my lamp", "a lamp"), ("my tent", "a tent"), ("one tent", "a tent"), ("one lamp", "a lamp")];
+    let (verifier, _) = Verifier::fit(taught.into_iter(), &judged).unwrap();
+    let verifier = Arc::new(verifier);
+    for form in [AnswerForm::Text, AnswerForm::Json(schema())] {
+        let alone = draft(&task(form.clone(), 24), "the lamp broke").await;
+        let verified = StudentTask { verifier: Some(Arc::clone(&verifier)), ..task(form, 24) };
+        let drafted = backend().draft(&verified, "the lamp broke", None).await.unwrap();
+        let expected = verifier.probability("the lamp broke", &alone.text, &drafted.evidence.unwrap());
+        assert_eq!((drafted.answer.text, drafted.answer.probability), (alone.text, expected));
     }
 }

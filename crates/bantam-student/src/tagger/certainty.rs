@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::fusion::{Fusion, Sign, odds};
 use crate::linear::calibrate::{Outcome, coverage};
 
 /// What is known of an answer.
@@ -29,27 +30,14 @@ pub(crate) struct Evidence {
     pub(crate) unknown: f32,
 }
 
-const COUNT: usize = 8;
-/// How many of the numbers, from the first, speak for an answer; the last one speaks against.
-const FOR: usize = 5;
-/// Log-odds beyond this say no more.
-const ODDS_MAX: f32 = 8.0;
-const ROUNDS: usize = 1500;
-/// What keeps weights small where rows are few.
-const PENALTY: f64 = 1.0;
-/// Numbers that hardly differ over the rows count as if they differed by this much.
-const SPREAD_MIN: f64 = 0.1;
-/// How far a strange row is from the mean, in deviations.
-const STRANGE: f64 = 3.0;
+/// What each of the numbers says of an answer.
+const SIGNS: [Sign; 8] =
+    [Sign::For, Sign::For, Sign::For, Sign::For, Sign::For, Sign::Either, Sign::Either, Sign::Against];
 
 impl Evidence {
-    fn numbers(&self) -> [f64; COUNT] {
-        let odds = |share: f32| {
-            let share = f64::from(share.clamp(1e-6, 1.0 - 1e-6));
-            (share / (1.0 - share)).ln().clamp(f64::from(-ODDS_MAX), f64::from(ODDS_MAX))
-        };
+    fn numbers(&self) -> Vec<f64> {
         let count = |count: usize| (1.0 + count as f64).ln();
-        [
+        vec![
             odds(self.whole),
             odds(self.least),
             odds(self.mean),
@@ -65,9 +53,8 @@ impl Evidence {
 /// How evidence becomes a confidence, and how well that ranks answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Certainty {
-    /// A weight for each number of the evidence.
-    weights: Vec<f64>,
-    bias: f64,
+    #[serde(flatten)]
+    fusion: Fusion,
     /// The share of held-out rows whose answer is right as a whole.
     pub held_out_exact: f64,
     /// The chance that a right answer is surer than a wrong one, on held-out rows that fitted nothing.
@@ -87,8 +74,9 @@ impl Certainty {
         let halves = [half(0), half(1)];
         let mut judged: Vec<(f32, bool)> = Vec::new();
         for (taught, asked) in [(&halves[0], &halves[1]), (&halves[1], &halves[0])] {
-            let (weights, bias) = solve(taught);
-            judged.extend(asked.iter().map(|(found, right)| (probability(&weights, bias, found), *right)));
+            let fusion = solve(taught);
+            let judge = |(found, right): &(Evidence, bool)| (fusion.probability(&found.numbers()), *right);
+            judged.extend(asked.iter().map(judge));
         }
         judged.sort_by(|a, b| b.0.total_cmp(&a.0));
         let outcome = |(probability, right): &(f32, bool)| Outcome {
@@ -98,10 +86,8 @@ impl Certainty {
             in_scope: *probability,
         };
         let outcomes: Vec<Outcome> = judged.iter().map(outcome).collect();
-        let (weights, bias) = solve(rows);
         Some(Self {
-            weights: weights.to_vec(),
-            bias,
+            fusion: solve(rows),
             held_out_exact: rows.iter().filter(|(_, right)| *right).count() as f64 / rows.len() as f64,
             held_out_auc: auc(&judged),
             held_out_accepted_at_2_percent_error: coverage(&outcomes, 0.02),
@@ -110,70 +96,19 @@ impl Certainty {
 
     /// Returns how likely an answer is right as a whole.
     pub(crate) fn of(&self, evidence: &Evidence) -> f32 {
-        let mut weights = [0.0; COUNT];
-        weights.iter_mut().zip(&self.weights).for_each(|(into, from)| *into = *from);
-        probability(&weights, self.bias, evidence)
+        self.fusion.probability(&evidence.numbers())
     }
 
     /// Returns whether this is what [`Self::fit`] can have found.
     pub(crate) fn is_sound(&self) -> bool {
-        let is_small = |number: &f64| number.abs() < 1e6;
-        self.weights.len() == COUNT && self.weights.iter().all(is_small) && is_small(&self.bias)
+        self.fusion.is_sound(SIGNS.len())
     }
 }
 
-fn probability(weights: &[f64; COUNT], bias: f64, evidence: &Evidence) -> f32 {
-    let odds =
-        bias + weights.iter().zip(evidence.numbers()).map(|(weight, number)| weight * number).sum::<f64>();
-    (1.0 / (1.0 + (-odds).exp())) as f32
-}
-
-/// Weights and bias of the least loss by projected gradients, as if one row more were right and one wrong: a few rows
-/// that are all right do not prove certainty. Another one, unlike the others in all that speaks against an answer, is
-/// wrong too: rows without a mistake say nothing of texts that are stranger than they are.
-fn solve(rows: &[(Evidence, bool)]) -> ([f64; COUNT], f64) {
-    let count = rows.len().max(1) as f64;
-    let numbers: Vec<[f64; COUNT]> = rows.iter().map(|(evidence, _)| evidence.numbers()).collect();
-    let column = |at: usize| numbers.iter().map(move |row| row[at]);
-    let mean: [f64; COUNT] = std::array::from_fn(|at| column(at).sum::<f64>() / count);
-    let spread: [f64; COUNT] = std::array::from_fn(|at| {
-        let square = column(at).map(|number| (number - mean[at]).powi(2)).sum::<f64>() / count;
-        square.sqrt().max(SPREAD_MIN)
-    });
-    let mut scaled: Vec<([f64; COUNT], f64)> = numbers
-        .iter()
-        .zip(rows)
-        .map(|(row, (_, right))| {
-            (std::array::from_fn(|at| (row[at] - mean[at]) / spread[at]), f64::from(u8::from(*right)))
-        })
-        .collect();
-    let mut strange = [0.0; COUNT];
-    strange[..FOR].fill(-STRANGE);
-    strange[COUNT - 1] = STRANGE;
-    scaled.extend([([0.0; COUNT], 0.0), ([0.0; COUNT], 1.0), (strange, 0.0)]);
-    // The loss curves no more than this, so no step goes too far.
-    let of_strange = strange.iter().map(|number| number * number).sum::<f64>();
-    let rate = 1.0 / (0.25 * (scaled.len() as f64 * (COUNT + 1) as f64 + of_strange) + PENALTY);
-    let (mut weights, mut bias) = ([0.0; COUNT], 0.0);
-    for _ in 0..ROUNDS {
-        let (mut gradient, mut of_bias) = ([0.0; COUNT], 0.0);
-        for (row, right) in &scaled {
-            let odds: f64 =
-                bias + weights.iter().zip(row).map(|(weight, number)| weight * number).sum::<f64>();
-            let error = 1.0 / (1.0 + (-odds).exp()) - right;
-            gradient.iter_mut().zip(row).for_each(|(into, number)| *into += error * number);
-            of_bias += error;
-        }
-        for (weight, gradient) in weights.iter_mut().zip(gradient) {
-            *weight -= rate * (gradient + PENALTY * *weight);
-        }
-        bias -= rate * of_bias;
-        weights[..FOR].iter_mut().for_each(|weight| *weight = weight.max(0.0));
-        weights[COUNT - 1] = weights[COUNT - 1].min(0.0);
-    }
-    let own: [f64; COUNT] = std::array::from_fn(|at| weights[at] / spread[at]);
-    let shift: f64 = own.iter().zip(mean).map(|(weight, mean)| weight * mean).sum();
-    (own, bias - shift)
+fn solve(rows: &[(Evidence, bool)]) -> Fusion {
+    let rows: Vec<(Vec<f64>, bool)> =
+        rows.iter().map(|(evidence, right)| (evidence.numbers(), *right)).collect();
+    Fusion::fit(&rows, &SIGNS)
 }
 
 /// The chance that a right row stands before a wrong one, in rows sorted from the most confident; ties count half.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use bantam_eval::{is_same_answer, nearest_rank, wilson};
+use bantam_eval::{nearest_rank, wilson};
 use bantam_simulate::Client;
+use bantam_student::is_same_answer;
 use indicatif::ProgressBar;
 use parking_lot::Mutex;
 use serde_json::json;

@@ -124,6 +124,7 @@ pub(crate) fn decoder(
         form,
         tokens_max: wanted.answer_tokens_max,
         samples: wanted.samples,
+        verifier: None,
     };
     let files = model.files.iter().map(|path| here.memory.content_hash(path));
     let files: Vec<String> = files
@@ -164,10 +165,13 @@ pub(super) fn fingerprint(task: &StudentTask, files: &[String]) -> String {
         AnswerForm::Lark(text) => json!({ "lark": &**text }),
         AnswerForm::Text => json!("text by its least sure token"),
     };
-    let all = json!({
+    let mut all = json!({
         "kind": "decoder-student-1", "files": files, "instructions": &*task.instructions, "form": form,
         "tokens_max": task.tokens_max, "samples": task.samples,
     });
+    if let Some(verifier) = &task.verifier {
+        all["verifier"] = json!(**verifier);
+    }
     Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

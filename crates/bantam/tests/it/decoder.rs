@@ -101,6 +101,31 @@ fn a_decoder_learns_from_nothing_and_is_judged_as_it_is_served() {
 }
 
 #[test]
+fn a_verifier_is_tried_where_answers_go_wrong_and_kept_only_if_it_wins() {
+    let place = place();
+    // Every third of the texts has an answer that nobody can know.
+    let doubtful = |row: String| {
+        let mut row = json_of(&row);
+        let text = row["text"].as_str().unwrap().to_owned();
+        let number: usize = text.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap();
+        if number % 3 == 1 {
+            row["answer"]["product"] = PRODUCTS[number * 7919 / 13 % 4].into();
+        }
+        format!("{row}\n")
+    };
+    place.write("rows.jsonl", rows(0, 240).lines().map(|row| doubtful(row.to_owned())).collect::<String>());
+    let report = json_of(&place.good(&training("order.student", &["--json", "--held-out", "0.4"])));
+    let file = json_of(&String::from_utf8(read(&place, "order.student/student.json")).unwrap());
+    let (tokens, verified) = (report["confidence_auc"].as_f64(), report["verified_auc"].as_f64());
+    assert!(verified.is_some_and(|auc| (0.0..=1.0).contains(&auc)), "{report}");
+    assert_eq!(file["verifier"].is_object(), verified > tokens, "{report}");
+    assert!(!file["verifier"].to_string().contains("lamp"));
+    let answers = place.good(&["student", "predict", "--student", "order.student", "--input", "other.jsonl"]);
+    let sure = answers.lines().map(|line| json_of(line)["confidence"].as_f64().unwrap());
+    assert!(sure.into_iter().all(|sure| (0.0..=1.0).contains(&sure)));
+}
+
+#[test]
 fn killed_and_taken_up_again_it_comes_to_the_same_bytes() {
     let place = place();
     let flags = ["--epochs", "4", "--checkpoint-every", "5"];

@@ -1,6 +1,7 @@
 //! Training small language models for a task, asking and showing them.
 
 mod artefact;
+mod judge;
 mod lesson;
 pub(crate) mod rows;
 
@@ -297,13 +298,15 @@ fn tell(
     let loss = report.held_out_loss.map_or_else(|| "none".to_owned(), |loss| format!("{loss:.3}"));
     output::line(format!("on {} rows held out: loss {loss}", report.held_out_rows));
     if let (Some(exact), Some(accepted)) = (report.exact_match, report.accepted_at_2_percent_error) {
-        let auc = report.confidence_auc.map(|auc| format!(", confidence AUC {auc:.3}")).unwrap_or_default();
         output::line(format!(
-            "as served, {} of {} answered exactly, {} accepted at 2 % error{auc}",
+            "as served, {} of {} answered exactly, {} accepted at 2 % error",
             percent(exact),
             report.asked_rows,
             percent(accepted)
         ));
+        if let Some(line) = ranking(student) {
+            output::line(line);
+        }
     }
     output::line(format!(
         "replayed through the engine: {} tokens, logits within {:.0e} of the largest",
@@ -311,6 +314,24 @@ fn tell(
     ));
     output::line(format!("{}  sha256 {sha256}", out.display()));
     Ok(())
+}
+
+/// How well each way of telling how sure an answer is ranks those of the rows held out, and which one is served.
+fn ranking(student: &DecoderStudentFile) -> Option<String> {
+    let report = &student.report;
+    let by_tokens = report.confidence_auc?;
+    let mut line = format!("right answers are surer than wrong ones (AUC) {by_tokens:.3} by their tokens");
+    let further = [
+        (report.sampled_auc, "with answers drawn", student.samples > 0),
+        (report.verified_auc, "by a verifier", student.verifier.is_some()),
+    ];
+    for (auc, how, is_kept) in further {
+        if let Some(auc) = auc {
+            let kept = if is_kept { ", kept" } else { "" };
+            line.push_str(&format!("; {auc:.3} {how}{kept}"));
+        }
+    }
+    Some(line)
 }
 
 /// Asks a student about texts, and prints one line for each.
@@ -333,6 +354,7 @@ pub(super) fn predict(folder: &Path, input: &Path, base: Option<&Path>) -> Resul
                 Failure::from_error(format!("cannot answer row {row}"), &error)
                     .hint("shorten the text: prompt and answer must fit the model's context")
             })?;
+            let answer = answer.answer;
             let text: &str = &answer.text;
             let parsed = match &file.answer {
                 StudentAnswerForm::Schema(_) if answer.is_valid => serde_json::from_str(text).ok(),

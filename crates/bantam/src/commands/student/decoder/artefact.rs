@@ -2,22 +2,19 @@
 //! in its place in one step.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bantam_eval::{accepted_share, ask_for_evidence, confidence_auc};
 use bantam_kernels::Pool;
 use bantam_local::{DecoderReport, DecoderStudentFile, StudentAnswerForm, StudentBase, StudentWeights};
-use bantam_route::Evidence;
-use bantam_student::{Example, SeenTexts};
+use bantam_student::SeenTexts;
 use bantam_train::{BaseForm, DecoderExportError, Layout, Taught, replay, write_gguf_adapter, write_whole};
-use bantam_types::TaskName;
 use bantam_weights::Dtype;
 
 use super::super::learn::path_from;
+use super::judge::judge;
 use super::lesson::{self, Lesson};
 use super::rows::{self, Numbered};
 use crate::cli::TrainArgs;
-use crate::deploy::{Memory, open_decoder};
+use crate::deploy::Memory;
 use crate::failure::{Failure, Outcome};
 
 /// How far a logit of the engine may be from the trainer's, as a share of the largest: both compute in 32 bits, in
@@ -202,61 +199,4 @@ fn check(
     student.report.replayed_tokens = found.tokens;
     student.report.replay_difference = f64::from(found.difference / found.scale.max(f32::MIN_POSITIVE));
     Ok(())
-}
-
-/// Asks the student about the rows held out, as it will be served.
-fn judge(
-    made: &Made<'_>,
-    student: &mut DecoderStudentFile,
-    folder: &Path,
-    memory: &Memory,
-) -> Result<(), Failure> {
-    let plan = made.plan;
-    let rows: Vec<Example> = made
-        .held_out
-        .iter()
-        .filter_map(|row| row.row.asked(&plan.instructions, plan.schema.as_ref()))
-        .collect();
-    student.report.asked_rows = rows.len();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let evidence = evidence(student, folder, &rows, memory)?;
-    student.report.confidence_auc = confidence_auc(&evidence);
-    let samples = usize::from(made.args.decoder.samples);
-    let sampled = match student.labels().is_empty() && samples > 0 {
-        true => {
-            student.samples = samples;
-            let sampled = self::evidence(student, folder, &rows, memory)?;
-            student.report.sampled_auc = confidence_auc(&sampled);
-            // Drawing costs time at every request: it must earn it.
-            let wins = student.report.sampled_auc > student.report.confidence_auc;
-            student.samples = if wins { samples } else { 0 };
-            wins.then_some(sampled)
-        }
-        false => None,
-    };
-    let evidence = sampled.unwrap_or(evidence);
-    let right = evidence.iter().filter(|row| row.correct).count();
-    student.report.exact_match = Some(right as f64 / rows.len() as f64);
-    student.report.accepted_at_2_percent_error = Some(accepted_share(&evidence, 0.02));
-    Ok(())
-}
-
-/// What the student says of rows, as it will be served.
-fn evidence(
-    student: &DecoderStudentFile,
-    folder: &Path,
-    rows: &[Example],
-    memory: &Memory,
-) -> Result<Vec<Evidence>, Failure> {
-    let name: TaskName =
-        "held-out".parse().map_err(|_| Failure::new(Outcome::Failed, "the rows held out cannot be asked"))?;
-    let asked = open_decoder(name.as_str(), (student, folder), None, memory)?;
-    let labels: Vec<Arc<str>> = student.labels().iter().map(|label| label.as_str().into()).collect();
-    let mut silent = |_| {};
-    let evidence = ask_for_evidence(&asked, &name, rows, &labels, &mut silent);
-    crate::commands::runtime(2)?
-        .block_on(evidence)
-        .map_err(|error| Failure::from_error("cannot ask the student", &error))
 }

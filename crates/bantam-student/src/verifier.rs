@@ -1,0 +1,344 @@
+//! Whether a written answer is borne out by the text that it answers.
+//!
+//! The probabilities of its tokens say how sure a model was, and a model that copies a wrong name can be sure. So a
+//! verifier looks at both texts: words that taught answers had from their texts, and words of a text that taught answers
+//! took up. A logistic regression puts that beside the probabilities; it is fitted on rows that the model had not learnt,
+//! and kept only where it ranks their answers better than the probabilities alone.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fusion::{Fusion, Sign, odds};
+use crate::hash::FileHash;
+
+/// Rows that must be right, and rows that must be wrong, for a verifier to learn from.
+const ROWS_MIN: usize = 10;
+/// Parts that judge each other.
+const FOLDS: usize = 5;
+/// Rows in which a word must stand to be known by itself; others share what is known of their class.
+const ROWS_OF_A_WORD_MIN: u32 = 3;
+/// Words that are known by themselves, at most.
+const WORDS_MAX: usize = 4096;
+/// Words of a text or an answer that are looked at.
+const WORDS_SEEN_MAX: usize = 2048;
+/// No word says more than this, as a logarithm.
+const DOUBT_MAX: f64 = 5.0;
+
+/// What each number says of an answer.
+const SIGNS: [Sign; 8] =
+    [Sign::For, Sign::For, Sign::For, Sign::For, Sign::For, Sign::For, Sign::Against, Sign::Either];
+
+/// What the model itself says of an answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnswerEvidence {
+    /// The smallest probability of a token that counts.
+    pub least: f32,
+    /// The probability that a tenth of them stay below.
+    pub tenth: f32,
+    /// Their geometric mean.
+    pub mean: f32,
+    /// The share of all answers, drawn ones too, that are the same; 1 where none was drawn.
+    pub agreement: f32,
+    /// Tokens of the answer.
+    pub tokens: usize,
+}
+
+/// How sure one may be of a written answer, given the text that it answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verifier {
+    words: Words,
+    fusion: Fusion,
+}
+
+/// A row that was held out: the text, the answer that the model wrote, what it said of it, and whether that was right.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JudgedAnswer<'r> {
+    /// The text.
+    pub text: &'r str,
+    /// The answer.
+    pub answer: &'r str,
+    /// What the model says of it.
+    pub evidence: AnswerEvidence,
+    /// Whether it is right.
+    pub is_right: bool,
+}
+
+impl Verifier {
+    /// Fits a verifier on answers to rows that were held out, with what `taught` rows (text, answer) say of words. Returns
+    /// it with the probability of each answer by a verifier that was fitted on other rows; nothing where too few answers
+    /// are right or too few are wrong.
+    ///
+    /// Equal rows give an equal verifier.
+    pub fn fit<'t>(
+        taught: impl Iterator<Item = (&'t str, &'t str)>,
+        judged: &[JudgedAnswer<'_>],
+    ) -> Option<(Self, Vec<f32>)> {
+        let right = judged.iter().filter(|row| row.is_right).count();
+        if right.min(judged.len() - right) < ROWS_MIN {
+            return None;
+        }
+        let words = Words::of(taught);
+        let rows: Vec<(Vec<f64>, bool)> = judged
+            .iter()
+            .map(|row| (words.numbers(row.text, row.answer, &row.evidence), row.is_right))
+            .collect();
+        let mut apart = vec![0.0; rows.len()];
+        for fold in 0..FOLDS {
+            let others: Vec<_> = rows
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| at % FOLDS != fold)
+                .map(|(_, row)| row.clone())
+                .collect();
+            let fusion = Fusion::fit(&others, &SIGNS);
+            for (into, (numbers, _)) in apart.iter_mut().zip(&rows).skip(fold).step_by(FOLDS) {
+                *into = fusion.probability(numbers);
+            }
+        }
+        Some((Self { fusion: Fusion::fit(&rows, &SIGNS), words }, apart))
+    }
+
+    /// Returns how likely `answer` is right for `text`.
+    pub fn probability(&self, text: &str, answer: &str, evidence: &AnswerEvidence) -> f32 {
+        self.fusion.probability(&self.words.numbers(text, answer, evidence))
+    }
+
+    /// Returns whether this is what [`Self::fit`] can have found.
+    pub fn is_sound(&self) -> bool {
+        self.fusion.is_sound(SIGNS.len())
+            && [&self.words.of_answers, &self.words.of_texts].into_iter().all(Shares::is_sound)
+    }
+}
+
+/// What taught rows say of words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Words {
+    /// Of a word in an answer: how often it stood in the text.
+    of_answers: Shares,
+    /// Of a word in a text: how often it stood in the answer.
+    of_texts: Shares,
+}
+
+/// How often words of one side stand on the other. Words are kept as hashes, so that nobody reads the rows in them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shares {
+    /// A word's hash, the rows it stands in, and those in which it stands on the other side too; in order of the hashes.
+    words: Vec<(u32, u32, u32)>,
+    /// The same for rare words with a digit, with a capital, and others.
+    rare: [(u32, u32); 3],
+}
+
+impl Words {
+    fn of<'t>(rows: impl Iterator<Item = (&'t str, &'t str)>) -> Self {
+        let (mut of_answers, mut of_texts) = (Counts::default(), Counts::default());
+        for (text, answer) in rows {
+            let (text, answer) = (words_of(text), words_of(answer));
+            of_answers.add(&answer, &text);
+            of_texts.add(&text, &answer);
+        }
+        Self { of_answers: of_answers.shares(), of_texts: of_texts.shares() }
+    }
+
+    fn numbers(&self, text: &str, answer: &str, evidence: &AnswerEvidence) -> Vec<f64> {
+        let (text, answer) = (words_of(text), words_of(answer));
+        let unknown = text.keys().filter(|word| self.of_texts.known(**word).is_none()).count();
+        vec![
+            odds(evidence.least),
+            odds(evidence.tenth),
+            odds(evidence.mean),
+            f64::from(evidence.agreement),
+            self.of_answers.least_missing(&answer, &text),
+            self.of_texts.least_missing(&text, &answer),
+            unknown as f64 / text.len().max(1) as f64,
+            (1.0 + evidence.tokens as f64).ln(),
+        ]
+    }
+}
+
+impl Shares {
+    /// Returns the logarithm of how likely the least likely absence is, of a word of `side` from `other`.
+    fn least_missing(&self, side: &HashMap<u32, Class>, other: &HashMap<u32, Class>) -> f64 {
+        let missing = side.iter().filter(|(word, _)| !other.contains_key(word));
+        let doubt = missing.map(|(word, class)| {
+            let (rows, both) = self.rare[*class as usize];
+            let rare = (f64::from(both) + 0.5) / (f64::from(rows) + 1.0);
+            let share = match self.known(*word) {
+                Some((rows, both)) => (f64::from(both) + rare) / (f64::from(rows) + 1.0),
+                None => rare,
+            };
+            (1.0 - share).ln()
+        });
+        doubt.fold(0.0, f64::min).max(-DOUBT_MAX)
+    }
+
+    fn known(&self, word: u32) -> Option<(u32, u32)> {
+        let at = self.words.binary_search_by_key(&word, |known| known.0).ok()?;
+        self.words.get(at).map(|(_, rows, both)| (*rows, *both))
+    }
+
+    fn is_sound(&self) -> bool {
+        let shares = self.words.iter().map(|(_, rows, both)| (*rows, *both)).chain(self.rare);
+        self.words.len() <= WORDS_MAX
+            && self.words.is_sorted_by(|one, next| one.0 < next.0)
+            && shares.into_iter().all(|(rows, both)| both <= rows)
+    }
+}
+
+/// What kind of word a rare one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Digits,
+    Capital,
+    Other,
+}
+
+/// Rows in which words stand, and in which they stand on the other side too.
+#[derive(Debug, Default)]
+struct Counts(HashMap<u32, (Class, u32, u32)>);
+
+impl Counts {
+    fn add(&mut self, side: &HashMap<u32, Class>, other: &HashMap<u32, Class>) {
+        for (word, class) in side {
+            let (_, rows, both) = self.0.entry(*word).or_insert((*class, 0, 0));
+            *rows = rows.saturating_add(1);
+            *both = both.saturating_add(u32::from(other.contains_key(word)));
+        }
+    }
+
+    fn shares(self) -> Shares {
+        let mut words = Vec::new();
+        let mut rare = [(0_u32, 0_u32); 3];
+        for (word, (class, rows, both)) in self.0 {
+            if rows >= ROWS_OF_A_WORD_MIN {
+                words.push((word, rows, both));
+            } else {
+                let of_class = &mut rare[class as usize];
+                *of_class = (of_class.0.saturating_add(rows), of_class.1.saturating_add(both));
+            }
+        }
+        // The commonest stay; among equals the hash decides, so that the order of a map does not.
+        words.sort_unstable_by_key(|(word, rows, _)| (std::cmp::Reverse(*rows), *word));
+        words.truncate(WORDS_MAX);
+        words.sort_unstable();
+        Shares { words, rare }
+    }
+}
+
+/// The different words of a text, whatever their case, with their classes.
+fn words_of(text: &str) -> HashMap<u32, Class> {
+    let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
+    let class = |word: &str| {
+        if word.chars().any(char::is_numeric) {
+            Class::Digits
+        } else if word.chars().any(char::is_uppercase) {
+            Class::Capital
+        } else {
+            Class::Other
+        }
+    };
+    let mut found = HashMap::new();
+    for word in words.take(WORDS_SEEN_MAX) {
+        found.entry(hash(&word.to_lowercase())).or_insert(class(word));
+    }
+    found
+}
+
+fn hash(word: &str) -> u32 {
+    let [first, second, third, fourth, ..] = *FileHash::of(&[word.as_bytes()]).as_bytes();
+    u32::from_be_bytes([first, second, third, fourth])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRODUCTS: [&str; 5] = ["kettle", "lamp", "tent", "desk", "stove"];
+
+    fn taught() -> Vec<(String, String)> {
+        let row = |at: usize| {
+            let product = PRODUCTS[at % 5];
+            (format!("My {product} of order {at} broke."), format!("We replace the {product} of {at}."))
+        };
+        (100..160).map(row).collect()
+    }
+
+    fn sure(least: f32) -> AnswerEvidence {
+        AnswerEvidence { least, tenth: least, mean: least, agreement: 1.0, tokens: 8 }
+    }
+
+    /// Every fourth answer names another product, and the model is as sure of it as of the others.
+    fn judged() -> Vec<(String, String, AnswerEvidence, bool)> {
+        let row = |at: usize| {
+            let is_right = !at.is_multiple_of(4);
+            let named = PRODUCTS[if is_right { at % 5 } else { (at + 1) % 5 }];
+            let text = format!("My {} of order {at} broke.", PRODUCTS[at % 5]);
+            (text, format!("We replace the {named} of {at}."), sure(0.9 + (at % 7) as f32 / 100.0), is_right)
+        };
+        (200..300).map(row).collect()
+    }
+
+    fn fit(rows: &[(String, String, AnswerEvidence, bool)]) -> Option<(Verifier, Vec<f32>)> {
+        let taught = taught();
+        let taught = taught.iter().map(|(text, answer)| (text.as_str(), answer.as_str()));
+        let judged: Vec<JudgedAnswer<'_>> = rows
+            .iter()
+            .map(|(text, answer, evidence, is_right)| JudgedAnswer {
+                text,
+                answer,
+                evidence: *evidence,
+                is_right: *is_right,
+            })
+            .collect();
+        Verifier::fit(taught, &judged)
+    }
+
+    #[test]
+    fn an_answer_with_a_word_that_its_text_does_not_bear_out_is_less_sure() {
+        let (verifier, apart) = fit(&judged()).unwrap();
+        for ((_, _, _, is_right), probability) in judged().iter().zip(&apart) {
+            assert_eq!(*probability > 0.6, *is_right, "{probability}");
+        }
+        let of = |answer: &str| verifier.probability("My tent of order 999 broke.", answer, &sure(0.95));
+        let right = of("We replace the tent of 999.");
+        assert!(right > 0.8, "{right}");
+        for wrong in ["We replace the lamp of 999.", "We replace the tent of 998.", "We replace the of 999."]
+        {
+            assert!(of(wrong) < right - 0.25, "{wrong} {} {right}", of(wrong));
+        }
+        assert!(verifier.is_sound());
+    }
+
+    #[test]
+    fn what_it_has_learnt_survives_its_file_and_is_the_same_each_time() {
+        let (verifier, _) = fit(&judged()).unwrap();
+        assert_eq!(fit(&judged()).unwrap().0, verifier);
+        let json = serde_json::to_string(&verifier).unwrap();
+        assert_eq!(serde_json::from_str::<Verifier>(&json).unwrap(), verifier);
+        assert!(!json.contains("kettle"), "{json}");
+        let broken = json.replacen("\"rare\":[[", "\"rare\":[[0,1],[", 1);
+        assert!(serde_json::from_str::<Verifier>(&broken).is_err());
+        let mut unsorted = verifier;
+        unsorted.words.of_texts.words.reverse();
+        assert!(!unsorted.is_sound());
+    }
+
+    #[test]
+    fn too_few_mistakes_teach_nothing() {
+        let mut rows = judged();
+        rows.iter_mut().skip(30).for_each(|row| row.3 = true);
+        assert!(fit(&rows).is_none());
+    }
+
+    #[test]
+    fn texts_without_words_are_answered_too() {
+        let (verifier, _) = fit(&judged()).unwrap();
+        for (text, answer) in [("", ""), ("?!", "..."), ("ζ", "中文")] {
+            let probability = verifier.probability(text, answer, &sure(0.0));
+            assert!((0.0..=1.0).contains(&probability));
+        }
+    }
+}
