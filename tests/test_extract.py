@@ -103,6 +103,29 @@ def test_values_come_as_an_object_that_validates(taught, upstream):
     assert upstream.requests == []
 
 
+def test_the_question_before_a_text_decides(serve, world, upstream):
+    asked = {"people": "For how many people?", "time": "At what time?"}
+    turns = [(str(number), slot) for number in range(10, 70) for slot in asked]
+    lines = [{"text": text, "context": asked[slot], "slots": {slot: text}} for text, slot in turns]
+    data = write(world / "turns.jsonl", lines)
+    task = TICKET.replace('schema = "ticket.json"\n', "").replace("ladder", OPEN)
+    gateway = serve(tasks=task.replace('student = "ticket.tagger"\n', "").replace(OPEN, "ladder").replace('"student", ', ""))
+    train = ["student", "train", "--kind", "tagger", "--data", data, "--out", world / "ticket.tagger"]
+    assert gateway.json(*train)["reads_context"]
+    gateway.stop()
+    client = serve(tasks=task).client()
+    for slot, question in asked.items():
+        messages = [
+            {"role": "system", "content": "Fill in the form."},
+            {"role": "user", "content": "A table, please."},
+            {"role": "assistant", "content": question},
+            {"role": "user", "content": "75"},
+        ]
+        answer = client.chat.completions.create(model="task/ticket", messages=messages)
+        assert json.loads(answer.choices[0].message.content) == {slot: ["75"]}
+    assert upstream.requests == []
+
+
 def test_what_does_not_validate_goes_up(taught, upstream):
     gateway = taught(TICKET.replace("ladder", OPEN))
     answer = ask(gateway.client(), "where is my lamp")

@@ -80,7 +80,7 @@ pub struct Task {
     pub answer_key: Option<String>,
     /// The label that says that a request is none of this task's.
     pub out_of_scope_label: Option<String>,
-    /// Whether the teacher's answers are kept to train from.
+    /// Whether the teacher's answers are kept to train from: each with the text that it answers, without earlier turns.
     pub record: bool,
     /// The share (0 to 0.5) of accepted local answers that is also sent up for audit.
     pub audit_share: f64,

@@ -7,7 +7,8 @@ use bantam_route::certificate::CERTIFICATE_VERSION;
 use bantam_route::{Certificate, Certification, Evidence, StudentFacts, certify, judge_student};
 use bantam_student::{Example, Scratch, Student};
 use bantam_types::{TaskName, Verdict};
-use sha2::{Digest, Sha256};
+
+use crate::proof_row::{ProofRow, hash_rows};
 
 /// What is to be proved.
 #[derive(Clone, Debug)]
@@ -69,10 +70,10 @@ pub(crate) fn evidence_of(facts: StudentFacts, correct: bool) -> Evidence {
 ///
 /// # Errors
 /// [`NotCertifiable`] with what is missing.
-pub fn prove(
+pub fn prove<R: ProofRow>(
     claim: &Claim,
     student_sha256: &str,
-    rows: &[Example],
+    rows: &[R],
     evidence: &[Evidence],
 ) -> Result<Certificate, NotCertifiable> {
     match certify(evidence, claim.error_max, claim.confidence) {
@@ -94,16 +95,4 @@ pub fn prove(
             Err(NotCertifiable { accepted, errors, missing })
         }
     }
-}
-
-/// Returns the SHA-256 of rows in hex, each text and label with its length before it.
-pub fn hash_rows(rows: &[Example]) -> String {
-    let mut hash = Sha256::new();
-    for row in rows {
-        for part in [&row.text, &row.label] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part.as_bytes());
-        }
-    }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

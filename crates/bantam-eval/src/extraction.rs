@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use bantam_extract::{Found, Shape};
 use bantam_route::{Evidence, StudentFacts};
-use bantam_student::{Example, ExpectedRow, TaggerBackend};
+use bantam_student::{ExpectedRow, TaggerBackend};
 use serde_json::Value;
 
 use crate::certification::evidence_of;
+use crate::proof_row::ProofRow;
 
 /// How often a field's values were found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,11 +33,38 @@ impl FieldCounts {
     }
 }
 
+/// A text, what was said before it, and the object that it should get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExpectedAnswer {
+    /// Where values are looked for.
+    pub text: String,
+    /// What was said before; empty where there is nothing.
+    pub context: String,
+    /// The object as canonical JSON; empty where there can be none.
+    pub answer: String,
+}
+
+impl ProofRow for ExpectedAnswer {
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn answer(&self) -> &str {
+        &self.answer
+    }
+
+    fn context(&self) -> &str {
+        &self.context
+    }
+}
+
 /// Returns rows with the answer that they should get, in the form in which equal answers are equal. A row whose values
 /// cannot be written in the shape keeps no answer, so that none is right.
-pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<Example> {
+pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<ExpectedAnswer> {
     let written = |row| match row {
-        ExpectedRow::Answer { text, answer } => Example { text, label: shape.canonical(&answer).to_string() },
+        ExpectedRow::Answer { text, context, answer } => {
+            ExpectedAnswer { text, context, answer: shape.canonical(&answer).to_string() }
+        }
         ExpectedRow::Slots(row) => {
             let found = row.spans.iter().map(|span| Found {
                 name: &span.slot,
@@ -44,25 +72,25 @@ pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<Example> {
                 confidence: 1.0,
             });
             let object = shape.write(&found.collect::<Vec<_>>());
-            let label = object.map(|object| shape.canonical(&object).to_string()).unwrap_or_default();
-            Example { text: row.text, label }
+            let answer = object.map(|object| shape.canonical(&object).to_string()).unwrap_or_default();
+            ExpectedAnswer { text: row.text, context: row.context, answer }
         }
     };
     rows.into_iter().map(written).collect()
 }
 
-/// Returns what the student says to each row, as the gateway would judge it, and how each field fares. An answer is right
-/// when all of it is what [`expected_answers`] made of the row.
+/// Returns what the student says to each row after its context, as the gateway would judge it, and how each field fares. An
+/// answer is right when all of it is what [`expected_answers`] made of the row.
 pub fn gather_objects(
     student: &TaggerBackend,
-    rows: &[Example],
+    rows: &[ExpectedAnswer],
 ) -> (Vec<Evidence>, BTreeMap<String, FieldCounts>) {
     let mut fields: BTreeMap<String, FieldCounts> = BTreeMap::new();
     let evidence = rows.iter().map(|row| {
-        let answer = student.draft(&row.text);
+        let answer = student.draft(&row.text, &row.context);
         let said = serde_json::from_str(&answer.text).ok().filter(|_| answer.is_valid);
         let said = said.map(|said: Value| student.shape().canonical(&said));
-        let wanted: Option<Value> = serde_json::from_str(&row.label).ok();
+        let wanted: Option<Value> = serde_json::from_str(&row.answer).ok();
         count(said.as_ref(), wanted.as_ref(), &mut fields);
         let facts = StudentFacts {
             probability: answer.probability,
@@ -97,6 +125,9 @@ fn count(said: Option<&Value>, wanted: Option<&Value>, fields: &mut BTreeMap<Str
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bantam_student::Tagger;
     use serde_json::json;
 
     use super::*;
@@ -114,6 +145,33 @@ mod tests {
     }
 
     #[test]
+    fn evidence_is_what_the_student_says_after_the_context_of_its_row() {
+        let rows = |from: usize| {
+            let row = |number: usize| {
+                let is_people = number.is_multiple_of(2);
+                let (context, slot) =
+                    if is_people { ("how many?", "people") } else { ("at what time?", "time") };
+                let text = (from + number / 2).to_string();
+                let spans = vec![bantam_student::SlotSpan { slot: slot.into(), range: 0..text.len() }];
+                bantam_student::SlotExample { text, context: context.into(), spans }
+            };
+            (0..80).map(row).collect::<Vec<_>>()
+        };
+        let config = bantam_student::tagger::LinearTaggerConfig::recommended();
+        let tagger = bantam_student::tagger::train(&rows(10), &config, &mut |_| {}).unwrap();
+        let student = TaggerBackend::new(Arc::new(Tagger::Linear(tagger)), Shape::free());
+        let expected: Vec<ExpectedRow> = rows(50).into_iter().map(ExpectedRow::Slots).collect();
+        let right = |context: Option<&str>| {
+            let mut rows = expected_answers(expected.clone(), student.shape());
+            rows.iter_mut().for_each(|row| row.context = context.map_or(row.context.clone(), str::to_owned));
+            let (evidence, _) = gather_objects(&student, &rows);
+            evidence.iter().filter(|row| row.correct).count()
+        };
+        assert_eq!(right(None), 80);
+        assert_eq!(right(Some("how many?")), 40);
+    }
+
+    #[test]
     fn rows_of_either_form_expect_equal_answers() {
         let slot = |text: &str| {
             let folder = tempfile::tempdir().unwrap();
@@ -127,6 +185,6 @@ mod tests {
             "{\"text\": \"to Rome\", \"answer\": \"{\\\"city\\\": [\\\"Rome\\\"]}\"}\n",
         ));
         let expected = expected_answers(rows, &Shape::free());
-        assert!(expected.iter().all(|row| row.label == "{\"city\":[\"Rome\"]}"), "{expected:?}");
+        assert!(expected.iter().all(|row| row.answer == "{\"city\":[\"Rome\"]}"), "{expected:?}");
     }
 }

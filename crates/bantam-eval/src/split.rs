@@ -3,6 +3,8 @@
 use bantam_student::{Example, Student, normalised};
 use sha2::{Digest, Sha256};
 
+use crate::proof_row::ProofRow;
+
 /// Returns whether the row with `text` is kept for certification and never trained on.
 ///
 /// The decision is a hash of the normalised text: the same text always falls on the same side, however
@@ -19,9 +21,10 @@ pub fn unseen(student: &Student, rows: &[Example]) -> Vec<Example> {
     unseen_by(|text| student.has_seen(text), rows)
 }
 
-/// [`unseen`] for a student of any kind.
-pub fn unseen_by(has_seen: impl Fn(&str) -> bool, rows: &[Example]) -> Vec<Example> {
-    rows.iter().filter(|row| !has_seen(&row.text)).cloned().collect()
+/// [`unseen`] for a student of any kind. A text that was trained on is left out whatever was said before it, also where
+/// that is new: this may lose evidence, and never lets a student be proved on what it knows.
+pub fn unseen_by<R: ProofRow>(has_seen: impl Fn(&str) -> bool, rows: &[R]) -> Vec<R> {
+    rows.iter().filter(|row| !has_seen(row.text())).cloned().collect()
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ pub struct ExampleRecord {
     pub request_id: u128,
     /// The task it belonged to.
     pub task: TaskName,
-    /// What the model was asked, as the task's student will see it.
+    /// What the model was asked, as the task's student will see it. What was said before is not kept, so a student that
+    /// learns from recorded answers reads no context.
     pub text: String,
     /// What the teacher answered.
     pub answer: String,

@@ -34,15 +34,12 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
 
 /// Reads the `"text"` of every row and nothing else: what a student can be asked about.
 pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
-    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
-    let file = File::open(path).map_err(|error| at(None, error.into()))?;
     let mut texts = Vec::new();
-    for_each_row(&mut BufReader::new(file), |_, row| {
+    for_each_row_of(path, |row| {
         texts.push(field(row, "text")?);
         Ok(())
-    })
-    .map_err(|(line, kind)| at(line, kind))?;
-    if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
+    })?;
+    Ok(texts)
 }
 
 /// Returns whether two answers say the same: as JSON where both are, whatever the order of names and white space; else
@@ -58,10 +55,8 @@ pub fn is_same_answer(given: &str, expected: &str) -> bool {
 /// string counts as its JSON; a row with a `label` and no answer counts with that. Nothing is asked of how many
 /// answers there are, since nothing is trained on them here.
 pub fn read_answers(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
-    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
-    let file = File::open(path).map_err(|error| at(None, error.into()))?;
     let mut rows = Vec::new();
-    for_each_row(&mut BufReader::new(file), |_, row| {
+    for_each_row_of(path, |row| {
         let answer = match row.get("answer") {
             Some(Value::String(answer)) => answer.clone(),
             Some(answer) if !answer.is_null() => answer.to_string(),
@@ -70,9 +65,8 @@ pub fn read_answers(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
         };
         rows.push(Example { text: field(row, "text")?, label: answer });
         Ok(())
-    })
-    .map_err(|(line, kind)| at(line, kind))?;
-    if rows.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(rows) }
+    })?;
+    Ok(rows)
 }
 
 /// Why rows cannot be used: where, and what.
@@ -232,6 +226,22 @@ fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
         }
         _ => Ok(rows),
     }
+}
+
+/// Hands every row of a file to `found`; a file without any is an error.
+pub(crate) fn for_each_row_of(
+    path: &Path,
+    mut found: impl FnMut(&mut serde_json::Map<String, Value>) -> Result<(), ReadExamplesErrorKind>,
+) -> Result<(), ReadExamplesError> {
+    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
+    let file = File::open(path).map_err(|error| at(None, error.into()))?;
+    let mut is_empty = true;
+    for_each_row(&mut BufReader::new(file), |_, row| {
+        is_empty = false;
+        found(row)
+    })
+    .map_err(|(line, kind)| at(line, kind))?;
+    if is_empty { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(()) }
 }
 
 pub(crate) fn for_each_row(

@@ -42,8 +42,8 @@ pub use linear::{LinearConfig, LinearStudent, Scratch};
 pub use prediction::{Choice, Prediction};
 pub use seen::{SeenTexts, normalised};
 pub use slots::{
-    ExpectedRow, SlotExample, SlotSpan, answer_json, read_expected_objects, read_slot_examples,
-    read_slot_texts, slots_of_answer,
+    ExpectedRow, SlotExample, SlotSpan, answer_json, count_contexts, read_expected_objects,
+    read_slot_examples, read_slot_texts, slots_of_answer,
 };
 pub use student::{Student, StudentDescription};
 pub use tagger::{Field, LinearTagger, Reading, Tagger, TaggerBackend, TaggerStudent};

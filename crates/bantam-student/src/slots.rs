@@ -8,7 +8,9 @@ use std::path::Path;
 use bantam_extract::Shape;
 use serde_json::Value;
 
-use crate::example::{AtLine, ReadExamplesError, ReadExamplesErrorKind, field, for_each_row};
+use crate::example::{
+    AtLine, ReadExamplesError, ReadExamplesErrorKind, field, for_each_row, for_each_row_of,
+};
 use crate::tagger::cut::cut;
 
 /// A value in a text.
@@ -25,7 +27,8 @@ pub struct SlotSpan {
 pub struct SlotExample {
     /// Where values are looked for.
     pub text: String,
-    /// What was said before, or asked for; empty where there is nothing.
+    /// What was said before, or asked for; empty where there is nothing. In the gateway that is what the assistant said
+    /// last ([`bantam_wire::ChatRequest::said_before`]), so rows that teach with a context should hold such texts.
     pub context: String,
     /// The values, in the text's order. Those of different slots may share bytes, as "8:00 tonight" and "tonight" do.
     pub spans: Vec<SlotSpan>,
@@ -45,15 +48,12 @@ pub fn read_slot_examples(path: &Path) -> Result<Vec<SlotExample>, ReadExamplesE
 
 /// Reads the `"text"` of every row and its context, and nothing else: what a student can be asked about.
 pub fn read_slot_texts(path: &Path) -> Result<Vec<(String, String)>, ReadExamplesError> {
-    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
-    let file = File::open(path).map_err(|error| at(None, error.into()))?;
     let mut texts = Vec::new();
-    for_each_row(&mut BufReader::new(file), |_, row| {
+    for_each_row_of(path, |row| {
         texts.push((field(row, "text")?, context(row)));
         Ok(())
-    })
-    .map_err(|(line, kind)| at(line, kind))?;
-    if texts.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(texts) }
+    })?;
+    Ok(texts)
 }
 
 /// A text and what should be found in it: values with their places, or the whole answer.
@@ -65,33 +65,44 @@ pub enum ExpectedRow {
     Answer {
         /// Where values are looked for.
         text: String,
+        /// What was said before; empty where there is nothing.
+        context: String,
         /// What should be said.
         answer: Value,
     },
 }
 
-/// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object a line: what should be found in a text.
+/// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object a line: what should be found in a text. A
+/// `context` (or `requested`) is read as by [`read_slot_examples`].
 pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExamplesError> {
-    let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
-    let file = File::open(path).map_err(|error| at(None, error.into()))?;
     let mut rows = Vec::new();
-    for_each_row(&mut BufReader::new(file), |_, row| {
-        let text = field(row, "text")?;
+    for_each_row_of(path, |row| {
+        let (text, context) = (field(row, "text")?, context(row));
         rows.push(match (row.remove("slots"), row.remove("answer")) {
             (Some(slots), _) => {
                 let spans = locate(&text, values(slots)?)?;
-                ExpectedRow::Slots(SlotExample { text, context: String::new(), spans })
+                ExpectedRow::Slots(SlotExample { text, context, spans })
             }
             (None, Some(Value::String(answer))) => {
-                ExpectedRow::Answer { text, answer: answer_json(&answer).unwrap_or(Value::String(answer)) }
+                let answer = answer_json(&answer).unwrap_or(Value::String(answer));
+                ExpectedRow::Answer { text, context, answer }
             }
-            (None, Some(answer)) => ExpectedRow::Answer { text, answer },
+            (None, Some(answer)) => ExpectedRow::Answer { text, context, answer },
             (None, None) => return Err(ReadExamplesErrorKind::Missing { key: "slots" }),
         });
         Ok(())
-    })
-    .map_err(|(line, kind)| at(line, kind))?;
-    if rows.is_empty() { Err(at(None, ReadExamplesErrorKind::Empty)) } else { Ok(rows) }
+    })?;
+    Ok(rows)
+}
+
+/// Returns how many rows of a file have a `context` (or `requested`) that is not blank, whatever else they hold.
+pub fn count_contexts(path: &Path) -> Result<u64, ReadExamplesError> {
+    let mut count = 0;
+    for_each_row_of(path, |row| {
+        count += u64::from(!context(row).trim().is_empty());
+        Ok(())
+    })?;
+    Ok(count)
 }
 
 /// Returns what an answer in JSON says of a text: each value where it stands there or, with a schema, what is written as
@@ -150,6 +161,11 @@ fn written_as(
 /// Words that are looked at for a value that stands in the text in other words, and of one such value.
 const WORDS_MAX: usize = 256;
 const RUN_MAX: usize = 8;
+
+/// Returns whether any row has a context, so that who learns from them learns to read one.
+pub(crate) fn have_context(rows: &[SlotExample]) -> bool {
+    rows.iter().any(|row| !row.context.trim().is_empty())
+}
 
 /// What a student sees before the text.
 fn context(row: &mut serde_json::Map<String, Value>) -> String {

@@ -32,7 +32,7 @@ use crate::linear::Scratch;
 use crate::linear::calibrate::{self, HeldOut};
 use crate::linear::train::CREATED_BY;
 use crate::seen::SeenTexts;
-use crate::slots::SlotExample;
+use crate::slots::{SlotExample, have_context};
 pub use backend::TaggerBackend;
 pub use certainty::Certainty;
 pub use either::Tagger;
@@ -86,6 +86,10 @@ pub struct TaggerDescription {
     pub report: TaggerReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
+    /// Whether any training row had a context. A student that reads none is given none; files of older programs, which do
+    /// not say, count as such.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_context: bool,
     /// Hashes of the training texts, so that nobody certifies on them by mistake.
     pub seen: SeenTexts,
 }
@@ -186,6 +190,7 @@ impl TaggerStudent {
             slots: tags.slots().to_vec(),
             report,
             data_hash: data_hash(rows),
+            reads_context: have_context(rows),
             seen: SeenTexts::of_texts(rows.iter().map(|row| row.text.as_str())),
         };
         let json = serde_json::to_vec(&description).ok()?;

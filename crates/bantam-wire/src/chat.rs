@@ -83,6 +83,17 @@ impl ChatRequest {
         self.messages.iter().rev().find(|message| message.role == Role::User).map(|message| &*message.text)
     }
 
+    /// Returns what was said before the last user message: the text of the nearest assistant message before it that has
+    /// any. Whatever stands between is passed over: tools' results, calls without a text, further messages of the user's.
+    /// A refusal counts where it is a part of the content, which is the message's text. Of parts that are no text nothing
+    /// is said here; see [`Self::has_unread_parts`].
+    pub fn said_before(&self) -> Option<&str> {
+        let last = self.messages.iter().rposition(|message| message.role == Role::User)?;
+        let before = self.messages.get(..last)?.iter().rev();
+        let mut said = before.filter(|message| message.role == Role::Assistant).map(|message| &*message.text);
+        said.find(|text| !text.trim().is_empty())
+    }
+
     /// Returns whether the caller brought instructions of their own.
     pub fn has_system(&self) -> bool {
         self.messages.iter().any(|message| message.role == Role::System)
@@ -164,6 +175,47 @@ mod tests {
     fn check(body: &str, edits: Edits<'_>, expected: &str) {
         let forwarded = decode(body).forward_body(edits);
         assert_eq!(String::from_utf8(forwarded).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_was_said_before_is_the_nearest_assistant_text_before_the_last_user_message() {
+        let check = |messages: &str, expected: Option<&str>| {
+            let request = decode(&format!(r#"{{"model":"a","messages":[{messages}]}}"#));
+            assert_eq!(request.said_before(), expected, "{messages}");
+        };
+        let user = r#"{"role":"user","content":"6"}"#;
+        let asked = r#"{"role":"assistant","content":"how many?"}"#;
+        let call = r#"{"role":"assistant","content":null,"tool_calls":[]}"#;
+        let tool = r#"{"role":"tool","tool_call_id":"1","content":"ok"}"#;
+        check(user, None);
+        check(&format!(r#"{{"role":"system","content":"s"}},{user}"#), None);
+        check(&format!("{user},{asked}"), None);
+        check(asked, None);
+        check(&format!("{user},{asked},{user}"), Some("how many?"));
+        check(&format!("{asked},{user}"), Some("how many?"));
+        check(
+            &format!(r#"{asked},{user},{{"role":"assistant","content":"when?"}},{user},{asked}"#),
+            Some("when?"),
+        );
+        check(&format!("{asked},{call},{tool},{user}"), Some("how many?"));
+        check(&format!("{call},{tool},{user}"), None);
+        check(&format!(r#"{asked},{{"role":"assistant","content":" \n"}},{user},{user}"#), Some("how many?"));
+        let parts = r#"{"role":"assistant","content":[{"type":"text","text":"no."},{"type":"refusal","refusal":"never"}]}"#;
+        check(&format!("{asked},{parts},{user}"), Some("no.\nnever"));
+        let aside = r#"{"role":"assistant","content":null,"refusal":"never"}"#;
+        check(&format!("{asked},{aside},{user}"), Some("how many?"));
+    }
+
+    #[test]
+    fn prompts_have_nothing_said_before_them() {
+        for (endpoint, body) in [
+            (Endpoint::Completions, r#"{"model":"a","prompt":["b","c"]}"#),
+            (Endpoint::Embeddings, r#"{"model":"a","input":["b","c"]}"#),
+        ] {
+            let request =
+                ChatRequest::decode(endpoint, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+            assert_eq!(request.said_before(), None);
+        }
     }
 
     #[test]

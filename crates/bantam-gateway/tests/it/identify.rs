@@ -22,6 +22,10 @@ fn world() -> World {
     let student = Arc::new(scripted(Tier::Local, |request, ask| {
         // The student must see the payload alone.
         let text = request.last_user_text().unwrap().get(ask.payload_start..).unwrap();
+        // After a question it must see that too.
+        if text == "the second" && request.said_before() != Some("which one?") {
+            return Act::Say("card", 0.1);
+        }
         if text.starts_with("Message:") { Act::Say("card", 0.1) } else { Act::Say("card", 0.99) }
     }));
     let mid = Arc::new(scripted(Tier::Mid, |_, _| Act::Text("rate", None)));
@@ -165,6 +169,18 @@ async fn a_template_is_discovered_and_once_named_brings_its_requests_to_the_task
         ("answered 200: student accepted".to_owned(), Some(template))
     );
     assert_eq!(settled.task.unwrap().as_str(), "intent");
+    // A later turn is known by the same template, and goes to the student with the whole conversation.
+    let mut later: serde_json::Value = serde_json::from_str(&templated(9)).unwrap();
+    later["messages"].as_array_mut().unwrap().extend([
+        serde_json::json!({"role": "assistant", "content": "which one?"}),
+        serde_json::json!({"role": "user", "content": "the second"}),
+    ]);
+    let got = world.desk.ask_body(later.to_string(), Hints::default()).await;
+    let settled = world.desk.of(&got);
+    assert_eq!(
+        (told(&settled), settled.template),
+        ("answered 200: student accepted".to_owned(), Some(template))
+    );
     // A model named outright stays what the caller decided.
     let got =
         world.desk.ask_body(templated(8).replace("\"auto\"", "\"frontier-model\""), Hints::default()).await;

@@ -51,10 +51,17 @@ impl TaggerBackend {
         &self.shape
     }
 
-    /// Answers one text, on this thread. Where what was found makes no object of the shape, the answer says why, and is
-    /// not valid.
-    pub fn draft(&self, text: &str) -> StudentAnswer {
-        SCRATCH.with_borrow_mut(|scratch| self.written(&self.tagger.read(text, "", scratch)))
+    /// Answers one text, on this thread, given what was said before it, which may be nothing. It is read as in the
+    /// gateway: by a student that has learnt with that, and by no other. Where what was found makes no object of the
+    /// shape, the answer says why, and is not valid.
+    pub fn draft(&self, text: &str, said_before: &str) -> StudentAnswer {
+        let context = self.context(said_before);
+        SCRATCH.with_borrow_mut(|scratch| self.written(&self.tagger.read(text, context, scratch)))
+    }
+
+    /// What the student sees of what was said before a text.
+    fn context<'s>(&self, said_before: &'s str) -> &'s str {
+        if self.tagger.reads_context() { said_before } else { "" }
     }
 
     fn written(&self, reading: &Reading<'_>) -> StudentAnswer {
@@ -73,7 +80,7 @@ impl TaggerBackend {
         }
     }
 
-    /// Finds the values of a request's text and hands them to `with`. An encoder's states come from the base's own
+    /// Finds the values of a request's text, after what was said before it, and hands them to `with`. An encoder's states come from the base's own
     /// thread, which leaves the caller's free meanwhile.
     async fn read<T>(
         &self,
@@ -82,21 +89,22 @@ impl TaggerBackend {
         with: impl FnOnce(&Reading<'_>) -> T,
     ) -> Result<T, BackendError> {
         let text = student_text(request, ask)?;
+        let context = self.context(request.request().said_before().unwrap_or_default());
         match &*self.tagger {
             Tagger::Linear(student) => {
-                Ok(SCRATCH.with_borrow_mut(|scratch| with(&student.read(text, "", scratch))))
+                Ok(SCRATCH.with_borrow_mut(|scratch| with(&student.read(text, context, scratch))))
             }
             Tagger::Encoder(student) => {
                 let busy = BackendError::from(BackendFault::Busy);
-                let windows = student.windows(text, "");
+                let windows = student.windows(text, context);
                 let mut logits = Vec::new();
                 for sequence in &windows.sequences {
                     let states = student.states_soon(sequence.ids.clone()).ok_or_else(|| busy.clone())?;
                     let states = states.await.ok_or_else(|| busy.clone())?;
                     student.add_logits(sequence, &states, &mut logits);
                 }
-                let read =
-                    |scratch: &mut Scratch| with(&student.read_with((text, ""), &windows, &logits, scratch));
+                let text = (text, context);
+                let read = |scratch: &mut Scratch| with(&student.read_with(text, &windows, &logits, scratch));
                 Ok(SCRATCH.with_borrow_mut(read))
             }
         }

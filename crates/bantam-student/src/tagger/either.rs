@@ -78,7 +78,15 @@ impl Tagger {
         self.report().certainty.as_ref()
     }
 
-    /// Returns whether a text that reads like `text` was trained on.
+    /// Returns whether it has learnt with what was said before a text, and is to be given that.
+    pub fn reads_context(&self) -> bool {
+        match self {
+            Self::Linear(student) => student.describe().reads_context,
+            Self::Encoder(student) => student.describe().reads_context,
+        }
+    }
+
+    /// Returns whether a text that reads like `text` was trained on, in whatever context.
     pub fn has_seen(&self, text: &str) -> bool {
         let seen: &SeenTexts = match self {
             Self::Linear(student) => &student.describe().seen,

@@ -65,6 +65,10 @@ pub struct LinearTaggerDescription {
     pub report: TaggerReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
+    /// Whether any training row had a context. A student that reads none is given none; files of older programs, which do
+    /// not say, count as such.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reads_context: bool,
     /// Hashes of the training texts, so that nobody certifies on them by mistake.
     pub seen: SeenTexts,
 }

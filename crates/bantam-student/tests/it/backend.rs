@@ -21,7 +21,12 @@ fn student() -> Arc<Student> {
 }
 
 fn cleared(text: &str, tier: Tier) -> Cleared {
-    let body = serde_json::json!({"model": "task/t", "messages": [{"role": "user", "content": text}]});
+    cleared_messages(&serde_json::json!([{"role": "user", "content": text}]), tier)
+}
+
+/// Returns a conversation as a request that may be asked at a tier.
+pub(crate) fn cleared_messages(messages: &serde_json::Value, tier: Tier) -> Cleared {
+    let body = serde_json::json!({"model": "task/t", "messages": messages});
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
         Scanned::decode(Endpoint::Chat, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
@@ -29,15 +34,15 @@ fn cleared(text: &str, tier: Tier) -> Cleared {
     policy.clear(&scanned, tier).unwrap()
 }
 
-fn ask() -> Ask {
+pub(crate) fn ask() -> Ask {
     Ask { system: None, stream: false, payload_start: 0, deadline: None }
 }
 
-fn run<F: Future>(future: F) -> F::Output {
+pub(crate) fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap().block_on(future)
 }
 
-fn label(answer: Answer) -> StudentAnswer {
+pub(crate) fn label(answer: Answer) -> StudentAnswer {
     let Answer::Student(answer) = answer else { unreachable!("a student answers with a label") };
     answer
 }

@@ -4,6 +4,7 @@
 
 mod backend;
 mod classify;
+mod context;
 mod damaged;
 mod embeddings;
 mod encoder;

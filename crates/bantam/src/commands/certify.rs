@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bantam_eval::{
-    Claim, FieldCounts, ask_for_evidence, expected_answers, gather_evidence, gather_objects, prove,
-    save_certificate, unseen, unseen_by,
+    Claim, ExpectedAnswer, FieldCounts, ProofRow, ask_for_evidence, expected_answers, gather_evidence,
+    gather_objects, prove, save_certificate, unseen, unseen_by,
 };
 use bantam_local::{DecoderStudent, DecoderStudentFile};
 use bantam_route::{Certificate, Evidence};
 use bantam_student::{
-    Example, ExpectedRow, Student, TaggerBackend, answer_json, read_answers, read_expected_objects,
+    Example, ExpectedRow, Student, TaggerBackend, answer_json, count_contexts, read_answers,
+    read_expected_objects,
 };
 use bantam_types::TaskKind;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
     let allowed: Vec<Arc<str>> = task.labels.iter().map(|label| label.as_str().into()).collect();
     let decoder_folder = task.student.as_deref().filter(|path| DecoderStudentFile::is_at(path));
     let certificate = if let Some(folder) = decoder_folder {
-        let rows = expected_rows(args, &config, name)?;
+        let rows = expected_rows(args, &config, name, globals)?;
         let memory = Memory::new(&config);
         let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
         let (student, hash, file) = task_decoder(name, task, folder, (&memory, &local))?;
@@ -53,12 +54,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         certify_decoder(&claim, (&student, &hash), &rows, labels, globals)?
     } else if let (Some(path), TaskKind::Extract) = (&task.student, task.kind) {
         let student = tagger(path, task, &bases(config.students.threads))?;
-        let rows = match &args.data {
-            Some(data) => read_objects(data)?,
-            None => recorded(&config.ledger.path, name, true)?.into_iter().map(answer_row).collect(),
-        };
-        let rows = expected_answers(rows, student.shape());
-        let rows = told_unseen(unseen_by(|text| student.tagger().has_seen(text), &rows), &rows, globals)?;
+        let rows = objects(args, &config, name, &student, globals)?;
         certify_tagger(&claim, &student, &rows, globals)?
     } else if let Some(path) = &task.student {
         check_writer(name, task, path)?;
@@ -67,10 +63,11 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
             Some(data) => read_rows(data)?,
             None => recorded(&config.ledger.path, name, true)?,
         };
+        tell_contexts(args, false, globals)?;
         let rows = told_unseen(unseen(&student, &rows), &rows, globals)?;
         certify(&claim, &student, &rows, &allowed)?
     } else if let Some(model) = &task.student_model {
-        let rows = expected_rows(args, &config, name)?;
+        let rows = expected_rows(args, &config, name, globals)?;
         let memory = Memory::new(&config);
         let (_, local) = deployment(&config, &ProcessEnv, None, &memory)?;
         let (student, hash) = decoder(name, task, model, Here { memory: &memory, local: &local })?;
@@ -113,7 +110,7 @@ pub(crate) fn certify(
 fn certify_tagger(
     claim: &Claim,
     student: &TaggerBackend,
-    rows: &[Example],
+    rows: &[ExpectedAnswer],
     globals: &Globals,
 ) -> Result<Certificate, Failure> {
     let (certificate, Fared { fields, right }) = match prove_objects(claim, student, rows) {
@@ -143,7 +140,7 @@ pub(crate) struct Fared {
 pub(crate) fn prove_objects(
     claim: &Claim,
     student: &TaggerBackend,
-    rows: &[Example],
+    rows: &[ExpectedAnswer],
 ) -> Result<(Certificate, Fared), (Failure, Fared)> {
     let (evidence, fields) = gather_objects(student, rows);
     let fared = Fared { fields, right: evidence.iter().filter(|row| row.correct).count() };
@@ -151,6 +148,46 @@ pub(crate) fn prove_objects(
         Ok(certificate) => Ok((certificate, fared)),
         Err(failure) => Err((failure, fared)),
     }
+}
+
+/// Returns rows that a tagger has not seen, each with its context and the object that it should get.
+fn objects(
+    args: &CertifyArgs,
+    config: &bantam_config::Config,
+    task: &bantam_types::TaskName,
+    student: &TaggerBackend,
+    globals: &Globals,
+) -> Result<Vec<ExpectedAnswer>, Failure> {
+    let rows = match &args.data {
+        Some(data) => read_objects(data)?,
+        None => recorded(&config.ledger.path, task, true)?.into_iter().map(answer_row).collect(),
+    };
+    let tagger = student.tagger();
+    tell_contexts(args, tagger.reads_context(), globals)?;
+    let rows = expected_answers(rows, student.shape());
+    told_unseen(unseen_by(|text| tagger.has_seen(text), &rows), &rows, globals)
+}
+
+/// Says where rows and student differ in what was said before: no row may have what the student reads, and a student may
+/// not read what rows have. Recorded answers have none.
+fn tell_contexts(args: &CertifyArgs, reads_context: bool, globals: &Globals) -> Result<(), Failure> {
+    let counted = args.data.as_deref().map(count_contexts).transpose();
+    let count = counted.map_err(|error| Failure::from_error("cannot use the rows", &error))?.unwrap_or(0);
+    if globals.quiet {
+        return Ok(());
+    }
+    match (count, reads_context) {
+        (0, true) => output::note(
+            "warning: the student reads what was said before a text, and no row has a context: what is proved holds for \
+             requests with nothing before them",
+        ),
+        (0, false) | (_, true) => {}
+        (1, false) => output::note("note: 1 row has a context, which this student does not read"),
+        (_, false) => {
+            output::note(format!("note: {count} rows have a context, which this student does not read"));
+        }
+    }
+    Ok(())
 }
 
 fn read_objects(path: &Path) -> Result<Vec<ExpectedRow>, Failure> {
@@ -162,10 +199,10 @@ fn read_objects(path: &Path) -> Result<Vec<ExpectedRow>, Failure> {
     })
 }
 
-/// A recorded answer as a row.
-fn answer_row(row: Example) -> ExpectedRow {
+/// A recorded answer as a row. What was said before its text is not recorded.
+pub(crate) fn answer_row(row: Example) -> ExpectedRow {
     let answer = answer_json(&row.label).unwrap_or(Value::String(row.label));
-    ExpectedRow::Answer { text: row.text, answer }
+    ExpectedRow::Answer { text: row.text, context: String::new(), answer }
 }
 
 /// The same for a language model, which is asked row by row.
@@ -206,18 +243,21 @@ fn expected_rows(
     args: &CertifyArgs,
     config: &bantam_config::Config,
     task: &bantam_types::TaskName,
+    globals: &Globals,
 ) -> Result<Vec<Example>, Failure> {
     let Some(data) = &args.data else { return recorded(&config.ledger.path, task, true) };
-    read_answers(data).map_err(|error| {
+    let rows = read_answers(data).map_err(|error| {
         Failure::from_error("cannot use the rows", &error)
             .hint("a row is one line such as {\"text\": \"2 lamps\", \"answer\": {\"product\": \"lamp\", \"count\": 2}}")
-    })
+    })?;
+    tell_contexts(args, false, globals)?;
+    Ok(rows)
 }
 
-fn proved(
+fn proved<R: ProofRow>(
     claim: &Claim,
     student_sha256: &str,
-    rows: &[Example],
+    rows: &[R],
     evidence: &[Evidence],
 ) -> Result<Certificate, Failure> {
     prove(claim, student_sha256, rows, evidence).map_err(|error| {
@@ -230,7 +270,7 @@ fn proved(
 }
 
 /// Leaves out rows that the student was trained on, and says so; without any others there is no proof.
-fn told_unseen(unseen: Vec<Example>, rows: &[Example], globals: &Globals) -> Result<Vec<Example>, Failure> {
+fn told_unseen<R>(unseen: Vec<R>, rows: &[R], globals: &Globals) -> Result<Vec<R>, Failure> {
     let left_out = rows.len() - unseen.len();
     if unseen.is_empty() && left_out > 0 {
         return Err(Failure::new(Outcome::GateFailed, "the student was trained on all of these rows")

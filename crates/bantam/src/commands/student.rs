@@ -263,18 +263,28 @@ fn show(path: &Path) -> Result<(), Failure> {
         return decoder::show(path);
     }
     let (description, hash) = Student::read_description(path).map_err(|error| unusable(&error))?;
-    let (json, seen) = match &description {
-        StudentDescription::Linear(description) => (serde_json::to_value(description), &description.seen),
-        StudentDescription::Encoder(description) => (serde_json::to_value(description), &description.seen),
-        StudentDescription::Tagger(description) => (serde_json::to_value(description), &description.seen),
+    // Whether a student reads a context is said of the kind that can.
+    let (json, seen, reads_context) = match &description {
+        StudentDescription::Linear(description) => {
+            (serde_json::to_value(description), &description.seen, None)
+        }
+        StudentDescription::Encoder(description) => {
+            (serde_json::to_value(description), &description.seen, None)
+        }
+        StudentDescription::Tagger(description) => {
+            (serde_json::to_value(description), &description.seen, Some(description.reads_context))
+        }
         StudentDescription::LinearTagger(description) => {
-            (serde_json::to_value(description), &description.seen)
+            (serde_json::to_value(description), &description.seen, Some(description.reads_context))
         }
         _ => return Err(Failure::new(Outcome::Failed, "this kind of student is not known here")),
     };
     let mut json = json.map_err(|error| Failure::from_error("cannot describe the student", &error))?;
     // The hashes themselves say nothing to people.
     json["seen"] = seen.len().into();
+    if let Some(reads_context) = reads_context {
+        json["reads_context"] = reads_context.into();
+    }
     output::line(format!("{json:#}"));
     output::line(format!("sha256 {}", hash.to_hex()));
     Ok(())

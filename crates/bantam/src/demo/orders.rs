@@ -1,7 +1,7 @@
 //! The demo's task that extracts: messages about orders, and what stands in them as JSON.
 
 use bantam_eval::{expected_answers, unseen_by};
-use bantam_student::{ExpectedRow, SlotExample, answer_json};
+use bantam_student::SlotExample;
 use serde_json::{Value, json};
 
 use super::desk::Turn;
@@ -10,7 +10,7 @@ use super::random::Random;
 use super::stage::Stage;
 use super::story::Narrator;
 use super::words::{CITIES, ORDER_SAYS, PRODUCTS};
-use crate::commands::certify::prove_objects;
+use crate::commands::certify::{answer_row, prove_objects};
 use crate::commands::student::extract::{cannot_learn, learn, rows_of_answers};
 use crate::commands::student::recorded;
 use crate::deploy::{bases, shape, tagger};
@@ -127,10 +127,7 @@ pub(crate) async fn lesson(stage: &Stage, error_max: f64, narrator: &Narrator) -
     student.save(&path).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     let served = bantam_config::Task { schema: Some(schema), ..task.clone() };
     let student = tagger(&path, &served, &bases(0))?;
-    let kept = recorded(&config.ledger.path, &name, true)?.into_iter().map(|row| ExpectedRow::Answer {
-        answer: answer_json(&row.label).unwrap_or_default(),
-        text: row.text,
-    });
+    let kept = recorded(&config.ledger.path, &name, true)?.into_iter().map(answer_row);
     let evidence = expected_answers(kept.collect(), student.shape());
     let evidence = unseen_by(|text| student.tagger().has_seen(text), &evidence);
     let proved = prove_objects(&claim(name, error_max), &student, &evidence);

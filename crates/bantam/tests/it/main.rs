@@ -4,6 +4,7 @@
 
 mod certify;
 mod config;
+mod context;
 mod decoder;
 mod encoder;
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use crate::linear::lookup::Table;
 use crate::linear::train::CREATED_BY;
 use crate::linear::{calibrate, folds, parallel};
 use crate::seen::SeenTexts;
-use crate::slots::{SlotExample, SlotSpan};
+use crate::slots::{SlotExample, SlotSpan, have_context};
 use crate::tagger::certainty::{Certainty, Evidence};
 use crate::tagger::lattice::{Lattice, Steps};
 use crate::tagger::reading::{Found, Reader};
@@ -129,6 +129,7 @@ pub fn train(
         created_by: CREATED_BY.to_owned(),
         config: config.clone(),
         data_hash: data_hash(rows),
+        reads_context: have_context(rows),
         seen: SeenTexts::of_texts(texts.into_iter()),
         report,
         slots,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use bantam_extract::Shape;
 use bantam_student::tagger::{
-    LinearTagger, LinearTaggerConfig, TaggerProgress, TaggerReport, TrainTaggerError, train as train_linear,
+    LinearTagger, LinearTaggerConfig, TaggerProgress, TrainTaggerError, train as train_linear,
 };
 use bantam_student::{
     Example, FileHash, Scratch, SlotExample, Tagger, read_slot_examples, read_slot_texts, slots_of_answer,
@@ -51,7 +51,7 @@ pub(super) fn train(args: &TrainArgs, globals: &Globals) -> Result<(), Failure> 
     let student = trained.map_err(|error| cannot_learn(&error))?;
     let hash = student.save(out).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     let seconds = started.elapsed().as_secs_f64();
-    tell_tagger(&student.describe().report, student.slots(), (out, hash, seconds), globals);
+    tell_tagger(&Tagger::Linear(student), (out, hash, seconds), globals);
     Ok(())
 }
 
@@ -152,18 +152,14 @@ pub(crate) fn read_slots(path: &Path) -> Result<Vec<SlotExample>, Failure> {
 }
 
 /// Prints what was learned and how well.
-pub(super) fn tell_tagger(
-    report: &TaggerReport,
-    slots: &[String],
-    (out, hash, seconds): (&Path, FileHash, f64),
-    globals: &Globals,
-) {
-    let certainty = report.certainty.as_ref();
+pub(super) fn tell_tagger(student: &Tagger, (out, hash, seconds): (&Path, FileHash, f64), globals: &Globals) {
+    let (report, slots, certainty) = (student.report(), student.slots(), student.certainty());
     if globals.json {
         output::line(
             json!({
                 "student": out, "sha256": hash.to_hex(), "rows": report.rows, "slots": slots,
-                "values": report.values, "seconds": seconds, "held_out_rows": report.held_out_rows,
+                "values": report.values, "reads_context": student.reads_context(), "seconds": seconds,
+                "held_out_rows": report.held_out_rows,
                 "held_out_f1": report.held_out_f1, "held_out_precision": report.held_out_precision,
                 "held_out_recall": report.held_out_recall,
                 "held_out_exact": certainty.map(|certainty| certainty.held_out_exact),
@@ -181,6 +177,9 @@ pub(super) fn tell_tagger(
         slots.len(),
         report.values
     ));
+    if student.reads_context() {
+        output::line("it reads the rows' context: in the gateway, what the assistant said last");
+    }
     output::line(format!(
         "on {} held-out rows F1 {:.2} %, precision {:.2} %, recall {:.2} %",
         report.held_out_rows,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use bantam_engine::EncoderAdapter;
-use bantam_student::{EncoderConfig, Example, SlotExample, Student};
+use bantam_student::{EncoderConfig, Example, SlotExample, Student, Tagger};
 use bantam_train::{
     Checkpoint, Control, Lesson, Phase, TuneConfig, TuneError, TuneEvent, export_peft, tune_classifier,
     tune_tagger,
@@ -78,7 +78,7 @@ pub(super) fn tagger(
     let hash = student.save(out).map_err(|error| Failure::from_error("cannot save the student", &error))?;
     export(args, Some(student.adapter()), &student.describe().base.name)?;
     let seconds = started.elapsed().as_secs_f64();
-    tell_tagger(&student.describe().report, student.slots(), (out, hash, seconds), globals);
+    tell_tagger(&Tagger::Encoder(Box::new(student)), (out, hash, seconds), globals);
     Ok(())
 }
 
