@@ -4,7 +4,7 @@
 Needs:   nothing but Python
 Usage:   python3 scripts/compare_tagger.py DATA.jsonl[.gz] [DATA2.jsonl.gz ...]
              [--bantam target/release/bantam] [--base FOLDER] [--train-option=--epochs --train-option=4]
-             [--student FILE] [--rows 2000] [--seed 7] [--keep FOLDER] [--json]
+             [--student FILE] [--rows 2000] [--seed 7] [--certify 0.02 --certify 0.05] [--keep FOLDER] [--json]
 
 Each file holds rows {"text", "slots": {name: [values]}}, with "context" or "requested" where there is one. A fifth of
 the rows, chosen by the seed, is held out; `bantam student train --kind tagger` learns from the rest, and `bantam student
@@ -15,6 +15,10 @@ A value is right when its slot and its words are (places are not compared, since
 either). The interval of F1 is the middle 95 % of a thousand resamplings of the held-out rows. Exact match is the share
 of rows with all values right and nothing else. Accepted at 2 % is the largest share of rows, the most confident first,
 of which at most 2 % are not an exact match.
+
+With --certify the held-out rows, contexts and all, are also what `bantam certify` proves a threshold on, once for each
+share of errors that is named, with 95 % confidence. Rows whose text occurs in training, in whatever context, are left out
+by it: those that remain are fewer and, where short texts repeat, harder. Answers are `{slot: [values]}`, as served.
 """
 
 import argparse
@@ -129,6 +133,42 @@ def run(command):
     return done.stdout
 
 
+CONFIG = """
+[ledger]
+path = "ledger.sqlite"
+[upstreams.nobody]
+dialect = "openai"
+base_url = "http://127.0.0.1:9/v1"
+[models.nobody]
+upstream = "nobody"
+tier = "mid"
+[routing]
+ladder = ["nobody"]
+[tasks.slots]
+kind = "extract"
+student = {student}
+{base}
+"""
+
+
+def certify(test, student, args, folder):
+    """Returns what `bantam certify` says of the held-out rows at each share of errors."""
+    config, rows = folder / "certify.toml", folder / "evidence.jsonl"
+    base = f"base = {json.dumps(str(pathlib.Path(args.base).resolve()))}" if args.base else ""
+    config.write_text(CONFIG.format(student=json.dumps(str(student.resolve())), base=base), encoding="utf-8")
+    write_rows(rows, test)
+    told = []
+    for error in args.certify:
+        done = subprocess.run(
+            [args.bantam, "certify", "slots", "--error", str(error), "--data", rows, "--config", config,
+             "--out", folder / f"{error}.certificate.json", "--json"], capture_output=True, text=True)
+        if done.returncode not in (0, 6):
+            sys.exit(f"bantam certify: exit {done.returncode}\n{done.stderr}")
+        proved = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"certified": False}
+        told.append({**proved, "error_max": error, "said": done.stderr.strip().splitlines()})
+    return told
+
+
 def compare(path, args, folder):
     """Trains, asks and measures on one file."""
     rows = read_rows(path)
@@ -147,6 +187,8 @@ def compare(path, args, folder):
         result["train_seconds"] = time.perf_counter() - started
     predict = [args.bantam, "student", "predict", "--student", student, "--input", asked]
     answers = [json.loads(line) for line in run(predict + base).splitlines()]
+    if args.certify:
+        result["certified"] = certify(test, student, args, folder)
     return {"data": path.parent.name, "train_rows": len(train), **result, **measure(test, answers, args.seed)}
 
 
@@ -159,6 +201,7 @@ def main():
     parser.add_argument("--train-option", action="append", default=[])
     parser.add_argument("--rows", type=int)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--certify", action="append", type=float, default=[], help="errors allowed, such as 0.02")
     parser.add_argument("--keep", type=pathlib.Path, help="a folder for the rows and the student")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
@@ -176,6 +219,13 @@ def main():
                   f"  exact match {100 * found['exact_match']:.2f} %"
                   f"  accepted at 2 % error {100 * found['accepted_at_2_percent_error']:.1f} %"
                   f"  AUC {found['auc']:.3f}")
+            for told in found.get("certified", []):
+                print("\n".join(f"  {line}" for line in told["said"]))
+                if told["certified"]:
+                    print(f"  certified at {100 * told['error_max']:g} % error: {told['accepted']} of {told['rows']} rows"
+                          f" accepted ({100 * told['coverage']:.1f} %), {told['errors']} of these wrong")
+                else:
+                    print(f"  not certified at {100 * told['error_max']:g} % error")
             weakest = ", ".join(f"{slot} {100 * score:.1f} %" for score, slot in found["weakest"])
             print(f"  weakest slots: {weakest}")
 
