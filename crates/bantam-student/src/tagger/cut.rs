@@ -26,6 +26,14 @@ pub(crate) fn cut(text: &str) -> impl Iterator<Item = (usize, usize)> + '_ {
     })
 }
 
+/// Bytes of a context, from its end, that are looked at, so that a long one costs no more than a short one.
+const CONTEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// Returns as much of a context's end as is looked at.
+pub(crate) fn end_of(context: &str) -> &str {
+    &context[context.ceil_char_boundary(context.len().saturating_sub(CONTEXT_BYTES_MAX))..]
+}
+
 /// Whether a character is a combining mark of the common block: it belongs to the letter before it.
 fn is_mark(character: char) -> bool {
     ('\u{300}'..='\u{36f}').contains(&character)
@@ -34,6 +42,14 @@ fn is_mark(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_long_context_the_end_is_kept_whole_characters_only() {
+        let long = format!("{}?", "ü".repeat(CONTEXT_BYTES_MAX));
+        let end = end_of(&long);
+        assert!(end.len() <= CONTEXT_BYTES_MAX && end.len() > CONTEXT_BYTES_MAX - 2 && end.ends_with("ü?"));
+        assert_eq!((end_of("how many?"), end_of("")), ("how many?", ""));
+    }
 
     #[test]
     fn words_are_runs_of_letters_or_digits_and_single_signs() {

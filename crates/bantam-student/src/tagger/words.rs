@@ -2,7 +2,7 @@
 
 use crate::encoder::TextReader;
 
-use super::cut::cut;
+use super::cut::{cut, end_of};
 
 /// Windows that are read of a text; the rest is not looked at.
 const WINDOWS_MAX: usize = 32;
@@ -44,12 +44,15 @@ impl Windows {
     }
 }
 
-/// Returns what an encoder of so many tokens reads. A context never takes more than a quarter of them.
+/// Returns what an encoder of so many tokens reads. A context never takes more than a quarter of them: its end, where a
+/// question stands.
 pub fn windows(tokenizer: &TextReader, text: &str, context: &str, tokens_max: usize) -> Windows {
     let mut before = vec![tokenizer.start_id()];
     if !context.trim().is_empty() {
-        tokenizer.append(context, &mut before);
-        before.truncate((tokens_max / 4).max(1));
+        let mut said = Vec::new();
+        tokenizer.append(end_of(context), &mut said);
+        let kept = said.len().min((tokens_max / 4).saturating_sub(1));
+        before.extend_from_slice(&said[said.len() - kept..]);
         before.push(tokenizer.end_id());
     }
     let room = tokens_max.saturating_sub(before.len() + 1).max(1);

@@ -125,6 +125,24 @@ fn a_student_that_learnt_without_gives_the_same_answer_whatever_was_said_before(
 }
 
 #[test]
+fn of_a_long_context_the_end_decides() {
+    let after = |opening: &str, question: &str| format!("{} {question}", opening.repeat(40));
+    let linear = backend(linear(&rows()));
+    for (question, slot) in [(PEOPLE, "people"), (TIME, "time")] {
+        let answer = linear.draft("6 please", &after("We are open on all days.", question));
+        assert_eq!(*answer.text, *json!({slot: ["6"]}).to_string());
+    }
+    for backend in [linear, backend(over_encoder(&rows()))] {
+        let sure = |context: &str| backend.draft("6 please", context).probability;
+        let (one, other) = ("We are open on all days.", "Our cook is the best in town.");
+        let question = "so may I ask for how many of your people I shall lay the table in the corner by the window \
+                        today, and if there are more of them to come for how many people?";
+        assert_eq!(sure(&after(one, question)), sure(&after(other, question)));
+        assert!(sure(&after(one, PEOPLE)) != sure(&after(one, TIME)));
+    }
+}
+
+#[test]
 fn a_draft_says_what_the_gateway_says() {
     for tagger in [linear(&rows()), over_encoder(&rows())] {
         let backend = backend(tagger);

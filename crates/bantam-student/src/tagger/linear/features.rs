@@ -3,11 +3,11 @@
 //! A feature is a 64-bit fingerprint of its kind and of what it holds. Words are looked at in lower case; how they were
 //! written is a feature of its own, their *shape*.
 
-use crate::tagger::cut::cut;
+use crate::tagger::cut::{cut, end_of};
 
 /// Words that are read of a text; the rest is not looked at.
 pub(crate) const WORDS_MAX: usize = 1024;
-/// Words of a context that are looked at.
+/// Words of a context that are looked at, up to its end, where a question stands.
 const CONTEXT_WORDS_MAX: usize = 32;
 /// Words of a text that are told to all others.
 const TOLD_WORDS_MAX: usize = 48;
@@ -108,8 +108,10 @@ impl Seen {
 
     fn read_context(&mut self, context: &str) {
         self.context.clear();
-        for (start, end) in cut(context).take(CONTEXT_WORDS_MAX) {
-            self.context.push(look_at(&context[start..end], &mut self.lower).word);
+        let context = end_of(context);
+        let words: Vec<(usize, usize)> = cut(context).collect();
+        for (start, end) in &words[words.len().saturating_sub(CONTEXT_WORDS_MAX)..] {
+            self.context.push(look_at(&context[*start..*end], &mut self.lower).word);
         }
         let whole = self.context.iter().fold(0, |whole, word| mix(60, whole, *word));
         self.context.sort_unstable();
