@@ -72,20 +72,25 @@ impl Stage {
         &self.folder
     }
 
-    /// Puts the folder in the place of what is there. Between two steps of the system nothing is there; what was is
-    /// beside it then, and comes back when the second step fails.
+    /// Puts the folder in the place of what is there: in one step where the system can exchange two names. Elsewhere nothing
+    /// is there between two steps; what was is beside it then, and comes back when the second step fails.
     fn place(self) -> std::io::Result<()> {
-        let old = self.folder.with_extension("old");
         let had = self.out.exists();
-        if had {
-            std::fs::rename(&self.out, &old)?;
-        }
-        if let Err(error) = std::fs::rename(&self.folder, &self.out) {
+        let old = if had && exchange(&self.folder, &self.out) {
+            self.folder.clone()
+        } else {
+            let old = self.folder.with_extension("old");
             if had {
-                std::fs::rename(&old, &self.out)?;
+                std::fs::rename(&self.out, &old)?;
             }
-            return Err(error);
-        }
+            if let Err(error) = std::fs::rename(&self.folder, &self.out) {
+                if had {
+                    std::fs::rename(&old, &self.out)?;
+                }
+                return Err(error);
+            }
+            old
+        };
         let parent = self.out.parent().filter(|parent| !parent.as_os_str().is_empty());
         // Not every system can open a folder; where it can, the rename is made to last.
         if let Ok(parent) = std::fs::File::open(parent.unwrap_or(Path::new("."))) {
@@ -96,6 +101,20 @@ impl Stage {
             (true, true) => std::fs::remove_dir_all(&old),
             (true, false) => std::fs::remove_file(&old),
         }
+    }
+}
+
+/// Gives two names to each other's content in one step; false where the system or its disk cannot.
+fn exchange(one: &Path, other: &Path) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        let _ = (one, other);
+        false
     }
 }
 
@@ -199,4 +218,40 @@ fn check(
     student.report.replayed_tokens = found.tokens;
     student.report.replay_difference = f64::from(found.difference / found.scale.max(f32::MIN_POSITIVE));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_student_takes_the_place_of_another_and_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("a.student");
+        for content in ["first", "second"] {
+            let stage = Stage::new(&out).unwrap();
+            std::fs::write(stage.folder().join("student.json"), content).unwrap();
+            stage.place().unwrap();
+            assert_eq!(std::fs::read_to_string(out.join("student.json")).unwrap(), content);
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        }
+        let dropped = Stage::new(&out).unwrap();
+        std::fs::write(dropped.folder().join("student.json"), "third").unwrap();
+        drop(dropped);
+        assert_eq!(std::fs::read_to_string(out.join("student.json")).unwrap(), "second");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn two_names_are_exchanged_or_nothing_happens() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+        for path in [&one, &other] {
+            std::fs::create_dir(path).unwrap();
+        }
+        std::fs::write(one.join("file"), "").unwrap();
+        let happened = exchange(&one, &other);
+        assert_eq!((one.join("file").exists(), other.join("file").exists()), (!happened, happened));
+        assert!(!exchange(&one, &folder.path().join("none")) && one.exists());
+    }
 }
