@@ -359,7 +359,9 @@ fn an_adapter_of_a_base_is_trained_asked_and_exported_in_every_form() {
         let more = ["--to", form, "--out", form, "--data", "rows.jsonl", "--base", "folder"];
         place.good(&[&["train", "export", "a.student"], &more[..]].concat());
         let written = String::from_utf8(read(&place, &format!("{form}/{file}"))).unwrap();
-        assert!(written.contains(expected), "{written}");
+        assert!(written.contains(expected) && written.contains("warmup_steps"), "{written}");
+        let base = std::path::absolute(place.path("folder")).unwrap();
+        assert!(written.contains(&json!(base).to_string()), "{written}");
         let rows = String::from_utf8(read(&place, &format!("{form}/rows.jsonl"))).unwrap();
         let first = json_of(rows.lines().next().unwrap());
         assert_eq!(first["messages"][2]["content"], "{\"product\": \"lamp\"}");

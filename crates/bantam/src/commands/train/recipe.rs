@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use bantam_local::DecoderStudentFile;
+use bantam_train::RunConfig;
 use serde_json::{Value, json};
 
 use super::export::make_folder;
@@ -19,13 +20,9 @@ struct Figures {
     base: String,
     rank: u64,
     alpha: f64,
-    epochs: u64,
-    batch: u64,
-    rate: f64,
-    warmup: f64,
-    decay: f64,
-    clip: f64,
-    seed: u64,
+    run: RunConfig,
+    /// Steps in which the rate rises: newer releases of trl take no share of the steps.
+    warmup: u64,
     tokens: usize,
     /// For preferences.
     beta: Option<f64>,
@@ -33,11 +30,11 @@ struct Figures {
 
 /// Writes settings and rows into the folder, and says how to start.
 pub(super) fn write(args: &TrainExportArgs, student: &DecoderStudentFile) -> Result<String, Failure> {
-    let figures = figures(args, student)?;
     let data = args.data.as_deref().ok_or_else(|| {
         Failure::new(Outcome::Usage, "a recipe needs the rows").hint("name them with --data FILE.jsonl")
     })?;
     let rows = rows::read(data, Some(&student.instructions))?;
+    let figures = figures(args, student, rows.len())?;
     let mut lines = String::new();
     for row in &rows {
         lines.push_str(&line(row, student).to_string());
@@ -59,7 +56,7 @@ pub(super) fn write(args: &TrainExportArgs, student: &DecoderStudentFile) -> Res
     Ok(format!("in {}: {start}", args.out.display()))
 }
 
-fn figures(args: &TrainExportArgs, student: &DecoderStudentFile) -> Result<Figures, Failure> {
+fn figures(args: &TrainExportArgs, student: &DecoderStudentFile, rows: usize) -> Result<Figures, Failure> {
     if student.base.is_none() {
         return Err(Failure::new(Outcome::Usage, "a decoder without a base is trained here alone")
             .hint("train one on a base (--base), or export it with --to gguf"));
@@ -75,17 +72,15 @@ fn figures(args: &TrainExportArgs, student: &DecoderStudentFile) -> Result<Figur
     let of = |pointer: &str| student.config.pointer(pointer).and_then(Value::as_f64);
     let missing = || Failure::new(Outcome::Failed, "student.json does not say how it was trained");
     let number = |pointer: &str| of(pointer).ok_or_else(missing);
+    let run = student.config.get("run").cloned().and_then(|run| serde_json::from_value(run).ok());
+    let run: RunConfig = run.ok_or_else(missing)?;
     Ok(Figures {
-        base: base.to_string_lossy().into_owned(),
+        // The recipe is run in a folder of its own.
+        base: std::path::absolute(&base).unwrap_or(base).to_string_lossy().into_owned(),
         rank: number("/rank")? as u64,
         alpha: number("/alpha")?,
-        epochs: number("/run/epochs")? as u64,
-        batch: number("/run/batch_rows")? as u64,
-        rate: number("/run/rate")?,
-        warmup: number("/run/warmup")?,
-        decay: number("/run/decay")?,
-        clip: number("/run/clip")?,
-        seed: number("/run/seed")? as u64,
+        warmup: run.schedule(rows).warmup,
+        run,
         tokens: student.row_tokens_max,
         beta: of("/beta"),
     })
@@ -117,7 +112,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn axolotl(figures: &Figures) -> String {
-    let Figures { base, rank, alpha, epochs, batch, rate, warmup, decay, clip, seed, tokens, beta } = figures;
+    let Figures { base, rank, alpha, run, warmup, tokens, beta } = figures;
+    let RunConfig { epochs, batch_rows: batch, rate, decay, clip, seed, .. } = run;
     let mut text = format!("base_model: {}\n", quoted(base));
     let data = match beta {
         None => {
@@ -132,13 +128,13 @@ fn axolotl(figures: &Figures) -> String {
     text.push_str(data);
     if let Some(beta) = beta {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "dpo_beta: {beta}");
+        let _ = writeln!(text, "rl_beta: {beta}");
     }
     let _ = write!(
         text,
         "adapter: lora\nlora_r: {rank}\nlora_alpha: {alpha}\nlora_dropout: 0.0\nlora_target_linear: true\n\
          sequence_len: {tokens}\nmicro_batch_size: {batch}\ngradient_accumulation_steps: 1\n\
-         num_epochs: {epochs}\nlearning_rate: {rate}\nlr_scheduler: cosine\nwarmup_ratio: {warmup}\n\
+         num_epochs: {epochs}\nlearning_rate: {rate}\nlr_scheduler: cosine\nwarmup_steps: {warmup}\n\
          optimizer: adamw_torch\nweight_decay: {decay}\nmax_grad_norm: {clip}\nseed: {seed}\n\
          output_dir: adapter\n"
     );
@@ -146,7 +142,8 @@ fn axolotl(figures: &Figures) -> String {
 }
 
 fn trl(figures: &Figures) -> String {
-    let Figures { base, rank, alpha, epochs, batch, rate, warmup, decay, clip, seed, tokens, beta } = figures;
+    let Figures { base, rank, alpha, run, warmup, tokens, beta } = figures;
+    let RunConfig { epochs, batch_rows: batch, rate, decay, clip, seed, .. } = run;
     let (base, is_preference) = (quoted(base), beta.is_some());
     let (kind, own) = match beta {
         Some(beta) => ("DPO", format!("    beta={beta},\n")),
@@ -163,12 +160,13 @@ fn trl(figures: &Figures) -> String {
     };
     format!(
         "\"\"\"Trains an adapter as Bantam did. Needs: pip install trl peft datasets\"\"\"\n\n\
-         from datasets import load_dataset\nfrom peft import LoraConfig\n\
+         import torch\nfrom datasets import load_dataset\nfrom peft import LoraConfig\n\
          from trl import {kind}Config, {kind}Trainer\n\n{rows}\
          config = {kind}Config(\n    output_dir=\"adapter\",\n    num_train_epochs={epochs},\n    \
          per_device_train_batch_size={batch},\n    learning_rate={rate},\n    \
-         lr_scheduler_type=\"cosine\",\n    warmup_ratio={warmup},\n    weight_decay={decay},\n    \
-         max_grad_norm={clip},\n    max_length={tokens},\n    seed={seed},\n{own})\n\
+         lr_scheduler_type=\"cosine\",\n    warmup_steps={warmup},\n    weight_decay={decay},\n    \
+         max_grad_norm={clip},\n    max_length={tokens},\n    seed={seed},\n    \
+         bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),\n{own})\n\
          lora = LoraConfig(\n    r={rank},\n    lora_alpha={alpha},\n    lora_dropout=0.0,\n    \
          target_modules=\"all-linear\",\n    task_type=\"CAUSAL_LM\",\n)\n\
          trainer = {kind}Trainer(model={base}, args=config, train_dataset=rows, peft_config=lora)\n\
