@@ -55,13 +55,7 @@ impl TaggerBackend {
     /// gateway: by a student that has learnt with that, and by no other. Where what was found makes no object of the
     /// shape, the answer says why, and is not valid.
     pub fn draft(&self, text: &str, said_before: &str) -> StudentAnswer {
-        let context = self.context(said_before);
-        SCRATCH.with_borrow_mut(|scratch| self.written(&self.tagger.read(text, context, scratch)))
-    }
-
-    /// What the student sees of what was said before a text.
-    fn context<'s>(&self, said_before: &'s str) -> &'s str {
-        if self.tagger.reads_context() { said_before } else { "" }
+        SCRATCH.with_borrow_mut(|scratch| self.written(&self.tagger.read(text, said_before, scratch)))
     }
 
     fn written(&self, reading: &Reading<'_>) -> StudentAnswer {
@@ -89,7 +83,7 @@ impl TaggerBackend {
         with: impl FnOnce(&Reading<'_>) -> T,
     ) -> Result<T, BackendError> {
         let text = student_text(request, ask)?;
-        let context = self.context(request.request().said_before().unwrap_or_default());
+        let context = self.tagger.seen_of(request.request().said_before().unwrap_or_default());
         match &*self.tagger {
             Tagger::Linear(student) => {
                 Ok(SCRATCH.with_borrow_mut(|scratch| with(&student.read(text, context, scratch))))

@@ -41,12 +41,19 @@ impl Tagger {
         load().map_err(|kind| LoadStudentError { path: path.to_owned(), kind })
     }
 
-    /// Finds the values in a text, on this thread. The context is what was said before, or asked for.
+    /// Finds the values in a text, on this thread. The context is what was said before, or asked for; a student that learnt
+    /// without any sees none.
     pub fn read<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Reading<'a> {
+        let context = self.seen_of(context);
         match self {
             Self::Linear(student) => student.read(text, context, scratch),
             Self::Encoder(student) => student.read(text, context, scratch),
         }
+    }
+
+    /// What the student sees of what was said before a text.
+    pub(crate) fn seen_of<'s>(&self, said_before: &'s str) -> &'s str {
+        if self.reads_context() { said_before } else { "" }
     }
 
     /// Every slot it can fill, in byte order.

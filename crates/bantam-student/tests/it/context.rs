@@ -9,8 +9,8 @@ use bantam_student::tagger::{
     LinearTagger, LinearTaggerConfig, TaggerParts, TaggerStudent, Tags, TrainTaggerError, train,
 };
 use bantam_student::{
-    BasePrecision, Bases, SlotExample, SlotSpan, StudentDescription, Tagger, TaggerBackend, count_contexts,
-    read_expected_objects,
+    BasePrecision, Bases, Scratch, SlotExample, SlotSpan, StudentDescription, Tagger, TaggerBackend,
+    count_contexts, read_expected_objects,
 };
 use bantam_types::Tier;
 use serde_json::json;
@@ -115,7 +115,10 @@ fn a_student_that_learnt_without_gives_the_same_answer_whatever_was_said_before(
         assert!(!tagger.reads_context());
         let backend = backend(tagger);
         let alone = backend.draft("6 please", "");
+        let mut scratch = Scratch::default();
         for question in [PEOPLE, TIME, " "] {
+            let read = backend.tagger().read("6 please", question, &mut scratch);
+            assert_eq!(read.confidence, alone.probability);
             let answers = [asked(&backend, question, "6 please"), backend.draft("6 please", question)];
             for answer in answers {
                 assert_eq!((&answer.text, answer.probability), (&alone.text, alone.probability));
