@@ -63,7 +63,9 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
             Some(data) => read_rows(data)?,
             None => recorded(&config.ledger.path, name, true)?,
         };
-        tell_contexts(args, false, globals)?;
+        if let Some(data) = &args.data {
+            tell_unread_contexts(data, globals)?;
+        }
         let rows = told_unseen(unseen(&student, &rows), &rows, globals)?;
         certify(&claim, &student, &rows, &allowed)?
     } else if let Some(model) = &task.student_model {
@@ -163,18 +165,17 @@ fn objects(
         None => recorded(&config.ledger.path, task, true)?.into_iter().map(answer_row).collect(),
     };
     let tagger = student.tagger();
-    tell_contexts(args, tagger.reads_context(), globals)?;
     let rows = expected_answers(rows, student.shape());
+    let count = rows.iter().filter(|row| !row.context.trim().is_empty()).count() as u64;
+    tell_contexts(count, tagger.reads_context(), globals);
     told_unseen(unseen_by(|text| tagger.has_seen(text), &rows), &rows, globals)
 }
 
 /// Says where rows and student differ in what was said before: no row may have what the student reads, and a student may
 /// not read what rows have. Recorded answers have none.
-fn tell_contexts(args: &CertifyArgs, reads_context: bool, globals: &Globals) -> Result<(), Failure> {
-    let counted = args.data.as_deref().map(count_contexts).transpose();
-    let count = counted.map_err(|error| Failure::from_error("cannot use the rows", &error))?.unwrap_or(0);
+fn tell_contexts(count: u64, reads_context: bool, globals: &Globals) {
     if globals.quiet {
-        return Ok(());
+        return;
     }
     match (count, reads_context) {
         (0, true) => output::note(
@@ -187,6 +188,12 @@ fn tell_contexts(args: &CertifyArgs, reads_context: bool, globals: &Globals) -> 
             output::note(format!("note: {count} rows have a context, which this student does not read"));
         }
     }
+}
+
+/// The same for a student that reads none, whose rows are read without what was said before.
+fn tell_unread_contexts(data: &Path, globals: &Globals) -> Result<(), Failure> {
+    let count = count_contexts(data).map_err(|error| Failure::from_error("cannot use the rows", &error))?;
+    tell_contexts(count, false, globals);
     Ok(())
 }
 
@@ -250,7 +257,7 @@ fn expected_rows(
         Failure::from_error("cannot use the rows", &error)
             .hint("a row is one line such as {\"text\": \"2 lamps\", \"answer\": {\"product\": \"lamp\", \"count\": 2}}")
     })?;
-    tell_contexts(args, false, globals)?;
+    tell_unread_contexts(data, globals)?;
     Ok(rows)
 }
 
