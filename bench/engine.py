@@ -1,10 +1,10 @@
-"""Holds `bantam bench` against llama.cpp on the same models, in turns, and prints medians of ratios.
+"""Compares `bantam bench` with llama.cpp on the same models, in alternation, and prints median ratios.
 
     python bench/engine.py --bantam target/release/bantam --peer bench/llama/target/release/peer-llama \\
         [--rounds 5] [--times 15] [--threads 2] [--json FILE] MODEL.gguf …
 
-The machine's speed changes from minute to minute, so each round runs both engines one after the other, in
-alternating order, and compares only within the round.
+The machine's speed changes from minute to minute, so each round runs both engines one after the other, in alternating order,
+and compares only within the round.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def measure(model: str, options: argparse.Namespace) -> list[dict]:
         "bantam": [options.bantam, "bench", model, "--json", "--threads", threads, "--times", times],
         "llama.cpp": [options.peer, "bench", model, threads, times],
     }
-    run(sides["bantam"])  # Writes the repacked weights, so that every round starts from them.
+    run(sides["bantam"])  # Writes the repacked weights, so that every round starts with them.
     rounds = []
     for number in range(options.rounds):
         order = list(sides) if number % 2 == 0 else list(reversed(sides))

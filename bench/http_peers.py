@@ -1,17 +1,17 @@
-"""Asks `bantam serve` and llama.cpp's server of PyPI llama-cpp-python the same over HTTP, in turns.
+"""Compares `bantam serve` with llama.cpp's server (PyPI llama-cpp-python) over HTTP, in alternation.
 
     python bench/http_peers.py --peer-python VENV/bin/python [--bantam target/release/bantam] [--threads 2]
         [--rounds 3] [--levels 1,4,16] [--counts 1,8] [--peer-requests 6] [--peer-seconds 45] [--json FILE]
         MODEL.gguf [ADAPTER.gguf ...]
 
-VENV has PyPI llama-cpp-python[server]; this script needs nothing. Both servers hold the same model with the same
-threads. A round asks one server and then the other, in alternating order; while one is asked the other is idle. All
-requests share a system message of some 300 tokens and have some 60 of their own, which no other request has.
+VENV contains PyPI llama-cpp-python[server]; this script itself needs only Python. Both servers load the same model and use
+the same number of threads. Each round measures one server and then the other, in alternating order; one is idle while the
+other is measured. All requests share a system message of about 300 tokens and each has about 60 tokens of its own.
 
-With adapters, requests name the first so many of `--counts` in turns. llama-cpp-python holds one model at a time and
-loads it anew for another adapter, so that column says what such a change costs there. It would take for ever, so it is
-sent `--peer-requests` a case at most and none any more after `--peer-seconds`; the table says how many it answered. What
-is compared is the median time of a request and the rate while requests were under way.
+With adapters, requests cycle through the first N adapters, for each N of `--counts`. llama-cpp-python keeps one model at a
+time and reloads it to switch adapters, so its column shows the cost of such a switch. To keep the run short, it gets at most
+`--peer-requests` requests per case and no more after `--peer-seconds`; the table says how many it answered. The figures are
+the median time of a request and the request rate.
 """
 
 import argparse
@@ -39,7 +39,7 @@ EXTRACT = {
     "additionalProperties": False,
 }
 FREE = {"type": "string", "minLength": 400, "maxLength": 4000}
-# What is asked for, its form, and the most tokens of an answer.
+# For each case, the answer's schema and its maximum number of tokens.
 CASES = {
     "chat": (None, 32),
     "extraction by a schema": (EXTRACT, 64),
@@ -54,13 +54,13 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def words(draw: random.Random, count: int) -> str:
+def words(generator: random.Random, count: int) -> str:
     letters = "abcdefghijklmnopqrstuvwxyz"
-    return " ".join("".join(draw.choices(letters, k=draw.randint(2, 7))) for _ in range(count))
+    return " ".join("".join(generator.choices(letters, k=generator.randint(2, 7))) for _ in range(count))
 
 
 class Server:
-    """A server under way; `models` are the names to ask by, one for the base or one an adapter."""
+    """A running server; `models` are its model names, one for the base or one per adapter."""
 
     def __init__(self, name, command, port, models, style):
         self.name, self.port, self.models, self.style = name, port, models, style
@@ -77,11 +77,11 @@ class Server:
                 pass
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.log.seek(0)
-                sys.exit(f"{name} does not serve:\n{self.log.read()}")
+                sys.exit(f"{name} did not start:\n{self.log.read()}")
             time.sleep(0.1)
 
     def ask(self, model, system, user, schema, tokens):
-        """Returns the seconds to each piece of text, those to the end, and how many tokens there were."""
+        """Returns the seconds until each chunk of text, the seconds until the end, and the number of tokens."""
         body = {
             "model": model,
             "messages": [{"role": "system", "content": system}, {"role": "user", "content": user}],
@@ -91,13 +91,13 @@ class Server:
             openai = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
             peer = {"type": "json_object", "schema": schema}
             body["response_format"] = openai if self.style == "openai" else peer
-        begun = time.perf_counter()
+        started = time.perf_counter()
         connection = HTTPConnection("127.0.0.1", self.port, timeout=600)
         connection.request("POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"})
         response = connection.getresponse()
         if response.status != 200:
             sys.exit(f"{self.name} answered {response.status}: {response.read()[:500]}")
-        pieces, counted = [], None
+        chunks, counted = [], None
         for line in response:
             if not line.startswith(b"data: {"):
                 continue
@@ -106,10 +106,10 @@ class Server:
                 sys.exit(f"{self.name} failed: {chunk}")
             counted = (chunk.get("usage") or {}).get("completion_tokens") or counted
             if chunk.get("choices") and chunk["choices"][0].get("delta", {}).get("content"):
-                pieces.append(time.perf_counter() - begun)
-        end = time.perf_counter() - begun
+                chunks.append(time.perf_counter() - started)
+        end = time.perf_counter() - started
         connection.close()
-        return pieces or [end], end, counted or len(pieces)
+        return chunks or [end], end, counted or len(chunks)
 
     def stop(self):
         self.process.terminate()
@@ -145,52 +145,52 @@ def peer(options, folder):
     return Server("llama.cpp", command, port, names, "llama")
 
 
-def measure(server, system, draw, case, level, requests, names, seconds_max=None):
-    """Asks `level` at a time, each name of a model in its turn; after `seconds_max` nothing more is sent."""
+def measure(server, system, generator, case, level, requests, names, seconds_max=None):
+    """Sends requests, `level` at a time, cycling through the model names; sends none after `seconds_max`."""
     schema, tokens = CASES[case]
-    users = [words(draw, 22) for _ in range(requests)]
-    begun = time.perf_counter()
+    users = [words(generator, 22) for _ in range(requests)]
+    started = time.perf_counter()
 
     def one(index):
-        # At least as many as are asked at a time, or nothing would be known.
-        if index >= level and seconds_max is not None and time.perf_counter() - begun > seconds_max:
+        # Send at least `level` requests, so that there is something to measure.
+        if index >= level and seconds_max is not None and time.perf_counter() - started > seconds_max:
             return None
         return server.ask(names[index % len(names)], system, users[index], schema, tokens)
 
     with ThreadPoolExecutor(level) as pool:
         timed = [found for found in pool.map(one, range(requests)) if found]
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     return {
         "requests": len(timed),
-        "first_ms": 1e3 * statistics.median(pieces[0] for pieces, _, _ in timed),
+        "first_ms": 1e3 * statistics.median(chunks[0] for chunks, _, _ in timed),
         "total_ms": 1e3 * statistics.median(total for _, total, _ in timed),
         "requests_per_s": len(timed) / seconds,
         "tokens_per_s": sum(count for _, _, count in timed) / seconds,
     }
 
 
-def constrained(server, system, draw, times):
-    """Returns how much longer a piece of text takes under a schema that leaves all of it free than without any, by the
-    medians over answers. An answer's first piece does not count: what a schema forces comes before the prompt is read.
-    llama-cpp-python's server ended at this schema, so it is asked of Bantam alone."""
+def constrained(server, system, generator, times):
+    """Returns how much longer a chunk of text takes under a schema that does not restrict the text than without a schema,
+    by the medians over answers. An answer's first chunk does not count, because the part that the schema forces arrives
+    before the prompt is read. Only Bantam is measured, because llama-cpp-python's server crashed on this schema."""
     each = {False: [], True: []}
     for number in range(times):
         for has_schema in (number % 2 == 0, number % 2 != 0):
             schema = FREE if has_schema else None
-            pieces, _, _ = server.ask(server.models[0], system, words(draw, 22), schema, 96)
-            each[has_schema].append((pieces[-1] - pieces[1]) / (len(pieces) - 2))
+            chunks, _, _ = server.ask(server.models[0], system, words(generator, 22), schema, 96)
+            each[has_schema].append((chunks[-1] - chunks[1]) / (len(chunks) - 2))
     return statistics.median(each[True]) / statistics.median(each[False]) - 1
 
 
-def autocomplete(server, draw, times):
-    """Returns the seconds to the first token of `times` completions in an editor: the same code with a few more letters
-    typed each time, and the same text behind the cursor."""
-    before, after = words(draw, 110), words(draw, 25)
+def autocomplete(server, generator, times):
+    """Returns the sorted seconds to the first token of `times` editor completions: each has a few more letters typed than
+    the last, and all have the same text after the cursor."""
+    before, after = words(generator, 110), words(generator, 25)
     firsts = []
     for _ in range(times + 1):
-        before += words(draw, 1)
+        before += words(generator, 1)
         body = {"model": server.models[0], "prompt": before, "suffix": after, "max_tokens": 16, "temperature": 0}
-        begun = time.perf_counter()
+        started = time.perf_counter()
         connection = HTTPConnection("127.0.0.1", server.port, timeout=600)
         body = json.dumps(body | {"stream": True})
         connection.request("POST", "/v1/completions", body, {"content-type": "application/json"})
@@ -200,15 +200,15 @@ def autocomplete(server, draw, times):
         first = None
         for line in response:
             if first is None and line.startswith(b"data: {"):
-                first = time.perf_counter() - begun
+                first = time.perf_counter() - started
         connection.close()
         firsts.append(first)
-    # The first one reads everything.
+    # The first request has to read the whole prompt.
     return sorted(firsts[1:])
 
 
 def show(results):
-    print("| adapters | case | at a time | requests: bantam / llama.cpp | first token, ms | all, ms | requests/s |")
+    print("| adapters | case | concurrency | requests: bantam / llama.cpp | first token, ms | total, ms | requests/s |")
     print("|---|---|---|---|---|---|---|")
     for (count, case, level), sides in results.items():
         ours, theirs = sides["bantam"], sides["llama.cpp"]
@@ -234,22 +234,22 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     numbers = lambda text: [int(part) for part in text.split(",")]
     parser.add_argument("--levels", type=numbers, default=LEVELS)
-    parser.add_argument("--counts", type=numbers, help="how many of the adapters are asked for; default: all")
-    parser.add_argument("--peer-requests", type=int, default=6, help="of a case with adapters, at most")
-    parser.add_argument("--peer-seconds", type=float, default=45, help="for a case with adapters, about")
+    parser.add_argument("--counts", type=numbers, help="how many of the adapters to use; default: all")
+    parser.add_argument("--peer-requests", type=int, default=6, help="maximum per case with adapters")
+    parser.add_argument("--peer-seconds", type=float, default=45, help="approximate maximum per case with adapters")
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
     counts = options.counts or [len(options.adapters)]
     if max(counts) > len(options.adapters):
-        parser.error(f"--counts asks for {max(counts)} adapters and {len(options.adapters)} are named")
+        parser.error(f"--counts needs {max(counts)} adapters, but only {len(options.adapters)} are given")
     with tempfile.TemporaryDirectory() as folder:
         servers = [bantam(options, folder), peer(options, folder)]
         try:
-            system, draw = words(random.Random(0), 110), random.Random(1)
+            system, generator = words(random.Random(0), 110), random.Random(1)
             for server in servers:
                 for case in CASES:
                     requests = 2 * len(server.models) if server is servers[0] else 1
-                    measure(server, system, draw, case, 1, requests, server.models)
+                    measure(server, system, generator, case, 1, requests, server.models)
             results = {}
             cases = [(count, case, level) for count in counts for case in CASES for level in options.levels]
             for number in range(options.rounds):
@@ -259,14 +259,14 @@ def main():
                         if count and server is servers[1]:
                             requests, seconds = max(options.peer_requests, level), options.peer_seconds
                         names = server.models[: max(count, 1)]
-                        found = measure(server, system, draw, case, level, requests, names, seconds)
+                        found = measure(server, system, generator, case, level, requests, names, seconds)
                         results.setdefault((count, case, level), {}).setdefault(server.name, []).append(found)
-                    print(f"round {number + 1}: {case}, {count} adapters, {level} at a time", file=sys.stderr)
+                    print(f"round {number + 1}: {case}, {count} adapters, concurrency {level}", file=sys.stderr)
             show(results)
-            firsts = autocomplete(servers[0], draw, 20)
+            firsts = autocomplete(servers[0], generator, 20)
             print(f"\nautocomplete, bantam: first token p50 {1e3 * firsts[10]:.0f} ms, p95 {1e3 * firsts[18]:.0f} ms")
-            slower = constrained(servers[0], system, draw, 15)
-            print(f"a token under a schema that leaves the text free takes {100 * slower:+.1f} % longer, bantam")
+            slower = constrained(servers[0], system, generator, 15)
+            print(f"time per token under a schema that does not restrict the text, bantam: {100 * slower:+.1f} %")
         finally:
             for server in servers:
                 server.stop()

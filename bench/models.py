@@ -1,9 +1,9 @@
-"""Writes seeded synthetic models for speed measurements: the shapes of a 135M Llama and a 0.6B Qwen3, in F16, and
-eight LoRA adapters of rank 8 on the queries and values of each.
+"""Writes seeded random models for speed measurements: F16 models with the shapes of a 135M Llama and a 0.6B Qwen3, and for
+each of them eight LoRA adapters of rank 8 on queries and values.
 
     python bench/models.py FOLDER            (PyPI: gguf numpy)
 
-Random weights cost the same time as trained ones. `peer-llama quantize` turns them into Q8_0 and Q4_0.
+Random weights take the same time as trained ones. `peer-llama quantize` converts them to Q8_0 and Q4_0.
 """
 
 import sys
@@ -27,14 +27,14 @@ ADAPTERS, RANK = 8, 8
 
 
 def printable_bytes() -> list[str]:
-    """The 256 bytes as byte-level BPE writes them: printable ones as themselves, others from U+0100 on."""
+    """Returns the characters of byte-level BPE for the 256 bytes: printable ones as they are, others from U+0100 on."""
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in own else chr(next(others)) for byte in range(256)]
 
 
 def vocabulary(size: int) -> tuple[list[str], list[str]]:
-    """Tokens and merges: bytes first, then strings of letters of which each is a shorter one and a letter."""
+    """Returns tokens and merges: bytes first, then strings of letters, each a shorter string plus one letter."""
     tokens, merges = printable_bytes(), []
     letters = [token for token in tokens if token.isascii() and token.isalpha()]
     room, longest = size - len(CONTROL), ["Ġ", *letters]

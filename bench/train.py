@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Trains the same adapters with trl and peft as the example `decoder_speed` of `bantam-train`.
+"""Trains the same adapters with trl and peft as `bantam-train`'s example `decoder_speed`.
 
 Needs:   pip install torch transformers==5.23.0 trl==1.16.0 peft==0.21.2 datasets
 Usage:   python3 bench/train.py --shape FOLDER                       writes a seeded base of 135M parameters
          python3 bench/train.py BASE [STEPS] [TOKENS] [ROWS] [THREADS]
          target/release/examples/decoder_speed BASE [STEPS] [TOKENS] [ROWS] [THREADS]
 
-Both print the median step as tokens a second and the most memory (VmHWM). trl runs in f32 with its own default of
-computing blocks again on the way back, as the example does. Run them in turns on a quiet machine.
+Both print the tokens per second of the median step and the peak memory (VmHWM). trl runs in f32 and by default recomputes
+blocks in the backward pass, as the example does. Run them in alternation on an idle machine.
 """
 
 import sys
@@ -64,9 +64,9 @@ def train(base, steps=4, tokens=256, rows=4, threads=2):
 
     class Timed(SFTTrainer):
         def training_step(self, *inputs, **more):
-            begun = time.perf_counter()
+            started = time.perf_counter()
             loss = super().training_step(*inputs, **more)
-            times.append(time.perf_counter() - begun)
+            times.append(time.perf_counter() - started)
             return loss
 
     Timed(
@@ -79,7 +79,7 @@ def train(base, steps=4, tokens=256, rows=4, threads=2):
     median = sorted(times)[len(times) // 2]
     with open("/proc/self/status") as status:
         peak = next(line.strip() for line in status if line.startswith("VmHWM"))
-    print(f"{rows * tokens / median:.1f} tokens/s by the median step, {peak}")
+    print(f"{rows * tokens / median:.1f} tokens/s (median step), {peak}")
 
 
 if __name__ == "__main__":

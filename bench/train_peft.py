@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Measures how fast torch and PEFT train adapters of an encoder, for what `bantam student train --tune lora` logs.
+"""Measures how fast torch and PEFT train adapters of an encoder, to compare with `bantam student train --tune lora`.
 
 Needs:   pip install torch transformers peft
 Usage:   python3 bench/train_peft.py BASE ROWS.jsonl [--steps 60] [--batch 32] [--threads 2]
 
-Rows are {"text", "label"}; batches are taken in a seeded order and padded to their longest row, as trainers do. LoRA
-of rank 16 on all linear layers, a head on the mean state, AdamW, clipping. Prints tokens a second (padding not
-counted), as bantam counts them, and the peak memory of the process. Ours: the field tokens_per_second of --log.
+Rows are {"text", "label"}. Batches are taken in a seeded order and padded to their longest row, as trainers do. Trains LoRA
+of rank 16 on all linear layers and a head on the mean state, with AdamW and gradient clipping. Prints tokens per second
+without padding, as Bantam counts them, and the peak memory of the process. Bantam's figure is the field tokens_per_second of
+--log.
 """
 
 import argparse
@@ -23,7 +24,7 @@ LINEAR = ["query", "key", "value", "attention.output.dense", "intermediate.dense
 
 
 def main():
-    """Trains some steps and prints the figures."""
+    """Trains for some steps and prints the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("base")
     parser.add_argument("rows")
@@ -60,7 +61,7 @@ def main():
         optimiser.step()
         tokens += int(read["attention_mask"].sum())
         if step == 4:
-            # The first steps fill caches.
+            # The first steps are a warm-up.
             tokens, started = 0, time.monotonic()
     seconds = time.monotonic() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -1,9 +1,9 @@
-"""Renders conversations with `transformers` and writes what came out, for the tests of `bantam-template`.
+"""Renders conversations with `transformers` as reference output for the tests of `bantam-template`.
 
     python scripts/chat_templates.py > crates/bantam-template/tests/it/references.json     (PyPI: transformers jinja2)
 
-The templates are written here, in the formats of well-known model families and with the constructs that
-published templates use; the references are what `transformers` 5.23 makes of them.
+The templates were written for this script. They follow the formats of well-known model families and use the constructs
+of published templates. The references are the output of `transformers` 5.23.
 """
 
 import json
@@ -160,7 +160,7 @@ TOOL = {
 }
 CALL = {"id": "call00001", "type": "function",
         "function": {"name": "find_order", "arguments": {"number": 4711, "exact": False, "share": 0.5}}}
-TALKS = {
+CONVERSATIONS = {
     "one question": dict(messages=[{"role": "user", "content": "  Where is my parcel? 📦\n"}]),
     "a system prompt and turns": dict(messages=[
         {"role": "system", "content": " Be brief. "},
@@ -184,21 +184,21 @@ TALKS = {
 }
 
 
-def render(template: str, talk: dict) -> dict:
+def render(template: str, conversation: dict) -> dict:
     try:
         texts, _ = render_jinja_template(
-            conversations=[talk["messages"]], tools=talk.get("tools"), chat_template=template,
-            add_generation_prompt=talk.get("add_generation_prompt", True), bos_token="<s>", eos_token="</s>",
-            **{"date_string": "21 Nov 2026", **talk.get("variables", {})})
+            conversations=[conversation["messages"]], tools=conversation.get("tools"), chat_template=template,
+            add_generation_prompt=conversation.get("add_generation_prompt", True), bos_token="<s>", eos_token="</s>",
+            **{"date_string": "21 Nov 2026", **conversation.get("variables", {})})
         return {"text": texts[0]}
-    except Exception as error:  # The reference refuses this conversation, and so must we.
+    except Exception as error:  # The reference rejects this conversation, so Bantam must reject it too.
         return {"error": str(error)}
 
 
 def main() -> None:
-    cases = [{"template": name, "talk": talk, "expected": render(source, TALKS[talk])}
-             for name, source in TEMPLATES.items() for talk in TALKS]
-    json.dump({"templates": TEMPLATES, "talks": TALKS, "cases": cases}, sys.stdout, indent=1, ensure_ascii=False)
+    cases = [{"template": template, "talk": name, "expected": render(source, conversation)}
+             for template, source in TEMPLATES.items() for name, conversation in CONVERSATIONS.items()]
+    json.dump({"templates": TEMPLATES, "talks": CONVERSATIONS, "cases": cases}, sys.stdout, indent=1, ensure_ascii=False)
     print()
 
 

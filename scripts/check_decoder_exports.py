@@ -4,11 +4,11 @@
 Needs:   pip install torch transformers peft gguf llama-cpp-python   (the last one builds llama.cpp)
 Usage:   python3 scripts/check_decoder_exports.py [--bantam target/release/bantam] [--work FOLDER]
 
-A decoder is trained from nothing on generated rows; an adapter is then trained on it for other answers, and exported
-to PEFT, as a GGUF adapter and merged. Twenty texts that no row holds are answered by `bantam student predict`, by llama.cpp
-with base and adapter, by llama.cpp with the merged model and by PEFT on what transformers reads from the base's GGUF
-file, all greedily: every answer must be the same text. PEFT's logits behind each prompt and answer must be llama.cpp's
-within a hundredth of the largest, and must not be those of the base alone.
+Trains a decoder from scratch on generated rows, then trains an adapter on it for other answers and exports the adapter for
+PEFT, as a GGUF adapter and merged into the base. Twenty unseen texts are answered greedily by `bantam student predict`, by
+llama.cpp with base and adapter, by llama.cpp with the merged model, and by PEFT on the base's GGUF file as transformers
+reads it. All answers must be equal. PEFT's logits after each prompt and answer must match llama.cpp's within a hundredth of
+the largest, and must differ from those of the base alone.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from transformers import AutoModelForCausalLM
 PRODUCTS = ("lamp", "tent", "mug", "desk")
 INSTRUCTIONS = "Say what it is."
 TOKENS_MAX = 48
-CLOSE = 1e-2
+TOLERANCE = 1e-2
 
 
 def text(number):
@@ -41,13 +41,13 @@ def write(path, rows):
 
 
 def bantam(options, *arguments):
-    done = subprocess.run([options.bantam, *map(str, arguments)], cwd=options.work, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr)
-    return done.stdout
+    finished = subprocess.run([options.bantam, *map(str, arguments)], cwd=options.work, capture_output=True, text=True)
+    if finished.returncode:
+        sys.exit(finished.stderr)
+    return finished.stdout
 
 
-def make(options):
+def train_and_export(options):
     """Trains base and adapter, exports the adapter, and returns Bantam's answers."""
     work, numbers = options.work, range(240)
     product = lambda number: PRODUCTS[number * 7 % 4]
@@ -73,12 +73,12 @@ class Llama:
         self.model = llama_cpp.Llama(str(model), lora_path=lora, n_ctx=512, logits_all=True, verbose=False)
         self.end = self.model.token_eos()
 
-    def prompt(self, asked):
-        """Returns the tokens of a question by the model's own template."""
-        talk = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": asked}]
+    def prompt(self, question):
+        """Returns the tokens of a question, rendered with the model's own template."""
+        messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": question}]
         template = jinja2.Template(self.model.metadata["tokenizer.chat_template"])
-        shown = template.render(messages=talk, add_generation_prompt=True, bos_token="", eos_token="")
-        return self.model.tokenize(shown.encode(), add_bos=False, special=True)
+        rendered = template.render(messages=messages, add_generation_prompt=True, bos_token="", eos_token="")
+        return self.model.tokenize(rendered.encode(), add_bos=False, special=True)
 
     def logits(self, tokens):
         self.model.reset()
@@ -86,14 +86,14 @@ class Llama:
         return np.array(self.model.scores[: len(tokens)])
 
     def answer(self, tokens):
-        """Returns the tokens of the greedy answer, and its text."""
-        said = []
-        while len(said) < TOKENS_MAX:
-            token = int(self.logits(tokens + said)[-1].argmax())
+        """Returns the tokens and the text of the greedy answer."""
+        answer_tokens = []
+        while len(answer_tokens) < TOKENS_MAX:
+            token = int(self.logits(tokens + answer_tokens)[-1].argmax())
             if token == self.end:
                 break
-            said.append(token)
-        return said, self.model.detokenize(said).decode()
+            answer_tokens.append(token)
+        return answer_tokens, self.model.detokenize(answer_tokens).decode()
 
 
 def peft_logits(model, tokens):
@@ -102,13 +102,13 @@ def peft_logits(model, tokens):
 
 
 def greedy(model, tokens, end):
-    said = []
-    while len(said) < TOKENS_MAX:
-        token = int(peft_logits(model, tokens + said)[-1].argmax())
+    answer_tokens = []
+    while len(answer_tokens) < TOKENS_MAX:
+        token = int(peft_logits(model, tokens + answer_tokens)[-1].argmax())
         if token == end:
             break
-        said.append(token)
-    return said
+        answer_tokens.append(token)
+    return answer_tokens
 
 
 def main():
@@ -120,30 +120,31 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         options.work = options.work or pathlib.Path(scratch)
         options.work.mkdir(parents=True, exist_ok=True)
-        wanted = make(options)
+        expected = train_and_export(options)
         base = options.work / "base.student" / "model.gguf"
         adapted = Llama(base, options.work / "gguf" / "adapter.gguf")
         merged = Llama(options.work / "merged" / "model.gguf")
-        read = {"gguf_file": base.name, "dtype": torch.float32}
-        load = lambda: AutoModelForCausalLM.from_pretrained(base.parent, **read).eval()
+        source = {"gguf_file": base.name, "dtype": torch.float32}
+        load = lambda: AutoModelForCausalLM.from_pretrained(base.parent, **source).eval()
         plain = load()
         tuned = PeftModel.from_pretrained(load(), options.work / "peft").eval()
         same = {"llama.cpp, adapter": 0, "llama.cpp, merged": 0, "peft": 0}
-        worst, moved = 0.0, float("inf")
-        for number, answer in zip(range(500, 520), wanted, strict=True):
+        worst, least_change = 0.0, float("inf")
+        for number, answer in zip(range(500, 520), expected, strict=True):
             prompt = adapted.prompt(text(number))
-            said, shown = adapted.answer(prompt)
-            same["llama.cpp, adapter"] += shown == answer
+            answer_tokens, answer_text = adapted.answer(prompt)
+            same["llama.cpp, adapter"] += answer_text == answer
             same["llama.cpp, merged"] += merged.answer(prompt)[1] == answer
-            same["peft"] += greedy(tuned, prompt, adapted.end) == said and shown == answer
-            theirs, ours = adapted.logits(prompt + said), peft_logits(tuned, prompt + said)
-            largest = np.abs(theirs).max()
-            worst = max(worst, np.abs(theirs - ours).max() / largest)
-            moved = min(moved, np.abs(theirs - peft_logits(plain, prompt + said)).max() / largest)
-    print(f"the same answers of {len(wanted)} as Bantam:", ", ".join(f"{name} {count}" for name, count in same.items()))
-    print(f"logits of peft beside llama.cpp's: within {worst:.1e} of the largest; the base alone is {moved:.1e} away")
-    if min(same.values()) < len(wanted) or worst > CLOSE or moved < 10 * CLOSE:
-        sys.exit("an export does not give the trainer's answers")
+            same["peft"] += greedy(tuned, prompt, adapted.end) == answer_tokens and answer_text == answer
+            whole = prompt + answer_tokens
+            llama_logits = adapted.logits(whole)
+            largest = np.abs(llama_logits).max()
+            worst = max(worst, np.abs(llama_logits - peft_logits(tuned, whole)).max() / largest)
+            least_change = min(least_change, np.abs(llama_logits - peft_logits(plain, whole)).max() / largest)
+    print(f"answers equal to Bantam's, of {len(expected)}:", ", ".join(f"{name} {count}" for name, count in same.items()))
+    print(f"PEFT's logits differ from llama.cpp's by at most {worst:.1e} of the largest; the base's by {least_change:.1e}")
+    if min(same.values()) < len(expected) or worst > TOLERANCE or least_change < 10 * TOLERANCE:
+        sys.exit("an export does not reproduce the trainer's answers")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """Runs the recipes that `bantam train export` writes for other trainers.
 
-Needs:   pip install torch transformers trl peft datasets pyyaml   (and axolotl, to hold its settings against its own schema)
+Needs:   pip install torch transformers trl peft datasets pyyaml   (and axolotl, to check its settings against its schema)
 Usage:   python3 scripts/check_recipes.py [--bantam target/release/bantam] [--work FOLDER]
 
-A tiny Llama is made with transformers and taught to say one thing about generated texts. `bantam student train` then
-learns to say another thing over it, from answers and from preferences, and exports both trainings to trl and to axolotl.
-Each `train.py` is run as it is: the adapter that it writes must load in PEFT, and in PEFT it must answer texts that no row
-holds as well as Bantam's own adapter does (answers), or prefer what was chosen (preferences). The settings for axolotl are
-read by axolotl's own schema where that can be imported, and no key may be unknown to it; where it cannot, that is said.
+Trains a tiny Llama with transformers to give one kind of answer to generated texts. `bantam student train` then trains
+adapters on it for another kind, from answers and from preferences, and exports both trainings to trl and to axolotl. Each
+exported `train.py` runs unchanged. Its adapter must load in PEFT, and there answer unseen texts as well as Bantam's own
+adapter (answers), or prefer the chosen answers (preferences). If axolotl can be imported, its schema must accept the
+exported settings without unknown keys; otherwise the script reports that it skipped this check.
 """
 
 import argparse
@@ -41,13 +41,13 @@ def text(number):
     return (f"please send {number} {product(number)}s", f"where is the {product(number)} of order {number}")[number % 2]
 
 
-def talk(asked, answer=None):
-    messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": asked}]
+def messages_for(question, answer=None):
+    messages = [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": question}]
     return messages + ([{"role": "assistant", "content": answer}] if answer is not None else [])
 
 
 def make_base(folder):
-    """Writes a tiny model that names the product."""
+    """Trains and writes a tiny model that names the product."""
     torch.manual_seed(7)
     plain = Tokenizer(models.BPE())
     plain.pre_tokenizer, plain.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -58,7 +58,7 @@ def make_base(folder):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, eos_token="<|im_end|>", pad_token="<|im_end|>")
     tokenizer.chat_template = TEMPLATE
     tokenizer.save_pretrained(folder)
-    # Where newer releases keep the template in a file of its own, older readers look here.
+    # Newer releases store the template in a separate file; older readers look for it here.
     config = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "chat_template": TEMPLATE}))
     model = LlamaForCausalLM(LlamaConfig(
@@ -68,7 +68,7 @@ def make_base(folder):
     ))
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(STEPS):
-        rows = [talk(text(n), product(n)) for n in torch.randint(0, 240, (16,)).tolist()]
+        rows = [messages_for(text(n), product(n)) for n in torch.randint(0, 240, (16,)).tolist()]
         batch = tokenizer([tokenizer.apply_chat_template(row, tokenize=False) for row in rows], return_tensors="pt",
                           padding=True, add_special_tokens=False)
         labels = batch["input_ids"].masked_fill(batch["attention_mask"] == 0, -100)
@@ -82,37 +82,37 @@ def make_base(folder):
 
 
 def run(command, folder):
-    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
-    return done.stdout
+    finished = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True)
+    if finished.returncode:
+        sys.exit(f"{' '.join(map(str, command))}\n{finished.stdout[-2000:]}\n{finished.stderr[-4000:]}")
+    return finished.stdout
 
 
 def write(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def loaded(base, adapter=None):
+def load(base, adapter=None):
     model = AutoModelForCausalLM.from_pretrained(base)
     return (PeftModel.from_pretrained(model, adapter) if adapter else model).eval()
 
 
 def answers(model, tokenizer, texts):
-    said = []
-    for asked in texts:
-        prompt = tokenizer.apply_chat_template(talk(asked), add_generation_prompt=True, tokenize=False)
+    decoded = []
+    for question in texts:
+        prompt = tokenizer.apply_chat_template(messages_for(question), add_generation_prompt=True, tokenize=False)
         ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False)
         with torch.no_grad():
             whole = model.generate(**ids, max_new_tokens=24, do_sample=False, pad_token_id=tokenizer.pad_token_id)
-        said.append(tokenizer.decode(whole[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
-    return said
+        decoded.append(tokenizer.decode(whole[0, ids["input_ids"].shape[1]:], skip_special_tokens=True).strip())
+    return decoded
 
 
 def margin(model, tokenizer, texts, chosen, rejected):
-    """How many times the chosen answer is likelier than the rejected one, in logarithms, on average."""
-    def score(asked, answer):
-        prompt = tokenizer.apply_chat_template(talk(asked), add_generation_prompt=True, tokenize=False)
-        whole = tokenizer.apply_chat_template(talk(asked, answer), tokenize=False)
+    """Returns the mean log-probability of the chosen answers minus that of the rejected ones."""
+    def score(question, answer):
+        prompt = tokenizer.apply_chat_template(messages_for(question), add_generation_prompt=True, tokenize=False)
+        whole = tokenizer.apply_chat_template(messages_for(question, answer), tokenize=False)
         ids, before = (tokenizer(part, return_tensors="pt", add_special_tokens=False)["input_ids"] for part in (whole, prompt))
         with torch.no_grad():
             logs = model(ids).logits[0, :-1].log_softmax(-1)
@@ -124,14 +124,14 @@ def check_axolotl(path):
     try:
         from axolotl.utils.schemas.config import AxolotlInputConfig
     except ImportError as error:
-        print(f"SKIPPED: axolotl's schema cannot be imported ({error}); {path.name} was not held against it")
+        print(f"SKIPPED: axolotl's schema cannot be imported ({error}); {path.name} was not checked against it")
         return
     settings = yaml.safe_load(path.read_text())
     unknown = set(settings) - set(AxolotlInputConfig.model_fields)
-    assert not unknown, f"axolotl knows no {unknown}"
+    assert not unknown, f"axolotl does not know {unknown}"
     read = AxolotlInputConfig(**settings)
     assert read.adapter == "lora" and read.lora_r == settings["lora_r"], read
-    print(f"axolotl's schema takes {path.parent.name}/{path.name}: {len(settings)} settings")
+    print(f"axolotl's schema accepts {path.parent.name}/{path.name}: {len(settings)} settings")
 
 
 def main():
@@ -142,19 +142,19 @@ def main():
     bantam = options.bantam.resolve()
     work = options.work or pathlib.Path(tempfile.mkdtemp())
     work.mkdir(parents=True, exist_ok=True)
-    print(f"a base of {STEPS} steps: loss {make_base(work / 'base'):.3f}", flush=True)
+    print(f"base trained for {STEPS} steps: loss {make_base(work / 'base'):.3f}", flush=True)
     tokenizer = AutoTokenizer.from_pretrained(work / "base")
     numbers, unseen = range(240), [text(n) for n in range(500, 520)]
-    wanted = [f"It is the {product(n)}." for n in range(500, 520)]
+    expected = [f"It is the {product(n)}." for n in range(500, 520)]
     names = dict(zip(unseen, (product(n) for n in range(500, 520))))
     write(work / "answers.jsonl", [{"text": text(n), "answer": f"It is the {product(n)}."} for n in numbers])
-    pair = lambda n: {"prompt": talk(text(n)), "chosen": f"A {product(n)}", "rejected": product(n)}
+    pair = lambda n: {"prompt": messages_for(text(n)), "chosen": f"A {product(n)}", "rejected": product(n)}
     write(work / "pairs.jsonl", [pair(n) for n in numbers])
-    write(work / "ask.jsonl", [{"text": asked} for asked in unseen])
+    write(work / "ask.jsonl", [{"text": question} for question in unseen])
     train = [bantam, "student", "train", "--kind", "decoder", "--instructions", INSTRUCTIONS, "--base", "base"]
     trainings = [("answers", ["--rate", 0.01, "--epochs", 10]), ("pairs", ["--rate", 0.002, "--epochs", 3])]
-    for name, how in trainings:
-        run([*train, "--data", f"{name}.jsonl", "--out", f"{name}.student", *how], work)
+    for name, flags in trainings:
+        run([*train, "--data", f"{name}.jsonl", "--out", f"{name}.student", *flags], work)
         for form in ("trl", "axolotl"):
             run([bantam, "train", "export", f"{name}.student", "--to", form, "--data", f"{name}.jsonl", "--out",
                  f"{name}-{form}"], work)
@@ -163,14 +163,15 @@ def main():
         print(f"trl ran {name}-trl/train.py", flush=True)
     lines = run([bantam, "student", "predict", "--student", "answers.student", "--input", "ask.jsonl"], work)
     own = [json.loads(line)["answer"].strip() for line in lines.splitlines()]
-    plain = answers(loaded(work / "base"), tokenizer, unseen)
-    theirs = answers(loaded(work / "base", work / "answers-trl" / "adapter"), tokenizer, unseen)
-    right = {name: sum(map(str.__eq__, said, wanted)) for name, said in (("base", plain), ("Bantam", own), ("trl", theirs))}
-    print(f"of {len(wanted)} unseen texts answered rightly: {right}")
+    plain = answers(load(work / "base"), tokenizer, unseen)
+    theirs = answers(load(work / "base", work / "answers-trl" / "adapter"), tokenizer, unseen)
+    answered = {"base": plain, "Bantam": own, "trl": theirs}
+    right = {name: sum(map(str.__eq__, given, expected)) for name, given in answered.items()}
+    print(f"correct answers to {len(expected)} unseen texts: {right}")
     chosen, rejected = (lambda t: f"A {names[t]}"), (lambda t: names[t])
-    before = margin(loaded(work / "base"), tokenizer, unseen, chosen, rejected)
-    after = margin(loaded(work / "base", work / "pairs-trl" / "adapter"), tokenizer, unseen, chosen, rejected)
-    print(f"preference for what was chosen: {before:.2f} before, {after:.2f} after trl's run")
+    before = margin(load(work / "base"), tokenizer, unseen, chosen, rejected)
+    after = margin(load(work / "base", work / "pairs-trl" / "adapter"), tokenizer, unseen, chosen, rejected)
+    print(f"log-probability margin of the chosen answers: {before:.2f} before and {after:.2f} after trl's run")
     assert right["trl"] >= right["Bantam"] - 2 and right["trl"] > right["base"], right
     assert after > before + 1.0, (before, after)
 

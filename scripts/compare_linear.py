@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares a student of Bantam's with scikit-learn's linear one on one held-out split.
+"""Compares a Bantam student with a scikit-learn linear classifier on one held-out split.
 
 Needs:   pip install scikit-learn numpy scipy
 Usage:   python3 scripts/compare_linear.py DATA.jsonl[.gz] [DATA2.jsonl.gz ...]
@@ -8,12 +8,12 @@ Usage:   python3 scripts/compare_linear.py DATA.jsonl[.gz] [DATA2.jsonl.gz ...]
 
 With --base the student is an encoder student on the base in that folder, otherwise a linear one.
 
-Each file holds rows {"text", "label"} ("intent" is read where "label" is absent). A fifth of every label,
-chosen by seed 7, is held out; both sides train on the rest. scikit-learn gets a FeatureUnion of two
-TfidfVectorizers (words 1-2, characters 2-5, sublinear) and LogisticRegression at every --c; the best of them on
-the held-out rows is the figure ours is compared with, so the comparison leans towards scikit-learn. With --test
-FILE all rows are trained on and those of FILE judge. Where some are labelled "oos", the share of them that fall below
-the score that 95 % of the others reach is printed too. Intervals are Wilson's.
+Each file holds rows {"text", "label"} ("intent" if "label" is absent). A fifth of every label, chosen by seed 7, is held
+out; both sides train on the rest. scikit-learn gets a FeatureUnion of two TfidfVectorizers (words 1-2, characters 2-5,
+sublinear) and LogisticRegression at every --c. The difference is to its best result on the held-out rows, so the comparison
+favours scikit-learn. With --test FILE both sides train on all rows and are tested on those of FILE. If some rows are
+labelled "oos", the script also prints the share of them that score below the threshold that 95 % of the others reach.
+Intervals are Wilson's.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import time
 
 
 def read_rows(path):
-    """Returns [(text, label)] of a JSONL file, packed or plain."""
+    """Returns [(text, label)] of a JSONL file, compressed or plain."""
     opener = gzip.open if path.suffix == ".gz" else open
     rows = []
     with opener(path, "rt", encoding="utf-8") as lines:
@@ -41,7 +41,7 @@ def read_rows(path):
 
 
 def split(rows, share, seed):
-    """Holds out `share` of every label; the order inside both parts is the file's."""
+    """Holds out `share` of every label; both parts keep the file's order."""
     by_label = {}
     for position, (_, label) in enumerate(rows):
         by_label.setdefault(label, []).append(position)
@@ -56,14 +56,14 @@ def split(rows, share, seed):
 
 
 def write_rows(path, rows):
-    """Writes rows in the form the trainer reads."""
+    """Writes rows in the trainer's format."""
     with open(path, "w", encoding="utf-8") as out:
         for text, label in rows:
             out.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
 
 
 def score(gold, labels, confidences):
-    """Accuracy, expected calibration error over 15 bins, and the share of rows accepted at 2 % error."""
+    """Returns accuracy, expected calibration error over 15 bins, and the share of rows accepted at 2 % error."""
     right = [a == b for a, b in zip(gold, labels)]
     bins = {}
     for ok, confidence in zip(right, confidences):
@@ -84,7 +84,7 @@ def score(gold, labels, confidences):
         "in_scope": sum(in_scope) / len(in_scope), "interval": wilson(sum(in_scope), len(in_scope)),
     }
     if len(in_scope) < len(gold):
-        # How likely a row is in scope at most; rows that are called out of scope are not kept.
+        # An upper bound on the probability that a row is in scope.
         scope = [1 - share if label == "oos" else share for label, share in zip(labels, confidences)]
         kept = sorted(share for share, label in zip(scope, gold) if label != "oos")
         least = kept[round(0.05 * len(kept))]
@@ -95,7 +95,7 @@ def score(gold, labels, confidences):
 
 
 def wilson(right, count):
-    """Wilson's interval of a share, at 95 %."""
+    """Returns the 95 % Wilson interval of a share."""
     share, z = right / count, 1.96
     middle = (share + z * z / (2 * count)) / (1 + z * z / count)
     spread = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count)) / (1 + z * z / count)
@@ -103,7 +103,7 @@ def wilson(right, count):
 
 
 def run_bantam(command, train, test, folder, kind, extra):
-    """Trains and predicts through the command line, as a user would."""
+    """Trains and predicts through the command line, as users do."""
     train_path, test_path, student = folder / "train.jsonl", folder / "test.jsonl", folder / "student.bin"
     write_rows(train_path, train)
     write_rows(test_path, test)
@@ -119,13 +119,13 @@ def run_bantam(command, train, test, folder, kind, extra):
     ).stdout
     lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     if len(lines) != len(test):
-        sys.exit(f"predict answered {len(lines)} lines for {len(test)} rows")
+        sys.exit(f"predict printed {len(lines)} answers for {len(test)} rows")
     result = score([label for _, label in test], [p["label"] for p in lines], [p["probability"] for p in lines])
     return result | {"seconds": seconds, "bytes": student.stat().st_size}
 
 
 def run_sklearn(train, test, c, char, min_df):
-    """Trains scikit-learn's equal at one C."""
+    """Trains and tests scikit-learn's classifier at one C."""
     try:
         import numpy as np
         from sklearn.feature_extraction.text import TfidfVectorizer
@@ -158,25 +158,25 @@ def show(name, result):
           f"accepted at 2 % error {100 * result['accepted']:5.1f} %  {result['seconds']:6.1f} s  {rest}", flush=True)
     if "oos_recall" in result:
         low, high = result["oos_interval"]
-        print(f"  {name:<13} of rows out of scope, caught where 95 % in scope are kept: {100 * result['oos_recall']:.1f} % "
+        print(f"  {name:<13} out-of-scope rows rejected when 95 % of the others are kept: {100 * result['oos_recall']:.1f} % "
               f"({100 * low:.1f}-{100 * high:.1f})", flush=True)
 
 
 def main():
-    """Reads the arguments and prints both sides' figures per file."""
+    """Reads the arguments and prints both sides' figures for each file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+", type=pathlib.Path)
-    parser.add_argument("--bantam", default="target/release/bantam student", help="command before `train` and `predict`")
-    parser.add_argument("--base", help="the folder of an encoder: trains an encoder student on it")
-    parser.add_argument("--train-option", action="append", default=[], help="passed on to `train`, may repeat")
+    parser.add_argument("--bantam", default="target/release/bantam student", help="the command before `train` and `predict`")
+    parser.add_argument("--base", help="the folder of a base encoder: train an encoder student on it")
+    parser.add_argument("--train-option", action="append", default=[], help="passed to `train`; may be repeated")
     parser.add_argument("--c", nargs="*", type=float, default=[10.0, 30.0], help="scikit-learn's C values")
     parser.add_argument("--char", default="char", choices=["char", "char_wb"])
     parser.add_argument("--min-df", type=int, default=1)
     parser.add_argument("--share", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--test", type=pathlib.Path, help="rows that judge, in the place of a part of DATA's")
-    parser.add_argument("--skip", choices=["sklearn", "bantam"], help="runs one side only")
-    parser.add_argument("--keep", type=pathlib.Path, help="writes the split's two files here and keeps them")
+    parser.add_argument("--test", type=pathlib.Path, help="test rows, instead of a part of DATA")
+    parser.add_argument("--skip", choices=["sklearn", "bantam"], help="skip this side")
+    parser.add_argument("--keep", type=pathlib.Path, help="write the split's two files here and keep them")
     arguments = parser.parse_args()
     for path in arguments.data:
         train, test = split(read_rows(path), arguments.share, arguments.seed)

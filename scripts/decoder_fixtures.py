@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the tiny decoders that `bantam-engine` is tested against, with what transformers answers for them.
+"""Writes the tiny decoders for the tests of `bantam-engine`, with the logits that transformers computes for them.
 
 Needs:   pip install torch transformers==5.23.0 safetensors gguf numpy
 Usage:   python3 scripts/decoder_fixtures.py [OUT_FOLDER] [--stories STORIES260K.gguf]
          python3 scripts/decoder_fixtures.py --expect MODEL.gguf EXPECTED.safetensors
 
-OUT_FOLDER is crates/bantam-engine/tests/fixtures by default. For each architecture it gets a folder with
-`config.json`, `model.safetensors` (F16, so that what is run is what is stored) and `expected.safetensors`: token
-ids, and the logits of a run in f32. Norms and biases are random too, so that a missing one shows. `llama` also
-gets `model.gguf`, written by the reference writer, and two adapters; `--stories` prints the greedy continuation
-that the tests hold. `--expect` writes what transformers answers for any model, for the example `decoder_parity`.
+OUT_FOLDER is crates/bantam-engine/tests/fixtures by default. Each architecture gets a folder with `config.json`,
+`model.safetensors` (F16, so that rounding does not matter) and `expected.safetensors`: token ids, and their logits computed
+in f32. Norms and biases are random too, so that ignoring one is noticed. `llama` also gets `model.gguf`, written by the
+reference writer, and two adapters. `--stories` prints the greedy continuations that the tests expect. `--expect` writes the
+logits that transformers computes for any model, for the example `decoder_parity`.
 """
 
 import argparse
@@ -94,7 +94,7 @@ MODELS = {
 
 
 def randomise(model, seed):
-    """Draws every parameter, so that no norm is one and no bias is zero, and rounds it to F16."""
+    """Draws every parameter at random, so that no norm is one and no bias is zero, and rounds it to F16."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -111,13 +111,13 @@ def randomise(model, seed):
 
 
 def logits(model, ids):
-    """Returns the logits for all positions of one sequence, computed in f32."""
+    """Returns the logits of all positions of one sequence, computed in f32."""
     with torch.no_grad():
         return model(torch.tensor([ids])).logits[0].float().numpy()
 
 
 def tensors_of(model):
-    """Returns the stored tensors: F16, a tied head left out."""
+    """Returns the tensors to store, as F16 and without a tied head."""
     tied = model.config.tie_word_embeddings
     return {
         name: parameter.detach().numpy().astype(np.float16)
@@ -149,7 +149,7 @@ def write_model(out, name, seed):
 
 
 def interleave(rows, heads):
-    """Returns the rows of a query or key projection in GGUF's order for Llama, where rotated pairs are neighbours."""
+    """Returns the rows of a query or key projection in GGUF's order for Llama, which interleaves rotated pairs."""
     size = rows.shape[0] // heads
     return rows.reshape(heads, 2, size // 2, -1).swapaxes(1, 2).reshape(rows.shape)
 
@@ -177,7 +177,7 @@ def gguf_name(name):
 
 
 def llama3_factors(config):
-    """Returns the divisors of the rotation's frequencies, by the formula of Llama 3.1, as the converter stores them."""
+    """Returns Llama 3.1's divisors of the rotation's frequencies, as the converter stores them."""
     rope = config.rope_parameters
     base, length = rope["rope_theta"], rope["original_max_position_embeddings"]
     factors = []
@@ -224,7 +224,7 @@ def finish(writer):
 
 
 def draw_adapter(model, targets, rank, seed):
-    """Returns the factors (A, B) of every projection that an adapter changes, by the projection's name."""
+    """Returns random factors (A, B) of every projection that an adapter changes, by the projection's name."""
     generator = np.random.default_rng(seed)
     factors = {}
     for name, module in model.named_modules():
@@ -273,7 +273,7 @@ def write_gguf_adapter(path, model, factors, alpha):
 
 
 def peft_config(rank, alpha, targets, is_scaled_by_root):
-    """Returns what PEFT writes, in its own words, for an adapter that changes the named projections."""
+    """Returns PEFT's configuration of an adapter that changes the named projections."""
     return {"peft_type": "LORA", "base_model_name_or_path": "tiny", "task_type": "CAUSAL_LM", "r": rank,
             "lora_alpha": alpha, "lora_dropout": 0.05, "use_rslora": is_scaled_by_root, "use_dora": False,
             "bias": "none", "modules_to_save": None, "fan_in_fan_out": False, "target_modules": targets,
@@ -281,7 +281,7 @@ def peft_config(rank, alpha, targets, is_scaled_by_root):
 
 
 def write_adapters(out, model, expected):
-    """Writes one adapter in both formats and one, over all projections, for PEFT alone."""
+    """Writes one adapter in both formats, and one over all projections only for PEFT."""
     ids = sequences(1)[0]
     few = draw_adapter(model, ["q_proj", "v_proj"], 4, 11)
     write_peft(out / "llama/adapter-few", model, few, peft_config(4, 6, ["q_proj", "v_proj"], False))
@@ -294,7 +294,7 @@ def write_adapters(out, model, expected):
 
 
 def read_gguf(path):
-    """Returns a model that transformers reads from a GGUF file."""
+    """Loads a GGUF file with transformers."""
     config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
     config.pad_token_id = None
     return transformers.AutoModelForCausalLM.from_pretrained(

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Trains a small decoder from nothing on SNIPS (intent and slots as JSON) and judges it on a fifth held out by seed 7.
+"""Trains a small decoder from scratch on SNIPS (intent and slots as JSON) and tests it on a fifth held out by seed 7.
 
-Needs:   a built bantam, and a folder of data sets with snips/train.jsonl.gz ({"text","intent","slots"} a line)
+Needs:   a built bantam, and a folder of data sets with snips/train.jsonl.gz (one {"text","intent","slots"} per line)
 Usage:   python3 scripts/small_decoder.py DATA WORK [--bantam target/release/bantam] [-- FLAGS OF bantam student train]
 
-WORK keeps the rows, the student and its log; with `--resume` behind `--` an interrupted run goes on. Printed are exact
-match, slot F1, the share accepted at 2 % error, what `bantam certify` says to the held-out fifth, and the time.
+WORK keeps the rows, the student and its log; `-- --resume` continues an interrupted run. Prints exact match, slot F1, the
+share accepted at 2 % error, the output of `bantam certify` on the held-out fifth, and the time.
 """
 
 import argparse
@@ -37,7 +37,7 @@ price = { input = 1.0, cached_input = 1.0, output = 1.0, as_of = "2026-11-01" }
 
 
 def read(data):
-    """Returns rows as {"text", "answer"}, the names of intents and those of slots."""
+    """Returns rows as {"text", "answer"}, the names of the intents and those of the slots."""
     with gzip.open(data / "snips/train.jsonl.gz", "rt") as lines:
         rows = [json.loads(line) for line in lines]
     answers = [{"text": row["text"], "answer": {"intent": row["intent"], **row["slots"]}} for row in rows]
@@ -49,7 +49,7 @@ def write(path, rows):
 
 
 def prepare(data, work):
-    """Writes schema, configuration and both parts; texts that read alike are on one side."""
+    """Writes the schema, the configuration and both parts; texts that differ only in case are in the same part."""
     rows, intents, slots = read(data)
     texts = sorted({row["text"].lower() for row in rows})
     random.Random(7).shuffle(texts)
@@ -73,22 +73,22 @@ def prepare(data, work):
 
 
 def fields(answer):
-    """Returns the slots and values of an answer, counted."""
+    """Counts the slots and values of an answer."""
     if not isinstance(answer, dict):
         return collections.Counter()
     pairs = ((name, value) for name, values in answer.items() if name != "intent" for value in values)
     return collections.Counter(pairs)
 
 
-def judge(rows, found):
-    """Prints what the answers are worth."""
+def evaluate(rows, found):
+    """Prints the metrics of the answers."""
     right = [answer["answer"] == row["answer"] for row, answer in zip(rows, found, strict=True)]
     intents = [isinstance(a["answer"], dict) and a["answer"].get("intent") == r["answer"]["intent"]
                for r, a in zip(rows, found, strict=True)]
-    hits = wanted = given = 0
+    hits = expected = given = 0
     for row, answer in zip(rows, found, strict=True):
-        true, said = fields(row["answer"]), fields(answer["answer"])
-        hits, wanted, given = hits + (true & said).total(), wanted + true.total(), given + said.total()
+        true, predicted = fields(row["answer"]), fields(answer["answer"])
+        hits, expected, given = hits + (true & predicted).total(), expected + true.total(), given + predicted.total()
     order = sorted(zip((answer["confidence"] for answer in found), right), reverse=True)
     wrong = accepted = 0
     for count, (_, is_right) in enumerate(order, 1):
@@ -96,7 +96,7 @@ def judge(rows, found):
         if wrong <= 0.02 * count:
             accepted = count
     print(f"held out {len(rows)}: exact match {sum(right) / len(rows):.1%}, intent {sum(intents) / len(rows):.1%}, "
-          f"slot F1 {2 * hits / max(wanted + given, 1):.1%}, accepted at 2 % error {accepted / len(rows):.1%}")
+          f"slot F1 {2 * hits / max(expected + given, 1):.1%}, accepted at 2 % error {accepted / len(rows):.1%}")
 
 
 def main():
@@ -114,13 +114,13 @@ def main():
         command = [bantam, *command]
         return subprocess.run(command, cwd=args.work, check=check, capture_output=True, text=True)
 
-    begun = time.monotonic()
+    started = time.monotonic()
     trained = run("student", "train", "--kind", "decoder", "--data", "train.jsonl", "--schema", "schema.json",
                   "--instructions", INSTRUCTIONS, "--out", "snips.student", "--log", "log.jsonl",
                   "--curve", "curve.svg", *flags)
-    print(trained.stdout, f"all of it in {time.monotonic() - begun:.0f} s", sep="")
-    said = run("student", "predict", "--student", "snips.student", "--input", "held_out.jsonl").stdout
-    judge(rows, [json.loads(line) for line in said.splitlines()])
+    print(trained.stdout, f"trained in {time.monotonic() - started:.0f} s", sep="")
+    predicted = run("student", "predict", "--student", "snips.student", "--input", "held_out.jsonl").stdout
+    evaluate(rows, [json.loads(line) for line in predicted.splitlines()])
     for error in ("0.02", "0.05"):
         certified = run("--config", "bantam.toml", "certify", "snips", "--error", error, "--data", "held_out.jsonl",
                         check=False)

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Counts valid and executable calls of a small decoder on BFCL, under the schemas of each row's own functions.
+"""Counts a small decoder's valid and executable calls on BFCL, constrained by the schemas of each row's functions.
 
 Needs:   a built bantam, pip install jsonschema, and a folder of data sets with bfcl/*.jsonl.gz
 Usage:   python3 scripts/tool_calls.py DATA WORK [--bantam target/release/bantam] [--with-ends] [-- FLAGS OF bantam student train]
 
-The decoder begins from nothing and sees four fifths of the rows (seed 7), with functions and parameters as one line each
-before the question; of functions that it has never seen it knows nothing. All rows are then asked through the gateway
-with `response_format` made of their functions. An answer is valid when it is whole JSON and the functions' schemas allow
-it, be it ended by the gateway where its tokens end, and executable when it binds to a known function; right, when its
-function and every value are ones that the data set accepts. Denominators hold all rows, refused ones too.
+The decoder is trained from scratch on four fifths of the rows (seed 7). Its prompt lists each function with its parameters
+on one line before the question; it knows nothing about functions it has not seen. All rows are then sent through the
+gateway with a `response_format` built from their functions. An answer is valid if it is complete JSON that matches the
+functions' schemas, even if the gateway had to close it at the token limit. It is executable if it names a known function,
+and correct if the data set accepts its function and every value. Denominators include all rows, also refused ones.
 """
 
 import argparse
@@ -71,7 +71,7 @@ def calls_schema(functions):
 
 
 def bounded(schema):
-    """Returns the schema with ends to what has none: a decoder that knows nothing of a function may never stop."""
+    """Returns the schema with limits on unbounded values, because a decoder may never stop writing an unknown function's."""
     if "enum" in schema:
         return schema
     schema = {**schema}
@@ -93,14 +93,14 @@ def bounded(schema):
 
 
 def ordered(value, schema):
-    """Returns a value with members in the order of its schema."""
+    """Returns a value with its members in the schema's order."""
     if isinstance(value, dict) and isinstance(schema.get("properties"), dict):
         return {name: ordered(value[name], of) for name, of in schema["properties"].items() if name in value}
     return value
 
 
 def expected_calls(row):
-    """Returns the first calls that the data set accepts; arguments that may be left out are."""
+    """Returns the first calls that the data set accepts, without optional arguments."""
     schemas = {function["name"]: schema_of(function["parameters"]) for function in row["function"]}
     calls = []
     for truth in row["ground_truth"]:
@@ -111,20 +111,20 @@ def expected_calls(row):
 
 
 def plain(value):
-    """Returns an accepted value: within objects every member is a list of accepted ones again."""
+    """Returns an accepted value; in objects, every member is in turn a list of accepted values."""
     if isinstance(value, dict):
         return {key: plain(of[0]) if isinstance(of, list) and of else of for key, of in value.items()}
     return value
 
 
 def accepts(values, found):
-    """Whether a value is one of those accepted."""
+    """Returns whether a value is accepted."""
     return any(found == plain(value) or (isinstance(value, str) and str(found).lower() == value.lower())
                for value in values)
 
 
 def is_right(row, calls):
-    """Whether the calls are those of the data set, in any order."""
+    """Returns whether the calls match the data set's, in any order."""
     rest = [next(iter(truth.items())) for truth in row["ground_truth"]]
     for call in calls:
         for index, (name, arguments) in enumerate(rest):
@@ -138,24 +138,24 @@ def is_right(row, calls):
     return not rest
 
 
-def asked(row):
-    """Returns what the decoder reads: a line for each function, then the question."""
+def prompt(row):
+    """Returns the prompt: one line per function, then the question."""
     lines = [f"{f['name']}({', '.join(f['parameters'].get('properties', {}))})" for f in row["function"]]
     return "\n".join([*lines, row["question"][0][-1]["content"]])
 
 
-def talk(row):
-    system, user = {"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": asked(row)}
+def messages(row):
+    system, user = {"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": prompt(row)}
     return [system, user]
 
 
 def call(address, row, with_ends):
-    """Returns the calls of the answer, or why there are none."""
+    """Returns the calls of the answer, or None, and the outcome in words."""
     schema = calls_schema(row["function"])
-    asked_for = bounded(schema) if with_ends else schema
+    constraint = bounded(schema) if with_ends else schema
     body = {
-        "model": "caller", "messages": talk(row), "temperature": 0, "max_tokens": 512,
-        "response_format": {"type": "json_schema", "json_schema": {"name": "calls", "schema": asked_for}},
+        "model": "caller", "messages": messages(row), "temperature": 0, "max_tokens": 512,
+        "response_format": {"type": "json_schema", "json_schema": {"name": "calls", "schema": constraint}},
     }
     request = urllib.request.Request(f"http://{address}/v1/chat/completions", json.dumps(body).encode(),
                                      {"content-type": "application/json"})
@@ -168,10 +168,10 @@ def call(address, row, with_ends):
         calls = json.loads(choice["message"]["content"])
         jsonschema.validate(calls, schema)
     except json.JSONDecodeError:
-        return None, "no JSON"
+        return None, "not JSON"
     except jsonschema.ValidationError as error:
-        return None, f"invalid by {error.validator}"
-    return calls, "valid" if choice["finish_reason"] == "stop" else "ended where its tokens end"
+        return None, f"violates {error.validator}"
+    return calls, "valid" if choice["finish_reason"] == "stop" else "closed at the token limit"
 
 
 def main():
@@ -182,7 +182,7 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("--bantam", default="target/release/bantam", type=pathlib.Path)
-    parser.add_argument("--with-ends", action="store_true", help="ask with bounds on strings, numbers and lists too")
+    parser.add_argument("--with-ends", action="store_true", help="also limit strings, numbers and lists")
     args = parser.parse_args(own)
     rows = []
     for path in sorted((args.data / "bfcl").glob("*.jsonl.gz")):
@@ -194,8 +194,8 @@ def main():
     (args.work / "bantam.toml").write_text(CONFIG)
     with open(args.work / "train.jsonl", "w") as out:
         for row in rows[held_out:]:
-            said = {"role": "assistant", "content": json.dumps(expected_calls(row), ensure_ascii=False)}
-            out.write(json.dumps({"messages": [*talk(row), said]}) + "\n")
+            answer = {"role": "assistant", "content": json.dumps(expected_calls(row), ensure_ascii=False)}
+            out.write(json.dumps({"messages": [*messages(row), answer]}) + "\n")
     bantam = args.bantam.resolve()
     if not (args.work / "caller.student").exists() or flags:
         trained = subprocess.run(
@@ -218,8 +218,8 @@ def main():
         valid = [(row, calls) for row, (calls, _) in answers if calls is not None]
         known = sum(all(c["name"] in {f["name"] for f in row["function"]} for c in calls) for row, calls in valid)
         right = sum(is_right(row, calls) for row, calls in valid)
-        print(f"{name}: {len(valid)} of {len(answers)} valid, {known} executable, {right} right")
-    print("how they ended:", dict(collections.Counter(reason for _, reason in found)))
+        print(f"{name}: {len(valid)} of {len(answers)} valid, {known} executable, {right} correct")
+    print("outcomes:", dict(collections.Counter(reason for _, reason in found)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Writes what the trainer is held against: tiny encoders, and how torch and PEFT train adapters on them.
+"""Writes the reference data for the trainer's tests: tiny encoders, and how torch and PEFT train adapters on them.
 
 Needs:   pip install torch transformers peft safetensors
 Usage:   python3 scripts/train_fixtures.py [FOLDER] [NAME ..]
              [default: crates/bantam-train/tests/fixtures, and tiny_bert and tiny_modernbert in it]
 
-Each gets config.json and model.safetensors of a seeded random model, and run.safetensors: the rows of the one batch, the changes and the head before the first step, and the loss of each of the steps. Every step sees all
-rows, so that no order is left to chance; nothing is dropped. A head on the mean of the last states, brought to length
-1, is trained beside LoRA on all linear layers, with AdamW, clipping and a cosine after a warm-up.
+Each folder gets config.json and model.safetensors of a seeded random model, and run.safetensors with the rows of the only
+batch, the adapter and the head before the first step, and the loss of each step. Every step sees all rows, so their order
+does not matter, and there is no dropout. LoRA on all linear layers and a head on the normalised mean of the last states are
+trained with AdamW, gradient clipping and a cosine schedule with warm-up.
 """
 
 import json
@@ -35,10 +36,10 @@ KEYS = {
 
 
 def base(name):
-    """A random encoder whose weights are large enough for attention to matter."""
+    """Returns a random encoder whose weights are large enough for attention to matter."""
     torch.manual_seed(7)
     if name == "tiny_modernbert":
-        # The first layer sees everything, the second what is at most two tokens away.
+        # The first layer attends globally, the second to at most two tokens in each direction.
         config = ModernBertConfig(
             vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=24,
             max_position_embeddings=24, embedding_dropout=0.0, mlp_dropout=0.0, attention_dropout=0.0,
@@ -62,7 +63,7 @@ def base(name):
 
 
 def rows():
-    """Token ids of uneven lengths, and their classes."""
+    """Returns token ids of various lengths, and their classes."""
     generator = torch.Generator().manual_seed(11)
     lengths = torch.randint(3, 12, (ROWS,), generator=generator).tolist()
     ids = [torch.randint(4, 40, (length,), generator=generator) for length in lengths]
@@ -70,7 +71,7 @@ def rows():
 
 
 def vectors(model, ids):
-    """The mean of each row's last states, brought to length 1."""
+    """Returns the normalised mean of each row's last states."""
     width = max(len(row) for row in ids)
     padded = torch.zeros(len(ids), width, dtype=torch.long)
     mask = torch.zeros(len(ids), width, dtype=torch.long)
@@ -82,7 +83,7 @@ def vectors(model, ids):
 
 
 def main():
-    """Writes all fixtures, or those that are named."""
+    """Writes all fixtures, or the named ones."""
     here = pathlib.Path(__file__).resolve().parent.parent
     folder = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here / "crates/bantam-train/tests/fixtures"
     for name in sys.argv[2:] or LINEAR:
@@ -90,7 +91,7 @@ def main():
 
 
 def write(name, folder):
-    """Trains, and writes the fixture."""
+    """Trains a model and writes its fixture."""
     folder.mkdir(parents=True, exist_ok=True)
     model = base(name)
     plain = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if "position_ids" not in name}
@@ -101,13 +102,13 @@ def write(name, folder):
     model = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=ALPHA, lora_dropout=0.0, target_modules=LINEAR[name]))
     head = torch.nn.Linear(32, CLASSES)
     ids, classes = rows()
-    changes = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
+    adapter = {name: tensor for name, tensor in model.named_parameters() if tensor.requires_grad}
     short = lambda name: name.removeprefix("base_model.model.").replace(".default", "")
-    tensors = {short(name): tensor.detach().clone() for name, tensor in changes.items()}
+    tensors = {short(name): tensor.detach().clone() for name, tensor in adapter.items()}
     tensors |= {"head.weight": head.weight.detach().clone(), "head.bias": head.bias.detach().clone()[None]}
     rates, decay = SETTINGS, SETTINGS["decay"]
     optimiser = torch.optim.AdamW([
-        {"params": list(changes.values()), "lr": rates["rate"], "weight_decay": decay},
+        {"params": list(adapter.values()), "lr": rates["rate"], "weight_decay": decay},
         {"params": [head.weight], "lr": rates["head_rate"], "weight_decay": decay},
         {"params": [head.bias], "lr": rates["head_rate"], "weight_decay": 0.0},
     ], eps=1e-8)
@@ -118,7 +119,7 @@ def write(name, folder):
         logits = head(vectors(model, ids))
         loss = torch.nn.functional.cross_entropy(logits, classes, label_smoothing=SETTINGS["smoothing"])
         loss.backward()
-        every = list(changes.values()) + list(head.parameters())
+        every = list(adapter.values()) + list(head.parameters())
         lengths.append(float(torch.nn.utils.clip_grad_norm_(every, SETTINGS["clip"])))
         losses.append(float(loss.detach()))
         optimiser.step()

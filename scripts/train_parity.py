@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Writes the loss curves of trl and peft that `bantam-train` is held against.
+"""Writes the loss curves of trl and peft that the tests of `bantam-train` compare with.
 
 Needs:   pip install torch transformers==5.23.0 trl==1.16.0 peft==0.21.2 bitsandbytes==0.50.2 safetensors numpy
 Usage:   python3 scripts/train_parity.py [OUT_FOLDER]
          python3 scripts/train_parity.py --logits BASE_FOLDER ADAPTER_FOLDER ID,ID,... OUT.safetensors
 
-OUT_FOLDER is crates/bantam-train/tests/fixtures/parity by default. It gets tiny seeded bases (F16 weights, run in f32), the rows in the order of training, as trl tokenised them, and for each run a JSON
-file with the loss of each of 50 steps; beside it the adapter's numbers before the first step and logits of a probe
-after the last. `nf4.safetensors` holds a matrix as bitsandbytes writes it in 4 bits. `--logits` writes the
-logits that peft gives for an adapter.
+OUT_FOLDER is crates/bantam-train/tests/fixtures/parity by default. It gets tiny seeded bases (F16 weights, run in f32), the
+rows in training order as trl tokenised them, and for each run a JSON file with the loss of each of 50 steps, plus the
+adapter before the first step and the logits of a probe after the last. `nf4.safetensors` holds a matrix as bitsandbytes
+quantises it to 4 bits. `--logits` writes the logits that peft computes with an adapter.
 """
 
 import argparse
@@ -16,7 +16,6 @@ import json
 import pathlib
 import random
 
-import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
@@ -37,7 +36,7 @@ COMMON = dict(
     pad_token_id=2,
 )
 ONE_LAYER = dict(num_hidden_layers=1)
-# bitsandbytes 0.50.2 widens rows shorter than a block of 64 with wrong scales on the CPU, so the base for 4 bits has none.
+# On the CPU, bitsandbytes 0.50.2 dequantises rows shorter than a block of 64 with wrong scales, so the 4-bit base has none.
 WIDE = dict(num_hidden_layers=1, hidden_size=64, intermediate_size=64, num_attention_heads=8)
 BASES = {
     "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig, {}),
@@ -76,8 +75,8 @@ def make_base(name, folder):
     (folder / name / "generation_config.json").unlink(missing_ok=True)
 
 
-def text(chance, least, most):
-    return " ".join(f"w{chance.randrange(WORDS)}" for _ in range(chance.randint(least, most)))
+def text(generator, least, most):
+    return " ".join(f"w{generator.randrange(WORDS)}" for _ in range(generator.randint(least, most)))
 
 
 def with_adapter(folder, base, quantised):
@@ -100,8 +99,8 @@ def with_adapter(folder, base, quantised):
     return get_peft_model(model, config)
 
 
-def begin(model):
-    """The adapter's numbers before the first step, by the names that both sides know."""
+def initial_adapter(model):
+    """Returns the adapter before the first step, by the names that both sides know."""
     found = {}
     for name, weight in model.named_parameters():
         if "lora_A" in name:
@@ -145,14 +144,14 @@ def train(trainer_class, model, data, arguments):
             return loss
 
     trainer = InOrder(model=model, args=arguments, train_dataset=data, processing_class=tokenizer())
-    # trl rounds adapters over 4 bits to bf16; both sides train them in f32 here.
+    # trl rounds adapters of 4-bit bases to bf16; here both sides train them in f32.
     for weight in trainer.model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
-    before = begin(trainer.model)
+    before = initial_adapter(trainer.model)
     rows = [dict(row) for row in trainer.train_dataset]
     trainer.train()
-    # Two halves of each batch, which trl weighs already.
+    # Each batch has two halves, which trl has already weighted.
     return before, rows, [first + second for first, second in zip(losses[::2], losses[1::2])]
 
 
@@ -160,13 +159,13 @@ def run(folder, name, base, quantised, preferences):
     import datasets
     from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
 
-    chance = random.Random(3)
+    generator = random.Random(3)
     count = STEPS * BATCH
-    rows = [{"prompt": text(chance, 2, 9) + " ", "completion": text(chance, 1, 8)} for _ in range(count)]
+    rows = [{"prompt": text(generator, 2, 9) + " ", "completion": text(generator, 1, 8)} for _ in range(count)]
     model = with_adapter(folder, base, quantised)
     if preferences:
         rows = [
-            {"prompt": row["prompt"], "chosen": row["completion"], "rejected": text(chance, 1, 8)} for row in rows
+            {"prompt": row["prompt"], "chosen": row["completion"], "rejected": text(generator, 1, 8)} for row in rows
         ]
         arguments = DPOConfig(beta=0.1, **common("/tmp/parity-run", 5e-3))
         before, rows, losses = train(DPOTrainer, model, datasets.Dataset.from_list(rows), arguments)
@@ -174,8 +173,8 @@ def run(folder, name, base, quantised, preferences):
     else:
         arguments = SFTConfig(completion_only_loss=True, packing=False, **common("/tmp/parity-run", 5e-3))
         before, rows, losses = train(SFTTrainer, model, datasets.Dataset.from_list(rows), arguments)
-        learnt = [[int(label != -100) for label in row["labels"]] for row in rows]
-        rows = [{"input_ids": row["input_ids"], "completion_mask": mask} for row, mask in zip(rows, learnt)]
+        masks = [[int(label != -100) for label in row["labels"]] for row in rows]
+        rows = [{"input_ids": row["input_ids"], "completion_mask": mask} for row, mask in zip(rows, masks)]
     model.eval()
     with torch.no_grad():
         logits = model(torch.tensor([PROBE])).logits[0].float()
@@ -202,7 +201,7 @@ def nf4(folder):
 
     torch.manual_seed(5)
     weight = torch.randn(24, 72) * torch.logspace(-3, 1, 24)[:, None]
-    # Numbers in the middle between two codes, of both signs, and a block of nothing.
+    # Midpoints between two codes, of both signs, and a block of zeros.
     codes = functional.get_4bit_type("nf4", device="cpu")
     weight[3, :] = torch.cat([(codes[1:] + codes[:-1]) / 2, torch.ones(72 - 15)])
     weight[7:9, :] = 0

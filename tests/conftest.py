@@ -1,4 +1,4 @@
-"""Fixtures: a scripted upstream, gateways in folders of their own, and a student that is trained once."""
+"""Fixtures: a scripted upstream, gateways in temporary folders, and a student that is trained once per session."""
 
 import shutil
 import signal
@@ -13,7 +13,7 @@ from upstream import Upstream
 
 def pytest_sessionstart():
     if not BINARY.exists():
-        pytest.exit(f"{BINARY} is not there: build it with cargo build, or name another in BANTAM_BIN", returncode=2)
+        pytest.exit(f"{BINARY} does not exist: run cargo build, or set BANTAM_BIN to another binary", returncode=2)
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def upstream():
 
 @pytest.fixture
 def serve(tmp_path, upstream):
-    """Starts a gateway; the arguments are those of `config_text`."""
+    """Returns a function that starts a gateway; it takes the arguments of `config_text`."""
     running = []
 
     def start(*, env=None, **parts):
@@ -51,7 +51,7 @@ def client(gateway):
 
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory):
-    """A student for the task `desk`, with rows it has not seen and the certificate they prove."""
+    """A student for the task `desk`, its held-out rows, and the certificate proved on them."""
     folder = tmp_path_factory.mktemp("desk")
     bantam = Bantam(folder)
     train, held_out = rows.make(800, seed=1), rows.make(800, seed=2)
@@ -68,7 +68,7 @@ def desk(tmp_path_factory):
 
 @pytest.fixture
 def with_desk(serve, desk, tmp_path):
-    """Starts a gateway whose task `desk` has the student and, unless told otherwise, its certificate."""
+    """Returns a function that starts a gateway whose task `desk` has the student and, by default, its certificate."""
 
     def start(lines="", *, certified=True, **parts):
         shutil.copy(desk.student, tmp_path)

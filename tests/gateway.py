@@ -1,4 +1,4 @@
-"""The real `bantam` binary: started on a port of the system's choice, asked on its command line, stopped."""
+"""Runs the real `bantam` binary: its commands, and the gateway on a free port."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import openai
 
-# Nothing here waits longer: a test that got stuck fails instead.
+# The longest wait anywhere, so that a stuck test fails instead of hanging.
 PATIENCE_S = 30
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +19,7 @@ BINARY = Path(os.environ.get("BANTAM_BIN", ROOT / "target/debug/bantam"))
 
 
 def config_text(upstream, *, server="", fake="", tasks="", more=""):
-    """Returns a bantam.toml with two priced models behind `upstream`; the arguments add lines to its tables."""
+    """Returns a bantam.toml with two priced models behind `upstream`; the other arguments add lines to its tables."""
     return f"""\
 [server]
 bind = "127.0.0.1:0"
@@ -54,17 +54,17 @@ price = {{ input = 10.0, cached_input = 5.0, output = 20.0, as_of = "2026-11-01"
 """
 
 
-def wait_until(is_so, what):
-    """Polls until `is_so()` returns something true, and returns that; `what()` says what was waited for."""
+def wait_until(condition, what):
+    """Polls until `condition()` is true and returns its value; `what()` describes it if the wait times out."""
     deadline = time.monotonic() + PATIENCE_S
-    while not (found := is_so()):
-        assert time.monotonic() < deadline, f"waited {PATIENCE_S} s in vain for {what()}"
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"timed out after {PATIENCE_S} s waiting for {what()}"
         time.sleep(0.02)
     return found
 
 
 class Bantam:
-    """The command line in a folder of its own, with nothing of this machine's settings."""
+    """The command line in a separate folder, isolated from this machine's settings."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
@@ -72,8 +72,8 @@ class Bantam:
         self.env = {"PATH": os.environ["PATH"], "HOME": str(self.folder)}
 
     def run(self, *arguments, code=0):
-        """Runs one command to its end and returns its standard output."""
-        done = subprocess.run(
+        """Runs a command, checks its exit code, and returns its standard output, or its standard error if it failed."""
+        finished = subprocess.run(
             [BINARY, *map(str, arguments), "--config", self.config],
             env=self.env,
             cwd=self.folder,
@@ -81,28 +81,29 @@ class Bantam:
             text=True,
             timeout=PATIENCE_S,
         )
-        assert done.returncode == code, f"{arguments} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout if code == 0 else done.stderr
+        output = f"{finished.stdout}\n{finished.stderr}"
+        assert finished.returncode == code, f"{arguments} exited with {finished.returncode}\n{output}"
+        return finished.stdout if code == 0 else finished.stderr
 
     def json(self, *arguments):
         return json.loads(self.run(*arguments, "--json"))
 
     def usage(self):
-        """Returns the totals; of nothing, when no request is settled yet."""
+        """Returns the usage totals; just zero requests if none is settled yet."""
         return self.json("usage")["total"] or {"requests": 0}
 
     def settled(self, **expected):
-        """Waits until the ledger shows these totals: a caller that leaves is settled after it has left."""
+        """Waits until the ledger shows these totals. Requests of disconnected callers are settled with a delay."""
 
-        def shown():
+        def matching_usage():
             usage = self.usage()
             return usage if all(usage.get(key) == value for key, value in expected.items()) else None
 
-        return wait_until(shown, lambda: f"{expected} in {self.usage()}")
+        return wait_until(matching_usage, lambda: f"{expected} in {self.usage()}")
 
 
 class Gateway(Bantam):
-    """`bantam serve`, running."""
+    """A running `bantam serve`."""
 
     def __init__(self, folder, text, env=None):
         super().__init__(folder)
@@ -129,17 +130,17 @@ class Gateway(Bantam):
             self.lines.append(line.rstrip("\n"))
 
     def wait_for_line(self, text, after=0):
-        """Waits for a line on standard error that contains `text` and stands after the first `after` lines."""
+        """Waits for a line on standard error that contains `text`, ignoring the first `after` lines."""
 
         def found():
             match = next((line for line in self.lines[after:] if text in line), None)
-            assert match or self.process.poll() is None, "\n".join(["bantam ended:", *self.lines])
+            assert match or self.process.poll() is None, "\n".join(["bantam exited:", *self.lines])
             return match
 
         return wait_until(found, lambda: f"`{text}` in {self.lines}")
 
     def client(self, kind=openai.OpenAI, **options):
-        """Returns a client of the official SDK that does not retry unless told to."""
+        """Returns a client of the official SDK, by default without retries."""
         options = {"api_key": "unused", "max_retries": 0, "timeout": PATIENCE_S, **options}
         client = kind(base_url=f"{self.url}/v1", **options)
         if kind is openai.OpenAI:
@@ -150,7 +151,7 @@ class Gateway(Bantam):
         return self.client(openai.AsyncOpenAI, **options)
 
     def stop(self, signal_number=signal.SIGTERM):
-        """Asks it to stop, checks that nothing went wrong on the way, and returns its exit code."""
+        """Stops the gateway, checks that it has not panicked, and returns its exit code."""
         for client in self.clients:
             client.close()
         if self.process.poll() is None:
@@ -162,7 +163,7 @@ class Gateway(Bantam):
             assert not any("panicked" in line for line in self.lines), "\n".join(self.lines)
 
     def kill(self):
-        """Ends it without a word."""
+        """Kills the gateway without a shutdown."""
         self.process.kill()
         self.process.wait()
         self.reader.join(PATIENCE_S)

@@ -1,4 +1,4 @@
-"""Models of random numbers as files: a language model whose tokens are bytes (GGUF), and an encoder (safetensors)."""
+"""Writes models with random weights: a byte-level language model (GGUF) and an encoder (safetensors)."""
 
 import json
 import random
@@ -7,7 +7,7 @@ from array import array
 
 CONTROL = ["<|end|>", "<|im_start|>", "<|im_end|>", "<unk>", "<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]
 
-# ChatML, with tools and their calls as Hermes writes them.
+# ChatML, with tools and tool calls in Hermes format.
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     "{% if tools %}<tool_call>{{ tools | tojson }}{% endif %}<|im_start|>assistant\n"
@@ -15,19 +15,19 @@ TEMPLATE = (
 
 
 def printable_bytes():
-    """Returns the 256 bytes as byte-level BPE writes them."""
+    """Returns the characters of byte-level BPE for the 256 bytes."""
     own = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = iter(range(0x100, 0x200))
     return [chr(byte) if byte in own else chr(next(others)) for byte in range(256)]
 
 
 def numbers(seed, count, centre=0.0, spread=0.25):
-    draw = random.Random(seed)
-    return array("f", (centre + spread * draw.uniform(-1, 1) for _ in range(count))).tobytes()
+    generator = random.Random(seed)
+    return array("f", (centre + spread * generator.uniform(-1, 1) for _ in range(count))).tobytes()
 
 
 def gguf(path, metadata, tensors):
-    """Writes tensors of `(name, shape, bytes)` as F32; shapes are rows first."""
+    """Writes F32 tensors given as `(name, shape, bytes)`; shapes are rows first."""
 
     def text(value):
         raw = value.encode()
@@ -60,7 +60,7 @@ def gguf(path, metadata, tensors):
 
 
 def language_model(path, *, seed=1, context=1024, layers=2, width=64, wide=96):
-    """Writes a Llama with a chat template and tokens for filling in the middle."""
+    """Writes a Llama with a chat template and fill-in-the-middle tokens."""
     tokens = [*printable_bytes(), *CONTROL]
     kv = width // 2
     metadata = {
@@ -100,7 +100,7 @@ def language_model(path, *, seed=1, context=1024, layers=2, width=64, wide=96):
 
 
 def encoder(folder, *, seed=1, width=32, wide=48, positions=24):
-    """Writes a BERT of one layer whose vocabulary is a few words and all letters."""
+    """Writes a one-layer BERT whose vocabulary consists of a few words and all letters."""
     folder.mkdir()
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -116,7 +116,7 @@ def encoder(folder, *, seed=1, width=32, wide=48, positions=24):
     added = {"special": True, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
     tokenizer = {
         "version": "1.0", "truncation": None, "padding": None,
-        "added_tokens": [{"id": place, "content": word, **added} for place, word in enumerate(special)],
+        "added_tokens": [{"id": index, "content": word, **added} for index, word in enumerate(special)],
         "normalizer": {"type": "BertNormalizer", "clean_text": True, "handle_chinese_chars": True,
                        "strip_accents": None, "lowercase": True},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
@@ -125,7 +125,7 @@ def encoder(folder, *, seed=1, width=32, wide=48, positions=24):
                                               for word in ("[CLS]", "[SEP]")}},
         "decoder": {"type": "WordPiece", "prefix": "##", "cleanup": True},
         "model": {"type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
-                  "max_input_chars_per_word": 100, "vocab": {word: place for place, word in enumerate(words)}},
+                  "max_input_chars_per_word": 100, "vocab": {word: index for index, word in enumerate(words)}},
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))

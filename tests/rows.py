@@ -1,4 +1,4 @@
-"""A small support desk: labelled rows, generated from a seed."""
+"""Generates labelled rows of a small support desk from a seed."""
 
 import json
 import random
@@ -38,7 +38,7 @@ WORDS = {
     "device": ["laptop", "tablet", "phone", "work computer", "old pc", "chromebook"],
     "place": ["harbour", "museum", "mountain", "stadium", "old bridge", "lighthouse"],
 }
-# Nobody can tell what these want: their labels are drawn. A student that learns from them learns to doubt.
+# Ambiguous requests with random labels, from which a student learns to be unsure.
 VAGUE = [
     "i have a question about the {thing}",
     "it is about the {thing} again",
@@ -52,15 +52,16 @@ LABELS = ["order_status", "refund", "password"]
 
 
 def make(count, seed):
-    """Returns `count` rows, each text once over all calls with different seeds."""
-    pick = random.Random(seed)
+    """Returns `count` rows. Texts are unique, also across calls with different seeds."""
+    generator = random.Random(seed)
     rows = []
     for number in range(count):
-        label = pick.choice(list(ASKS))
-        is_vague = label in LABELS and pick.random() < VAGUE_SHARE
-        text = pick.choice(VAGUE if is_vague else ASKS[label])
-        text = text.format(**{slot: pick.choice(words) for slot, words in WORDS.items()})
-        rows.append({"text": f"{pick.choice(OPENERS)}{text}{pick.choice(ENDINGS)} (ref {seed}{number:05d})", "label": label})
+        label = generator.choice(list(ASKS))
+        is_vague = label in LABELS and generator.random() < VAGUE_SHARE
+        text = generator.choice(VAGUE if is_vague else ASKS[label])
+        text = text.format(**{slot: generator.choice(words) for slot, words in WORDS.items()})
+        text = f"{generator.choice(OPENERS)}{text}{generator.choice(ENDINGS)} (ref {seed}{number:05d})"
+        rows.append({"text": text, "label": label})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Whole answers through the official SDK: what arrives, what is forwarded, what Bantam adds."""
+"""Non-streamed answers through the official SDK: what arrives, what is forwarded, and what Bantam adds."""
 
 import json
 
@@ -12,7 +12,7 @@ from upstream import Json, completion
 MESSAGES = [{"role": "user", "content": "say hello"}]
 
 
-def test_an_answer_arrives_as_the_upstream_gave_it(client, upstream):
+def test_an_answer_arrives_unchanged(client, upstream):
     answer = client.chat.completions.create(model="small", messages=MESSAGES)
     assert answer.choices[0].message.content == "hello"
     assert answer.choices[0].finish_reason == "stop"
@@ -23,7 +23,7 @@ def test_an_answer_arrives_as_the_upstream_gave_it(client, upstream):
     assert request.body == {"model": "fake-small", "messages": MESSAGES}
 
 
-def test_the_callers_key_does_not_reach_the_upstream(gateway, upstream):
+def test_the_callers_key_is_not_sent_to_the_upstream(gateway, upstream):
     gateway.client(api_key="sk-callers-own").chat.completions.create(model="small", messages=MESSAGES)
     [request] = upstream.requests
     assert "authorization" not in request.headers
@@ -36,10 +36,10 @@ def test_the_upstreams_own_key_is_sent(serve, upstream):
     assert upstream.requests[0].headers["authorization"] == "Bearer sk-of-the-upstream"
 
 
-def test_headers_and_body_say_the_same_about_the_way_of_a_request(client):
+def test_headers_and_body_agree_on_how_a_request_was_routed(client):
     raw = client.chat.completions.with_raw_response.create(model="large", messages=MESSAGES)
     note = raw.parse().model_extra["bantam"]
-    # 100 tokens in at $10 and 20 out at $20 a million.
+    # 100 input tokens at $10 and 20 output tokens at $20 per million.
     assert note["cost_usd"] == pytest.approx(0.0014)
     assert note["tier"] == "frontier" and note["model"] == "large"
     assert note["task"] is None and note["confidence"] is None and note["escalated"] == []
@@ -51,7 +51,7 @@ def test_headers_and_body_say_the_same_about_the_way_of_a_request(client):
     assert "x-bantam-task" not in raw.headers
 
 
-def test_cached_tokens_are_charged_as_such(client, upstream):
+def test_cached_tokens_are_charged_at_their_own_price(client, upstream):
     usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
     upstream.answer = Json(completion(usage={**usage, "prompt_tokens_details": {"cached_tokens": 60}}))
     answer = client.chat.completions.create(model="large", messages=MESSAGES)
@@ -69,13 +69,13 @@ async def test_the_async_client_works(gateway):
     assert "auto" in [model.id for model in page.data]
 
 
-def test_auto_begins_with_the_smallest_rung(client, upstream):
+def test_auto_starts_with_the_lowest_rung(client, upstream):
     answer = client.chat.completions.create(model="auto", messages=MESSAGES)
     assert [request.body["model"] for request in upstream.requests] == ["fake-small"]
     assert answer.model_extra["bantam"]["model"] == "small"
 
 
-def test_auto_goes_on_to_the_next_rung_when_one_fails(serve, upstream):
+def test_auto_escalates_to_the_next_rung_when_one_fails(serve, upstream):
     client = serve(fake="retries_max = 0").client()
     broken = Json({"error": {"message": "out of order"}}, status=500)
     upstream.answer = lambda request: broken if request.body["model"] == "fake-small" else Json(completion("from above"))
@@ -85,7 +85,7 @@ def test_auto_goes_on_to_the_next_rung_when_one_fails(serve, upstream):
     assert raw.headers["x-bantam-escalated"] == "error"
 
 
-def test_a_model_named_outright_is_asked_and_no_other(serve, upstream):
+def test_a_named_model_has_no_fallback(serve, upstream):
     client = serve(fake="retries_max = 0").client()
     upstream.answer = Json({"error": {"message": "out of order"}}, status=500)
     with pytest.raises(openai.InternalServerError):
@@ -103,7 +103,7 @@ TOOL = {
 CALL = {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Oslo"}'}}
 
 
-def test_tools_pass_through_both_ways(client, upstream):
+def test_tools_pass_through_in_both_directions(client, upstream):
     message = {"role": "assistant", "content": None, "tool_calls": [CALL]}
     upstream.answer = Json(completion(message=message, finish_reason="tool_calls"))
     answer = client.chat.completions.create(
@@ -120,7 +120,7 @@ def test_tools_pass_through_both_ways(client, upstream):
     assert upstream.requests[1].body["messages"] == turn
 
 
-def test_every_known_parameter_is_forwarded_as_it_came(client, upstream):
+def test_every_known_parameter_is_forwarded_unchanged(client, upstream):
     parameters = {
         "temperature": 0.25,
         "top_p": 0.5,
@@ -172,7 +172,7 @@ def test_log_probabilities_and_several_answers_arrive(client, upstream):
     assert (sent["n"], sent["logprobs"], sent["top_logprobs"]) == (2, True, 1)
 
 
-def test_pictures_are_labelled_too_sensitive_to_leave(client, upstream):
+def test_images_are_too_sensitive_to_leave(client, upstream):
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     messages = [{"role": "user", "content": [{"type": "text", "text": "what is this"}, picture]}]
     with pytest.raises(openai.ConflictError):
@@ -180,7 +180,7 @@ def test_pictures_are_labelled_too_sensitive_to_leave(client, upstream):
     assert upstream.requests == []
 
 
-def test_models_are_listed_and_found_by_name(client):
+def test_models_are_listed_and_retrieved_by_name(client):
     assert [model.id for model in client.models.list()] == ["auto", "large", "small"]
     assert client.models.retrieve("small").owned_by == "bantam"
     with pytest.raises(openai.NotFoundError) as caught:
@@ -188,7 +188,7 @@ def test_models_are_listed_and_found_by_name(client):
     assert caught.value.code == "model_not_found"
 
 
-def test_the_probes_answer_without_a_key(serve):
+def test_health_probes_need_no_key(serve):
     gateway = serve(server='api_key_envs = ["CALLER_KEY"]', env={"CALLER_KEY": "0123456789abcdef" * 2})
     assert httpx2.get(f"{gateway.url}/healthz").json() == {"status": "alive"}
     assert httpx2.get(f"{gateway.url}/readyz").json() == {"status": "ready"}

@@ -1,4 +1,4 @@
-"""A decoder that was trained from nothing, served to the official SDK as a task's student."""
+"""A decoder trained from scratch, served to the official SDK as a task's student."""
 
 import json
 
@@ -48,14 +48,14 @@ def ask(client, text, **more):
     return client.chat.completions.create(model="task/order", messages=messages, **more)
 
 
-def test_a_decoder_answers_by_its_schema_and_only_where_it_may(serve, tmp_path, upstream, student):
+def test_an_uncertified_decoder_does_not_answer(serve, tmp_path, upstream, student):
     (tmp_path / "order.student").symlink_to(student)
     upstream.answer = Json(completion('{"product": "mug"}'))
     client = serve(tasks=TASK).client()
-    assert ask(client, "7 desks please").model_extra["bantam"]["tier"] != "local", "nothing is proved of it"
+    assert ask(client, "7 desks please").model_extra["bantam"]["tier"] != "local", "it has no certificate"
 
 
-def test_its_answers_are_its_own_as_a_whole_and_as_a_stream(serve, tmp_path, upstream, student):
+def test_a_decoder_that_may_answer_does_so_at_once_and_as_a_stream(serve, tmp_path, upstream, student):
     (tmp_path / "order.student").symlink_to(student)
     upstream.answer = Json(completion('{"product": "mug"}'))
     client = serve(tasks=UNCERTIFIED).client()

@@ -1,6 +1,6 @@
-"""Another engine for real: the server of llama-cpp-python, found, used as the local tier, its differences honoured.
+"""A real external engine: llama-cpp-python's server is discovered and used as the local tier, quirks included.
 
-It is opt-in, because building llama.cpp takes minutes: BANTAM_LLAMA_PYTHON names the Python of an environment that has
+Opt-in, because building llama.cpp takes minutes: set BANTAM_LLAMA_PYTHON to the Python of an environment with
 `llama-cpp-python[server]`.
 """
 
@@ -20,9 +20,9 @@ DATA = Path(os.environ.get("BANTAM_SHARED_DATA", ROOT.parent / "shared/data"))
 MODEL = DATA / "models/stories260Ktok512.gguf"
 
 if not PYTHON:
-    pytest.skip("BANTAM_LLAMA_PYTHON names no Python with llama-cpp-python[server]", allow_module_level=True)
+    pytest.skip("set BANTAM_LLAMA_PYTHON to a Python with llama-cpp-python[server]", allow_module_level=True)
 if not MODEL.exists():
-    pytest.skip(f"{MODEL} is not there", allow_module_level=True)
+    pytest.skip(f"{MODEL} does not exist", allow_module_level=True)
 
 SCHEMA = {
     "type": "object",
@@ -60,13 +60,13 @@ def engine(tmp_path_factory):
 
 @pytest.fixture
 def gateway(engine, tmp_path):
-    """A gateway with what `bantam engines` says to paste, and nothing else."""
+    """A gateway with nothing but the configuration that `bantam engines` prints."""
     base = '[server]\nbind = "127.0.0.1:0"\n[ledger]\npath = "ledger.sqlite"\n'
     (tmp_path / "bantam.toml").write_text(base)
     gateway = Gateway(tmp_path, base)
     found = gateway.json("engines", "--at", engine)
     assert gateway.stop() == 0
-    assert [(one["engine"], one["models"]) for one in found] == [("llama-cpp-python", ["stories"])]
+    assert [(entry["engine"], entry["models"]) for entry in found] == [("llama-cpp-python", ["stories"])]
     assert found[0]["version"]
     gateway = Gateway(tmp_path, base + found[0]["toml"])
     yield gateway
@@ -78,7 +78,7 @@ def ask(client, content="Once upon a time", **more):
     return client.chat.completions.create(model="stories", messages=messages, temperature=0, **more)
 
 
-def test_it_answers_on_the_local_tier_also_what_may_not_leave(gateway):
+def test_the_engine_is_local_so_it_may_answer_sensitive_requests(gateway):
     client = gateway.client()
     answer = ask(client, max_completion_tokens=6)
     assert 0 < answer.usage.completion_tokens <= 6
@@ -91,7 +91,7 @@ def test_it_answers_on_the_local_tier_also_what_may_not_leave(gateway):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-def test_a_schema_is_sent_in_its_own_words_and_kept(gateway):
+def test_a_schema_is_sent_in_the_engines_format_and_enforced(gateway):
     format = {"type": "json_schema", "json_schema": {"name": "ticket", "schema": SCHEMA}}
     answer = ask(gateway.client(), "my lamp broke", max_tokens=200, response_format=format)
     ticket = json.loads(answer.choices[0].message.content)
@@ -102,27 +102,27 @@ def test_the_same_seed_gives_the_same_answer(gateway):
     client = gateway.client()
     messages = [{"role": "user", "content": "Once upon a time"}]
 
-    def said(seed):
+    def answer_with(seed):
         answer = client.chat.completions.create(
             model="stories", messages=messages, max_tokens=20, seed=seed, temperature=1
         )
         return answer.choices[0].message.content
 
-    assert said(1) == said(1)
+    assert answer_with(1) == answer_with(1)
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("n", 2), ("tools", [{"type": "function", "function": {"name": "f", "parameters": {}}}])],
 )
-def test_what_it_would_ignore_is_refused_by_name(gateway, name, value):
+def test_a_parameter_that_the_engine_would_ignore_is_refused_by_name(gateway, name, value):
     with pytest.raises(openai.BadRequestError) as refused:
         ask(gateway.client(), max_tokens=4, **{name: value})
     assert refused.value.code == "unsupported_parameter" and refused.value.param == name
 
 
-def test_without_a_kind_what_it_ignores_would_be_dropped(engine, tmp_path):
-    """What the table is for: the engine itself takes `n` and answers once."""
+def test_the_engine_itself_silently_ignores_n(engine, tmp_path):
+    """Shows why Bantam keeps a table of engines: this one accepts `n` and answers once."""
     client = openai.OpenAI(base_url=f"{engine}/v1", api_key="unused", max_retries=0)
     answer = ask(client, max_tokens=2, n=2)
     assert len(answer.choices) == 1

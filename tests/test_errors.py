@@ -1,4 +1,4 @@
-"""Bad input, refusals and broken upstreams: the SDK's own class for each, and nothing forwarded."""
+"""Bad input, refusals and broken upstreams: each raises the SDK's own class, and nothing is forwarded."""
 
 import threading
 
@@ -54,7 +54,7 @@ def test_a_bad_parameter_is_named(client, upstream, changes, param, code, words)
     "body",
     [b"", b"{", b"[]", b"null", b'"text"', b"{}{}", b"\xff\xfe", b'{"model": "a", "model": "b"}', b"[" * 5000],
 )
-def test_a_body_that_is_no_object_is_refused(gateway, upstream, body):
+def test_a_body_that_is_not_an_object_is_refused(gateway, upstream, body):
     answer = httpx2.post(f"{gateway.url}/v1/chat/completions", content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "invalid_json"
@@ -62,7 +62,7 @@ def test_a_body_that_is_no_object_is_refused(gateway, upstream, body):
     assert upstream.requests == []
 
 
-def test_too_deep_json_is_refused(client):
+def test_json_that_nests_too_deeply_is_refused(client):
     deep = {}
     for _ in range(100):
         deep = {"a": deep}
@@ -71,7 +71,7 @@ def test_too_deep_json_is_refused(client):
     assert caught.value.code == "invalid_json" and "deep" in caught.value.message
 
 
-def test_a_body_over_the_limit_is_refused_with_the_limit(serve, upstream):
+def test_a_body_over_the_size_limit_is_refused_and_the_limit_named(serve, upstream):
     client = serve(server="body_bytes_max = 2048").client()
     with pytest.raises(openai.APIStatusError) as caught:
         ask(client, messages=[{"role": "user", "content": "x" * 4000}])
@@ -80,7 +80,7 @@ def test_a_body_over_the_limit_is_refused_with_the_limit(serve, upstream):
     assert upstream.requests == []
 
 
-def test_an_unknown_model_or_task_gets_the_nearest_names(serve, upstream):
+def test_an_unknown_model_or_task_is_refused_with_the_nearest_names(serve, upstream):
     client = serve(tasks='[tasks.intent]\nkind = "generate"').client()
     with pytest.raises(openai.NotFoundError) as caught:
         ask(client, model="smal")
@@ -104,7 +104,7 @@ def test_a_prompt_longer_than_any_context_is_refused_with_both_counts(serve, ups
     assert upstream.requests == []
 
 
-def test_wrong_methods_and_paths_are_told(gateway):
+def test_wrong_methods_and_paths_are_refused(gateway):
     answer = httpx2.get(f"{gateway.url}/v1/chat/completions")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
     answer = httpx2.post(f"{gateway.url}/v1/responses", json={})
@@ -112,8 +112,8 @@ def test_wrong_methods_and_paths_are_told(gateway):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_a_sensitive_request_is_refused_once_and_stays_here(gateway, upstream, stream):
-    # The SDK would retry a conflict if it were not told to leave it.
+def test_a_sensitive_request_is_refused_without_retries_and_never_leaves(gateway, upstream, stream):
+    # The SDK retries conflicts unless a header tells it not to.
     client = gateway.client(max_retries=3)
     for model in ["auto", "small", "large"]:
         with pytest.raises(openai.ConflictError) as caught:
@@ -126,7 +126,7 @@ def test_a_sensitive_request_is_refused_once_and_stays_here(gateway, upstream, s
     assert usage["attempts"] == 0
 
 
-def test_policy_may_let_a_label_travel_to_one_tier_and_not_to_another(serve, upstream):
+def test_the_policy_can_allow_a_label_on_one_tier_but_not_on_another(serve, upstream):
     client = serve(more='[privacy]\nmid = "restricted"').client()
     assert ask(client, model="small", messages=SENSITIVE).choices[0].message.content == "hello"
     with pytest.raises(openai.ConflictError):
@@ -137,7 +137,7 @@ def test_policy_may_let_a_label_travel_to_one_tier_and_not_to_another(serve, ups
     assert {request.body["model"] for request in upstream.requests} == {"fake-small"}, "a fallback widened the label"
 
 
-def test_words_of_the_customers_dictionary_stay_here(serve, upstream):
+def test_words_of_the_configured_dictionary_never_leave(serve, upstream):
     client = serve(more='[[privacy.dictionary]]\nterm = "Project Falcon"').client()
     with pytest.raises(openai.ConflictError) as caught:
         ask(client, messages=[{"role": "user", "content": "summarise project falcon"}])
@@ -145,7 +145,7 @@ def test_words_of_the_customers_dictionary_stay_here(serve, upstream):
     assert upstream.requests == []
 
 
-def test_a_full_queue_is_a_rate_limit_with_a_time_to_come_back(serve, upstream):
+def test_a_full_queue_is_a_rate_limit_with_a_retry_delay(serve, upstream):
     gateway = serve(server="concurrent_requests_max = 1\nqueue_requests_max = 0")
     release = threading.Event()
     upstream.answer = Held(release, Json(completion("at last")))
@@ -156,7 +156,7 @@ def test_a_full_queue_is_a_rate_limit_with_a_time_to_come_back(serve, upstream):
     with pytest.raises(openai.RateLimitError) as caught:
         ask(gateway.client())
     assert (caught.value.code, caught.value.response.headers["retry-after"]) == ("queue_full", "1")
-    # The SDK honours the advice, and then there is room.
+    # The SDK waits as told, and then there is room.
     patient = threading.Thread(target=lambda: answers.append(ask(gateway.client(max_retries=5))))
     patient.start()
     release.set()
@@ -174,7 +174,7 @@ BROKEN = {
     "an error body with status 200": (Json({"error": {"message": "words of the upstream"}}), 502),
     "a completion without choices": (Json({"choices": []}), 502),
     "garbage": (Raw(b"<html>words of the upstream</html>", kind="text/html"), 502),
-    "bytes that are no text": (Raw(b"\xff\xfe\x00"), 502),
+    "bytes that are not text": (Raw(b"\xff\xfe\x00"), 502),
     "a body cut short": (Raw(b'{"choices": [', announced=5000), 502),
     "a body over the limit": (Raw(b" " * 100_000), 502),
 }
@@ -193,7 +193,7 @@ def test_a_broken_upstream_costs_one_clear_error(serve, upstream, name):
     gateway.settled(requests=1, failed=1, attempts=1)
 
 
-def test_an_upstream_that_hangs_is_given_up_in_time(serve, upstream):
+def test_an_upstream_that_hangs_times_out(serve, upstream):
     release = threading.Event()
     upstream.answer = Held(release, Json(completion()))
     gateway = serve(fake="retries_max = 0\nfirst_byte_timeout_ms = 200")
@@ -203,7 +203,7 @@ def test_an_upstream_that_hangs_is_given_up_in_time(serve, upstream):
     assert (caught.value.status_code, caught.value.code) == (504, "upstream_timeout")
 
 
-def test_an_upstream_that_is_not_there_is_an_error_of_its_own(serve, upstream):
+def test_an_unreachable_upstream_is_an_error(serve, upstream):
     gateway = serve(fake="retries_max = 0")
     upstream.close()
     with pytest.raises(openai.InternalServerError) as caught:
@@ -211,7 +211,7 @@ def test_an_upstream_that_is_not_there_is_an_error_of_its_own(serve, upstream):
     assert caught.value.code == "upstream_failed"
 
 
-def test_a_passing_failure_is_retried_before_the_caller_hears_of_it(serve, upstream):
+def test_a_transient_failure_is_retried_and_hidden_from_the_caller(serve, upstream):
     gateway = serve(fake="retries_max = 2")
     failures = iter([503, 500])
     upstream.answer = lambda _: Json({}, status=status) if (status := next(failures, None)) else Json(completion())
@@ -220,24 +220,24 @@ def test_a_passing_failure_is_retried_before_the_caller_hears_of_it(serve, upstr
     gateway.settled(requests=1, answered=1, attempts=1)
 
 
-def test_an_upstream_that_keeps_failing_is_left_alone(serve, upstream):
+def test_an_upstream_that_keeps_failing_is_no_longer_called(serve, upstream):
     gateway = serve(fake="retries_max = 0")
     upstream.answer = Json({}, status=500)
     client = gateway.client()
 
-    def code():
+    def failure():
         with pytest.raises(openai.InternalServerError) as caught:
             ask(client)
         return caught.value
 
-    wait_until(lambda: code().code == "upstreams_unavailable", lambda: "the breaker to open")
-    asked = len(upstream.requests)
-    error = code()
-    assert (error.status_code, len(upstream.requests)) == (503, asked)
+    wait_until(lambda: failure().code == "upstreams_unavailable", lambda: "the breaker to open")
+    requests = len(upstream.requests)
+    error = failure()
+    assert (error.status_code, len(upstream.requests)) == (503, requests)
     assert int(error.response.headers["retry-after"]) > 0
 
 
-def test_a_caller_that_gives_up_is_settled_as_cancelled(gateway, upstream):
+def test_a_request_whose_caller_gives_up_is_settled_as_cancelled(gateway, upstream):
     release = threading.Event()
     upstream.answer = Held(release, Json(completion()))
     client = gateway.client(timeout=0.5)
@@ -252,7 +252,7 @@ KEY = "a-key-of-thirty-two-characters-00"
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models"])
-def test_a_key_is_asked_for_where_one_is_configured(serve, upstream, path):
+def test_a_configured_key_is_required(serve, upstream, path):
     gateway = serve(server='api_key_envs = ["CALLER_KEY"]', env={"CALLER_KEY": KEY})
     for key in ["wrong", KEY + "x", KEY[:-1]]:
         with pytest.raises(openai.AuthenticationError) as caught:
@@ -267,7 +267,7 @@ def test_a_key_is_asked_for_where_one_is_configured(serve, upstream, path):
     assert KEY not in "".join(gateway.lines)
 
 
-def test_foreign_hosts_and_pages_are_refused(gateway, upstream):
+def test_foreign_hosts_and_origins_are_refused(gateway, upstream):
     url = f"{gateway.url}/v1/chat/completions"
     body = {"model": "small", "messages": MESSAGES}
     for headers, code in [

@@ -1,4 +1,4 @@
-"""Models that run in the gateway, asked by the official SDK: chat, completions, vectors, tools and schemas."""
+"""Models that run in the gateway, called by the official SDK: chat, completions, embeddings, tools and schemas."""
 
 import base64
 import json
@@ -28,32 +28,32 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 @pytest.fixture
 def local(serve, tmp_path):
-    """A gateway with a language model `tiny` and an encoder `vectors`, both of random numbers."""
+    """A gateway with a language model `tiny` and an encoder `vectors`, both with random weights."""
     models.language_model(tmp_path / "tiny.gguf")
     models.encoder(tmp_path / "encoder")
     more = '[models.tiny]\nfile = "tiny.gguf"\n[models.vectors]\nfile = "encoder"\n'
     return serve(more=more)
 
 
-def test_the_models_are_listed(local):
+def test_local_models_are_listed(local):
     assert {"tiny", "vectors"} <= {model.id for model in local.client().models.list()}
 
 
-def test_chat_costs_nothing_and_streams_what_it_says_whole(local, upstream):
+def test_chat_is_free_and_streams_the_same_answer(local, upstream):
     client = local.client()
     ask = {"model": "tiny", "messages": HELLO, "max_tokens": 12, "temperature": 0}
     whole = client.chat.completions.create(**ask)
     note = whole.model_extra["bantam"]
     assert (note["tier"], note["model"], note["cost_usd"]) == ("local", "tiny", 0)
     chunks = list(client.chat.completions.create(**ask, stream=True, stream_options={"include_usage": True}))
-    said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-    assert said == whole.choices[0].message.content
+    streamed = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert streamed == whole.choices[0].message.content
     assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
     assert upstream.requests == []
     assert local.settled(requests=2, answered=2)["answered_by_tier"]["local"] == 2
 
 
-def test_a_schema_holds_whatever_the_weights(local):
+def test_answers_match_the_schema_even_with_random_weights(local):
     answer = local.client().chat.completions.create(
         model="tiny",
         messages=HELLO,
@@ -63,14 +63,14 @@ def test_a_schema_holds_whatever_the_weights(local):
     assert ticket["kind"] in ("refund", "praise") and isinstance(ticket["urgent"], bool)
 
 
-def test_a_tool_that_must_be_called_is_called_with_valid_arguments(local):
+def test_a_required_tool_is_called_with_valid_arguments(local):
     answer = local.client().chat.completions.create(model="tiny", messages=HELLO, tools=[TOOL], tool_choice="required")
     (call,) = answer.choices[0].message.tool_calls
     assert (answer.choices[0].finish_reason, call.function.name) == ("tool_calls", "look_up")
     assert json.loads(call.function.arguments)["kind"] in ("refund", "praise")
 
 
-def test_n_seed_stop_and_logprobs_do_what_they_say(local):
+def test_n_seed_stop_and_logprobs_work(local):
     client = local.client()
     ask = {"model": "tiny", "messages": HELLO, "max_tokens": 10}
     several = client.chat.completions.create(**ask, n=3, seed=5, logprobs=True, top_logprobs=2)
@@ -85,7 +85,7 @@ def test_n_seed_stop_and_logprobs_do_what_they_say(local):
     assert stopped.message.content == greedy[: greedy.index(greedy[3])] and stopped.finish_reason == "stop"
 
 
-def test_a_text_is_completed_whole_and_streamed(local):
+def test_completions_work_at_once_and_streamed(local):
     client = local.client()
     ask = {"model": "tiny", "prompt": "once upon", "temperature": 0, "max_tokens": 9}
     whole = client.completions.create(**ask, logprobs=1)
@@ -97,7 +97,7 @@ def test_a_text_is_completed_whole_and_streamed(local):
     assert chunks[-1].model_extra["bantam"]["model"] == "tiny"
 
 
-def test_the_middle_of_a_text_is_filled_in_and_its_beginning_kept_in_the_cache(local):
+def test_fill_in_the_middle_works_and_caches_the_prefix(local):
     client = local.client()
     before = "def area(radius):\n    return " * 8
     ask = {"model": "tiny", "suffix": "\n\nprint(area(2))\n", "max_tokens": 4, "temperature": 0}
@@ -107,7 +107,7 @@ def test_the_middle_of_a_text_is_filled_in_and_its_beginning_kept_in_the_cache(l
     assert typed.usage.prompt_tokens_details.cached_tokens >= len(before) // 2
 
 
-def test_vectors_are_unit_vectors_in_either_encoding(local):
+def test_embeddings_are_unit_vectors_in_both_encodings(local):
     client = local.client()
     texts = ["card lost", "refund ?", "card lost"]
     packed = client.embeddings.create(model="vectors", input=texts)
@@ -121,7 +121,7 @@ def test_vectors_are_unit_vectors_in_either_encoding(local):
     assert len(short) == 4 and math.fsum(number**2 for number in short) == pytest.approx(1, abs=1e-4)
 
 
-def test_what_a_model_cannot_do_is_a_bad_request_that_says_so(local):
+def test_a_request_that_a_model_cannot_serve_is_refused_with_the_reason(local):
     client = local.client()
     cases = [
         (lambda: client.embeddings.create(model="tiny", input="a"), "model", "/v1/embeddings"),
@@ -144,7 +144,7 @@ def test_what_a_model_cannot_do_is_a_bad_request_that_says_so(local):
         client.chat.completions.create(model="tiny", messages=HELLO, response_format=bad)
 
 
-def test_vectors_and_completions_of_an_upstream_pass_through_priced(serve, upstream):
+def test_embeddings_and_completions_of_an_upstream_pass_through_and_are_priced(serve, upstream):
     numbers = base64.b64encode(struct.pack("<2f", 0.5, -0.5)).decode()
     vectors = {"object": "list", "model": "fake", "data": [{"object": "embedding", "index": 0, "embedding": numbers}]}
     text = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "fake"}
@@ -164,7 +164,7 @@ def test_vectors_and_completions_of_an_upstream_pass_through_priced(serve, upstr
     assert float(gateway.settled(requests=2, answered=2)["spend_usd"]) == pytest.approx(0.002)
 
 
-def test_sensitive_text_does_not_leave_by_another_endpoint(serve, upstream):
+def test_sensitive_text_does_not_leave_through_other_endpoints(serve, upstream):
     client = serve().client()
     for ask in (
         lambda: client.embeddings.create(model="small", input=["hi", "my card is 4111 1111 1111 1111"]),
@@ -175,8 +175,8 @@ def test_sensitive_text_does_not_leave_by_another_endpoint(serve, upstream):
     assert upstream.requests == []
 
 
-@pytest.mark.skipif(not STORIES.exists(), reason="needs stories260Ktok512.gguf: name its folder in BANTAM_SHARED_DATA")
-def test_a_real_tiny_model_tells_a_story(serve):
+@pytest.mark.skipif(not STORIES.exists(), reason="needs stories260Ktok512.gguf: set BANTAM_SHARED_DATA")
+def test_a_real_tiny_model_writes_a_story(serve):
     client = serve(more=f'[models.stories]\nfile = "{STORIES}"\n').client()
     story = client.completions.create(model="stories", prompt="Once upon a time", max_tokens=40, temperature=0)
     assert "there was a little" in story.choices[0].text

@@ -1,4 +1,4 @@
-"""Running it: reloads, what the ledger shows, discovered tasks, and the end."""
+"""Operating the gateway: reloads, the ledger, discovered tasks and shutdown."""
 
 import concurrent.futures
 import random
@@ -19,7 +19,7 @@ def ask(client, **changes):
     return client.chat.completions.create(**{"model": "small", "messages": MESSAGES, **changes})
 
 
-def test_a_changed_file_is_swapped_in_while_requests_run(gateway, upstream):
+def test_a_changed_configuration_is_reloaded_while_requests_run(gateway, upstream):
     client = gateway.client()
     stop = threading.Event()
 
@@ -31,21 +31,21 @@ def test_a_changed_file_is_swapped_in_while_requests_run(gateway, upstream):
         return asked
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        askers = [pool.submit(keep_asking) for _ in range(4)]
+        callers = [pool.submit(keep_asking) for _ in range(4)]
         try:
             added = '\n[models.extra]\nupstream = "fake"\ntier = "mid"\n'
             gateway.config.write_text(gateway.config.read_text() + added)
             wait_until(lambda: "extra" in [model.id for model in client.models.list()], lambda: "the new model")
         finally:
             stop.set()
-        asked = sum(asker.result() for asker in askers)
+        asked = sum(caller.result() for caller in callers)
     assert ask(client, model="extra").choices[0].message.content == "hello"
     assert asked > 0
     usage = gateway.settled(requests=asked + 1, answered=asked + 1)
-    assert usage["requests_unpriced"] == 1, "the new model has no price, so it is not free either"
+    assert usage["requests_unpriced"] == 1, "a model without a price is not counted as free"
 
 
-def test_a_request_under_way_ends_under_the_old_file(gateway, upstream):
+def test_a_running_request_finishes_under_the_old_configuration(gateway, upstream):
     release = threading.Event()
     upstream.answer = Held(release, Json(completion("late")))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -59,27 +59,27 @@ def test_a_request_under_way_ends_under_the_old_file(gateway, upstream):
         ask(gateway.client())
 
 
-def test_a_bad_file_is_refused_and_the_old_one_stays(gateway):
+def test_an_invalid_configuration_is_refused_and_the_old_one_stays(gateway):
     client = gateway.client()
     good = gateway.config.read_text()
     gateway.config.write_text(good.replace("[models.small]", "[models.small]\ntire = 1").replace("mid", "middle"))
     gateway.wait_for_line("the changed configuration was refused; the one before stays in force")
-    told = "\n".join(gateway.lines)
-    assert "tire" in told and "middle" in told, "every mistake is named"
+    output = "\n".join(gateway.lines)
+    assert "tire" in output and "middle" in output, "every mistake is named"
     assert ask(client).choices[0].message.content == "hello"
     seen = len(gateway.lines)
-    gateway.config.write_text(good + "\n# mended\n")
+    gateway.config.write_text(good + "\n# fixed\n")
     gateway.wait_for_line("the configuration was reloaded", after=seen)
     assert ask(client).choices[0].message.content == "hello"
 
 
-def test_usage_tells_spend_baseline_and_savings_by_what_is_asked(gateway, upstream):
+def test_usage_shows_spend_baseline_and_savings_by_any_column(gateway, upstream):
     client = gateway.client()
     for _ in range(3):
         ask(client, model="small")
     ask(client, model="large")
     usage = gateway.settled(requests=4, answered=4)
-    # 100 tokens in and 20 out: $0.00014 for the small one, $0.0014 for the large one.
+    # 100 input and 20 output tokens cost $0.00014 with the small model and $0.0014 with the large one.
     assert float(usage["spend_usd"]) == pytest.approx(3 * 0.00014 + 0.0014)
     assert float(usage["savings"]["baseline_usd"]) == pytest.approx(4 * 0.0014)
     assert float(usage["savings"]["saved_usd"]) == pytest.approx(3 * (0.0014 - 0.00014))
@@ -93,7 +93,7 @@ def test_usage_tells_spend_baseline_and_savings_by_what_is_asked(gateway, upstre
     assert "saved $0.003780 of $0.005600 on 4 compared requests" in table
 
 
-def test_discarded_failed_and_unpriced_attempts_are_in_the_ledger(serve, upstream):
+def test_the_ledger_contains_discarded_failed_and_unpriced_attempts(serve, upstream):
     unpriced = '[models.gift]\nupstream = "fake"\ntier = "mid"'
     gateway = serve(fake="retries_max = 0", more=unpriced)
     client = gateway.client()
@@ -108,19 +108,19 @@ def test_discarded_failed_and_unpriced_attempts_are_in_the_ledger(serve, upstrea
     assert usage["attempts_unpriced"] >= 1 and usage["savings"]["excluded_requests"] >= 1
 
 
-def test_streams_are_in_the_ledger_with_their_tokens(gateway, upstream):
+def test_the_ledger_contains_the_tokens_of_streams(gateway, upstream):
     upstream.answer = Events(words("hel", "lo"))
     list(ask(gateway.client(), stream=True))
     usage = gateway.settled(requests=1, answered=1)
     assert (usage["input_tokens"], usage["output_tokens"]) == (100, 20)
 
 
-def test_a_prompt_that_comes_again_becomes_a_discovered_task(gateway):
+def test_a_repeated_prompt_becomes_a_discovered_task(gateway):
     client = gateway.client()
-    pick = random.Random(5)
+    generator = random.Random(5)
     system = "You are the triage desk of a shop. Answer with one word."
     for number in range(60):
-        text = f"ticket: {''.join(pick.choices('abcdefghijklmnop', k=8))} number {number} is here"
+        text = f"ticket: {''.join(generator.choices('abcdefghijklmnop', k=8))} number {number} is here"
         ask(client, messages=[{"role": "system", "content": system}, {"role": "user", "content": text}])
     gateway.settled(requests=60)
     tasks = gateway.json("task", "list")["tasks"]
@@ -128,7 +128,7 @@ def test_a_prompt_that_comes_again_becomes_a_discovered_task(gateway):
     assert found["requests"] >= 20 and found["input_tokens"] == 100 * found["requests"]
     assert "triage desk" in found["prompt"] and len(found["name"]) == 16
     assert float(found["spend_usd"]) > 0 and found["p50_ms"] > 0
-    # Named in the configuration, it is a task of its own from the next request on.
+    # Once named in the configuration, it is a task from the next request on.
     task = f'\n[tasks.triage]\nkind = "generate"\ntemplates = ["{found["name"]}"]\n'
     gateway.config.write_text(gateway.config.read_text() + task)
     gateway.wait_for_line("the configuration was reloaded")
@@ -147,7 +147,7 @@ def test_the_ledger_survives_a_kill_and_counts_every_answer_once(serve, upstream
     serve().settled(requests=20, answered=20)
 
 
-def test_a_stop_lets_requests_under_way_finish(gateway, upstream):
+def test_a_stop_lets_running_requests_finish(gateway, upstream):
     release = threading.Event()
     upstream.answer = Held(release, Json(completion("to the end")))
     client = gateway.client()
@@ -163,7 +163,7 @@ def test_a_stop_lets_requests_under_way_finish(gateway, upstream):
                 return True
 
         wait_until(is_closed, lambda: "the port to close")
-        assert gateway.process.poll() is None, "it did not wait for the request"
+        assert gateway.process.poll() is None, "the gateway did not wait for the request"
         release.set()
         assert answer.result().choices[0].message.content == "to the end"
     assert gateway.process.wait(30) == 0
@@ -171,23 +171,23 @@ def test_a_stop_lets_requests_under_way_finish(gateway, upstream):
 
 
 def test_a_stop_lets_a_stream_finish(gateway, upstream):
-    go_on = threading.Event()
+    resume = threading.Event()
     first, *rest = words("to the ", "end")
-    upstream.answer = Events([first, rest[0], go_on, *rest[1:]])
+    upstream.answer = Events([first, rest[0], resume, *rest[1:]])
     stream = iter(ask(gateway.client(), stream=True))
     text = next(stream).choices[0].delta.content
     gateway.process.send_signal(signal.SIGTERM)
-    go_on.set()
+    resume.set()
     text += "".join(c.choices[0].delta.content or "" for c in stream if c.choices)
     assert text == "to the end"
     assert gateway.process.wait(30) == 0
 
 
-def test_an_interrupt_stops_it_too(gateway):
+def test_an_interrupt_stops_the_gateway(gateway):
     assert gateway.stop(signal.SIGINT) == 0
 
 
-def test_a_stop_does_not_wait_for_ever(serve, upstream):
+def test_a_stop_waits_only_until_the_drain_timeout(serve, upstream):
     gateway = serve(server="drain_timeout_ms = 200")
     release = threading.Event()
     upstream.answer = Held(release, Json(completion()))

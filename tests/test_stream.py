@@ -1,4 +1,4 @@
-"""Streamed answers through the official SDK: chunks, usage, tool calls, failures, callers that leave."""
+"""Streamed answers through the official SDK: chunks, usage, tool calls, failures and disconnects."""
 
 import json
 import threading
@@ -15,7 +15,7 @@ def text_of(chunks):
     return "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
 
 
-def test_a_stream_arrives_whole_with_bantams_note_on_the_last_chunk(client):
+def test_a_stream_is_complete_and_its_last_chunk_has_bantams_note(client):
     chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
     assert text_of(chunks) == "hello"
     assert chunks[-1].choices[0].finish_reason == "stop"
@@ -24,7 +24,7 @@ def test_a_stream_arrives_whole_with_bantams_note_on_the_last_chunk(client):
     assert all("bantam" not in (c.model_extra or {}) for c in chunks[:-1])
 
 
-def test_usage_is_counted_for_the_ledger_but_shown_only_when_asked_for(client, upstream):
+def test_usage_is_always_counted_but_only_returned_on_request(client, upstream):
     chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
     assert all(c.choices for c in chunks) and all(c.usage is None for c in chunks)
     assert upstream.requests[0].body["stream_options"] == {"include_usage": True}
@@ -50,16 +50,16 @@ async def test_the_async_client_streams(gateway):
     assert text_of(chunks) == "hello"
 
 
-def test_each_chunk_is_passed_on_as_it_comes(client, upstream):
-    go_on = threading.Event()
+def test_each_chunk_is_forwarded_immediately(client, upstream):
+    resume = threading.Event()
     first, *rest = words("hel", "lo")
-    upstream.answer = Events([first, rest[0], go_on, *rest[1:]])
+    upstream.answer = Events([first, rest[0], resume, *rest[1:]])
     with client.chat.completions.create(model="small", messages=MESSAGES, stream=True) as stream:
         chunks = iter(stream)
         early = [next(chunks), next(chunks)]
-        # The upstream cannot have ended: it waits for us.
-        assert text_of(early) == "hel" and not go_on.is_set()
-        go_on.set()
+        # The upstream is still waiting for the event, so it cannot have finished.
+        assert text_of(early) == "hel" and not resume.is_set()
+        resume.set()
         assert text_of(chunks) == "lo"
 
 
@@ -80,7 +80,7 @@ def tool_call_chunks():
     ]
 
 
-def test_tool_calls_arrive_piece_by_piece(client, upstream):
+def test_tool_calls_arrive_in_chunks(client, upstream):
     upstream.answer = Events(tool_call_chunks())
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
     chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True, tools=[tool]))
@@ -92,7 +92,7 @@ def test_tool_calls_arrive_piece_by_piece(client, upstream):
     assert upstream.requests[0].body["tools"] == [tool]
 
 
-def test_the_sdks_own_helper_puts_a_stream_together(client, upstream):
+def test_the_sdks_helper_assembles_a_stream(client, upstream):
     upstream.answer = Events(tool_call_chunks())
     with client.chat.completions.stream(model="small", messages=MESSAGES) as stream:
         events = [event.type for event in stream]
@@ -128,7 +128,7 @@ def test_several_answers_and_log_probabilities_stream_interleaved(client, upstre
     assert "bantam" in chunks[-1].model_extra
 
 
-def test_a_rung_that_fails_before_its_first_chunk_is_escalated(serve, upstream):
+def test_a_failure_before_the_first_chunk_escalates(serve, upstream):
     client = serve(fake="retries_max = 0").client()
     broken = Json({"error": {"message": "out of order"}}, status=500)
     upstream.answer = lambda request: broken if request.body["model"] == "fake-small" else Events(words("from above"))
@@ -137,7 +137,7 @@ def test_a_rung_that_fails_before_its_first_chunk_is_escalated(serve, upstream):
     assert chunks[-1].model_extra["bantam"]["escalated"] == ["error"]
 
 
-def test_a_stream_that_is_cut_ends_with_an_error_not_in_silence(gateway, upstream):
+def test_a_truncated_stream_ends_with_an_error(gateway, upstream):
     upstream.answer = Events(words("hel", "lo")[:3], done=False)
     seen = []
     with pytest.raises(openai.APIError) as caught:
@@ -145,11 +145,11 @@ def test_a_stream_that_is_cut_ends_with_an_error_not_in_silence(gateway, upstrea
             seen.append(c)
     assert text_of(seen) == "hello"
     assert caught.value.code == "stream_broken"
-    assert len(upstream.requests) == 1, "after the first byte nothing escalates"
+    assert len(upstream.requests) == 1, "nothing escalates after the first byte"
     gateway.settled(requests=1, failed=1)
 
 
-def test_an_error_object_in_mid_stream_is_told_without_its_words(client, upstream):
+def test_an_error_in_mid_stream_is_reported_without_the_upstreams_text(client, upstream):
     upstream.answer = Events([*words("hel")[:2], {"error": {"message": "secret words of the upstream"}}])
     with pytest.raises(openai.APIError) as caught:
         list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
@@ -157,28 +157,28 @@ def test_an_error_object_in_mid_stream_is_told_without_its_words(client, upstrea
     assert "secret words" not in str(caught.value)
 
 
-def test_an_endless_stream_is_stopped_at_the_limit(serve, upstream):
+def test_an_endless_stream_is_cut_off_at_the_limit(serve, upstream):
     gateway = serve(fake="response_bytes_max = 65_536")
     upstream.answer = Endless()
     with pytest.raises(openai.APIError) as caught:
         list(gateway.client().chat.completions.create(model="small", messages=MESSAGES, stream=True))
     assert caught.value.code == "stream_broken"
-    assert upstream.left.wait(30), "the upstream was not hung up on"
+    assert upstream.left.wait(30), "the gateway did not disconnect from the upstream"
     gateway.settled(failed=1)
 
 
-def test_a_caller_that_leaves_in_mid_stream_stops_the_upstream_and_is_settled(gateway, upstream):
+def test_a_disconnect_in_mid_stream_stops_the_upstream_and_settles_the_request(gateway, upstream):
     upstream.answer = Endless()
     client = gateway.client()
     with client.chat.completions.create(model="small", messages=MESSAGES, stream=True) as stream:
         next(iter(stream))
     client.close()
-    assert upstream.left.wait(30), "the upstream was not hung up on"
+    assert upstream.left.wait(30), "the gateway did not disconnect from the upstream"
     usage = gateway.settled(requests=1, cancelled=1)
-    assert usage["requests_unpriced"] == 1, "tokens that nobody counted are never free"
+    assert usage["requests_unpriced"] == 1, "uncounted tokens are never treated as free"
 
 
-def test_a_completion_in_place_of_a_stream_is_an_error(serve, upstream):
+def test_a_completion_instead_of_a_stream_is_an_error(serve, upstream):
     client = serve(fake="retries_max = 0").client()
     upstream.answer = Json(completion())
     with pytest.raises(openai.InternalServerError) as caught:

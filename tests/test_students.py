@@ -1,4 +1,4 @@
-"""Language models as students: a task's own prompt, an answer by its schema, regex or grammar, a certificate, and what it does not cover."""
+"""Language models as students: the task's prompt, answers under a schema, regex or grammar, and certificates."""
 
 import json
 import re
@@ -28,7 +28,7 @@ FROM_ABOVE = '{"kind": "praise", "count": 7}'
 
 
 @pytest.fixture
-def world(tmp_path, upstream):
+def folder(tmp_path, upstream):
     models.language_model(tmp_path / "tiny.gguf")
     (tmp_path / "ticket.json").write_text(json.dumps(SCHEMA))
     upstream.answer = Json(completion(FROM_ABOVE))
@@ -44,7 +44,7 @@ LABELS = TICKET.replace("extract", "classify").replace('schema = "ticket.json"',
 UNCERTIFIED = "allow_uncertified = true\nuncertified_threshold = {}\nladder"
 
 
-def test_a_language_model_answers_alone_once_it_is_certified_and_not_after_its_prompt_has_changed(serve, world, upstream):
+def test_a_certified_language_model_answers_alone_until_its_prompt_changes(serve, folder, upstream):
     texts = [f"ticket {number}: the lamp is broken" for number in range(150)]
     opened = serve(tasks=LABELS.replace("ladder", UNCERTIFIED.format(0.5)))
     client, rows = opened.client(), []
@@ -56,13 +56,13 @@ def test_a_language_model_answers_alone_once_it_is_certified_and_not_after_its_p
     opened.stop()
     assert upstream.requests == []
 
-    # Its own answers are the truth here, so that a model of random numbers is right: what is tested is the machinery.
-    evidence = world / "evidence.jsonl"
+    # The rows are labelled with the model's own answers, so that a model with random weights is always right.
+    evidence = folder / "evidence.jsonl"
     evidence.write_text("".join(json.dumps(row) + "\n" for row in rows))
     opened.config.write_text(opened.config.read_text().replace(UNCERTIFIED.format(0.5), "ladder"))
     certified = opened.json("certify", "ticket", "--error", "0.05", "--data", evidence)
     assert certified["certified"] is True and certified["errors"] == 0 and certified["accepted"] >= 59
-    assert (world / "ticket.certificate.json").exists()
+    assert (folder / "ticket.certificate.json").exists()
 
     gateway = serve(tasks=LABELS)
     client = gateway.client()
@@ -82,7 +82,7 @@ def test_a_language_model_answers_alone_once_it_is_certified_and_not_after_its_p
     assert answer.model_extra["bantam"]["escalated"] == ["uncertified"]
 
 
-def test_json_keeps_to_the_tasks_schema_whole_and_streamed_and_escalates_when_it_is_unsure(serve, world):
+def test_json_matches_the_tasks_schema_and_an_unsure_answer_escalates(serve, folder):
     gateway = serve(tasks=TICKET.replace("ladder", UNCERTIFIED.format("0.000000001")))
     client = gateway.client()
     answer = ask(client, "the lamp is broken")
@@ -104,17 +104,17 @@ def test_json_keeps_to_the_tasks_schema_whole_and_streamed_and_escalates_when_it
 
 
 ORDER = TICKET.replace("extract", "rewrite").replace("ladder", UNCERTIFIED.format("0.0000000001"))
-FORMS = {
+CONSTRAINTS = {
     "regex = '[A-Z]{2}-[0-9]{4}'": None,
     'grammar = "order.lark"': 'start: SHOP "-" NUMBER\nSHOP: /[A-Z]{2}/\nNUMBER: /[0-9]{4}/\n',
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
-def test_text_keeps_to_the_tasks_regex_or_grammar_with_the_confidence_of_the_whole(serve, world, form):
-    if FORMS[form]:
-        (world / "order.lark").write_text(FORMS[form])
-    gateway = serve(tasks=ORDER.replace('schema = "ticket.json"', form))
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_text_matches_the_tasks_regex_or_grammar(serve, folder, constraint):
+    if CONSTRAINTS[constraint]:
+        (folder / "order.lark").write_text(CONSTRAINTS[constraint])
+    gateway = serve(tasks=ORDER.replace('schema = "ticket.json"', constraint))
     client = gateway.client()
     answer = ask(client, "the lamp of order AB-1234 is broken")
     assert re.fullmatch("[A-Z]{2}-[0-9]{4}", answer.choices[0].message.content)
@@ -127,23 +127,23 @@ def test_text_keeps_to_the_tasks_regex_or_grammar_with_the_confidence_of_the_who
 BROKEN = {"regex = '[A-Z'": ("tasks.ticket.regex", "[A-Z"), 'grammar = "order.lark"': ("order.lark", "numbr")}
 
 
-@pytest.mark.parametrize("form", BROKEN)
-def test_a_regex_or_grammar_that_cannot_be_compiled_is_named_before_the_port_opens(serve, world, form):
+@pytest.mark.parametrize("constraint", BROKEN)
+def test_an_invalid_regex_or_grammar_is_reported_before_the_port_opens(serve, folder, constraint):
     gateway = serve(tasks=TICKET)
     gateway.stop()
-    (world / "order.lark").write_text('start: "a"\n  numbr\n')
+    (folder / "order.lark").write_text('start: "a"\n  numbr\n')
     text = gateway.config.read_text()
-    gateway.config.write_text(text.replace('schema = "ticket.json"', form))
-    told = gateway.run("serve", code=1)
-    assert all(part in told for part in BROKEN[form])
+    gateway.config.write_text(text.replace('schema = "ticket.json"', constraint))
+    output = gateway.run("serve", code=1)
+    assert all(part in output for part in BROKEN[constraint])
 
 
-def test_a_certificate_is_void_once_the_regex_is_another(serve, world):
-    # One text is all of the language, so that a model of random numbers is sure of it.
+def test_a_certificate_is_void_once_the_regex_changes(serve, folder):
+    # The regex matches only one text, so a model with random weights is certain of it.
     order = TICKET.replace("extract", "rewrite").replace('schema = "ticket.json"', "regex = 'refund'")
     opened = serve(tasks=order)
     opened.stop()
-    evidence = world / "evidence.jsonl"
+    evidence = folder / "evidence.jsonl"
     rows = ({"text": f"ticket {number}", "answer": "refund"} for number in range(100))
     evidence.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert opened.json("certify", "ticket", "--error", "0.05", "--data", evidence)["certified"] is True
@@ -156,17 +156,17 @@ def test_a_certificate_is_void_once_the_regex_is_another(serve, world):
     assert ask(other.client(), "ticket 7").model_extra["bantam"]["escalated"] == ["uncertified"]
 
 
-def test_a_student_that_is_wrong_is_not_certified(serve, world):
+def test_an_inaccurate_student_is_not_certified(serve, folder):
     gateway = serve(tasks=TICKET)
-    evidence = world / "evidence.jsonl"
+    evidence = folder / "evidence.jsonl"
     row = {"answer": {"kind": "refund", "count": 1}}
     evidence.write_text("".join(json.dumps({"text": f"ticket {number}", **row}) + "\n" for number in range(100)))
     assert "not certifiable" in gateway.run("certify", "ticket", "--error", "0.05", "--data", evidence, code=6)
 
 
-def test_a_schema_that_cannot_be_honoured_is_named_before_the_port_opens(serve, world):
+def test_an_unsupported_schema_is_reported_before_the_port_opens(serve, folder):
     gateway = serve(tasks=TICKET)
     gateway.stop()
-    (world / "ticket.json").write_text(json.dumps({"type": "object", "not": {"type": "object"}}))
-    told = gateway.run("serve", code=1)
-    assert "ticket.json" in told and "`not`" in told
+    (folder / "ticket.json").write_text(json.dumps({"type": "object", "not": {"type": "object"}}))
+    output = gateway.run("serve", code=1)
+    assert "ticket.json" in output and "`not`" in output

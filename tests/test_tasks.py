@@ -1,4 +1,4 @@
-"""Tasks: a certified student answers, what it is unsure of goes up, and an answer is one of the labels."""
+"""Tasks: a certified student answers, unsure answers escalate, and every answer is one of the labels."""
 
 import json
 import shutil
@@ -19,11 +19,11 @@ def ask(client, text, **changes):
     return client.chat.completions.create(**{"model": "task/desk", "messages": messages, **changes})
 
 
-def test_the_student_is_certified_on_rows_it_has_not_seen(desk):
+def test_the_student_is_certified_on_held_out_rows(desk):
     assert desk.trained["labels"] == len(rows.ASKS)
     assert desk.certified["certified"] is True
     assert desk.certified["error_max"] == 0.02 and 0 < desk.certified["threshold"] <= 1
-    assert 300 < desk.certified["accepted"] < desk.certified["rows"], "what nobody can tell is not accepted"
+    assert 300 < desk.certified["accepted"] < desk.certified["rows"], "ambiguous rows are not accepted"
 
 
 def test_a_certified_student_answers_alone(with_desk, upstream):
@@ -46,7 +46,7 @@ def test_a_certified_student_answers_alone(with_desk, upstream):
 
 
 @pytest.mark.parametrize("include_usage", [False, True])
-def test_the_student_also_answers_in_a_stream(with_desk, include_usage):
+def test_the_student_also_answers_as_a_stream(with_desk, include_usage):
     options = {"stream_options": {"include_usage": True}} if include_usage else {}
     chunks = list(ask(with_desk().client(), SURE, stream=True, **options))
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "refund"
@@ -55,18 +55,18 @@ def test_the_student_also_answers_in_a_stream(with_desk, include_usage):
     assert [c.choices[0].finish_reason for c in chunks if c.choices][-1] == "stop"
 
 
-def test_the_header_names_the_task_as_well(with_desk):
+def test_a_header_can_name_the_task(with_desk):
     client = with_desk().client()
     answer = ask(client, SURE, model="auto", extra_headers={"x-bantam-task": "desk"})
     assert answer.model_extra["bantam"]["task"] == "desk"
     assert answer.choices[0].message.content == "refund"
 
 
-def test_what_the_student_is_unsure_of_goes_up_with_the_tasks_instructions(with_desk, upstream):
+def test_an_unsure_answer_escalates_with_the_tasks_instructions(with_desk, upstream):
     gateway = with_desk()
     upstream.answer = Json(completion(" Password. "))
     answer = ask(gateway.client(), UNSURE)
-    assert answer.choices[0].message.content == "password", "a model's answer becomes the label it names"
+    assert answer.choices[0].message.content == "password", "the answer is normalised to a label"
     note = answer.model_extra["bantam"]
     assert note["tier"] == "mid" and note["escalated"] in (["low_confidence"], ["out_of_scope"])
     [request] = upstream.requests
@@ -84,7 +84,7 @@ def test_the_callers_own_instructions_are_kept(with_desk, upstream):
     assert upstream.requests[0].body["messages"] == messages
 
 
-def test_an_answer_that_is_no_label_is_never_returned(with_desk, upstream):
+def test_an_answer_that_is_not_a_label_is_never_returned(with_desk, upstream):
     gateway = with_desk()
     answers = {"fake-small": Json(completion("I think they want a refund or a pony")), "fake-large": Json(completion("refund"))}
     upstream.answer = lambda request: answers[request.body["model"]]
@@ -105,7 +105,7 @@ def test_without_a_certificate_the_student_never_answers_alone(with_desk, upstre
     assert len(upstream.requests) == 1
 
 
-def test_the_configuration_may_allow_an_uncertified_student_by_name(with_desk, upstream):
+def test_the_configuration_can_allow_an_uncertified_student(with_desk, upstream):
     lines = "allow_uncertified = true\nuncertified_threshold = 0.3"
     note = ask(with_desk(lines, certified=False).client(), SURE).model_extra["bantam"]
     assert note["tier"] == "local" and upstream.requests == []
@@ -123,7 +123,7 @@ def test_a_certificate_is_void_for_another_student(with_desk, desk, upstream, tm
     assert ask(gateway.client(), SURE).model_extra["bantam"]["tier"] == "mid"
 
 
-def test_a_sensitive_request_is_answered_here_or_not_at_all(with_desk, upstream):
+def test_a_sensitive_request_is_answered_locally_or_not_at_all(with_desk, upstream):
     client = with_desk().client()
     answer = ask(client, SENSITIVE)
     assert (answer.choices[0].message.content, answer.model_extra["bantam"]["tier"]) == ("refund", "local")
@@ -132,14 +132,14 @@ def test_a_sensitive_request_is_answered_here_or_not_at_all(with_desk, upstream)
     assert upstream.requests == []
 
 
-def test_answers_come_as_json_where_the_task_says_so(with_desk, upstream):
+def test_answers_are_json_if_the_task_says_so(with_desk, upstream):
     gateway = with_desk('answer_key = "intent"')
     assert json.loads(ask(gateway.client(), SURE).choices[0].message.content) == {"intent": "refund"}
     upstream.answer = Json(completion('```json\n{"intent": "password"}\n```'))
     assert json.loads(ask(gateway.client(), UNSURE).choices[0].message.content) == {"intent": "password"}
 
 
-def test_a_student_cannot_return_tools_or_several_answers(with_desk, upstream):
+def test_requests_with_tools_or_several_answers_bypass_the_student(with_desk, upstream):
     upstream.answer = Json(completion("refund"))
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
     gateway = with_desk()
@@ -149,7 +149,7 @@ def test_a_student_cannot_return_tools_or_several_answers(with_desk, upstream):
         assert len(upstream.requests) == answered + 1
 
 
-def test_recorded_answers_teach_a_student(serve, upstream, tmp_path):
+def test_a_student_can_be_trained_on_recorded_answers(serve, upstream, tmp_path):
     labels = ["order_status", "refund", "password", "oos"]
     task = f'[tasks.learn]\nkind = "classify"\nlabels = {json.dumps(labels)}\nrecord = true\n'
     gateway = serve(tasks=task)
@@ -158,18 +158,18 @@ def test_recorded_answers_teach_a_student(serve, upstream, tmp_path):
     client = gateway.client()
     for text in truth:
         ask(client, text, model="task/learn")
-    # What was just settled reaches the tables a moment later.
+    # Settled requests reach the tables with a short delay.
     gateway.settled(requests=120, answered=120)
     out = tmp_path / "learn.student"
     trained = gateway.json("student", "train", "--task", "learn", "--out", out)
-    assert 60 < trained["rows"] < 120, "a quarter is kept back for certification"
+    assert 60 < trained["rows"] < 120, "a quarter is held out for certification"
     given = rows.write(tmp_path / "ask.jsonl", [{"text": SURE}])
     lines = gateway.run("student", "predict", "--student", out, "--input", given).splitlines()
     assert [json.loads(line)["label"] for line in lines] == ["refund"]
     assert set(json.loads(lines[0])) == {"label", "probability", "out_of_scope"}
 
 
-def test_nothing_sensitive_is_recorded(serve, upstream):
+def test_sensitive_requests_are_not_recorded(serve, upstream):
     task = '[tasks.learn]\nkind = "classify"\nlabels = ["a", "b"]\nrecord = true\n'
     gateway = serve(tasks=task, more='[privacy]\nmid = "restricted"')
     upstream.answer = Json(completion("a"))

@@ -1,18 +1,18 @@
-"""A scripted OpenAI-compatible upstream: it records what it is sent and answers as the test says."""
+"""A scripted OpenAI-compatible upstream: it records requests and sends the answers that a test sets."""
 
 import json
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-# Nothing here waits longer: a test that got stuck fails instead.
+# The longest wait anywhere, so that a stuck test fails instead of hanging.
 PATIENCE_S = 30
 
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 
 def completion(content="hello", *, model="fake-1", usage=USAGE, **choice):
-    """Returns a whole `chat.completion`."""
+    """Returns a complete `chat.completion`."""
     first = {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop", "logprobs": None}
     first.update(choice)
     return {
@@ -40,7 +40,7 @@ def chunk(delta=None, *, finish=None, usage=None, choices=None, **choice):
 
 
 def words(*pieces, usage=USAGE):
-    """Returns the chunks of a streamed text, with its usage at the end."""
+    """Returns the chunks of a streamed text, ending with its usage."""
     first = chunk({"role": "assistant", "content": ""})
     middle = [chunk({"content": piece}) for piece in pieces]
     return [first, *middle, chunk(finish="stop"), chunk(choices=[], usage=usage)]
@@ -48,7 +48,7 @@ def words(*pieces, usage=USAGE):
 
 @dataclass
 class Json:
-    """A whole answer."""
+    """A non-streamed answer."""
 
     body: object
     status: int = 200
@@ -57,7 +57,7 @@ class Json:
 
 @dataclass
 class Events:
-    """A streamed answer. An item is a chunk, or an event to wait for before going on."""
+    """A streamed answer. An item is a chunk, or an event to wait for before the next one."""
 
     items: list
     done: bool = True
@@ -65,7 +65,7 @@ class Events:
 
 @dataclass
 class Raw:
-    """These bytes as the body; `announced` may promise more than there are."""
+    """A raw body; `announced` is its content length, if that differs from the real one."""
 
     body: bytes
     kind: str = "application/json"
@@ -74,19 +74,19 @@ class Raw:
 
 @dataclass
 class Held:
-    """An answer that waits for an event, which the test sets."""
+    """An answer that waits until the test sets an event."""
 
     release: threading.Event
     then: object
 
 
 class Endless:
-    """A stream that never ends by itself."""
+    """A stream that never ends on its own."""
 
 
 @dataclass
 class Request:
-    """What was sent."""
+    """A received request."""
 
     path: str
     headers: dict
@@ -95,7 +95,7 @@ class Request:
 
 
 class Upstream:
-    """The server. `answer` is a reply, or a function from a request to one."""
+    """The server. `answer` is an answer, or a function from a request to one."""
 
     def __init__(self):
         self.answer = lambda request: Events(words("hel", "lo")) if request.body.get("stream") else Json(completion())
@@ -106,7 +106,7 @@ class Upstream:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Head and body are written apart; Nagle's algorithm would hold the body back for 40 ms.
+            # Head and body are written separately; Nagle's algorithm would delay the body by 40 ms.
             disable_nagle_algorithm = True
 
             def do_POST(self):
@@ -129,7 +129,7 @@ class Upstream:
             request_queue_size = 256
 
             def handle_error(self, *_):
-                # A caller that leaves between two requests is no news.
+                # Callers may disconnect between two requests.
                 pass
 
         self.server = Server(("127.0.0.1", 0), Handler)
@@ -141,7 +141,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.server.server_port}/v1"
 
     def wait_for_request(self):
-        assert self.arrived.acquire(timeout=PATIENCE_S), "no request came"
+        assert self.arrived.acquire(timeout=PATIENCE_S), "no request arrived"
 
     def close(self):
         self.server.shutdown()
@@ -152,10 +152,10 @@ class Upstream:
         match answer:
             case Held():
                 released = answer.release.wait(PATIENCE_S)
-                assert released, "nobody released the answer"
+                assert released, "the test did not release the answer"
                 self.reply(handler, answer.then)
             case Json():
-                self.whole(handler, json.dumps(answer.body).encode(), answer.status, answer.headers)
+                self.send_whole(handler, json.dumps(answer.body).encode(), answer.status, answer.headers)
             case Raw():
                 handler.send_response(200)
                 handler.send_header("content-type", answer.kind)
@@ -164,15 +164,15 @@ class Upstream:
                 handler.wfile.write(answer.body)
                 handler.close_connection = True
             case Events():
-                self.events(handler, answer)
+                self.send_events(handler, answer)
             case Endless():
                 self.begin_events(handler)
                 while True:
-                    self.event(handler, chunk({"content": "and on " * 100}))
+                    self.send_event(handler, chunk({"content": "and on " * 100}))
             case _:
-                raise AssertionError(f"no such answer: {answer}")
+                raise AssertionError(f"unknown kind of answer: {answer}")
 
-    def whole(self, handler, body, status, headers):
+    def send_whole(self, handler, body, status, headers):
         handler.send_response(status)
         for name, value in {"content-type": "application/json", **headers}.items():
             handler.send_header(name, value)
@@ -180,13 +180,13 @@ class Upstream:
         handler.end_headers()
         handler.wfile.write(body)
 
-    def events(self, handler, answer):
+    def send_events(self, handler, answer):
         self.begin_events(handler)
         for item in answer.items:
             if isinstance(item, threading.Event):
-                assert item.wait(PATIENCE_S), "nobody let the stream go on"
+                assert item.wait(PATIENCE_S), "the test did not resume the stream"
             else:
-                self.event(handler, item)
+                self.send_event(handler, item)
         if answer.done:
             self.write_chunk(handler, b"data: [DONE]\n\n")
             self.write_chunk(handler, b"")
@@ -199,7 +199,7 @@ class Upstream:
         handler.send_header("transfer-encoding", "chunked")
         handler.end_headers()
 
-    def event(self, handler, item):
+    def send_event(self, handler, item):
         self.write_chunk(handler, b"data: " + json.dumps(item).encode() + b"\n\n")
 
     def write_chunk(self, handler, data):

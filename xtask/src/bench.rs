@@ -1,15 +1,15 @@
-//! `cargo xtask bench`: builds the gateway as it is shipped, and measures it.
+//! `cargo xtask bench`: builds the gateway as it ships, and measures it.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-/// Builds and measures; `flags` are the bench's own.
+/// Builds the gateway and measures it; `flags` are passed to the benchmark.
 pub(crate) fn run(root: &Path, flags: &[&str]) -> ExitCode {
     if !cfg!(target_os = "linux") {
-        println!("the bench reads /proc, so it needs Linux");
+        println!("the benchmark reads /proc, so it needs Linux");
         return ExitCode::FAILURE;
     }
-    // Built by itself: together with other crates its dependencies could get their features as well.
+    // Built alone, because feature unification with other crates could change its dependencies.
     let build = ["build", "--release", "--locked", "--package", "bantam"];
     let measure = ["run", "--release", "--locked", "--quiet", "--package", "bantam-bench", "--"];
     let done = cargo(root, &build) && cargo(root, &[&measure, flags].concat());

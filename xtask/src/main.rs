@@ -1,5 +1,5 @@
-//! Checks and chores of the project, the same on every machine: `cargo xtask test`, `cargo xtask tidy`.
-#![expect(clippy::print_stdout, reason = "this program talks to the person at the terminal")]
+//! The project's checks and tasks, the same on every machine: `cargo xtask test`, `cargo xtask tidy`.
+#![expect(clippy::print_stdout, reason = "this program prints its results")]
 
 mod bench;
 mod metadata;
@@ -15,10 +15,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  test [--fast]  sets up what tests need and runs everything; --fast leaves Python out
-  ci             the same as test
-  bench [FLAGS]  measures the gateway against a mock upstream on this machine; --help tells the flags
-  tidy           layers, owners, file sizes, licences";
+  test [--fast]  sets up what the tests need and runs everything; --fast skips Python
+  ci             same as test
+  bench [FLAGS]  measures the gateway against a mock upstream on this machine; --help lists the flags
+  tidy           checks layers, owners, file sizes and licences";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

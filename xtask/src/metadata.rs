@@ -1,4 +1,4 @@
-//! What Cargo knows of the workspace: its crates, who depends on whom, and every licence.
+//! The workspace as Cargo sees it: its crates, their dependencies and licences.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,14 +14,14 @@ pub(crate) enum Kind {
     Dev,
 }
 
-/// One line of a crate's manifest.
+/// One dependency in a crate's manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Dependency {
     pub(crate) name: String,
     pub(crate) kind: Kind,
 }
 
-/// One crate: of the workspace, or from outside.
+/// One crate, of the workspace or external.
 #[derive(Clone, Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -31,10 +31,10 @@ pub(crate) struct Package {
     pub(crate) dependencies: Vec<Dependency>,
 }
 
-/// Asks Cargo about the workspace, as it is built on this machine.
+/// Asks Cargo about the workspace as it is built on this machine.
 pub(crate) fn read(root: &Path) -> Result<Vec<Package>, String> {
     let host = host()?;
-    // Without the filter Cargo would download crates for every platform there is.
+    // Without the filter, Cargo would download crates for all platforms.
     let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", &host];
     let output = Command::new("cargo")
         .args(arguments)
@@ -52,12 +52,12 @@ fn host() -> Result<String, String> {
         Command::new("rustc").arg("-vV").output().map_err(|error| format!("cannot run rustc: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+    host.map(str::to_owned).ok_or_else(|| "rustc -vV did not print a host".to_owned())
 }
 
 fn parse(json: &str) -> Result<Vec<Package>, String> {
     let value: Value =
-        serde_json::from_str(json).map_err(|error| format!("cargo metadata is no JSON: {error}"))?;
+        serde_json::from_str(json).map_err(|error| format!("cargo metadata did not print JSON: {error}"))?;
     let members = array(&value, "workspace_members");
     let package = |package: &Value| Package {
         name: text(package, "name"),
@@ -101,6 +101,6 @@ mod tests {
         let kinds: Vec<Kind> = a.dependencies.iter().map(|dependency| dependency.kind).collect();
         assert_eq!(kinds, [Kind::Normal, Kind::Dev, Kind::Normal]);
         assert_eq!((b.version.as_str(), b.license.as_deref()), ("1.2.3", Some("MIT")));
-        assert!(parse("no JSON").is_err());
+        assert!(parse("not JSON").is_err());
     }
 }

@@ -1,15 +1,15 @@
-//! The Python that the API tests need: found, checked, and given a virtual environment of its own.
+//! Finds and checks the Python that the API tests need, and sets up its virtual environment.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest Python that the pinned packages run on.
+/// The oldest Python that the pinned packages support.
 const VERSION_MIN: (u32, u32) = (3, 10);
 
 const INSTALL: &str = "install it (Debian and Ubuntu: apt install python3 python3-venv; Fedora: dnf install \
-    python3; macOS: brew install python), or leave the API tests out: cargo xtask test --fast";
+    python3; macOS: brew install python), or skip the API tests: cargo xtask test --fast";
 
-/// Returns the interpreter of `target/venv`, which then has exactly what `tests/requirements.txt` names.
+/// Returns the interpreter of `target/venv`, which then has exactly the packages in `tests/requirements.txt`.
 pub(crate) fn prepare(root: &Path) -> Result<PathBuf, String> {
     let requirements = root.join("tests/requirements.txt");
     let wanted = std::fs::read_to_string(&requirements)
@@ -23,26 +23,26 @@ pub(crate) fn prepare(root: &Path) -> Result<PathBuf, String> {
         return Ok(interpreter);
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))
-        .map_err(|error| format!("cannot make {}: {error}; {INSTALL}", venv.display()))?;
+        .map_err(|error| format!("cannot create {}: {error}; {INSTALL}", venv.display()))?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
     run(Command::new(&interpreter).args(pip).arg(&requirements)).map_err(|error| {
-        format!("cannot install tests/requirements.txt, which needs the network once: {error}")
+        format!("cannot install tests/requirements.txt, which needs network access once: {error}")
     })?;
     std::fs::write(&stamp, wanted).map_err(|error| format!("cannot write {}: {error}", stamp.display()))?;
     Ok(interpreter)
 }
 
-/// Returns the version of `python3`, when it is new enough.
+/// Returns the version of `python3` if it is new enough.
 fn version() -> Result<String, String> {
     let output = Command::new("python3")
         .arg("--version")
         .output()
-        .map_err(|error| format!("python3 is needed for the API tests ({error}): {INSTALL}"))?;
+        .map_err(|error| format!("the API tests need python3 ({error}): {INSTALL}"))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     match parse_version(&text) {
         Some(version) if version >= VERSION_MIN => Ok(text),
         _ => Err(format!(
-            "python3 {}.{} or newer is needed for the API tests, this is `{text}`: {INSTALL}",
+            "the API tests need Python {}.{} or newer, but found `{text}`: {INSTALL}",
             VERSION_MIN.0, VERSION_MIN.1
         )),
     }

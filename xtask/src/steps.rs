@@ -1,4 +1,4 @@
-//! Steps of a run: each is named, shown while it runs, timed, and ends the run when it fails.
+//! The steps of a run: each has a name, is shown while it runs, is timed, and ends the run if it fails.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::summary::Counts;
 
-/// A step that failed; what it was has been printed.
+/// A step failed; the reason has been printed.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
-/// A run: what was done so far.
+/// The steps of a run so far.
 pub(crate) struct Steps {
     root: PathBuf,
     done: Vec<(String, Duration)>,
@@ -30,12 +30,12 @@ impl Steps {
         self.counts
     }
 
-    /// Returns the steps with how long each took.
+    /// Returns the steps with their durations.
     pub(crate) fn table(&self) -> Vec<String> {
         self.done.iter().map(|(name, took)| format!("{:>8.1} s  {name}", took.as_secs_f64())).collect()
     }
 
-    /// Runs a command whose exit status alone counts; it writes to the terminal itself.
+    /// Runs a command that succeeds or fails by its exit status; its output goes to the terminal.
     pub(crate) fn command(&mut self, name: &str, command: &mut Command) -> Result<(), Failed> {
         let root = self.root.clone();
         self.step(name, || {
@@ -49,7 +49,7 @@ impl Steps {
         })
     }
 
-    /// Runs a test runner: its output is shown as it comes, and its last words are counted by `read`.
+    /// Runs a test runner: its output is shown as it arrives, and `read` takes the counts from it.
     pub(crate) fn tests(
         &mut self,
         name: &str,
@@ -65,7 +65,7 @@ impl Steps {
         })
     }
 
-    /// Does `work` as a step. A failure without failed tests counts as one.
+    /// Runs `work` as a step. A failure without failed tests counts as one failed test.
     pub(crate) fn step(
         &mut self,
         name: &str,
@@ -92,7 +92,7 @@ impl Steps {
     }
 }
 
-/// Why a step failed, and which of its tests had run.
+/// Why a step failed, and the tests it had run.
 pub(crate) struct StepError {
     message: String,
     counts: Counts,
@@ -110,7 +110,7 @@ impl From<(String, Counts)> for StepError {
     }
 }
 
-/// Runs `command`, copies both its outputs to the terminal and returns them as one text.
+/// Runs `command`, copies both of its outputs to the terminal and returns them as one text.
 fn run_shown(command: &mut Command) -> std::io::Result<(bool, String)> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let text = Arc::new(Mutex::new(String::new()));
@@ -132,7 +132,7 @@ fn copy(pipe: impl Read + Send + 'static, text: Arc<Mutex<String>>) -> std::thre
         let mut reader = BufReader::new(pipe);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line).is_ok_and(|bytes| bytes > 0) {
-            // Whoever closed our standard output does not want the rest.
+            // If standard output is closed, nobody wants the rest.
             let _ = std::io::stdout().write_all(&line);
             let line_text = String::from_utf8_lossy(&line);
             text.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line_text);
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runners_output_is_read_from_both_pipes() {
+    fn reads_a_runners_output_from_both_pipes() {
         let mut command = Command::new("sh");
         command.args([
             "-c",

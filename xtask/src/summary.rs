@@ -1,6 +1,6 @@
-//! How many tests passed and failed, read from what the runners print at their end.
+//! Reads from the output of test runners how many tests passed and failed.
 
-/// Tests by how they ended. What did not run because it was filtered out is not counted.
+/// Numbers of tests by result. Tests that were filtered out are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) passed: u64,
@@ -8,7 +8,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Returns both summed.
+    /// Returns the sum of both.
     pub(crate) fn and(self, other: Self) -> Self {
         Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
     }
@@ -46,7 +46,7 @@ pub(crate) fn pytest(output: &str) -> Counts {
     })
 }
 
-/// Returns the number that stands before the word `word`, 0 when the word is not there.
+/// Returns the number before the word `word`, or 0 if the word is absent.
 fn number_before(text: &str, word: &str) -> u64 {
     let mut before = "";
     for part in text.split_whitespace() {

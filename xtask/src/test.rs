@@ -1,4 +1,4 @@
-//! `cargo xtask test`: the one command that sets up what tests need and runs everything.
+//! `cargo xtask test`: the one command that sets up what the tests need and runs everything.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -8,23 +8,23 @@ use crate::steps::{Failed, Steps};
 use crate::summary::{self, Counts};
 use crate::{python, tidy};
 
-/// What is run.
+/// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// Everything.
+    /// All steps.
     Everything,
-    /// What needs no Python.
+    /// All steps that do not need Python.
     RustOnly,
 }
 
-/// Runs the steps up to the first that fails; the last line says how many tests passed and failed.
+/// Runs the steps until one fails; the last line printed says how many tests passed and failed.
 pub(crate) fn run(root: &Path, scope: Scope) -> ExitCode {
     let started = Instant::now();
     let mut steps = Steps::new(root);
     let result = run_steps(root, scope, &mut steps);
     println!();
     steps.table().iter().for_each(|line| println!("{line}"));
-    println!("{:>8.1} s  in all", started.elapsed().as_secs_f64());
+    println!("{:>8.1} s  total", started.elapsed().as_secs_f64());
     let Counts { passed, failed } = steps.counts();
     println!("{passed} passed, {failed} failed");
     match result {
@@ -34,7 +34,7 @@ pub(crate) fn run(root: &Path, scope: Scope) -> ExitCode {
 }
 
 fn run_steps(root: &Path, scope: Scope, steps: &mut Steps) -> Result<(), Failed> {
-    // First what fails fast, and needs a person to act.
+    // First the steps that fail fast and need a person to act.
     let mut interpreter = None;
     if scope == Scope::Everything {
         steps.step("set up Python", || {
@@ -83,7 +83,7 @@ fn rust_tests(steps: &mut Steps) -> Result<(), Failed> {
             ["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "--status-level", "slow"];
         return steps.tests("Rust tests (nextest)", &mut cargo(&nextest), summary::nextest);
     }
-    println!("cargo-nextest is not installed, so cargo test runs the tests");
+    println!("cargo-nextest is not installed; running the tests with cargo test");
     let test = ["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast"];
     steps.tests("Rust tests", &mut cargo(&test), summary::cargo_test)
 }

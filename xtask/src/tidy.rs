@@ -1,4 +1,4 @@
-//! `cargo xtask tidy`: the rules of the house that no lint knows.
+//! `cargo xtask tidy`: the house rules that no lint checks.
 
 mod files;
 mod layers;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::metadata;
 
-/// What was found. Facts are said either way; one problem is enough to fail.
+/// What the checks found. Facts are always shown; one problem is enough to fail.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     facts: Vec<String>,
@@ -21,7 +21,7 @@ impl Report {
         self.problems.is_empty()
     }
 
-    /// Returns the facts, the problems and the verdict, a line each.
+    /// Returns the facts, the problems and the verdict, one per line.
     pub(crate) fn lines(&self) -> Vec<String> {
         let problems = self.problems.iter().map(|problem| format!("problem: {problem}"));
         let verdict = match self.problems.len() {
@@ -41,7 +41,7 @@ impl Report {
     }
 }
 
-/// Runs every check; one that cannot run is a problem of its own.
+/// Runs every check; a check that cannot run is itself a problem.
 pub(crate) fn run(root: &Path) -> Report {
     let mut report = Report::default();
     match metadata::read(root) {
@@ -65,13 +65,13 @@ pub(crate) fn run(root: &Path) -> Report {
     report
 }
 
-/// What tests of the checks share.
+/// Shared by the tests of the checks.
 #[cfg(test)]
 mod testing {
     use super::Report;
     use crate::metadata::{Dependency, Kind, Package};
 
-    /// Returns a crate of the workspace; names after `dev:` are needed for tests only.
+    /// Returns a crate of the workspace; dependencies after `dev:` are for tests only.
     pub(super) fn member(name: &str, dependencies: &[&str]) -> Package {
         let dependency = |name: &&str| match name.strip_prefix("dev:") {
             Some(name) => Dependency { name: name.to_owned(), kind: Kind::Dev },

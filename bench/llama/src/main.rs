@@ -1,8 +1,8 @@
-//! llama.cpp on the cases of `bantam bench`.
+//! Times llama.cpp on the cases of `bantam bench`.
 //!
-//! `peer-llama quantize IN OUT q8_0|q4_0|q4_k_m` writes a model; `peer-llama bench MODEL [THREADS [TIMES]]` prints
-//! one JSON object whose names and units are those of `bantam bench MODEL --json`. Random tokens, which are the
-//! same work for both.
+//! `peer-llama quantize IN OUT q8_0|q4_0|q4_k_m|q5_k_m` quantises a model; `peer-llama bench MODEL [THREADS [TIMES]]`
+//! prints one JSON object with the names and units of `bantam bench MODEL --json`. Tokens are random, which costs both
+//! sides the same.
 
 use std::error::Error;
 use std::ffi::CString;
@@ -20,8 +20,9 @@ use serde_json::{Map, Value, json};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// Tokens of the shared beginning, and of what is new to each request.
+/// Tokens of the prefix that all requests share.
 const CACHED: usize = 300;
+/// New tokens per request.
 const NEW: usize = 60;
 const CONTEXT: u32 = 4096;
 const SEQUENCES: u32 = 10;
@@ -46,20 +47,20 @@ fn quantize(from: &str, to: &str, kind: &str) -> Outcome<()> {
         "q8_0" => 7,
         "q4_k_m" => 15,
         "q5_k_m" => 17,
-        _ => return Err(format!("there is no kind {kind} here").into()),
+        _ => return Err(format!("unknown quantisation {kind}").into()),
     };
     let (from, to) = (CString::new(from)?, CString::new(to)?);
-    // SAFETY: the parameters are the library's own defaults, and both names live through the call.
+    // SAFETY: the parameters are the library's own defaults, and both names outlive the call.
     let failed = unsafe {
         let mut parameters = llama_cpp_sys_2::llama_model_quantize_default_params();
         parameters.ftype = number;
         llama_cpp_sys_2::llama_model_quantize(from.as_ptr(), to.as_ptr(), &parameters)
     };
-    if failed == 0 { Ok(()) } else { Err(format!("llama.cpp refused with {failed}").into()) }
+    if failed == 0 { Ok(()) } else { Err(format!("llama.cpp failed with code {failed}").into()) }
 }
 
-/// Everything a case needs.
-struct Stage<'m> {
+/// The state that all cases share.
+struct Setup<'m> {
     context: LlamaContext<'m>,
     batch: LlamaBatch<'m>,
     vocabulary: u64,
@@ -82,25 +83,25 @@ fn bench(backend: &LlamaBackend, path: &str, threads: i32, times: usize) -> Outc
     let context = model.new_context(backend, parameters)?;
     let vocabulary = u64::try_from(model.vocab().n_tokens())?;
     let batch = LlamaBatch::new(2048, SEQUENCES as i32);
-    let mut stage =
-        Stage { context, batch, vocabulary, state: 88_172_645_463_325_252, times, cases: Map::new() };
-    let first = stage.tokens(1);
-    stage.run(&first, 0, 0)?;
-    stage.context.clear_kv_cache();
+    let mut setup =
+        Setup { context, batch, vocabulary, state: 88_172_645_463_325_252, times, cases: Map::new() };
+    let first = setup.tokens(1);
+    setup.run(&first, 0, 0)?;
+    setup.context.clear_kv_cache();
     let load = begin.elapsed().as_secs_f64() * 1e3;
-    stage.prefill()?;
-    stage.decode(1)?;
-    stage.decode(8)?;
-    stage.score()?;
+    setup.prefill()?;
+    setup.decode(1)?;
+    setup.decode(8)?;
+    setup.score()?;
     let answer = json!({
         "engine": "llama.cpp", "threads": threads, "model": path, "load_ms": load,
-        "resident_mb": resident(), "cases": stage.cases,
+        "resident_mb": resident(), "cases": setup.cases,
     });
     println!("{answer}");
     Ok(())
 }
 
-impl Stage<'_> {
+impl Setup<'_> {
     fn tokens(&mut self, count: usize) -> Vec<LlamaToken> {
         let mut next = || {
             self.state ^= self.state << 13;
@@ -111,7 +112,7 @@ impl Stage<'_> {
         (0..count).map(|_| next()).collect()
     }
 
-    /// Runs tokens of one sequence and asks for the last one's logits.
+    /// Runs tokens of one sequence and computes the last one's logits.
     fn run(&mut self, tokens: &[LlamaToken], start: i32, sequence: i32) -> Outcome<()> {
         self.batch.clear();
         for (index, token) in tokens.iter().enumerate() {
@@ -121,7 +122,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    fn note(&mut self, case: &str, mut milliseconds: Vec<f64>) {
+    fn record(&mut self, case: &str, mut milliseconds: Vec<f64>) {
         milliseconds.sort_by(f64::total_cmp);
         let at = |share: f64| milliseconds[((milliseconds.len() - 1) as f64 * share).round() as usize];
         let figures = json!({ "p50_ms": at(0.5), "p99_ms": at(0.99), "times": milliseconds.len() });
@@ -137,11 +138,11 @@ impl Stage<'_> {
             milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
             self.context.clear_kv_cache();
         }
-        self.note("prefill-512", milliseconds);
+        self.record("prefill-512", milliseconds);
         Ok(())
     }
 
-    /// One step of `count` sequences that each have 64 tokens behind them, with a greedy choice for each.
+    /// Times one step of `count` sequences with 64 cached tokens each, including the greedy choice.
     fn decode(&mut self, count: usize) -> Outcome<()> {
         for sequence in 0..count {
             let tokens = self.tokens(64);
@@ -162,14 +163,14 @@ impl Stage<'_> {
             milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
         }
         self.context.clear_kv_cache();
-        self.note(&format!("decode-{count}"), milliseconds);
+        self.record(&format!("decode-{count}"), milliseconds);
         Ok(())
     }
 
-    /// A cached beginning, new tokens, and the log-probabilities of the next one.
+    /// Times new tokens after a cached prefix, including the log-probabilities of the next one.
     fn score(&mut self) -> Outcome<()> {
-        let beginning = self.tokens(CACHED);
-        self.run(&beginning, 0, 0)?;
+        let prefix = self.tokens(CACHED);
+        self.run(&prefix, 0, 0)?;
         let mut milliseconds = Vec::new();
         for _ in 0..self.times {
             let tokens = self.tokens(NEW);
@@ -181,19 +182,19 @@ impl Stage<'_> {
             milliseconds.push(begin.elapsed().as_secs_f64() * 1e3);
         }
         self.context.clear_kv_cache();
-        self.note("score-300+60", milliseconds);
+        self.record("score-300+60", milliseconds);
         Ok(())
     }
 }
 
-/// Returns the likeliest token and its log-probability.
+/// Returns the most likely token and its log-probability.
 fn best(logits: &[f32]) -> (usize, f32) {
     let largest = logits.iter().copied().enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or((0, 0.0));
     let sum: f32 = logits.iter().map(|logit| (logit - largest.1).exp()).sum();
     (largest.0, -sum.ln())
 }
 
-/// Returns the memory that this process holds, in megabytes of 2^20 bytes.
+/// Returns the resident memory of this process, in MiB.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("");

@@ -1,22 +1,22 @@
-//! The flags. There are five, so that they are read by hand: `clap` belongs to the product's binary.
+//! The flags. There are only five, so they are parsed by hand: `clap` belongs to the product's binary.
 
 use std::path::PathBuf;
 
 use crate::case::{self, Case};
 
-/// What is shown for `--help`.
+/// The text of `--help`.
 pub(crate) const USAGE: &str = "\
 Measures the gateway against a mock upstream on this machine.
 
 usage: cargo xtask bench [FLAGS]
 
-  --rounds N      rounds; each measures every case directly and through the gateway [default: 5]
-  --secs N        seconds of each measurement, after a warm-up [default: 5]
-  --cases A,B     cases [default: all of c1, c64, sse16, big16, local1, local64, wide1, wide64]
-  --json          prints JSON, with every round, in place of the table
-  --bantam FILE   the gateway to measure [default: the one built beside this program]";
+  --rounds N      number of rounds; each measures every case directly and through the gateway [default: 5]
+  --secs N        seconds per measurement, after a warm-up [default: 5]
+  --cases A,B     cases to run [default: all of c1, c64, sse16, big16, local1, local64, wide1, wide64]
+  --json          prints JSON with every round instead of the table
+  --bantam FILE   the gateway to measure [default: the one built next to this program]";
 
-/// What the flags say.
+/// The values of the flags.
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) rounds: u32,
@@ -28,13 +28,13 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads the flags, or says what is wrong with them.
-    pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Self, String> {
+    /// Parses the flags, or returns what is wrong with them.
+    pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
         let cases = case::CASES.iter().collect();
         let mut args = Self { rounds: 5, seconds: 5.0, cases, json: false, help: false, bantam: None };
-        let mut words = words.into_iter();
-        while let Some(flag) = words.next() {
-            let mut value = || words.next().ok_or_else(|| format!("{flag} needs a value"));
+        let mut arguments = arguments.into_iter();
+        while let Some(flag) = arguments.next() {
+            let mut value = || arguments.next().ok_or_else(|| format!("{flag} needs a value"));
             match flag.as_str() {
                 "--json" => args.json = true,
                 "--help" | "-h" => args.help = true,
@@ -48,7 +48,7 @@ impl Args {
                 }
                 "--cases" => args.cases = value()?.split(',').map(case::find).collect::<Result<_, _>>()?,
                 "--bantam" => args.bantam = Some(value()?.into()),
-                _ => return Err(format!("there is no flag `{flag}`\n\n{USAGE}")),
+                _ => return Err(format!("unknown flag `{flag}`\n\n{USAGE}")),
             }
         }
         Ok(args)
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_is_measured_and_for_how_long() {
+    fn flags_set_the_cases_and_the_duration() {
         let args = parse(&["--cases", "c1,local64", "--secs", "0.5", "--rounds", "1", "--json"]).unwrap();
         let names: Vec<&str> = args.cases.iter().map(|case| case.name).collect();
         assert_eq!((names, args.rounds, args.json), (vec!["c1", "local64"], 1, true));
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn wrong_flags_are_refused_before_anything_runs() {
-        for refused in [
+    fn rejects_invalid_flags() {
+        for rejected in [
             &["--cases", "c2"][..],
             &["--cases", ""],
             &["--secs", "0"],
@@ -84,12 +84,12 @@ mod tests {
             &["--rounds"],
             &["--fast"],
         ] {
-            assert!(parse(refused).is_err(), "{refused:?}");
+            assert!(parse(rejected).is_err(), "{rejected:?}");
         }
     }
 
     #[test]
-    fn the_usage_names_every_case() {
+    fn the_usage_lists_every_case() {
         let names: Vec<&str> = case::CASES.iter().map(|case| case.name).collect();
         assert!(USAGE.contains(&names.join(", ")));
     }

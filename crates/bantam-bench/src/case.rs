@@ -1,15 +1,15 @@
-//! What is measured: the cases, their figures and the targets.
+//! The benchmark's cases, their figures and targets.
 
-/// What the gateway is while a case runs. Each has a process of its own, so that its peak memory is its own.
+/// How the gateway is set up while a case runs. Each setup runs in its own process, so that peak memory is separate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// No task, no student: every request goes to the upstream.
+pub(crate) enum Setup {
+    /// Has no task and no student: every request goes to the upstream.
     PassThrough,
-    /// Two tasks with certified students: no request goes to the upstream.
+    /// Has two tasks with certified students: no request goes to the upstream.
     Local,
 }
 
-impl Stage {
+impl Setup {
     /// Returns its name in reports.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -19,51 +19,51 @@ impl Stage {
     }
 }
 
-/// What is asked.
+/// The requests that are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// A prompt of so many bytes for the upstream's model.
+pub(crate) enum Workload {
+    /// A prompt of this length for the upstream's model.
     Prompt { bytes: usize },
-    /// The same as a stream.
+    /// The same prompt, with a streamed answer.
     Stream { bytes: usize },
-    /// Texts of a task whose student is certified and sure of them.
+    /// Texts of this task that its certified student accepts.
     Task(&'static str),
 }
 
-/// One case: a load and what is read from it.
+/// One case: a load and the figures taken from it.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Case {
     /// Its name in reports and flags.
     pub(crate) name: &'static str,
-    pub(crate) stage: Stage,
-    /// How many connections ask at a time, each as soon as it has its answer.
+    pub(crate) setup: Setup,
+    /// The number of concurrent connections; each sends its next request as soon as it has its answer.
     pub(crate) connections: usize,
-    pub(crate) ask: Ask,
+    pub(crate) workload: Workload,
     pub(crate) figures: &'static [Figure],
 }
 
-/// Something that is read from a case's rounds.
+/// A figure taken from a case's rounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Figure {
     pub(crate) quantity: Quantity,
     pub(crate) target: Option<Target>,
 }
 
-/// What a figure counts.
+/// What a figure measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Quantity {
     /// The median time to the whole answer, or to a stream's first chunk.
     P50,
-    /// The 99th percentile of it.
+    /// The 99th percentile of that time.
     P99,
-    /// Answers a second.
+    /// Answers per second.
     Rate,
-    /// Seconds of processor for 1,000 answers, the ledger's own work included.
+    /// CPU seconds per 1,000 answers, including the ledger's work.
     Cpu,
 }
 
-/// What is promised of a figure. Of times the promise is about what the gateway adds, where there is
-/// something to add to.
+/// The target of a figure. Targets for times apply to what the gateway adds, if the case was also
+/// measured directly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Target {
     AtMost(f64),
@@ -71,7 +71,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    /// Returns whether `value` keeps the promise.
+    /// Returns whether `value` meets the target.
     pub(crate) fn is_met(self, value: f64) -> bool {
         match self {
             Self::AtMost(limit) => value <= limit,
@@ -80,65 +80,93 @@ impl Target {
     }
 }
 
-/// The largest peak memory of a gateway that passes through, in MB.
+/// The target for the peak memory of a pass-through gateway, in MB.
 pub(crate) const MEMORY_TARGET: Target = Target::AtMost(35.0);
 
 const fn figure(quantity: Quantity) -> Figure {
     Figure { quantity, target: None }
 }
 
-const fn promise(quantity: Quantity, target: Target) -> Figure {
+const fn targeted(quantity: Quantity, target: Target) -> Figure {
     Figure { quantity, target: Some(target) }
 }
 
-const PROMPT: Ask = Ask::Prompt { bytes: 200 };
+const PROMPT: Workload = Workload::Prompt { bytes: 200 };
 const LATENCY: &[Figure] = &[figure(Quantity::P50), figure(Quantity::P99)];
-const LOCAL: &[Figure] = &[promise(Quantity::Rate, Target::AtLeast(8000.0)), figure(Quantity::Cpu)];
+const LOCAL: &[Figure] = &[targeted(Quantity::Rate, Target::AtLeast(8000.0)), figure(Quantity::Cpu)];
 
-/// Every case, in the order of running.
+/// Every case, in the order in which they run.
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "c1",
-        stage: Stage::PassThrough,
+        setup: Setup::PassThrough,
         connections: 1,
-        ask: PROMPT,
-        figures: &[promise(Quantity::P50, Target::AtMost(0.2)), figure(Quantity::P99)],
+        workload: PROMPT,
+        figures: &[targeted(Quantity::P50, Target::AtMost(0.2)), figure(Quantity::P99)],
     },
     Case {
         name: "c64",
-        stage: Stage::PassThrough,
+        setup: Setup::PassThrough,
         connections: 64,
-        ask: PROMPT,
+        workload: PROMPT,
         figures: &[
-            promise(Quantity::Rate, Target::AtLeast(10_000.0)),
-            promise(Quantity::Cpu, Target::AtMost(0.10)),
+            targeted(Quantity::Rate, Target::AtLeast(10_000.0)),
+            targeted(Quantity::Cpu, Target::AtMost(0.10)),
         ],
     },
     Case {
         name: "sse16",
-        stage: Stage::PassThrough,
+        setup: Setup::PassThrough,
         connections: 16,
-        ask: Ask::Stream { bytes: 200 },
-        figures: &[promise(Quantity::P50, Target::AtMost(0.6)), figure(Quantity::P99), figure(Quantity::Cpu)],
+        workload: Workload::Stream { bytes: 200 },
+        figures: &[
+            targeted(Quantity::P50, Target::AtMost(0.6)),
+            figure(Quantity::P99),
+            figure(Quantity::Cpu),
+        ],
     },
     Case {
         name: "big16",
-        stage: Stage::PassThrough,
+        setup: Setup::PassThrough,
         connections: 16,
-        ask: Ask::Prompt { bytes: 10 * 1024 },
+        workload: Workload::Prompt { bytes: 10 * 1024 },
         figures: &[figure(Quantity::Rate), figure(Quantity::Cpu)],
     },
-    Case { name: "local1", stage: Stage::Local, connections: 1, ask: Ask::Task("narrow"), figures: LATENCY },
-    Case { name: "local64", stage: Stage::Local, connections: 64, ask: Ask::Task("narrow"), figures: LOCAL },
-    Case { name: "wide1", stage: Stage::Local, connections: 1, ask: Ask::Task("wide"), figures: LATENCY },
-    Case { name: "wide64", stage: Stage::Local, connections: 64, ask: Ask::Task("wide"), figures: LOCAL },
+    Case {
+        name: "local1",
+        setup: Setup::Local,
+        connections: 1,
+        workload: Workload::Task("narrow"),
+        figures: LATENCY,
+    },
+    Case {
+        name: "local64",
+        setup: Setup::Local,
+        connections: 64,
+        workload: Workload::Task("narrow"),
+        figures: LOCAL,
+    },
+    Case {
+        name: "wide1",
+        setup: Setup::Local,
+        connections: 1,
+        workload: Workload::Task("wide"),
+        figures: LATENCY,
+    },
+    Case {
+        name: "wide64",
+        setup: Setup::Local,
+        connections: 64,
+        workload: Workload::Task("wide"),
+        figures: LOCAL,
+    },
 ];
 
-/// Returns the case of this name, or says which there are.
+/// Returns the case with this name, or an error that lists the names.
 pub(crate) fn find(name: &str) -> Result<&'static Case, String> {
     CASES.iter().find(|case| case.name == name).ok_or_else(|| {
         let names: Vec<&str> = CASES.iter().map(|case| case.name).collect();
-        format!("there are {}", names.join(", "))
+        format!("unknown case `{name}`; the cases are {}", names.join(", "))
     })
 }
 
@@ -147,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_holds_at_its_limit_and_never_for_no_number() {
+    fn a_target_is_met_at_its_limit_and_never_by_nan() {
         let check = |target: Target, value: f64, expected: bool| {
             assert_eq!(target.is_met(value), expected, "{target:?} {value}");
         };

@@ -1,21 +1,21 @@
-//! Just enough HTTP/1.1, by hand: a library would cost more than the gateway that is measured.
+//! Just enough hand-written HTTP/1.1: a library would cost more than the gateway under test.
 
-/// What the mock and the load need to know of a request's or an answer's head.
+/// What the mock and the load need from the head of a request or answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Head {
     /// Where the body begins.
     pub(crate) end: usize,
-    /// An answer's status; 0 of a request.
+    /// An answer's status; 0 for a request.
     pub(crate) status: u16,
-    /// The body's length, when the head tells.
+    /// The body's length, if the head states it.
     pub(crate) content_length: Option<usize>,
-    /// Whether the body comes in chunks.
+    /// Whether the body is chunked.
     pub(crate) is_chunked: bool,
-    /// Whether the gateway says that a local model answered.
+    /// Whether the gateway reports that a local model answered.
     pub(crate) is_local: bool,
 }
 
-/// Reads a head in one pass; `None` until it is complete.
+/// Parses a head in one pass; returns `None` if it is incomplete.
 pub(crate) fn parse_head(buffer: &[u8]) -> Option<Head> {
     let mut head = Head::default();
     loop {
@@ -59,10 +59,10 @@ pub(crate) fn chunk(data: &str) -> Vec<u8> {
     format!("{:x}\r\n{data}\r\n", data.len()).into_bytes()
 }
 
-/// What ends a chunked body.
+/// The end of a chunked body.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Returns the data of a chunked body; `None` when it is cut short or is none.
+/// Returns the data of a chunked body, or `None` if it is incomplete or invalid.
 pub(crate) fn join_chunks(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut data = Vec::new();
     loop {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_is_read_when_it_is_complete() {
+    fn parses_a_head_only_once_it_is_complete() {
         let answer =
             b"HTTP/1.1 200 OK\r\nContent-Length: 12\r\nX-Bantam-Tier: local\r\nx-other: a:b\r\n\r\nbody";
         let expected = Head {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_head_does_not_say_is_not_assumed() {
+    fn missing_and_invalid_headers_are_not_assumed() {
         let check = |head: &[u8]| {
             let head = parse_head(head).unwrap();
             (head.status, head.content_length, head.is_chunked, head.is_local)
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_posted_can_be_read_back() {
+    fn a_posted_request_can_be_parsed() {
         let request = post("127.0.0.1:80".parse().unwrap(), "{\"a\":1}");
         let head = parse_head(&request).unwrap();
         assert_eq!(head.content_length, Some(7));
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_joined_whole_or_not_at_all() {
+    fn joins_chunks_completely_or_not_at_all() {
         let body = [chunk("data: a\n\n"), chunk(&"b".repeat(300)), LAST_CHUNK.to_vec()].concat();
         let joined = join_chunks(&body).unwrap();
         assert_eq!(joined.len(), 309);

@@ -1,4 +1,4 @@
-//! The load: connections that each ask as soon as they have their answer.
+//! The load: connections that each send the next request as soon as they have an answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,50 +12,50 @@ use crate::http::{Head, LAST_CHUNK, join_chunks, parse_head};
 use crate::mock;
 
 /// How long one answer may take.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Who must have answered.
+/// Who must answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
-    /// The mock, asked directly or through the gateway.
+    /// The mock, directly or through the gateway.
     Upstream,
-    /// The mock, as a stream.
+    /// The mock, with a stream.
     UpstreamStream,
     /// A student in the gateway.
     Local,
 }
 
-/// What is asked of whom, and for how long.
+/// What to send where, and for how long.
 #[derive(Clone)]
-pub(crate) struct Plan {
+pub(crate) struct LoadSpec {
     pub(crate) address: SocketAddr,
     pub(crate) connections: usize,
-    /// Whole requests, asked in turn.
+    /// Complete requests, sent in turn.
     pub(crate) requests: Arc<[Vec<u8>]>,
     pub(crate) expected: Expected,
     pub(crate) duration: Duration,
 }
 
-/// What came of it.
+/// The results of a load.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
-    /// The milliseconds to each whole answer, or to the first chunk of each stream.
+    /// Milliseconds to each whole answer, or to the first chunk of each stream.
     pub(crate) milliseconds: Vec<f64>,
     /// Seconds until the last connection had its last answer.
     pub(crate) seconds: f64,
-    /// What went wrong; a connection stops at its first failure.
+    /// The failures; a connection stops at its first one.
     pub(crate) failures: Vec<String>,
 }
 
-/// Asks until the time is over. No request is given up, so that each asked is each answered.
-pub(crate) async fn run(plan: &Plan) -> Load {
+/// Sends requests until the time is over. No request is abandoned, so requests and answers match.
+pub(crate) async fn run(spec: &LoadSpec) -> Load {
     let started = Instant::now();
     let mut connections = JoinSet::new();
-    for number in 0..plan.connections {
-        let plan = plan.clone();
+    for number in 0..spec.connections {
+        let spec = spec.clone();
         connections.spawn(async move {
             let mut milliseconds = Vec::with_capacity(1 << 14);
-            let result = ask(&plan, number, started + plan.duration, &mut milliseconds).await;
+            let result = send_requests(&spec, number, started + spec.duration, &mut milliseconds).await;
             (milliseconds, result)
         });
     }
@@ -73,19 +73,24 @@ pub(crate) async fn run(plan: &Plan) -> Load {
     load
 }
 
-async fn ask(plan: &Plan, number: usize, end: Instant, milliseconds: &mut Vec<f64>) -> Result<(), String> {
-    let mut connection = Connection::open(plan.address).await.map_err(|error| error.to_string())?;
-    let requests = plan.requests.iter().cycle().skip(number * plan.requests.len() / plan.connections.max(1));
+async fn send_requests(
+    spec: &LoadSpec,
+    number: usize,
+    end: Instant,
+    milliseconds: &mut Vec<f64>,
+) -> Result<(), String> {
+    let mut connection = Connection::open(spec.address).await.map_err(|error| error.to_string())?;
+    let requests = spec.requests.iter().cycle().skip(number * spec.requests.len() / spec.connections.max(1));
     for request in requests {
-        let asked = Instant::now();
-        if asked >= end {
+        let sent = Instant::now();
+        if sent >= end {
             break;
         }
         let is_first = milliseconds.is_empty();
-        let answer = connection.exchange(request, plan.expected, is_first);
-        let answer = tokio::time::timeout(ANSWER_PATIENCE, answer).await;
-        let answered = answer.map_err(|_| format!("no answer in {ANSWER_PATIENCE:?}"))??;
-        milliseconds.push((answered - asked).as_secs_f64() * 1000.0);
+        let answer = connection.exchange(request, spec.expected, is_first);
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        let answered = answer.map_err(|_| format!("no answer within {ANSWER_TIMEOUT:?}"))??;
+        milliseconds.push((answered - sent).as_secs_f64() * 1000.0);
     }
     Ok(())
 }
@@ -103,7 +108,7 @@ impl Connection {
         Ok(Self { socket, buffer: Vec::with_capacity(32 * 1024) })
     }
 
-    /// Asks once and returns when the answer, or its first chunk, was there.
+    /// Sends one request and returns when the answer, or its first chunk, was complete.
     async fn exchange(
         &mut self,
         request: &[u8],
@@ -119,30 +124,30 @@ impl Connection {
             }
         };
         if head.status != 200 {
-            // What the gateway says of it is the first thing that one wants to know.
+            // The gateway's error message helps most, so wait briefly for the body.
             let _ = tokio::time::timeout(Duration::from_millis(100), self.read_more()).await;
             return Err(String::from_utf8_lossy(self.buffer.get(..600).unwrap_or(&self.buffer)).into_owned());
         }
         if head.is_local != (expected == Expected::Local) {
-            return Err(format!("a {expected:?} answer was expected; local: {}", head.is_local));
+            return Err(format!("expected a {expected:?} answer; answered locally: {}", head.is_local));
         }
         if expected == Expected::UpstreamStream {
             return self.read_stream(head).await;
         }
-        let length = head.content_length.ok_or("an answer without a content length")?;
+        let length = head.content_length.ok_or("the answer has no content length")?;
         while self.buffer.len() < head.end + length {
             self.read_more().await?;
         }
         let answered = Instant::now();
         if check_text && expected == Expected::Upstream && !contains(&self.buffer, mock::WORDS.as_bytes()) {
-            return Err("another text than the mock's".to_owned());
+            return Err("the answer does not contain the mock's text".to_owned());
         }
         Ok(answered)
     }
 
     async fn read_stream(&mut self, head: Head) -> Result<Instant, String> {
         if !head.is_chunked {
-            return Err("a stream that is not chunked".to_owned());
+            return Err("the stream is not chunked".to_owned());
         }
         while !contains(self.buffer.get(head.end..).unwrap_or_default(), b"data: ") {
             self.read_more().await?;
@@ -151,14 +156,12 @@ impl Connection {
         while !self.buffer.ends_with(&[b"\r\n", LAST_CHUNK].concat()) {
             self.read_more().await?;
         }
-        let body = join_chunks(self.buffer.get(head.end..).unwrap_or_default()).ok_or("broken chunks")?;
+        let body =
+            join_chunks(self.buffer.get(head.end..).unwrap_or_default()).ok_or("the chunks are invalid")?;
         let events = String::from_utf8_lossy(&body);
         let count = events.split("\n\n").filter(|event| event.starts_with("data: ")).count();
         if count <= mock::CHUNKS || !events.contains("[DONE]") {
-            return Err(format!(
-                "a stream of {count} events, where {} and [DONE] were expected",
-                mock::CHUNKS
-            ));
+            return Err(format!("the stream has {count} events; expected {} and [DONE]", mock::CHUNKS));
         }
         Ok(first)
     }
@@ -183,18 +186,18 @@ mod tests {
     use crate::mock::Mock;
 
     fn load(address: SocketAddr, body: &str, expected: Expected) -> Load {
-        let plan = Plan {
+        let spec = LoadSpec {
             address,
             connections: 3,
             requests: [http::post(address, body)].into(),
             expected,
             duration: Duration::from_millis(30),
         };
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&plan))
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(run(&spec))
     }
 
     #[test]
-    fn every_request_asked_is_answered_and_reaches_the_mock_once() {
+    fn every_request_is_answered_and_reaches_the_mock_once() {
         let mock = Mock::start().unwrap();
         let whole = load(mock.address, "{}", Expected::Upstream);
         assert_eq!(whole.failures, [""; 0]);
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_from_the_wrong_side_is_a_failure() {
+    fn an_answer_from_the_wrong_backend_is_a_failure() {
         let mock = Mock::start().unwrap();
         assert_eq!(load(mock.address, "{}", Expected::Local).failures.len(), 3);
         assert_eq!(load(mock.address, "{}", Expected::UpstreamStream).failures.len(), 3);

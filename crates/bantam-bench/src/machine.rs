@@ -1,8 +1,8 @@
-//! The machine: its cores, who runs where, and what `/proc` says of a process.
+//! The machine: its cores, what runs on which, and process statistics from `/proc`.
 
 use std::process::Command;
 
-/// Ticks of `/proc/PID/stat` in a second: 100 on every Linux that Rust's standard library runs on.
+/// Ticks of `/proc/PID/stat` per second: 100 on every Linux that Rust's standard library supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The machine and how its cores are divided.
@@ -12,16 +12,16 @@ pub(crate) struct Machine {
     pub(crate) processor: String,
     /// The cores that this process may use.
     pub(crate) cores: Vec<u32>,
-    /// The commit that is measured.
+    /// The commit under test.
     pub(crate) commit: String,
-    /// The gateway's core, when it has one of its own.
+    /// The gateway's core, if it has one of its own.
     pub(crate) gateway_core: Option<u32>,
-    /// Who runs where, in words.
+    /// What runs on which core, in words.
     pub(crate) pinning: String,
 }
 
 impl Machine {
-    /// Looks at the machine.
+    /// Reads the facts about this machine.
     pub(crate) fn read() -> Result<Self, String> {
         let read = |path: &str| {
             std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
@@ -32,19 +32,19 @@ impl Machine {
         let processor = field(&processor, "model name").unwrap_or("unknown processor").to_owned();
         Ok(Self {
             processor,
-            cores: cores.ok_or("cannot tell which cores this process may use")?,
+            cores: cores.ok_or("cannot determine which cores this process may use")?,
             commit: commit(),
             gateway_core: None,
             pinning: "not pinned".to_owned(),
         })
     }
 
-    /// Moves this process to the first core and keeps the last for the gateway, when there are two and
-    /// `taskset` is there. Threads and processes that are started later stay on the core of their parent.
+    /// Pins this process to the first core and reserves the last for the gateway, if there are at least two
+    /// cores and `taskset` exists. Threads and processes started later inherit the core of their parent.
     pub(crate) fn pin(&mut self) {
         let (Some(first), Some(last)) = (self.cores.first(), self.cores.last()) else { return };
         if first == last {
-            "not pinned: there is one core, which load, mock and gateway share".clone_into(&mut self.pinning);
+            "not pinned: load, mock and gateway share the only core".clone_into(&mut self.pinning);
             return;
         }
         let own = std::process::id().to_string();
@@ -58,7 +58,7 @@ impl Machine {
     }
 }
 
-/// Returns the seconds of processor that everybody on the machine has used, and that its host has taken.
+/// Returns the CPU seconds used by all processes on the machine, including time stolen by its host.
 pub(crate) fn busy_seconds() -> Result<f64, String> {
     let path = "/proc/stat";
     let stat = std::fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -67,7 +67,7 @@ pub(crate) fn busy_seconds() -> Result<f64, String> {
         .ok_or_else(|| format!("cannot read {path}"))
 }
 
-/// Returns the seconds of processor that a process has used.
+/// Returns the CPU seconds that a process has used.
 pub(crate) fn processor_seconds(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/stat");
     let stat = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -76,7 +76,7 @@ pub(crate) fn processor_seconds(process: u32) -> Result<f64, String> {
         .ok_or_else(|| format!("cannot read {path}"))
 }
 
-/// Returns the largest memory that a process has had, in MB of 1,024 × 1,024 bytes.
+/// Returns the peak memory of a process, in MB of 1,024 × 1,024 bytes.
 pub(crate) fn peak_megabytes(process: u32) -> Result<f64, String> {
     let path = format!("/proc/{process}/status");
     let status = std::fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -90,7 +90,7 @@ fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     fields.find(|(known, _)| known.trim() == name).map(|(_, value)| value.trim())
 }
 
-/// Reads a list such as `0-3,8`.
+/// Parses a list such as `0-3,8`.
 fn parse_cores(list: &str) -> Option<Vec<u32>> {
     let mut cores = Vec::new();
     for part in list.split(',') {
@@ -100,7 +100,7 @@ fn parse_cores(list: &str) -> Option<Vec<u32>> {
     Some(cores)
 }
 
-/// Returns user and system ticks. The program's name, in brackets, may hold anything, brackets included.
+/// Returns user plus system ticks. The program's name in brackets may contain anything, even brackets.
 fn parse_ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
@@ -108,7 +108,7 @@ fn parse_ticks(stat: &str) -> Option<u64> {
     Some(next()? + next()?)
 }
 
-/// Returns the ticks of all cores together that were not idle: user, nice, system, irq, softirq, steal.
+/// Returns the non-idle ticks of all cores together: user, nice, system, irq, softirq, steal.
 fn parse_busy(stat: &str) -> Option<u64> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace();
     let fields: Vec<u64> = fields.take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_of_cores_are_read() {
+    fn parses_lists_of_cores() {
         assert_eq!(parse_cores("0-1"), Some(vec![0, 1]));
         assert_eq!(parse_cores("0,2-4,9"), Some(vec![0, 2, 3, 4, 9]));
         assert_eq!(parse_cores("7"), Some(vec![7]));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_found_behind_any_name() {
+    fn finds_ticks_after_any_program_name() {
         let stat = "42 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 150 25 0 0 20 0";
         assert_eq!(parse_ticks(stat), Some(175));
         assert_eq!(parse_ticks("42 (a) S 1 2"), None);
@@ -146,14 +146,14 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_found_by_their_whole_name() {
+    fn finds_fields_by_their_whole_name() {
         let status = "VmHWMx:\t1 kB\nVmHWM:\t  2048 kB\n";
         assert_eq!(field(status, "VmHWM"), Some("2048 kB"));
         assert_eq!(field(status, "VmRSS"), None);
     }
 
     #[test]
-    fn idle_and_waiting_are_not_busy() {
+    fn idle_and_waiting_ticks_are_not_busy() {
         assert_eq!(parse_busy("cpu  1 2 3 1000 5000 4 5 6 7 8\ncpu0 1\n"), Some(21));
         assert_eq!(parse_busy("cpu  1 2 3\n"), None);
         assert_eq!(parse_busy("cpu0 1 2 3 4 5 6 7 8\n"), None);

@@ -1,16 +1,12 @@
-//! Measures the real gateway on loopback, with nothing but Linux and Rust: `cargo xtask bench`.
+//! Benchmarks the real gateway on loopback, with nothing but Linux and Rust: `cargo xtask bench`.
 //!
-//! A mock answers as the upstream and a closed loop asks, both on one core; `bantam serve`, with its durable
-//! ledger and its default settings, has another core to itself. Every round measures the mock directly and
-//! through the gateway, so that what the machine does to one it does to the other; figures are medians over
-//! the rounds. Figures say how fast; checks say whether it was the truth: every passed-through request
+//! A mock acts as the upstream and a closed loop sends requests, both on one core; `bantam serve`, with its
+//! durable ledger and default settings, has another core to itself. Every round measures the mock directly
+//! and through the gateway, so that both are affected alike by the machine; figures are medians over the
+//! rounds. Figures say how fast it was; checks say whether they are true: every passed-through request
 //! reached the upstream exactly once, no local one did, and the ledger has each exactly once. Only a failed
 //! check fails the run.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this program talks to the person at the terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints its results")]
 
 mod args;
 mod case;
@@ -30,7 +26,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::args::{Args, USAGE};
-use crate::case::{Case, Stage};
+use crate::case::{Case, Setup};
 use crate::certified::Tasks;
 use crate::gateway::Bantam;
 use crate::machine::Machine;
@@ -63,8 +59,8 @@ fn run(args: &Args) -> Result<Report, String> {
     let folder = tempfile::tempdir().map_err(|error| format!("cannot make a folder: {error}"))?;
     let bantam = Bantam::new(bantam_path(args.bantam.as_deref())?);
     let mut machine = Machine::read()?;
-    // Before the pinning: learning may use every core.
-    let tasks = match args.cases.iter().any(|case| case.stage == Stage::Local) {
+    // Before pinning, so that training may use every core.
+    let tasks = match args.cases.iter().any(|case| case.setup == Setup::Local) {
         true => Some(Tasks::certify(&bantam, folder.path())?),
         false => None,
     };
@@ -72,8 +68,8 @@ fn run(args: &Args) -> Result<Report, String> {
     // The mock's thread and the load's runtime inherit the core.
     let mock = Mock::start()?;
     let mut report = Report::new(&machine, args.rounds, args.seconds);
-    for stage in [Stage::PassThrough, Stage::Local] {
-        let cases: Vec<&Case> = args.cases.iter().copied().filter(|case| case.stage == stage).collect();
+    for setup in [Setup::PassThrough, Setup::Local] {
+        let cases: Vec<&Case> = args.cases.iter().copied().filter(|case| case.setup == setup).collect();
         if cases.is_empty() {
             continue;
         }
@@ -84,12 +80,12 @@ fn run(args: &Args) -> Result<Report, String> {
             duration: Duration::from_secs_f64(args.seconds),
             rounds: args.rounds,
         };
-        bench.stage(stage, &cases, &bantam, folder.path(), &mut report)?;
+        bench.measure(setup, &cases, &bantam, folder.path(), &mut report)?;
     }
     Ok(report)
 }
 
-/// Returns the gateway's program: the named one, or the one beside this one.
+/// Returns the path of the gateway: the given one, or the one next to this program.
 fn bantam_path(named: Option<&Path>) -> Result<PathBuf, String> {
     let path = match named {
         Some(path) => path.to_owned(),
@@ -98,7 +94,7 @@ fn bantam_path(named: Option<&Path>) -> Result<PathBuf, String> {
             .with_file_name("bantam"),
     };
     match path.is_file() {
-        // Without a slash it would be looked for on PATH.
+        // Without a slash it would be searched for on PATH.
         true => {
             std::path::absolute(&path).map_err(|error| format!("cannot find {}: {error}", path.display()))
         }
@@ -106,7 +102,7 @@ fn bantam_path(named: Option<&Path>) -> Result<PathBuf, String> {
     }
 }
 
-/// Says what happens next, to standard error: figures are the only data.
+/// Prints a progress note to standard error; standard output is for figures only.
 pub(crate) fn note(text: &str) {
     eprintln!("{text}");
 }

@@ -12,62 +12,65 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::http::{LAST_CHUNK, chunk, parse_head};
 
-/// Chunks of a stream, `[DONE]` not counted.
+/// Chunks in a stream, not counting `[DONE]`.
 pub(crate) const CHUNKS: usize = 50;
-/// Words of every whole answer.
+/// Words that every whole answer contains.
 pub(crate) const WORDS: &str = "The quick brown fox jumps over the lazy dog near the river bank. ";
 const GAP: Duration = Duration::from_millis(10);
 const REQUEST_BYTES_MAX: usize = 1 << 20;
 
-/// A running mock, on a thread of its own that ends with the process.
+/// A running mock, on its own thread that ends with the process.
 pub(crate) struct Mock {
-    /// Where it listens.
+    /// The address it listens on.
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicU64>,
 }
 
 impl Mock {
-    /// Starts one on a free port.
+    /// Starts a mock on a free port.
     pub(crate) fn start() -> Result<Self, String> {
         let requests = Arc::new(AtomicU64::new(0));
-        let (tell, told) = mpsc::channel();
+        let (sender, receiver) = mpsc::channel();
         std::thread::spawn({
             let requests = Arc::clone(&requests);
             move || {
-                if let Err(error) = listen(&requests, &tell) {
-                    // Whoever started it is told, or has left.
-                    let _ = tell.send(Err(error.to_string()));
+                if let Err(error) = listen(&requests, &sender) {
+                    // The receiver may be gone.
+                    let _ = sender.send(Err(error.to_string()));
                 }
             }
         });
-        let address = told.recv().map_err(|error| error.to_string()).flatten();
+        let address = receiver.recv().map_err(|error| error.to_string()).flatten();
         let address = address.map_err(|error| format!("cannot start the mock upstream: {error}"))?;
         Ok(Self { address, requests })
     }
 
-    /// Returns how many requests have reached it so far.
+    /// Returns the number of requests received so far.
     pub(crate) fn count(&self) -> u64 {
         self.requests.load(Ordering::SeqCst)
     }
 }
 
-/// Answers for ever, after it has told where.
-fn listen(requests: &Arc<AtomicU64>, tell: &mpsc::Sender<Result<SocketAddr, String>>) -> std::io::Result<()> {
+/// Sends its address to `sender` and then serves forever.
+fn listen(
+    requests: &Arc<AtomicU64>,
+    sender: &mpsc::Sender<Result<SocketAddr, String>>,
+) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let answers = Arc::new(Answers::new());
     runtime.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let _ = tell.send(Ok(listener.local_addr()?));
+        let _ = sender.send(Ok(listener.local_addr()?));
         loop {
             let (socket, _) = listener.accept().await?;
             let (answers, requests) = (Arc::clone(&answers), Arc::clone(requests));
-            // A caller that leaves is no error of the mock's.
+            // A caller that disconnects is not an error.
             tokio::spawn(async move { drop(serve(socket, &answers, &requests).await) });
         }
     })
 }
 
-/// What is sent, ready to be written.
+/// The answers as bytes, ready to be written.
 struct Answers {
     whole: Vec<u8>,
     stream_head: &'static [u8],
@@ -150,7 +153,7 @@ async fn stream(socket: &mut TcpStream, answers: &Answers) -> std::io::Result<()
     socket.write_all(&answers.done).await
 }
 
-/// Finds `"stream": true` in one pass and without a JSON parser. Prompts of the bench hold no quotes.
+/// Finds `"stream": true` in one pass without a JSON parser. The benchmark's prompts contain no quotes.
 fn wants_stream(body: &[u8]) -> bool {
     let mut strings = body.split(|byte| *byte == b'"');
     while let Some(string) = strings.next() {
@@ -170,7 +173,7 @@ mod tests {
     use crate::http::join_chunks;
 
     #[test]
-    fn a_wish_for_a_stream_is_found() {
+    fn recognises_requests_for_a_stream() {
         let check =
             |body: &str, expected: bool| assert_eq!(wants_stream(body.as_bytes()), expected, "{body}");
         check(r#"{"model":"mock","stream":true}"#, true);
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answers_are_what_the_load_expects() {
+    fn the_answers_match_what_the_load_expects() {
         let answers = Answers::new();
         let head = parse_head(&answers.whole).unwrap();
         assert_eq!(Some(answers.whole.len() - head.end), head.content_length);

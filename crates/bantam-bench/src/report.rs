@@ -1,16 +1,16 @@
-//! What is shown: one aligned table, or JSON with every round.
+//! The report: an aligned table, or JSON with every round.
 
 use serde_json::{Value, json};
 
-use crate::case::{Case, Figure, MEMORY_TARGET, Quantity, Stage, Target};
+use crate::case::{Case, Figure, MEMORY_TARGET, Quantity, Setup, Target};
 use crate::machine::Machine;
 use crate::measure::Measured;
 use crate::statistics::{median, spread};
 
-/// Cores that others may use before the figures are theirs as well.
+/// How many cores other processes may use before they distort the figures.
 const OTHERS_CORES_MAX: f64 = 0.1;
 
-/// A case's measurements, one a round and side.
+/// A case's measurements, one per round and side.
 pub(crate) struct Rounds {
     case: &'static Case,
     pub(crate) direct: Vec<Measured>,
@@ -30,19 +30,21 @@ struct Row {
     decimals: usize,
     direct: Vec<f64>,
     gateway: Vec<f64>,
-    /// What is compared with the target: what the gateway adds, its share of the direct rate, or itself.
+    /// How the gateway compares with the direct measurement, if there is one.
     compared: Option<Comparison>,
     target: Option<Target>,
 }
 
 enum Comparison {
+    /// The difference per round.
     Added(Vec<f64>),
+    /// The quotient per round.
     Ratio(Vec<f64>),
 }
 
 impl Row {
-    /// Returns what the target is about.
-    fn judged(&self) -> &[f64] {
+    /// Returns the values that the target applies to.
+    fn targeted(&self) -> &[f64] {
         match &self.compared {
             Some(Comparison::Added(added)) => added,
             _ => &self.gateway,
@@ -50,11 +52,11 @@ impl Row {
     }
 
     fn is_met(&self) -> Option<bool> {
-        self.target.map(|target| target.is_met(median(self.judged())))
+        self.target.map(|target| target.is_met(median(self.targeted())))
     }
 }
 
-/// Everything that a run found out.
+/// All results of a run.
 #[derive(Default)]
 pub(crate) struct Report {
     heading: Vec<String>,
@@ -67,12 +69,12 @@ impl Report {
     pub(crate) fn new(machine: &Machine, rounds: u32, seconds: f64) -> Self {
         let heading = vec![
             format!("bantam {}, {} × {}", machine.commit, machine.cores.len(), machine.processor),
-            format!("{}; {rounds} rounds of {seconds} s a case and side, medians", machine.pinning),
+            format!("{}; medians of {rounds} rounds of {seconds} s per case and side", machine.pinning),
         ];
         Self { heading, ..Self::default() }
     }
 
-    /// Returns whether every check held. Targets are no checks.
+    /// Returns whether every check passed. Targets are not checks.
     pub(crate) const fn is_sound(&self) -> bool {
         self.problems.is_empty()
     }
@@ -85,11 +87,11 @@ impl Report {
         self.facts.push(fact);
     }
 
-    /// Says how many cores others had on average while a stage was measured.
-    pub(crate) fn add_others(&mut self, stage: Stage, cores: f64) {
-        let stage = stage.name();
-        let remark = if cores > OTHERS_CORES_MAX { ": not a quiet machine, measure again" } else { "" };
-        self.facts.push(format!("{stage}: others used {cores:.2} cores meanwhile{remark}"));
+    /// Adds how many cores other processes used on average while a setup was measured.
+    pub(crate) fn add_others(&mut self, setup: Setup, cores: f64) {
+        let setup = setup.name();
+        let remark = if cores > OTHERS_CORES_MAX { ": the machine was busy, measure again" } else { "" };
+        self.facts.push(format!("{setup}: other processes used {cores:.2} cores{remark}"));
     }
 
     /// Adds a case.
@@ -98,21 +100,21 @@ impl Report {
         self.rows.extend(rows);
     }
 
-    /// Adds the peak memory of a stage's gateway.
-    pub(crate) fn add_memory(&mut self, stage: Stage, megabytes: f64) {
+    /// Adds the peak memory of a setup's gateway.
+    pub(crate) fn add_memory(&mut self, setup: Setup, megabytes: f64) {
         self.rows.push(Row {
-            case: stage.name().to_owned(),
+            case: setup.name().to_owned(),
             figure: "peak memory, MB",
             decimals: 1,
             direct: Vec::new(),
             gateway: vec![megabytes],
             compared: None,
-            // The promise is about a gateway without students, as in the comparison with others.
-            target: (stage == Stage::PassThrough).then_some(MEMORY_TARGET),
+            // The target is for a gateway without students, as in the comparison with other gateways.
+            target: (setup == Setup::PassThrough).then_some(MEMORY_TARGET),
         });
     }
 
-    /// Returns the report for people.
+    /// Returns the report as text.
     pub(crate) fn to_text(&self) -> String {
         let mut table = vec![
             ["case", "figure", "direct", "gateway", "added/ratio", "spread", "target"].map(str::to_owned),
@@ -124,11 +126,11 @@ impl Report {
         lines.push(String::new());
         lines.extend(self.facts.iter().cloned());
         lines.extend(self.problems.iter().map(|problem| format!("problem: {problem}")));
-        lines.push(if self.is_sound() { "every check held" } else { "checks failed" }.to_owned());
+        lines.push(if self.is_sound() { "every check passed" } else { "checks failed" }.to_owned());
         lines.join("\n")
     }
 
-    /// Returns the report for machines.
+    /// Returns the report as JSON.
     pub(crate) fn to_json(&self) -> String {
         let rows: Vec<Value> = self.rows.iter().map(row_json).collect();
         json!({
@@ -140,7 +142,7 @@ impl Report {
 }
 
 fn row(rounds: &Rounds, Figure { quantity, target }: Figure) -> Row {
-    let is_stream = matches!(rounds.case.ask, crate::case::Ask::Stream { .. });
+    let is_stream = matches!(rounds.case.workload, crate::case::Workload::Stream { .. });
     let (figure, decimals) = match (quantity, is_stream) {
         (Quantity::P50, false) => ("p50, ms", 3),
         (Quantity::P99, false) => ("p99, ms", 3),
@@ -179,7 +181,7 @@ fn cells(row: &Row) -> [String; 7] {
         Some(Comparison::Added(added)) => format!("{:+.decimals$}", median(added)),
         Some(Comparison::Ratio(ratio)) => format!("×{:.2}", median(ratio)),
     };
-    let (low, high) = spread(row.judged());
+    let (low, high) = spread(row.targeted());
     let target = match (row.target, row.is_met()) {
         (Some(target), Some(is_met)) => {
             let (sign, limit) = match target {
@@ -215,11 +217,11 @@ fn row_json(row: &Row) -> Value {
     json!({
         "case": row.case, "figure": row.figure,
         "direct": row.direct, "gateway": row.gateway, "added": added, "ratio": ratio,
-        "median": median(row.judged()), "at_most": at_most, "at_least": at_least, "met": row.is_met(),
+        "median": median(row.targeted()), "at_most": at_most, "at_least": at_least, "met": row.is_met(),
     })
 }
 
-/// Pads columns to equal width: the first two to the left, figures to the right, the target to the left.
+/// Pads columns to equal width: the first two and the target left-aligned, figures right-aligned.
 fn aligned<const COLUMNS: usize>(table: &[[String; COLUMNS]]) -> Vec<String> {
     let widths: [usize; COLUMNS] = std::array::from_fn(|column| {
         let lengths = table.iter().map(|row| row.get(column).map_or(0, |cell| cell.chars().count()));
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_shows_medians_of_what_was_paired_in_a_round() {
+    fn the_table_shows_medians_of_paired_measurements() {
         let mut report = Report::default();
         let mut c1 = Rounds::new(find("c1").unwrap());
         c1.direct = [0.1, 0.3, 0.2].map(|ms| measured(ms, 100.0, None)).to_vec();
@@ -255,7 +257,7 @@ mod tests {
         c64.direct = vec![measured(0.5, 60_000.0, None)];
         c64.gateway = vec![measured(5.0, 12_000.0, Some(0.0812))];
         report.add(c64);
-        report.add_memory(Stage::PassThrough, 36.04);
+        report.add_memory(Setup::PassThrough, 36.04);
         report.fact("a fact".to_owned());
         let expected = "
 case          figure           direct  gateway  added/ratio          spread  target
@@ -266,14 +268,14 @@ c64           CPU s per 1,000       -    0.081            -  0.081 to 0.081  ≤
 pass-through  peak memory, MB       -     36.0            -    36.0 to 36.0  ≤ 35 missed
 
 a fact
-every check held";
+every check passed";
         assert_eq!(report.to_text(), expected);
     }
 
     #[test]
     fn a_problem_makes_a_run_unsound_and_a_missed_target_does_not() {
         let mut report = Report::default();
-        report.add_memory(Stage::PassThrough, 99.0);
+        report.add_memory(Setup::PassThrough, 99.0);
         assert!(report.is_sound());
         let json: Value = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!((&json["figures"][0]["met"], &json["sound"]), (&json!(false), &json!(true)));

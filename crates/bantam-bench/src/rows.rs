@@ -1,23 +1,25 @@
-//! Labelled rows of made-up words: the students learn from these, so that the bench needs no data.
+//! Labelled rows of made-up words, which the students are trained on, so that the benchmark needs no data.
 //!
-//! Every label has words of its own, which stand among words that say nothing and now and then a word of
-//! another label. How well this is learned says nothing; how long an answer takes depends on the number of
-//! labels, words and features, which are those of a support desk.
+//! Every label has its own words, mixed with neutral words and occasionally a word of another label. The
+//! resulting accuracy is meaningless; the time per answer depends on the number of labels, words and
+//! features, which are those of a support desk.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-/// How rows of one task look.
+/// The shape of one task's rows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Shape {
-    /// Labels.
+pub(crate) struct RowShape {
+    /// Number of labels.
     pub(crate) labels: usize,
-    /// Words of each text.
+    /// Words in each text.
     pub(crate) words: usize,
 }
 
-/// Words of a label's own.
+/// Words that belong to one label.
 const OWN_WORDS: usize = 8;
-/// Words that say nothing.
+/// Neutral words.
 const FILLERS: usize = 400;
 const SYLLABLES: [&str; 24] = [
     "ba", "cor", "den", "fi", "gal", "hem", "ir", "jo", "kas", "lun", "mer", "no", "par", "qui", "ros",
@@ -26,15 +28,15 @@ const SYLLABLES: [&str; 24] = [
 
 /// A task's language.
 pub(crate) struct Language {
-    shape: Shape,
+    shape: RowShape,
     labels: Vec<String>,
     own: Vec<Vec<String>>,
     fillers: Vec<String>,
 }
 
 impl Language {
-    /// Makes up a language; equal seeds give equal ones.
-    pub(crate) fn new(shape: Shape, random: &mut Random) -> Self {
+    /// Generates a language; equal seeds give equal languages.
+    pub(crate) fn new(shape: RowShape, random: &mut Random) -> Self {
         let mut words = |count: usize| -> Vec<String> { (0..count).map(|_| word(random)).collect() };
         Self {
             shape,
@@ -44,7 +46,7 @@ impl Language {
         }
     }
 
-    /// Returns `count` rows as JSON lines, the labels in turn.
+    /// Returns `count` rows as JSON lines, cycling through the labels.
     pub(crate) fn rows(&self, count: usize, random: &mut Random) -> String {
         let row = |number: usize| {
             let label = number % self.shape.labels.max(1);
@@ -77,18 +79,17 @@ fn word(random: &mut Random) -> String {
     (0..syllables).filter_map(|_| SYLLABLES.get(random.below(SYLLABLES.len())).copied()).collect()
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): small, fast, good enough to vary texts.
-pub(crate) struct Random(pub(crate) u64);
+/// Seeded random numbers.
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SplitMix64::seed_from_u64(seed))
+    }
+
     /// Returns a number below `bound`.
-    pub(crate) const fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        (mixed % if bound == 0 { 1 } else { bound as u64 }) as usize
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        (self.0.next_u64() % bound.max(1) as u64) as usize
     }
 }
 
@@ -97,10 +98,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_have_the_shape_that_was_asked_for_and_are_the_same_every_time() {
+    fn rows_have_the_requested_shape_and_are_reproducible() {
         let generate = |seed: u64| {
-            let mut random = Random(seed);
-            let language = Language::new(Shape { labels: 150, words: 20 }, &mut random);
+            let mut random = Random::new(seed);
+            let language = Language::new(RowShape { labels: 150, words: 20 }, &mut random);
             language.rows(300, &mut random)
         };
         let rows = generate(1);

@@ -1,7 +1,7 @@
 //! Percentiles and medians.
 
-/// Returns the smallest value that at least the share `rank` of `values` does not exceed (nearest rank), and
-/// no number for no values.
+/// Returns the smallest value that at least the share `rank` of `values` does not exceed (nearest rank), or
+/// NaN if there are no values.
 pub(crate) fn percentile(values: &[f64], rank: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -9,7 +9,7 @@ pub(crate) fn percentile(values: &[f64], rank: f64) -> f64 {
     sorted.get(position.clamp(1, sorted.len().max(1)) - 1).copied().unwrap_or(f64::NAN)
 }
 
-/// Returns the middle value, or the mean of the middle two, and no number for no values.
+/// Returns the middle value, or the mean of the middle two, or NaN if there are no values.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_values_that_were_seen() {
+    fn percentiles_are_observed_values() {
         let check = |count: u32, rank: f64, expected: f64| {
             let values: Vec<f64> = (1..=count).rev().map(f64::from).collect();
             assert!((percentile(&values, rank) - expected).abs() < 1e-9, "{count} {rank}");
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn the_median_of_an_even_count_lies_between() {
+    fn the_median_of_an_even_count_is_the_mean_of_the_middle_two() {
         let check = |values: &[f64], expected: f64| assert!((median(values) - expected).abs() < 1e-9);
         check(&[3.0, 1.0, 2.0], 2.0);
         check(&[4.0, 1.0, 2.0, 3.0], 2.5);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_holds_every_value() {
+    fn the_spread_covers_every_value() {
         assert_eq!(spread(&[2.0, -1.0, 5.0]), (-1.0, 5.0));
         assert!(spread(&[]).0.is_nan());
     }

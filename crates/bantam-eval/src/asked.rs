@@ -1,4 +1,4 @@
-//! Evidence from any student that stands behind the contract of a backend, asked as the gateway asks it.
+//! Gathers evidence from any student that implements `Backend`, asking it as the gateway does.
 
 use std::sync::Arc;
 
@@ -14,28 +14,28 @@ use serde_json::json;
 
 use crate::certification::evidence_of;
 
-/// Rows that are asked at a time, so that a language model answers them in one batch.
-const AT_A_TIME: usize = 8;
+/// How many rows are asked at once, so that a language model answers them in one batch.
+const ROWS_IN_FLIGHT: usize = 8;
 
-/// A row that got no answer.
+/// The student failed to answer a row.
 #[derive(Debug, thiserror::Error)]
-#[error("the student gave no answer to row {row} (from 1): {error}")]
+#[error("the student failed on row {row} (from 1): {error}")]
 pub struct NoAnswer {
-    /// Which row, from 1.
+    /// The row, from 1.
     pub row: usize,
-    /// Why.
+    /// The failure.
     #[source]
     pub error: BackendError,
 }
 
-/// Returns what a student says to each row, as the gateway would judge it. With `labels`, only one of them counts as an
-/// answer; without, an answer is right when it is the row's, as JSON where both are JSON.
+/// Returns evidence for each row, with the student's answer judged as by the gateway. With `labels`, only one of them
+/// counts as an answer; without, an answer is right if it equals the row's (as JSON if both are JSON).
 ///
-/// A text that the student cannot take counts as one that it would not have answered. `on_progress` hears how many rows
-/// are done.
+/// A text that the student cannot take counts as one that it would not have answered. `on_progress` receives the number
+/// of rows done.
 ///
 /// # Errors
-/// [`NoAnswer`], when the student itself fails: such evidence would say nothing of it.
+/// [`NoAnswer`] if the student itself fails: such evidence would say nothing about it.
 pub async fn ask_for_evidence(
     student: &dyn Backend,
     task: &TaskName,
@@ -43,7 +43,7 @@ pub async fn ask_for_evidence(
     labels: &[Arc<str>],
     on_progress: &mut dyn FnMut(usize),
 ) -> Result<Vec<Evidence>, NoAnswer> {
-    // Nothing of the rows leaves, so nothing is looked for in them; one scanner serves all.
+    // The rows do not leave this machine, so the scanner needs no dictionary; one scanner serves all rows.
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).ok();
     let scanner = scanner.as_ref();
     let asked = rows.iter().enumerate().map(|(row, example)| async move {
@@ -70,7 +70,7 @@ pub async fn ask_for_evidence(
         }
     });
     let mut evidence = Vec::with_capacity(rows.len());
-    let mut answers = iter(asked).buffered(AT_A_TIME);
+    let mut answers = iter(asked).buffered(ROWS_IN_FLIGHT);
     while let Some(answer) = answers.next().await {
         evidence.push(answer?);
         on_progress(evidence.len());
@@ -78,12 +78,12 @@ pub async fn ask_for_evidence(
     Ok(evidence)
 }
 
-/// What a row counts as that gets no answer at any threshold.
+/// Returns the evidence of a row that is not answered at any threshold.
 const fn unanswered() -> Evidence {
     Evidence { probability: None, correct: false }
 }
 
-/// Returns whether a student gives no answer for a reason that lies in the text, and so would never have answered it.
+/// Returns whether a student failed because of the text, and so would never have answered it.
 pub fn is_about_the_text(fault: BackendFault) -> bool {
     matches!(
         fault,
@@ -91,7 +91,7 @@ pub fn is_about_the_text(fault: BackendFault) -> bool {
     )
 }
 
-/// Returns a text as a request that may be asked here.
+/// Returns a request for `text` that is cleared for the local tier.
 fn cleared(task: &TaskName, text: &str, scanner: Option<&Scanner>) -> Option<Cleared> {
     let body = json!({ "model": format!("task/{task}"), "messages": [{ "role": "user", "content": text }] });
     let limits = DecodeLimits::default();
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    /// Says back what it is asked, as sure as the text is long; fails at a word.
+    /// Echoes the text, with a probability that grows with its length, and fails on certain words.
     struct Echo;
 
     impl Backend for Echo {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_no_label_or_too_long_is_never_accepted() {
+    fn answers_that_are_cut_off_not_a_label_or_too_long_are_never_accepted() {
         let rows = [row("cut", "cut"), row("long", "long"), row("card", "card")];
         assert_eq!(ask(&rows, &[]).unwrap(), [(None, true), (None, false), (Some(0.04), true)]);
         assert_eq!(ask(&rows[2..], &["rate", "fee"]).unwrap(), [(None, true)]);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_fails_gives_no_evidence() {
+    fn a_student_that_fails_yields_an_error_instead_of_evidence() {
         let rows: Vec<Example> =
             (0..20).map(|index| row(if index == 12 { "broken" } else { "a" }, "a")).collect();
         assert_eq!(ask(&rows, &[]).unwrap_err().row, 13);

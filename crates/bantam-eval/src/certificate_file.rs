@@ -1,4 +1,4 @@
-//! Certificates on disk: small JSON files beside their student.
+//! Certificates on disk: small JSON files next to their student.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,24 +9,22 @@ use bantam_route::certificate::CERTIFICATE_VERSION;
 /// The largest file that is read as a certificate.
 const CERTIFICATE_BYTES_MAX: u64 = 64 * 1024;
 
-/// A file that is no certificate.
+/// Why a file could not be loaded as a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadCertificateError {
-    /// It cannot be read.
-    #[error("it cannot be read")]
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
     Read(#[from] std::io::Error),
-    /// It is too large to be one.
-    #[error("it is larger than {CERTIFICATE_BYTES_MAX} bytes, so it is no certificate")]
+    /// The file is too large.
+    #[error("not a valid certificate: larger than {CERTIFICATE_BYTES_MAX} bytes")]
     TooLarge,
-    /// It is not what certificates look like.
-    #[error("it is no certificate")]
+    /// The file does not have the form of a certificate.
+    #[error("not a valid certificate")]
     Shape(#[from] serde_json::Error),
     /// A newer Bantam wrote it.
-    #[error(
-        "it has version {0}, which is newer than this program understands: update Bantam or certify again"
-    )]
+    #[error("its version {0} is newer than this program supports: update Bantam or certify again")]
     Version(u32),
-    /// Its numbers cannot be.
+    /// Its numbers are impossible.
     #[error("its threshold or bound is out of range")]
     Range,
 }
@@ -52,10 +50,10 @@ pub fn load_certificate(path: &Path) -> Result<Certificate, LoadCertificateError
     if sensible { Ok(certificate) } else { Err(LoadCertificateError::Range) }
 }
 
-/// Writes a certificate: whole or not at all.
+/// Writes a certificate completely or not at all.
 ///
 /// # Errors
-/// When the folder cannot be written.
+/// If the folder cannot be written to.
 pub fn save_certificate(certificate: &Certificate, path: &Path) -> std::io::Result<()> {
     let temporary = path.with_added_extension("partial");
     let mut file = std::fs::File::create(&temporary)?;
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_reads_back_and_holds_for_its_own_student_only() {
+    fn a_certificate_round_trips_and_is_valid_for_its_own_student_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.json");
         save_certificate(&certificate(), &path).unwrap();
@@ -102,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_certificate_is_refused_by_name() {
+    fn rejects_invalid_certificates_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.json");
         let check = |text: &str, expected: &str| {
@@ -110,13 +108,13 @@ mod tests {
             let error = load_certificate(&path).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
-        check("", "no certificate");
-        check("{}", "no certificate");
+        check("", "not a valid certificate");
+        check("{}", "not a valid certificate");
         let json = serde_json::to_string(&certificate()).unwrap();
         check(&json.replace("\"version\":1", "\"version\":9"), "newer");
         check(&json.replace("0.75", "7.5"), "out of range");
         check(&json.replace("\"errors\":5", "\"errors\":701"), "out of range");
-        check(&json.replace("\"rows\"", "\"rovs\""), "no certificate");
+        check(&json.replace("\"rows\"", "\"rovs\""), "not a valid certificate");
         check(&" ".repeat(70_000), "larger than");
     }
 }

@@ -1,4 +1,4 @@
-//! From a student and rows it was not trained on to a certificate, or to what is missing.
+//! Certifies a student on rows it was not trained on, or reports what is missing.
 
 use std::sync::Arc;
 
@@ -10,41 +10,41 @@ use bantam_types::{TaskName, Verdict};
 
 use crate::proof_row::{ProofRow, hash_rows};
 
-/// What is to be proved.
+/// The claim to prove.
 #[derive(Clone, Debug)]
 pub struct Claim {
-    /// For which task.
+    /// The task.
     pub task: TaskName,
-    /// The most errors among accepted answers, 0 to 1.
+    /// The largest allowed share of errors among accepted answers, 0 to 1.
     pub error_max: f64,
-    /// The chance that the bound holds, 0 to 1.
+    /// The confidence level of the bound, 0 to 1.
     pub confidence: f64,
-    /// Whose answers the rows hold: `labels`, or a teacher's name.
+    /// The source of the rows' answers: `labels` or a teacher's name.
     pub truth: String,
-    /// Now, `YYYY-MM-DDTHH:MM:SSZ`.
+    /// The current time, `YYYY-MM-DDTHH:MM:SSZ`.
     pub proved_at: String,
 }
 
-/// The claim could not be proved.
+/// The evidence does not prove the claim.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("not certifiable: {errors} of {accepted} accepted rows were wrong at the strictest threshold tried{}", advice(.missing))]
 pub struct NotCertifiable {
     /// Rows accepted at the strictest threshold tried.
     pub accepted: u64,
-    /// Of these, wrong.
+    /// How many of them were wrong.
     pub errors: u64,
-    /// Further rows that would be needed at this error; `None` when no number would do.
+    /// How many more rows are needed at this error rate; `None` if no number would be enough.
     pub missing: Option<u64>,
 }
 
 fn advice(missing: &Option<u64>) -> String {
     match missing {
         Some(rows) => format!("; about {rows} more rows are needed"),
-        None => "; its error is not below the bound, so more rows of evidence alone will not help".to_owned(),
+        None => "; this error rate is not below the bound, so more rows will not help".to_owned(),
     }
 }
 
-/// Returns what the student says to each row, as the gateway would judge it.
+/// Returns evidence for each row, with the student's answer judged as by the gateway.
 pub fn gather_evidence(student: &Student, rows: &[Example], allowed: &[Arc<str>]) -> Vec<Evidence> {
     let mut scratch = Scratch::default();
     rows.iter()
@@ -60,16 +60,16 @@ pub fn gather_evidence(student: &Student, rows: &[Example], allowed: &[Arc<str>]
         .collect()
 }
 
-/// Returns a row's evidence. Asked with an open gate, the judge says whether any threshold could accept it.
+/// Returns a row's evidence. Judging with the lowest threshold shows whether any threshold could accept the answer.
 pub(crate) fn evidence_of(facts: StudentFacts, correct: bool) -> Evidence {
     let acceptable = judge_student(facts, Gate::Certified { threshold: f32::NEG_INFINITY });
     Evidence { probability: (acceptable == Verdict::Accept).then_some(facts.probability), correct }
 }
 
-/// Tries to prove `claim` for the student with this hash, in hex, on `evidence` gathered from `rows`.
+/// Tries to prove `claim` for the student with this hash (in hex) on `evidence` gathered from `rows`.
 ///
 /// # Errors
-/// [`NotCertifiable`] with what is missing.
+/// [`NotCertifiable`], with what is missing.
 pub fn prove<R: ProofRow>(
     claim: &Claim,
     student_sha256: &str,

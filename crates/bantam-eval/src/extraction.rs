@@ -1,4 +1,4 @@
-//! Evidence of a tagger: whole objects, and how each of their fields fares.
+//! Evidence for taggers: whole objects, and the scores of each field.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use serde_json::Value;
 use crate::certification::evidence_of;
 use crate::proof_row::ProofRow;
 
-/// How often a field's values were found.
+/// Counts of a field's values over all rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FieldCounts {
-    /// Values that there are.
+    /// Values that the rows hold.
     pub wanted: u64,
-    /// Values that were found.
+    /// Values that the student found.
     pub found: u64,
-    /// Of these, right.
+    /// Values found that are right.
     pub right: u64,
 }
 
@@ -33,14 +33,14 @@ impl FieldCounts {
     }
 }
 
-/// A text, what was said before it, and the object that it should get.
+/// A text, its context and the expected object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedAnswer {
-    /// Where values are looked for.
+    /// The text to search for values.
     pub text: String,
-    /// What was said before; empty where there is nothing.
+    /// What was said before it; empty if nothing was.
     pub context: String,
-    /// The object as canonical JSON; empty where there can be none.
+    /// The expected object as canonical JSON; empty if no answer can be right.
     pub answer: String,
 }
 
@@ -58,8 +58,8 @@ impl ProofRow for ExpectedAnswer {
     }
 }
 
-/// Returns rows with the answer that they should get, in the form in which equal answers are equal. A row whose values
-/// cannot be written in the shape keeps no answer, so that none is right.
+/// Returns rows with their expected answers in canonical form. If the values of a row cannot be written in the shape,
+/// its expected answer is empty, so that no answer counts as right.
 pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<ExpectedAnswer> {
     let written = |row| match row {
         ExpectedRow::Answer { text, context, answer } => {
@@ -79,8 +79,8 @@ pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<ExpectedAn
     rows.into_iter().map(written).collect()
 }
 
-/// Returns what the student says to each row after its context, as the gateway would judge it, and how each field fares. An
-/// answer is right when all of it is what [`expected_answers`] made of the row.
+/// Returns evidence for each row in its context, judged as by the gateway, and the counts of each field. An answer is
+/// right if it equals the row's from [`expected_answers`] completely.
 pub fn gather_objects(
     student: &TaggerBackend,
     rows: &[ExpectedAnswer],
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_value_is_counted_once_for_its_field() {
+    fn counts_every_value_once_for_its_field() {
         let mut fields = BTreeMap::new();
         let said = json!({ "a": ["x", "x"], "b": 1 });
         count(Some(&said), Some(&json!({ "a": ["x"], "c": true })), &mut fields);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_what_the_student_says_after_the_context_of_its_row() {
+    fn the_student_sees_the_context_of_each_row() {
         let rows = |from: usize| {
             let row = |number: usize| {
                 let is_people = number.is_multiple_of(2);
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_either_form_expect_equal_answers() {
+    fn rows_in_either_form_have_the_same_expected_answer() {
         let slot = |text: &str| {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("rows.jsonl");

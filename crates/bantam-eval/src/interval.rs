@@ -1,6 +1,6 @@
-//! Intervals and percentiles.
+//! Confidence intervals and percentiles.
 
-/// Returns Wilson's score interval for `successes` of `trials` at 95 %.
+/// Returns the 95 % Wilson score interval for `successes` out of `trials`.
 ///
 /// Source: Wilson, *Probable inference, the law of succession, and statistical inference*, 1927.
 pub fn wilson(successes: u64, trials: u64) -> (f64, f64) {
@@ -16,7 +16,7 @@ pub fn wilson(successes: u64, trials: u64) -> (f64, f64) {
     (((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0))
 }
 
-/// Returns the `share` quantile of `sorted` by nearest rank: a value that was really observed.
+/// Returns the `share` quantile of `sorted` by nearest rank, which is always an observed value.
 pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
     let rank = (share * sorted.len() as f64).ceil().max(1.0) as usize;
     sorted.get(rank.min(sorted.len()).checked_sub(1)?).copied()
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_interval_is_wilson_s() {
+    fn the_interval_matches_a_reference_implementation() {
         // Checked against scipy.stats.binomtest(...).proportion_ci(method="wilson").
         let (low, high) = wilson(95, 100);
         assert!((low - 0.888_249).abs() < 1e-5 && (high - 0.978_456).abs() < 1e-5, "{low} {high}");

@@ -1,7 +1,7 @@
-//! Splits, intervals and certification runs.
+//! Splits, confidence intervals and certification runs.
 //!
-//! What is measured here is what is served: evidence is gathered with the student's own `predict` and
-//! judged by the rule that the gateway judges with.
+//! What is measured here is what is served: evidence comes from the student's own `predict` and is
+//! judged by the gateway's own rule.
 
 mod asked;
 mod certificate_file;

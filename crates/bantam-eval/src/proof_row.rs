@@ -1,17 +1,17 @@
-//! What a certificate may be proved on: texts with the answers that they should get.
+//! The rows that certificates are proved on: texts with their expected answers.
 
 use bantam_student::Example;
 use sha2::{Digest, Sha256};
 
-/// A text to ask, and what should be said to it.
+/// A text and its expected answer.
 pub trait ProofRow: Clone {
-    /// Returns what is asked.
+    /// Returns the text to ask about.
     fn text(&self) -> &str;
 
-    /// Returns the right answer, in the form in which equal answers are equal.
+    /// Returns the expected answer in canonical form.
     fn answer(&self) -> &str;
 
-    /// Returns what was said before the text; empty where there is nothing, or nothing that any student reads.
+    /// Returns what was said before the text; empty if there was nothing, or nothing that a student reads.
     fn context(&self) -> &str {
         ""
     }
@@ -27,11 +27,11 @@ impl ProofRow for Example {
     }
 }
 
-/// Stands before contexts in what is hashed: no text has this length, so no rows can be mistaken for others.
+/// Precedes the contexts in the hash. No text has this length, so different rows cannot have the same hash input.
 const CONTEXTS: u64 = u64::MAX;
 
-/// Returns the SHA-256 of rows in hex, each text and answer with its length before it; where any row has a context, all
-/// contexts follow. Rows without any have the hash that they had before there were contexts.
+/// Returns the SHA-256 of rows in hex, over each text and answer preceded by its length. If any row has a context, all
+/// contexts follow; rows without contexts keep the hash that older versions computed.
 pub fn hash_rows<R: ProofRow>(rows: &[R]) -> String {
     let mut hash = Sha256::new();
     let add = |hash: &mut Sha256, part: &str| {
@@ -59,19 +59,19 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_differ_in_context_alone_are_other_evidence() {
+    fn rows_that_differ_only_in_context_have_different_hashes() {
         let plain = [row("6", "", "a"), row("7", "", "b")];
-        let told = [row("6", "how many?", "a"), row("7", "", "b")];
+        let with_context = [row("6", "how many?", "a"), row("7", "", "b")];
         let moved = [row("6", "", "a"), row("7", "how many?", "b")];
         let longer = [row("6", "", "a"), row("7", "", "b"), row("how many?", "", "")];
-        let hashes = [&plain[..], &told, &moved, &longer].map(hash_rows);
-        for (place, hash) in hashes.iter().enumerate() {
-            assert!(!hashes[..place].contains(hash), "{hashes:?}");
+        let hashes = [&plain[..], &with_context, &moved, &longer].map(hash_rows);
+        for (index, hash) in hashes.iter().enumerate() {
+            assert!(!hashes[..index].contains(hash), "{hashes:?}");
         }
     }
 
     #[test]
-    fn rows_without_context_keep_the_hash_of_texts_and_labels() {
+    fn rows_without_contexts_hash_only_texts_and_answers() {
         let example = |text: &str, label: &str| Example { text: text.into(), label: label.into() };
         let plain = hash_rows(&[row("6", "", "a"), row("seven", "", "b")]);
         assert_eq!(plain, hash_rows(&[example("6", "a"), example("seven", "b")]));

@@ -1,28 +1,28 @@
-//! Which recorded answers teach and which prove.
+//! Splits recorded answers into training rows and rows reserved for certification.
 
 use bantam_student::{Example, Student, normalised};
 use sha2::{Digest, Sha256};
 
 use crate::proof_row::ProofRow;
 
-/// Returns whether the row with `text` is kept for certification and never trained on.
+/// Returns whether the row with `text` is reserved for certification and never trained on.
 ///
 /// The decision is a hash of the normalised text: the same text always falls on the same side, however
 /// often it was recorded and whenever a student is trained, so a certificate can never be proved on a
-/// text that its student has seen. `share` is the part kept for certification, 0 to 1.
+/// text that its student has seen. `share` is the share reserved for certification, 0 to 1.
 pub fn reserved_for_certification(text: &str, share: f64) -> bool {
     let digest = Sha256::digest(normalised(text).as_bytes());
     let bytes: [u8; 8] = digest.first_chunk().copied().unwrap_or_default();
     (u64::from_be_bytes(bytes) >> 11) as f64 / (1_u64 << 53) as f64 <= share
 }
 
-/// Returns the rows whose text the student was not trained on: a certificate may be proved on no others.
+/// Returns the rows whose text the student was not trained on, the only ones that may prove a certificate.
 pub fn unseen(student: &Student, rows: &[Example]) -> Vec<Example> {
     unseen_by(|text| student.has_seen(text), rows)
 }
 
-/// [`unseen`] for a student of any kind. A text that was trained on is left out whatever was said before it, also where
-/// that is new: this may lose evidence, and never lets a student be proved on what it knows.
+/// Like [`unseen`], for any kind of student. A text that was trained on is left out even if its context is new: this
+/// may lose evidence, but never certifies a student on rows it knows.
 pub fn unseen_by<R: ProofRow>(has_seen: impl Fn(&str) -> bool, rows: &[R]) -> Vec<R> {
     rows.iter().filter(|row| !has_seen(row.text())).cloned().collect()
 }
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn the_share_is_the_one_asked_for() {
+    fn reserves_the_requested_share() {
         let kept = (0..10_000).filter(|number| reserved_for_certification(&number.to_string(), 0.25)).count();
         assert!((2300..2700).contains(&kept), "{kept}");
     }

@@ -1,4 +1,4 @@
-//! From a value as people write it to the value that a type or a format asks for; `None` where that would be a guess.
+//! Turns a value as people write it into the form that a type or format requires, or `None` if that would be a guess.
 
 mod amount;
 mod choice;
@@ -8,5 +8,5 @@ pub use amount::{amount, whole};
 pub use choice::{boolean, choice};
 pub use date::date;
 
-/// The version of everything that decides how values are written: what was proved of answers holds for one.
+/// The version of all rules that decide how values are written. What was proved about answers holds for one version only.
 pub const NORMALISERS: u32 = 2;

@@ -1,7 +1,7 @@
 //! Measures the scanner on JSON lines from standard input.
 //!
-//! Rows with `full_text` and `spans` give recall per kind; rows with `text`
-//! give the share labelled above internal:
+//! Prints recall per kind for rows with `full_text` and `spans`, and for rows with
+//! `text` how many are labelled above internal:
 //!
 //! ```sh
 //! gzip -dc synth_v2.jsonl.gz | cargo run --release -p bantam-privacy --example privacy_eval -- --misses
@@ -58,16 +58,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     for (kind, recall) in &recalls {
         let Recall { spans, found, validated } = recall;
-        println!(
-            "{kind:14} spans {spans:4} found {found:4} of them confirmed by the validator {validated:4}"
-        );
+        println!("{kind:14} spans {spans:4} found {found:4} confirmed by the validator {validated:4}");
     }
-    println!("texts without a covered kind {harmless}, labelled above internal {raised}");
+    println!("texts without a covered kind {harmless}, of these labelled above internal {raised}");
     println!("{bytes} bytes in {:?}", started.elapsed());
     Ok(())
 }
 
-/// Adds the row's spans to the recalls, and returns whether it has any of a covered kind.
+/// Adds the row's spans to the recalls, and returns whether any is of a covered kind.
 fn count_spans(
     row: &Value,
     text: &str,

@@ -1,4 +1,4 @@
-//! Measures how long a scan takes: `cargo run --release -p bantam-privacy --example scan_bench`.
+//! Measures the duration of scans: `cargo run --release -p bantam-privacy --example scan_bench`.
 #![expect(clippy::print_stdout, reason = "an example prints what it measures")]
 
 use std::hint::black_box;
@@ -48,9 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Prints the fastest of many rounds, as other work on the machine only ever slows one down.
+/// Prints the fastest of many rounds, because other work on the machine can only slow a round down.
 ///
-/// With an argument, only the rows whose name holds it.
+/// With an argument, measures only cases whose name contains it.
 fn measure(scanner: &Scanner, name: &str, values: &[String]) {
     if std::env::args().nth(1).is_some_and(|wanted| !name.contains(&wanted)) {
         return;

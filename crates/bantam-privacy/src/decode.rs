@@ -1,4 +1,4 @@
-//! What a program would read out of a text: escapes resolved, encoded tokens decoded, separators spelled out.
+//! Decodes a text as a program would: resolves escapes, decodes tokens, replaces spelled-out separators.
 
 mod escape;
 mod spelled;

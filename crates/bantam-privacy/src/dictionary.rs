@@ -1,4 +1,4 @@
-//! The customer's own words, found in any case, width or look-alike spelling.
+//! Finds the customer's own terms in any case, width or look-alike spelling.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use bantam_types::Label;
@@ -14,7 +14,7 @@ const TERMS_MAX: usize = 200_000;
 pub(crate) struct Dictionary {
     automaton: Option<AhoCorasick>,
     patterns: Vec<Pattern>,
-    has_blanks: bool,
+    has_spaces: bool,
 }
 
 /// One spelling of a term.
@@ -26,7 +26,7 @@ struct Pattern {
 }
 
 impl Dictionary {
-    /// Builds the automaton over both spellings of each term: as it is, and as it looks in ASCII.
+    /// Builds the automaton over both spellings of each term: its own letters, and its ASCII look-alikes.
     pub(crate) fn new(terms: &[DictionaryTerm]) -> Result<Self, BuildScannerError> {
         if terms.len() > TERMS_MAX {
             return Err(BuildScannerError::TooManyTerms { terms: terms.len(), terms_max: TERMS_MAX });
@@ -38,13 +38,13 @@ impl Dictionary {
             if bytes > TERM_BYTES_MAX {
                 return Err(BuildScannerError::TermTooLong { index, bytes, bytes_max: TERM_BYTES_MAX });
             }
-            let plain = single_blanks(&fold::lowered(&term.term));
-            let looks = single_blanks(&fold::folded(&term.term).to_ascii_lowercase());
-            if plain.is_empty() || looks.is_empty() {
+            let plain = single_spaces(&fold::lowered(&term.term));
+            let folded = single_spaces(&fold::folded(&term.term).to_ascii_lowercase());
+            if plain.is_empty() || folded.is_empty() {
                 return Err(BuildScannerError::EmptyTerm { index });
             }
-            let twice = plain != looks;
-            for spelling in std::iter::once(looks).chain(twice.then_some(plain)) {
+            let differ = plain != folded;
+            for spelling in std::iter::once(folded).chain(differ.then_some(plain)) {
                 patterns.push(Pattern {
                     term: u32::try_from(index).unwrap_or(u32::MAX),
                     label: term.label,
@@ -58,23 +58,23 @@ impl Dictionary {
             true => None,
             false => Some(build(&spellings)?),
         };
-        let has_blanks = spellings.iter().any(|spelling| spelling.contains(' '));
-        Ok(Self { automaton, patterns, has_blanks })
+        let has_spaces = spellings.iter().any(|spelling| spelling.contains(' '));
+        Ok(Self { automaton, patterns, has_spaces })
     }
 
-    /// Returns whether there is nothing to look for.
+    /// Returns whether the dictionary has no terms.
     pub(crate) fn is_empty(&self) -> bool {
         self.automaton.is_none()
     }
 
-    /// Notes every term in a text in lower case.
+    /// Counts every term in a lower-case text.
     ///
-    /// Overlapping terms are all found: a harmless one must not hide a sensitive one.
+    /// Overlapping terms are all found, so that a harmless one cannot hide a sensitive one.
     pub(crate) fn find(&self, lower: &str, tally: &mut Tally) {
         let Some(automaton) = &self.automaton else { return };
-        let uneven = self.has_blanks && has_uneven_blanks(lower.as_bytes());
-        let evened = if uneven { Some(single_blanks(lower)) } else { None };
-        for text in std::iter::once(lower).chain(evened.as_deref()) {
+        let irregular = self.has_spaces && has_irregular_whitespace(lower.as_bytes());
+        let normalised = if irregular { Some(single_spaces(lower)) } else { None };
+        for text in std::iter::once(lower).chain(normalised.as_deref()) {
             for found in automaton.find_overlapping_iter(text) {
                 let pattern = &self.patterns[found.pattern().as_usize()];
                 let before = text[..found.start()].chars().next_back().is_some_and(char::is_alphanumeric);
@@ -87,7 +87,7 @@ impl Dictionary {
     }
 }
 
-/// Shows how many terms there are, as the terms may be secret themselves.
+/// Shows only the number of patterns, because the terms may be secret.
 impl std::fmt::Debug for Dictionary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Dictionary").field("patterns", &self.patterns.len()).finish_non_exhaustive()
@@ -101,7 +101,8 @@ fn build(spellings: &[String]) -> Result<AhoCorasick, BuildScannerError> {
         .map_err(|source| BuildScannerError::Automaton { what: "dictionary", source: source.into() })
 }
 
-fn single_blanks(text: &str) -> String {
+/// Returns the words of `text` with one space between them.
+fn single_spaces(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split_whitespace() {
         if !out.is_empty() {
@@ -112,7 +113,8 @@ fn single_blanks(text: &str) -> String {
     out
 }
 
-fn has_uneven_blanks(bytes: &[u8]) -> bool {
-    let odd = bytes.iter().fold(false, |odd, &byte| odd | (byte < b' '));
-    odd || bytes.windows(2).fold(false, |double, pair| double | (pair == b"  "))
+/// Returns whether there are control characters (such as line breaks) or double spaces.
+fn has_irregular_whitespace(bytes: &[u8]) -> bool {
+    let control = bytes.iter().fold(false, |control, &byte| control | (byte < b' '));
+    control || bytes.windows(2).fold(false, |double, pair| double | (pair == b"  "))
 }

@@ -1,50 +1,50 @@
-//! What a scan found: kinds, counts and a label, and nothing of the content.
+//! The result of a scan: kinds, counts and a label, but no content.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use bantam_types::Label;
 
-/// What sort of thing was found.
+/// The kind of a finding.
 ///
-/// Kinds in pairs (`PaymentCard` and `CardLike`) tell a candidate that its
-/// validator confirmed from one that it did not: both count for routing, only
-/// the first would be redacted by itself.
+/// Some kinds come in pairs (`PaymentCard` and `CardLike`): the first was confirmed
+/// by its validator, the second was not. Both count for routing; only the first
+/// would be redacted on its own.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// An address `local@domain`, also spelled out. Confidential; `user@host` without a dot is internal.
+    /// An address `local@domain`, including spelled-out ones. Confidential; `user@host` without a dot is internal.
     Email,
     /// A telephone number. Confidential.
     Phone,
     /// 12 to 19 digits with a card network's prefix that pass Luhn. Restricted.
     PaymentCard,
-    /// Digits shaped like a card number that fail Luhn, or 20 and more digits in a row. Confidential.
+    /// Digits shaped like a card number that fail Luhn, or at least 20 digits in a row. Confidential.
     CardLike,
-    /// A bank account with its country's length that passes mod 97. Restricted.
+    /// A bank account number with its country's length that passes mod 97. Restricted.
     Iban,
-    /// Shaped like an IBAN, but of another length or failing mod 97. Confidential.
+    /// Shaped like an IBAN, but has another length or fails mod 97. Confidential.
     IbanLike,
-    /// A US social security or taxpayer number that follows its rules. Restricted.
+    /// A US social security or taxpayer number that follows the rules for issued numbers. Restricted.
     UsSsn,
-    /// Grouped 3-2-4 as a social security number, but never issued. Confidential.
+    /// Grouped 3-2-4 like a social security number, but never issued. Confidential.
     SsnLike,
     /// An IPv4 or IPv6 address. Confidential; private, loopback and documentation ranges are internal.
     IpAddress,
-    /// A network card's address, which follows a device and so its owner. Confidential.
+    /// A network card's address, which identifies a device and so its owner. Confidential.
     MacAddress,
     /// A key, token, password or private key. Restricted.
     Secret,
-    /// Assigned to a name such as `password`, but of too little variety to be sure. Confidential.
+    /// Assigned to a name such as `password`, but not varied enough to be certain. Confidential.
     SecretLike,
-    /// A long run of encoded or random characters that decodes to no text. Confidential.
+    /// A long run of encoded or random characters that does not decode to text. Confidential.
     Opaque,
-    /// A term of the configured dictionary. As configured.
+    /// A term of the configured dictionary. Labelled as configured.
     Dictionary,
 }
 
 impl Kind {
-    /// All kinds, in the order in which [`Findings::kinds`] gives them.
+    /// All kinds, in the order of [`Findings::kinds`].
     pub const ALL: [Self; 14] = [
         Self::Email,
         Self::Phone,
@@ -62,7 +62,7 @@ impl Kind {
         Self::Dictionary,
     ];
 
-    /// Returns the kind's name as it stands in logs, headers and the ledger.
+    /// Returns the kind's name as used in logs, headers and the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Email => "email",
@@ -89,7 +89,7 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// The result of a scan. Holds no content, so it may be logged.
+/// The result of a scan. It holds no content, so it may be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
     counts: [u32; Kind::ALL.len()],
@@ -98,30 +98,30 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Returns the label of the whole request: the most sensitive finding's, or restricted when incomplete.
+    /// Returns the label of the whole request: the most sensitive finding's, or restricted if incomplete.
     pub fn label(&self) -> Label {
         if self.complete { self.label } else { Label::Restricted }
     }
 
-    /// Returns the kinds found, each with how many distinct values there were.
+    /// Returns the kinds found, each with its number of distinct values.
     ///
-    /// A value on the border of two strings may count twice: once alone, and
-    /// once with what follows it.
+    /// A value at the boundary of two strings may count twice: once alone, and
+    /// once joined with the next string.
     pub fn kinds(&self) -> impl Iterator<Item = (Kind, u32)> + '_ {
         Kind::ALL.into_iter().map(|kind| (kind, self.count(kind))).filter(|&(_, count)| count > 0)
     }
 
-    /// Returns how many distinct values of `kind` were found.
+    /// Returns the number of distinct values of `kind`.
     pub fn count(&self, kind: Kind) -> u32 {
         self.counts[kind as usize]
     }
 
-    /// Returns false when something was nested too deeply, or was too much, to be looked at wholly.
+    /// Returns false if something was nested too deeply or was too large to be examined fully.
     pub const fn is_complete(&self) -> bool {
         self.complete
     }
 
-    /// Returns whether nothing was found. Says nothing about what was not looked at: see [`Self::is_complete`].
+    /// Returns whether nothing was found. Says nothing about what was not examined: see [`Self::is_complete`].
     pub fn is_empty(&self) -> bool {
         self.counts.iter().all(|&count| count == 0)
     }
@@ -142,13 +142,13 @@ impl std::fmt::Display for Findings {
     }
 }
 
-/// How many distinct values are told apart; beyond it each find counts as a new one.
+/// The most distinct values remembered; beyond it, every match counts as a new value.
 const DISTINCT_MAX: usize = 1 << 14;
 
-/// Adds up findings while a scan runs, over all its views of the same text.
+/// Counts findings while a scan runs, over all its views of the same text.
 ///
-/// One value shows up in several views, so values are told apart by a keyed
-/// hash of their canonical form. The key dies with the scan.
+/// One value appears in several views, so values are distinguished by a keyed
+/// hash of their canonical form. The key is discarded with the scan.
 #[derive(Debug)]
 pub(crate) struct Tally {
     counts: [u32; Kind::ALL.len()],
@@ -169,7 +169,7 @@ impl Tally {
         }
     }
 
-    /// Notes one find. `canonical` is the value without what varies between its spellings.
+    /// Counts one match. `canonical` is the value in a form that is the same for all its spellings.
     pub(crate) fn add(&mut self, kind: Kind, label: Label, canonical: &[u8]) {
         self.label = self.label.max(label);
         let hash = self.keys.hash_one((kind, canonical));
@@ -179,8 +179,8 @@ impl Tally {
         }
     }
 
-    /// Notes that something was not looked at, for good.
-    pub(crate) fn incomplete(&mut self) {
+    /// Marks the scan as incomplete: something was not examined.
+    pub(crate) fn set_incomplete(&mut self) {
         self.complete = false;
     }
 

@@ -1,4 +1,4 @@
-//! Unicode to what it looks like in ASCII: the first step before any recogniser.
+//! Folds Unicode to the ASCII it looks like: the first step, before any recogniser.
 
 mod lookalike;
 
@@ -6,11 +6,11 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 use crate::view::next_position;
 
-/// Returns `text` as it looks: compatibility forms composed, invisible characters and
-/// combining accents gone, digits of all scripts and look-alike letters in ASCII, the rest lower-case.
+/// Returns `text` as it looks: compatibility forms composed, invisible characters and combining accents
+/// removed, digits of all scripts and look-alike letters as ASCII, and other non-ASCII letters in lower case.
 ///
-/// Only the stretches that are not ASCII take the slow way, as most texts hold
-/// no more than a curly quote; no mark that we keep composes with an ASCII letter.
+/// Only non-ASCII stretches take the slow path, because most texts hold at most a curly quote. This is
+/// correct because no mark that is kept composes with an ASCII letter.
 pub(crate) fn folded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut visible_chars = String::new();
@@ -44,13 +44,13 @@ const fn is_accent(c: char) -> bool {
 
 /// Returns `text` normalised and in lower case, but with its own letters.
 ///
-/// Look-alikes differ between the cases (Cyrillic capital Ve looks like B, the
-/// small one like nothing), so words of other scripts need this view to match in any case.
+/// Look-alikes differ between cases (Cyrillic capital Ve looks like B, the small
+/// one like no ASCII letter), so words of other scripts need this view to match in any case.
 pub(crate) fn lowered(text: &str) -> String {
     text.chars().filter_map(visible).nfkc().flat_map(char::to_lowercase).collect()
 }
 
-/// Drops characters without a width, and reads tag characters as the ASCII that they smuggle.
+/// Drops zero-width characters, and turns tag characters into the ASCII that they smuggle.
 fn visible(c: char) -> Option<char> {
     match c {
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' => None,
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn drops_what_has_no_width() {
+    fn drops_zero_width_characters() {
         check("b\u{200b}o\u{ad}b\u{2060}@x\u{feff}", "bob@x");
     }
 
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn keeps_what_is_plain_around_a_mark() {
+    fn keeps_ordinary_text_around_a_mark() {
         check("it\u{2019}s plain, e\u{301}tude\u{2026} done", "it's plain, etude... done");
         check("일본 カフェ", "일본 カフェ");
     }
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn lowers_words_of_other_scripts_whole() {
+    fn lower_cases_words_of_other_scripts() {
         assert_eq!(lowered("ВЕТЕР"), lowered("ветер"));
     }
 }

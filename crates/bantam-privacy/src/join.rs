@@ -1,33 +1,33 @@
-//! Neighbouring values put together, so that what was cut in pieces is found.
+//! Joins neighbouring values, so that a value split over several of them is found.
 
-/// So much of each end of a long value takes part; no kind of ours is longer.
+/// How much of each end of a long value is joined; no kind of finding is longer.
 const WINDOW_BYTES: usize = 256;
 
-/// A run of short values is looked at when it has grown so long.
+/// The length at which a run of short values is examined.
 const RUN_BYTES_MAX: usize = 32 * 1024;
 
-/// So much of a run that was looked at stays for what follows.
+/// How much of an examined run is kept, to be joined with the values that follow.
 const KEPT_BYTES: usize = 4 * 1024;
 
-/// The values since the last look: whole if short, else their ends.
+/// The values not examined together yet: short ones whole, of long ones only the ends.
 #[derive(Default)]
-pub(crate) struct Run {
+pub(crate) struct ValueRun {
     text: String,
     /// Where values meet in `text`.
     seams: Vec<usize>,
-    /// How many of the first seams were looked at already.
-    seen: usize,
+    /// How many of the first seams were examined already.
+    seams_examined: usize,
 }
 
-/// A run as it reads with nothing, and with a blank, between its values.
-pub(crate) struct Joined {
+/// A run joined without anything between its values, and with a space between them.
+pub(crate) struct JoinedRun {
     pub(crate) glued: String,
     pub(crate) spaced: String,
 }
 
-impl Run {
-    /// Adds a folded value, and returns the run if it is time to look at it.
-    pub(crate) fn push(&mut self, value: &str) -> Option<Joined> {
+impl ValueRun {
+    /// Adds a folded value, and returns the run if it is due to be examined.
+    pub(crate) fn push(&mut self, value: &str) -> Option<JoinedRun> {
         if value.is_empty() {
             return None;
         }
@@ -39,7 +39,7 @@ impl Run {
             let joined = self.joined();
             self.text.clear();
             self.seams.clear();
-            self.seen = 0;
+            self.seams_examined = 0;
             self.text.push_str(tail(value, WINDOW_BYTES));
             return joined;
         }
@@ -47,13 +47,13 @@ impl Run {
         (self.text.len() > RUN_BYTES_MAX).then(|| self.shortened()).flatten()
     }
 
-    /// Returns what was not looked at yet.
-    pub(crate) fn finish(self) -> Option<Joined> {
+    /// Returns the run if it was not examined yet.
+    pub(crate) fn finish(self) -> Option<JoinedRun> {
         self.joined()
     }
 
-    fn joined(&self) -> Option<Joined> {
-        if self.seams.len() <= self.seen {
+    fn joined(&self) -> Option<JoinedRun> {
+        if self.seams.len() <= self.seams_examined {
             return None;
         }
         let mut spaced = String::with_capacity(self.text.len() + self.seams.len());
@@ -64,11 +64,11 @@ impl Run {
             from = seam;
         }
         spaced.push_str(&self.text[from..]);
-        Some(Joined { glued: self.text.clone(), spaced })
+        Some(JoinedRun { glued: self.text.clone(), spaced })
     }
 
-    /// Returns the run, and keeps its end.
-    fn shortened(&mut self) -> Option<Joined> {
+    /// Returns the run, and keeps only its end.
+    fn shortened(&mut self) -> Option<JoinedRun> {
         let joined = self.joined();
         let cut = self.text.len() - tail(&self.text, KEPT_BYTES).len();
         self.text.drain(..cut);
@@ -76,21 +76,21 @@ impl Run {
         for seam in &mut self.seams {
             *seam -= cut;
         }
-        self.seen = self.seams.len();
+        self.seams_examined = self.seams.len();
         joined
     }
 }
 
-/// The beginning of a value, cut at a blank if there is one, so as not to make another value of a number.
+/// Returns the start of a value, cut at whitespace if there is any, so that no number is cut into another one.
 fn head(value: &str) -> &str {
     let end = value.floor_char_boundary(WINDOW_BYTES);
     let head = &value[..end];
-    head.rfind(char::is_whitespace).map_or(head, |blank| &head[..blank])
+    head.rfind(char::is_whitespace).map_or(head, |space| &head[..space])
 }
 
-/// The end of a value, cut in the same way.
+/// Returns the end of a value, cut the same way.
 fn tail(value: &str, bytes: usize) -> &str {
     let start = value.ceil_char_boundary(value.len().saturating_sub(bytes));
     let tail = &value[start..];
-    tail.find(char::is_whitespace).map_or(tail, |blank| &tail[blank..])
+    tail.find(char::is_whitespace).map_or(tail, |space| &tail[space..])
 }

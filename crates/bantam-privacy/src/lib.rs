@@ -1,24 +1,24 @@
-//! Text to findings to a label: which of a request's bytes may travel how far.
+//! Finds sensitive values in text and labels the request: how far its bytes may travel.
 //!
 //! A [`Scanner`] is built once; each request gets a [`Scan`], which is fed every
 //! string of the request in document order and ends in [`Findings`]: kinds,
 //! counts and a label, never content.
 //!
-//! The scanner is a security boundary, so its doubts go one way:
+//! The scanner is a security boundary, so it errs on the side of caution:
 //! * a checksum raises confidence and never vetoes: a card-like number that
 //!   fails Luhn is still a finding, of a lesser kind and label;
-//! * text is looked at as a reader would see it *and* as a program would decode
+//! * text is examined as a reader would see it *and* as a program would decode
 //!   it: folded to ASCII look-alikes, with escapes resolved, with base64 and hex
 //!   decoded, spelled-out separators replaced, and neighbouring values joined;
-//! * what could not be looked at wholly (too deep, too much) makes the result
+//! * if anything could not be examined fully (too deep, too much), the result is
 //!   incomplete, and an incomplete result is restricted.
 //!
 //! It is also on the path of every request, so each recogniser runs only where
 //! its trigger occurs, and nothing takes more than linear time.
 //!
-//! A good addition here is a recogniser that proposes from a cheap trigger,
-//! says what it gives when its validator disagrees, and brings rows for the
-//! evasion table in `tests/it/evasion.rs`.
+//! A good addition here is a recogniser that starts from a cheap trigger, defines
+//! what it reports when its validator disagrees, and adds rows to the evasion
+//! table in `tests/it/evasion.rs`.
 
 mod clear;
 mod config;

@@ -1,4 +1,4 @@
-//! Recognisers: each proposes from a trigger, asks its validator, and says what either answer gives.
+//! Recognisers: each looks for candidates at a trigger, validates them, and defines the finding for either result.
 
 mod address;
 mod assignment;
@@ -17,17 +17,17 @@ pub(crate) use cue::Cues;
 use crate::findings::Tally;
 use crate::view::{Triggers, View};
 
-/// What the recognisers saw that the caller may want to act upon.
+/// What the recognisers noticed that calls for decoding.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Hints {
+pub(crate) struct DecodeHints {
     /// Separators are written as words or in brackets.
     pub(crate) spelled: bool,
     /// There are tokens long enough to be encoded text.
     pub(crate) long_tokens: bool,
 }
 
-/// Runs every recogniser that has a trigger in `view`.
-pub(crate) fn recognise(view: View<'_>, triggers: Triggers, cues: &Cues, tally: &mut Tally) -> Hints {
+/// Runs every recogniser whose trigger occurs in `view`.
+pub(crate) fn recognise(view: View<'_>, triggers: Triggers, cues: &Cues, tally: &mut Tally) -> DecodeHints {
     if triggers.digit {
         number::scan(view, tally);
     }
@@ -38,10 +38,10 @@ pub(crate) fn recognise(view: View<'_>, triggers: Triggers, cues: &Cues, tally: 
         address::scan(view, triggers, tally);
     }
     let long_tokens = prefix::scan(view, tally);
-    Hints { spelled: assignment::scan(view, cues, tally), long_tokens }
+    DecodeHints { spelled: assignment::scan(view, cues, tally), long_tokens }
 }
 
-/// Returns whether `byte` would make a number or word longer. Bytes of non-ASCII letters count.
+/// Returns whether `byte` could continue a number or word. Bytes of non-ASCII letters count.
 const fn is_word(byte: Option<&u8>) -> bool {
     matches!(byte, Some(b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80..))
 }

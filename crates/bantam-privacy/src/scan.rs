@@ -1,4 +1,4 @@
-//! The scanner, and one scan: every view of every text shown to every recogniser.
+//! The scanner and its scans: every recogniser sees every view of every text.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use crate::decode::{Decoded, despelled, next_decoded, unescaped};
 use crate::dictionary::Dictionary;
 use crate::findings::{Findings, Kind, Tally};
 use crate::fold;
-use crate::join::Run;
+use crate::join::ValueRun;
 use crate::recognise::{Cues, recognise};
 use crate::view::{Triggers, View};
 use bantam_types::Label;
 
-/// How many kinds of encoding inside each other are undone.
+/// How many nested kinds of encoding are decoded.
 const DEPTH_MAX: u8 = 3;
 
-/// How many bytes a scan may decode in total: above any honest request, below what would hold up others.
+/// The most bytes one scan may decode: more than any honest request needs, too few to delay other requests.
 const DECODED_BYTES_MAX: usize = 4 << 20;
 
-/// Finds what is sensitive in requests. Built once, shared by all.
+/// Finds sensitive values in requests. Built once and shared.
 #[derive(Debug)]
 pub struct Scanner {
     cues: Cues,
@@ -29,17 +29,17 @@ impl Scanner {
     /// Builds a scanner.
     ///
     /// # Errors
-    /// When a dictionary term is empty or too long, or there are too many.
+    /// If a dictionary term is empty or too long, or there are too many.
     pub fn new(config: &ScannerConfig) -> Result<Self, BuildScannerError> {
         Ok(Self { cues: Cues::new()?, dictionary: Dictionary::new(&config.dictionary)? })
     }
 
-    /// Begins the scan of one request.
+    /// Starts the scan of one request.
     pub fn begin(&self) -> Scan<'_> {
         Scan {
             scanner: self,
             tally: Tally::new(),
-            run: Run::default(),
+            run: ValueRun::default(),
             decoded_bytes_left: DECODED_BYTES_MAX,
             lower: String::new(),
         }
@@ -50,13 +50,13 @@ impl Scanner {
 pub struct Scan<'s> {
     scanner: &'s Scanner,
     tally: Tally,
-    run: Run,
+    run: ValueRun,
     decoded_bytes_left: usize,
-    /// Kept between texts to save allocations.
+    /// Reused between texts to save allocations.
     lower: String,
 }
 
-/// Shows nothing of the texts.
+/// Shows nothing of the texts scanned.
 impl std::fmt::Debug for Scan<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Scan").field("decoded_bytes_left", &self.decoded_bytes_left).finish_non_exhaustive()
@@ -64,7 +64,7 @@ impl std::fmt::Debug for Scan<'_> {
 }
 
 impl Scan<'_> {
-    /// Scans a text, alone and joined with the values around it. Numbers go in as they are written.
+    /// Scans a text, alone and joined with the values around it. Pass numbers as they are written.
     pub fn text(&mut self, text: &str) {
         self.value(text);
     }
@@ -79,13 +79,13 @@ impl Scan<'_> {
         }
     }
 
-    /// Scans a value alone; for the short words of a protocol that stand between contents, such as `user`.
+    /// Scans a value alone; for protocol words between contents, such as `user`.
     pub fn value_apart(&mut self, value: &str) {
         let folded = self.folded(value);
         self.examine(&folded, 0);
     }
 
-    /// Scans the key of an object alone; the values before and after it stay neighbours.
+    /// Scans an object's key alone; the values before and after it remain neighbours.
     pub fn key(&mut self, key: &str) {
         self.value_apart(key);
     }
@@ -99,7 +99,7 @@ impl Scan<'_> {
         self.tally.finish()
     }
 
-    /// Folds a text, after looking in it for terms in its own letters.
+    /// Folds a text, after searching it for dictionary terms in its own letters.
     fn folded<'t>(&mut self, text: &'t str) -> Cow<'t, str> {
         if text.is_ascii() {
             return Cow::Borrowed(text);
@@ -110,7 +110,7 @@ impl Scan<'_> {
         Cow::Owned(fold::folded(text))
     }
 
-    /// Shows a folded text to all recognisers, and then what it decodes to.
+    /// Runs all recognisers on a folded text, and then on everything it decodes to.
     fn examine(&mut self, text: &str, depth: u8) {
         let mut lower = std::mem::take(&mut self.lower);
         lower.clear();
@@ -134,7 +134,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A text with its separators put in is only looked at, not decoded: it was decoded before.
+    /// Examines a text whose spelled-out separators were replaced. It is not decoded again.
     fn examine_spelled(&mut self, lower: &str) {
         let triggers = Triggers::of(lower.as_bytes());
         recognise(View { lower }, triggers, &self.scanner.cues, &mut self.tally);
@@ -158,7 +158,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Looks at a decoded text, unless that would be too deep or too much, which makes the scan incomplete.
+    /// Examines a decoded text. If that would go too deep or decode too much, the scan becomes incomplete.
     fn examine_decoded(&mut self, decoded: &str, depth: u8) {
         let left = self.decoded_bytes_left.checked_sub(decoded.len());
         match left.filter(|_| depth < DEPTH_MAX) {
@@ -167,7 +167,7 @@ impl Scan<'_> {
                 let folded = self.folded(decoded);
                 self.examine(&folded, depth + 1);
             }
-            None => self.tally.incomplete(),
+            None => self.tally.set_incomplete(),
         }
     }
 }

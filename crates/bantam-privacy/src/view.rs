@@ -1,9 +1,9 @@
-//! One way of looking at a text, and the cheap questions asked of it first.
+//! The text as recognisers see it, and the cheap checks made on it first.
 
 /// A text as the recognisers see it: folded, and in ASCII lower case.
 ///
-/// Recognisers speak in byte ranges of the view, so that an offset map from
-/// view to request can be laid beside it when redaction comes.
+/// Recognisers work with byte ranges of the view, so that redaction could later
+/// map them back to the request with an offset table.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     /// The text in lower case.
@@ -11,27 +11,27 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The bytes of the text.
+    /// Returns the bytes of the text.
     pub(crate) const fn bytes(&self) -> &'a [u8] {
         self.lower.as_bytes()
     }
 }
 
-/// Which recognisers a view needs at all.
+/// Which trigger characters a view contains, and so which recognisers it needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Triggers {
-    /// Holds a decimal digit.
+    /// Contains a decimal digit.
     pub(crate) digit: bool,
-    /// Holds `@`.
+    /// Contains `@`.
     pub(crate) at: bool,
-    /// Holds `:`.
+    /// Contains `:`.
     pub(crate) colon: bool,
-    /// Holds `%`, `&` or a backslash.
+    /// Contains `%`, `&` or a backslash.
     pub(crate) escape: bool,
 }
 
 impl Triggers {
-    /// Asks all questions in one pass without branches, which the compiler turns into vector code.
+    /// Checks for all triggers in one pass without branches, which the compiler vectorises.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         let (mut digit, mut at, mut colon, mut escape) = (0u8, 0u8, 0u8, 0u8);
         for &byte in bytes {
@@ -44,9 +44,9 @@ impl Triggers {
     }
 }
 
-/// Returns the first position at or after `from` whose byte `wanted` holds for.
+/// Returns the first position at or after `from` whose byte is `wanted`.
 ///
-/// Looks at 32 bytes at a time without branching, as most hold nothing.
+/// Checks 32 bytes at a time without branching, because most chunks have no match.
 pub(crate) fn next_position(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bool) -> Option<usize> {
     let mut start = from;
     while let Some(chunk) = bytes.get(start..start + 32) {
@@ -67,9 +67,9 @@ pub(crate) const fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b'/' | b'.')
 }
 
-/// The next run of at least [`TOKEN_BYTES_MIN`] token bytes that ends after `from`.
+/// Returns the next run of at least [`TOKEN_BYTES_MIN`] token bytes that ends after `from`.
 ///
-/// A run of that length covers one of any positions that far apart, so only those are probed.
+/// Every such run covers a multiple of that distance from `from`, so only those positions are probed.
 pub(crate) fn next_long_token(bytes: &[u8], from: usize) -> Option<std::ops::Range<usize>> {
     let mut probe = from + TOKEN_BYTES_MIN - 1;
     while let Some(&byte) = bytes.get(probe) {
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_long_token_wherever_it_begins() {
+    fn finds_long_tokens_at_any_position() {
         for lead in 0..40 {
             let text =
                 format!("{} abcdefghijklmnop {} 0123456789abcdefXYZ", "a ".repeat(lead), "no ".repeat(lead));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_short_words_alone() {
+    fn ignores_short_words() {
         assert!(long_tokens("all of these words are short enough, every single one").is_empty());
     }
 

@@ -1,19 +1,20 @@
-//! Certificates: the confidence from which on a student may answer alone, and the error that bounds.
+//! Certificates: the confidence above which a student may answer alone, and the error bound this gives.
 //!
 //! The method is fixed-sequence testing (Bauer 1991; as risk control for predictors: Angelopoulos et al.,
-//! *Learn then Test*, 2021). Thresholds are tried from strict to loose over a grid that is fixed before any
+//! *Learn then Test*, 2021). Thresholds are tested from strict to loose over a grid that is fixed before any
 //! label is seen. At each one the null hypothesis is "the error on accepted items is above α"; it is
-//! rejected when P(Bin(n, α) ≤ errors) ≤ δ. Testing stops at the first threshold that is not rejected, so
-//! the chance that *any* rejected null was true, and so that the certified threshold's error is above α, is
-//! at most δ. The bound is on the error *on accepted items*, for traffic exchangeable with the evidence.
+//! rejected when P(Bin(n, α) ≤ errors) ≤ δ. Testing stops at the first null hypothesis that is not
+//! rejected, so the chance that *any* rejected one was true, and so that the certified threshold's error is
+//! above α, is at most δ. The bound is on the error *on accepted items*, for traffic exchangeable with the
+//! evidence.
 
 use bantam_types::TaskName;
 use serde::{Deserialize, Serialize};
 
-/// The format that this code writes.
+/// The format version that this code writes.
 pub const CERTIFICATE_VERSION: u32 = 1;
 
-/// A proved threshold with the bound it guarantees and everything it is void without.
+/// A proved threshold, the bound it guarantees, and everything the proof depends on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Certificate {
@@ -21,17 +22,17 @@ pub struct Certificate {
     pub version: u32,
     /// The task that it is for.
     pub task: TaskName,
-    /// SHA-256 of the student that it is for, in hex: void for any other.
+    /// SHA-256 of the student in hex; the certificate is void for any other student.
     pub student_sha256: String,
     /// SHA-256 of the evidence, in hex.
     pub evidence_sha256: String,
-    /// Whose answers the evidence compares with: `labels` or a teacher's name.
+    /// The source of the true answers in the evidence: `labels` or a teacher's name.
     pub truth: String,
     /// Answers with at least this probability may be returned without a second opinion.
     pub threshold: f32,
     /// The bound: at most this share of accepted answers is wrong.
     pub error_max: f64,
-    /// The chance that the bound holds.
+    /// The confidence level of the bound.
     pub confidence: f64,
     /// Rows of evidence.
     pub rows: u64,
@@ -44,18 +45,18 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Returns whether the certificate is for exactly this task and student, in a version that is understood.
+    /// Returns whether the certificate is for exactly this task and student, in a supported version.
     pub fn holds_for(&self, task: &TaskName, student_sha256: &str) -> bool {
         self.version == CERTIFICATE_VERSION && self.task == *task && self.student_sha256 == student_sha256
     }
 }
 
-/// One row of evidence: how sure the student was, whether it would have answered at all, whether it was right.
+/// One row of evidence: the student's probability, if it answered, and whether its answer was right.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Evidence {
     /// The calibrated probability; `None` when the student would not have answered at any threshold.
     pub probability: Option<f32>,
-    /// Whether its answer was the true one.
+    /// Whether its answer was right.
     pub correct: bool,
 }
 
@@ -64,7 +65,7 @@ pub struct Evidence {
 pub enum Certification {
     /// A threshold passes.
     Certified {
-        /// Accept from this probability on.
+        /// Answers with at least this probability are accepted.
         threshold: f32,
         /// Rows accepted at it.
         accepted: u64,
@@ -73,8 +74,8 @@ pub enum Certification {
     },
     /// No threshold passes.
     NotCertifiable {
-        /// More rows that would be needed if the student went on as it did at the strictest threshold tried;
-        /// `None` when its error there is not below the bound, so that no number of rows would do.
+        /// How many more rows are needed if the student keeps its error rate at the strictest threshold
+        /// tried; `None` if that rate is not below the bound, so that no number of rows would be enough.
         missing: Option<u64>,
         /// Rows accepted at the strictest threshold tried.
         accepted: u64,
@@ -85,10 +86,10 @@ pub enum Certification {
 
 /// Tests thresholds from strict to loose and returns the last that passes.
 ///
-/// `error_max` is α and `1 - confidence` is δ, both in (0, 1). The strictest threshold tried is the first
-/// of the grid that accepts enough rows to forgive [`FORGIVEN_AT_START`] errors, or as many as half of the
-/// evidence can forgive: a rule over counts alone, so that labels cannot bias it. Starting where nothing is
-/// forgiven would let one unlucky row end the test.
+/// `error_max` is α and `1 - confidence` is δ, both in (0, 1). Testing starts at the first threshold of the
+/// grid that accepts enough rows to pass with [`FORGIVEN_AT_START`] errors, or with as many as half of the
+/// evidence can forgive. The start depends on counts alone, so labels cannot bias it. Starting where no
+/// error is forgiven would let one unlucky row end the test.
 pub fn certify(evidence: &[Evidence], error_max: f64, confidence: f64) -> Certification {
     let delta = 1.0 - confidence;
     let mut rows: Vec<(f32, bool)> =
@@ -121,10 +122,10 @@ pub fn certify(evidence: &[Evidence], error_max: f64, confidence: f64) -> Certif
     })
 }
 
-/// Errors that the strictest threshold tried can forgive, where there is evidence enough.
+/// How many errors the strictest threshold tried forgives, if there is enough evidence.
 pub const FORGIVEN_AT_START: u64 = 5;
 
-/// Returns how many more rows of evidence are needed, or `None` when no number would do.
+/// Returns how many more rows of evidence are needed, or `None` if no number would be enough.
 fn missing_rows(rows: u64, accepted: u64, errors: u64, start: u64, alpha: f64, delta: f64) -> Option<u64> {
     if accepted == 0 {
         return Some(start);
@@ -145,14 +146,14 @@ fn missing_rows(rows: u64, accepted: u64, errors: u64, start: u64, alpha: f64, d
     Some(((needed.saturating_sub(accepted)) as f64 / share).ceil().max(1.0) as u64)
 }
 
-/// Returns the thresholds, strict to loose: even steps of 0.1 in log-odds from 0.99999 down to 0.05.
+/// Returns the thresholds from strict to loose: steps of 0.1 in log-odds from 0.99999 down to 0.05.
 fn threshold_grid() -> impl Iterator<Item = f32> {
     const STRICTEST: f64 = 11.5;
     const STEPS: u32 = 145;
     (0..=STEPS).map(|step| (1.0 / (1.0 + (-(STRICTEST - 0.1 * f64::from(step))).exp())) as f32)
 }
 
-/// Returns how many accepted rows are needed for `errors` errors to pass.
+/// Returns how many accepted rows are needed to pass with `errors` errors.
 pub fn rows_needed(errors: u64, alpha: f64, delta: f64) -> u64 {
     let (mut low, mut high) = (errors + 1, errors + 2);
     while binomial_cdf(errors, high, alpha) > delta && high < 1 << 40 {
@@ -170,7 +171,7 @@ pub fn rows_needed(errors: u64, alpha: f64, delta: f64) -> u64 {
     high
 }
 
-/// Returns P(Bin(`trials`, `rate`) ≤ `successes`), summed in logarithms.
+/// Returns P(Bin(`trials`, `rate`) ≤ `successes`), summed in log space.
 pub fn binomial_cdf(successes: u64, trials: u64, rate: f64) -> f64 {
     if successes >= trials {
         return 1.0;
@@ -195,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rows_needed_are_the_published_ones() {
+    fn the_rows_needed_match_the_published_table() {
         // The table in the literature on risk control at δ = 5 %.
         for (alpha, expected) in [(0.05, [59, 93, 208]), (0.01, [299, 473, 1049])] {
             assert_eq!([0, 1, 5].map(|errors| rows_needed(errors, alpha, 0.05)), expected);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_binomial_tail_agrees_with_the_sum_of_its_terms() {
+    fn the_binomial_tail_equals_the_sum_of_its_terms() {
         for (successes, trials, rate) in [(0, 10, 0.3_f64), (3, 10, 0.3), (9, 10, 0.5), (1, 2, 0.9)] {
             let direct: f64 = (0..=successes)
                 .map(|k| {
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn says_how_many_rows_are_missing() {
+    fn reports_how_many_rows_are_missing() {
         let row = Evidence { probability: Some(0.99), correct: true };
         let missing = |rows: usize| match certify(&vec![row; rows], 0.05, 0.95) {
             Certification::NotCertifiable { missing, .. } => missing,
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_student_that_is_wrong_too_often_can_not_be_certified_with_any_number_of_rows() {
+    fn no_number_of_rows_certifies_a_student_that_is_wrong_too_often() {
         let rows: Vec<Evidence> =
             (0..5000).map(|row| Evidence { probability: Some(0.99), correct: row % 20 != 0 }).collect();
         let Certification::NotCertifiable { missing: None, errors, .. } = certify(&rows, 0.02, 0.95) else {
@@ -241,7 +242,7 @@ mod tests {
         assert_eq!(errors, 250);
     }
 
-    /// A small generator of uniform numbers; simulation needs speed and a seed, not cryptography.
+    /// A small uniform generator (SplitMix64); the simulation needs speed and a seed, not cryptography.
     struct Uniform(u64);
 
     impl Uniform {
@@ -254,10 +255,10 @@ mod tests {
         }
     }
 
-    /// Returns the share of simulated certifications whose threshold really errs more than `alpha`.
+    /// Returns the share of simulated certifications whose threshold has a true error above `alpha`.
     ///
-    /// `error_at(p)` is the true error of an answer with probability `p`; scores are `skew`ed uniform. The
-    /// true error above a threshold is integrated on the same law, so nothing is estimated but the share.
+    /// `error_at(p)` is the true error of an answer with probability `p`; scores are skewed uniform numbers.
+    /// The true error above a threshold is integrated over the same law, so only the share is estimated.
     fn broken_share(
         seed: u64,
         rows: usize,
@@ -295,7 +296,8 @@ mod tests {
     #[test]
     fn the_bound_holds_at_its_stated_rate_on_simulated_scores() {
         // Each law is a different student: calibrated, overconfident at the top, flat just above the bound,
-        // and wrong more often the surer it is. 600 rounds: three standard errors above 5 % is 7.7 %.
+        // and wrong most often where it is most confident. Three standard errors above 5 % is 7.7 % at 600
+        // rounds.
         let (alpha, delta) = (0.05, 0.05);
         type Law = fn(f64) -> f64;
         let laws: [(&str, Law); 4] = [
@@ -314,8 +316,8 @@ mod tests {
 
     #[test]
     fn testing_without_the_correction_would_break_the_bound() {
-        // The positive control: the loosest threshold whose plain error rate is at most α is broken far
-        // more often than δ, so the simulation above can tell a method that holds from one that does not.
+        // The positive control: the loosest threshold whose plain error rate is at most α breaks the bound
+        // far more often than δ, so the simulation above can tell a valid method from an invalid one.
         let mut uniform = Uniform(9);
         let mut broken = 0;
         for _ in 0..400 {

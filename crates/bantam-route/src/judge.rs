@@ -1,39 +1,39 @@
-//! From an answer and what was proved to a verdict.
+//! Turns an answer and its certificate into a verdict.
 
 use bantam_types::{EscalationReason, Verdict};
 
-/// From which probability on a student's answer may be returned.
+/// The lowest probability at which a student's answer may be returned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Gate {
-    /// A certificate holds for this very student.
+    /// A certificate is valid for this student.
     Certified {
-        /// Its threshold.
+        /// The certificate's threshold.
         threshold: f32,
     },
-    /// No certificate holds, and the configuration allows answering all the same.
+    /// No certificate is valid, but the configuration allows answering without one.
     Uncertified {
-        /// The threshold that the configuration names.
+        /// The configured threshold.
         threshold: f32,
     },
-    /// No certificate holds: the student never answers alone.
+    /// No certificate is valid: the student never answers alone.
     Closed,
 }
 
-/// What a student said of its own answer.
+/// What a student reports about its own answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StudentFacts {
     /// The calibrated probability of its answer.
     pub probability: f32,
-    /// Whether the request looked like none of its task's.
+    /// Whether the request looked as if it did not belong to the task.
     pub out_of_scope: bool,
-    /// Whether its answer is one that the task allows.
+    /// Whether the task allows its answer.
     pub allowed: bool,
 }
 
 /// Judges a student's answer.
 ///
 /// The order of the tests is part of the contract: an answer that the task does not allow is never
-/// returned however sure the student is, and a closed gate is named before a low confidence.
+/// returned, however confident the student is, and a closed gate is reported before low confidence.
 pub fn judge_student(facts: StudentFacts, gate: Gate) -> Verdict {
     if !facts.allowed {
         return Verdict::Escalate(EscalationReason::InvalidOutput);
@@ -42,7 +42,7 @@ pub fn judge_student(facts: StudentFacts, gate: Gate) -> Verdict {
         Gate::Closed => return Verdict::Escalate(EscalationReason::Uncertified),
         Gate::Certified { threshold } | Gate::Uncertified { threshold } => threshold,
     };
-    // A probability that is no number compares false with everything and must not pass.
+    // NaN compares false with everything, so it must not pass.
     let confident = facts.probability >= threshold;
     match (confident, facts.out_of_scope) {
         (false, _) => Verdict::Escalate(EscalationReason::LowConfidence),
@@ -53,8 +53,8 @@ pub fn judge_student(facts: StudentFacts, gate: Gate) -> Verdict {
 
 /// Returns which of `labels` a model's free text names, or `None`.
 ///
-/// Models wrap labels in quotes, full stops, code fences and case; that is forgiven. A text that holds
-/// more than one label, or a label and other words, is no answer.
+/// Models add quotes, full stops and code fences to labels and change their case; all of that is
+/// ignored. A text that holds several labels, or a label and other words, names none.
 pub fn match_label(text: &str, labels: &[impl AsRef<str>]) -> Option<usize> {
     let trimmed = text.trim();
     let exact = labels.iter().position(|label| label.as_ref() == trimmed);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn accepts_only_what_every_test_passes() {
+    fn accepts_only_answers_that_pass_every_test() {
         let gate = Gate::Certified { threshold: 0.9 };
         check(0.9, false, true, gate, None);
         check(0.89, false, true, gate, Some(EscalationReason::LowConfidence));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_found_through_wrapping_but_never_guessed() {
+    fn finds_a_wrapped_label_but_never_guesses() {
         let labels = ["card_lost", "Card_Lost", "refund"];
         for (text, expected) in [
             ("refund", Some(2)),

@@ -1,5 +1,4 @@
-//! Facts and policy to a plan, an answer and its certificate to a verdict, and the mathematics of
-//! certificates.
+//! Plans requests, judges answers, and does the mathematics of certificates.
 //!
 //! Everything here is pure: facts in, decision *with its explanation* out. The gateway, `bantam route
 //! --explain` and a replay of old traffic run this same code.

@@ -1,4 +1,4 @@
-//! From facts about a request and its ladder to the rungs that may be tried.
+//! Decides from facts about a request and its ladder which rungs may be tried.
 
 use bantam_types::{Label, Tier};
 
@@ -11,7 +11,7 @@ pub enum RungKind {
     Model,
 }
 
-/// Everything that planning needs to know of one rung, for one request.
+/// Everything that planning needs to know about one rung, for one request.
 #[derive(Clone, Copy, Debug)]
 pub struct RungFacts<'a> {
     /// The rung's name in the configuration.
@@ -20,20 +20,20 @@ pub struct RungFacts<'a> {
     pub tier: Tier,
     /// What it is.
     pub kind: RungKind,
-    /// The most tokens it takes, prompt and answer together, when that is known.
+    /// The most tokens it takes, prompt and answer together, if known.
     pub context_tokens: Option<u64>,
     /// The first parameter of the request that it cannot honour.
     pub cannot_honour: Option<&'a str>,
     /// Whether the privacy policy lets this request's label reach its tier.
     pub may_see: bool,
-    /// Whether it takes calls now: false while its circuit breaker is open.
+    /// Whether it currently takes calls: false while its circuit breaker is open.
     pub available: bool,
 }
 
-/// Why a rung is not tried.
+/// Why a rung is skipped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SkipReason {
-    /// The request is more sensitive than its tier may see.
+    /// The request is more sensitive than the rung's tier allows.
     LabelForbids {
         /// The request's label.
         label: Label,
@@ -42,17 +42,17 @@ pub enum SkipReason {
     },
     /// The prompt does not fit.
     TooLong {
-        /// Tokens of the prompt, estimated.
+        /// Estimated tokens of the prompt.
         prompt_tokens: u64,
         /// Tokens that the rung takes.
         context_tokens: u64,
     },
-    /// It cannot do what a parameter asks for.
+    /// It cannot honour a parameter.
     CannotHonour {
         /// The parameter.
         param: String,
     },
-    /// It failed too often lately.
+    /// It failed too often recently.
     Unavailable,
 }
 
@@ -63,7 +63,7 @@ impl std::fmt::Display for SkipReason {
                 write!(f, "the request is {label}, which may not reach the {tier} tier")
             }
             Self::TooLong { prompt_tokens, context_tokens } => {
-                write!(f, "about {prompt_tokens} prompt tokens do not fit its {context_tokens}")
+                write!(f, "about {prompt_tokens} prompt tokens do not fit its context of {context_tokens}")
             }
             Self::CannotHonour { param } => write!(f, "it cannot honour `{param}`"),
             Self::Unavailable => f.write_str("its circuit breaker is open"),
@@ -71,28 +71,28 @@ impl std::fmt::Display for SkipReason {
     }
 }
 
-/// A rung that is not tried, and why.
+/// A skipped rung and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skip {
-    /// Which rung of the ladder, from 0.
+    /// Index of the rung in the ladder, from 0.
     pub rung: usize,
-    /// Why.
+    /// Why it is skipped.
     pub reason: SkipReason,
 }
 
-/// Which rungs are tried in which order, and why the others are not.
+/// Which rungs are tried in which order, and why the others are skipped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// Indices into the ladder, in the order they are tried.
     pub rungs: Vec<usize>,
-    /// The rest, in ladder order.
+    /// The other rungs, in ladder order.
     pub skipped: Vec<Skip>,
 }
 
 /// Plans one request over `ladder`, smallest rung first.
 ///
-/// Privacy comes before everything else: a rung that the label forbids is skipped for that reason also
-/// when it would not fit anyway, so that an explanation never hides a policy.
+/// Privacy comes first: a rung that the label forbids is skipped for that reason even if it would not
+/// fit anyway, so that an explanation never hides a policy.
 pub fn plan(ladder: &[RungFacts<'_>], label: Label, prompt_tokens: u64) -> Plan {
     let mut plan = Plan::default();
     for (rung, facts) in ladder.iter().enumerate() {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_skipped_rung_says_why_and_privacy_comes_first() {
+    fn every_skipped_rung_has_a_reason_and_privacy_comes_first() {
         check(OPEN, None);
         check(
             RungFacts {
@@ -150,7 +150,7 @@ mod tests {
         check(RungFacts { cannot_honour: Some("n"), ..OPEN }, Some("it cannot honour `n`"));
         check(
             RungFacts { context_tokens: Some(99), ..OPEN },
-            Some("about 100 prompt tokens do not fit its 99"),
+            Some("about 100 prompt tokens do not fit its context of 99"),
         );
         check(RungFacts { available: false, ..OPEN }, Some("its circuit breaker is open"));
         check(RungFacts { context_tokens: None, ..OPEN }, None);

@@ -1,29 +1,29 @@
-//! Prompt templates, found over traffic: which part of a prompt stays the same and which is the payload.
+//! Discovers prompt templates in traffic: which part of a prompt stays the same and which is the payload.
 //!
-//! An application sends the same instructions with a new payload each time. The instructions stand in the
+//! An application sends the same instructions with a new payload each time. The instructions are in the
 //! system message, at the start of the first user message, or both. So a template is the system text with
-//! its digits masked (dates and counters change) plus the longest stable beginning of the user text. A
-//! beginning is stable while it is followed by few different continuations for how often it was seen;
-//! where the continuations fan out, the payload begins.
+//! its digits masked (dates and counters change) plus the longest stable prefix of the user text. A prefix
+//! is stable while it has few distinct continuations relative to how often it was seen; where the
+//! continuations fan out, the payload begins.
 //!
-//! The fingerprint is a hash of that content alone, so it stays the same over restarts and machines.
+//! The fingerprint is a hash of that content alone, so it stays the same across restarts and machines.
 
 use std::collections::{HashMap, HashSet};
 
 use bantam_types::Template;
 
-/// The shortest beginning, in words, that can be a template without a system message.
+/// The shortest prefix, in words, that can be a template without a system message.
 const WORDS_MIN: usize = 3;
-/// The longest beginning that is looked at, in words.
+/// The longest prefix considered, in words.
 const WORDS_MAX: usize = 96;
-/// Bytes of a user text that are looked at.
+/// The bytes of a user text that are considered.
 const USER_BYTES_MAX: usize = 2048;
-/// How often a beginning must be seen before it can be stable.
+/// How often a prefix must be seen before it can be a template.
 const SUPPORT: u32 = 24;
-/// Beginnings kept; each takes about 40 bytes.
+/// The most prefixes kept; each takes about 40 bytes.
 const NODES_MAX: usize = 32_768;
 
-/// What a prompt was recognised as.
+/// The template that a prompt belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recognition {
     /// The template's fingerprint.
@@ -32,14 +32,14 @@ pub struct Recognition {
     pub prefix_bytes: usize,
 }
 
-/// Learns templates from the prompts it observes, in bounded memory.
+/// Discovers templates in the prompts it observes, in bounded memory.
 #[derive(Debug, Default)]
 pub struct TemplateMiner {
     nodes: HashMap<u64, Node>,
     known: HashSet<u64>,
 }
 
-/// One beginning: how often it was seen, and a sketch of how differently it went on.
+/// One prefix: how often it was seen, and a sketch of its distinct continuations.
 #[derive(Clone, Copy, Debug, Default)]
 struct Node {
     seen: u32,
@@ -47,11 +47,11 @@ struct Node {
 }
 
 impl Node {
-    /// Whether so many different continuations were seen that the payload must begin here.
+    /// Returns whether enough distinct continuations were seen that the payload must begin here.
     ///
     /// The ratio tells a payload from a handful of an application's own prompts that begin alike: those
-    /// come again and again, so their share falls as requests come in, and a payload's does not. The
-    /// sketch of 64 bits undercounts, which errs towards a longer beginning.
+    /// recur, so their share of distinct continuations falls as requests arrive, and a payload's does
+    /// not. The sketch of 64 bits undercounts, which errs towards a longer prefix.
     fn fans_out(self) -> bool {
         let distinct = self.continuations.count_ones();
         self.seen >= SUPPORT && distinct * 5 >= self.seen.min(48)
@@ -59,7 +59,7 @@ impl Node {
 }
 
 impl TemplateMiner {
-    /// Returns a miner that recognises `known` templates from the first request on.
+    /// Returns a miner that recognises the `known` templates from the first request on.
     pub fn new(known: impl IntoIterator<Item = Template>) -> Self {
         Self { nodes: HashMap::new(), known: known.into_iter().map(|template| template.0).collect() }
     }
@@ -67,27 +67,27 @@ impl TemplateMiner {
     /// Observes one prompt and returns the template it belongs to, if one is known or has become stable.
     pub fn observe(&mut self, system: &str, user: &str) -> Option<Recognition> {
         let root = hash_system(system);
-        let beginnings = beginnings(root, user);
+        let prefixes = prefixes(root, user);
         let mut known = None;
         let mut fanning = None;
         let mut counting = true;
-        for (position, beginning) in beginnings.iter().enumerate() {
-            if self.known.contains(&beginning.hash) {
-                known = Some(*beginning);
+        for (position, prefix) in prefixes.iter().enumerate() {
+            if self.known.contains(&prefix.hash) {
+                known = Some(*prefix);
             }
             if !counting {
                 continue;
             }
-            let next = beginnings.get(position + 1).map_or(beginning.hash, |next| next.hash);
-            let node = self.count(beginning.hash, next);
-            // A longer beginning is worth remembering only once the shorter one came again: texts that
-            // never come again leave one node behind, not one a word.
+            let next = prefixes.get(position + 1).map_or(prefix.hash, |next| next.hash);
+            let node = self.count(prefix.hash, next);
+            // A longer prefix is worth remembering only once the shorter one was seen twice: a text that
+            // never recurs then leaves one node behind instead of one per word.
             counting = node.seen > 1;
-            // The root of prompts without a system message is everybody's: only a beginning that many
-            // requests share makes a template there.
+            // All prompts without a system message share one root, so only a prefix that many requests
+            // share makes a template there.
             let anchored = !system.is_empty() || position > 0;
             if anchored && fanning.is_none() && node.fans_out() {
-                fanning = Some(*beginning);
+                fanning = Some(*prefix);
             }
         }
         self.shrink();
@@ -95,7 +95,7 @@ impl TemplateMiner {
         Some(Recognition { template: Template(found.hash), prefix_bytes: found.bytes })
     }
 
-    /// Makes `template` known: from now on it is recognised at once.
+    /// Makes `template` known, so that it is recognised at once from now on.
     pub fn learn(&mut self, template: Template) {
         self.known.insert(template.0);
     }
@@ -112,7 +112,7 @@ impl TemplateMiner {
         *node
     }
 
-    /// Forgets the rarest beginnings when there are too many.
+    /// Forgets the rarest prefixes if there are too many.
     fn shrink(&mut self) {
         let mut floor = 1;
         while self.nodes.len() > NODES_MAX {
@@ -122,20 +122,20 @@ impl TemplateMiner {
     }
 }
 
-/// A beginning of a user text.
+/// A prefix of a user text.
 #[derive(Clone, Copy, Debug)]
-struct Beginning {
+struct Prefix {
     hash: u64,
-    /// Bytes of user text in it.
+    /// Its length in the user text.
     bytes: usize,
 }
 
-/// Returns the beginnings of `user`, shortest (none of it) first; never the whole of it, which would
-/// leave no payload.
-fn beginnings(root: u64, user: &str) -> Vec<Beginning> {
+/// Returns the prefixes of `user`, from the empty one up; never the whole text, which would leave no
+/// payload.
+fn prefixes(root: u64, user: &str) -> Vec<Prefix> {
     let user = clip(user, USER_BYTES_MAX);
     let mut found = Vec::with_capacity(32);
-    found.push(Beginning { hash: root, bytes: 0 });
+    found.push(Prefix { hash: root, bytes: 0 });
     let (mut hash, mut words, mut bytes) = (root, 0, 0);
     for word in user.split_inclusive(char::is_whitespace) {
         bytes += word.len();
@@ -149,13 +149,13 @@ fn beginnings(root: u64, user: &str) -> Vec<Beginning> {
             break;
         }
         if words >= WORDS_MIN {
-            found.push(Beginning { hash: spread(hash), bytes });
+            found.push(Prefix { hash: spread(hash), bytes });
         }
     }
     found
 }
 
-/// Hashes a system text with runs of digits masked, so that a date in it makes no new template.
+/// Hashes a system text with runs of digits masked, so that a date in it does not make a new template.
 fn hash_system(system: &str) -> u64 {
     let mut hash = FNV_START;
     let mut in_digits = false;
@@ -171,12 +171,12 @@ fn hash_system(system: &str) -> u64 {
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// FNV-1a: its values are part of what is stored, so it must never change between versions.
+/// FNV-1a. Its values are stored, so it must never change between versions.
 fn hash_bytes(start: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Spreads a hash's low bits, which the sketches index with.
+/// Mixes a hash's low bits, which index the sketches.
 fn spread(hash: u64) -> u64 {
     let mixed = (hash ^ (hash >> 32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 29)
@@ -222,7 +222,7 @@ mod tests {
         format!("{} {}", SUBJECTS[round % 13], EVENTS[round % 9])
     }
 
-    /// Observes `rounds` prompts made by `prompt` and returns what the last ones were recognised as.
+    /// Observes `rounds` prompts made by `prompt` and checks the prefix recognised in the last one.
     fn check(rounds: usize, prompt: impl Fn(usize, &str) -> (String, String), expected_prefix: Option<&str>) {
         let mut miner = TemplateMiner::default();
         let mut last = None;
@@ -241,12 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn a_date_in_the_system_message_makes_no_new_template() {
+    fn a_date_in_the_system_message_does_not_make_a_new_template() {
         check(70, |round, text| (format!("Today is 2026-11-{round}. Label it."), text.to_owned()), Some(""));
     }
 
     #[test]
-    fn instructions_at_the_start_of_the_user_message_are_found_and_end_where_the_payload_begins() {
+    fn instructions_at_the_start_of_the_user_message_end_where_the_payload_begins() {
         let instructions = "Classify the customer message below: ";
         check(70, |_, text| (String::new(), format!("{instructions}{text} {text}")), Some(instructions));
         let instructions = "Classify the customer message below into one of the ten labels: ";
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn unrelated_questions_are_no_template() {
+    fn unrelated_questions_do_not_make_a_template() {
         check(
             200,
             |round, text| (String::new(), format!("question {round} is about {text} number {round}")),
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_s_own_prompts_that_begin_alike_stay_apart() {
+    fn prompts_of_one_application_that_begin_alike_stay_separate() {
         let prompts =
             ["a poet and write of", "a judge and rule on", "a cook and cook for", "a nurse and care for"];
         check(
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_stays_bounded_and_any_text_is_fine() {
+    fn memory_stays_bounded_and_any_text_is_accepted() {
         let mut miner = TemplateMiner::default();
         for round in 0..60_000_u64 {
             miner.observe("", &format!("{} é {round} ß {}", round * 7, round * 13));

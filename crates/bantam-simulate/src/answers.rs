@@ -1,4 +1,4 @@
-//! Well-formed answers in OpenAI's shape.
+//! Well-formed answers in OpenAI's format.
 
 use serde_json::json;
 
@@ -20,7 +20,7 @@ pub fn completion_body(model: &str, text: &str, prompt_tokens: u64, completion_t
     .to_string()
 }
 
-/// Returns the chunks of a stream: one a word, one that ends it, one with the usage.
+/// Returns the chunks of a stream: one for each word, one that ends it, and one with the usage.
 pub fn completion_events(model: &str, text: &str, prompt_tokens: u64, completion_tokens: u64) -> Vec<String> {
     let chunk = |choices: serde_json::Value, usage: serde_json::Value| {
         json!({

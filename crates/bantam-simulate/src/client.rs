@@ -1,23 +1,23 @@
-//! A simulated application: one keep-alive connection that posts and reads whole answers.
+//! A simulated application: one keep-alive connection that posts requests and reads whole answers.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// One connection of an application.
+/// One connection of a simulated application.
 pub struct Client {
     address: SocketAddr,
     socket: TcpStream,
     buffer: Vec<u8>,
 }
 
-/// An answer as an application sees it.
+/// The answer that an application receives.
 #[derive(Clone, Debug)]
 pub struct ClientAnswer {
     /// The status.
     pub status: u16,
-    /// The status line and headers, in lower case.
+    /// The status line and headers in lower case.
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
@@ -40,17 +40,17 @@ impl Client {
     /// Connects to `address`.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// If nothing listens there.
     pub async fn connect(address: SocketAddr) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         Ok(Self { address, socket, buffer: Vec::new() })
     }
 
-    /// Posts a JSON `body` to `path` and returns the whole answer. Answers must have a content length.
+    /// Posts a JSON `body` to `path` and returns the whole answer, which must have a content length.
     ///
     /// # Errors
-    /// When the connection breaks or the answer is not HTTP.
+    /// If the connection breaks or the answer is not HTTP.
     pub async fn post(&mut self, path: &str, body: &str) -> std::io::Result<ClientAnswer> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

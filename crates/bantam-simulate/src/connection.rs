@@ -1,4 +1,4 @@
-//! One connection of the simulated upstream: HTTP/1.1 by hand.
+//! One connection of the simulated upstream, with hand-written HTTP/1.1.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +14,7 @@ use crate::upstream::Shared;
 /// The largest request that is read.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
 
-/// Answers the connection's requests until it ends.
+/// Answers requests until the connection ends.
 pub(crate) async fn serve(mut socket: TcpStream, shared: Arc<Shared>) {
     let _ = socket.set_nodelay(true);
     let mut buffer = Vec::new();
@@ -57,7 +57,7 @@ async fn read_more(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<()> {
     (read > 0 && buffer.len() <= REQUEST_BYTES_MAX).then_some(())
 }
 
-/// Behaves; `None` ends the connection.
+/// Carries out a behaviour; `None` ends the connection.
 async fn act(socket: &mut TcpStream, behaviour: Behaviour) -> Option<()> {
     match behaviour {
         Behaviour::Answer { status, headers, body, delay } => {
@@ -127,7 +127,7 @@ async fn wait(pause: Duration) {
     }
 }
 
-/// Says nothing until the other side leaves.
+/// Sends nothing until the other side closes the connection.
 async fn hang(socket: &mut TcpStream) -> Option<()> {
     let mut rest = [0; 1024];
     while socket.read(&mut rest).await.ok()? > 0 {}

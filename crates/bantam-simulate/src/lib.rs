@@ -1,10 +1,10 @@
-//! A simulated upstream on loopback, an HTTP server whose every answer is scripted, and a simulated
-//! application, which asks.
+//! A simulated upstream on loopback, an HTTP server with scripted answers, and a simulated application
+//! that sends requests.
 //!
-//! The demo's frontier model and the tests' rogue upstreams are this server. It speaks just enough
-//! HTTP/1.1 by hand, because being rogue (cutting an answer at any byte, never ending it, sending
-//! garbage) is exactly what a well-made HTTP library does not let one do. It serves loopback only and is
-//! no part of the gateway.
+//! This server is the demo's frontier model and the tests' rogue upstreams. It implements just enough of
+//! HTTP/1.1 by hand, because a good HTTP library prevents exactly what a rogue server does: cutting an
+//! answer at any byte, never ending it, sending garbage. It serves loopback only and is not part of the
+//! gateway.
 
 mod answers;
 mod client;

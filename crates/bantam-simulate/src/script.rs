@@ -1,4 +1,4 @@
-//! What a simulated upstream receives and how it behaves.
+//! What a simulated upstream receives, and how it responds.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ pub struct Received {
     pub head: String,
     /// The body.
     pub body: Vec<u8>,
-    /// How many requests came before it.
+    /// The number of requests before it.
     pub number: u64,
 }
 
@@ -27,7 +27,7 @@ impl Received {
         last.and_then(|message| message["content"].as_str()).unwrap_or_default().to_owned()
     }
 
-    /// Returns whether a stream is asked for.
+    /// Returns whether the request asks for a stream.
     pub fn wants_stream(&self) -> bool {
         self.json()["stream"] == true
     }
@@ -36,7 +36,7 @@ impl Received {
 /// How one request is answered.
 #[derive(Clone, Debug)]
 pub enum Behaviour {
-    /// With a whole body after a delay.
+    /// Sends a whole body after a delay.
     Answer {
         /// The status.
         status: u16,
@@ -44,27 +44,27 @@ pub enum Behaviour {
         headers: Vec<String>,
         /// The body.
         body: String,
-        /// How long it takes.
+        /// The pause before the answer.
         delay: Duration,
     },
-    /// With server-sent events.
+    /// Sends server-sent events.
     Events {
-        /// The `data` of each.
+        /// The `data` of each event.
         events: Vec<String>,
-        /// The pause before the first.
+        /// The pause before the first event.
         delay: Duration,
-        /// The pause between two.
+        /// The pause between events.
         gap: Duration,
-        /// How it ends.
+        /// How the stream ends.
         end: StreamEnd,
     },
-    /// With these bytes in place of HTTP; the connection is closed behind them.
+    /// Sends these bytes instead of a well-formed answer and closes the connection.
     Raw(Vec<u8>),
-    /// With these bytes, and then silence.
+    /// Sends these bytes and then nothing more.
     RawThenHang(Vec<u8>),
-    /// Not at all.
+    /// Never answers.
     Hang,
-    /// By closing the connection.
+    /// Closes the connection.
     Close,
 }
 
@@ -75,14 +75,14 @@ pub enum StreamEnd {
     Done,
     /// The connection closes without it.
     Cut,
-    /// The last event is repeated for ever.
+    /// The last event is repeated forever.
     Endless,
-    /// Silence.
+    /// Nothing more is sent, but the connection stays open.
     Hang,
 }
 
 impl Behaviour {
-    /// Returns a plain 200 with `body`.
+    /// Returns a 200 with `body`.
     pub fn ok(body: String) -> Self {
         Self::Answer { status: 200, headers: Vec::new(), body, delay: Duration::ZERO }
     }

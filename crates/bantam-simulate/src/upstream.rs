@@ -1,4 +1,4 @@
-//! The server: a listener on loopback and what it has received.
+//! The server: a listener on loopback and the requests it has received.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub struct SimulatedUpstream {
     accepting: JoinHandle<()>,
 }
 
-/// What the connections share.
+/// State that all connections share.
 pub(crate) struct Shared {
     pub(crate) script: Box<dyn Fn(&Received) -> Behaviour + Send + Sync>,
     pub(crate) received: Mutex<Vec<Received>>,
@@ -27,20 +27,20 @@ pub(crate) struct Shared {
 }
 
 impl SimulatedUpstream {
-    /// Starts a server on a free port of loopback that answers as `script` says and keeps what it receives.
+    /// Starts a server on a free loopback port that answers by `script` and keeps the requests it receives.
     ///
     /// # Errors
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start(
         script: impl Fn(&Received) -> Behaviour + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
         Self::listen(Box::new(script), true).await
     }
 
-    /// The same, but what it receives is only counted.
+    /// Like [`start`](Self::start), but only counts requests.
     ///
     /// # Errors
-    /// When no port is free.
+    /// If no port is free.
     pub async fn start_forgetful(
         script: impl Fn(&Received) -> Behaviour + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
@@ -73,17 +73,17 @@ impl SimulatedUpstream {
         format!("http://{}/v1", self.address)
     }
 
-    /// Returns how many requests have arrived.
+    /// Returns the number of requests received.
     pub fn count(&self) -> u64 {
         self.shared.count.load(Ordering::SeqCst)
     }
 
-    /// Returns what has arrived.
+    /// Returns the requests received.
     pub fn received(&self) -> Vec<Received> {
         self.shared.received.lock().clone()
     }
 
-    /// Returns whether any request, head and body, holds `needle`.
+    /// Returns whether the head or body of any request contains `needle`.
     pub fn holds(&self, needle: &str) -> bool {
         self.shared.received.lock().iter().any(|request| {
             request.head.contains(needle)

@@ -1,7 +1,7 @@
-//! Trains a linear student, or asks one, with the arguments `bantam student` takes:
+//! Trains a linear student or predicts with one, with the arguments of `bantam student`:
 //!
 //! `linear train --data FILE.jsonl --out FILE` and `linear predict --student FILE --input FILE.jsonl`.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::io::Write;
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             train(path("--data")?, path("--out")?, &config)
         }
         Some("predict") => predict(path("--student")?, path("--input")?),
-        _ => Err("say `train` or `predict`".into()),
+        _ => Err("usage: linear train|predict ...".into()),
     }
 }
 

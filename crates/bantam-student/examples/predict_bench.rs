@@ -1,8 +1,8 @@
-//! Prints how long one prediction takes: `predict_bench STUDENT FILE.jsonl [WORDS]`.
+//! Measures the time of one prediction: `predict_bench STUDENT FILE.jsonl [WORDS]`.
 //!
-//! Every text of the file is asked once a round; the first round only warms up. With WORDS, texts are joined until
-//! they have that many words, to measure one length.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Every text of the file is predicted once per round; the first round is a warm-up. With WORDS, texts are joined and
+//! cut to that many words, to measure one length.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ const ROUNDS: usize = 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [student, input, rest @ ..] = arguments.as_slice() else {
-        return Err("say `predict_bench STUDENT FILE.jsonl [WORDS]`".into());
+        return Err("usage: predict_bench STUDENT FILE.jsonl [WORDS]".into());
     };
     let loading = Instant::now();
     let student = LinearStudent::load(Path::new(student))?;
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Texts of exactly `words` words, made from the words of `texts` in order.
+/// Returns texts of exactly `words` words, made from the words of `texts` in order.
 fn joined(texts: &[String], words: usize) -> Vec<String> {
     let all: Vec<&str> = texts.iter().flat_map(|text| text.split_whitespace()).collect();
     all.chunks_exact(words.max(1)).map(|chunk| chunk.join(" ")).collect()

@@ -1,4 +1,4 @@
-//! A classification student as a backend of the gateway.
+//! Classification students as backends of the gateway.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -11,24 +11,25 @@ use bantam_wire::chat::Param;
 use bantam_wire::{ChatRequest, Endpoint};
 use serde_json::Value;
 
+use crate::encoder::QueueError;
 use crate::{EncoderStudent, Prediction, Scratch, Student};
 
 thread_local! {
-    /// One scratch a thread: a prediction allocates nothing after the first.
+    /// One scratch per thread, so that predictions allocate nothing after the first.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
 /// A student that answers chat requests with one of its labels.
 pub struct StudentBackend {
     student: Arc<Student>,
-    /// The labels as the answers share them.
+    /// The labels in the form that answers share.
     labels: HashMap<String, Arc<str>>,
-    /// Whether answers are JSON objects, so that a caller may ask for JSON.
+    /// Whether answers are JSON objects, so that callers may ask for JSON.
     answers_json: bool,
 }
 
 impl StudentBackend {
-    /// The longest text, in tokens at four bytes each, that a student sees whole.
+    /// The longest text that a student reads completely, in tokens of four bytes each.
     pub const CONTEXT_TOKENS: u64 = 32 * 1024 / 4;
 
     /// Returns `student` as a backend.
@@ -47,11 +48,10 @@ impl StudentBackend {
         Answer::Student(StudentAnswer { text: label, probability, out_of_scope, is_valid: true, usage: None })
     }
 
-    /// Waits for the base's thread, and leaves the caller's free meanwhile.
+    /// Waits for the base's thread without blocking the caller's.
     async fn ask_encoder(&self, student: &EncoderStudent, text: &str) -> Result<Answer, BackendError> {
-        let busy = BackendError::from(BackendFault::Busy);
-        let embedding = student.embed_soon(text).ok_or_else(|| busy.clone())?;
-        let vector = embedding.await.ok_or(busy)?;
+        let vector =
+            student.queue_embedding(text).map_err(QueueError::fault)?.await.ok_or(BackendFault::Broken)?;
         Ok(SCRATCH.with_borrow_mut(|scratch| self.answer_of(&student.predict_with(text, &vector, scratch))))
     }
 }
@@ -67,7 +67,10 @@ impl Backend for StudentBackend {
     }
 
     fn is_available(&self) -> bool {
-        true
+        match &*self.student {
+            Student::Encoder(student) => student.base().is_available(),
+            Student::Linear(_) => true,
+        }
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {
@@ -85,7 +88,7 @@ impl Backend for StudentBackend {
     }
 }
 
-/// What a student sees of a request: the last message, from where its task's template ends.
+/// Returns the part of a request that a student sees: the last user message, from the end of its task's template on.
 pub(crate) fn student_text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r str, BackendError> {
     if request.tier() != Tier::Local {
         return Err(BackendFault::NotCleared.into());
@@ -94,12 +97,12 @@ pub(crate) fn student_text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r st
     text.ok_or(BackendFault::CannotHonour("messages").into())
 }
 
-/// What a student's answers look like, for callers who ask for a form.
+/// The form of a student's answers, to be compared with the one a caller asks for.
 #[derive(Clone, Copy, Debug)]
 pub enum Formats<'s> {
     /// Text.
     Text,
-    /// Some JSON object. A schema of the caller's own is not checked, so it goes to a model.
+    /// Some JSON object. It is not checked against a schema, so a caller's own schema cannot be honoured.
     AnyJson,
     /// JSON that this schema allows.
     Schema(&'s Value),
@@ -118,7 +121,7 @@ impl Formats<'_> {
     }
 }
 
-/// Returns the first parameter of `request` that no student can honour whose answers look like `formats`, by name.
+/// Returns the first parameter of `request` that a student with answers in `formats` cannot honour.
 pub fn student_cannot_honour(request: &ChatRequest, formats: Formats<'_>) -> Option<&'static str> {
     if request.endpoint != Endpoint::Chat {
         return Some(request.endpoint.subject());
@@ -130,7 +133,7 @@ pub fn student_cannot_honour(request: &ChatRequest, formats: Formats<'_>) -> Opt
         return Some("messages");
     }
     let refused = request.params().find(|(param, json)| match param {
-        // What samples differently, or says where the caller is counted, changes no label.
+        // Parameters of sampling and accounting do not change a student's answer.
         Param::Model
         | Param::Messages
         | Param::Stream

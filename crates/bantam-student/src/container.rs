@@ -1,13 +1,13 @@
-//! The outside of every student file: magic, version, kind, length, hash, body.
+//! The container of every student file: magic, version, kind, length, hash, body.
 //!
 //! | Bytes | Content |
 //! |---|---|
 //! | 8 | `BANTAMST` |
-//! | 4 | version of the format, little-endian like every number here |
+//! | 4 | version of the format; all numbers are little-endian |
 //! | 4 | kind of student |
 //! | 8 | length of the body |
-//! | 32 | SHA-256 of all bytes but these |
-//! | rest | the body, in the kind's own form |
+//! | 32 | SHA-256 of all other bytes |
+//! | rest | the body, in the kind's own format |
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -20,28 +20,28 @@ const MAGIC: &[u8; 8] = b"BANTAMST";
 const VERSION: u32 = 3;
 const PREFIX_BYTES: usize = 24;
 const HEADER_BYTES: usize = PREFIX_BYTES + 32;
-/// Bytes of a file at most.
+/// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 2 << 30;
 
-/// What the body holds.
+/// The kind of student in a file's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StudentKind {
     /// [`crate::linear`].
     Linear,
     /// [`crate::encoder`].
     Encoder,
-    /// [`crate::encoder`], with changes of its base. Since version 2.
+    /// [`crate::encoder`] with a tuned base. Since version 2.
     Tuned,
-    /// [`crate::tagger`], over an encoder. Since version 2.
+    /// [`crate::tagger`] over an encoder. Since version 2.
     Tagger,
-    /// [`crate::tagger`], without a base. Since version 3.
+    /// [`crate::tagger`] without a base. Since version 3.
     LinearTagger,
 }
 
-impl Kind {
+impl StudentKind {
     const ALL: [Self; 5] = [Self::Linear, Self::Encoder, Self::Tuned, Self::Tagger, Self::LinearTagger];
 
-    /// What people call it.
+    /// Returns the name for error messages.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Linear | Self::Encoder | Self::Tuned => "a classifier",
@@ -49,8 +49,8 @@ impl Kind {
         }
     }
 
-    /// The number in the file, and the version of the format that is the first to have it: files that older programs
-    /// can read are written as they read them.
+    /// Returns the number in the file and the first format version that has it. A file states the lowest version that
+    /// its kind needs, so that older programs can read it.
     const fn code(self) -> (u32, u32) {
         match self {
             Self::Linear => (1, 1),
@@ -68,7 +68,7 @@ impl Kind {
 pub struct LoadStudentError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// What is wrong with it.
     #[source]
     pub kind: LoadStudentErrorKind,
 }
@@ -80,22 +80,22 @@ pub enum LoadStudentErrorKind {
     /// The file could not be read.
     #[error("cannot read the file")]
     Read(#[from] std::io::Error),
-    /// Some other file.
-    #[error("this is not a student file")]
+    /// The file is not a student file.
+    #[error("not a student file")]
     NotStudent,
-    /// Written by a later program.
-    #[error("the file has format version {found}, and this program reads up to {VERSION}")]
+    /// A newer program wrote the file.
+    #[error("the file has format version {found}; this program reads versions up to {VERSION}")]
     NewerVersion {
         /// The file's version.
         found: u32,
     },
-    /// A kind this program does not know.
+    /// This program does not know the kind of student.
     #[error("the file holds a student of unknown kind {found}")]
     UnknownKind {
         /// The file's kind.
         found: u32,
     },
-    /// Beyond any sensible length.
+    /// The file is larger than any student.
     #[error("the file has {bytes} bytes; at most {FILE_BYTES_MAX} are read")]
     TooLarge {
         /// Its length.
@@ -104,54 +104,54 @@ pub enum LoadStudentErrorKind {
     /// Bytes are missing at the end.
     #[error("the file ends after {found} of {expected} bytes")]
     Truncated {
-        /// Bytes there should be.
+        /// The expected length.
         expected: u64,
-        /// Bytes there are.
+        /// The actual length.
         found: u64,
     },
-    /// Bytes follow the end.
-    #[error("the file goes on after its {expected} bytes")]
+    /// There are extra bytes at the end.
+    #[error("the file continues after its {expected} bytes")]
     TooLong {
-        /// Bytes there should be.
+        /// The expected length.
         expected: u64,
     },
-    /// The content is not what was written.
+    /// The content was changed after it was written.
     #[error("the content does not match its hash")]
     HashMismatch,
-    /// Sizes that do not fit each other.
+    /// Sizes contradict each other.
     #[error("inconsistent size: {what}")]
     Size {
-        /// Which.
+        /// Which size.
         what: &'static str,
     },
-    /// A number no training gives.
+    /// Training never produces this number.
     #[error("number out of range: {what}")]
     Number {
-        /// Which.
+        /// Which number.
         what: &'static str,
     },
-    /// The description is not what it must be.
-    #[error("cannot read the description")]
+    /// The description is invalid.
+    #[error("cannot parse the description")]
     Description(#[source] serde_json::Error),
-    /// The base that the student stands on cannot be used.
+    /// The student's base cannot be used.
     #[error(transparent)]
     Base(#[from] Box<LoadBaseError>),
-    /// A student of another kind than the caller can use.
-    #[error("this is {found}, where {wanted} is needed")]
+    /// The caller needs another kind of student.
+    #[error("the student is {found}; {wanted} is needed")]
     OtherKind {
-        /// What it is.
+        /// The kind found.
         found: &'static str,
-        /// What would do.
+        /// The kind needed.
         wanted: &'static str,
     },
 }
 
 impl LoadStudentErrorKind {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Read(_) => "check that the path is right and may be read",
-            Self::NotStudent => "give the file that training wrote",
+            Self::Read(_) => "check that the path is right and the file is readable",
+            Self::NotStudent => "use a file that training wrote",
             Self::NewerVersion { .. } | Self::UnknownKind { .. } => {
                 "update this program, or train again with it"
             }
@@ -159,11 +159,11 @@ impl LoadStudentErrorKind {
                 "the file is damaged: copy it again from its source, or train again"
             }
             Self::Size { .. } | Self::Number { .. } | Self::Description(_) => {
-                "the file was not written by this program: train again"
+                "this program did not write the file: train again"
             }
             Self::Base(error) => error.kind.hint(),
             Self::OtherKind { .. } => {
-                "give the file of a student of that kind: a tagger extracts, all others classify"
+                "use the file of a student of that kind: taggers extract, all others classify"
             }
         }
     }
@@ -175,12 +175,12 @@ impl LoadStudentErrorKind {
 pub struct SaveStudentError {
     /// The file.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     #[source]
     pub source: std::io::Error,
 }
 
-/// A file's bytes, its length checked before anything is allocated.
+/// Reads a file, checking its length before allocating anything.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadStudentErrorKind> {
     let file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -192,8 +192,8 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, LoadStudentErrorKind> {
     Ok(bytes)
 }
 
-/// The body and its kind, once header, length and hash are known to be right.
-pub(crate) fn open(bytes: &[u8]) -> Result<(Kind, &[u8], FileHash), LoadStudentErrorKind> {
+/// Checks header, length and hash, and returns the kind, the body and the hash.
+pub(crate) fn open(bytes: &[u8]) -> Result<(StudentKind, &[u8], FileHash), LoadStudentErrorKind> {
     let truncated = |expected| LoadStudentErrorKind::Truncated { expected, found: bytes.len() as u64 };
     let magic = &bytes[..bytes.len().min(MAGIC.len())];
     if magic.is_empty() || !MAGIC.starts_with(magic) {
@@ -218,14 +218,14 @@ pub(crate) fn open(bytes: &[u8]) -> Result<(Kind, &[u8], FileHash), LoadStudentE
         return Err(LoadStudentErrorKind::HashMismatch);
     }
     let found = number(12);
-    match Kind::ALL.into_iter().find(|kind| kind.code().0 == found) {
+    match StudentKind::ALL.into_iter().find(|kind| kind.code().0 == found) {
         Some(kind) => Ok((kind, body, hash)),
         None => Err(LoadStudentErrorKind::UnknownKind { found }),
     }
 }
 
-/// A whole file's bytes around a body, and their hash.
-pub(crate) fn seal(kind: Kind, body: &[u8]) -> (Vec<u8>, FileHash) {
+/// Returns the bytes of a whole file around a body, and their hash.
+pub(crate) fn seal(kind: StudentKind, body: &[u8]) -> (Vec<u8>, FileHash) {
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
     let (kind, version) = kind.code();
@@ -238,7 +238,7 @@ pub(crate) fn seal(kind: Kind, body: &[u8]) -> (Vec<u8>, FileHash) {
     (bytes, hash)
 }
 
-/// Writes a file so that, whatever happens, the path holds either what it held before or all of `bytes`.
+/// Writes a file atomically: whatever happens, the path holds either its old content or all of `bytes`.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), SaveStudentError> {
     let failed = |source| SaveStudentError { path: path.to_owned(), source };
     let mut temporary = path.as_os_str().to_owned();
@@ -246,12 +246,12 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), SaveStudentError> {
     let temporary = PathBuf::from(temporary);
     let written = write_through(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // The first failure is the one to report; a leftover file does no harm.
+        // The first failure is the one to report; a leftover file is harmless.
         let _ = fs::remove_file(&temporary);
     }
     written.map_err(failed)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Not every system can open a folder; where it can, the rename itself is made to last.
+    // Sync the folder, so that the rename is durable; not every system can open a folder.
     if let Ok(folder) = File::open(folder) {
         folder.sync_all().map_err(failed)?;
     }
@@ -270,31 +270,31 @@ mod tests {
 
     #[track_caller]
     fn check(bytes: &[u8], message: &str) {
-        let kind = open(bytes).expect_err("should be refused");
+        let kind = open(bytes).expect_err("should be rejected");
         assert_eq!(kind.to_string(), message);
         assert!(!kind.hint().is_empty());
     }
 
     #[test]
-    fn what_is_sealed_opens() {
-        let (bytes, hash) = seal(Kind::Linear, b"body");
-        assert_eq!(open(&bytes).unwrap(), (Kind::Linear, &b"body"[..], hash));
+    fn a_sealed_body_can_be_opened() {
+        let (bytes, hash) = seal(StudentKind::Linear, b"body");
+        assert_eq!(open(&bytes).unwrap(), (StudentKind::Linear, &b"body"[..], hash));
     }
 
     #[test]
-    fn names_what_is_wrong_with_the_outside() {
-        let (good, _) = seal(Kind::Linear, b"body");
-        check(b"", "this is not a student file");
-        check(b"GGUF and so on", "this is not a student file");
+    fn reports_what_is_wrong_with_the_container() {
+        let (good, _) = seal(StudentKind::Linear, b"body");
+        check(b"", "not a student file");
+        check(b"GGUF and so on", "not a student file");
         check(&good[..4], "the file ends after 4 of 56 bytes");
         check(&good[..59], "the file ends after 59 of 60 bytes");
-        check(&[&good[..], b"!"].concat(), "the file goes on after its 60 bytes");
+        check(&[&good[..], b"!"].concat(), "the file continues after its 60 bytes");
         let changed = |at: usize, to: u8| {
             let mut bytes = good.clone();
             bytes[at] = to;
             bytes
         };
-        check(&changed(8, 4), "the file has format version 4, and this program reads up to 3");
+        check(&changed(8, 4), "the file has format version 4; this program reads versions up to 3");
         check(&changed(12, 9), "the content does not match its hash");
         check(&changed(57, 9), "the content does not match its hash");
         check(&changed(23, 255), "the file ends after 60 of 18374686479671623740 bytes");

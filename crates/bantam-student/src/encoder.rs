@@ -1,13 +1,13 @@
-//! A text classifier over the vector of an encoder, alone or beside the n-grams of a linear student.
+//! A text classifier over the vector of an encoder, alone or combined with the n-grams of a linear student.
 //!
-//! The encoder, the *base*, is a BERT or ModernBERT of sentence-transformers, such as all-MiniLM-L6-v2. It is either used as it is,
-//! or with low-rank changes that a trainer found and [`assemble_tuned`] makes a student of. The base is not in the
-//! student's file: the file names it by its hashes, and students that share a base share its memory.
-//! What is learnt is a multinomial logistic regression, calibrated as a linear student is, with the same
-//! out-of-scope rules; it takes seconds. A vector knows that "nicked" and "stolen" are near, which n-grams cannot;
-//! n-grams know product names that the base has never read; together they beat either.
+//! The encoder, called the *base*, is a BERT or ModernBERT in the format of sentence-transformers, such as
+//! all-MiniLM-L6-v2. It is used either unchanged or with a low-rank adapter that a trainer found; [`assemble_tuned`]
+//! makes a student of the latter. The base is not in the student's file: the file identifies it by its hashes, and
+//! students that share a base share its memory. Training fits a multinomial logistic regression in seconds, with the
+//! calibration and out-of-scope rules of a linear student. A vector knows that "nicked" and "stolen" are similar, which
+//! n-grams cannot; n-grams know product names that the base has never read; together they beat either.
 //!
-//! Of a text, the n-grams see the first [`crate::linear::TEXT_BYTES_MAX`] bytes, the base the first
+//! The n-grams see the first [`crate::linear::TEXT_BYTES_MAX`] bytes of a text, the base the first
 //! [`BaseIdentity::tokens_max`] tokens.
 
 pub(crate) mod adapter;
@@ -32,53 +32,56 @@ pub use config::{EncoderConfig, Features};
 pub use describe::EncoderDescription;
 pub use folder::{BaseParts, LoadBaseError, LoadBaseErrorKind};
 pub use identity::{BaseIdentity, BasePooling, BasePrecision};
-pub(crate) use queue::Embedding;
+pub(crate) use queue::{PendingEmbedding, QueueError};
 pub use reader::{TextReader, TextReaderError};
 pub use train::{EncoderProgress, train};
 pub use tuned::{Blend, TunedHead, TunedParts, assemble_tuned, blend};
 
 use bantam_engine::EncoderAdapter;
 
-use crate::container::{self, Kind, LoadStudentErrorKind, SaveStudentError};
+use crate::container::{self, LoadStudentErrorKind, SaveStudentError, StudentKind};
 use crate::hash::FileHash;
 use crate::linear::choose;
 use crate::linear::matrix::{add_dense, stride};
 use crate::linear::model::{Model, Scratch};
 use crate::prediction::Prediction;
-use format::Head;
+use format::EncoderHead;
 
 /// A trained classifier with its base. Immutable and shared freely between threads.
 #[derive(Debug, Clone)]
 pub struct EncoderStudent {
-    head: Head,
+    head: EncoderHead,
     body: Arc<[u8]>,
     hash: FileHash,
     base: Arc<EncoderBase>,
 }
 
 impl EncoderStudent {
-    /// Classifies a text. Computes the text's vector on this thread and the base's, which takes milliseconds.
+    /// Classifies a text. Computes the text's vector on this thread and the pool's, which takes milliseconds.
     pub fn predict<'a>(&'a self, text: &str, scratch: &mut Scratch) -> Prediction<'a> {
-        let mut of_base = std::mem::take(&mut scratch.of_base);
-        let vector = self.base.embed(text, &mut of_base);
+        let mut base_scratch = std::mem::take(&mut scratch.base);
+        let vector = self.base.embed(text, &mut base_scratch);
         let prediction = self.predict_with(text, vector, scratch);
-        scratch.of_base = of_base;
+        scratch.base = base_scratch;
         prediction
     }
 
-    /// The text's vector, computed by the base's own thread; None when too many wait.
-    pub(crate) fn embed_soon(&self, text: &str) -> Option<Embedding> {
-        self.base.embed_soon(text).ok()
+    /// Queues a text for the base's own thread, which computes its vector.
+    ///
+    /// # Errors
+    /// [`QueueError`] if too many requests wait, or the thread has ended.
+    pub(crate) fn queue_embedding(&self, text: &str) -> Result<PendingEmbedding, QueueError> {
+        self.base.queue_embedding(text)
     }
 
-    /// Classifies a text whose vector is known; takes microseconds.
+    /// Classifies a text whose vector is known, which takes microseconds.
     pub(crate) fn predict_with<'a>(
         &'a self,
         text: &str,
         vector: &[f32],
         scratch: &mut Scratch,
     ) -> Prediction<'a> {
-        let Head { model, lookup, dense, description, .. } = &self.head;
+        let EncoderHead { model, lookup, dense, description, .. } = &self.head;
         model.logits(lookup, text, scratch);
         scratch.logits.resize(stride(model.classes()), 0.0);
         add_dense(&mut scratch.logits, dense, vector);
@@ -86,51 +89,51 @@ impl EncoderStudent {
         choose(model, &description.labels, logits, !text.trim().is_empty())
     }
 
-    /// Returns whether one of the labels means that a text is none of the task's.
+    /// Returns whether one of the labels means that a text is out of scope.
     pub fn has_scope_label(&self) -> bool {
         let description = self.describe();
         description.labels.contains(&description.config.linear.out_of_scope_label)
     }
 
-    /// Every label it can answer with, in byte order.
+    /// Returns every label it can answer with, in byte order.
     pub fn labels(&self) -> &[String] {
         &self.describe().labels
     }
 
-    /// Where it comes from, on which base it stands, and how well it did on held-out rows.
+    /// Returns where it comes from, its base, and its results on held-out rows.
     pub fn describe(&self) -> &EncoderDescription {
         &self.head.description
     }
 
-    /// How the base was changed, if it was.
+    /// Returns the base's adapter, if the base was tuned.
     pub fn adapter(&self) -> Option<&EncoderAdapter> {
         self.head.adapter.as_deref()
     }
 
-    /// The base, in memory.
+    /// Returns the loaded base.
     pub fn base(&self) -> &Arc<EncoderBase> {
         &self.base
     }
 
-    /// Names the content, the base and its precision included; what was measured about a student holds for one hash
-    /// only.
+    /// Returns the hash of the content, including the base's identity and precision. What was measured about a student
+    /// holds for one hash only.
     pub fn hash(&self) -> FileHash {
         self.hash
     }
 
-    /// Writes the student's file: the path holds all of it or what it held before.
+    /// Writes the student's file atomically.
     pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
         container::write(path, &self.to_bytes())?;
         Ok(self.hash)
     }
 
-    /// The bytes of the student's file.
+    /// Returns the bytes of the student's file.
     pub fn to_bytes(&self) -> Vec<u8> {
         container::seal(kind(&self.head.description), &self.body).0
     }
 
-    /// A student from a body whose hash is known to be right. The base is looked for in `folder` or, where none is
-    /// named, where it lay beside the student's `file`.
+    /// Reads a student from a body whose hash was checked. The base is looked for in `folder`, or else at the path that
+    /// the student's `file` states relative to itself.
     pub(crate) fn from_body(
         body: &[u8],
         hash: FileHash,
@@ -141,18 +144,19 @@ impl EncoderStudent {
         let head = format::decode(body)?;
         let beside = || file.parent().unwrap_or(Path::new("")).join(&head.description.base_path);
         let folder = folder.map_or_else(beside, Path::to_owned);
-        let base =
-            bases.open_meant(&folder, &head.description.base, head.adapter.as_deref()).map_err(Box::new)?;
+        let base = bases
+            .open_expected(&folder, &head.description.base, head.adapter.as_deref())
+            .map_err(Box::new)?;
         Ok(Self { head, body: body.into(), hash, base })
     }
 
-    /// What a body says about its student, without the base.
+    /// Returns a body's description without opening the base.
     pub(crate) fn description(body: &[u8]) -> Result<EncoderDescription, LoadStudentErrorKind> {
         Ok(format::decode(body)?.description)
     }
 
-    /// A student from fresh numbers. They pass through the file's form, so what training returns is what loading
-    /// will return; None when that form refuses them.
+    /// Makes a student from trained numbers. They pass through the file's format, so that training returns exactly what
+    /// loading will; returns `None` if the format rejects them.
     fn assemble(
         model: &Model,
         dense: &[f32],
@@ -167,7 +171,7 @@ impl EncoderStudent {
     }
 }
 
-/// What a student's file is called: files without changes are written as older programs read them.
-fn kind(description: &EncoderDescription) -> Kind {
-    if description.adapter.is_some() { Kind::Tuned } else { Kind::Encoder }
+/// Returns the kind for a student's file; a file without an adapter stays readable by older programs.
+fn kind(description: &EncoderDescription) -> StudentKind {
+    if description.adapter.is_some() { StudentKind::Tuned } else { StudentKind::Encoder }
 }

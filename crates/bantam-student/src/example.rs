@@ -1,4 +1,4 @@
-//! Labelled texts, and reading them from JSON lines.
+//! Labelled texts, and their JSON Lines format.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-/// Bytes of one line at most.
+/// The longest line in bytes.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of one label at most.
+/// The longest label in bytes.
 pub const LABEL_BYTES_MAX: usize = 256;
-/// Rows a label needs: one to learn from and one to check on.
+/// The fewest rows of a label: one to train on and one to validate on.
 pub const ROWS_PER_LABEL_MIN: usize = 2;
 
-/// A text and the label it should get.
+/// A text and its right label.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Example {
-    /// What is classified.
+    /// The text to classify.
     pub text: String,
     /// The right answer.
     pub label: String,
 }
 
-/// Reads `{"text", "label"}` rows, one JSON object a line; other keys are ignored, and so are blank lines.
+/// Reads `{"text", "label"}` rows, one JSON object per line; other keys and blank lines are ignored.
 ///
 /// Checks that the rows can be trained on: at least two labels, at least two rows for each.
 pub fn read_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
@@ -32,7 +32,7 @@ pub fn read_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
     parse_examples(&mut BufReader::new(file)).map_err(|(line, kind)| at(line, kind))
 }
 
-/// Reads the `"text"` of every row and nothing else: what a student can be asked about.
+/// Reads only the `"text"` of every row, which is all that a prediction needs.
 pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
     let mut texts = Vec::new();
     for_each_row_of(path, |row| {
@@ -42,8 +42,8 @@ pub fn read_texts(path: &Path) -> Result<Vec<String>, ReadExamplesError> {
     Ok(texts)
 }
 
-/// Returns whether two answers say the same: as JSON where both are, whatever the order of names and white space; else
-/// as texts, but for white space around them.
+/// Returns whether two answers are equivalent: as JSON if both are, ignoring white space and the order of keys;
+/// otherwise as texts, ignoring white space around them.
 pub fn is_same_answer(given: &str, expected: &str) -> bool {
     match (serde_json::from_str::<Value>(given), serde_json::from_str::<Value>(expected)) {
         (Ok(given), Ok(expected)) => given == expected,
@@ -51,9 +51,9 @@ pub fn is_same_answer(given: &str, expected: &str) -> bool {
     }
 }
 
-/// Reads `{"text", "answer"}` rows, one JSON object a line: what the answer to a text should be. An answer that is no
-/// string counts as its JSON; a row with a `label` and no answer counts with that. Nothing is asked of how many
-/// answers there are, since nothing is trained on them here.
+/// Reads `{"text", "answer"}` rows, one JSON object per line: the expected answer to a text. An answer that is not a
+/// string is kept as JSON; a row without an answer uses its `label`. There is no minimum number of rows per answer,
+/// because these rows are not trained on.
 pub fn read_answers(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
     let mut rows = Vec::new();
     for_each_row_of(path, |row| {
@@ -69,13 +69,13 @@ pub fn read_answers(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
     Ok(rows)
 }
 
-/// Why rows cannot be used: where, and what.
+/// Why rows cannot be used, and where.
 #[derive(Debug, thiserror::Error)]
 #[error("read rows from {}{}", .path.display(), .line.map(|line| format!(", line {line}")).unwrap_or_default())]
 pub struct ReadExamplesError {
     /// The file.
     pub path: PathBuf,
-    /// The line, from 1, where one is to blame.
+    /// The line at fault, from 1, if it is one line.
     pub line: Option<u64>,
     /// What is wrong.
     #[source]
@@ -89,42 +89,42 @@ pub enum ReadExamplesErrorKind {
     /// The file could not be read.
     #[error("cannot read the file")]
     Read(#[from] std::io::Error),
-    /// Not a single row.
-    #[error("the file holds no rows")]
+    /// The file has no rows.
+    #[error("the file has no rows")]
     Empty,
-    /// A line beyond any sensible length.
+    /// A line is too long.
     #[error("the line is longer than {LINE_BYTES_MAX} bytes")]
     LineTooLong,
-    /// Bytes that are not text.
+    /// A line is not text.
     #[error("the line is not valid UTF-8 from byte {byte} on")]
     NotUtf8 {
-        /// Offset in the line of the first bad byte.
+        /// Offset in the line of the first invalid byte.
         byte: usize,
     },
-    /// A line that is not JSON.
+    /// A line is not JSON.
     #[error("the line is not JSON")]
     NotJson(#[source] serde_json::Error),
-    /// JSON, but not an object.
+    /// A line is JSON, but not an object.
     #[error("the line is not a JSON object")]
     NotObject,
-    /// A key that must be there.
+    /// A required key is missing.
     #[error("`{key}` is missing")]
     Missing {
         /// The key.
         key: &'static str,
     },
-    /// A value of the wrong type.
+    /// A value has the wrong type.
     #[error("`{key}` is not a string")]
     NotString {
         /// The key.
         key: &'static str,
     },
-    /// Slots of the wrong type.
-    #[error("`slots` is not an object of names with a value or a list of values each")]
+    /// The slots have the wrong type.
+    #[error("`slots` is not an object that maps names to a value or a list of values")]
     NotSlots,
-    /// A value that is not there.
+    /// A value is not in the text.
     #[error(
-        "the value {value:?} of the slot `{slot}` does not occur in the text, or not apart from other values"
+        "the value {value:?} of the slot `{slot}` does not occur in the text, or only within other values"
     )]
     ValueMissing {
         /// The slot.
@@ -132,62 +132,62 @@ pub enum ReadExamplesErrorKind {
         /// The value.
         value: String,
     },
-    /// A value that does not stand where it is said to.
-    #[error("the value {value:?} of the slot `{slot}` does not stand at byte {start} of the text")]
+    /// A value is not at its stated position.
+    #[error("the value {value:?} of the slot `{slot}` is not at byte {start} of the text")]
     ValueElsewhere {
         /// The slot.
         slot: String,
         /// The value.
         value: String,
-        /// The byte that was named.
+        /// The stated position.
         start: usize,
     },
-    /// Rows without a single value.
+    /// The rows hold no values at all.
     #[error("no row has a value in its slots")]
     NoSlots,
-    /// A label without a character.
+    /// A label is empty.
     #[error("`label` is empty")]
     LabelEmpty,
-    /// A label that is a text itself.
+    /// A label is too long.
     #[error("`label` is longer than {LABEL_BYTES_MAX} bytes")]
     LabelTooLong,
-    /// Nothing to tell apart.
+    /// There is only one label.
     #[error("every row has the label `{label}`")]
     OneLabel {
         /// The only label.
         label: String,
     },
-    /// A label that cannot be learnt and checked.
+    /// A label has too few rows to train and validate on.
     #[error("label `{label}` has {rows} row; at least {ROWS_PER_LABEL_MIN} are needed")]
     LabelTooRare {
         /// The label.
         label: String,
-        /// Its rows.
+        /// The number of its rows.
         rows: usize,
     },
 }
 
 impl ReadExamplesErrorKind {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Read(_) => "check that the path is right and may be read",
+            Self::Read(_) => "check that the path is right and the file is readable",
             Self::Empty => {
-                "write one row a line, such as {\"text\": \"where is my card\", \"label\": \"card\"}"
+                "write one row per line, such as {\"text\": \"where is my card\", \"label\": \"card\"}"
             }
-            Self::LineTooLong => "write one JSON object a line, and shorten the text",
+            Self::LineTooLong => "write one JSON object per line, and shorten the text",
             Self::NotUtf8 { .. } => "save the file as UTF-8",
             Self::NotJson(_) | Self::NotObject | Self::Missing { .. } | Self::NotString { .. } => {
                 "a row is one line such as {\"text\": \"where is my card\", \"label\": \"card\"}"
             }
             Self::ValueElsewhere { .. } => {
-                "`start` counts bytes of UTF-8 from 0; correct it, or leave it out and the value is looked for"
+                "`start` counts UTF-8 bytes from 0; correct it, or omit it to have the value searched for"
             }
             Self::NotSlots | Self::NoSlots => {
                 "a row is one line such as {\"text\": \"a table for two\", \"slots\": {\"people\": [\"two\"]}}"
             }
             Self::ValueMissing { .. } => {
-                "a value must be copied from the text as it stands there: correct the value, or remove it"
+                "a value must be copied from the text exactly: correct the value, or remove it"
             }
             Self::LabelEmpty => "give the row a label, or remove it",
             Self::LabelTooLong => "a label is a short name; check that text and label are not swapped",
@@ -228,7 +228,7 @@ fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
     }
 }
 
-/// Hands every row of a file to `found`; a file without any is an error.
+/// Passes every row of a file to `found`; a file without rows is an error.
 pub(crate) fn for_each_row_of(
     path: &Path,
     mut found: impl FnMut(&mut serde_json::Map<String, Value>) -> Result<(), ReadExamplesErrorKind>,
@@ -296,7 +296,7 @@ mod tests {
 
     #[track_caller]
     fn check(content: impl AsRef<[u8]>, line: Option<u64>, message: &str) {
-        let (found, kind) = parse_examples(&mut content.as_ref()).expect_err("should be refused");
+        let (found, kind) = parse_examples(&mut content.as_ref()).expect_err("should be rejected");
         assert_eq!((found, kind.to_string().as_str()), (line, message));
         assert!(!kind.hint().is_empty());
     }
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_line_of_a_bad_row() {
+    fn reports_the_line_of_an_invalid_row() {
         check(format!("{GOOD}\n{{\"text\":\"a\"}}"), Some(6), "`label` is missing");
         check(format!("{GOOD}\n{{\"label\":\"a\"}}"), Some(6), "`text` is missing");
         check("{\"text\":1,\"label\":\"x\"}", Some(1), "`text` is not a string");
@@ -334,9 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn refuses_sets_that_cannot_be_trained_on() {
-        check("", None, "the file holds no rows");
-        check("\n \n", None, "the file holds no rows");
+    fn rejects_rows_that_cannot_be_trained_on() {
+        check("", None, "the file has no rows");
+        check("\n \n", None, "the file has no rows");
         let one = "{\"text\":\"a\",\"label\":\"x\"}\n";
         check(one.repeat(3), None, "every row has the label `x`");
         let rare = format!("{}{{\"text\":\"a\",\"label\":\"y\"}}", one.repeat(3));
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_the_same_as_json_or_as_text() {
+    fn compares_answers_as_json_or_as_text() {
         assert!(
             is_same_answer(r#"{"a": 1, "b": 2}"#, r#"{"b":2,"a":1}"#) && is_same_answer(" lamp\n", "lamp")
         );
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_file_is_named() {
+    fn names_a_missing_file() {
         let error = read_examples(Path::new("/no/such/rows.jsonl")).unwrap_err();
         assert_eq!(error.to_string(), "read rows from /no/such/rows.jsonl");
         assert!(std::error::Error::source(&error).is_some());

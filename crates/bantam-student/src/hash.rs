@@ -1,17 +1,18 @@
-//! The name of a student file's content.
+//! The hash of a student file's content.
 
 use std::fmt;
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 /// SHA-256 of a student file's content, shown as 64 hexadecimal digits.
 ///
-/// Whatever was measured about a student (a certificate, a report) holds for one hash and no other.
+/// Anything measured about a student (a certificate, a report) is valid for one hash only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileHash([u8; 32]);
 
 impl FileHash {
-    /// The hash of several pieces read as one.
+    /// Returns the hash of the concatenated pieces.
     pub(crate) fn of(pieces: &[&[u8]]) -> Self {
         let mut hasher = Sha256::new();
         for piece in pieces {
@@ -20,12 +21,12 @@ impl FileHash {
         Self(hasher.finalize().into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 hexadecimal digits, lower case.
+    /// Returns the 64 hexadecimal digits in lower case.
     pub fn to_hex(&self) -> String {
         self.to_string()
     }
@@ -33,7 +34,7 @@ impl FileHash {
 
 impl fmt::Display for FileHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        write!(formatter, "{}", HEXLOWER.encode_display(&self.0))
     }
 }
 
@@ -48,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_published_vector_however_the_input_is_cut() {
+    fn matches_the_published_vector_however_the_input_is_split() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(FileHash::of(&[b"abc"]).to_hex(), expected);
         assert_eq!(FileHash::of(&[b"a", b"", b"bc"]).to_hex(), expected);

@@ -1,15 +1,15 @@
-//! Small models that serve one task, trained and run on the machine at hand.
+//! Small models that each serve one task, trained and run on the local machine.
 //!
-//! The [`linear`] student is a text classifier of microseconds: [`linear::train`] makes one from [`Example`]s,
-//! [`LinearStudent::predict`] asks it, [`LinearStudent::save`] and [`Student::load`] move it through a file whose
-//! [`FileHash`] names it. The [`encoder`] student does the same over the vector of a frozen encoder, in
-//! milliseconds and with fewer errors; where a trainer has changed the encoder for the task, with fewer still. The
-//! [`tagger`] student finds values in a text and says where they stand. Training and predicting are plain functions over values: nothing here reads
-//! the environment or the clock, keeps global state or prints.
+//! The [`linear`] student is a text classifier that answers in microseconds: [`linear::train`] trains one on
+//! [`Example`]s, [`LinearStudent::predict`] predicts with it, and [`LinearStudent::save`] and [`Student::load`] write
+//! and read its file, whose content is identified by a [`FileHash`]. The [`encoder`] student classifies by the vector
+//! of a frozen encoder, in milliseconds and with fewer errors, and with fewer still if the encoder was tuned for the
+//! task. The [`tagger`] student finds values in a text and their positions. Training and predicting are plain functions
+//! over values: nothing here reads the environment or the clock, keeps global state or prints.
 //!
 //! **Invariant:** equal rows and settings give equal bytes, on any number of threads.
 //!
-//! **Invariant:** no student file, however damaged or crafted, makes loading or predicting panic or allocate more
+//! **Invariant:** no student file, however damaged or malicious, makes loading or predicting panic or allocate more
 //! than a small multiple of the file's size.
 
 mod backend;

@@ -1,13 +1,13 @@
 //! A linear text classifier: TF-IDF over word and character n-grams, then multinomial logistic regression.
 //!
-//! What scikit-learn builds from two `TfidfVectorizer`s and a `LogisticRegression`, with two differences: a
-//! temperature fitted on held-out predictions makes the probabilities honest, and weights are stored as bytes, which
-//! costs no measurable accuracy and makes a prediction a matter of microseconds.
+//! The same model as two `TfidfVectorizer`s and a `LogisticRegression` of scikit-learn, with two differences: a
+//! temperature fitted on held-out predictions calibrates the probabilities, and weights are stored as bytes, which
+//! costs no measurable accuracy and makes predictions take microseconds.
 //!
-//! A text is out of scope when the label that means so wins (rows may carry one, `oos` unless the settings say
-//! otherwise), when no in-scope label is as likely as a threshold learnt from held-out rows, or when the text holds
-//! no known n-gram. The threshold is set so that a fixed small share of rightly labelled rows falls below it; with
-//! no out-of-scope rows to learn from it is all there is, and it catches only texts that look like nothing known.
+//! A text is out of scope if the out-of-scope label wins (rows may carry one, `oos` by default), if no in-scope label
+//! reaches a probability threshold learnt from held-out rows, or if the text has no known n-gram. The threshold is set
+//! so that a fixed small share of correctly labelled rows falls below it. Without out-of-scope rows to train on, the
+//! threshold is the only test, and it catches only texts that resemble nothing known.
 
 pub(crate) mod calibrate;
 mod choose;
@@ -19,10 +19,10 @@ pub(crate) mod folds;
 pub(crate) mod format;
 pub(crate) mod lookup;
 pub(crate) mod matrix;
-pub(crate) mod mixer;
 pub(crate) mod model;
 mod ngram;
 pub(crate) mod parallel;
+pub(crate) mod shuffle;
 mod solve;
 pub(crate) mod train;
 mod vocabulary;
@@ -35,34 +35,34 @@ pub use model::Scratch;
 pub use ngram::TEXT_BYTES_MAX;
 pub use train::{Progress, TrainLinearError, train, train_with_progress};
 
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+use crate::container::{self, LoadStudentError, LoadStudentErrorKind, SaveStudentError, StudentKind};
 use crate::hash::FileHash;
 use crate::prediction::{Choice, Prediction};
 pub(crate) use choose::choose;
 use exponential::exp;
-use lookup::Lookup;
+use lookup::FeatureLookup;
 use model::Model;
 
-/// A trained classifier. Immutable and shared freely between threads; each thread brings its own [`Scratch`].
+/// A trained classifier. Immutable and shared freely between threads; each thread uses its own [`Scratch`].
 #[derive(Debug, Clone)]
 pub struct LinearStudent {
     model: Model,
-    lookup: Lookup,
+    lookup: FeatureLookup,
     description: Description,
-    /// The description as it was written.
+    /// The description in its original bytes.
     json: Vec<u8>,
     hash: FileHash,
 }
 
 impl LinearStudent {
-    /// Classifies a text. Of a long one the first [`TEXT_BYTES_MAX`] bytes count. Allocates nothing once `scratch`
-    /// has been used for a text as long.
+    /// Classifies the first [`TEXT_BYTES_MAX`] bytes of a text. Allocates nothing once `scratch` was used for a text of
+    /// that length.
     pub fn predict<'a>(&'a self, text: &str, scratch: &mut Scratch) -> Prediction<'a> {
         let known = self.model.logits(&self.lookup, text, scratch);
         choose(&self.model, &self.description.labels, &scratch.logits, known)
     }
 
-    /// The probabilities of all labels, in the labels' order.
+    /// Returns the probabilities of all labels, in the labels' order.
     pub fn probabilities<'s>(&self, text: &str, scratch: &'s mut Scratch) -> &'s [f32] {
         self.model.logits(&self.lookup, text, scratch);
         let highest = scratch.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -78,7 +78,7 @@ impl LinearStudent {
         &scratch.logits
     }
 
-    /// The `count` likeliest labels, likeliest first.
+    /// Returns the `count` most probable labels, the most probable first.
     pub fn top<'a>(&'a self, text: &str, count: usize, scratch: &mut Scratch) -> Vec<Choice<'a>> {
         let probabilities = self.probabilities(text, scratch);
         let choices = self.labels().iter().zip(probabilities).enumerate();
@@ -90,65 +90,65 @@ impl LinearStudent {
         choices
     }
 
-    /// Returns whether one of the labels means that a text is none of the task's.
+    /// Returns whether one of the labels means that a text is out of scope.
     pub fn has_scope_label(&self) -> bool {
         self.description.labels.contains(&self.description.config.out_of_scope_label)
     }
 
-    /// Every label it can answer with, in byte order.
+    /// Returns every label it can answer with, in byte order.
     pub fn labels(&self) -> &[String] {
         &self.description.labels
     }
 
-    /// Where it comes from and how well it did on held-out rows.
+    /// Returns where it comes from and its results on held-out rows.
     pub fn describe(&self) -> &Description {
         &self.description
     }
 
-    /// Names the content; what was measured about a student holds for one hash only.
+    /// Returns the hash of the content. What was measured about a student holds for one hash only.
     pub fn hash(&self) -> FileHash {
         self.hash
     }
 
-    /// Writes the student's file: the path holds all of it or what it held before.
+    /// Writes the student's file atomically.
     pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
         container::write(path, &self.to_bytes())?;
         Ok(self.hash)
     }
 
-    /// Reads a file that [`LinearStudent::save`] wrote, and checks all of it.
+    /// Reads and checks a file that [`LinearStudent::save`] wrote.
     pub fn load(path: &Path) -> Result<Self, LoadStudentError> {
         let at = |kind| LoadStudentError { path: path.to_owned(), kind };
         Self::from_bytes(&container::read(path).map_err(at)?).map_err(at)
     }
 
-    /// The bytes of the student's file.
+    /// Returns the bytes of the student's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        container::seal(Kind::Linear, &format::encode(&self.model, &self.json)).0
+        container::seal(StudentKind::Linear, &format::encode(&self.model, &self.json)).0
     }
 
-    /// [`LinearStudent::load`] from memory.
+    /// Like [`LinearStudent::load`], but from memory.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadStudentErrorKind> {
         let (kind, body, hash) = container::open(bytes)?;
         match kind {
-            Kind::Linear => Self::from_body(body, hash),
+            StudentKind::Linear => Self::from_body(body, hash),
             other => {
                 Err(LoadStudentErrorKind::OtherKind { found: other.name(), wanted: "a linear classifier" })
             }
         }
     }
 
-    /// A student from a body whose hash is known to be right.
+    /// Reads a student from a body whose hash was checked.
     pub(crate) fn from_body(body: &[u8], hash: FileHash) -> Result<Self, LoadStudentErrorKind> {
-        let format::Decoded { model, lookup, description, json } = format::decode(body)?;
+        let format::DecodedBody { model, lookup, description, json } = format::decode(body)?;
         Ok(Self { model, lookup, description, json, hash })
     }
 
-    /// A student from fresh numbers. They pass through the file's form, so what training returns is what loading
-    /// will return; None when that form refuses them.
+    /// Makes a student from trained numbers. They pass through the file's format, so that training returns exactly what
+    /// loading will; returns `None` if the format rejects them.
     pub(crate) fn assemble(model: &Model, description: &Description) -> Option<Self> {
         let body = format::encode(model, &serde_json::to_vec(description).ok()?);
-        let (_, hash) = container::seal(Kind::Linear, &body);
+        let (_, hash) = container::seal(StudentKind::Linear, &body);
         Self::from_body(&body, hash).ok()
     }
 }

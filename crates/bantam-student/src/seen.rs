@@ -1,12 +1,12 @@
-//! Which texts a student was trained on, as hashes: a certificate must not be proved on them.
+//! Hashes of the texts that a student was trained on, which must not prove its certificate.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Example;
 use crate::hash::FileHash;
 
-/// Hex digits of one text's hash: 32 bits, so that one in 280,000 unseen texts is taken for a seen one
-/// beside 15,000 training rows. That loses evidence, never soundness.
+/// Hex digits of one text's hash. With 32 bits and 15,000 training rows, one in 280,000 unseen texts is mistaken
+/// for a seen one, which loses evidence but never soundness.
 const DIGITS: usize = 8;
 
 /// The hashes of all training texts, sorted, as one string of hexadecimal digits.
@@ -28,23 +28,23 @@ impl SeenTexts {
         Self(hashes.concat())
     }
 
-    /// Returns whether a text that reads like `text` was trained on.
+    /// Returns whether a text equal to `text` in [`normalised`] form was trained on.
     pub fn contains(&self, text: &str) -> bool {
-        let wanted = digits(text);
+        let target = digits(text);
         let at = |index: usize| self.0.get(index * DIGITS..(index + 1) * DIGITS).unwrap_or_default();
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            if at(middle) < wanted.as_str() {
+            if at(middle) < target.as_str() {
                 low = middle + 1;
             } else {
                 high = middle;
             }
         }
-        low < self.len() && at(low) == wanted
+        low < self.len() && at(low) == target
     }
 
-    /// Returns how many different texts there are.
+    /// Returns the number of distinct texts.
     pub fn len(&self) -> usize {
         self.0.len() / DIGITS
     }
@@ -54,7 +54,7 @@ impl SeenTexts {
         self.0.is_empty()
     }
 
-    /// Returns whether this is what `of` can have written.
+    /// Returns whether `of` can have produced this value.
     pub fn is_sound(&self) -> bool {
         let hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         let at = |index: usize| self.0.get(index * DIGITS..(index + 1) * DIGITS);
@@ -70,8 +70,8 @@ fn digits(text: &str) -> String {
     hash
 }
 
-/// Returns `text` in lower case, its white space and punctuation folded: texts that are equal in this form
-/// count as the same.
+/// Returns the words of `text` in lower case, without punctuation and extra white space. Texts that are equal in
+/// this form count as the same.
 pub fn normalised(text: &str) -> String {
     let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect::<Vec<_>>().join(" ")
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_known_again_in_other_dress_and_others_are_not() {
+    fn recognises_a_text_despite_case_and_punctuation_but_no_others() {
         let row = |number: usize| Example { text: format!("Order {number}, please!"), label: "a".to_owned() };
         let rows: Vec<Example> = (0..500).chain(0..10).map(row).collect();
         let seen = SeenTexts::of(&rows);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_it_cannot_have_written() {
+    fn rejects_values_it_cannot_have_produced() {
         for bad in ["0", "0000000g", "0000000200000001", "0000000100000001", "0000000A"] {
             assert!(!SeenTexts(bad.to_owned()).is_sound(), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! Texts with the values to be found in them, and reading them from JSON lines.
+//! Texts with the values to find in them, and their JSON Lines format.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::example::{
     AtLine, ReadExamplesError, ReadExamplesErrorKind, field, for_each_row, for_each_row_of,
 };
-use crate::tagger::cut::cut;
+use crate::tagger::cut::word_spans;
 
 /// A value in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,31 +22,31 @@ pub struct SlotSpan {
     pub range: Range<usize>,
 }
 
-/// A text and the values to be found in it.
+/// A text and the values to find in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotExample {
-    /// Where values are looked for.
+    /// The text to search for values.
     pub text: String,
-    /// What was said before, or asked for; empty where there is nothing. In the gateway that is what the assistant said
-    /// last ([`bantam_wire::ChatRequest::said_before`]), so rows that teach with a context should hold such texts.
+    /// What was said before the text, or asked for; empty if nothing was. The gateway passes the assistant's last
+    /// message ([`bantam_wire::ChatRequest::said_before`]), so contexts of training rows should be such texts.
     pub context: String,
-    /// The values, in the text's order. Those of different slots may share bytes, as "8:00 tonight" and "tonight" do.
+    /// The values, in the text's order. Values of different slots may overlap, as "8:00 tonight" and "tonight" do.
     pub spans: Vec<SlotSpan>,
 }
 
-/// Reads `{"text", "slots": {name: [values]}}` rows, one JSON object a line; a single value may stand without its
-/// list. A value is a string, looked for in the text, or `{"value": string, "start": bytes}`, which says where it
-/// stands, as `bantam student predict` does. A string or a list of strings under `context` (or `requested`) is what a
-/// student sees before the text. Other keys are ignored, and so are blank lines.
+/// Reads `{"text", "slots": {name: [values]}}` rows, one JSON object per line; a single value needs no list. A value is
+/// a string that is searched for in the text, or `{"value": string, "start": bytes}`, which states its position, as in
+/// the output of `bantam student predict`. A string or a list of strings in `context` (or `requested`) is what a
+/// student sees before the text. Other keys and blank lines are ignored.
 ///
-/// Checks that every value occurs in its text, and that there is at least one.
+/// Checks that every value occurs in its text, and that there is at least one value.
 pub fn read_slot_examples(path: &Path) -> Result<Vec<SlotExample>, ReadExamplesError> {
     let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
     let file = File::open(path).map_err(|error| at(None, error.into()))?;
     parse(&mut BufReader::new(file)).map_err(|(line, kind)| at(line, kind))
 }
 
-/// Reads the `"text"` of every row and its context, and nothing else: what a student can be asked about.
+/// Reads only the `"text"` and the context of every row, which is all that a prediction needs.
 pub fn read_slot_texts(path: &Path) -> Result<Vec<(String, String)>, ReadExamplesError> {
     let mut texts = Vec::new();
     for_each_row_of(path, |row| {
@@ -56,24 +56,24 @@ pub fn read_slot_texts(path: &Path) -> Result<Vec<(String, String)>, ReadExample
     Ok(texts)
 }
 
-/// A text and what should be found in it: values with their places, or the whole answer.
+/// A text and what should be found in it: values with their positions, or the whole answer.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExpectedRow {
-    /// From `slots`.
+    /// A row with `slots`.
     Slots(SlotExample),
-    /// From `answer`, as JSON where it is.
+    /// A row with an `answer`, parsed if it is JSON.
     Answer {
-        /// Where values are looked for.
+        /// The text to search for values.
         text: String,
-        /// What was said before; empty where there is nothing.
+        /// What was said before the text; empty if nothing was.
         context: String,
-        /// What should be said.
+        /// The expected answer.
         answer: Value,
     },
 }
 
-/// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object a line: what should be found in a text. A
-/// `context` (or `requested`) is read as by [`read_slot_examples`].
+/// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object per line: what should be found in a text.
+/// The `context` (or `requested`) is read as by [`read_slot_examples`].
 pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExamplesError> {
     let mut rows = Vec::new();
     for_each_row_of(path, |row| {
@@ -95,7 +95,7 @@ pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExampl
     Ok(rows)
 }
 
-/// Returns how many rows of a file have a `context` (or `requested`) that is not blank, whatever else they hold.
+/// Returns how many rows of a file have a `context` (or `requested`) that is not blank.
 pub fn count_contexts(path: &Path) -> Result<u64, ReadExamplesError> {
     let mut count = 0;
     for_each_row_of(path, |row| {
@@ -105,11 +105,11 @@ pub fn count_contexts(path: &Path) -> Result<u64, ReadExamplesError> {
     Ok(count)
 }
 
-/// Returns what an answer in JSON says of a text: each value where it stands there or, with a schema, what is written as
-/// that value there ("two" for 2, "5 May 2026" for a date). `null` says nothing.
+/// Locates the values of a JSON answer in its text: each value itself or, with a schema, the words that are written as
+/// that value ("two" for 2, "5 May 2026" for a date). `null` values are skipped.
 ///
 /// # Errors
-/// [`ReadExamplesErrorKind`], when the answer is no object of values, or a value does not occur in the text.
+/// [`ReadExamplesErrorKind`] if the answer is not an object of values, or a value does not occur in the text.
 pub fn slots_of_answer(
     text: &str,
     answer: &str,
@@ -117,7 +117,7 @@ pub fn slots_of_answer(
 ) -> Result<SlotExample, ReadExamplesErrorKind> {
     let answer = answer_json(answer).ok_or(ReadExamplesErrorKind::NotSlots)?;
     let Value::Object(members) = answer else { return Err(ReadExamplesErrorKind::NotSlots) };
-    let words: Vec<(usize, usize)> = cut(text).take(WORDS_MAX).collect();
+    let words: Vec<(usize, usize)> = word_spans(text).take(WORDS_MAX).collect();
     let mut found = Vec::new();
     for (slot, value) in members {
         let values = match value {
@@ -127,25 +127,25 @@ pub fn slots_of_answer(
         };
         for value in values.into_iter().filter(|value| !value.is_null()) {
             let plain = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let stands =
+            let occurs =
                 !plain.trim().is_empty() && text.to_lowercase().contains(&plain.trim().to_lowercase());
-            let is_text = value.is_string() && stands;
-            let place = if is_text { None } else { written_as(text, &words, &slot, &value, shape) };
-            found.push(Given { slot: slot.clone(), value: place.unwrap_or(plain), start: None });
+            let is_text = value.is_string() && occurs;
+            let words = if is_text { None } else { written_as(text, &words, &slot, &value, shape) };
+            found.push(Given { slot: slot.clone(), value: words.unwrap_or(plain), start: None });
         }
     }
     let spans = locate(text, found)?;
     Ok(SlotExample { text: text.to_owned(), context: String::new(), spans })
 }
 
-/// The JSON of an answer, also within a code fence.
+/// Returns the JSON of an answer, which may be in a code fence.
 pub fn answer_json(answer: &str) -> Option<Value> {
     let bare = answer.trim();
     let bare = bare.strip_prefix("```json").or_else(|| bare.strip_prefix("```")).unwrap_or(bare);
     serde_json::from_str(bare.trim_end_matches('`').trim()).ok()
 }
 
-/// The shortest run of words that is written as a value.
+/// Returns the shortest run of words that is written as `value`.
 fn written_as(
     text: &str,
     words: &[(usize, usize)],
@@ -158,16 +158,16 @@ fn written_as(
     texts.into_iter().find(|text| shape.means(slot, text, value)).map(str::to_owned)
 }
 
-/// Words that are looked at for a value that stands in the text in other words, and of one such value.
+/// How many words of a text are searched for a value that is written differently, and the most words of such a value.
 const WORDS_MAX: usize = 256;
 const RUN_MAX: usize = 8;
 
-/// Returns whether any row has a context, so that who learns from them learns to read one.
+/// Returns whether any row has a context, so that a student trained on them reads one.
 pub(crate) fn have_context(rows: &[SlotExample]) -> bool {
     rows.iter().any(|row| !row.context.trim().is_empty())
 }
 
-/// What a student sees before the text.
+/// Returns what a student sees before the text.
 fn context(row: &mut serde_json::Map<String, Value>) -> String {
     let context = row.remove("context").or_else(|| row.remove("requested"));
     strings(context.unwrap_or(Value::Null)).unwrap_or_default().join(" , ")
@@ -192,7 +192,7 @@ fn parse(source: &mut dyn BufRead) -> AtLine<Vec<SlotExample>> {
     Ok(rows)
 }
 
-/// The strings of one, of a list, or of nothing.
+/// Returns the strings of a string, a list or `null`.
 fn strings(value: Value) -> Option<Vec<String>> {
     match value {
         Value::Null => Some(Vec::new()),
@@ -202,7 +202,7 @@ fn strings(value: Value) -> Option<Vec<String>> {
     }
 }
 
-/// A value, and where it stands if that is said.
+/// A value, and its position if it was stated.
 #[derive(Debug)]
 struct Given {
     slot: String,
@@ -228,7 +228,7 @@ impl Given {
     }
 }
 
-/// Slots with their values, flat, in the row's order.
+/// Returns the values of all slots, in the row's order.
 fn values(slots: Value) -> Result<Vec<Given>, ReadExamplesErrorKind> {
     let Value::Object(slots) = slots else { return Err(ReadExamplesErrorKind::NotSlots) };
     let mut flat = Vec::new();
@@ -246,9 +246,8 @@ fn values(slots: Value) -> Result<Vec<Given>, ReadExamplesErrorKind> {
     Ok(flat)
 }
 
-/// Finds every value in the text, apart from the others where there is room for it. Those whose place is said have it;
-/// of the rest longer ones choose first, because shorter ones have more places to be; a place where words begin and end
-/// is better than one within a word.
+/// Finds every value in the text, without overlaps if possible. Stated positions are kept; of the other values, longer
+/// ones are placed first, because shorter ones occur more often; positions at word boundaries are preferred.
 fn locate(text: &str, values: Vec<Given>) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
     let mut order: Vec<&Given> = values.iter().collect();
     order.sort_by_key(|given| (given.start.is_none(), std::cmp::Reverse(given.value.trim().len())));
@@ -264,10 +263,10 @@ fn locate(text: &str, values: Vec<Given>) -> Result<Vec<SlotSpan>, ReadExamplesE
     Ok(spans)
 }
 
-/// The place that is said, without the spaces around the value.
+/// Returns the stated position, without the spaces around the value.
 fn place_at(text: &str, given: &Given, start: usize) -> Result<Range<usize>, ReadExamplesErrorKind> {
-    let stands = text.get(start..).is_some_and(|rest| rest.starts_with(&given.value));
-    if !stands {
+    let is_there = text.get(start..).is_some_and(|rest| rest.starts_with(&given.value));
+    if !is_there {
         let (slot, value) = (given.slot.clone(), given.value.clone());
         return Err(ReadExamplesErrorKind::ValueElsewhere { slot, value, start });
     }
@@ -282,10 +281,10 @@ fn free_place(text: &str, given: &Given, spans: &[SlotSpan]) -> Result<Range<usi
     };
     let mut places = occurrences(text, value).collect::<Vec<_>>();
     if places.is_empty() {
-        // Lower case may move bytes in some scripts; only texts where it does not are searched so.
-        let (text_small, value_small) = (text.to_lowercase(), value.to_lowercase());
-        if text_small.len() == text.len() {
-            let found = occurrences(&text_small, &value_small);
+        // Lower case may shift bytes in some scripts; such texts are not searched this way.
+        let (text_lower, value_lower) = (text.to_lowercase(), value.to_lowercase());
+        if text_lower.len() == text.len() {
+            let found = occurrences(&text_lower, &value_lower);
             places = found.filter(|range| text.get(range.clone()).is_some()).collect();
         }
     }
@@ -299,7 +298,7 @@ fn occurrences<'t>(text: &'t str, value: &'t str) -> impl Iterator<Item = Range<
     text.match_indices(value).map(|(start, found)| start..start + found.len())
 }
 
-/// Whether no word goes on before or after the range.
+/// Returns whether the range begins and ends at word boundaries.
 fn has_edges(text: &str, range: &Range<usize>) -> bool {
     let joins = |left: Option<char>, right: Option<char>| {
         left.is_some_and(char::is_alphanumeric) && right.is_some_and(char::is_alphanumeric)
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_found_where_they_stand() {
+    fn finds_values_at_their_positions() {
         check(
             r#"{"text": "from Rome to Rome at 7", "slots": {"to": ["Rome"], "from": "Rome", "time": ["7"]}}"#,
             &[("to", "Rome", 5), ("from", "Rome", 13), ("time", "7", 21)],
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_have_no_place_of_their_own_share_one() {
+    fn values_that_cannot_be_separate_overlap() {
         check(
             r#"{"text": "at 8 tonight", "slots": {"time": "8 tonight", "date": "tonight"}}"#,
             &[("time", "8 tonight", 3), ("date", "tonight", 5)],
@@ -355,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_become_values_where_they_stand() {
+    fn locates_the_values_of_an_answer() {
         let schema = serde_json::json!({ "properties": {
             "day": { "type": "string", "format": "date" }, "people": { "type": "integer" }, "city": { "type": "string" }
         } });
@@ -367,13 +366,13 @@ mod tests {
         let row = slots_of_answer(text, answer, &shape).unwrap();
         let flat: Vec<_> = row.spans.iter().map(|span| (&*span.slot, &text[span.range.clone()])).collect();
         assert_eq!(flat, [("people", "Two"), ("city", "Rome"), ("day", "5 May 2026")]);
-        let refused = |answer: &str| slots_of_answer(text, answer, &shape).unwrap_err().to_string();
-        assert!(refused(r#"{"city": "Oslo"}"#).contains("does not occur in the text"));
-        assert!(refused("Rome").starts_with("`slots` is not an object"));
+        let error = |answer: &str| slots_of_answer(text, answer, &shape).unwrap_err().to_string();
+        assert!(error(r#"{"city": "Oslo"}"#).contains("does not occur in the text"));
+        assert!(error("Rome").starts_with("`slots` is not an object"));
     }
 
     #[test]
-    fn context_comes_as_a_string_or_a_list() {
+    fn a_context_is_a_string_or_a_list() {
         let context = |rest: &str| {
             let row = format!(r#"{{"text": "two", "slots": {{"n": ["two"]}}{rest}}}"#);
             parse(&mut row.as_bytes()).unwrap().remove(0).context
@@ -384,23 +383,23 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_cannot_be_learnt_from_are_named_with_their_line() {
+    fn reports_rows_that_cannot_be_trained_on_with_their_line() {
         let check = |content: &str, line: Option<u64>, message: &str| {
             let (found, kind) = parse(&mut content.as_bytes()).unwrap_err();
             assert_eq!((found, kind.to_string().as_str()), (line, message));
             assert!(!kind.hint().is_empty());
         };
-        check("", None, "the file holds no rows");
+        check("", None, "the file has no rows");
         check(r#"{"text": "a"}"#, Some(1), "`slots` is missing");
-        let wrong = "`slots` is not an object of names with a value or a list of values each";
-        let elsewhere = "the value \"b\" of the slot `x` does not stand at byte 1 of the text";
+        let wrong = "`slots` is not an object that maps names to a value or a list of values";
+        let elsewhere = "the value \"b\" of the slot `x` is not at byte 1 of the text";
         check(r#"{"text": "üb", "slots": {"x": {"value": "b", "start": 1}}}"#, Some(1), elsewhere);
         check(r#"{"text": "a", "slots": {"b": {"value": "a", "start": -1}}}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": ["a"]}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": {"b": [1]}}"#, Some(1), wrong);
         check(r#"{"text": "a", "slots": {}}"#, None, "no row has a value in its slots");
         let missing =
-            "the value \"b\" of the slot `x` does not occur in the text, or not apart from other values";
+            "the value \"b\" of the slot `x` does not occur in the text, or only within other values";
         check("\n{\"text\": \"a\", \"slots\": {\"x\": [\"b\"]}}", Some(2), missing);
     }
 }

@@ -1,8 +1,8 @@
-//! Every kind of student that answers with a label, behind one face.
+//! One type for all kinds of students that answer with a label.
 
 use std::path::Path;
 
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+use crate::container::{self, LoadStudentError, LoadStudentErrorKind, SaveStudentError, StudentKind};
 use crate::encoder::{Bases, EncoderDescription, EncoderStudent};
 use crate::hash::FileHash;
 use crate::linear::{Description, LinearStudent, Scratch};
@@ -10,7 +10,7 @@ use crate::prediction::Prediction;
 use crate::seen::SeenTexts;
 use crate::tagger::{LinearTagger, LinearTaggerDescription, TaggerDescription, TaggerStudent};
 
-/// A student of any kind, as a file holds it.
+/// A classifier of any kind.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Student {
@@ -20,24 +20,24 @@ pub enum Student {
     Encoder(EncoderStudent),
 }
 
-/// What a student's file says about itself.
+/// The description in a student's file.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum StudentDescription {
-    /// Of a text classifier over n-grams.
+    /// A text classifier over n-grams.
     Linear(Description),
-    /// Of a text classifier over an encoder's vectors.
+    /// A text classifier over an encoder's vectors.
     Encoder(EncoderDescription),
-    /// Of an extractor over an encoder's tokens.
+    /// A tagger over an encoder's tokens.
     Tagger(TaggerDescription),
-    /// Of an extractor over words.
+    /// A tagger over words.
     LinearTagger(Box<LinearTaggerDescription>),
 }
 
 impl Student {
-    /// Reads a student file of any kind, and checks all of it. A base, where the student stands on one, is shared
-    /// with other students through `bases`; it is looked for in the folder `base` or, where none is named, where it
-    /// lay beside the file when the student was trained.
+    /// Reads and checks the file of a classifier. If the student has a base, it is shared with other students through
+    /// `bases`. The base is looked for in the folder `base`, or else at the path that the file states relative to
+    /// itself.
     pub fn load(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentError> {
         Self::load_kind(path, base, bases).map_err(|kind| LoadStudentError { path: path.to_owned(), kind })
     }
@@ -46,33 +46,35 @@ impl Student {
         let bytes = container::read(path)?;
         let (kind, body, hash) = container::open(&bytes)?;
         match kind {
-            Kind::Linear => LinearStudent::from_body(body, hash).map(Self::Linear),
-            Kind::Encoder | Kind::Tuned => {
+            StudentKind::Linear => LinearStudent::from_body(body, hash).map(Self::Linear),
+            StudentKind::Encoder | StudentKind::Tuned => {
                 EncoderStudent::from_body(body, hash, path, base, bases).map(Self::Encoder)
             }
-            Kind::Tagger | Kind::LinearTagger => {
+            StudentKind::Tagger | StudentKind::LinearTagger => {
                 Err(LoadStudentErrorKind::OtherKind { found: kind.name(), wanted: "a classifier" })
             }
         }
     }
 
-    /// Returns what a student's file says about itself, and its hash; needs no base.
+    /// Returns the description in a student's file and the file's hash, without opening the base.
     pub fn read_description(path: &Path) -> Result<(StudentDescription, FileHash), LoadStudentError> {
         let at = |kind| LoadStudentError { path: path.to_owned(), kind };
         let bytes = container::read(path).map_err(at)?;
         let (kind, body, hash) = container::open(&bytes).map_err(at)?;
         let description = match kind {
-            Kind::Linear => LinearStudent::from_body(body, hash)
+            StudentKind::Linear => LinearStudent::from_body(body, hash)
                 .map(|student| StudentDescription::Linear(student.describe().clone())),
-            Kind::Encoder | Kind::Tuned => EncoderStudent::description(body).map(StudentDescription::Encoder),
-            Kind::Tagger => TaggerStudent::description(body).map(StudentDescription::Tagger),
-            Kind::LinearTagger => LinearTagger::from_body(body, hash)
+            StudentKind::Encoder | StudentKind::Tuned => {
+                EncoderStudent::description(body).map(StudentDescription::Encoder)
+            }
+            StudentKind::Tagger => TaggerStudent::description(body).map(StudentDescription::Tagger),
+            StudentKind::LinearTagger => LinearTagger::from_body(body, hash)
                 .map(|student| StudentDescription::LinearTagger(Box::new(student.describe().clone()))),
         };
         Ok((description.map_err(at)?, hash))
     }
 
-    /// Writes the student's file: the path holds all of it or what it held before.
+    /// Writes the student's file atomically.
     pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
         match self {
             Self::Linear(student) => student.save(path),
@@ -80,7 +82,7 @@ impl Student {
         }
     }
 
-    /// Every label it can answer with.
+    /// Returns every label it can answer with.
     pub fn labels(&self) -> &[String] {
         match self {
             Self::Linear(student) => student.labels(),
@@ -88,7 +90,7 @@ impl Student {
         }
     }
 
-    /// Names the content; what was measured about a student holds for one hash only.
+    /// Returns the hash of the content. What was measured about a student holds for one hash only.
     pub fn hash(&self) -> FileHash {
         match self {
             Self::Linear(student) => student.hash(),
@@ -96,7 +98,7 @@ impl Student {
         }
     }
 
-    /// Classifies a text, on this thread.
+    /// Classifies a text on this thread.
     pub fn predict<'a>(&'a self, text: &str, scratch: &mut Scratch) -> Prediction<'a> {
         match self {
             Self::Linear(student) => student.predict(text, scratch),
@@ -104,9 +106,9 @@ impl Student {
         }
     }
 
-    /// Returns whether `prediction` says that the text is none of the task's *without* naming a label for
-    /// it. A student that was trained with an out-of-scope label says so with that label, and doubts with
-    /// its probability; the flag alone counts only where there is no such label to say it with.
+    /// Returns whether `prediction` says that the text is out of scope *without* using a label for it. A student
+    /// that was trained with an out-of-scope label answers with that label and expresses doubt by its probability;
+    /// the flag counts only if there is no such label.
     pub fn is_foreign(&self, prediction: &Prediction<'_>) -> bool {
         let has_scope_label = match self {
             Self::Linear(student) => student.has_scope_label(),
@@ -115,7 +117,7 @@ impl Student {
         prediction.out_of_scope && !has_scope_label
     }
 
-    /// Returns whether a text that reads like `text` was trained on.
+    /// Returns whether a text equal to `text` in normalised form was trained on.
     pub fn has_seen(&self, text: &str) -> bool {
         self.seen().contains(text)
     }

@@ -1,10 +1,10 @@
-//! Finds values in a text: scores of every word for every slot, and the likeliest sequence of tags that makes whole
-//! values.
+//! Finds values in a text: scores every word for every slot, and takes the most probable sequence of tags that forms
+//! whole values.
 //!
-//! A [`TaggerStudent`] takes the scores from an encoder's state of every word, joined with what words themselves say where
-//! that helps; a [`LinearTagger`] takes them from the words alone; a [`Tagger`] is either of them. Values are copied from
-//! the text, never made up: a [`Field`] says where it stands. As with [`crate::encoder`], the base is not in the file, but
-//! its hashes and the changes that a trainer found are.
+//! A [`TaggerStudent`] scores words by an encoder's states, combined with a chain over the words themselves if that
+//! helps; a [`LinearTagger`] uses only the chain; a [`Tagger`] is either of them. Values are copied from the text,
+//! never made up: a [`Field`] states its position. As with [`crate::encoder`], the file does not contain the base, but
+//! its hashes and the adapter that a trainer found.
 
 mod backend;
 mod certainty;
@@ -25,8 +25,8 @@ use std::sync::Arc;
 use bantam_engine::EncoderAdapter;
 use serde::{Deserialize, Serialize};
 
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
-use crate::encoder::{AdapterDescription, BaseIdentity, Bases, Embedding, EncoderBase};
+use crate::container::{self, LoadStudentError, LoadStudentErrorKind, SaveStudentError, StudentKind};
+use crate::encoder::{AdapterDescription, BaseIdentity, Bases, EncoderBase};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 use crate::linear::calibrate::{self, HeldOut};
@@ -36,20 +36,20 @@ use crate::slots::{SlotExample, have_context};
 pub use backend::TaggerBackend;
 pub use certainty::Certainty;
 pub use either::Tagger;
-use joined::{Factors, Judged};
-use lattice::Steps;
+use joined::{Factors, HeldOutScores};
+use lattice::Transitions;
 pub use linear::{
     LinearTagger, LinearTaggerConfig, LinearTaggerDescription, TaggerProgress, TrainTaggerError, WordChain,
     learn_words, train,
 };
-use reading::Found;
+use reading::Extraction;
 pub use reading::Reading;
 pub(crate) use reading::TaggerScratch;
 pub use score::SlotScore;
 pub use tags::Tags;
 pub use words::{Sequence, TaggedWord, Windows, windows};
 
-/// Slots that a tagger can tell apart.
+/// The most slots of a tagger.
 pub(crate) const SLOTS_MAX: usize = 1000;
 
 /// A value found in a text.
@@ -57,28 +57,28 @@ pub(crate) const SLOTS_MAX: usize = 1000;
 pub struct Field<'a> {
     /// The slot that it fills.
     pub name: &'a str,
-    /// The value, as it stands in the text.
+    /// The value, copied from the text.
     pub value: &'a str,
     /// Its first byte in the text.
     pub start: usize,
-    /// The byte after its last.
+    /// The byte after its last one.
     pub end: usize,
     /// The calibrated probability that exactly these words are a value of this slot.
     pub confidence: f32,
 }
 
-/// What a tagger's file says about itself.
+/// The description in a tagger's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaggerDescription {
     /// Program and version that trained it.
     pub created_by: String,
     /// The base, whose weights are not in the file.
     pub base: BaseIdentity,
-    /// Where the base lay when the student was saved, seen from the folder of the student's file.
+    /// The base's path when the student was saved, relative to the folder of the student's file.
     pub base_path: PathBuf,
-    /// How the base was changed.
+    /// The base's adapter.
     pub adapter: AdapterDescription,
-    /// Tokens that the base reads at once; longer texts are read in parts that overlap.
+    /// The most tokens that the base reads at once; longer texts are read in overlapping windows.
     pub tokens_max: u32,
     /// Every slot it can fill, in byte order.
     pub slots: Vec<String>,
@@ -86,25 +86,24 @@ pub struct TaggerDescription {
     pub report: TaggerReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
-    /// Whether any training row had a context. A student that reads none is given none; files of older programs, which do
-    /// not say, count as such.
+    /// Whether any training row had a context. A student that reads no context is given none. In files of older
+    /// programs this is missing, which means false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reads_context: bool,
-    /// Hashes of the training texts, so that nobody certifies on them by mistake.
+    /// Hashes of the training texts, so that they are not used for certification by mistake.
     pub seen: SeenTexts,
 }
 
-/// What training a tagger measured. The `held_out_` figures come from rows that the judged model had not seen, with
-/// the base as it is served.
+/// What training a tagger measured. The `held_out_` figures come from held-out rows, with the base as it is served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TaggerReport {
     /// Rows trained on.
     pub rows: u64,
-    /// Values in them.
+    /// Values in these rows.
     pub values: u64,
-    /// Held-out rows that judged.
+    /// Held-out rows measured.
     pub held_out_rows: u64,
-    /// Micro-averaged F1 of slot and exact place.
+    /// Micro-averaged F1 of slot and exact position.
     pub held_out_f1: f64,
     /// Share of values found that are right.
     pub held_out_precision: f64,
@@ -112,16 +111,16 @@ pub struct TaggerReport {
     pub held_out_recall: f64,
     /// Logits are divided by this.
     pub temperature: f32,
-    /// What the scores of the words themselves are multiplied with before they are added to an encoder's; none, where
-    /// they do not help or nothing stands beside them.
+    /// The factor on the word chain's scores before they are added to an encoder's; `None` if they do not help, or
+    /// there is no encoder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub words_factor: Option<f32>,
-    /// The slots that nearly every row has a value of: every answer has one too, be it an unlikely one.
+    /// The slots that nearly every row has a value of: every answer gets one too, even an improbable one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub usual: Vec<String>,
     /// Passes over the rows.
     pub passes: u64,
-    /// How sure whole answers are, and how well that ranks them; files of older programs have none.
+    /// The calibration of whole answers; files of older programs have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certainty: Option<Certainty>,
 }
@@ -129,51 +128,52 @@ pub struct TaggerReport {
 /// A trained extractor with its base. Immutable and shared freely between threads.
 #[derive(Debug, Clone)]
 pub struct TaggerStudent {
-    head: format::Head,
+    head: format::TaggerHead,
     tags: Tags,
-    /// Steps that prefer nothing, where there is no chain: an encoder's states have seen the words beside them.
-    steps: Steps,
-    powers: Steps,
-    /// What an encoder's scores alone are read with.
-    even: Steps,
+    /// The chain's transitions, or uniform ones without a chain: an encoder's states already reflect neighbouring
+    /// words.
+    transitions: Transitions,
+    exponentials: Transitions,
+    /// The transitions for an encoder's scores alone.
+    uniform: Transitions,
     body: Arc<[u8]>,
     hash: FileHash,
     base: Arc<EncoderBase>,
 }
 
-/// What a trainer found.
+/// The trained parts of a tagger.
 #[derive(Debug, Clone, Copy)]
 pub struct TaggerParts<'t> {
-    /// The base, its changes added, in the precision it will be served in.
+    /// The base with the adapter applied, in the precision it will be served in.
     pub base: &'t Arc<EncoderBase>,
-    /// The changes.
+    /// The adapter.
     pub adapter: &'t EncoderAdapter,
-    /// A row of the base's width for each tag, in the order of [`Tags`].
+    /// One row of the base's width for each tag, in the order of [`Tags`].
     pub weights: &'t [f32],
-    /// One for each tag.
+    /// One number for each tag.
     pub bias: &'t [f32],
-    /// What the words themselves say; kept where the report has a factor for it.
+    /// The chain over words; kept if the report has a factor for it.
     pub words: Option<&'t WordChain>,
-    /// Tokens that the base reads at once.
+    /// The most tokens that the base reads at once.
     pub tokens_max: usize,
 }
 
-/// What held-out rows settle.
+/// What is fitted on held-out rows.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settled {
     /// For [`TaggerReport::temperature`].
     pub temperature: f32,
     /// For [`TaggerReport::words_factor`].
     pub words_factor: Option<f32>,
-    /// The share of the words whose likeliest tag is right by the encoder alone, each on its own.
+    /// The share of words whose most probable tag is right, by the encoder alone and each word on its own.
     pub right: f64,
-    /// Words judged.
+    /// Words measured.
     pub words: usize,
 }
 
 impl TaggerStudent {
-    /// Makes a student of what was found on `rows`, whose base it will look for at `base_path`; None when the numbers
-    /// are none that a file may hold.
+    /// Makes a student of parts trained on `rows`. The student will look for its base at `base_path`. Returns `None` if
+    /// the file format rejects the numbers.
     pub fn assemble(
         rows: &[SlotExample],
         tags: &Tags,
@@ -196,13 +196,13 @@ impl TaggerStudent {
         let json = serde_json::to_vec(&description).ok()?;
         let words = parts.words.filter(|_| description.report.words_factor.is_some());
         let body = format::encode(&json, (parts.weights, parts.bias), parts.adapter, words);
-        let (_, hash) = container::seal(Kind::Tagger, &body);
+        let (_, hash) = container::seal(StudentKind::Tagger, &body);
         let head = format::decode(&body).ok()?;
         Some(Self::of(head, &body, hash, Arc::clone(parts.base)))
     }
 
-    /// Reads a tagger's file and checks all of it. The base is looked for in the folder `base` or, where none is
-    /// named, where it lay beside the file when the student was trained.
+    /// Reads and checks a tagger's file. The base is looked for in the folder `base`, or else at the path that the file
+    /// states relative to itself.
     pub fn load(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentError> {
         Self::load_kind(path, base, bases).map_err(|kind| LoadStudentError { path: path.to_owned(), kind })
     }
@@ -211,7 +211,7 @@ impl TaggerStudent {
         let bytes = container::read(path)?;
         let (kind, body, hash) = container::open(&bytes)?;
         match kind {
-            Kind::Tagger => Self::from_body(body, hash, path, folder, bases),
+            StudentKind::Tagger => Self::from_body(body, hash, path, folder, bases),
             other => Err(LoadStudentErrorKind::OtherKind {
                 found: other.name(),
                 wanted: "a tagger over an encoder",
@@ -219,7 +219,7 @@ impl TaggerStudent {
         }
     }
 
-    /// A student from a body whose hash is known to be right; `path` is where its file lies.
+    /// Reads a student from a body whose hash was checked; `path` is the path of its file.
     pub(crate) fn from_body(
         body: &[u8],
         hash: FileHash,
@@ -231,38 +231,38 @@ impl TaggerStudent {
         let beside = || path.parent().unwrap_or(Path::new("")).join(&head.description.base_path);
         let folder = folder.map_or_else(beside, Path::to_owned);
         let base =
-            bases.open_meant(&folder, &head.description.base, Some(&head.adapter)).map_err(Box::new)?;
+            bases.open_expected(&folder, &head.description.base, Some(&head.adapter)).map_err(Box::new)?;
         Ok(Self::of(head, body, hash, base))
     }
 
-    fn of(head: format::Head, body: &[u8], hash: FileHash, base: Arc<EncoderBase>) -> Self {
+    fn of(head: format::TaggerHead, body: &[u8], hash: FileHash, base: Arc<EncoderBase>) -> Self {
         let tags = Tags::new(head.description.slots.clone());
-        let of_words = head.words.as_ref().map(|words| words.steps.clone());
-        let even = Steps::even(tags.slots().len());
-        let steps = of_words.unwrap_or_else(|| even.clone());
-        let powers = steps.powers();
-        Self { head, tags, steps, powers, even, body: body.into(), hash, base }
+        let uniform = Transitions::uniform(tags.slots().len());
+        let transitions =
+            head.words.as_ref().map_or_else(|| uniform.clone(), |words| words.transitions.clone());
+        let exponentials = transitions.exponentials();
+        Self { head, tags, transitions, exponentials, uniform, body: body.into(), hash, base }
     }
 
-    /// What a body says about its student, without the base.
+    /// Returns a body's description without opening the base.
     pub(crate) fn description(body: &[u8]) -> Result<TaggerDescription, LoadStudentErrorKind> {
         Ok(format::decode(body)?.description)
     }
 
-    /// Finds the values in a text. Computes the text's states on this thread and the base's, which takes
-    /// milliseconds for each window of it.
+    /// Finds the values in a text. Computes the text's states on this thread and the pool's, which takes milliseconds
+    /// per window.
     pub fn read<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Reading<'a> {
         let windows = self.windows(text, context);
         let logits = self.logits(&windows, scratch);
         self.read_with((text, context), &windows, &logits, scratch)
     }
 
-    /// The values that [`Self::read`] finds.
+    /// Returns the values that [`Self::read`] finds.
     pub fn extract<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Vec<Field<'a>> {
         self.read(text, context, scratch).fields
     }
 
-    /// Finds the values in a text, with its context, whose logits are known; takes microseconds.
+    /// Finds the values in a text with a context, given its logits. Takes microseconds.
     pub(crate) fn read_with<'a>(
         &'a self,
         text: (&'a str, &str),
@@ -270,42 +270,45 @@ impl TaggerStudent {
         logits: &[f32],
         scratch: &mut Scratch,
     ) -> Reading<'a> {
-        let (found, is_whole) = self.found(text, windows, logits, scratch);
+        let (extraction, is_whole) = self.extract_with(text, windows, logits, scratch);
         let certainty = self.head.description.report.certainty.as_ref();
-        Reading::new(found.fields, &found.evidence, certainty, is_whole)
+        Reading::new(extraction.fields, &extraction.evidence, certainty, is_whole)
     }
 
-    /// What is found, and whether all of the text was read.
-    fn found<'a>(
+    /// Returns what is found, and whether all of the text was read.
+    fn extract_with<'a>(
         &'a self,
         (text, context): (&'a str, &str),
         windows: &Windows,
         logits: &[f32],
         scratch: &mut Scratch,
-    ) -> (Found<'a>, bool) {
-        let TaggerScratch { seen, scores, others, lattice } = &mut scratch.of_tagger;
-        let usual = &self.head.description.report.usual;
-        let reader =
-            reading::Reader { slots: self.tags.slots(), steps: &self.steps, powers: &self.powers, usual };
-        let of_encoder = self.planes(logits, 1.0 / self.head.description.report.temperature);
-        let Some(words) = &self.head.words else {
-            let places: Vec<(usize, usize)> = windows.words().map(|word| (word.start, word.end)).collect();
-            return (reader.read(text, &places, &of_encoder, lattice), windows.is_whole);
+    ) -> (Extraction<'a>, bool) {
+        let TaggerScratch { features, scores, encoder_scores, lattice } = &mut scratch.tagger;
+        let reader = reading::Reader {
+            slots: self.tags.slots(),
+            transitions: &self.transitions,
+            exponentials: &self.exponentials,
+            usual: &self.head.description.report.usual,
         };
-        seen.look(text, context);
-        words.score(seen, scores);
-        let (by_words, _) = lattice.best(scores, &self.steps);
-        joined::at_places(windows, &of_encoder, self.tags.len(), &seen.words, others);
-        let (by_encoder, _) = lattice.best(others, &self.even);
-        scores.iter_mut().zip(&*others).for_each(|(score, other)| *score += other);
-        let mut found = reader.read(text, &seen.words, scores, lattice);
-        let agreeing = [by_words, by_encoder].iter().filter(|path| **path == found.path).count();
-        found.evidence.agreement = agreeing as f32 / 2.0;
-        found.evidence.unknown = words.unknown(seen);
-        (found, seen.is_whole && windows.is_whole)
+        let planes = self.planes(logits, 1.0 / self.head.description.report.temperature);
+        let Some(words) = &self.head.words else {
+            let spans: Vec<(usize, usize)> = windows.words().map(|word| (word.start, word.end)).collect();
+            return (reader.read(text, &spans, &planes, lattice), windows.is_whole);
+        };
+        features.set(text, context);
+        words.score(features, scores);
+        let (word_path, _) = lattice.best(scores, &self.transitions);
+        joined::scores_of_words(windows, &planes, self.tags.len(), &features.words, encoder_scores);
+        let (encoder_path, _) = lattice.best(encoder_scores, &self.uniform);
+        scores.iter_mut().zip(&*encoder_scores).for_each(|(score, encoder)| *score += encoder);
+        let mut extraction = reader.read(text, &features.words, scores, lattice);
+        let agreeing = [word_path, encoder_path].iter().filter(|path| **path == extraction.path).count();
+        extraction.evidence.agreement = agreeing as f32 / 2.0;
+        extraction.evidence.unknown = words.unknown(features);
+        (extraction, features.is_whole && windows.is_whole)
     }
 
-    /// Logits in planes, times a factor.
+    /// Returns logits in planes, times a factor.
     fn planes(&self, logits: &[f32], factor: f32) -> Vec<f32> {
         let mut planes = Vec::with_capacity(logits.len());
         logits.chunks_exact(self.tags.len()).for_each(|row| self.tags.to_planes(row, &mut planes));
@@ -313,21 +316,21 @@ impl TaggerStudent {
         planes
     }
 
-    /// What the base reads of a text.
+    /// Returns the windows in which the base reads a text.
     pub(crate) fn windows(&self, text: &str, context: &str) -> Windows {
         windows(self.base.tokenizer(), text, context, self.head.description.tokens_max as usize)
     }
 
-    /// The states of a sequence, computed by the base's own thread; None when too many wait.
-    pub(crate) fn states_soon(&self, ids: Vec<u32>) -> Option<Embedding> {
-        self.base.states_soon(ids).ok()
+    /// Returns the base.
+    pub(crate) fn base(&self) -> &EncoderBase {
+        &self.base
     }
 
-    /// The logits of all words, before temperature.
+    /// Returns the logits of all words, before temperature.
     fn logits(&self, windows: &Windows, scratch: &mut Scratch) -> Vec<f32> {
         let mut logits = Vec::new();
         for sequence in &windows.sequences {
-            let states = self.base.states(&sequence.ids, &mut scratch.of_base);
+            let states = self.base.states(&sequence.ids, &mut scratch.base);
             self.add_logits(sequence, states, &mut logits);
         }
         logits
@@ -346,29 +349,30 @@ impl TaggerStudent {
         }
     }
 
-    /// Settles on `rows`, which neither this student nor `words` has learnt from, how much the encoder's scores count
-    /// and those of the words beside them.
+    /// Fits the weights of the encoder's scores and of the word chain's on held-out `rows`, which neither this student
+    /// nor `words` was trained on.
     pub fn settle(&self, rows: &[SlotExample], words: Option<&WordChain>) -> Settled {
         let mut scratch = Scratch::default();
         let mut held_out = HeldOut { classes: self.tags.len(), ..HeldOut::default() };
         let chain = words.and_then(WordChain::scorer);
-        let mut judged: Vec<Judged> = Vec::new();
+        let mut held_out_scores: Vec<HeldOutScores> = Vec::new();
         for row in rows {
             let windows = self.windows(&row.text, &row.context);
             let logits = self.logits(&windows, &mut scratch);
             let tagged: Vec<TaggedWord> = windows.words().copied().collect();
             held_out.targets.extend(self.tags.of_words(&tagged, &row.spans));
             if let Some(chain) = &chain {
-                let TaggerScratch { seen, scores, others, .. } = &mut scratch.of_tagger;
-                seen.look(&row.text, &row.context);
-                chain.score(seen, scores);
-                let of_encoder = self.planes(&logits, 1.0);
-                joined::at_places(&windows, &of_encoder, self.tags.len(), &seen.words, others);
-                if !seen.words.is_empty() {
-                    judged.push(Judged {
-                        encoder: others.clone(),
+                let TaggerScratch { features, scores, encoder_scores, .. } = &mut scratch.tagger;
+                features.set(&row.text, &row.context);
+                chain.score(features, scores);
+                let planes = self.planes(&logits, 1.0);
+                let words = &features.words;
+                joined::scores_of_words(&windows, &planes, self.tags.len(), words, encoder_scores);
+                if !words.is_empty() {
+                    held_out_scores.push(HeldOutScores {
+                        encoder: encoder_scores.clone(),
                         words: scores.clone(),
-                        targets: linear::targets(&seen.words, &row.spans, self.tags.slots()),
+                        targets: linear::targets(words, &row.spans, self.tags.slots()),
                     });
                 }
             }
@@ -380,24 +384,25 @@ impl TaggerStudent {
             right: calibrate::accuracy(&held_out.outcomes(1.0, None)),
             words: held_out.targets.len(),
         };
-        let Some(chain) = chain.filter(|_| !judged.is_empty()) else { return settled };
-        let Factors { encoder, words } = joined::fit(&judged, &chain.steps);
-        if words < joined::OF_WORDS_MIN {
+        let Some(chain) = chain.filter(|_| !held_out_scores.is_empty()) else { return settled };
+        let Factors { encoder, words } = joined::fit(&held_out_scores, &chain.transitions);
+        if words < joined::WORDS_FACTOR_MIN {
             return settled;
         }
         Settled { temperature: 1.0 / encoder, words_factor: Some(words), ..settled }
     }
 
-    /// Returns how sure its answers are, fitted on rows that it has not seen; None without rows.
+    /// Fits the calibration of whole answers on held-out rows; returns `None` without rows.
     pub fn fit_certainty(&self, rows: &[SlotExample]) -> Option<Certainty> {
         let mut scratch = Scratch::default();
         let judge = |row: &SlotExample| {
             let windows = self.windows(&row.text, &row.context);
             let logits = self.logits(&windows, &mut scratch);
-            let (found, _) = self.found((&row.text, &row.context), &windows, &logits, &mut scratch);
+            let (extraction, _) =
+                self.extract_with((&row.text, &row.context), &windows, &logits, &mut scratch);
             let mut score = SlotScore::default();
-            score.add(row, &found.fields);
-            (found.evidence, score.rows_right == 1)
+            score.add(row, &extraction.fields);
+            (extraction.evidence, score.rows_right == 1)
         };
         Certainty::fit(&rows.iter().map(judge).collect::<Vec<_>>())
     }
@@ -410,34 +415,34 @@ impl TaggerStudent {
         score
     }
 
-    /// Where it comes from, on which base it stands, and how well it did on held-out rows.
+    /// Returns where it comes from, its base, and its results on held-out rows.
     pub fn describe(&self) -> &TaggerDescription {
         &self.head.description
     }
 
-    /// How its base was changed.
+    /// Returns its base's adapter.
     pub fn adapter(&self) -> &EncoderAdapter {
         &self.head.adapter
     }
 
-    /// Every slot it can fill, in byte order.
+    /// Returns every slot it can fill, in byte order.
     pub fn slots(&self) -> &[String] {
         &self.head.description.slots
     }
 
-    /// Names the content; what was measured about a student holds for one hash only.
+    /// Returns the hash of the content. What was measured about a student holds for one hash only.
     pub fn hash(&self) -> FileHash {
         self.hash
     }
 
-    /// Writes the student's file: the path holds all of it or what it held before.
+    /// Writes the student's file atomically.
     pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
-        container::write(path, &container::seal(Kind::Tagger, &self.body).0)?;
+        container::write(path, &container::seal(StudentKind::Tagger, &self.body).0)?;
         Ok(self.hash)
     }
 }
 
-/// The share of the rows that must have a value of a slot for it to be a usual one.
+/// The share of rows that must have a value of a slot for it to count as usual.
 const USUAL: f64 = 0.9;
 
 /// Returns the slots that nearly every row has a value of.
@@ -449,7 +454,7 @@ pub fn usual_slots(rows: &[SlotExample], slots: &[String]) -> Vec<String> {
     slots.iter().filter(is_usual).cloned().collect()
 }
 
-/// Returns the hash that names rows: lengths keep two texts from being mistaken for one.
+/// Returns the hash of rows. Lengths are hashed too, so that no two sets of rows have the same hash input.
 pub fn data_hash(rows: &[SlotExample]) -> String {
     let mut bytes = Vec::new();
     let mut part = |text: &str| {

@@ -1,9 +1,9 @@
-//! Whether a written answer is borne out by the text that it answers.
+//! Checks whether the text supports a written answer.
 //!
-//! The probabilities of its tokens say how sure a model was, and a model that copies a wrong name can be sure. So a
-//! verifier looks at both texts: words that taught answers had from their texts, and words of a text that taught answers
-//! took up. A logistic regression puts that beside the probabilities; it is fitted on rows that the model had not learnt,
-//! and kept only where it ranks their answers better than the probabilities alone.
+//! Token probabilities say how confident a model was, but a model that copies a wrong name can be confident. So a
+//! verifier compares both texts: are there words in the answer that training answers usually copy from their texts, and
+//! words in the text that training answers usually take up? A logistic regression combines this with the probabilities.
+//! It is fitted on held-out rows, and kept only if it ranks their answers better than the probabilities alone.
 
 use std::collections::HashMap;
 
@@ -12,39 +12,47 @@ use serde::{Deserialize, Serialize};
 use crate::fusion::{Fusion, Sign, odds};
 use crate::hash::FileHash;
 
-/// Rows that must be right, and rows that must be wrong, for a verifier to learn from.
+/// The fewest right and the fewest wrong rows that a verifier can be fitted on.
 const ROWS_MIN: usize = 10;
-/// Parts that judge each other.
+/// The number of cross-validation folds.
 const FOLDS: usize = 5;
-/// Rows in which a word must stand to be known by itself; others share what is known of their class.
+/// The fewest rows that must contain a word for it to have its own statistics; rarer words share those of their class.
 const ROWS_OF_A_WORD_MIN: u32 = 3;
-/// Words that are known by themselves, at most.
+/// The most words with their own statistics.
 const WORDS_MAX: usize = 4096;
-/// Words of a text or an answer that are looked at.
+/// The most words of a text or an answer that are read.
 const WORDS_SEEN_MAX: usize = 2048;
-/// No word says more than this, as a logarithm.
+/// The largest effect of one word, as a logarithm.
 const DOUBT_MAX: f64 = 5.0;
 
-/// What each number says of an answer.
-const SIGNS: [Sign; 8] =
-    [Sign::For, Sign::For, Sign::For, Sign::For, Sign::For, Sign::For, Sign::Against, Sign::Either];
+/// The sign of each feature's weight.
+const SIGNS: [Sign; 8] = [
+    Sign::Positive,
+    Sign::Positive,
+    Sign::Positive,
+    Sign::Positive,
+    Sign::Positive,
+    Sign::Positive,
+    Sign::Negative,
+    Sign::Any,
+];
 
-/// What the model itself says of an answer.
+/// What the model itself reports about an answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AnswerEvidence {
-    /// The smallest probability of a token that counts.
+    /// The lowest probability of a relevant token.
     pub least: f32,
-    /// The probability that a tenth of them stay below.
+    /// The 10th percentile of the tokens' probabilities.
     pub tenth: f32,
-    /// Their geometric mean.
+    /// The geometric mean of the tokens' probabilities.
     pub mean: f32,
-    /// The share of all answers, drawn ones too, that are the same; 1 where none was drawn.
+    /// The share of all answers, including sampled ones, that are equal; 1 if none was sampled.
     pub agreement: f32,
     /// Tokens of the answer.
     pub tokens: usize,
 }
 
-/// How sure one may be of a written answer, given the text that it answers.
+/// Estimates the probability that a written answer is right, given the text that it answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verifier {
@@ -52,23 +60,23 @@ pub struct Verifier {
     fusion: Fusion,
 }
 
-/// A row that was held out: the text, the answer that the model wrote, what it said of it, and whether that was right.
+/// A held-out row: the text, the model's answer and evidence, and whether the answer is right.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JudgedAnswer<'r> {
     /// The text.
     pub text: &'r str,
     /// The answer.
     pub answer: &'r str,
-    /// What the model says of it.
+    /// The model's evidence.
     pub evidence: AnswerEvidence,
-    /// Whether it is right.
+    /// Whether the answer is right.
     pub is_right: bool,
 }
 
 impl Verifier {
-    /// Fits a verifier on answers to rows that were held out, with what `taught` rows (text, answer) say of words. Returns
-    /// it with the probability of each answer by a verifier that was fitted on other rows; nothing where too few answers
-    /// are right or too few are wrong.
+    /// Fits a verifier on answers to held-out rows, with word statistics from the `taught` rows (text, answer). Returns
+    /// it with the cross-validated probability of each answer, or `None` if too few answers are right or too few are
+    /// wrong.
     ///
     /// Equal rows give an equal verifier.
     pub fn fit<'t>(
@@ -84,7 +92,7 @@ impl Verifier {
             .iter()
             .map(|row| (words.numbers(row.text, row.answer, &row.evidence), row.is_right))
             .collect();
-        let mut apart = vec![0.0; rows.len()];
+        let mut held_out = vec![0.0; rows.len()];
         for fold in 0..FOLDS {
             let others: Vec<_> = rows
                 .iter()
@@ -93,42 +101,44 @@ impl Verifier {
                 .map(|(_, row)| row.clone())
                 .collect();
             let fusion = Fusion::fit(&others, &SIGNS);
-            for (into, (numbers, _)) in apart.iter_mut().zip(&rows).skip(fold).step_by(FOLDS) {
+            for (into, (numbers, _)) in held_out.iter_mut().zip(&rows).skip(fold).step_by(FOLDS) {
                 *into = fusion.probability(numbers);
             }
         }
-        Some((Self { fusion: Fusion::fit(&rows, &SIGNS), words }, apart))
+        Some((Self { fusion: Fusion::fit(&rows, &SIGNS), words }, held_out))
     }
 
-    /// Returns how likely `answer` is right for `text`.
+    /// Returns the probability that `answer` is right for `text`.
     pub fn probability(&self, text: &str, answer: &str, evidence: &AnswerEvidence) -> f32 {
         self.fusion.probability(&self.words.numbers(text, answer, evidence))
     }
 
-    /// Returns whether this is what [`Self::fit`] can have found.
+    /// Returns whether [`Self::fit`] can have produced this.
     pub fn is_sound(&self) -> bool {
         self.fusion.is_sound(SIGNS.len())
             && [&self.words.of_answers, &self.words.of_texts].into_iter().all(Shares::is_sound)
     }
 }
 
-/// What taught rows say of words.
+/// The word statistics of the training rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Words {
-    /// Of a word in an answer: how often it stood in the text.
+    /// For a word in an answer: how often it was in the text.
     of_answers: Shares,
-    /// Of a word in a text: how often it stood in the answer.
+    /// For a word in a text: how often it was in the answer.
     of_texts: Shares,
 }
 
-/// How often words of one side stand on the other. Words are kept as hashes, so that nobody reads the rows in them.
+/// How often words of one side occur on the other. Words are stored as hashes, so that the rows cannot be read from
+/// them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Shares {
-    /// A word's hash, the rows it stands in, and those in which it stands on the other side too; in order of the hashes.
+    /// A word's hash, the number of rows it occurs in, and in how many of these it is on the other side too; sorted by
+    /// hash.
     words: Vec<(u32, u32, u32)>,
-    /// The same for rare words with a digit, with a capital, and others.
+    /// The same counts for rare words with a digit, with a capital, and others.
     rare: [(u32, u32); 3],
 }
 
@@ -160,7 +170,7 @@ impl Words {
 }
 
 impl Shares {
-    /// Returns the logarithm of how likely the least likely absence is, of a word of `side` from `other`.
+    /// Returns the logarithm of the lowest probability that a word of `side` is missing from `other`.
     fn least_missing(&self, side: &HashMap<u32, Class>, other: &HashMap<u32, Class>) -> f64 {
         let missing = side.iter().filter(|(word, _)| !other.contains_key(word));
         let doubt = missing.map(|(word, class)| {
@@ -188,7 +198,7 @@ impl Shares {
     }
 }
 
-/// What kind of word a rare one is.
+/// The class of a rare word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Digits,
@@ -196,7 +206,7 @@ enum Class {
     Other,
 }
 
-/// Rows in which words stand, and in which they stand on the other side too.
+/// The number of rows in which words occur, and in which they are on the other side too.
 #[derive(Debug, Default)]
 struct Counts(HashMap<u32, (Class, u32, u32)>);
 
@@ -216,11 +226,11 @@ impl Counts {
             if rows >= ROWS_OF_A_WORD_MIN {
                 words.push((word, rows, both));
             } else {
-                let of_class = &mut rare[class as usize];
-                *of_class = (of_class.0.saturating_add(rows), of_class.1.saturating_add(both));
+                let counts = &mut rare[class as usize];
+                *counts = (counts.0.saturating_add(rows), counts.1.saturating_add(both));
             }
         }
-        // The commonest stay; among equals the hash decides, so that the order of a map does not.
+        // Keep the most common words. Ties are broken by hash, so that the map's order does not matter.
         words.sort_unstable_by_key(|(word, rows, _)| (std::cmp::Reverse(*rows), *word));
         words.truncate(WORDS_MAX);
         words.sort_unstable();
@@ -228,7 +238,7 @@ impl Counts {
     }
 }
 
-/// The different words of a text, whatever their case, with their classes.
+/// Returns the distinct words of a text, ignoring case, with their classes.
 fn words_of(text: &str) -> HashMap<u32, Class> {
     let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
     let class = |word: &str| {
@@ -270,7 +280,7 @@ mod tests {
         AnswerEvidence { least, tenth: least, mean: least, agreement: 1.0, tokens: 8 }
     }
 
-    /// Every fourth answer names another product, and the model is as sure of it as of the others.
+    /// Returns answers of which every fourth names the wrong product, with the same confidence as the others.
     fn judged() -> Vec<(String, String, AnswerEvidence, bool)> {
         let row = |at: usize| {
             let is_right = !at.is_multiple_of(4);
@@ -297,9 +307,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_with_a_word_that_its_text_does_not_bear_out_is_less_sure() {
-        let (verifier, apart) = fit(&judged()).unwrap();
-        for ((_, _, _, is_right), probability) in judged().iter().zip(&apart) {
+    fn an_answer_with_a_word_that_the_text_does_not_support_is_less_probable() {
+        let (verifier, held_out) = fit(&judged()).unwrap();
+        for ((_, _, _, is_right), probability) in judged().iter().zip(&held_out) {
             assert_eq!(*probability > 0.6, *is_right, "{probability}");
         }
         let of = |answer: &str| verifier.probability("My tent of order 999 broke.", answer, &sure(0.95));
@@ -313,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_has_learnt_survives_its_file_and_is_the_same_each_time() {
+    fn a_verifier_is_reproducible_and_round_trips_through_json() {
         let (verifier, _) = fit(&judged()).unwrap();
         assert_eq!(fit(&judged()).unwrap().0, verifier);
         let json = serde_json::to_string(&verifier).unwrap();
@@ -327,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn too_few_mistakes_teach_nothing() {
+    fn needs_enough_wrong_answers() {
         let mut rows = judged();
         rows.iter_mut().skip(30).for_each(|row| row.3 = true);
         assert!(fit(&rows).is_none());
     }
 
     #[test]
-    fn texts_without_words_are_answered_too() {
+    fn accepts_texts_without_words() {
         let (verifier, _) = fit(&judged()).unwrap();
         for (text, answer) in [("", ""), ("?!", "..."), ("ζ", "中文")] {
             let probability = verifier.probability(text, answer, &sure(0.0));

@@ -1,7 +1,7 @@
-//! Trains adapters of a base on rows of equal length and prints tokens a second and the most memory that was used:
-//! `decoder_speed BASE [STEPS] [TOKENS] [ROWS] [THREADS] [KEPT_MIB]`. Blocks are computed again where keeping them would take
-//! more than so many MiB, 1024 where nothing is said. `bench/train.py` runs it beside trl and peft.
-#![allow(clippy::print_stdout, reason = "it is what the example is for")]
+//! Trains an adapter on rows of equal length and prints tokens per second and the peak memory: `decoder_speed BASE
+//! [STEPS] [TOKENS] [ROWS] [THREADS] [KEPT_MIB]`. Blocks are recomputed if keeping them would take more than KEPT_MIB
+//! MiB (default 1024). `bench/train.py` runs it next to trl and peft.
+#![allow(clippy::print_stdout, reason = "printing is the example's purpose")]
 
 use std::error::Error;
 use std::path::Path;
@@ -23,11 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut layout = Layout::default();
     let tuning = DecoderTuning { lora, form: BaseForm::Wide };
     let mut network = DecoderNetwork::load(Path::new(base), &tuning, &mut layout)?;
-    // A slice is one row here, and each thread has a lane.
+    // Here a slice is one row and each thread has one lane.
     network.recompute_beyond(tokens * threads, kept_bytes);
     let vocabulary = network.config().vocabulary as u64;
     let row = |row: usize| TokenRow {
-        ids: (0..tokens as u64).map(|place| (Key::new(row as u64).bits(place) % vocabulary) as u32).collect(),
+        ids: (0..tokens as u64).map(|index| (Key::new(row as u64).bits(index) % vocabulary) as u32).collect(),
         is_learnt: vec![true; tokens],
     };
     let mut parameters = vec![0.0; layout.len()];
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let memory = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = memory.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM unknown");
     println!(
-        "{} numbers trained, {:.1} tokens/s by the median step, {peak}",
+        "{} parameters trained, {:.1} tokens/s (median step), {peak}",
         sft.layout().len(),
         (rows * tokens) as f64 / median
     );

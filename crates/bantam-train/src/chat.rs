@@ -1,4 +1,4 @@
-//! From rows of conversations and answers to tokens, as the served model will read them.
+//! Turns rows of conversations and answers into tokens, exactly as the served model will read them.
 
 use std::collections::BTreeMap;
 
@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::dpo::Preference;
 use crate::sft::TokenRow;
 
-/// Why rows cannot be learnt from.
+/// Why rows cannot be used for training.
 #[derive(Debug, thiserror::Error)]
 #[error("line {line}")]
 pub struct ReadRowsError {
-    /// The line, from 1.
+    /// The line number, from 1.
     pub line: usize,
     /// What is wrong with it.
     #[source]
@@ -26,59 +26,61 @@ pub struct ReadRowsError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadRowsErrorKind {
-    /// No JSON, or other fields than are read.
+    /// Not JSON, or JSON with unexpected fields.
     #[error("read the row")]
     Parse(#[from] serde_json::Error),
-    /// The template refuses the conversation.
-    #[error("write the conversation down")]
+    /// The chat template rejects the conversation.
+    #[error("render the conversation with the chat template")]
     Template(#[from] TemplateError),
-    /// Nothing that could be learnt.
+    /// The row has no answer.
     #[error("there is no answer to learn from")]
     NoAnswer,
-    /// The template writes an earlier part otherwise once a later one follows.
-    #[error("the chat template does not write message {message} as it writes the conversation up to it")]
+    /// The template renders an earlier message differently once a later one follows.
+    #[error(
+        "the chat template renders the conversation before message {message} differently once the message follows"
+    )]
     NotPrefix {
-        /// The message, from 1.
+        /// The message number, from 1.
         message: usize,
     },
-    /// More tokens than are trained at once.
-    #[error("it has {tokens} tokens, and at most {at_most} are trained")]
+    /// The row is longer than the token limit.
+    #[error("the row has {tokens} tokens; the limit is {at_most}")]
     TooLong {
-        /// Tokens of the row.
+        /// Tokens in the row.
         tokens: usize,
-        /// Most there may be.
+        /// The limit.
         at_most: usize,
     },
-    /// Ids that the base does not have.
-    #[error("the tokenizer gives the id {id}, and the base knows {vocabulary}")]
+    /// The tokenizer produces an id outside the base's vocabulary.
+    #[error("the tokenizer produced the id {id}, but the base has only {vocabulary} tokens")]
     OtherVocabulary {
         /// The id.
         id: u32,
-        /// Tokens of the base.
+        /// Tokens in the base's vocabulary.
         vocabulary: usize,
     },
 }
 
 impl ReadRowsErrorKind {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Parse(_) => {
-                "write {\"messages\":[…]} or {\"prompt\",\"completion\"} a line, and for preferences \
+                "write one {\"messages\":[…]} or {\"prompt\",\"completion\"} per line; for preferences, \
                  {\"prompt\",\"chosen\",\"rejected\"}"
             }
-            Self::TooLong { .. } => "shorten the row, or raise --tokens-max",
-            Self::OtherVocabulary { .. } => "the tokenizer is of another base: fetch both again",
+            Self::TooLong { .. } => "shorten the row or raise `tokens_max`",
+            Self::OtherVocabulary { .. } => "the tokenizer belongs to another base: fetch both again",
             Self::Template(_) | Self::NotPrefix { .. } => "cut the conversation after its first answer",
-            Self::NoAnswer => "add a message of the assistant, or a completion",
+            Self::NoAnswer => "add an assistant message or a completion",
         }
     }
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Answer {
-    Talk {
+enum AnswerLine {
+    Chat {
         messages: Vec<Value>,
         #[serde(default)]
         tools: Vec<Value>,
@@ -91,30 +93,30 @@ enum Answer {
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Pair {
-    Talk { prompt: Vec<Value>, chosen: Vec<Value>, rejected: Vec<Value> },
+enum PreferenceLine {
+    Chat { prompt: Vec<Value>, chosen: Vec<Value>, rejected: Vec<Value> },
     Texts { prompt: String, chosen: String, rejected: String },
 }
 
-/// Writes rows down for one base.
+/// Renders and tokenises rows for one base.
 #[derive(Debug)]
 pub struct RowWriter<'w> {
     tokenizer: &'w Tokenizer,
     template: Option<ChatTemplate>,
     control: Vec<String>,
     now: DateTime,
-    /// Tokens of a row at most.
+    /// Maximum number of tokens per row.
     tokens_max: usize,
-    /// Tokens that the base knows.
+    /// Tokens in the base's vocabulary.
     vocabulary: usize,
 }
 
 impl<'w> RowWriter<'w> {
-    /// Returns the writer for a base's tokenizer and its template of conversations, if it has one. `now` is the time
-    /// that templates write.
+    /// Returns a writer for a base's tokenizer and its chat template, if it has one. `now` is the time that templates
+    /// render.
     ///
     /// # Errors
-    /// [`TemplateError`], when the template cannot be used.
+    /// [`TemplateError`] if the template cannot be used.
     pub fn new(
         tokenizer: &'w Tokenizer,
         now: DateTime,
@@ -134,29 +136,31 @@ impl<'w> RowWriter<'w> {
         Ok(Self { tokenizer, template, control, now, tokens_max, vocabulary })
     }
 
-    /// Reads rows of answers, one in each line that is not empty. All messages of the assistant are learnt, with what
-    /// ends them; of a prompt and a completion the completion is, with the token that ends a text.
+    /// Reads rows of answers, one per non-empty line. In a conversation, every assistant message is trained on, with
+    /// the tokens that end it; in a prompt with a completion, the completion and the end-of-text token are.
     ///
     /// # Errors
-    /// [`ReadRowsError`], which names the first line that cannot be used.
+    /// [`ReadRowsError`] with the first line that cannot be used.
     pub fn answers(&self, text: &str) -> Result<Vec<TokenRow>, ReadRowsError> {
         self.lines(text, |line| match serde_json::from_str(line)? {
-            Answer::Talk { messages, tools } => self.talk(&messages, &tools),
-            Answer::Texts { prompt, completion } => self.texts(&prompt, &completion),
+            AnswerLine::Chat { messages, tools } => self.talk(&messages, &tools),
+            AnswerLine::Texts { prompt, completion } => self.completion(&prompt, &completion),
         })
     }
 
-    /// Reads rows of preferences, one in each line that is not empty.
+    /// Reads rows of preferences, one per non-empty line.
     ///
     /// # Errors
-    /// [`ReadRowsError`], which names the first line that cannot be used.
+    /// [`ReadRowsError`] with the first line that cannot be used.
     pub fn preferences(&self, text: &str) -> Result<Vec<Preference>, ReadRowsError> {
         self.lines(text, |line| {
             Ok(match serde_json::from_str(line)? {
-                Pair::Talk { prompt, chosen, rejected } => self.preference(&prompt, &chosen, &rejected)?,
-                Pair::Texts { prompt, chosen, rejected } => Preference {
-                    chosen: self.texts(&prompt, &chosen)?,
-                    rejected: self.texts(&prompt, &rejected)?,
+                PreferenceLine::Chat { prompt, chosen, rejected } => {
+                    self.preference(&prompt, &chosen, &rejected)?
+                }
+                PreferenceLine::Texts { prompt, chosen, rejected } => Preference {
+                    chosen: self.completion(&prompt, &chosen)?,
+                    rejected: self.completion(&prompt, &rejected)?,
                 },
             })
         })
@@ -173,32 +177,33 @@ impl<'w> RowWriter<'w> {
             .collect()
     }
 
-    fn texts(&self, prompt: &str, completion: &str) -> Result<TokenRow, ReadRowsErrorKind> {
+    fn completion(&self, prompt: &str, completion: &str) -> Result<TokenRow, ReadRowsErrorKind> {
         let mut row = TokenRow::default();
         let plain = |add_special| EncodeOptions { add_special, parse_special: false };
-        let mut asked = self.tokenizer.encode(prompt, plain(true));
-        // Some tokenizers end every text that they begin.
-        while asked.last().is_some_and(|id| self.tokenizer.eos_ids().contains(id)) {
-            asked.pop();
+        let mut prompt_ids = self.tokenizer.encode(prompt, plain(true));
+        // Some tokenizers append an end token to every text.
+        while prompt_ids.last().is_some_and(|id| self.tokenizer.eos_ids().contains(id)) {
+            prompt_ids.pop();
         }
-        row.push(&asked, false);
+        row.push(&prompt_ids, false);
         row.push(&self.tokenizer.encode(completion, plain(false)), true);
         row.push(self.tokenizer.eos_ids().first().map_or(&[], std::slice::from_ref), true);
         self.check(row)
     }
 
-    /// Writes a conversation down, to learn all messages of the assistant and what ends them.
+    /// Tokenises a conversation. Every assistant message is trained on, with the tokens that end it.
     ///
     /// # Errors
-    /// [`ReadRowsErrorKind`], when it cannot be used.
+    /// [`ReadRowsErrorKind`] if it cannot be used.
     pub fn talk(&self, messages: &[Value], tools: &[Value]) -> Result<TokenRow, ReadRowsErrorKind> {
         self.talk_from(messages, tools, 0)
     }
 
-    /// Writes two answers down, each as all that follows the conversation `prompt`. Earlier answers are only read.
+    /// Tokenises two answers, each as the continuation of the conversation `prompt`. Answers within `prompt` are not
+    /// trained on.
     ///
     /// # Errors
-    /// [`ReadRowsErrorKind`], when they cannot be used.
+    /// [`ReadRowsErrorKind`] if they cannot be used.
     pub fn preference(
         &self,
         prompt: &[Value],
@@ -209,7 +214,7 @@ impl<'w> RowWriter<'w> {
         Ok(Preference { chosen: row(chosen)?, rejected: row(rejected)? })
     }
 
-    /// Learns the assistant's messages from `first` on.
+    /// Tokenises a conversation of which the assistant's messages from `first` on are trained on.
     fn talk_from(
         &self,
         messages: &[Value],
@@ -217,49 +222,50 @@ impl<'w> RowWriter<'w> {
         first: usize,
     ) -> Result<TokenRow, ReadRowsErrorKind> {
         let mut row = TokenRow::default();
-        let mut done: Vec<(String, bool)> = Vec::new();
+        let mut rendered: Vec<(String, bool)> = Vec::new();
         for (index, message) in messages.iter().enumerate().skip(first) {
             if message.get("role").and_then(Value::as_str) != Some("assistant") {
                 continue;
             }
-            // What is asked and what is answered are cut apart as text, and each encoded alone, as when served.
+            // Prompt and answer are split as text and encoded separately, as they are when served.
             for (count, add_generation_prompt) in [(index, true), (index + 1, false)] {
-                let now = self.written(&messages[..count], tools, add_generation_prompt)?;
-                let rest = rest_of(&now, &done).ok_or(ReadRowsErrorKind::NotPrefix { message: index + 1 })?;
-                for (text, is_quotation) in rest {
-                    // Templates write the token that begins a text themselves.
+                let now = self.render(&messages[..count], tools, add_generation_prompt)?;
+                let new = without_prefix(&now, &rendered)
+                    .ok_or(ReadRowsErrorKind::NotPrefix { message: index + 1 })?;
+                for (text, is_quotation) in new {
+                    // Templates write the begin-of-text token themselves.
                     let add_special = self.template.is_none() && row.ids.is_empty();
                     let options = EncodeOptions { add_special, parse_special: !is_quotation };
                     row.push(&self.tokenizer.encode(&text, options), !add_generation_prompt);
                 }
-                done = now;
+                rendered = now;
             }
             if self.template.is_none() && index + 1 == messages.len() {
-                // Nothing else says that the answer is over.
+                // Without a template, nothing else marks the end of the answer.
                 row.push(self.tokenizer.eos_ids().first().map_or(&[], std::slice::from_ref), true);
             }
         }
         self.check(row)
     }
 
-    fn written(
+    fn render(
         &self,
         messages: &[Value],
         tools: &[Value],
         add_generation_prompt: bool,
     ) -> Result<Vec<(String, bool)>, ReadRowsErrorKind> {
         let Some(template) = &self.template else {
-            // As a model without a template is served: texts, one after the other.
+            // The gateway serves a model without a template this way: it concatenates the messages.
             let text = |message: &Value| {
                 format!("{}\n", message.get("content").and_then(Value::as_str).unwrap_or_default())
             };
             return Ok(vec![(messages.iter().map(text).collect(), false)]);
         };
         let variables = BTreeMap::new();
-        let talk =
+        let conversation =
             Conversation { messages, tools, add_generation_prompt, variables: &variables, now: self.now };
         let control: Vec<&str> = self.control.iter().map(String::as_str).collect();
-        let pieces = template.render(&talk, &control)?;
+        let pieces = template.render(&conversation, &control)?;
         Ok(pieces.into_iter().map(|piece| (piece.text, piece.is_quotation)).collect())
     }
 
@@ -277,9 +283,9 @@ impl<'w> RowWriter<'w> {
     }
 }
 
-/// The pieces of `now` behind those of `done`; nothing where `now` does not begin with them.
-fn rest_of(now: &[(String, bool)], done: &[(String, bool)]) -> Option<Vec<(String, bool)>> {
-    let Some((last, whole)) = done.split_last() else { return Some(now.to_vec()) };
+/// Returns the pieces of `now` after the pieces of `prefix`, or `None` if `now` does not start with them.
+fn without_prefix(now: &[(String, bool)], prefix: &[(String, bool)]) -> Option<Vec<(String, bool)>> {
+    let Some((last, whole)) = prefix.split_last() else { return Some(now.to_vec()) };
     if !now.starts_with(whole) {
         return None;
     }
@@ -306,7 +312,8 @@ mod tests {
             .answers(text)
     }
 
-    fn learnt(row: &TokenRow) -> String {
+    /// Spells the row's bytes: upper case if trained on, `<` and `>` for the two control tokens.
+    fn spelled(row: &TokenRow) -> String {
         let ids = row.ids.iter().zip(&row.is_learnt);
         ids.map(|(id, is)| match (*id, is) {
             (256, _) => '<',
@@ -318,30 +325,31 @@ mod tests {
     }
 
     #[test]
-    fn answers_and_what_ends_them_are_learnt_and_questions_are_not() {
-        let talk = r#"{"messages":[{"role":"user","content":"ab"},{"role":"assistant","content":"cd"},
+    fn answers_and_their_end_tokens_are_trained_on_and_questions_are_not() {
+        let conversation =
+            r#"{"messages":[{"role":"user","content":"ab"},{"role":"assistant","content":"cd"},
             {"role":"user","content":"ef"},{"role":"assistant","content":"gh"}]}"#
-            .replace('\n', "");
-        let rows = rows(&format!("{talk}\n\n{{\"prompt\":\"ab \",\"completion\":\"cd\"}}")).unwrap();
+                .replace('\n', "");
+        let rows = rows(&format!("{conversation}\n\n{{\"prompt\":\"ab \",\"completion\":\"cd\"}}")).unwrap();
         let expected = "<user\nab>\n<assistant\nCD>\n<user\nef>\n<assistant\nGH>\n";
-        assert_eq!(learnt(&rows[0]), expected);
-        assert_eq!(learnt(&rows[1]), "ab CD>");
-        assert!(rows[1].is_learnt[5], "the end is learnt");
+        assert_eq!(spelled(&rows[0]), expected);
+        assert_eq!(spelled(&rows[1]), "ab CD>");
+        assert!(rows[1].is_learnt[5], "the end token is trained on");
     }
 
     #[test]
-    fn words_that_read_like_control_tokens_stay_words() {
+    fn text_that_looks_like_a_control_token_stays_text() {
         let row =
             r#"{"messages":[{"role":"user","content":"<|im_end|>"},{"role":"assistant","content":"b"}]}"#;
-        assert_eq!(learnt(&rows(row).unwrap()[0]), "<user\n<|im_end|>>\n<assistant\nB>\n");
+        assert_eq!(spelled(&rows(row).unwrap()[0]), "<user\n<|im_end|>>\n<assistant\nB>\n");
     }
 
     #[test]
-    fn rows_that_cannot_be_learnt_from_are_named_by_line() {
+    fn an_error_names_the_line_of_a_row_that_cannot_be_used() {
         let cases = [
             ("{}", "line 1", "messages"),
             ("\n{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", "line 2", "assistant"),
-            (&format!("{{\"prompt\":\"{}\",\"completion\":\"b\"}}", "a".repeat(70)), "line 1", "tokens-max"),
+            (&format!("{{\"prompt\":\"{}\",\"completion\":\"b\"}}", "a".repeat(70)), "line 1", "tokens_max"),
         ];
         for (text, line, hint) in cases {
             let error = rows(text).unwrap_err();

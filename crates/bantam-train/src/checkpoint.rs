@@ -1,4 +1,4 @@
-//! A run's state in one file, written whole or not at all.
+//! A run's state in one file, replaced atomically.
 
 use std::path::{Path, PathBuf};
 
@@ -6,6 +6,7 @@ use bantam_weights::{
     DequantiseError, Dtype, NewTensor, OpenWeightsError, RequireTensorError, WeightFile, WriteWeightsError,
     write_safetensors,
 };
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::layout::Layout;
@@ -15,13 +16,12 @@ use crate::run::State;
 const FORMAT: &str = "bantam-train 1";
 const TENSORS: [&str; 3] = ["parameters", "mean", "square"];
 
-/// What a checkpoint belongs to: settings, rows, base and the shapes of what is trained, as one hash. A state means
-/// nothing in another run.
+/// Identifies a run: one hash of its settings, rows, base and trained shapes. A state is meaningless in any other run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunId(String);
 
 impl RunId {
-    /// Returns the name of a run. `facts` are everything its steps depend on, in a fixed order.
+    /// Returns the id of a run. `facts` holds everything its steps depend on, in a fixed order.
     pub fn of(facts: &[&str], layout: &Layout) -> Self {
         let mut hash = Sha256::new();
         let mut part = |bytes: &[u8]| {
@@ -33,7 +33,7 @@ impl RunId {
             part(parameter.name.as_bytes());
             parameter.shape.iter().for_each(|size| part(&(*size as u64).to_le_bytes()));
         }
-        Self(hex(&hash.finalize()))
+        Self(HEXLOWER.encode(&hash.finalize()))
     }
 }
 
@@ -52,43 +52,43 @@ pub struct ResumeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeErrorKind {
-    /// Missing, or no file of tensors.
+    /// Missing, or not a tensor file.
     #[error("open the checkpoint")]
     Open(#[from] Box<OpenWeightsError>),
-    /// A file of tensors that no run wrote.
-    #[error("this is no checkpoint of a training run")]
+    /// A tensor file that is not a checkpoint.
+    #[error("the file is not a training checkpoint")]
     NotCheckpoint,
-    /// Of another run.
-    #[error("the checkpoint is of other rows, settings or another base")]
+    /// A checkpoint of another run.
+    #[error("the checkpoint was made with other rows, settings or another base")]
     OtherRun,
-    /// A tensor that is missing or has another shape.
+    /// A tensor is missing or has the wrong shape.
     #[error("find a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor that cannot be read.
+    /// A tensor cannot be read.
     #[error("read a tensor")]
     Dequantise(#[from] DequantiseError),
-    /// Bytes that are not what was written.
+    /// The content has changed since it was written.
     #[error("the content does not match its hash")]
     Damaged,
 }
 
 impl ResumeErrorKind {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::OtherRun => {
-                "give the same rows, base and settings as before, or remove the checkpoint to begin again"
+                "use the same rows, base and settings as before, or delete the checkpoint to start over"
             }
-            _ => "remove the file to begin again, or name the right one",
+            _ => "delete the file to start over, or name the right one",
         }
     }
 }
 
-/// Writes the state of `run`, and a note of the caller's beside it: whatever happens, the path holds either what it
-/// held before or all of it.
+/// Writes the state of `run` and the caller's `note`. Whatever happens, the path holds either its previous content or
+/// the complete new one.
 ///
 /// # Errors
-/// [`WriteWeightsError`], when the disk is full or the folder cannot be written.
+/// [`WriteWeightsError`] if the disk is full or the folder is not writable.
 pub fn save(path: &Path, run: &RunId, state: &State, note: &str) -> Result<(), WriteWeightsError> {
     let parts = [&state.parameters, &state.moments.mean, &state.moments.square];
     let bytes =
@@ -106,10 +106,10 @@ pub fn save(path: &Path, run: &RunId, state: &State, note: &str) -> Result<(), W
     write_safetensors(path, &metadata, &tensors).map(drop)
 }
 
-/// Reads the state of `run`, and the note beside it.
+/// Reads the state of `run` and the note saved with it.
 ///
 /// # Errors
-/// [`ResumeError`], when the file is missing, damaged or of another run.
+/// [`ResumeError`] if the file is missing, damaged or belongs to another run.
 pub fn load(path: &Path, run: &RunId, layout: &Layout) -> Result<(State, String), ResumeError> {
     load_kind(path, run, layout).map_err(|kind| ResumeError { path: path.to_owned(), kind })
 }
@@ -123,7 +123,7 @@ fn load_kind(path: &Path, run: &RunId, layout: &Layout) -> Result<(State, String
     else {
         return Err(ResumeErrorKind::NotCheckpoint);
     };
-    let Ok(taken) = step.parse::<u64>() else { return Err(ResumeErrorKind::NotCheckpoint) };
+    let Ok(step_number) = step.parse::<u64>() else { return Err(ResumeErrorKind::NotCheckpoint) };
     if format != FORMAT {
         return Err(ResumeErrorKind::NotCheckpoint);
     }
@@ -137,7 +137,7 @@ fn load_kind(path: &Path, run: &RunId, layout: &Layout) -> Result<(State, String
     if content_hash(run, &step, &note, &[&parameters, &mean, &square]) != hash {
         return Err(ResumeErrorKind::Damaged);
     }
-    Ok((State { step: taken, parameters, moments: Moments { mean, square } }, note))
+    Ok((State { step: step_number, parameters, moments: Moments { mean, square } }, note))
 }
 
 fn content_hash(run: &RunId, step: &str, note: &str, parts: &[&[f32]; 3]) -> String {
@@ -152,21 +152,17 @@ fn content_hash(run: &RunId, step: &str, note: &str, parts: &[&[f32]; 3]) -> Str
             hash.update(&bytes);
         }
     }
-    hex(&hash.finalize())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Pace;
+    use crate::layout::ParameterGroup;
 
     fn layout(columns: usize) -> Layout {
         let mut layout = Layout::default();
-        layout.add("a".into(), [3, columns], false, Pace::Adapter);
+        layout.add("a".into(), [3, columns], false, ParameterGroup::Adapter);
         layout
     }
 
@@ -180,17 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn a_state_comes_back_to_the_bit() {
+    fn a_saved_state_loads_bit_for_bit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.checkpoint");
         let run = RunId::of(&["settings", "rows"], &layout(4));
         save(&path, &run, &state(), "a note").unwrap();
         assert_eq!(load(&path, &run, &layout(4)).unwrap(), (state(), "a note".to_owned()));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing else is left behind");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left behind");
     }
 
     #[test]
-    fn what_is_no_checkpoint_of_this_run_is_refused_by_what_it_is() {
+    fn each_kind_of_unusable_checkpoint_is_refused_with_its_own_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.checkpoint");
         let run = RunId::of(&["settings", "rows"], &layout(4));
@@ -217,9 +213,9 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_written_keeps_what_was_there() {
+    fn saving_into_a_missing_folder_fails() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunId::of(&[], &layout(4));
-        assert!(save(&folder.path().join("none/run.checkpoint"), &run, &state(), "").is_err());
+        assert!(save(&folder.path().join("missing/run.checkpoint"), &run, &state(), "").is_err());
     }
 }

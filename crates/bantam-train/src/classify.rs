@@ -1,9 +1,9 @@
-//! Learning labels: an encoder's vector of a text, and a head on it.
+//! Text classification: an encoder's vector of a text, and a linear head on it.
 
 use bantam_kernels::Pool;
 
 use crate::encoder::{EncoderNetwork, EncoderScratch, Packed};
-use crate::layout::{Layout, Pace};
+use crate::layout::{Layout, ParameterGroup};
 use crate::ops::{
     Linear, LinearScratch, Noise, PoolKind, PooledSaved, Site, Weight, cross_entropy, dropout, fit, pool,
     pool_back,
@@ -12,12 +12,12 @@ use crate::random::Key;
 use crate::run::Objective;
 use std::sync::{Mutex, PoisonError};
 
-/// Tokens that go through the network together where nothing is learnt.
+/// Tokens per forward pass when only predicting.
 const SLICE_TOKENS: usize = 512;
-/// Dropped before the head.
+/// The dropout site before the head.
 const HEAD_SITE: Site = Site(u64::MAX);
 
-/// Tokenised texts and their classes, for one network.
+/// A classifier over one network, with its tokenised texts and their classes.
 #[derive(Debug)]
 pub struct Classifier {
     network: EncoderNetwork,
@@ -25,48 +25,50 @@ pub struct Classifier {
     head: Linear,
     pooling: PoolKind,
     rows: Vec<(Vec<u32>, u32)>,
-    learnt: usize,
+    /// The number of rows at the front that are trained on; the rest are held out.
+    training_rows: usize,
     smoothing: f32,
     head_dropout: f32,
 }
 
-/// What a thread computes a classifier in.
+/// A thread's buffers for a classifier.
 #[derive(Debug, Default)]
 pub struct ClassifierScratch {
     packed: Packed,
-    /// A sequence's end among the vectors is its own place.
+    /// 1 to the number of sequences: each has exactly one vector.
     vector_ends: Vec<usize>,
     encoder: EncoderScratch,
     pooled: PooledSaved,
     vectors: Vec<f32>,
     dropped: Vec<f32>,
     logits: Vec<f32>,
-    of_vectors: Vec<f32>,
-    of_states: Vec<f32>,
+    grad_vectors: Vec<f32>,
+    grad_states: Vec<f32>,
     targets: Vec<Option<u32>>,
     linear: LinearScratch,
 }
 
 impl Classifier {
-    /// Returns what learns `classes` labels from `rows`, each a text's ids and its class: from the first `learnt` of
-    /// them, while the others may be asked about. `layout` holds the network's changes already.
+    /// Returns a classifier of `classes` labels. Each row is a text's token ids and its class; the first
+    /// `training_rows` of them are trained on and the others are held out. `layout` already holds the network's
+    /// adapter.
     ///
     /// # Panics
-    /// If a row has no ids or a class beyond `classes`, or there are fewer than `learnt`.
+    /// If a row has no ids or a class beyond `classes`, or there are fewer than `training_rows`.
     pub fn new(
         network: EncoderNetwork,
         mut layout: Layout,
         pooling: PoolKind,
-        (rows, learnt, classes): (Vec<(Vec<u32>, u32)>, usize, usize),
+        (rows, training_rows, classes): (Vec<(Vec<u32>, u32)>, usize, usize),
         (smoothing, head_dropout): (f32, f32),
     ) -> Self {
-        assert!(learnt <= rows.len());
+        assert!(training_rows <= rows.len());
         assert!(rows.iter().all(|(ids, class)| !ids.is_empty() && (*class as usize) < classes));
         let inputs = network.config().hidden;
-        let weight = layout.add("head.weight".to_owned(), [classes, inputs], true, Pace::Head);
-        let bias = layout.add("head.bias".to_owned(), [1, classes], false, Pace::Head);
+        let weight = layout.add("head.weight".to_owned(), [classes, inputs], true, ParameterGroup::Head);
+        let bias = layout.add("head.bias".to_owned(), [1, classes], false, ParameterGroup::Head);
         let head = Linear { outputs: classes, inputs, weight: Weight::Trained(weight, bias), lora: None };
-        Self { network, layout, head, pooling, rows, learnt, smoothing, head_dropout }
+        Self { network, layout, head, pooling, rows, training_rows, smoothing, head_dropout }
     }
 
     /// Returns the network below the head.
@@ -82,12 +84,13 @@ impl Classifier {
         }
     }
 
-    /// Returns what training begins with: changes that change nothing yet, and a head that asks how near a vector is
-    /// to the mean of each class, `sharpness` times. A head from nothing would first tear the encoder's vectors apart.
+    /// Returns the initial parameters: an adapter that has no effect yet, and a head whose logit for a class is how
+    /// close a vector is to the class's mean, times `sharpness`. Gradients of a randomly initialised head would first
+    /// distort the encoder's vectors.
     pub fn initial(&self, seed: u64, sharpness: f32, threads: &Pool) -> Vec<f32> {
         let mut parameters = vec![0.0; self.layout.len()];
         self.network.initialise(&self.layout, seed, &mut parameters);
-        let all: Vec<usize> = (0..self.learnt).collect();
+        let all: Vec<usize> = (0..self.training_rows).collect();
         let vectors = self.vectors(&parameters, &all, threads);
         let (width, classes) = (self.head.inputs, self.head.outputs);
         let mut means = vec![0.0_f64; classes * width];
@@ -98,7 +101,7 @@ impl Classifier {
             counts[class] += 1.0;
             for (index, number) in vector.iter().enumerate() {
                 means[class * width + index] += f64::from(*number);
-                centre[index] += f64::from(*number) / self.learnt.max(1) as f64;
+                centre[index] += f64::from(*number) / self.training_rows.max(1) as f64;
             }
         }
         let Weight::Trained(weight, bias) = &self.head.weight else { return parameters };
@@ -115,7 +118,7 @@ impl Classifier {
         parameters
     }
 
-    /// Returns the vectors of rows, nothing dropped, one after the other.
+    /// Returns the vectors of rows, concatenated and without dropout.
     pub fn vectors(&self, parameters: &[f32], rows: &[usize], threads: &Pool) -> Vec<f32> {
         let width = self.head.inputs;
         let mut parts: Vec<&[usize]> = Vec::new();
@@ -143,7 +146,7 @@ impl Classifier {
         found.into_iter().flat_map(|part| part.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    /// Returns the likeliest class of each of `rows`.
+    /// Returns the most likely class of each of `rows`.
     pub fn predict(&self, parameters: &[f32], rows: &[usize], threads: &Pool) -> Vec<u32> {
         let (weights, bias) = self.head(parameters);
         let width = self.head.inputs;
@@ -159,15 +162,15 @@ impl Classifier {
         vectors.chunks_exact(width).map(best).collect()
     }
 
-    /// Returns the share of the rows not learnt from that are labelled rightly.
+    /// Returns the accuracy on the held-out rows.
     pub fn held_out_accuracy(&self, parameters: &[f32], threads: &Pool) -> f64 {
-        let rows: Vec<usize> = (self.learnt..self.rows.len()).collect();
+        let rows: Vec<usize> = (self.training_rows..self.rows.len()).collect();
         let found = self.predict(parameters, &rows, threads);
         let right = rows.iter().zip(&found).filter(|(row, class)| self.rows[**row].1 == **class);
         right.count() as f64 / rows.len().max(1) as f64
     }
 
-    /// Leaves rows' vectors in the scratch.
+    /// Writes the rows' vectors to the scratch.
     fn pooled(
         &self,
         parameters: &[f32],
@@ -191,7 +194,7 @@ impl Objective for Classifier {
     }
 
     fn rows(&self) -> usize {
-        self.learnt
+        self.training_rows
     }
 
     fn tokens(&self, row: usize) -> usize {
@@ -202,7 +205,7 @@ impl Objective for Classifier {
         1
     }
 
-    fn learn(
+    fn add_gradient(
         &self,
         parameters: &[f32],
         rows: &[(usize, Key)],
@@ -225,20 +228,20 @@ impl Objective for Classifier {
         scratch.targets.clear();
         scratch.targets.extend(rows.iter().map(|(row, _)| Some(self.rows[*row].1)));
         let loss = cross_entropy(logits, classes, &scratch.targets, self.smoothing, factor);
-        let of_vectors = fit(&mut scratch.of_vectors, count * width);
+        let grad_vectors = fit(&mut scratch.grad_vectors, count * width);
         self.head.backward(
             parameters,
             (dropped, Noise::NONE),
             logits,
             &[],
-            Some(of_vectors),
+            Some(grad_vectors),
             gradient,
             linear,
         );
-        dropout(of_vectors, self.head_dropout, noise, HEAD_SITE);
-        let of_states = fit(&mut scratch.of_states, packed.ids.len() * width);
-        pool_back(self.pooling, vectors, &packed.ends, of_vectors, of_states, pooled);
-        self.network.backward(parameters, packed, of_states, gradient, encoder);
+        dropout(grad_vectors, self.head_dropout, noise, HEAD_SITE);
+        let grad_states = fit(&mut scratch.grad_states, packed.ids.len() * width);
+        pool_back(self.pooling, vectors, &packed.ends, grad_vectors, grad_states, pooled);
+        self.network.backward(parameters, packed, grad_states, gradient, encoder);
         loss
     }
 }

@@ -1,4 +1,4 @@
-//! A Llama or Qwen decoder, forwards and backwards: frozen with low-rank changes, or trained whole.
+//! The forward and backward pass of a Llama or Qwen decoder, either frozen with low-rank adapters or fully trained.
 
 mod block;
 mod frozen;
@@ -15,28 +15,29 @@ use crate::encoder::Packed;
 use crate::layout::Layout;
 use crate::ops::{Linear, LinearScratch, Noise, RmsNorm, Rotation, Runs, Weight, add, cross_entropy, fit};
 use crate::random::Key;
-use block::{Block, BlockSaved, Rows, Work};
+use block::{BatchContext, Block, BlockSaved, BlockScratch};
 pub use load::{BaseForm, DecoderTuning, LoadDecoderNetworkError, LoadDecoderNetworkErrorKind};
 pub use nf4::Nf4;
 
-/// Logits that are in memory at once; a token has one for each token of the vocabulary.
+/// Maximum number of logits in memory at once; each token has one per vocabulary entry.
 const LOGITS_AT_ONCE: usize = 1 << 21;
 
-/// How much smaller than other linear layers those begin that add to the residual stream.
-const ADDED: f32 = 0.1;
-/// Deviation of the logits of a whole decoder before its first step.
-const LOGITS: f32 = 2.4;
+/// Extra factor on the initial weights of linear layers that add to the residual stream.
+const RESIDUAL_SCALE: f32 = 0.1;
+/// Standard deviation of a fully trained decoder's logits before the first step.
+const INITIAL_LOGIT_DEVIATION: f32 = 2.4;
 
-/// Where tokens' vectors are.
+/// Where the token embeddings are.
 #[derive(Debug)]
 enum Embeddings {
-    /// In that tensor, never trained.
+    /// In this tensor of a file; never trained.
     File(Arc<WeightFile>, String),
-    /// There among the parameters.
+    /// In this range of the parameters.
     Trained(Range<usize>),
 }
 
-/// A decoder. Either its weights are frozen and low-rank changes of all linear layers are trained, or all of it is.
+/// A decoder. Either its weights are frozen and low-rank adapters of all linear layers are trained, or all of its
+/// weights are trained.
 #[derive(Debug)]
 pub struct DecoderNetwork {
     config: DecoderConfig,
@@ -46,21 +47,21 @@ pub struct DecoderNetwork {
     head: Linear,
     rotation: Rotation,
     recompute: bool,
-    /// Rank and alpha, where changes are trained.
-    change: Option<(usize, f32)>,
+    /// Rank and alpha, if adapters are trained.
+    adapter: Option<(usize, f32)>,
 }
 
-/// What a thread computes a decoder in, and what the way back needs.
+/// A thread's buffers for a decoder, including what the backward pass needs.
 #[derive(Debug, Default)]
 pub struct DecoderNetworkScratch {
     angles: Vec<f32>,
-    /// Each block's input, and the last one's output.
+    /// Each block's input, then the last block's output.
     inputs: Vec<Vec<f32>>,
-    /// One for each block, or one for all where they are computed again.
+    /// One per block, or one for all blocks if they are recomputed.
     saved: Vec<BlockSaved>,
-    work: Work,
+    work: BlockScratch,
     head: HeadScratch,
-    of_states: Vec<f32>,
+    grad_states: Vec<f32>,
 }
 
 #[derive(Debug, Default)]
@@ -68,49 +69,49 @@ struct HeadScratch {
     states: Vec<f32>,
     normal: Vec<f32>,
     factors: Vec<f32>,
-    of_normal: Vec<f32>,
+    grad_normal: Vec<f32>,
     logits: Vec<f32>,
     low: Vec<f32>,
     linear: LinearScratch,
 }
 
-/// What is asked of a row: the token that follows it.
+/// What a row of the batch is trained to predict: the token that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The row.
     pub row: usize,
-    /// The token after it.
+    /// The next token.
     pub token: u32,
 }
 
 impl DecoderNetwork {
-    /// Returns what the decoder is made of.
+    /// Returns the decoder's configuration.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
-    /// Returns rank and alpha of its changes; nothing where all of it is trained.
-    pub fn change(&self) -> Option<(usize, f32)> {
-        self.change
+    /// Returns the adapter's rank and alpha, or `None` if all weights are trained.
+    pub fn adapter(&self) -> Option<(usize, f32)> {
+        self.adapter
     }
 
-    /// Returns how many bytes a token costs from a block's way forward to its way back, over all blocks, where they are
-    /// not computed again.
+    /// Returns how many bytes per token all blocks together keep from the forward to the backward pass if they are not
+    /// recomputed.
     pub fn kept_bytes_per_token(&self) -> usize {
         self.blocks.iter().map(|block| 4 * block.kept_per_token()).sum()
     }
 
-    /// Computes blocks again on the way back, which takes a third to a half more time, only where keeping them for
-    /// `tokens` tokens would take more than `bytes_max`. The numbers are the same to the bit either way.
+    /// Recomputes blocks in the backward pass, which takes a third to a half longer, only if keeping their activations
+    /// for `tokens` tokens would take more than `bytes_max`. The results are the same to the bit either way.
     pub fn recompute_beyond(&mut self, tokens: usize, bytes_max: usize) {
         self.recompute = tokens.saturating_mul(self.kept_bytes_per_token()) > bytes_max;
     }
 
-    /// Calls `body` with the decoder without its changes: what preferences are measured against.
-    pub(crate) fn without_changes<R>(&mut self, body: impl FnOnce(&Self) -> R) -> R {
+    /// Calls `body` with the decoder without its adapter, the reference model of preference training.
+    pub(crate) fn without_adapter<R>(&mut self, body: impl FnOnce(&Self) -> R) -> R {
         let linears = |block: &mut Block| {
-            let taken = [&mut block.qkv, &mut block.output, &mut block.gate_up, &mut block.down];
-            taken.map(|linear| linear.lora.take())
+            let layers = [&mut block.qkv, &mut block.output, &mut block.gate_up, &mut block.down];
+            layers.map(|linear| linear.lora.take())
         };
         let kept: Vec<_> = self.blocks.iter_mut().map(linears).collect();
         let result = body(self);
@@ -121,10 +122,10 @@ impl DecoderNetwork {
         result
     }
 
-    /// Leaves every token's state after the last block in `scratch`.
+    /// Writes every token's state after the last block to `scratch`.
     ///
     /// # Panics
-    /// If an id is beyond the vocabulary; callers have checked them.
+    /// If an id is outside the vocabulary; callers check ids first.
     pub fn forward(&self, parameters: &[f32], packed: &Packed, scratch: &mut DecoderNetworkScratch) {
         let all = packed.ids.len() * self.config.hidden;
         scratch.inputs.resize_with(self.blocks.len() + 1, Vec::new);
@@ -135,15 +136,15 @@ impl DecoderNetwork {
         for (index, block) in self.blocks.iter().enumerate() {
             let (before, after) = scratch.inputs.split_at_mut(index + 1);
             let saved = &mut scratch.saved[index.min(kept - 1)];
-            let rows = self.rows(packed, &scratch.angles);
+            let context = self.batch_context(packed, &scratch.angles);
             let (input, output) = (&before[index][..all], fit(&mut after[0], all));
-            block.forward(parameters, input, rows, output, saved, &mut scratch.work);
+            block.forward(parameters, input, context, output, saved, &mut scratch.work);
         }
     }
 
-    fn rows<'r>(&'r self, packed: &'r Packed, angles: &'r [f32]) -> Rows<'r> {
+    fn batch_context<'b>(&'b self, packed: &'b Packed, angles: &'b [f32]) -> BatchContext<'b> {
         let noise = Noise { keys: &packed.keys, ends: &packed.ends };
-        Rows { noise, rotation: &self.rotation, angles }
+        BatchContext { noise, rotation: &self.rotation, angles }
     }
 
     fn embed(&self, parameters: &[f32], packed: &Packed, rows: &mut [f32]) {
@@ -151,10 +152,10 @@ impl DecoderNetwork {
         for (id, row) in packed.ids.iter().zip(rows.chunks_exact_mut(width)) {
             match &self.embeddings {
                 Embeddings::File(file, name) => {
-                    // Loading has read the whole table, so its type is one that is read here.
+                    // Loading has read the whole table, so its type is supported.
                     let view = file.tensor(name);
                     let written = view.and_then(|view| view.write_row(*id as usize, row).ok());
-                    assert_eq!(written, Some(true), "the id is one of the decoder's");
+                    assert_eq!(written, Some(true), "the id is in the decoder's vocabulary");
                 }
                 Embeddings::Trained(range) => {
                     row.copy_from_slice(&parameters[range.clone()][*id as usize * width..][..width]);
@@ -163,9 +164,9 @@ impl DecoderNetwork {
         }
     }
 
-    /// Adds to `losses` each target's negative log-probability after [`Self::forward`], and leaves in `scratch` the
-    /// gradient of their sum times `factor`, for [`Self::backward`]. Logits are computed some rows at a time, on the
-    /// rows that have a target, and are never kept.
+    /// Appends each target's negative log-probability to `losses` after [`Self::forward`], and leaves the gradient of
+    /// their sum times `factor` in `scratch` for [`Self::backward`]. Logits are computed in chunks, only for rows that
+    /// have a target, and never kept.
     pub fn token_losses(
         &self,
         parameters: &[f32],
@@ -176,21 +177,21 @@ impl DecoderNetwork {
     ) {
         let width = self.config.hidden;
         let states = &scratch.inputs[self.blocks.len()];
-        let of_states = fit(&mut scratch.of_states, states.len());
-        of_states.fill(0.0);
+        let grad_states = fit(&mut scratch.grad_states, states.len());
+        grad_states.fill(0.0);
         for targets in targets.chunks(self.rows_at_once()) {
             let all = targets.len() * width;
             let head = &mut scratch.head;
             self.chunk_losses(parameters, states, (targets, factor), losses, head);
-            let of_normal = fit(&mut head.of_normal, all);
+            let grad_normal = fit(&mut head.grad_normal, all);
             let (low, linear) = (&head.low, &mut head.linear);
             let logits = &head.logits[..targets.len() * self.config.vocabulary];
             let x = (&head.normal[..all], Noise::NONE);
-            self.head.backward(parameters, x, logits, low, Some(of_normal), gradient, linear);
+            self.head.backward(parameters, x, logits, low, Some(grad_normal), gradient, linear);
             let (gathered, runs) = (&head.states[..all], Runs::rows(width));
-            self.norm.backward(parameters, gathered, of_normal, runs, &head.factors, gradient);
-            for (row, target) in of_normal.chunks_exact(width).zip(targets) {
-                add(&mut of_states[target.row * width..][..width], row);
+            self.norm.backward(parameters, gathered, grad_normal, runs, &head.factors, gradient);
+            for (row, target) in grad_normal.chunks_exact(width).zip(targets) {
+                add(&mut grad_states[target.row * width..][..width], row);
             }
         }
     }
@@ -199,7 +200,7 @@ impl DecoderNetwork {
         (LOGITS_AT_ONCE / self.config.vocabulary).max(1)
     }
 
-    /// Adds to `losses` those of some targets and leaves the gradient of their logits in `head`.
+    /// Appends the losses of some targets and leaves the gradient of their logits in `head`.
     fn chunk_losses(
         &self,
         parameters: &[f32],
@@ -223,7 +224,7 @@ impl DecoderNetwork {
         }
     }
 
-    /// Adds to `losses` each target's negative log-probability after [`Self::forward`]; nothing is learnt from it.
+    /// Appends each target's negative log-probability to `losses` after [`Self::forward`], without gradients.
     pub(crate) fn losses(
         &self,
         parameters: &[f32],
@@ -237,16 +238,18 @@ impl DecoderNetwork {
         }
     }
 
-    /// Multiplies the gradient that [`Self::token_losses`] left for the rows of a sequence.
+    /// Multiplies the gradient that [`Self::token_losses`] left for the given rows.
     pub(crate) fn scale_rows(&self, rows: Range<usize>, factor: f32, scratch: &mut DecoderNetworkScratch) {
         let width = self.config.hidden;
-        scratch.of_states[rows.start * width..rows.end * width].iter_mut().for_each(|of| *of *= factor);
+        scratch.grad_states[rows.start * width..rows.end * width]
+            .iter_mut()
+            .for_each(|gradient| *gradient *= factor);
     }
 
-    /// Adds the parameters' gradients, given what [`Self::token_losses`] left for the same rows.
+    /// Adds the parameters' gradients, using what [`Self::token_losses`] left in `scratch` for the same rows.
     ///
     /// # Panics
-    /// If `scratch` is not of that call.
+    /// If `scratch` does not come from that call.
     pub fn backward(
         &self,
         parameters: &[f32],
@@ -256,28 +259,28 @@ impl DecoderNetwork {
     ) {
         let width = self.config.hidden;
         let all = packed.ids.len() * width;
-        let DecoderNetworkScratch { inputs, saved, work, of_states, angles, .. } = scratch;
-        let of_rows = &mut of_states[..all];
-        let rows = self.rows(packed, angles);
+        let DecoderNetworkScratch { inputs, saved, work, grad_states, angles, .. } = scratch;
+        let grad_rows = &mut grad_states[..all];
+        let context = self.batch_context(packed, angles);
         for (index, block) in self.blocks.iter().enumerate().rev() {
             let (before, after) = inputs.split_at_mut(index + 1);
             let input = &before[index][..all];
             let kept = if self.recompute { 0 } else { index };
             if self.recompute && index + 1 < self.blocks.len() {
-                block.forward(parameters, input, rows, &mut after[0][..all], &mut saved[0], work);
+                block.forward(parameters, input, context, &mut after[0][..all], &mut saved[0], work);
             }
-            block.backward(parameters, input, rows, of_rows, &saved[kept], gradient, work);
+            block.backward(parameters, input, context, grad_rows, &saved[kept], gradient, work);
         }
         let Embeddings::Trained(range) = &self.embeddings else { return };
-        for (id, of_row) in packed.ids.iter().zip(of_rows.chunks_exact(width)) {
-            add(&mut gradient[range.start + *id as usize * width..][..width], of_row);
+        for (id, grad_row) in packed.ids.iter().zip(grad_rows.chunks_exact(width)) {
+            add(&mut gradient[range.start + *id as usize * width..][..width], grad_row);
         }
     }
 
-    /// Returns the logits after each token of a sequence: what an export must give too.
+    /// Returns the logits after each token of a sequence, which an export must reproduce.
     ///
     /// # Panics
-    /// If an id is beyond the vocabulary.
+    /// If an id is outside the vocabulary.
     pub fn logits(&self, parameters: &[f32], ids: &[u32], scratch: &mut DecoderNetworkScratch) -> Vec<f32> {
         let mut packed = Packed::default();
         packed.push(ids, None);
@@ -292,15 +295,17 @@ impl DecoderNetwork {
         logits
     }
 
-    /// Writes what training begins with. Changes: `A` spread evenly as PEFT and torch do, `B` nothing. A whole
-    /// decoder: linear layers of a normal distribution with the deviation that torch gives them, the root of a third of
-    /// their inputs' inverse; norms of one. What is added to the residual stream is smaller for many layers
-    /// (<https://arxiv.org/abs/1909.08053>) and ten times smaller still, and tokens, which are the head too, have the
-    /// deviation that gives a normed state logits with one of 2.4. So at first the stream is little but the tokens, and
-    /// what copies them is found several times sooner than where layers drown them.
+    /// Writes the initial parameters.
+    ///
+    /// Adapters: `A` is uniform as in PEFT and torch, `B` is zero. A fully trained decoder: linear layers are normal
+    /// with torch's standard deviation, `sqrt(1 / (3 · inputs))`; norms are one. Layers that add to the residual stream
+    /// start smaller the more layers there are (<https://arxiv.org/abs/1909.08053>), and ten times smaller still. The
+    /// embeddings, which are also the head, have the deviation that gives a normalised state logits with a deviation of
+    /// 2.4. So the stream starts out as little but the tokens, and training discovers how to copy them several times
+    /// sooner than if the layers' output drowned them.
     pub fn initialise(&self, layout: &Layout, seed: u64, parameters: &mut [f32]) {
-        let shrink = ADDED / (2.0 * self.config.layers as f32).sqrt();
-        let of_tokens = LOGITS / (self.config.hidden as f32).sqrt();
+        let shrink = RESIDUAL_SCALE / (2.0 * self.config.layers as f32).sqrt();
+        let embedding_deviation = INITIAL_LOGIT_DEVIATION / (self.config.hidden as f32).sqrt();
         for (index, parameter) in layout.parameters().iter().enumerate() {
             let key = Key::new(seed).part(3).part(index as u64);
             let bound = 1.0 / (parameter.shape[1] as f64).sqrt();
@@ -314,7 +319,7 @@ impl DecoderNetwork {
                 } else if name.ends_with("norm.weight") {
                     1.0
                 } else if name.ends_with("embed_tokens.weight") {
-                    of_tokens * key.normal(index)
+                    embedding_deviation * key.normal(index)
                 } else {
                     let is_added = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
                     let spread = (bound / 3.0_f64.sqrt()) as f32;
@@ -324,7 +329,7 @@ impl DecoderNetwork {
         }
     }
 
-    /// Whether all of it is trained.
+    /// Returns whether all weights are trained.
     pub fn is_whole(&self) -> bool {
         matches!(self.head.weight, Weight::Trained(..))
     }

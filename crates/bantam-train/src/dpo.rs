@@ -1,5 +1,5 @@
-//! Learning preferences directly (DPO, <https://arxiv.org/abs/2305.18290>): of two answers one shall become likelier
-//! than the other, measured against the base without its changes.
+//! Direct preference optimisation (DPO, <https://arxiv.org/abs/2305.18290>): makes one of two answers more likely than
+//! the other, relative to the base without its adapter.
 
 use bantam_kernels::Pool;
 use std::sync::{Mutex, PoisonError};
@@ -12,29 +12,29 @@ use crate::run::Objective;
 use crate::sft::TokenRow;
 use crate::teach::Judged;
 
-/// Two answers to one question, each with the question before it.
+/// Two answers to one question, each preceded by the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preference {
-    /// The better one.
+    /// The preferred answer.
     pub chosen: TokenRow,
-    /// The other.
+    /// The rejected answer.
     pub rejected: TokenRow,
 }
 
-/// Preferences to be learnt by one network.
+/// Preference training of one network.
 #[derive(Debug)]
 pub struct Dpo {
     network: DecoderNetwork,
     layout: Layout,
     pairs: Vec<Preference>,
-    /// The first pairs, which are learnt; the others judge.
-    learnt: usize,
-    /// For each pair, how much likelier the base finds the chosen answer, as a difference of log-probabilities.
+    /// The number of pairs at the front that are trained on; the rest are held out.
+    training_pairs: usize,
+    /// For each pair, the base's log-probability of the chosen answer minus that of the rejected one.
     references: Vec<f64>,
     beta: f64,
 }
 
-/// What a thread computes in.
+/// A thread's buffers.
 #[derive(Debug, Default)]
 pub struct DpoScratch {
     packed: Packed,
@@ -44,11 +44,11 @@ pub struct DpoScratch {
 }
 
 impl Dpo {
-    /// Returns what learns `pairs`, held to the base by `beta`. Asks the base about every pair first, on the threads
-    /// of `pool`.
+    /// Returns the training of `pairs`, which `beta` keeps close to the base. Computes the base's log-probabilities of
+    /// all pairs first, on the threads of `pool`.
     ///
     /// # Panics
-    /// If a row has an id beyond the vocabulary, or learns nothing, or all of the network is trained.
+    /// If a row has an id outside the vocabulary or no token to train on, or the network has no adapter.
     pub fn new(
         mut network: DecoderNetwork,
         layout: Layout,
@@ -59,19 +59,19 @@ impl Dpo {
         let vocabulary = network.config().vocabulary;
         let fits = |row: &TokenRow| row.terms() > 0 && row.ids.iter().all(|id| (*id as usize) < vocabulary);
         assert!(pairs.iter().all(|pair| fits(&pair.chosen) && fits(&pair.rejected)), "rows fit the network");
-        assert!(!network.is_whole(), "the base is what changes are measured against");
-        let references = network.without_changes(|base| margins(base, &[], &pairs, pool));
-        let learnt = pairs.len();
-        Self { network, layout, pairs, learnt, references, beta }
+        assert!(!network.is_whole(), "the base without its adapter is the reference");
+        let references = network.without_adapter(|base| margins(base, &[], &pairs, pool));
+        let training_pairs = pairs.len();
+        Self { network, layout, pairs, training_pairs, references, beta }
     }
 
-    /// Returns it with the last `count` pairs held out: it is judged on them and never learns from them.
+    /// Holds out the last `count` pairs: they are evaluated and never trained on.
     #[must_use]
     pub fn judged_on_last(self, count: usize) -> Self {
-        Self { learnt: self.pairs.len().saturating_sub(count), ..self }
+        Self { training_pairs: self.pairs.len().saturating_sub(count), ..self }
     }
 
-    /// The loss of a pair whose answers' log-probabilities are `margin` apart, and how fast it falls with that.
+    /// Returns the loss of a pair whose log-probabilities differ by `margin`, and its negative derivative.
     fn loss(&self, pair: usize, margin: f64) -> (f64, f64) {
         let scaled = self.beta * (margin - self.references[pair]);
         // -log sigmoid, without overflow.
@@ -85,7 +85,7 @@ impl Dpo {
     }
 }
 
-/// Packs pairs, the chosen answer first; returns for each how many targets that has.
+/// Packs pairs, the chosen answer first, and returns how many targets each chosen answer has.
 fn pack(pairs: &[(&Preference, Option<Key>)], packed: &mut Packed, targets: &mut Vec<Target>) -> Vec<usize> {
     packed.clear();
     targets.clear();
@@ -97,7 +97,7 @@ fn pack(pairs: &[(&Preference, Option<Key>)], packed: &mut Packed, targets: &mut
     pairs.iter().map(pack).collect()
 }
 
-/// How much likelier each pair's chosen answer is, as a difference of log-probabilities.
+/// Returns each pair's log-probability of the chosen answer minus that of the rejected one.
 fn margins(network: &DecoderNetwork, parameters: &[f32], pairs: &[Preference], pool: &Pool) -> Vec<f64> {
     let found: Vec<Mutex<f64>> = pairs.iter().map(|_| Mutex::default()).collect();
     let scratch: Vec<Mutex<DpoScratch>> = (0..pool.threads()).map(|_| Mutex::default()).collect();
@@ -115,14 +115,16 @@ fn margins(network: &DecoderNetwork, parameters: &[f32], pairs: &[Preference], p
 
 impl Judged for Dpo {
     fn held_out_loss(&self, parameters: &[f32], pool: &Pool) -> Option<f64> {
-        let margins = margins(&self.network, parameters, &self.pairs[self.learnt..], pool);
-        let losses =
-            margins.iter().enumerate().map(|(index, margin)| self.loss(self.learnt + index, *margin).0);
+        let margins = margins(&self.network, parameters, &self.pairs[self.training_pairs..], pool);
+        let losses = margins
+            .iter()
+            .enumerate()
+            .map(|(index, margin)| self.loss(self.training_pairs + index, *margin).0);
         (!margins.is_empty()).then(|| losses.sum::<f64>() / margins.len() as f64)
     }
 }
 
-/// The log-probability of the first `chosen` tokens less that of the others.
+/// Returns the log-probability of the first `chosen` tokens minus that of the others.
 fn margin(losses: &[f64], chosen: usize) -> f64 {
     losses[chosen..].iter().sum::<f64>() - losses[..chosen].iter().sum::<f64>()
 }
@@ -135,7 +137,7 @@ impl Objective for Dpo {
     }
 
     fn rows(&self) -> usize {
-        self.learnt
+        self.training_pairs
     }
 
     fn tokens(&self, row: usize) -> usize {
@@ -146,7 +148,7 @@ impl Objective for Dpo {
         1
     }
 
-    fn learn(
+    fn add_gradient(
         &self,
         parameters: &[f32],
         rows: &[(usize, Key)],
@@ -159,14 +161,15 @@ impl Objective for Dpo {
         let chosen = pack(&pairs, packed, targets);
         losses.clear();
         self.network.forward(parameters, packed, network);
-        // As if each token's loss counted once; the sequences' own factors are known only after this, and linear.
+        // The factors of the sequences are known only after this call. Gradients are linear in them, so the rows are
+        // scaled afterwards.
         self.network.token_losses(parameters, (targets, 1.0), losses, gradient, network);
         let (mut sum, mut first, mut start) = (0.0, 0, 0);
         for (index, (row, _)) in rows.iter().enumerate() {
             let count = self.pairs[*row].chosen.terms() + self.pairs[*row].rejected.terms();
-            let (loss, fall) = self.loss(*row, margin(&losses[first..first + count], chosen[index]));
+            let (loss, slope) = self.loss(*row, margin(&losses[first..first + count], chosen[index]));
             sum += loss;
-            let pull = fall * f64::from(factor);
+            let pull = slope * f64::from(factor);
             let [middle, end] = [packed.ends[2 * index], packed.ends[2 * index + 1]];
             self.network.scale_rows(start..middle, pull as f32, network);
             self.network.scale_rows(middle..end, -pull as f32, network);

@@ -1,4 +1,4 @@
-//! An encoder, BERT or ModernBERT, with low-rank changes, forwards and backwards.
+//! The forward and backward pass of a BERT or ModernBERT encoder with low-rank adapters.
 
 mod block;
 mod load;
@@ -10,30 +10,30 @@ use bantam_weights::WeightFile;
 use crate::layout::Layout;
 use crate::ops::{AttentionScratch, LinearScratch, Noise, Norm, NormSaved, Site, add, dropout, fit};
 use crate::random::Key;
-use block::{Block, BlockSaved, Rows, Temporary};
+use block::{BatchContext, Block, BlockBuffers, BlockSaved, BlockScratch};
 pub use load::{LoadNetworkError, LoadNetworkErrorKind, LoraConfig};
 use modern::{Angles, ModernBlock, Rotations};
 
-/// An encoder whose weights are frozen, and low-rank changes of all its linear layers, which are not.
+/// An encoder with frozen weights and trained low-rank adapters of all its linear layers.
 #[derive(Debug)]
 pub struct EncoderNetwork {
     config: EncoderConfig,
     weights: WeightFile,
-    /// Name of the table of words in `weights`.
+    /// The name of the word embeddings in `weights`.
     words: String,
-    /// Positions, each with the first token type; empty where positions only turn queries and keys.
+    /// Position embeddings plus the first token type's; empty if positions only rotate queries and keys.
     positions: Vec<f32>,
     norm: Norm,
     stack: Stack,
     lora: LoraConfig,
 }
 
-/// What stands on the embedding.
+/// The blocks above the embeddings.
 #[derive(Debug)]
 enum Stack {
-    /// Blocks that normalise what they give.
+    /// Post-norm blocks.
     Bert(Vec<Block>),
-    /// Blocks that normalise what they see, and the norm after the last.
+    /// Pre-norm blocks, and the norm after the last one.
     Modern(Vec<ModernBlock>, Rotations, Norm),
 }
 
@@ -50,57 +50,58 @@ impl Stack {
         &self,
         index: usize,
         parameters: &[f32],
-        (x, rows): (&[f32], Rows<'_>),
+        (x, batch): (&[f32], BatchContext<'_>),
         y: &mut [f32],
         saved: &mut BlockSaved,
-        work: block::Work<'_>,
+        work: BlockScratch<'_>,
     ) {
         match self {
-            Self::Bert(blocks) => blocks[index].forward(parameters, x, rows.noise, y, saved, work),
+            Self::Bert(blocks) => blocks[index].forward(parameters, x, batch.noise, y, saved, work),
             Self::Modern(blocks, rotations, _) => {
-                blocks[index].forward(parameters, x, (rows, rotations), y, saved, work);
+                blocks[index].forward(parameters, x, (batch, rotations), y, saved, work);
             }
         }
     }
 
-    /// Turns the gradient of a block's outputs into that of `x`, in place, unless it is not wanted.
-    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    /// Adds the gradients of a block's adapters and replaces the gradient of its outputs with that of `x`, except for
+    /// the first block, which needs no gradient of `x`.
+    #[expect(clippy::too_many_arguments, reason = "the backward pass needs every value of the forward pass")]
     fn backward(
         &self,
         index: usize,
         parameters: &[f32],
-        (x, rows): (&[f32], Rows<'_>),
-        of_rows: &mut [f32],
+        (x, batch): (&[f32], BatchContext<'_>),
+        grad_rows: &mut [f32],
         saved: &BlockSaved,
         gradient: &mut [f32],
-        work: block::Work<'_>,
+        work: BlockScratch<'_>,
     ) {
         // Nothing below the first block is trained.
-        let of_rows = (of_rows, index > 0);
+        let grad_rows = (grad_rows, index > 0);
         match self {
             Self::Bert(blocks) => {
-                blocks[index].backward(parameters, x, rows.noise, of_rows, saved, gradient, work);
+                blocks[index].backward(parameters, x, batch.noise, grad_rows, saved, gradient, work);
             }
             Self::Modern(blocks, rotations, _) => {
-                blocks[index].backward(parameters, x, (rows, rotations), of_rows, saved, gradient, work);
+                blocks[index].backward(parameters, x, (batch, rotations), grad_rows, saved, gradient, work);
             }
         }
     }
 }
 
-/// Sequences of token ids, one after the other.
+/// A batch of token sequences, concatenated without padding.
 #[derive(Clone, Debug, Default)]
 pub struct Packed {
     /// All ids.
     pub ids: Vec<u32>,
     /// The rows at which the sequences end.
     pub ends: Vec<usize>,
-    /// For each sequence the key of what is dropped in it; none where nothing is.
+    /// One dropout key per sequence; empty without dropout.
     pub keys: Vec<Key>,
 }
 
 impl Packed {
-    /// Removes all sequences and keeps the memory.
+    /// Removes all sequences but keeps the allocations.
     pub fn clear(&mut self) {
         self.ids.clear();
         self.ends.clear();
@@ -119,33 +120,33 @@ impl Packed {
     }
 }
 
-/// What a thread computes an encoder in, and what the way back needs.
+/// A thread's buffers for an encoder, including what the backward pass needs.
 #[derive(Debug, Default)]
 pub struct EncoderScratch {
-    /// Each block's input, and the last one's output.
+    /// Each block's input, then the last block's output.
     inputs: Vec<Vec<f32>>,
-    /// One for each block, or one for all where they are computed again.
+    /// One per block, or one for all blocks if they are recomputed.
     saved: Vec<BlockSaved>,
     angles: Angles,
-    /// What a norm after the last block gives.
+    /// The output of the norm after the last block.
     states: Vec<f32>,
     norm: NormSaved,
     final_norm: NormSaved,
-    temporary: Temporary,
+    buffers: BlockBuffers,
     attention: AttentionScratch,
     linear: LinearScratch,
 }
 
 impl EncoderNetwork {
-    /// Returns what the encoder is made of.
+    /// Returns the encoder's configuration.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
-    /// Leaves every token's last state in `scratch` and returns them.
+    /// Computes every token's last state in `scratch` and returns them.
     ///
     /// # Panics
-    /// If an id or a length is beyond the encoder's; callers have checked them.
+    /// If an id or a length exceeds the encoder's limits; callers check them first.
     pub fn forward<'s>(
         &self,
         parameters: &[f32],
@@ -157,19 +158,19 @@ impl EncoderNetwork {
         let kept = if self.lora.recompute { 1 } else { last };
         scratch.saved.resize_with(kept, BlockSaved::default);
         self.embed(packed, scratch);
-        let EncoderScratch { inputs, saved, angles, temporary, attention, linear, .. } = scratch;
+        let EncoderScratch { inputs, saved, angles, buffers, attention, linear, .. } = scratch;
         if let Stack::Modern(_, rotations, _) = &self.stack {
             rotations.angles(&packed.ends, angles);
         }
-        let rows = Rows { noise: packed.noise(), angles };
+        let batch = BatchContext { noise: packed.noise(), angles };
         for index in 0..last {
             let (before, after) = inputs.split_at_mut(index + 1);
             let (input, output) = (&before[index][..all], fit(&mut after[0], all));
-            let work = (&mut *temporary, &mut *attention, &mut *linear);
+            let work = (&mut *buffers, &mut *attention, &mut *linear);
             self.stack.forward(
                 index,
                 parameters,
-                (input, rows),
+                (input, batch),
                 output,
                 &mut saved[index.min(kept - 1)],
                 work,
@@ -182,50 +183,50 @@ impl EncoderNetwork {
         states
     }
 
-    /// Adds the gradients of all changes, given that of the states that [`Self::forward`] returned for the same
-    /// arguments. `of_states` is used up.
+    /// Adds the gradients of all adapters, given that of the states that [`Self::forward`] returned for the same
+    /// arguments. Overwrites `grad_states`.
     ///
     /// # Panics
-    /// If `scratch` is not of that call.
+    /// If `scratch` does not come from that call.
     pub fn backward(
         &self,
         parameters: &[f32],
         packed: &Packed,
-        of_states: &mut [f32],
+        grad_states: &mut [f32],
         gradient: &mut [f32],
         scratch: &mut EncoderScratch,
     ) {
         let all = packed.ids.len() * self.config.hidden;
-        let EncoderScratch { inputs, saved, angles, final_norm, temporary, attention, linear, .. } = scratch;
+        let EncoderScratch { inputs, saved, angles, final_norm, buffers, attention, linear, .. } = scratch;
         if let Stack::Modern(.., norm) = &self.stack {
-            norm.backward(of_states, final_norm);
+            norm.backward(grad_states, final_norm);
         }
-        let rows = Rows { noise: packed.noise(), angles };
+        let batch = BatchContext { noise: packed.noise(), angles };
         for index in (0..self.stack.len()).rev() {
             let (before, after) = inputs.split_at_mut(index + 1);
-            let x = (&before[index][..all], rows);
+            let x = (&before[index][..all], batch);
             let kept = if self.lora.recompute { 0 } else { index };
             if self.lora.recompute {
-                let work = (&mut *temporary, &mut *attention, &mut *linear);
+                let work = (&mut *buffers, &mut *attention, &mut *linear);
                 self.stack.forward(index, parameters, x, &mut after[0][..all], &mut saved[0], work);
             }
-            let work = (&mut *temporary, &mut *attention, &mut *linear);
-            self.stack.backward(index, parameters, x, of_states, &saved[kept], gradient, work);
+            let work = (&mut *buffers, &mut *attention, &mut *linear);
+            self.stack.backward(index, parameters, x, grad_states, &saved[kept], gradient, work);
         }
     }
 
     fn embed(&self, packed: &Packed, scratch: &mut EncoderScratch) {
         let (rows, width) = (packed.ids.len(), self.config.hidden);
-        let sums = fit(&mut scratch.temporary.wide, rows * width);
+        let sums = fit(&mut scratch.buffers.wide, rows * width);
         let table = self.weights.tensor(&self.words);
         let mut start = 0;
         for end in &packed.ends {
             for (position, row) in (start..*end).enumerate() {
                 let sum = &mut sums[row * width..(row + 1) * width];
-                // Loading has read a row of this table, so its type is one that is read here.
+                // Loading has read a row of this table, so its type is supported.
                 let written =
                     table.as_ref().and_then(|table| table.write_row(packed.ids[row] as usize, sum).ok());
-                assert_eq!(written, Some(true), "the id is one of the encoder's");
+                assert_eq!(written, Some(true), "the id is in the encoder's vocabulary");
                 if !self.positions.is_empty() {
                     add(sum, &self.positions[position * width..(position + 1) * width]);
                 }
@@ -233,11 +234,11 @@ impl EncoderNetwork {
             start = *end;
         }
         let output = fit(&mut scratch.inputs[0], rows * width);
-        self.norm.forward(&scratch.temporary.wide[..rows * width], &[], output, &mut scratch.norm);
+        self.norm.forward(&scratch.buffers.wide[..rows * width], &[], output, &mut scratch.norm);
         dropout(output, self.lora.dropout, packed.noise(), Site(0));
     }
 
-    /// Writes what the changes begin as: `A` spread evenly as PEFT and torch do, `B` nothing.
+    /// Writes the adapters' initial values: `A` is uniform as in PEFT and torch, `B` stays zero.
     pub fn initialise(&self, layout: &Layout, seed: u64, parameters: &mut [f32]) {
         for (index, parameter) in layout.parameters().iter().enumerate() {
             if !parameter.name.ends_with("lora_A.weight") {
@@ -251,7 +252,7 @@ impl EncoderNetwork {
         }
     }
 
-    /// Returns the changes with what has been learnt.
+    /// Returns the trained adapter.
     pub fn adapter(&self, layout: &Layout, parameters: &[f32]) -> EncoderAdapter {
         let halves = layout.parameters().iter().filter_map(|parameter| {
             let module = parameter.name.strip_suffix(".lora_A.weight")?;

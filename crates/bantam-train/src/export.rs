@@ -1,4 +1,5 @@
-//! What was learnt, in the forms that others read, and the proof that they read it right.
+//! Exports trained weights in the formats that other programs read, and checks that they reproduce the trainer's
+//! output.
 
 mod merged;
 mod read;
@@ -21,7 +22,7 @@ use bantam_weights::{
 use crate::decoder::DecoderNetwork;
 use crate::layout::Layout;
 
-/// Modules by the names of transformers and of GGUF files.
+/// The modules' names in transformers and in GGUF files.
 const MODULES: [(&str, &str); 7] = [
     ("self_attn.q_proj", "attn_q"),
     ("self_attn.k_proj", "attn_k"),
@@ -32,109 +33,109 @@ const MODULES: [(&str, &str); 7] = [
     ("mlp.down_proj", "ffn_down"),
 ];
 
-/// Why what was learnt could not be written.
+/// Why trained weights could not be exported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecoderExportError {
-    /// A disk that is full, or a folder that cannot be written.
+    /// The disk is full, or the folder is not writable.
     #[error("write the weights")]
     Write(#[from] WriteWeightsError),
-    /// A file beside the weights.
+    /// A file that accompanies the weights cannot be written.
     #[error("write {}", .path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// The base cannot be read again.
+    /// The base can no longer be read.
     #[error("open the base")]
     Base(#[from] OpenWeightsError),
-    /// A tensor of the base that has no numbers.
+    /// A tensor of the base cannot be dequantised.
     #[error("read a tensor of the base")]
     Dequantise(#[from] DequantiseError),
-    /// A tensor of the base whose type cannot be written.
+    /// A tensor of the base has a type that cannot be written.
     #[error("write a tensor in the base's type")]
     Quantise(#[from] QuantiseError),
-    /// Training that left a form which the export does not have.
+    /// The export format does not fit what was trained.
     #[error("{what}")]
     Form {
-        /// What does not go together.
+        /// What does not fit.
         what: &'static str,
     },
 }
 
 impl DecoderExportError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Write(_) | Self::File { .. } => {
-                "make room or name another folder; nothing that was there is lost"
+                "make room on the disk or name another folder; existing files are untouched"
             }
-            Self::Base(_) | Self::Dequantise(_) => "the base has changed since training: bring it back",
+            Self::Base(_) | Self::Dequantise(_) => "the base has changed since training: restore it",
             Self::Quantise(_) => {
-                "export an adapter in place of a merged model, or train over an F16 or Q8_0 base"
+                "export an adapter instead of a merged model, or train over an F16 or Q8_0 base"
             }
-            Self::Form { .. } => "choose the other kind of export",
+            Self::Form { .. } => "choose another export format",
         }
     }
 }
 
-/// A module's change, `scale · B A`.
-struct Change<'c> {
+/// The low-rank update of one module, `scale · B A`.
+struct LoraUpdate<'u> {
     layer: usize,
     /// Its names in transformers and in GGUF files.
     names: (&'static str, &'static str),
-    a: &'c [f32],
-    b: &'c [f32],
+    a: &'u [f32],
+    b: &'u [f32],
     inputs: usize,
     outputs: usize,
     rank: usize,
 }
 
-impl Change<'_> {
-    /// Returns the rows of `matrix`, which has `width` numbers for each output, in a file's order.
-    fn in_file(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
+impl LoraUpdate<'_> {
+    /// Returns `matrix`, which has `width` numbers per output, with its rows in a file's order.
+    fn to_file_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
         let mut numbers = vec![0.0; matrix.len()];
         for (output, row) in matrix.chunks_exact(width).enumerate() {
-            let at = place_in_file(output, interleaved);
+            let at = file_row(output, interleaved);
             numbers[at * width..(at + 1) * width].copy_from_slice(row);
         }
         numbers
     }
 
-    /// Returns the rows of a file's `matrix` in our order.
-    fn in_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
+    /// Returns a file's `matrix` with its rows in this crate's order.
+    fn from_file_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
         let outputs = 0..matrix.len() / width.max(1);
-        let row = |output| &matrix[place_in_file(output, interleaved) * width..][..width];
+        let row = |output| &matrix[file_row(output, interleaved) * width..][..width];
         outputs.flat_map(row).copied().collect()
     }
 
-    /// The size of the heads whose pairs lie side by side in GGUF files, where they do for this module.
+    /// Returns the head size, if GGUF files interleave this module's rotated pairs.
     fn interleaved(&self, config: &DecoderConfig) -> Option<usize> {
-        let is_turned = matches!(self.names.1, "attn_q" | "attn_k");
-        (config.architecture == Architecture::Llama && is_turned).then_some(config.head_size)
+        let is_rotated = matches!(self.names.1, "attn_q" | "attn_k");
+        (config.architecture == Architecture::Llama && is_rotated).then_some(config.head_size)
     }
 }
 
-/// The row of a file that holds an output, where heads' pairs lie side by side there, or not.
-fn place_in_file(output: usize, interleaved: Option<usize>) -> usize {
+/// Returns the row of a file that holds `output`. `interleaved` is the head size if the file interleaves rotated pairs.
+fn file_row(output: usize, interleaved: Option<usize>) -> usize {
     interleaved.map_or(output, |size| {
         let (head, within, half) = (output / size, output % size, size / 2);
         head * size + 2 * (within % half) + within / half
     })
 }
 
-/// All changes, in the layout's order.
-fn changes<'c>(network: &DecoderNetwork, layout: &Layout, parameters: &'c [f32]) -> Vec<Change<'c>> {
-    let Some((rank, _)) = network.change() else { return Vec::new() };
+/// Returns all updates in the layout's order.
+fn updates<'u>(network: &DecoderNetwork, layout: &Layout, parameters: &'u [f32]) -> Vec<LoraUpdate<'u>> {
+    let Some((rank, _)) = network.adapter() else { return Vec::new() };
     let find = |name: &str| layout.parameters().iter().find(|parameter| parameter.name == name);
-    let change = |parameter: &crate::layout::Parameter| {
+    let update = |parameter: &crate::layout::Parameter| {
         let base = parameter.name.strip_suffix(".lora_A.weight")?;
         let b = find(&format!("{base}.lora_B.weight"))?;
         let (layer, module) = base.strip_prefix("model.layers.")?.split_once('.')?;
-        Some(Change {
+        Some(LoraUpdate {
             layer: layer.parse().ok()?,
             names: *MODULES.iter().find(|(name, _)| *name == module)?,
             a: &parameters[parameter.range.clone()],
@@ -144,24 +145,24 @@ fn changes<'c>(network: &DecoderNetwork, layout: &Layout, parameters: &'c [f32])
             rank,
         })
     };
-    layout.parameters().iter().filter_map(change).collect()
+    layout.parameters().iter().filter_map(update).collect()
 }
 
 fn bytes(numbers: &[f32]) -> Vec<u8> {
     numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }
 
-/// Writes the folder that `peft` loads: `adapter_config.json` and `adapter_model.safetensors`. `base` is the name that
-/// the base is known by.
+/// Writes the folder that `peft` loads: `adapter_config.json` and `adapter_model.safetensors`. `base` is the base's
+/// name.
 ///
 /// # Errors
-/// [`DecoderExportError`], when the folder cannot be written or all of the network was trained.
+/// [`DecoderExportError`] if the folder cannot be written or the network has no adapter.
 pub fn write_peft(
     folder: &Path,
     base: &str,
     (network, layout, parameters): (&DecoderNetwork, &Layout, &[f32]),
 ) -> Result<(), DecoderExportError> {
-    let Some((rank, alpha)) = network.change() else { return Err(no_adapter()) };
+    let Some((rank, alpha)) = network.adapter() else { return Err(no_adapter()) };
     std::fs::create_dir_all(folder)
         .map_err(|source| DecoderExportError::File { path: folder.to_owned(), source })?;
     let config = serde_json::json!({
@@ -192,18 +193,18 @@ pub fn write_peft(
 /// Writes the GGUF adapter that llama.cpp loads.
 ///
 /// # Errors
-/// [`DecoderExportError`], when the file cannot be written or all of the network was trained.
+/// [`DecoderExportError`] if the file cannot be written or the network has no adapter.
 pub fn write_gguf_adapter(
     path: &Path,
     (network, layout, parameters): (&DecoderNetwork, &Layout, &[f32]),
 ) -> Result<(), DecoderExportError> {
-    let Some((_, alpha)) = network.change() else { return Err(no_adapter()) };
+    let Some((_, alpha)) = network.adapter() else { return Err(no_adapter()) };
     let mut named: Vec<(String, Vec<u8>, [usize; 2])> = Vec::new();
-    for change in changes(network, layout, parameters) {
-        let name = format!("blk.{}.{}.weight", change.layer, change.names.1);
-        let b = change.in_file(change.b, change.rank, change.interleaved(network.config()));
-        named.push((format!("{name}.lora_a"), bytes(change.a), [change.rank, change.inputs]));
-        named.push((format!("{name}.lora_b"), bytes(&b), [change.outputs, change.rank]));
+    for update in updates(network, layout, parameters) {
+        let name = format!("blk.{}.{}.weight", update.layer, update.names.1);
+        let b = update.to_file_order(update.b, update.rank, update.interleaved(network.config()));
+        named.push((format!("{name}.lora_a"), bytes(update.a), [update.rank, update.inputs]));
+        named.push((format!("{name}.lora_b"), bytes(&b), [update.outputs, update.rank]));
     }
     let tensors: Vec<NewTensor<'_>> = named
         .iter()
@@ -220,5 +221,5 @@ pub fn write_gguf_adapter(
 }
 
 fn no_adapter() -> DecoderExportError {
-    DecoderExportError::Form { what: "a decoder that was trained whole has no adapter" }
+    DecoderExportError::Form { what: "a decoder trained from scratch has no adapter" }
 }

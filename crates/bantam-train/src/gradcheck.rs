@@ -1,15 +1,15 @@
-//! Gradients against differences of the function itself, for tests.
+//! Checks gradients against finite differences, for tests.
 
 use crate::random::Key;
 
-/// Numbers of a normal distribution.
+/// Returns normally distributed numbers.
 pub(crate) fn numbers(count: usize, seed: u64) -> Vec<f32> {
     (0..count as u64).map(|index| Key::new(seed).normal(index)).collect()
 }
 
-/// Checks a function's gradient. `function` takes inputs and one weight for each output and returns the outputs and
-/// the gradient of the weighted sum of outputs; that gradient must be the slope of the weighted sum, measured with
-/// steps of `step` to both sides, within `tolerance` of the larger of 1 and the slope.
+/// Checks a function's gradient. `function` takes inputs and one weight per output, and returns the outputs and the
+/// gradient of their weighted sum. That gradient must match the central difference of the weighted sum with step
+/// `step`, within `tolerance` times the larger of 1 and the slope.
 #[track_caller]
 pub(crate) fn check(
     inputs: &[f32],
@@ -19,7 +19,7 @@ pub(crate) fn check(
 ) {
     let weights = numbers(4096, 99);
     let (outputs, gradient) = function(inputs, &weights);
-    assert!(outputs.len() <= weights.len() && gradient.len() == inputs.len(), "the lengths fit");
+    assert!(outputs.len() <= weights.len() && gradient.len() == inputs.len(), "the lengths match");
     let value = |inputs: &[f32]| -> f64 {
         let (outputs, _) = function(inputs, &weights);
         outputs.iter().zip(&weights).map(|(output, weight)| f64::from(*output) * f64::from(*weight)).sum()

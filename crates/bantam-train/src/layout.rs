@@ -1,8 +1,8 @@
-//! Where each tensor that is trained lies in the one slice that holds them all.
+//! Where each trained tensor lies in the single slice of all parameters.
 
 use std::ops::Range;
 
-/// A tensor that is trained.
+/// A trained tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameter {
     /// Its name in checkpoints and exports.
@@ -11,23 +11,23 @@ pub struct Parameter {
     pub shape: [usize; 2],
     /// Where its numbers lie.
     pub range: Range<usize>,
-    /// Whether weight decay pulls at it.
+    /// Whether weight decay applies to it.
     pub decays: bool,
-    /// Times the learning rate of the run.
-    pub pace: Pace,
+    /// Which learning rate it has.
+    pub group: ParameterGroup,
 }
 
-/// How fast a tensor learns, against the run's learning rate.
+/// Decides which of the run's learning rates a tensor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// At the learning rate of adapters.
+pub enum ParameterGroup {
+    /// The learning rate of adapters.
     Adapter,
-    /// At the learning rate of heads, which begin from nothing.
+    /// The learning rate of heads, which start from scratch.
     Head,
 }
 
-/// All tensors that are trained, one after the other. Gradients and moments lie the same way, so that the optimiser
-/// and checkpoints see plain slices.
+/// All trained tensors, one after the other. Gradients and moments have the same layout, so that the optimiser and
+/// checkpoints work on plain slices.
 #[derive(Clone, Debug, Default)]
 pub struct Layout {
     parameters: Vec<Parameter>,
@@ -36,24 +36,30 @@ pub struct Layout {
 
 impl Layout {
     /// Adds a tensor and returns where its numbers lie.
-    pub fn add(&mut self, name: String, shape: [usize; 2], decays: bool, pace: Pace) -> Range<usize> {
+    pub fn add(
+        &mut self,
+        name: String,
+        shape: [usize; 2],
+        decays: bool,
+        group: ParameterGroup,
+    ) -> Range<usize> {
         let range = self.length..self.length + shape[0] * shape[1];
         self.length = range.end;
-        self.parameters.push(Parameter { name, shape, range: range.clone(), decays, pace });
+        self.parameters.push(Parameter { name, shape, range: range.clone(), decays, group });
         range
     }
 
-    /// Returns the tensors in their order.
+    /// Returns the tensors in order.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
 
-    /// Returns how many numbers there are in all.
+    /// Returns the total number of parameters.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Returns whether nothing is trained.
+    /// Returns whether there are no parameters.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }

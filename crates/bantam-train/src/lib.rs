@@ -1,14 +1,14 @@
-//! Trains small models on the CPU at hand: adapters and heads of encoders, adapters of decoders, resumable to the bit.
+//! Trains small models on the CPU: adapters and heads of encoders, and adapters of decoders or whole small decoders.
 //!
-//! [`run()`] takes steps for an [`Objective`]: rows, a network and its loss. Networks are made of [`ops`], each written
-//! forwards and backwards by hand over plain slices, because what is frozen must cost no gradient of its own, what is
-//! kept for the way back must be known, and sums must have one order. [`save`] and [`load`] move a [`State`] through a
-//! file that is written whole or not at all.
+//! [`run()`] takes optimiser steps for an [`Objective`]: rows, a network and its loss. Networks consist of [`ops`],
+//! whose forward and backward passes are written by hand over plain slices, because frozen weights must not cost a
+//! gradient, the memory kept for the backward pass must be explicit, and sums must have a fixed order. [`save`] and
+//! [`load`] store a [`State`] in a file that is replaced atomically.
 //!
-//! **Invariant:** equal rows, settings and seeds give equal bits on machines with the same instructions, on any number
-//! of threads, also when a run was stopped after any step and taken up again.
+//! **Invariant:** equal rows, settings and seeds give equal bits on machines with the same instruction set, with any number
+//! of threads, even if a run is stopped after any step and resumed.
 //!
-//! **Invariant:** every operation's gradient is held against differences of the operation itself by a test.
+//! **Invariant:** a test checks every operation's gradient against finite differences.
 
 mod chat;
 mod checkpoint;
@@ -47,7 +47,7 @@ pub use export::{
     DecoderExportError, ReadAdapterError, ReadAdapterErrorKind, Replay, ReplayError, read_gguf_adapter,
     replay, whole_config, write_gguf_adapter, write_merged, write_peft, write_whole,
 };
-pub use layout::{Layout, Pace, Parameter};
+pub use layout::{Layout, Parameter, ParameterGroup};
 pub use optimiser::{AdamW, Moments, Rates, clip, norm};
 pub use peft::{ExportError, ExportErrorKind, export_peft};
 pub use random::Key;

@@ -1,8 +1,8 @@
-//! What networks are made of, each forwards and backwards, on one thread.
+//! The operations of networks, each with a forward and a backward pass on one thread.
 //!
-//! An operation writes what its way back needs into a place that its caller owns; on the way back it adds to the
-//! gradients of its own parameters and gives the gradient of its input. Rows are tokens; sequences lie one after the
-//! other and are never padded.
+//! The forward pass stores what the backward pass needs in a buffer that the caller owns. The backward pass adds to the
+//! gradients of the operation's parameters and computes the gradient of its input. Rows are tokens; sequences are
+//! concatenated without padding.
 
 mod activation;
 mod attention;
@@ -26,4 +26,4 @@ pub use norm::{Norm, NormSaved};
 pub(crate) use numbers::{add, exp, fit};
 pub use pooling::{PoolKind, PooledSaved, pool, pool_back};
 pub use rms::{Gain, RmsNorm, Runs};
-pub use rotate::{Rotation, Turn};
+pub use rotate::{Direction, Rotation};

@@ -1,30 +1,30 @@
-//! AdamW and the clipping before it.
+//! AdamW and gradient clipping.
 
 use bantam_kernels::{Isa, Loops};
 
-use crate::layout::{Layout, Pace};
+use crate::layout::{Layout, ParameterGroup};
 
 /// Settings of the optimiser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AdamW {
-    /// How much of the mean of gradients is kept at a step.
+    /// Decay rate of the gradients' running mean (β₁).
     pub beta_mean: f64,
-    /// How much of the mean of their squares is kept.
+    /// Decay rate of the squared gradients' running mean (β₂).
     pub beta_square: f64,
-    /// What is added to the divisor.
+    /// Added to the divisor.
     pub epsilon: f64,
-    /// Times the learning rate: the share that tensors which decay lose at a step.
+    /// Weight decay: per step, tensors lose this share of their value times the learning rate.
     pub decay: f64,
 }
 
 impl Default for AdamW {
-    /// As torch has it, without decay.
+    /// Torch's defaults, without weight decay.
     fn default() -> Self {
         Self { beta_mean: 0.9, beta_square: 0.999, epsilon: 1e-8, decay: 0.0 }
     }
 }
 
-/// What the optimiser remembers of the gradients so far.
+/// The optimiser's state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Moments {
     /// Running mean of the gradients.
@@ -40,18 +40,18 @@ impl Moments {
     }
 }
 
-/// Learning rates of a step.
+/// The learning rates of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
-    /// Of adapters.
+    /// For adapters.
     pub adapter: f64,
-    /// Of heads.
+    /// For heads.
     pub head: f64,
 }
 
 impl AdamW {
-    /// Takes step `step`, counted from 1, with the decoupled decay of Loshchilov and Hutter
-    /// (<https://arxiv.org/abs/1711.05101>) in torch's order of operations.
+    /// Takes step number `step`, from 1, with decoupled weight decay (<https://arxiv.org/abs/1711.05101>) and torch's
+    /// order of operations.
     pub fn step(
         &self,
         layout: &Layout,
@@ -64,9 +64,9 @@ impl AdamW {
         let power = step.min(1 << 30) as i32;
         let (first, second) = (1.0 - self.beta_mean.powi(power), (1.0 - self.beta_square.powi(power)).sqrt());
         for parameter in layout.parameters() {
-            let rate = match parameter.pace {
-                Pace::Adapter => rates.adapter,
-                Pace::Head => rates.head,
+            let rate = match parameter.group {
+                ParameterGroup::Adapter => rates.adapter,
+                ParameterGroup::Head => rates.head,
             };
             let range = parameter.range.clone();
             isa.run(Update {
@@ -114,7 +114,7 @@ impl Loops for Update<'_> {
     }
 }
 
-/// Returns the length of a gradient, in 64 bits, summed in a fixed order.
+/// Returns the Euclidean norm of a gradient, computed in f64 and in a fixed order.
 pub fn norm(gradient: &[f32]) -> f64 {
     struct Squares<'s>(&'s [f32]);
     impl Loops for Squares<'_> {
@@ -135,10 +135,10 @@ pub fn norm(gradient: &[f32]) -> f64 {
     Isa::best().run(Squares(gradient)).sqrt()
 }
 
-/// Shortens a gradient to `longest` if it is longer, as torch's `clip_grad_norm_` does; returns its length before.
-pub fn clip(gradient: &mut [f32], longest: f64) -> f64 {
+/// Clips a gradient to the norm `norm_max`, as torch's `clip_grad_norm_` does, and returns its norm before clipping.
+pub fn clip(gradient: &mut [f32], norm_max: f64) -> f64 {
     let length = norm(gradient);
-    let factor = longest / (length + 1e-6);
+    let factor = norm_max / (length + 1e-6);
     if factor < 1.0 {
         gradient.iter_mut().for_each(|number| *number *= factor as f32);
     }
@@ -150,10 +150,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_step_goes_by_the_rate_whatever_the_gradient_s_size() {
+    fn the_first_step_depends_on_the_learning_rate_and_not_on_the_gradient_s_size() {
         let mut layout = Layout::default();
-        layout.add("a".into(), [1, 2], true, Pace::Adapter);
-        layout.add("b".into(), [1, 2], false, Pace::Head);
+        layout.add("a".into(), [1, 2], true, ParameterGroup::Adapter);
+        layout.add("b".into(), [1, 2], false, ParameterGroup::Head);
         let (mut parameters, mut moments) = (vec![1.0; 4], Moments::new(4));
         let optimiser = AdamW { decay: 0.1, ..AdamW::default() };
         let rates = Rates { adapter: 0.5, head: 0.25 };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn long_gradients_are_shortened_and_short_ones_are_not() {
+    fn gradients_are_clipped_only_above_the_limit() {
         let mut gradient = vec![3.0; 16 + 9];
         assert!((clip(&mut gradient, 1.0) - 15.0).abs() < 1e-9);
         assert!((norm(&gradient) - 1.0).abs() < 1e-6);

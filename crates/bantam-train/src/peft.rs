@@ -1,4 +1,4 @@
-//! Adapters in the form of PEFT, which other programs read.
+//! Exports encoder adapters in PEFT's format.
 
 use std::path::{Path, PathBuf};
 
@@ -21,19 +21,19 @@ pub struct ExportError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExportErrorKind {
-    /// The folder or the configuration.
+    /// The folder or the configuration cannot be written.
     #[error("write a file")]
     Write(#[from] std::io::Error),
-    /// The tensors.
+    /// The tensors cannot be written.
     #[error("write the tensors")]
     Tensors(#[from] WriteWeightsError),
 }
 
-/// Writes `adapter_model.safetensors` and `adapter_config.json` into `folder`, which is made, as PEFT writes them for
-/// a `BertModel` called `base`.
+/// Creates `folder` and writes `adapter_model.safetensors` and `adapter_config.json` as PEFT does for a `BertModel`
+/// named `base`.
 ///
 /// # Errors
-/// [`ExportError`], when the folder cannot be written.
+/// [`ExportError`] if the folder cannot be written.
 pub fn export_peft(folder: &Path, adapter: &EncoderAdapter, base: &str) -> Result<(), ExportError> {
     write(folder, adapter, base).map_err(|kind| ExportError { folder: folder.to_owned(), kind })
 }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_shapes_are_peft_s() {
+    fn names_and_shapes_match_peft() {
         let update = EncoderUpdate {
             module: "encoder.layer.0.output.dense".into(),
             outputs: 3,

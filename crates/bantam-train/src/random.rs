@@ -1,40 +1,40 @@
-//! Numbers by chance that depend on nothing but a key, so that a run can be taken up at any step.
+//! Counter-based random numbers: they depend only on a key and an index, so a run can resume at any step.
 
-/// What names a stream of numbers. Keys are derived from keys, never drawn: what a row sees at a step does not depend
-/// on what else is in its batch.
+/// Identifies a stream of random numbers. Keys are derived from other keys rather than drawn, so that the randomness of
+/// a row does not depend on the rest of its batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key(u64);
 
 impl Key {
-    /// Returns the key that everything else of a run is derived from.
+    /// Returns the root key of a run.
     pub fn new(seed: u64) -> Self {
         Self(mix(seed ^ 0x6a09_e667_f3bc_c908))
     }
 
-    /// Returns a key for a part of what this one is for.
+    /// Derives the key of a sub-stream.
     #[must_use]
     pub fn part(self, index: u64) -> Self {
         Self(mix(self.0 ^ mix(index.wrapping_add(0x9e37_79b9_7f4a_7c15))))
     }
 
-    /// Returns number `index` of the stream, 64 bits by chance.
+    /// Returns the 64 random bits at `index`.
     #[inline(always)]
     pub fn bits(self, index: u64) -> u64 {
         mix(self.0.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 
-    /// Returns number `index` of the stream as one from 0 up to 1.
+    /// Returns the number at `index`, uniformly distributed in [0, 1).
     pub fn uniform(self, index: u64) -> f64 {
         (self.bits(index) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Returns number `index` of the stream as one of a normal distribution, by Box and Muller.
+    /// Returns the number at `index`, normally distributed (Box-Muller).
     pub fn normal(self, index: u64) -> f32 {
         let radius = (-2.0 * (1.0 - self.uniform(2 * index)).ln()).sqrt();
         (radius * (std::f64::consts::TAU * self.uniform(2 * index + 1)).cos()) as f32
     }
 
-    /// Puts items into an order by chance.
+    /// Shuffles items.
     pub fn shuffle<T>(self, items: &mut [T]) {
         for position in (1..items.len()).rev() {
             items.swap(position, (self.bits(position as u64) % (position as u64 + 1)) as usize);
@@ -42,7 +42,7 @@ impl Key {
     }
 }
 
-/// The finaliser of SplitMix64: every bit of what goes in moves every bit of what comes out.
+/// The finaliser of SplitMix64: every input bit affects every output bit.
 #[inline(always)]
 fn mix(value: u64) -> u64 {
     let mixed = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_spread_as_their_names_say() {
+    fn uniform_and_normal_numbers_have_their_distributions() {
         let key = Key::new(7);
         let count = 20_000;
         let uniform = (0..count).map(|index| key.uniform(index)).sum::<f64>() / count as f64;
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_and_seeds_are_different_streams() {
+    fn derived_keys_and_seeds_give_different_streams() {
         let keys =
             [Key::new(1), Key::new(2), Key::new(1).part(0), Key::new(1).part(1), Key::new(1).part(0).part(0)];
         for (index, left) in keys.iter().enumerate() {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_by_chance_keeps_every_item() {
+    fn shuffling_keeps_every_item() {
         let mut items: Vec<u32> = (0..100).collect();
         Key::new(3).shuffle(&mut items);
         assert_ne!(items, (0..100).collect::<Vec<_>>());

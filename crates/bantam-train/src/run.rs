@@ -1,9 +1,9 @@
-//! The loop: batches in an order that the seed decides, gradients in lanes, one step of the optimiser after each.
+//! The training loop: seeded batches, one gradient per lane, one optimiser step per batch.
 //!
-//! A batch is cut into a fixed number of lanes, whatever the number of threads; each lane goes through the network on
-//! one thread, some tokens at a time, and adds to a gradient of its own. Lanes are then added up in their order. So
-//! threads meet twice a step instead of after each operation, memory is bounded by the tokens of a slice, a batch is
-//! the same whether it is computed at once or in parts, and equal seeds give equal bits on any number of threads.
+//! A batch is split into a fixed number of lanes, however many threads there are. Each lane runs on one thread, one
+//! slice of tokens at a time, and accumulates its own gradient; the lanes' gradients are then summed in order. So
+//! threads synchronise twice per step instead of after each operation, memory is bounded by the slice, splitting a
+//! batch does not change its result, and equal seeds give equal bits with any number of threads.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -17,31 +17,31 @@ use crate::optimiser::{AdamW, Moments, Rates, clip};
 use crate::random::Key;
 use crate::schedule::Schedule;
 
-/// The step after which every tensor must have had a gradient: `A` of an adapter has none before its `B` has moved,
-/// which the first step of a rise from nothing does not do.
+/// The step by which every tensor must have received a gradient. An adapter's `A` has none until its `B` has moved, and
+/// the first step of a warm-up has a learning rate of zero.
 const STEPS_UNTIL_ALL: u64 = 4;
 
-/// What is to be learnt: rows, the network and its loss.
+/// A training objective: rows, a network and its loss.
 pub trait Objective: Sync {
-    /// What a thread works in.
+    /// A thread's buffers.
     type Scratch: Default + Send;
 
-    /// Returns the tensors that are trained.
+    /// Returns the trained tensors.
     fn layout(&self) -> &Layout;
 
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     fn rows(&self) -> usize;
 
-    /// Returns how many tokens a row has.
+    /// Returns the number of tokens of a row.
     fn tokens(&self, row: usize) -> usize;
 
-    /// Returns how many terms a row adds to the loss. The loss of a batch is the sum over all terms of all its rows
-    /// divided once by their number, however the batch is cut.
+    /// Returns the number of loss terms of a row. The loss of a batch is the sum of all its terms divided by their
+    /// number, however the batch is split.
     fn terms(&self, row: usize) -> usize;
 
-    /// Adds to `gradient` that of the rows' summed loss times `factor`, and returns the summed loss itself. Each row
-    /// comes with the key of what is dropped in it.
-    fn learn(
+    /// Adds the gradient of the rows' summed loss times `factor` to `gradient`, and returns the summed loss without the
+    /// factor. Each row comes with its dropout key.
+    fn add_gradient(
         &self,
         parameters: &[f32],
         rows: &[(usize, Key)],
@@ -56,28 +56,29 @@ pub trait Objective: Sync {
 pub struct RunConfig {
     /// Passes over the rows.
     pub epochs: u32,
-    /// Rows of a batch.
+    /// Rows per batch.
     pub batch_rows: usize,
-    /// Tokens that go through the network together, unless one row alone has more.
+    /// Maximum number of tokens per forward pass, unless a single row has more.
     pub slice_tokens: usize,
-    /// Parts of a batch that are computed side by side. More use more threads; the number decides the order of sums.
+    /// Parts of a batch that are computed in parallel. More lanes can use more threads; their number determines the
+    /// order of sums and with it the result's last bits.
     pub lanes: usize,
-    /// Highest learning rate of adapters.
+    /// Peak learning rate of adapters.
     pub rate: f64,
-    /// Highest learning rate of heads.
+    /// Peak learning rate of heads.
     pub head_rate: f64,
-    /// Share of the steps in which the rates rise.
+    /// Share of the steps that warm up the learning rate.
     pub warmup: f64,
-    /// Weight decay of the tensors that decay.
+    /// Weight decay.
     pub decay: f64,
-    /// Longest gradient of a step.
+    /// Maximum norm of a step's gradient.
     pub clip: f64,
-    /// Decides orders, beginnings and what is dropped.
+    /// Seeds the row order, the initial parameters and dropout.
     pub seed: u64,
 }
 
 impl RunConfig {
-    /// Returns the first setting that makes no sense, as its name and what it must be.
+    /// Returns the name and the allowed range of the first setting that is out of range.
     pub fn fault(&self) -> Option<(&'static str, &'static str)> {
         let rate = |rate: f64| rate > 0.0 && rate <= 1.0;
         let checks = [
@@ -94,26 +95,26 @@ impl RunConfig {
         checks.into_iter().find(|(fine, _, _)| !fine).map(|(_, name, range)| (name, range))
     }
 
-    /// Returns how many steps a pass over `rows` rows takes.
+    /// Returns the number of steps of a pass over `rows` rows.
     pub fn steps_per_epoch(&self, rows: usize) -> u64 {
         rows.div_ceil(self.batch_rows.max(1)) as u64
     }
 
-    /// Returns how the rates of a run over `rows` rows rise and fall, with a peak of 1.
+    /// Returns the learning-rate schedule of a run over `rows` rows, with a peak of 1.
     pub fn schedule(&self, rows: usize) -> Schedule {
         let steps = self.steps_per_epoch(rows) * u64::from(self.epochs);
         Schedule { peak: 1.0, warmup: (steps as f64 * self.warmup).ceil() as u64, steps }
     }
 }
 
-/// Where a run is: everything that its next steps depend on, beside its settings and rows.
+/// The state of a run: everything its next steps depend on, apart from its settings and rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Steps taken.
     pub step: u64,
-    /// What is trained.
+    /// The trained parameters.
     pub parameters: Vec<f32>,
-    /// What the optimiser remembers.
+    /// The optimiser's moments.
     pub moments: Moments,
 }
 
@@ -125,12 +126,12 @@ impl State {
     }
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     /// The step, from 1.
     pub step: u64,
-    /// Steps in all.
+    /// Total number of steps.
     pub steps: u64,
     /// The pass over the rows, from 1.
     pub epoch: u32,
@@ -140,9 +141,9 @@ pub struct Step {
     pub loss: f64,
     /// Learning rate of adapters.
     pub rate: f64,
-    /// Length of the gradient before it was clipped.
+    /// Norm of the gradient before clipping.
     pub gradient: f64,
-    /// Tokens of the batch.
+    /// Tokens in the batch.
     pub tokens: usize,
 }
 
@@ -159,7 +160,7 @@ pub enum Control {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// A setting that makes no sense.
+    /// A setting is out of range.
     #[error("`{setting}` must be {range}")]
     Config {
         /// Name of the field.
@@ -167,28 +168,28 @@ pub enum RunError {
         /// What it must be.
         range: &'static str,
     },
-    /// Nothing to learn from.
+    /// There are no rows.
     #[error("there are no rows to train on")]
     NoRows,
-    /// A state of another network.
-    #[error("the state has {found} numbers and the network {expected}")]
+    /// The state belongs to another network.
+    #[error("the state has {found} parameters, but the network has {expected}")]
     State {
-        /// Numbers of the state.
+        /// Parameters in the state.
         found: usize,
-        /// Numbers of the network.
+        /// Parameters of the network.
         expected: usize,
     },
-    /// The numbers left the range of the format.
-    #[error("the loss of step {step} is {loss}, with a gradient of length {gradient}")]
+    /// The loss or the gradient overflowed.
+    #[error("step {step} diverged: loss {loss}, gradient norm {gradient}")]
     NotFinite {
         /// The step, from 1.
         step: u64,
         /// Its loss.
         loss: f64,
-        /// Its gradient's length.
+        /// Its gradient's norm.
         gradient: f64,
     },
-    /// A tensor that nothing reaches: the network and the way back do not fit each other.
+    /// A tensor received no gradient: the forward and backward pass disagree.
     #[error("no gradient reached `{parameter}` in the first {STEPS_UNTIL_ALL} steps")]
     NoGradient {
         /// Its name.
@@ -197,19 +198,19 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Config { .. } => "start from the recommended settings",
             Self::NoRows => "add rows",
             Self::State { .. } => "resume with the base, rank and labels that the checkpoint was made with",
             Self::NotFinite { step: 1, .. } => {
-                "check the base, where there is one: nothing was learnt yet, so its own weights are none that work"
+                "check the base, if there is one: nothing has been trained yet, so its own weights are broken"
             }
             Self::NotFinite { .. } => {
-                "lower the learning rate (--rate) and train again; the last checkpoint is from before this step"
+                "lower `rate`, the learning rate, and train again; the last checkpoint is from before this step"
             }
-            Self::NoGradient { .. } => "train another kind of change, and report this base",
+            Self::NoGradient { .. } => "use another kind of tuning, and report this base as a bug",
         }
     }
 }
@@ -221,10 +222,11 @@ struct Lane {
     loss: f64,
 }
 
-/// Takes steps from `state` on until the last one, or until `on_step`, which sees the state after each, says stop.
+/// Takes steps from `state` until the last one or until `on_step` returns [`Control::Stop`]. `on_step` sees the state
+/// after each step.
 ///
 /// # Errors
-/// [`RunError`]; `state` is then as it was after the last step that succeeded.
+/// [`RunError`]; `state` then is what it was after the last successful step.
 pub fn run<O: Objective>(
     objective: &O,
     config: &RunConfig,
@@ -284,14 +286,14 @@ pub fn run<O: Objective>(
     Ok(())
 }
 
-/// The rows in the order of a pass.
+/// Returns the order of the rows in a pass.
 fn shuffled(rows: usize, seed: u64, epoch: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..rows).collect();
     Key::new(seed).part(1).part(epoch).shuffle(&mut order);
     order
 }
 
-/// Leaves a batch's gradient in the lanes; returns its mean loss and its tokens.
+/// Leaves a batch's gradient in the lanes, and returns its mean loss and its number of tokens.
 fn batch_gradient<O: Objective>(
     objective: &O,
     config: &RunConfig,
@@ -305,8 +307,8 @@ fn batch_gradient<O: Objective>(
     let factor = 1.0 / terms.max(1) as f32;
     let noise = Key::new(config.seed).part(2).part(state.step);
     let rows: Vec<(usize, Key)> =
-        batch.iter().enumerate().map(|(place, &row)| (row, noise.part(place as u64))).collect();
-    let parts = cut(&rows, config.lanes, |row| objective.tokens(row));
+        batch.iter().enumerate().map(|(index, &row)| (row, noise.part(index as u64))).collect();
+    let parts = split(&rows, config.lanes, |row| objective.tokens(row));
     pool.run(lanes.len(), |thread, index| {
         let mut lane = lanes[index].lock().unwrap_or_else(PoisonError::into_inner);
         let mut scratch = scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
@@ -315,14 +317,14 @@ fn batch_gradient<O: Objective>(
         gradient.fill(0.0);
         *loss = 0.0;
         for slice in slices(&rows[parts[index].clone()], config.slice_tokens, |row| objective.tokens(row)) {
-            *loss += objective.learn(&state.parameters, slice, factor, &mut scratch, gradient);
+            *loss += objective.add_gradient(&state.parameters, slice, factor, &mut scratch, gradient);
         }
     });
     let losses = lanes.iter().map(|lane| lane.lock().unwrap_or_else(PoisonError::into_inner).loss);
     (losses.sum::<f64>() / terms.max(1) as f64, batch.iter().map(|&row| objective.tokens(row)).sum())
 }
 
-/// The lanes' gradients added up, in the first of them.
+/// Sums the lanes' gradients into the first lane and returns it.
 fn gather(lanes: &mut [Mutex<Lane>]) -> &mut [f32] {
     let mut lanes = lanes.iter_mut().map(|lane| lane.get_mut().unwrap_or_else(PoisonError::into_inner));
     let Some(first) = lanes.next() else { return &mut [] };
@@ -331,15 +333,16 @@ fn gather(lanes: &mut [Mutex<Lane>]) -> &mut [f32] {
 }
 
 fn check_reached(layout: &Layout, moments: &Moments) -> Result<(), RunError> {
-    let is_still = |range: &Range<usize>| moments.square[range.clone()].iter().all(|square| *square == 0.0);
-    match layout.parameters().iter().find(|parameter| is_still(&parameter.range)) {
+    let is_unreached =
+        |range: &Range<usize>| moments.square[range.clone()].iter().all(|square| *square == 0.0);
+    match layout.parameters().iter().find(|parameter| is_unreached(&parameter.range)) {
         Some(parameter) => Err(RunError::NoGradient { parameter: parameter.name.clone() }),
         None => Ok(()),
     }
 }
 
-/// Cuts rows into runs of about as many tokens each.
-fn cut(rows: &[(usize, Key)], parts: usize, tokens: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
+/// Splits rows into consecutive parts with about the same number of tokens.
+fn split(rows: &[(usize, Key)], parts: usize, tokens: impl Fn(usize) -> usize) -> Vec<Range<usize>> {
     let total: usize = rows.iter().map(|(row, _)| tokens(*row)).sum();
     let (mut start, mut seen) = (0, 0);
     (1..=parts)
@@ -355,7 +358,7 @@ fn cut(rows: &[(usize, Key)], parts: usize, tokens: impl Fn(usize) -> usize) -> 
         .collect()
 }
 
-/// Cuts rows into runs of at most so many tokens, and of at least one row.
+/// Splits rows into consecutive slices of at most `tokens_max` tokens, and at least one row each.
 fn slices(
     rows: &[(usize, Key)],
     tokens_max: usize,
@@ -377,9 +380,9 @@ fn slices(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::layout::Pace;
+    use crate::layout::ParameterGroup;
 
-    /// Finds the means of two columns: the loss of a row is half its squared distance.
+    /// Fits the means of two columns: the loss of a row is half its squared distance to them.
     struct Means {
         layout: Layout,
         rows: Vec<[f32; 2]>,
@@ -388,7 +391,7 @@ mod tests {
     impl Means {
         fn new() -> Self {
             let mut layout = Layout::default();
-            layout.add("means".into(), [1, 2], false, Pace::Adapter);
+            layout.add("means".into(), [1, 2], false, ParameterGroup::Adapter);
             Self { layout, rows: (0..37).map(|row| [row as f32 / 37.0, (row * row % 5) as f32]).collect() }
         }
     }
@@ -412,7 +415,7 @@ mod tests {
             1
         }
 
-        fn learn(
+        fn add_gradient(
             &self,
             at: &[f32],
             rows: &[(usize, Key)],
@@ -454,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn the_minimum_is_found() {
+    fn a_run_converges_to_the_minimum() {
         let state = trained(&config(), 2, State::new(vec![0.0; 2]), u64::MAX);
         let rows = Means::new().rows;
         for column in 0..2 {
@@ -465,17 +468,17 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_stops_and_goes_on_is_the_same_to_the_bit_on_any_number_of_threads() {
+    fn a_stopped_and_resumed_run_gives_the_same_bits_on_any_number_of_threads() {
         let whole = trained(&config(), 1, State::new(vec![0.0; 2]), u64::MAX);
         for stop in [1, 5, 77] {
-            let begun = trained(&config(), 2, State::new(vec![0.0; 2]), stop);
-            assert_eq!(begun.step, stop);
-            assert_eq!(trained(&config(), 3, begun, u64::MAX), whole);
+            let stopped = trained(&config(), 2, State::new(vec![0.0; 2]), stop);
+            assert_eq!(stopped.step, stop);
+            assert_eq!(trained(&config(), 3, stopped, u64::MAX), whole);
         }
     }
 
     #[test]
-    fn a_batch_is_the_same_in_however_many_parts() {
+    fn splitting_a_batch_does_not_change_its_result() {
         let parts = [(1, 1000), (1, 1), (2, 3), (7, 5)].map(|(lanes, slice_tokens)| {
             let config = RunConfig { lanes, slice_tokens, epochs: 1, ..config() };
             trained(&config, 2, State::new(vec![0.0; 2]), u64::MAX).parameters
@@ -488,10 +491,10 @@ mod tests {
     }
 
     #[test]
-    fn lanes_and_slices_hold_every_row_once() {
+    fn lanes_and_slices_contain_every_row_once() {
         let rows: Vec<(usize, Key)> = (0..50).map(|row| (row, Key::new(0))).collect();
         let tokens = |row: usize| 1 + row % 7;
-        let parts = cut(&rows, 4, tokens);
+        let parts = split(&rows, 4, tokens);
         assert_eq!((parts.len(), parts[0].start, parts[3].end), (4, 0, 50));
         assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start));
         let sizes: Vec<usize> = parts.iter().map(|part| part.clone().map(tokens).sum()).collect();
@@ -500,11 +503,11 @@ mod tests {
         assert_eq!(found.concat(), rows);
         assert!(found.iter().all(|slice| slice.iter().map(|row| tokens(row.0)).sum::<usize>() <= 10));
         assert_eq!(slices(&rows, 1, tokens).count(), 50);
-        assert_eq!(cut(&rows[..1], 3, tokens).iter().filter(|part| !part.is_empty()).count(), 1);
+        assert_eq!(split(&rows[..1], 3, tokens).iter().filter(|part| !part.is_empty()).count(), 1);
     }
 
     #[test]
-    fn numbers_that_are_none_end_the_run_with_the_state_before() {
+    fn a_nan_ends_the_run_with_the_state_before_it() {
         let mut broken = Means::new();
         broken.rows[3][0] = f32::NAN;
         let mut state = State::new(vec![0.0; 2]);
@@ -518,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_rows_and_states_that_cannot_be_are_refused() {
+    fn invalid_settings_rows_and_states_are_refused() {
         let check = |config: &RunConfig, rows: usize, state: usize| {
             let mut means = Means::new();
             means.rows.truncate(rows);
@@ -535,9 +538,9 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_without_a_gradient_is_named() {
+    fn a_tensor_that_receives_no_gradient_is_named() {
         let mut means = Means::new();
-        means.layout.add("idle".into(), [1, 1], false, Pace::Head);
+        means.layout.add("idle".into(), [1, 1], false, ParameterGroup::Head);
         let mut state = State::new(vec![0.0; 3]);
         means.rows.iter_mut().for_each(|row| row[1] = 1.0);
         struct Idle(Means);
@@ -555,7 +558,7 @@ mod tests {
             fn terms(&self, _: usize) -> usize {
                 1
             }
-            fn learn(
+            fn add_gradient(
                 &self,
                 at: &[f32],
                 rows: &[(usize, Key)],
@@ -563,7 +566,7 @@ mod tests {
                 s: &mut (),
                 gradient: &mut [f32],
             ) -> f64 {
-                self.0.learn(&at[..2], rows, factor, s, &mut gradient[..2])
+                self.0.add_gradient(&at[..2], rows, factor, s, &mut gradient[..2])
             }
         }
         let found = run(&Idle(means), &config(), &Pool::new(1), &mut state, &mut |_, _| Control::Continue);

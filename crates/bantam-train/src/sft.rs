@@ -1,4 +1,4 @@
-//! Learning to answer: the tokens of answers are learnt, those of questions are only read.
+//! Supervised fine-tuning: trains on the tokens of answers and only reads those of questions.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,12 +11,13 @@ use crate::random::Key;
 use crate::run::Objective;
 use crate::teach::Judged;
 
-/// A text's tokens, and which of them are learnt.
+/// A text's tokens, and which of them are trained on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenRow {
     /// The tokens.
     pub ids: Vec<u32>,
-    /// For each, whether it is learnt from what comes before it. The first has nothing before it, so it is not.
+    /// For each token, whether the network is trained to predict it. The first one is not, whatever its value, because
+    /// nothing precedes it.
     pub is_learnt: Vec<bool>,
 }
 
@@ -27,26 +28,26 @@ impl TokenRow {
         self.is_learnt.resize(self.ids.len(), is_learnt);
     }
 
-    /// Returns how many tokens are learnt.
+    /// Returns the number of tokens that are trained on.
     pub fn terms(&self) -> usize {
         self.is_learnt.iter().skip(1).filter(|is_learnt| **is_learnt).count()
     }
 
-    /// Returns how many tokens the network must read: none behind the last that a learnt one follows.
+    /// Returns how many tokens the network must read: all before the last one that is trained on.
     fn inputs(&self) -> usize {
         self.is_learnt.iter().rposition(|is_learnt| *is_learnt).unwrap_or(0)
     }
 
-    /// Adds the row to `packed`, and what is asked of it to `targets`.
+    /// Adds the row to `packed` and its targets to `targets`.
     pub(crate) fn pack(&self, key: Option<Key>, packed: &mut Packed, targets: &mut Vec<Target>) {
         let (first, inputs) = (packed.ids.len(), self.inputs());
         packed.push(&self.ids[..inputs], key);
-        let learnt = (1..=inputs).filter(|place| self.is_learnt[*place]);
-        targets.extend(learnt.map(|place| Target { row: first + place - 1, token: self.ids[place] }));
+        let trained = (1..=inputs).filter(|index| self.is_learnt[*index]);
+        targets.extend(trained.map(|index| Target { row: first + index - 1, token: self.ids[index] }));
     }
 }
 
-/// Answers to be learnt by one network.
+/// Supervised fine-tuning of one network.
 #[derive(Debug)]
 pub struct Sft {
     network: DecoderNetwork,
@@ -55,7 +56,7 @@ pub struct Sft {
     held_out: Vec<TokenRow>,
 }
 
-/// What a thread computes in.
+/// A thread's buffers.
 #[derive(Debug, Default)]
 pub struct SftScratch {
     packed: Packed,
@@ -65,19 +66,19 @@ pub struct SftScratch {
 }
 
 impl Sft {
-    /// Returns what learns the answers of `rows`.
+    /// Returns the training on the answers of `rows`.
     ///
     /// # Panics
-    /// If a row has an id beyond the vocabulary, or learns nothing.
+    /// If a row has an id outside the vocabulary or no token to train on.
     pub fn new(network: DecoderNetwork, layout: Layout, rows: Vec<TokenRow>) -> Self {
         assert!(rows.iter().all(|row| fits(row, &network)), "rows fit the network");
         Self { network, layout, rows, held_out: Vec::new() }
     }
 
-    /// Returns it with rows that it is judged on and never learns from.
+    /// Adds held-out rows, which are evaluated and never trained on.
     ///
     /// # Panics
-    /// If a row has an id beyond the vocabulary, or learns nothing.
+    /// If a row has an id outside the vocabulary or no token to train on.
     #[must_use]
     pub fn judged_on(self, held_out: Vec<TokenRow>) -> Self {
         assert!(held_out.iter().all(|row| fits(row, &self.network)), "rows fit the network");
@@ -98,7 +99,7 @@ fn fits(row: &TokenRow, network: &DecoderNetwork) -> bool {
 }
 
 impl Judged for Sft {
-    /// The mean over all learnt tokens, nothing dropped.
+    /// The mean over all tokens that are trained on, without dropout.
     fn held_out_loss(&self, parameters: &[f32], pool: &Pool) -> Option<f64> {
         let found: Vec<Mutex<(f64, usize)>> = self.held_out.iter().map(|_| Mutex::default()).collect();
         let scratch: Vec<Mutex<SftScratch>> = (0..pool.threads()).map(|_| Mutex::default()).collect();
@@ -115,7 +116,7 @@ impl Judged for Sft {
                 (losses.iter().sum(), losses.len());
         });
         let found = found.into_iter().map(|found| found.into_inner().unwrap_or_else(PoisonError::into_inner));
-        let (sum, terms) = found.fold((0.0, 0), |(sum, terms), (more, of)| (sum + more, terms + of));
+        let (sum, terms) = found.fold((0.0, 0), |(sum, terms), (loss, count)| (sum + loss, terms + count));
         (terms > 0).then(|| sum / terms as f64)
     }
 }
@@ -139,7 +140,7 @@ impl Objective for Sft {
         self.rows[row].terms()
     }
 
-    fn learn(
+    fn add_gradient(
         &self,
         parameters: &[f32],
         rows: &[(usize, Key)],
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_leads_to_a_learnt_token_is_read() {
+    fn tokens_after_the_last_trained_one_are_not_read() {
         let mut row = TokenRow::default();
         row.push(&[1, 2], false);
         row.push(&[3], true);

@@ -1,79 +1,81 @@
-//! Learning tags of words: an encoder's state of each word's first token, and a head on it.
+//! Word tagging: an encoder's state of each word's first token, and a linear head on it.
 
 use std::sync::{Mutex, PoisonError};
 
 use bantam_kernels::Pool;
 
 use crate::encoder::{EncoderNetwork, EncoderScratch, Packed};
-use crate::layout::{Layout, Pace};
+use crate::layout::{Layout, ParameterGroup};
 use crate::ops::{Linear, LinearScratch, Noise, Site, Weight, cross_entropy, dropout, fit};
 use crate::random::Key;
 use crate::run::Objective;
 
-/// Dropped before the head.
+/// The dropout site before the head.
 const HEAD_SITE: Site = Site(u64::MAX);
-/// What a head's weights begin as, on average, as in a BERT.
-const HEAD_SPREAD: f32 = 0.02;
+/// Standard deviation of a head's initial weights, as in BERT.
+const HEAD_DEVIATION: f32 = 0.02;
 
-/// A text's ids, and the tag of each of its words beside the place of the word's first token.
+/// A text's token ids and, for each word, the index of its first token and its tag.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TagRow {
-    /// What the encoder reads.
+    /// The token ids.
     pub ids: Vec<u32>,
-    /// Place among the ids, and tag.
+    /// Each word's token index and tag.
     pub words: Vec<(usize, u32)>,
 }
 
-/// Tokenised texts and their words' tags, for one network.
+/// A word tagger over one network, with its tokenised texts and their tags.
 #[derive(Debug)]
 pub struct Tagger {
     network: EncoderNetwork,
     layout: Layout,
     head: Linear,
     rows: Vec<TagRow>,
-    learnt: usize,
+    /// The number of rows at the front that are trained on; the rest are held out.
+    training_rows: usize,
     head_dropout: f32,
 }
 
-/// What a thread computes a tagger in.
+/// A thread's buffers for a tagger.
 #[derive(Debug, Default)]
 pub struct TagScratch {
     packed: Packed,
     encoder: EncoderScratch,
     linear: LinearScratch,
-    /// The words' states, and where the sequences' words end.
+    /// The words' states.
     states: Vec<f32>,
+    /// Where each sequence's words end.
     ends: Vec<usize>,
-    /// Each word's row among the tokens.
-    places: Vec<usize>,
+    /// Each word's row in the batch.
+    word_rows: Vec<usize>,
     targets: Vec<Option<u32>>,
     logits: Vec<f32>,
-    of_words: Vec<f32>,
-    of_states: Vec<f32>,
+    grad_words: Vec<f32>,
+    grad_states: Vec<f32>,
 }
 
 impl Tagger {
-    /// Returns what learns `tags` tags from the first `learnt` of `rows`, while the others may be asked about.
-    /// `layout` holds the network's changes already.
+    /// Returns a tagger of `tags` tags. The first `training_rows` of `rows` are trained on and the others are held out.
+    /// `layout` already holds the network's adapter.
     ///
     /// # Panics
-    /// If a row has no ids, or a tag or place beyond what there is.
+    /// If a row has no ids, or a tag or token index out of range.
     pub fn new(
         network: EncoderNetwork,
         mut layout: Layout,
-        (rows, learnt, tags): (Vec<TagRow>, usize, usize),
+        (rows, training_rows, tags): (Vec<TagRow>, usize, usize),
         head_dropout: f32,
     ) -> Self {
         let fits = |row: &TagRow| {
-            let within = |(place, tag): &(usize, u32)| *place < row.ids.len() && (*tag as usize) < tags;
+            let within = |(token, tag): &(usize, u32)| *token < row.ids.len() && (*tag as usize) < tags;
             !row.ids.is_empty() && row.words.iter().all(within)
         };
-        assert!(learnt <= rows.len() && rows.iter().all(fits));
+        assert!(training_rows <= rows.len() && rows.iter().all(fits));
         let inputs = network.config().hidden;
-        let weight = layout.add("head.weight".to_owned(), [tags, inputs], true, Pace::Head);
-        let bias = layout.add("head.bias".to_owned(), [1, tags], false, Pace::Head);
+        let weight = layout.add("head.weight".to_owned(), [tags, inputs], true, ParameterGroup::Head);
+        let bias = layout.add("head.bias".to_owned(), [1, tags], false, ParameterGroup::Head);
         let head = Linear { outputs: tags, inputs, weight: Weight::Trained(weight, bias), lora: None };
-        Self { network, layout, head, rows, learnt, head_dropout }
+        Self { network, layout, head, rows, training_rows, head_dropout }
     }
 
     /// Returns the network below the head.
@@ -89,22 +91,22 @@ impl Tagger {
         }
     }
 
-    /// Returns what training begins with: changes that change nothing yet, and a head of small numbers by chance.
+    /// Returns the initial parameters: an adapter that has no effect yet, and a head of small random numbers.
     pub fn initial(&self, seed: u64) -> Vec<f32> {
         let mut parameters = vec![0.0; self.layout.len()];
         self.network.initialise(&self.layout, seed, &mut parameters);
         if let Weight::Trained(weight, _) = &self.head.weight {
             let key = Key::new(seed).part(4);
             for (index, number) in parameters[weight.clone()].iter_mut().enumerate() {
-                *number = HEAD_SPREAD * key.normal(index as u64);
+                *number = HEAD_DEVIATION * key.normal(index as u64);
             }
         }
         parameters
     }
 
-    /// Returns the share of the words not learnt from that are tagged rightly, each on its own.
+    /// Returns the accuracy on the words of the held-out rows, each tagged independently.
     pub fn held_out_accuracy(&self, parameters: &[f32], threads: &Pool) -> f64 {
-        let rows: Vec<usize> = (self.learnt..self.rows.len()).collect();
+        let rows: Vec<usize> = (self.training_rows..self.rows.len()).collect();
         let scratch: Vec<Mutex<TagScratch>> = (0..threads.threads()).map(|_| Mutex::default()).collect();
         let parts: Vec<&[usize]> = rows.chunks(16).collect();
         let counts: Vec<Mutex<(usize, usize)>> = parts.iter().map(|_| Mutex::default()).collect();
@@ -122,33 +124,33 @@ impl Tagger {
         right as f64 / words.max(1) as f64
     }
 
-    /// Returns the logits of all words of rows, and leaves what the way back needs in the scratch.
+    /// Returns the logits of all words of the rows, and leaves what the backward pass needs in the scratch.
     fn logits(
         &self,
         parameters: &[f32],
         rows: impl Iterator<Item = (usize, Option<Key>)>,
         scratch: &mut TagScratch,
     ) -> Vec<f32> {
-        let TagScratch { packed, encoder, linear, ends, places, targets, .. } = scratch;
+        let TagScratch { packed, encoder, linear, ends, word_rows, targets, .. } = scratch;
         packed.clear();
         ends.clear();
-        places.clear();
+        word_rows.clear();
         targets.clear();
         for (row, key) in rows {
             let start = packed.ids.len();
             packed.push(&self.rows[row].ids, key);
-            places.extend(self.rows[row].words.iter().map(|(place, _)| start + place));
+            word_rows.extend(self.rows[row].words.iter().map(|(token, _)| start + token));
             targets.extend(self.rows[row].words.iter().map(|(_, tag)| Some(*tag)));
-            ends.push(places.len());
+            ends.push(word_rows.len());
         }
         let states = self.network.forward(parameters, packed, encoder);
         let width = self.head.inputs;
-        let words = fit(&mut scratch.states, places.len() * width);
-        for (word, place) in words.chunks_exact_mut(width).zip(places.iter()) {
-            word.copy_from_slice(&states[place * width..(place + 1) * width]);
+        let words = fit(&mut scratch.states, word_rows.len() * width);
+        for (word, token) in words.chunks_exact_mut(width).zip(word_rows.iter()) {
+            word.copy_from_slice(&states[token * width..(token + 1) * width]);
         }
         dropout(words, self.head_dropout, Noise { keys: &packed.keys, ends }, HEAD_SITE);
-        let logits = fit(&mut scratch.logits, places.len() * self.head.outputs);
+        let logits = fit(&mut scratch.logits, word_rows.len() * self.head.outputs);
         self.head.forward(parameters, (words, Noise::NONE), logits, &mut Vec::new(), linear);
         logits.to_vec()
     }
@@ -162,7 +164,7 @@ impl Objective for Tagger {
     }
 
     fn rows(&self) -> usize {
-        self.learnt
+        self.training_rows
     }
 
     fn tokens(&self, row: usize) -> usize {
@@ -173,7 +175,7 @@ impl Objective for Tagger {
         self.rows[row].words.len()
     }
 
-    fn learn(
+    fn add_gradient(
         &self,
         parameters: &[f32],
         rows: &[(usize, Key)],
@@ -182,22 +184,22 @@ impl Objective for Tagger {
         gradient: &mut [f32],
     ) -> f64 {
         let mut logits = self.logits(parameters, rows.iter().map(|(row, key)| (*row, Some(*key))), scratch);
-        let TagScratch { packed, encoder, linear, states, ends, places, targets, .. } = scratch;
-        if places.is_empty() {
+        let TagScratch { packed, encoder, linear, states, ends, word_rows, targets, .. } = scratch;
+        if word_rows.is_empty() {
             return 0.0;
         }
         let width = self.head.inputs;
         let loss = cross_entropy(&mut logits, self.head.outputs, targets, 0.0, factor);
-        let words = (&states[..places.len() * width], Noise::NONE);
-        let of_words = fit(&mut scratch.of_words, places.len() * width);
-        self.head.backward(parameters, words, &logits, &[], Some(of_words), gradient, linear);
-        dropout(of_words, self.head_dropout, Noise { keys: &packed.keys, ends }, HEAD_SITE);
-        let of_states = fit(&mut scratch.of_states, packed.ids.len() * width);
-        of_states.fill(0.0);
-        for (word, place) in of_words.chunks_exact(width).zip(places.iter()) {
-            of_states[place * width..(place + 1) * width].copy_from_slice(word);
+        let words = (&states[..word_rows.len() * width], Noise::NONE);
+        let grad_words = fit(&mut scratch.grad_words, word_rows.len() * width);
+        self.head.backward(parameters, words, &logits, &[], Some(grad_words), gradient, linear);
+        dropout(grad_words, self.head_dropout, Noise { keys: &packed.keys, ends }, HEAD_SITE);
+        let grad_states = fit(&mut scratch.grad_states, packed.ids.len() * width);
+        grad_states.fill(0.0);
+        for (word, token) in grad_words.chunks_exact(width).zip(word_rows.iter()) {
+            grad_states[token * width..(token + 1) * width].copy_from_slice(word);
         }
-        self.network.backward(parameters, packed, of_states, gradient, encoder);
+        self.network.backward(parameters, packed, grad_states, gradient, encoder);
         loss
     }
 }

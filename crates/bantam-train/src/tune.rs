@@ -1,5 +1,5 @@
-//! From rows and a base to a student, in two runs: one on a part of the rows, judged on the rest as it would be
-//! served, then one on all of them with what the first has shown.
+//! Tunes a base on rows into a student, in two runs. The first trains on a part of the rows and evaluates the rest as
+//! they would be served; the second trains on all rows with the settings that the first one found.
 
 mod classifier;
 mod phase;
@@ -22,38 +22,38 @@ use crate::run::{Control, RunConfig, RunError, Step};
 pub use classifier::tune_classifier;
 pub use tagger::tune_tagger;
 
-/// How far the served student may fall behind the trained one, in standard errors of the difference.
+/// How far the served student's accuracy may fall behind the trained one's, in standard errors.
 const DEVIATIONS_MAX: f64 = 3.0;
-/// And how far it always may: int8 rounds.
+/// How far it may always fall behind, because int8 rounds.
 const DIFFERENCE_MAX: f64 = 0.01;
 
 /// Settings of tuning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TuneConfig {
-    /// The changes of the base.
+    /// The base's adapters.
     pub lora: LoraConfig,
-    /// The runs.
+    /// Both runs.
     pub run: RunConfig,
-    /// Share of a row's label that is spread over all labels; for classifiers.
+    /// Label smoothing, for classifiers.
     pub smoothing: f32,
-    /// Share of the head's inputs that are dropped.
+    /// Dropout rate of the head's inputs.
     pub head_dropout: f32,
-    /// How sharply a classifier's head begins to tell vectors apart.
+    /// Factor on the initial logits of a classifier's head.
     pub sharpness: f32,
-    /// Share of the rows that judge the first run.
+    /// Share of the rows held out in the first run.
     pub held_out: f64,
-    /// Passes without a better result on held-out rows after which the first run ends.
+    /// The first run stops after this many passes without a better held-out result.
     pub patience: u32,
-    /// Tokens of a text at most, the special ones included, as far as the base goes.
+    /// Maximum number of tokens per text, including special ones; the base's own limit also applies.
     pub tokens_max: usize,
-    /// What the base is served in.
+    /// The precision in which the base is served.
     pub precision: BasePrecision,
-    /// What stands beside the head of a classifier.
+    /// The features that complement a classifier's head.
     pub student: EncoderConfig,
 }
 
 impl TuneConfig {
-    /// Returns settings to begin with: tried on Banking77 with MiniLM, not searched for.
+    /// Returns settings to start with, tried on Banking77 with MiniLM but not searched.
     pub fn for_classifiers(precision: BasePrecision) -> Self {
         Self {
             lora: LoraConfig { rank: 16, alpha: 32.0, lora_dropout: 0.0, dropout: 0.1, recompute: false },
@@ -80,7 +80,7 @@ impl TuneConfig {
         }
     }
 
-    /// Returns settings to begin with: tried on restaurant8k and SNIPS with MiniLM, not searched for.
+    /// Returns settings to start with, tried on restaurant8k and SNIPS with MiniLM but not searched.
     pub fn for_taggers(precision: BasePrecision) -> Self {
         let recommended = Self::for_classifiers(precision);
         Self {
@@ -108,71 +108,71 @@ impl TuneConfig {
     }
 }
 
-/// Where a run's state is kept.
+/// Where and how often a run's state is saved.
 #[derive(Clone, Copy, Debug)]
 pub struct Checkpoint<'c> {
-    /// The file. It is removed when the student is made.
+    /// The file. It is removed once the student is complete.
     pub path: &'c Path,
-    /// Whether to take up the run that it holds, if it is there.
+    /// Whether to resume the run in the file, if it exists.
     pub resume: bool,
-    /// Steps between two writings; the end of a pass and of a run are always written.
+    /// Steps between two checkpoints; the end of a pass and of a run are always saved.
     pub every: u64,
 }
 
-/// What is settled for students of any kind.
+/// The inputs of tuning, besides the rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Lesson<'l> {
     /// The base's folder.
     pub folder: &'l Path,
-    /// Where a student will look for it, seen from the folder of its own file.
+    /// The base's path as the student's file records it, relative to that file's folder.
     pub base_path: &'l Path,
-    /// Where bases that are served are opened.
+    /// Opens the bases as they are served.
     pub bases: &'l Bases,
     /// The settings.
     pub config: &'l TuneConfig,
-    /// Where the state is kept, if anywhere.
+    /// Where the state is saved, if at all.
     pub checkpoint: Option<Checkpoint<'l>>,
 }
 
-/// Which of the two runs is on.
+/// Which of the two runs is in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// On a part of the rows, judged on the rest.
+    /// Trains on a part of the rows and evaluates the rest.
     Measure,
-    /// On all of them.
+    /// Trains on all rows.
     Final,
 }
 
-/// What happens while a student is tuned.
+/// Progress of tuning.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TuneEvent {
     /// A step was taken.
     Step(Phase, Step),
-    /// A pass ended, and this share of the held-out rows (for taggers: words) was right.
+    /// A pass ended with this accuracy on the held-out rows (for taggers: words).
     HeldOut(Phase, u32, f64),
-    /// A run that had come so far was taken up again.
+    /// A run resumed after this many steps.
     Resumed(Phase, u64),
 }
 
-/// Why there is no student.
+/// Why tuning failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TuneError {
     /// The base's folder cannot be used.
     #[error(transparent)]
     Base(#[from] Box<LoadBaseError>),
-    /// The base cannot be trained on.
+    /// The base cannot be trained.
     #[error(transparent)]
     Network(#[from] LoadNetworkError),
-    /// The rows cannot be learnt from.
+    /// The rows cannot be used.
     #[error(transparent)]
     Rows(#[from] TrainLinearError),
-    /// The rows' words cannot be learnt from.
+    /// The rows' words cannot be used.
     #[error(transparent)]
     Words(#[from] TrainTaggerError),
-    /// Too little to learn from and to judge on.
-    #[error("{rows} rows are too few to hold some back and learn from the rest; at least {least} are needed")]
+    /// There are too few rows to train on some and hold out others.
+    #[error("{rows} rows are too few to train on some and hold out others; at least {least} are needed")]
     TooFewRows {
         /// Rows given.
         rows: usize,
@@ -186,71 +186,73 @@ pub enum TuneError {
     #[error(transparent)]
     Resume(#[from] ResumeError),
     /// The checkpoint cannot be written.
-    #[error("keep the state of the run")]
+    #[error("save the training checkpoint")]
     Save(#[from] WriteWeightsError),
-    /// The run was stopped from outside; its state is kept, where there is a place for it.
+    /// The caller stopped the run; its state is in the checkpoint, if there is one.
     #[error("training was stopped after step {step} of {steps}")]
     Stopped {
         /// Steps taken.
         step: u64,
-        /// Steps in all.
+        /// Total number of steps.
         steps: u64,
     },
-    /// The student would not be what was trained.
+    /// The served student is less accurate than the trained one.
     #[error(
-        "served from its file the student has {:.2} % of the held-out rows right, in training it had {:.2} %",
+        "the student is {:.2} % accurate on held-out rows when served from its file, but was {:.2} % in training",
         100.0 * .served,
         100.0 * .trained
     )]
     Differs {
-        /// Share of the rows that are right as served.
+        /// Accuracy as served.
         served: f64,
-        /// Share of the rows that are right as trained.
+        /// Accuracy in training.
         trained: f64,
     },
-    /// What was learnt does not fit into a student's file.
-    #[error("the numbers learnt are beyond what a student's file may hold")]
+    /// The parameters do not fit into a student's file.
+    #[error("the trained parameters exceed the range that a student's file can hold")]
     Unstorable,
 }
 
 impl TuneError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Base(error) => error.kind.hint(),
             Self::Network(error) => error.kind.hint(),
             Self::Rows(error) => error.hint(),
             Self::Words(error) => error.hint(),
-            Self::TooFewRows { .. } => "add rows, or train with --tune none, which needs fewer",
+            Self::TooFewRows { .. } => "add rows, or train without tuning the base, which needs fewer",
             Self::Run(error) => error.hint(),
             Self::Resume(error) => error.kind.hint(),
             Self::Save(_) => {
-                "make room on the disk, then train again with --resume: the last checkpoint is whole"
+                "make room on the disk, then train again with `resume` set: the last checkpoint is intact"
             }
-            Self::Stopped { .. } => "train again with --resume to go on from there",
-            Self::Differs { .. } => "serve the base as it was trained, with --precision f32",
-            Self::Unstorable => "lower the learning rate (--rate)",
+            Self::Stopped { .. } => "train again with `resume` set to continue from there",
+            Self::Differs { .. } => {
+                "serve the base in the precision it was trained in: set `precision` to f32"
+            }
+            Self::Unstorable => "lower `rate`, the learning rate",
         }
     }
 }
 
-/// Keeps some rows back from each group: at most `share` of it, and always leaving `rest` of them. Returns the rows to
-/// learn from, then those kept back.
+/// Holds out rows of each group: at most `share` of it, always leaving `rest` to train on. Returns the training rows,
+/// then the held-out ones.
 fn split(groups: &[Vec<usize>], share: f64, rest: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let (mut learnt, mut held) = (Vec::new(), Vec::new());
+    let (mut training, mut held_out) = (Vec::new(), Vec::new());
     for (index, group) in groups.iter().enumerate() {
         let mut group = group.clone();
         Key::new(seed).part(5).part(index as u64).shuffle(&mut group);
         let count = ((group.len() as f64 * share).round() as usize).min(group.len().saturating_sub(rest));
-        held.extend_from_slice(&group[..count]);
-        learnt.extend_from_slice(&group[count..]);
+        held_out.extend_from_slice(&group[..count]);
+        training.extend_from_slice(&group[count..]);
     }
-    learnt.sort_unstable();
-    held.sort_unstable();
-    (learnt, held)
+    training.sort_unstable();
+    held_out.sort_unstable();
+    (training, held_out)
 }
 
-/// Refuses a student that is not what was trained.
+/// Refuses a student that is noticeably less accurate when served than in training.
 fn check_served(trained: f64, served: f64, rows: usize) -> Result<(), TuneError> {
     let deviation = (trained * (1.0 - trained) / rows.max(1) as f64).sqrt();
     if trained - served > DIFFERENCE_MAX.max(DEVIATIONS_MAX * deviation) {
@@ -259,7 +261,7 @@ fn check_served(trained: f64, served: f64, rows: usize) -> Result<(), TuneError>
     Ok(())
 }
 
-/// The base's parts, its texts cut as the student will cut them.
+/// Opens the base, and returns the token limit that the student will have.
 fn base_parts(lesson: &Lesson<'_>) -> Result<(BaseParts, usize), TuneError> {
     lesson.config.check()?;
     let parts = BaseParts::open(lesson.folder, lesson.config.precision).map_err(Box::new)?;
@@ -267,7 +269,7 @@ fn base_parts(lesson: &Lesson<'_>) -> Result<(BaseParts, usize), TuneError> {
     Ok((parts, tokens_max))
 }
 
-/// Everything about a run but its rows, as a checkpoint knows it again.
+/// Returns everything that identifies a run in its checkpoint.
 fn facts(lesson: &Lesson<'_>, parts: &BaseParts, data: &str, phase: Phase) -> [String; 4] {
     [
         serde_json::to_string(lesson.config).unwrap_or_default(),
@@ -281,16 +283,16 @@ fn pool(lesson: &Lesson<'_>) -> Pool {
     Pool::new(lesson.bases.threads())
 }
 
-/// What the first run has shown, for the second to go by.
+/// The result of the first run, on which the second one is based.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Shown<T> {
+struct Measurement<T> {
     /// The pass after which it ended.
     epoch: u32,
-    /// What was found with its result.
+    /// What was fitted and measured on the held-out rows.
     found: T,
 }
 
-/// What hears of events, and may stop a run.
+/// Receives events, and may stop a run.
 type Listener<'l> = &'l mut dyn FnMut(TuneEvent) -> Control;
 
 #[cfg(test)]
@@ -298,18 +300,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_are_kept_back_from_every_group_that_can_spare_some() {
+    fn rows_are_held_out_of_every_group_that_can_spare_some() {
         let groups = [(0..20).collect(), (20..23).collect(), vec![23, 24], vec![25]];
-        let (learnt, held) = split(&groups, 0.25, 2, 7);
-        assert_eq!(learnt.len() + held.len(), 26);
-        assert_eq!(held.iter().filter(|row| **row < 20).count(), 5);
-        assert_eq!(held.iter().filter(|row| (20..23).contains(*row)).count(), 1);
-        assert!(held.iter().all(|row| *row < 23));
-        assert_ne!(held, split(&groups, 0.25, 2, 8).1, "the seed decides");
+        let (training, held_out) = split(&groups, 0.25, 2, 7);
+        assert_eq!(training.len() + held_out.len(), 26);
+        assert_eq!(held_out.iter().filter(|row| **row < 20).count(), 5);
+        assert_eq!(held_out.iter().filter(|row| (20..23).contains(*row)).count(), 1);
+        assert!(held_out.iter().all(|row| *row < 23));
+        assert_ne!(held_out, split(&groups, 0.25, 2, 8).1, "the seed decides");
     }
 
     #[test]
-    fn a_student_that_is_worse_than_noise_explains_is_refused() {
+    fn a_student_that_serves_worse_than_noise_explains_is_refused() {
         assert!(check_served(0.95, 0.945, 10_000).is_ok());
         assert!(check_served(0.95, 0.90, 100).is_ok());
         let refused = check_served(0.95, 0.90, 10_000).unwrap_err();
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn recommended_settings_are_sound_and_others_are_named() {
+    fn recommended_settings_are_valid_and_an_invalid_one_is_named() {
         for precision in [BasePrecision::Int8, BasePrecision::F32] {
             TuneConfig::for_classifiers(precision).check().unwrap();
             TuneConfig::for_taggers(precision).check().unwrap();

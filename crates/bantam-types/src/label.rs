@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Label {
-    /// Nothing found that anybody would mind seeing published.
+    /// Contains nothing that anybody would mind seeing published.
     #[default]
     Public,
-    /// Of the organisation, not of a person: host names, private addresses.
+    /// About the organisation rather than a person: host names, private addresses.
     Internal,
     /// About a person, or proprietary.
     Confidential,
-    /// Payment, identity, health or secrets.
+    /// Payment, identity or health data, or secrets.
     Restricted,
 }
 
@@ -21,7 +21,7 @@ impl Label {
     /// All labels, least sensitive first.
     pub const ALL: [Self; 4] = [Self::Public, Self::Internal, Self::Confidential, Self::Restricted];
 
-    /// Returns the label's name as it stands in configuration, headers and the ledger.
+    /// Returns the label's name as used in configuration, headers and the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Public => "public",
@@ -38,7 +38,7 @@ impl std::fmt::Display for Label {
     }
 }
 
-/// A word that names no label.
+/// The text is not a label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a label (public, internal, confidential, restricted)")]
 pub struct ParseLabelError(pub String);

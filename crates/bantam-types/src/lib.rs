@@ -1,10 +1,10 @@
-//! The nouns of Bantam: tiers, labels, tasks, money, tokens, verdicts and the
-//! records that the ledger keeps.
+//! Bantam's vocabulary as types: tiers, labels, tasks, money, tokens, verdicts
+//! and the records that the ledger keeps.
 //!
 //! Everything here is a plain value. Nothing in this crate reads a clock, a
 //! file, the environment or a socket, so every other crate may depend on it.
-//! A good addition is a word that at least two crates need and that DESIGN's
-//! vocabulary already has; anything that only one crate uses belongs there.
+//! A good addition is a type that at least two crates need and that names a word
+//! of the project's vocabulary; a type that only one crate uses belongs in that crate.
 
 mod label;
 mod money;

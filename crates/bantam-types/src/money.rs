@@ -1,12 +1,12 @@
-//! Exact money: prices, token counts and the cost they make.
+//! Exact money: prices, token counts and the resulting cost.
 
 use serde::{Deserialize, Serialize};
 
-/// An amount of US dollars, exact to a picodollar (10⁻¹² $); negative when something was lost.
+/// An amount of US dollars, exact to a picodollar (10⁻¹² $); negative for a loss.
 ///
 /// Providers quote dollars per million tokens with up to six decimals, so the price of one token is
-/// a whole number of picodollars and every cost is an exact sum: floating point never enters the
-/// ledger. An `i64` holds about ±9.2 million dollars, and sums saturate there.
+/// a whole number of picodollars and every cost is an exact sum: the ledger never holds floating
+/// point. An `i64` holds about ±9.2 million dollars; sums saturate there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Usd(i64);
@@ -25,19 +25,19 @@ impl Usd {
         self.0
     }
 
-    /// Returns the amount in dollars, rounded to a float: for display and ratios only.
+    /// Returns the amount in dollars, rounded to a float. For display and ratios only.
     #[expect(clippy::cast_precision_loss, reason = "display only; the exact amount stays in picodollars")]
     pub const fn as_dollars(self) -> f64 {
         self.0 as f64 / 1e12
     }
 
-    /// Returns the sum, held at the ends of the range instead of wrapping.
+    /// Returns the sum, saturating instead of wrapping.
     #[must_use]
     pub const fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// Returns the difference, held at the ends of the range instead of wrapping.
+    /// Returns the difference, saturating instead of wrapping.
     #[must_use]
     pub const fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
@@ -51,7 +51,7 @@ impl std::iter::Sum for Usd {
 }
 
 impl std::fmt::Display for Usd {
-    /// Writes plain dollars without trailing zeros, exact: `0.000125`, `-1.5`, `0`.
+    /// Writes the exact amount in dollars without trailing zeros: `0.000125`, `-1.5`, `0`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let magnitude = self.0.unsigned_abs();
@@ -64,12 +64,12 @@ impl std::fmt::Display for Usd {
     }
 }
 
-/// A price in dollars per million tokens; equally, picodollars times 10⁶ per token.
+/// A price in dollars per million tokens, stored in millionths of a dollar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct UsdPerMillion(u64);
 
-/// A number that is no price.
+/// The number is not a valid price.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a price in dollars per million tokens (0 to 100000, at most six decimals)")]
 pub struct ParsePriceError(pub String);
@@ -80,7 +80,7 @@ impl UsdPerMillion {
         Self(micros)
     }
 
-    /// Returns the price in millionths of a dollar per million tokens, which is picodollars per token.
+    /// Returns the price in millionths of a dollar per million tokens, which equals picodollars per token.
     pub const fn micros(self) -> u64 {
         self.0
     }
@@ -88,7 +88,7 @@ impl UsdPerMillion {
     /// Returns the price closest to `dollars` per million tokens.
     ///
     /// # Errors
-    /// When it is negative, not a number, above 100,000 or finer than six decimals.
+    /// If `dollars` is negative, not a number, above 100,000 or has more than six decimals.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked before")]
     pub fn from_dollars(dollars: f64) -> Result<Self, ParsePriceError> {
         let refuse = || ParsePriceError(dollars.to_string());
@@ -102,21 +102,21 @@ impl UsdPerMillion {
         Ok(Self(micros as u64))
     }
 
-    /// Returns what `tokens` cost at this price, exact, held at the end of the range.
+    /// Returns the exact cost of `tokens` at this price, saturating at the end of the range.
     pub fn cost(self, tokens: u64) -> Usd {
         let picodollars = u128::from(self.0) * u128::from(tokens);
         Usd(i64::try_from(picodollars).unwrap_or(i64::MAX))
     }
 }
 
-/// What a model charges, and when that was looked up.
+/// The prices of a model, and when they were looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
-    /// For each input token that was not served from the provider's cache.
+    /// Price of input tokens that were not served from the provider's cache.
     pub input: UsdPerMillion,
-    /// For each input token served from the provider's cache.
+    /// Price of input tokens served from the provider's cache.
     pub cached_input: UsdPerMillion,
-    /// For each output token, reasoning included.
+    /// Price of output tokens, including reasoning.
     pub output: UsdPerMillion,
     /// The day the price was looked up, `YYYY-MM-DD`.
     pub as_of: String,
@@ -133,19 +133,19 @@ impl Price {
     }
 }
 
-/// Tokens that one attempt read and wrote.
+/// The tokens that one attempt read and wrote.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TokenUsage {
-    /// Input tokens, those served from a cache included.
+    /// Input tokens, including those served from a cache.
     pub input: u64,
     /// Input tokens that the provider served from its cache; at most `input`.
     pub cached_input: u64,
-    /// Output tokens, reasoning included.
+    /// Output tokens, including reasoning.
     pub output: u64,
 }
 
 impl TokenUsage {
-    /// Returns the sum of both, field by field.
+    /// Returns the field-by-field sum.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self {
@@ -179,19 +179,19 @@ mod tests {
     }
 
     #[test]
-    fn more_cached_tokens_than_input_tokens_never_make_a_negative_cost() {
+    fn a_cost_is_not_negative_when_more_tokens_are_cached_than_read() {
         check(1.0, TokenUsage { input: 10, cached_input: 99, output: 0 }, "0.000001");
     }
 
     #[test]
-    fn refuses_a_price_that_is_no_price() {
+    fn rejects_invalid_prices() {
         for dollars in [-1.0, f64::NAN, f64::INFINITY, 1e6, 0.000_000_1] {
             assert!(UsdPerMillion::from_dollars(dollars).is_err(), "{dollars}");
         }
     }
 
     #[test]
-    fn a_cost_beyond_the_range_is_held_at_its_end() {
+    fn a_cost_beyond_the_range_saturates() {
         assert_eq!(UsdPerMillion::from_micros(u64::MAX).cost(u64::MAX), Usd::from_picodollars(i64::MAX));
     }
 

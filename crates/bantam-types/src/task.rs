@@ -1,16 +1,16 @@
-//! Tasks: narrow jobs that come again and again.
+//! Tasks: narrow jobs that recur.
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of answer a task wants.
+/// The kind of answer a task expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskKind {
     /// One of a fixed list of labels.
     Classify,
-    /// JSON of a schema, its values taken from the text.
+    /// JSON that follows a schema, with values taken from the text.
     Extract,
-    /// The same text, said another way.
+    /// The same text in other words.
     Rewrite,
     /// A shorter text.
     Summarize,
@@ -25,7 +25,7 @@ impl TaskKind {
     pub const ALL: [Self; 6] =
         [Self::Classify, Self::Extract, Self::Rewrite, Self::Summarize, Self::Generate, Self::Embed];
 
-    /// Returns the kind's name as it stands in configuration and the ledger.
+    /// Returns the kind's name as used in configuration and the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Classify => "classify",
@@ -44,17 +44,19 @@ impl std::fmt::Display for TaskKind {
     }
 }
 
-/// A task's name: 1 to 64 of `a-z`, `0-9`, `-`, `_` and `.`, starting with a letter or digit.
+/// A task's name: 1 to 64 characters of `a-z`, `0-9`, `-`, `_` and `.`, starting with a letter or digit.
 ///
-/// Cheap to clone. The rule keeps names usable unescaped as a file name, a header value, a URL part
-/// and a metric label.
+/// Cheap to clone. The rule makes names usable unescaped as file names, header values, URL segments
+/// and metric labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct TaskName(std::sync::Arc<str>);
 
-/// A word that cannot name a task.
+/// The text is not a valid task name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` cannot name a task: use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit")]
+#[error(
+    "`{0}` is not a valid task name: use 1 to 64 characters of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit"
+)]
 pub struct ParseTaskNameError(pub String);
 
 impl TaskName {
@@ -90,7 +92,7 @@ impl std::str::FromStr for TaskName {
     }
 }
 
-/// The fingerprint of a prompt template: the parts of a prompt that stay the same over requests.
+/// The fingerprint of a prompt template: the parts of a prompt that stay the same across requests.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Template(pub u64);
 
@@ -119,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_name_cannot_leave_a_folder_or_break_a_header() {
+    fn a_task_name_cannot_escape_a_folder_or_break_a_header() {
         for bad in ["", "../x", "a/b", "A", "-a", ".hidden", "a b", "a\n", "ü", &"x".repeat(65)] {
             assert!(bad.parse::<TaskName>().is_err(), "{bad:?}");
         }
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_reads_back_what_it_writes() {
+    fn a_template_round_trips_through_text() {
         let template = Template(0x00ab_cdef_0123_4567);
         assert_eq!(template.to_string().parse::<Template>().unwrap(), template);
     }

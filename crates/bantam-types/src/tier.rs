@@ -1,12 +1,12 @@
-//! The three tiers a request may be answered on.
+//! The three tiers that may answer a request.
 
 use serde::{Deserialize, Serialize};
 
-/// What a backend costs and where a request's bytes go, cheapest first.
+/// How much a backend costs and where a request's bytes go, cheapest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
-    /// On machines of the owner's: free and private.
+    /// On the owner's machines: free and private.
     Local,
     /// A cheaper model behind an API.
     Mid,
@@ -18,7 +18,7 @@ impl Tier {
     /// All tiers, cheapest first.
     pub const ALL: [Self; 3] = [Self::Local, Self::Mid, Self::Frontier];
 
-    /// Returns the tier's name as it stands in configuration, headers and the ledger.
+    /// Returns the tier's name as used in configuration, headers and the ledger.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Local => "local",
@@ -34,7 +34,7 @@ impl std::fmt::Display for Tier {
     }
 }
 
-/// A word that names no tier.
+/// The text is not a tier.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a tier (local, mid, frontier)")]
 pub struct ParseTierError(pub String);

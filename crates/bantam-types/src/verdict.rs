@@ -1,42 +1,42 @@
-//! The judgement of one answer.
+//! The verdict on one answer.
 
 use serde::{Deserialize, Serialize};
 
-/// What is done with an answer.
+/// What to do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// It is returned to the caller.
+    /// Return it to the caller.
     Accept,
-    /// The next rung is asked.
+    /// Ask the next rung.
     Escalate(EscalationReason),
 }
 
-/// Why an answer was not good enough, or why there was none.
+/// Why an answer was not good enough, or why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EscalationReason {
-    /// Confidence below the threshold.
+    /// The confidence is below the threshold.
     LowConfidence,
-    /// No certificate holds and the configuration does not allow answering without one.
+    /// No certificate is valid and the configuration requires one.
     Uncertified,
-    /// The answer is none that the task allows.
+    /// The task does not allow this answer.
     InvalidOutput,
     /// The request or the answer does not fit the model.
     TooLong,
-    /// The student says that the request is none of its task's.
+    /// The student says that the request does not belong to its task.
     OutOfScope,
-    /// No answer in time.
+    /// The backend did not answer in time.
     Timeout,
     /// The backend failed.
     Error,
     /// The backend was not asked: its circuit breaker is open or its queue is full.
     Unavailable,
-    /// The answer may be good; it is checked against a higher tier on purpose.
+    /// The answer may be good, but it is being checked against a higher tier as an audit.
     Audit,
 }
 
 impl EscalationReason {
-    /// All reasons, in the order they are listed to people.
+    /// All reasons, in display order.
     pub const ALL: [Self; 9] = [
         Self::LowConfidence,
         Self::Uncertified,
@@ -49,7 +49,7 @@ impl EscalationReason {
         Self::Audit,
     ];
 
-    /// Returns the reason's name as it stands in the ledger, in headers and in metrics.
+    /// Returns the reason's name as used in the ledger, headers and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::LowConfidence => "low_confidence",

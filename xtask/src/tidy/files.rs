@@ -1,32 +1,32 @@
-//! Files: how long, how heavy, what must not stand in them, and how much of the code is tests.
+//! Checks files: their length, size and forbidden content, and the ratio of tests to code.
 
 use std::path::Path;
 use std::process::Command;
 
 use super::Report;
 
-/// Lines of production code in one file at most.
+/// The most lines of production code in one file.
 const LINES_MAX: usize = 500;
-/// Bytes of a tracked file at most.
+/// The largest tracked file in bytes.
 const BYTES_MAX: u64 = 1024 * 1024;
-/// Lines of tests that there should be for each line of production code. A floor to watch, not a gate: lines
-/// are easily written.
+/// How many lines of tests there should be for each line of production code. This is only reported, because
+/// a required number of lines is easily padded.
 const TEST_RATIO_AIM: f64 = 0.5;
 
-/// Files that may be longer, with the reason. It only shrinks: one that is short again is a problem.
+/// Files that may be longer, with the reason. The list only shrinks: a file that is short again is a problem.
 const LONG_FILES: &[(&str, &str)] = &[];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
-    /// From the root, with `/`.
+    /// Relative to the root, with `/`.
     pub(super) path: String,
     pub(super) bytes: u64,
-    /// The text of Rust and Python files; other files are only weighed.
+    /// The text of Rust files; of other files only the size is checked.
     pub(super) text: Option<String>,
 }
 
-/// Reads what git tracks, or would track after `git add`.
+/// Reads all files that git tracks, or would track after `git add`.
 pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
@@ -37,7 +37,7 @@ pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
         return Err(format!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
-    // A file that is tracked and deleted has no metadata, and nothing to check.
+    // A tracked file that was deleted has no metadata and nothing to check.
     let sources = list.split('\0').filter(|path| !path.is_empty()).filter_map(|path| {
         let bytes = std::fs::symlink_metadata(root.join(path)).ok()?.len();
         let text =
@@ -53,7 +53,7 @@ pub(super) fn check(sources: &[Source], report: &mut Report) {
     for source in sources {
         if source.bytes > BYTES_MAX {
             report.problem(format!(
-                "{} has {} bytes; tracked files have at most {BYTES_MAX}",
+                "{} has {} bytes; tracked files may have at most {BYTES_MAX}",
                 source.path, source.bytes
             ));
         }
@@ -66,7 +66,7 @@ pub(super) fn check(sources: &[Source], report: &mut Report) {
         let reason = LONG_FILES.iter().find(|(path, _)| *path == source.path);
         match reason {
             None if lines.production > LINES_MAX => report.problem(format!(
-                "{} has {} lines of production code; split it, {LINES_MAX} is the limit",
+                "{} has {} lines of production code; the limit is {LINES_MAX}, split it",
                 source.path, lines.production
             )),
             Some((path, _)) if lines.production <= LINES_MAX => {
@@ -77,37 +77,37 @@ pub(super) fn check(sources: &[Source], report: &mut Report) {
     }
     for (path, reason) in LONG_FILES {
         if !sources.iter().any(|source| source.path == *path) {
-            report.problem(format!("{path} ({reason}) is gone: remove it from LONG_FILES"));
+            report.problem(format!("{path} ({reason}) no longer exists: remove it from LONG_FILES"));
         }
     }
     let ratio = tests as f64 / (production as f64).max(1.0);
     let remark = if ratio < TEST_RATIO_AIM { format!(" (aim: {TEST_RATIO_AIM})") } else { String::new() };
     report.fact(format!(
-        "files: {production} lines of production code, the longest file {longest}; {tests} lines of tests, \
-         {ratio:.2} for each{remark}"
+        "files: {production} lines of production code, {longest} in the longest file; {tests} lines of tests, \
+         {ratio:.2} per line of code{remark}"
     ));
 }
 
 fn check_text(path: &str, text: &str, report: &mut Report) {
     if path.ends_with("/mod.rs") {
-        report.problem(format!("{path}: name the file after its module, beside the folder"));
+        report.problem(format!("{path}: name the file after its module and put it next to the folder"));
     }
     // Spelled in parts, because this file is checked too.
     let refused = [
         (["to", "do!"].concat(), "finish it"),
         (["FIX", "ME"].concat(), "fix it"),
-        (["#[ig", "nore"].concat(), "a test runs, or says loudly why it skips"),
+        (["#[ig", "nore"].concat(), "a test must run, or report why it skips"),
     ];
     for (number, line) in text.lines().enumerate() {
         for (word, advice) in &refused {
             if line.contains(word.as_str()) {
-                report.problem(format!("{path}:{} has `{word}`: {advice}", number + 1));
+                report.problem(format!("{path}:{} contains `{word}`: {advice}", number + 1));
             }
         }
     }
 }
 
-/// How the lines of one file count.
+/// The line counts of one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Lines {
     production: usize,
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_before_the_first_inline_test_are_production() {
+    fn lines_before_the_first_inline_test_are_production_code() {
         let text = "a\nb\n    #[cfg(test)]\nmod tests {\n}\n";
         assert_eq!(Lines::of("crates/a/src/lib.rs", text), Lines { production: 2, tests: 3 });
         assert_eq!(Lines::of("crates/a/tests/it/x.rs", text), Lines { production: 0, tests: 5 });
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_file_is_refused_and_its_tests_do_not_count() {
+    fn a_long_file_is_a_problem_but_its_tests_do_not_count() {
         let long = "line\n".repeat(LINES_MAX + 1);
         assert_eq!(found(&[rust("crates/a/src/b.rs", &long)]).len(), 1);
         let fine = format!("{}#[cfg(test)]\n{long}", "line\n".repeat(LINES_MAX));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_work_is_named_with_its_line() {
+    fn reports_unfinished_work_with_its_line() {
         for word in [["to", "do!()"].concat(), ["// FIX", "ME"].concat(), ["#[ig", "nore]"].concat()] {
             let problems = found(&[rust("crates/a/src/b.rs", &format!("fn a() {{}}\n{word}\n"))]);
             assert_eq!(problems.len(), 1, "{word}");
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn heavy_files_are_refused_whatever_they_hold() {
+    fn large_files_are_a_problem_whatever_they_contain() {
         let weigh = |bytes| found(&[Source { path: "model.bin".to_owned(), bytes, text: None }]).len();
         assert_eq!((weigh(BYTES_MAX), weigh(BYTES_MAX + 1)), (0, 1));
     }
 
     #[test]
-    fn the_share_of_tests_is_said_and_too_few_are_remarked_on() {
+    fn reports_the_ratio_of_tests_and_the_aim_if_there_are_too_few() {
         let facts = |tests: usize| {
             let mut report = Report::default();
             let sources =
@@ -189,7 +189,7 @@ mod tests {
             check(&sources, &mut report);
             report.facts.concat()
         };
-        assert!(facts(1).ends_with("1 lines of tests, 0.50 for each"));
-        assert!(facts(0).ends_with("0 lines of tests, 0.00 for each (aim: 0.5)"));
+        assert!(facts(1).ends_with("1 lines of tests, 0.50 per line of code"));
+        assert!(facts(0).ends_with("0 lines of tests, 0.00 per line of code (aim: 0.5)"));
     }
 }

@@ -1,11 +1,11 @@
-//! Dependencies point down: the table in ARCHITECTURE.md against what Cargo builds.
+//! Checks that dependencies point down: compares the table in ARCHITECTURE.md with what Cargo builds.
 
 use std::collections::BTreeMap;
 
 use super::Report;
 use crate::metadata::{Kind, Package};
 
-/// An edge that the layers alone would forbid.
+/// An edge that is allowed although the layers forbid it.
 struct Edge {
     from: &'static str,
     to: &'static str,
@@ -16,8 +16,8 @@ const fn edge(from: &'static str, to: &'static str, reason: &'static str) -> Edg
     Edge { from, to, reason }
 }
 
-/// Edges within a layer, or from the product to a crate for development. One that is gone is a problem, so
-/// that this list only ever says what is true.
+/// Edges within a layer, or from the product to a crate for development. An edge that no longer exists is a
+/// problem, so that this list stays true.
 const ALLOWED: &[Edge] = &[
     edge("bantam-wire", "bantam-types", "JSON is read into the nouns"),
     edge("bantam-privacy", "bantam-types", "a finding has a label"),
@@ -30,46 +30,46 @@ const ALLOWED: &[Edge] = &[
     edge("bantam-quantise", "bantam-weights", "tensors are read from one file and written to another"),
     edge("bantam-store", "bantam-engine", "what enters the store is what the engine can open"),
     edge("bantam-store", "bantam-weights", "a model's files are checked before they enter"),
-    edge("bantam-student", "bantam-engine", "an encoder student stands on an encoder"),
-    edge("bantam-student", "bantam-kernels", "all bases compute on one pool"),
+    edge("bantam-student", "bantam-engine", "an encoder student runs an encoder"),
+    edge("bantam-student", "bantam-kernels", "all bases share one thread pool"),
     edge(
         "bantam-student",
         "bantam-weights",
-        "a base is named by its weights' hash and read by its tokenizer",
+        "a base is identified by its weights' hash and uses their tokenizer",
     ),
-    edge("bantam-train", "bantam-engine", "what was learnt is an adapter as the engine adds it"),
-    edge("bantam-train", "bantam-student", "what was learnt becomes a student, judged as it is served"),
-    edge("bantam-train", "bantam-kernels", "gradients are products of matrices, shared out over a pool"),
+    edge("bantam-train", "bantam-engine", "training produces adapters that the engine loads"),
+    edge("bantam-train", "bantam-student", "training produces students and evaluates them as served"),
+    edge("bantam-train", "bantam-kernels", "gradients are matrix products, computed on the pool"),
     edge(
         "bantam-train",
         "bantam-weights",
-        "a base is read from checked weights, a checkpoint written as some",
+        "bases are read from checked weights, and checkpoints are weight files",
     ),
     edge("bantam", "bantam-config", "the binary reads the configuration"),
     edge("bantam", "bantam-server", "the binary starts the server"),
     edge("bantam", "bantam-simulate", "the demo's frontier model is the simulated upstream"),
 ];
 
-/// Where a crate stands.
+/// A crate's layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Layer {
     Numbered(u8),
-    /// For development: anything may test with it, nothing may ship with it.
+    /// For development: any crate may use it in tests, but none may ship with it.
     Dev,
 }
 
-/// Checks that the table names every crate, none that is gone, and that no dependency points up.
+/// Checks that the table lists exactly the crates of the workspace, and that no dependency points up.
 pub(super) fn check(architecture: &str, packages: &[Package], report: &mut Report) {
     let table = read_table(architecture, report);
     let members: Vec<&Package> = packages.iter().filter(|package| package.is_member).collect();
     for member in &members {
         if !table.contains_key(member.name.as_str()) {
-            report.problem(format!("ARCHITECTURE.md does not name the crate `{}`", member.name));
+            report.problem(format!("ARCHITECTURE.md does not list the crate `{}`", member.name));
         }
     }
     for name in table.keys() {
         if !members.iter().any(|member| member.name == *name) {
-            report.problem(format!("ARCHITECTURE.md names `{name}`, which is no crate of the workspace"));
+            report.problem(format!("ARCHITECTURE.md lists `{name}`, which is not a crate of the workspace"));
         }
     }
     let mut edges = 0;
@@ -81,7 +81,7 @@ pub(super) fn check(architecture: &str, packages: &[Package], report: &mut Repor
             let is_fine = points_down(*from, *to) || (dependency.kind == Kind::Dev && *to == Layer::Dev);
             if !is_fine && !is_allowed(&member.name, &dependency.name) {
                 report.problem(format!(
-                    "`{}` ({}) depends on `{}` ({}), which does not point down: move the code, or allow the edge \
+                    "`{}` ({}) depends on `{}` ({}), which is not a lower layer: move the code, or allow the edge \
                      in xtask/src/tidy/layers.rs with a reason",
                     member.name,
                     shown(*from),
@@ -99,7 +99,7 @@ pub(super) fn check(architecture: &str, packages: &[Package], report: &mut Repor
         let is_known = members.iter().any(|member| member.name == edge.from);
         if is_known && !members.iter().any(uses) {
             let (from, to, reason) = (edge.from, edge.to, edge.reason);
-            report.problem(format!("the allowed edge `{from}` to `{to}` ({reason}) is not used: remove it"));
+            report.problem(format!("the allowed edge `{from}` to `{to}` ({reason}) is unused: remove it"));
         }
     }
     report.fact(format!("layers: {} crates, {edges} edges between them", members.len()));
@@ -140,11 +140,11 @@ fn read_table<'t>(architecture: &'t str, report: &mut Report) -> BTreeMap<&'t st
         match (layer, name) {
             (Some(layer), Some(name)) => {
                 if table.insert(name, layer).is_some() {
-                    report.problem(format!("ARCHITECTURE.md names `{name}` twice"));
+                    report.problem(format!("ARCHITECTURE.md lists `{name}` twice"));
                 }
             }
             _ => report.problem(format!(
-                "ARCHITECTURE.md has a row that is no `| 0-4 or dev | \\`crate\\` |`: {row}"
+                "ARCHITECTURE.md has a row that is not `| 0-4 or dev | \\`crate\\` |`: {row}"
             )),
         }
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn down_is_fine_and_up_and_sideways_are_not() {
+    fn dependencies_may_point_down_but_not_up_or_sideways() {
         assert_eq!(found(&["low"], &["high", "low"]), [""; 0]);
         let sideways = found(&["side"], &[]);
         assert!(
@@ -186,23 +186,23 @@ mod tests {
     }
 
     #[test]
-    fn crates_for_development_are_for_tests_only() {
+    fn crates_for_development_may_only_be_used_in_tests() {
         assert_eq!(found(&["dev:tool"], &[]), [""; 0]);
         assert_eq!(found(&["tool"], &[]).len(), 1);
         assert_eq!(found(&["dev:side"], &[]).len(), 1);
     }
 
     #[test]
-    fn the_table_and_the_workspace_name_the_same_crates() {
+    fn the_table_must_list_exactly_the_crates_of_the_workspace() {
         let packages = [member("low", &[]), member("high", &[]), member("new", &[]), member("tool", &[])];
         let problems = problems(|report| check(TABLE, &packages, report));
         assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems.iter().any(|problem| problem.contains("does not name the crate `new`")));
-        assert!(problems.iter().any(|problem| problem.contains("`side`, which is no crate")));
+        assert!(problems.iter().any(|problem| problem.contains("does not list the crate `new`")));
+        assert!(problems.iter().any(|problem| problem.contains("`side`, which is not a crate")));
     }
 
     #[test]
-    fn a_row_that_cannot_be_read_is_named() {
+    fn reports_rows_that_cannot_be_parsed() {
         let table = TABLE.replace("| 3 | `side`", "| high | side");
         let packages = [member("low", &[]), member("high", &[]), member("tool", &[])];
         let problems = problems(|report| check(&table, &packages, report));
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn an_allowed_edge_that_is_gone_is_a_problem() {
+    fn an_allowed_edge_that_no_longer_exists_is_a_problem() {
         let table =
             "| Layer | Crate | x |\n|---|---|---|\n| 0 | `bantam-wire` | x |\n| 0 | `bantam-types` | x |\n";
         let edges = |dependencies: &[&str]| {
@@ -225,6 +225,6 @@ mod tests {
             problems(|report| check(table, &packages, report))
         };
         assert_eq!(edges(&["bantam-types"]), [""; 0]);
-        assert!(edges(&[])[0].contains("is not used"));
+        assert!(edges(&[])[0].contains("is unused"));
     }
 }

@@ -1,11 +1,11 @@
-//! Every dependency's licence against the list that deny.toml allows.
+//! Checks every dependency's licence against the list that deny.toml allows.
 //!
-//! cargo-deny does this for all platforms; this check needs no tool beyond Cargo, so everybody runs it.
+//! cargo-deny does this for all platforms; this check needs only Cargo, so everyone can run it.
 
 use super::Report;
 use crate::metadata::Package;
 
-/// Checks that every package's licence expression can be met with allowed licences alone.
+/// Checks that every package's licence expression can be satisfied by allowed licences.
 pub(super) fn check(deny_toml: &str, packages: &[Package], report: &mut Report) {
     let allowed = allowed(deny_toml);
     if allowed.is_empty() {
@@ -15,7 +15,7 @@ pub(super) fn check(deny_toml: &str, packages: &[Package], report: &mut Report) 
     for package in packages {
         let shown = format!("{} {}", package.name, package.version);
         match &package.license {
-            None => report.problem(format!("{shown} names no licence")),
+            None => report.problem(format!("{shown} does not state a licence")),
             Some(expression) if !is_met(expression, &allowed) => {
                 report.problem(format!("{shown} is under `{expression}`, which deny.toml does not allow"));
             }
@@ -40,7 +40,7 @@ fn allowed(deny_toml: &str) -> Vec<String> {
     list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// Returns whether `expression` (SPDX; the older `A/B` means OR) can be met; one that cannot be read cannot.
+/// Returns whether `expression` (SPDX; the older `A/B` means OR) can be satisfied; an invalid one cannot.
 fn is_met(expression: &str, allowed: &[String]) -> bool {
     let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     let words: Vec<&str> = spaced.split_whitespace().collect();
@@ -49,7 +49,7 @@ fn is_met(expression: &str, allowed: &[String]) -> bool {
     met && reader.words.is_empty()
 }
 
-/// Reads an expression from the left: OR binds loosest, then AND, then WITH.
+/// Parses an expression from left to right: OR binds loosest, then AND, then WITH.
 struct Reader<'e> {
     words: &'e [&'e str],
     allowed: &'e [String],
@@ -110,13 +110,13 @@ mod tests {
     const DENY: &str = "[bans]\nallow = [\"wrong\"]\n[licenses]\n# allow = [\"GPL-3.0\"]\nallow = [\n  \"MIT\", # ours\n  \"ISC\",\n  \"Apache-2.0 WITH LLVM-exception\",\n]\n[sources]\n";
 
     #[test]
-    fn reads_the_list_under_licenses_only() {
+    fn reads_only_the_list_under_licenses() {
         assert_eq!(allowed(DENY), ["MIT", "ISC", "Apache-2.0 WITH LLVM-exception"]);
         assert_eq!(allowed("[licenses]"), [""; 0]);
     }
 
     #[test]
-    fn an_expression_is_met_by_allowed_licences_alone() {
+    fn an_expression_must_be_satisfied_by_allowed_licences() {
         let check = |expression: &str, expected: bool| {
             assert_eq!(is_met(expression, &allowed(DENY)), expected, "{expression}");
         };
@@ -142,7 +142,7 @@ mod tests {
             problems(|report| check(DENY, &[package], report))
         };
         assert_eq!(check(Some("MIT")), [""; 0]);
-        assert_eq!(check(None), ["a 0.1.0 names no licence"]);
+        assert_eq!(check(None), ["a 0.1.0 does not state a licence"]);
         assert_eq!(check(Some("SSPL-1.0")), ["a 0.1.0 is under `SSPL-1.0`, which deny.toml does not allow"]);
         assert_eq!(problems(|report| super::check("", &[], report)).len(), 1);
     }

@@ -1,9 +1,9 @@
-//! Each heavy dependency has one owner, so that replacing it is a change of one crate.
+//! Checks that each heavy dependency has few owners, so that replacing it changes few crates.
 
 use super::Report;
 use crate::metadata::Package;
 
-/// A dependency with the crates that may name it.
+/// A dependency and the crates that may depend on it directly.
 struct Owned {
     dependency: &'static str,
     owners: &'static [&'static str],
@@ -59,7 +59,7 @@ const OWNED: &[Owned] = &[
     owned("toml", &["bantam-config"], "only the configuration is TOML"),
 ];
 
-/// Checks that nobody but its owner depends directly on an owned dependency, not even for tests.
+/// Checks that only owners depend directly on an owned dependency, even for tests.
 pub(super) fn check(packages: &[Package], report: &mut Report) {
     let members = || packages.iter().filter(|package| package.is_member);
     for member in members() {
@@ -69,7 +69,7 @@ pub(super) fn check(packages: &[Package], report: &mut Report) {
                 continue;
             };
             report.problem(format!(
-                "`{}` depends on `{}`, which belongs to {}: {}",
+                "`{}` depends on `{}`, which only {} may use: {}",
                 member.name,
                 owned.dependency,
                 owned.owners.join(" and "),
@@ -77,7 +77,7 @@ pub(super) fn check(packages: &[Package], report: &mut Report) {
             ));
         }
     }
-    report.fact(format!("owners: {} dependencies are held by their owners", OWNED.len()));
+    report.fact(format!("owners: {} dependencies are used only by their owners", OWNED.len()));
 }
 
 #[cfg(test)]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_may_name_what_it_owns() {
+    fn only_owners_may_depend_on_what_they_own() {
         let check = |name: &str, dependencies: &[&str]| {
             problems(|report| check(&[member(name, dependencies)], report))
         };
@@ -94,14 +94,14 @@ mod tests {
         assert_eq!(
             check("bantam-gateway", &["dev:axum"]),
             [
-                "`bantam-gateway` depends on `axum`, which belongs to bantam-server: only the server speaks HTTP to callers"
+                "`bantam-gateway` depends on `axum`, which only bantam-server may use: only the server speaks HTTP to callers"
             ]
         );
         assert_eq!(check("bantam-eval", &["rusqlite", "hyper-rustls"]).len(), 2);
     }
 
     #[test]
-    fn crates_from_outside_may_use_what_they_like() {
+    fn external_crates_may_use_any_dependency() {
         let mut outside = member("reqwest", &["hyper", "rustls"]);
         outside.is_member = false;
         assert_eq!(problems(|report| check(&[outside], report)), [""; 0]);

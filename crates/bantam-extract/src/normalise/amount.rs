@@ -4,10 +4,11 @@ const WORDS: [&str; 13] = [
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 ];
 
-/// Returns the number in a text such as `1,234.50`, `RM 12.00`, `12,50 EUR`, `€1.234`, `-3` or `twelve`. A currency may
-/// stand on one side and is dropped. Of two different separators the last is the decimal one; of one, three digits
-/// behind it make a thousand (`1,234`), unless it is a point, which is then read as people with decimal points write it
-/// only where a comma agrees: `1.234` alone may be either and is no number.
+/// Returns the number in a text such as `1,234.50`, `RM 12.00`, `12,50 EUR`, `€1.234,56`, `-3` or `twelve`.
+///
+/// A currency on one side is dropped. If there are two kinds of separator, the last one is the decimal separator. A
+/// single comma before exactly three digits separates thousands (`1,234`). A single point before exactly three digits
+/// (`1.234`) could be either, so it returns `None`.
 pub fn amount(text: &str) -> Option<f64> {
     let trimmed = text.trim();
     if let Some(number) = WORDS.iter().position(|word| trimmed.eq_ignore_ascii_case(word)) {
@@ -38,13 +39,13 @@ pub fn amount(text: &str) -> Option<f64> {
     Some(if is_negative { -number } else { number })
 }
 
-/// Returns the whole number in a text, as [`amount`] reads it.
+/// Returns the whole number in a text, read as by [`amount`].
 pub fn whole(text: &str) -> Option<i64> {
     let number = amount(text)?;
     (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
 }
 
-/// The digits with a point before the decimals and nothing between the thousands.
+/// Returns the digits with a decimal point and without thousands separators.
 fn plain(digits: &str) -> Option<String> {
     let marks: Vec<char> = digits.chars().filter(|symbol| !symbol.is_ascii_digit()).collect();
     let decimal = match marks.last() {
@@ -79,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn amounts_are_read_with_their_currency_and_separators() {
+    fn reads_amounts_with_currencies_and_separators() {
         let pairs = [
             ("1,234.50", 1234.5),
             ("RM 12.00", 12.0),
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_two_numbers_or_none_is_no_number() {
+    fn rejects_ambiguous_numbers_and_other_text() {
         for text in [
             "1.234",
             "",

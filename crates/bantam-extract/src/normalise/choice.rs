@@ -1,31 +1,34 @@
-//! Choices out of a list, and yes or no.
+//! Choices from a list, and yes or no.
 
-/// Returns the one of `members` that a text names: the same but for case, white space, accents and punctuation, or else the
-/// only one that is within one slip of the pen (two for eight letters and more). Where two would do it is none.
-pub fn choice<'m>(text: &str, members: &[&'m str]) -> Option<&'m str> {
-    let wanted = folded(text);
-    if wanted.is_empty() {
+/// Returns the choice that a text names.
+///
+/// A choice matches if it is equal apart from case, white space, accents and punctuation; failing that, if it is the only
+/// one within one edit of the text (two edits from eight letters on). Ambiguous texts return `None`.
+pub fn choice<'c>(text: &str, choices: &[&'c str]) -> Option<&'c str> {
+    let folded_text = folded(text);
+    if folded_text.is_empty() {
         return None;
     }
-    let mut same = members.iter().filter(|member| folded(member) == wanted);
-    match (same.next(), same.next()) {
-        (Some(one), None) => return Some(one),
-        (Some(_), Some(_)) => return members.iter().find(|member| **member == text).copied(),
+    let mut equal = choices.iter().filter(|choice| folded(choice) == folded_text);
+    match (equal.next(), equal.next()) {
+        (Some(only), None) => return Some(only),
+        (Some(_), Some(_)) => return choices.iter().find(|choice| **choice == text).copied(),
         _ => {}
     }
-    let slips_max = match wanted.chars().count() {
+    let edits_max = match folded_text.chars().count() {
         0..4 => return None,
         4..8 => 1,
         _ => 2,
     };
-    let mut near = members.iter().filter(|member| distance(&folded(member), &wanted) <= slips_max);
+    let is_near = |choice: &&&str| strsim::levenshtein(&folded(choice), &folded_text) <= edits_max;
+    let mut near = choices.iter().filter(is_near);
     match (near.next(), near.next()) {
-        (Some(one), None) => Some(one),
+        (Some(only), None) => Some(only),
         _ => None,
     }
 }
 
-/// Returns what a yes or a no means.
+/// Returns the boolean that a text such as `yes` or `off` means.
 pub fn boolean(text: &str) -> Option<bool> {
     match &*folded(text) {
         "yes" | "true" | "y" | "on" | "1" => Some(true),
@@ -34,7 +37,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// A text in lower case, the common Latin accents dropped, without white space and punctuation.
+/// Returns the letters and digits of a text in lower case, without the common Latin accents.
 fn folded(text: &str) -> String {
     let plain = |letter: char| match letter {
         'à'..='å' | 'ā' | 'ă' | 'ą' => 'a',
@@ -56,28 +59,13 @@ fn folded(text: &str) -> String {
     text.chars().flat_map(char::to_lowercase).filter(|letter| letter.is_alphanumeric()).map(plain).collect()
 }
 
-/// The letters to insert, drop or change (Levenshtein).
-fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (place, letter) in left.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], place + 1);
-        for (at, other) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(letter != *other);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(row[at] + 1).min(diagonal + 1);
-        }
-    }
-    row[right.len()]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_member_is_found_in_other_dress_or_one_slip_away() {
-        let members = ["high", "in progress", "Café", "normal"];
+    fn finds_a_choice_despite_case_accents_punctuation_or_a_typo() {
+        let choices = ["high", "in progress", "Café", "normal"];
         let pairs = [
             ("HIGH ", "high"),
             ("in-progress", "in progress"),
@@ -86,15 +74,15 @@ mod tests {
             ("in progres", "in progress"),
         ];
         for (text, expected) in pairs {
-            assert_eq!(choice(text, &members), Some(expected), "{text}");
+            assert_eq!(choice(text, &choices), Some(expected), "{text}");
         }
         for text in ["hi", "", "low", "normandy"] {
-            assert_eq!(choice(text, &members), None, "{text}");
+            assert_eq!(choice(text, &choices), None, "{text}");
         }
     }
 
     #[test]
-    fn where_two_would_do_there_is_none() {
+    fn rejects_a_text_that_matches_two_choices() {
         assert_eq!(choice("cart", &["card", "cars"]), None);
         assert_eq!(choice("ok", &["OK", "ok"]), Some("ok"));
         assert_eq!(choice("Ok", &["OK", "ok"]), None);

@@ -15,9 +15,11 @@ const MONTHS: [&str; 12] = [
     "december",
 ];
 
-/// Returns a date as `YYYY-MM-DD`. Understood are `2026-11-05` (and with `/` or `.`), day and month in numbers where only
-/// one of them can be the day or a full stop says so (`5.11.2026`), and months by name with day and year on either side.
-/// `05/11/2026` may mean two days and is none; so is a date without a year.
+/// Returns a date as `YYYY-MM-DD`.
+///
+/// Reads `2026-11-05` (also with `/` or `.`), numeric day and month if only one of them can be the day or full stops
+/// separate them (`5.11.2026`), and month names with day and year on either side. `05/11/2026` could mean two days, so
+/// it returns `None`, as does a date without a year.
 pub fn date(text: &str) -> Option<String> {
     let separators = |symbol: char| symbol.is_whitespace() || matches!(symbol, ',' | '/' | '-' | '.');
     let parts: Vec<&str> =
@@ -25,54 +27,47 @@ pub fn date(text: &str) -> Option<String> {
     let [first, second, third] = parts[..] else { return None };
     if let Some(month) = month(second) {
         // 5 November 2026
-        return written(year(third)?, month, day(first)?);
+        return iso_date(year(third)?, month, day(first)?);
     }
     if let Some(month) = month(first) {
         // November 5, 2026
-        return written(year(third)?, month, day(second)?);
+        return iso_date(year(third)?, month, day(second)?);
     }
     let number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse().ok())?;
     if first.len() == 4 {
-        return written(year(first)?, number(second)?, number(third)?);
+        return iso_date(year(first)?, number(second)?, number(third)?);
     }
-    let (one, two): (u32, u32) = (number(first)?, number(second)?);
+    let (one, two): (i8, i8) = (number(first)?, number(second)?);
     let has_stops = text.trim().bytes().filter(|byte| *byte == b'.').count() == 2;
     match (has_stops || one > 12 || one == two, two > 12) {
-        (true, false) => written(year(third)?, two, one),
-        (false, true) => written(year(third)?, one, two),
+        (true, false) => iso_date(year(third)?, two, one),
+        (false, true) => iso_date(year(third)?, one, two),
         _ => None,
     }
 }
 
-fn month(text: &str) -> Option<u32> {
-    let small = text.to_ascii_lowercase();
+fn month(text: &str) -> Option<i8> {
+    let lower = text.to_ascii_lowercase();
     let is_start =
-        |name: &str| small.len() >= 3 && (name.starts_with(&small) || small == "sept" && name == "september");
-    let found = MONTHS.iter().position(|name| is_start(name))?;
-    Some(found as u32 + 1)
+        |name: &str| lower.len() >= 3 && (name.starts_with(&lower) || lower == "sept" && name == "september");
+    let index = MONTHS.iter().position(|name| is_start(name))?;
+    i8::try_from(index + 1).ok()
 }
 
-fn day(text: &str) -> Option<u32> {
-    let small = text.to_ascii_lowercase();
+fn day(text: &str) -> Option<i8> {
+    let lower = text.to_ascii_lowercase();
     let bare =
-        ["st", "nd", "rd", "th"].iter().find_map(|ending| small.strip_suffix(ending)).unwrap_or(&small);
+        ["st", "nd", "rd", "th"].iter().find_map(|ending| lower.strip_suffix(ending)).unwrap_or(&lower);
     bare.bytes().all(|byte| byte.is_ascii_digit()).then(|| bare.parse().ok())?
 }
 
-fn year(text: &str) -> Option<u32> {
+fn year(text: &str) -> Option<i16> {
     (text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
 }
 
-/// The date, if the calendar has it.
-fn written(year: u32, month: u32, day: u32) -> Option<String> {
-    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
-    let days = match month {
-        2 => 28 + u32::from(is_leap),
-        4 | 6 | 9 | 11 => 30,
-        1..=12 => 31,
-        _ => return None,
-    };
-    (year > 0 && (1..=days).contains(&day)).then(|| format!("{year:04}-{month:02}-{day:02}"))
+/// Returns the date if it exists in the calendar; the year 0 does not.
+fn iso_date(year: i16, month: i8, day: i8) -> Option<String> {
+    jiff::civil::Date::new(year, month, day).ok().filter(|date| date.year() > 0).map(|date| date.to_string())
 }
 
 #[cfg(test)]
@@ -80,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn common_ways_to_write_a_date_are_understood() {
+    fn reads_common_ways_to_write_a_date() {
         for text in [
             "2026-11-05",
             "2026/11/5",
@@ -101,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_mean_two_days_or_none_is_no_date() {
+    fn rejects_ambiguous_and_impossible_dates() {
         for text in [
             "05/11/2026",
             "29 Feb 2026",
@@ -114,6 +109,8 @@ mod tests {
             "2026-00-10",
             "ma 5 2026",
             "0 May 2026",
+            "5 May 0000",
+            "300/5/2026",
             "+5 May 2026",
         ] {
             assert_eq!(date(text), None, "{text}");

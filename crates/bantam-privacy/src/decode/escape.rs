@@ -1,9 +1,9 @@
-//! Percent, HTML and backslash escapes, resolved in one pass.
+//! Resolves percent, HTML and backslash escapes in one pass.
 //!
 //! Nesting of one kind (`%2540`, `&amp;#64;`, `\\\\u0040`) is resolved at once
-//! and so costs no depth; only different kinds inside each other do.
+//! and so costs no depth; only nesting of different kinds does.
 
-/// Returns `text` with its escapes resolved, or `None` when it has none.
+/// Returns `text` with its escapes resolved, or `None` if it has none.
 pub(crate) fn unescaped(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let mut out: Option<Vec<u8>> = None;
@@ -33,10 +33,10 @@ pub(crate) fn unescaped(text: &str) -> Option<String> {
     )
 }
 
-/// Where reading goes on, and what stood before it if that was an escape.
+/// Where reading continues, and the value of the escape before it, if there was one.
 struct Step {
     end: usize,
-    decoded: Option<Decoded>,
+    decoded: Option<EscapeValue>,
 }
 
 impl Step {
@@ -45,17 +45,17 @@ impl Step {
     }
 
     fn char(code: u32, end: usize) -> Self {
-        Self { end, decoded: char::from_u32(code).map(Decoded::Char) }
+        Self { end, decoded: char::from_u32(code).map(EscapeValue::Char) }
     }
 }
 
-/// Percent and octal escapes give bytes, which only together make a character.
-enum Decoded {
+/// The value of one escape. Percent and octal escapes are bytes, several of which may form a character.
+enum EscapeValue {
     Byte(u8),
     Char(char),
 }
 
-impl Decoded {
+impl EscapeValue {
     fn write(self, out: &mut Vec<u8>) {
         match self {
             Self::Byte(byte) => out.push(byte),
@@ -73,7 +73,7 @@ fn percent(bytes: &[u8], at: usize) -> Step {
         at += 2;
     }
     match number(bytes, at, 16, 2, 2) {
-        Some((code, end)) => Step { end, decoded: u8::try_from(code).ok().map(Decoded::Byte) },
+        Some((code, end)) => Step { end, decoded: u8::try_from(code).ok().map(EscapeValue::Byte) },
         None => Step::plain(at),
     }
 }
@@ -98,7 +98,7 @@ fn entity(bytes: &[u8], at: usize) -> Step {
     named(&name[..length]).map_or(Step::plain(at), |c| Step::char(u32::from(c), at + length + 1))
 }
 
-/// The entities that could stand inside a value; others stay as they are.
+/// The entities that could occur inside a value; others are left as they are.
 fn named(name: &[u8]) -> Option<char> {
     Some(match name {
         b"commat" => '@',
@@ -143,13 +143,15 @@ fn backslash(bytes: &[u8], at: usize) -> Step {
         b'n' | b'r' => Step::char(u32::from('\n'), at + 1),
         b't' => Step::char(u32::from('\t'), at + 1),
         b'"' | b'\'' | b'/' | b'@' | b'.' | b'-' | b'_' | b'+' => Step::char(u32::from(letter), at + 1),
-        b'0'..=b'3' => number(bytes, at, 8, 3, 3)
-            .map_or(plain, |(code, end)| Step { end, decoded: u8::try_from(code).ok().map(Decoded::Byte) }),
+        b'0'..=b'3' => number(bytes, at, 8, 3, 3).map_or(plain, |(code, end)| Step {
+            end,
+            decoded: u8::try_from(code).ok().map(EscapeValue::Byte),
+        }),
         _ => plain,
     }
 }
 
-/// Puts the second half of a surrogate pair to the first; a lone half is no character.
+/// Combines a surrogate pair; a lone surrogate is left as it is.
 fn utf16(bytes: &[u8], code: u32, end: usize) -> Step {
     if !(0xd800..0xdc00).contains(&code) {
         return Step::char(code, end);
@@ -164,7 +166,7 @@ fn utf16(bytes: &[u8], code: u32, end: usize) -> Step {
     }
 }
 
-/// Reads a number of `digits_min` to `digits_max` digits, and returns where it ends.
+/// Reads a number of `digits_min` to `digits_max` digits, and returns it and where it ends.
 fn number(
     bytes: &[u8],
     start: usize,
@@ -208,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_what_is_no_escape() {
+    fn leaves_other_text_alone() {
         for text in ["100% sure", "a & b && c", r"C:\Windows", "%", "&", r"\", "%2", "&#;", r"\u12", "&amp;"]
         {
             assert_eq!(unescaped(text), None, "{text}");
@@ -216,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn survives_half_characters() {
+    fn accepts_incomplete_characters() {
         check("%ff", "\u{fffd}");
         check(r"\ud83d x", r"\ud83d x");
     }

@@ -1,9 +1,9 @@
 //! Separators written as words or in brackets: `bob at example dot com`, `bob[at]example[.]com`.
 
-/// Returns `text` with its spelled-out separators as the marks that they stand for.
+/// Replaces spelled-out separators with the marks that they stand for.
 ///
-/// Only called where a word such as ` dot ` gave a reason to. Every `dot`
-/// becomes a mark; a bare `at` only if what follows is a host name.
+/// Only called if a word such as ` dot ` was found. Every `dot` becomes a mark;
+/// a bare `at` does only if a host name follows.
 pub(crate) fn despelled(lower: &str) -> String {
     let mut out = String::with_capacity(lower.len());
     let mut glue = true;
@@ -17,7 +17,7 @@ pub(crate) fn despelled(lower: &str) -> String {
                 glue = true;
             }
             None => {
-                if word.apart && !glue {
+                if word.after_space && !glue {
                     out.push(' ');
                 }
                 out.push_str(word.text);
@@ -28,7 +28,7 @@ pub(crate) fn despelled(lower: &str) -> String {
     out
 }
 
-/// `example.com`, or `example` and a dot.
+/// Returns whether the words begin with `example.com`, or with `example` and a spelled-out dot.
 fn host_follows(words: &[Word<'_>]) -> bool {
     let inner = |word: &Word<'_>| word.text.trim_end_matches('.').contains('.');
     words.first().is_some_and(inner) || words.get(1).is_some_and(|word| mark(word.text) == Some('.'))
@@ -36,16 +36,16 @@ fn host_follows(words: &[Word<'_>]) -> bool {
 
 struct Word<'a> {
     text: &'a str,
-    /// Whether a blank stood before it.
-    apart: bool,
+    /// Whether whitespace precedes it.
+    after_space: bool,
 }
 
-/// Cuts at blanks and around everything in brackets.
+/// Splits at whitespace and around bracketed separators.
 fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let trimmed = rest.trim_start();
-        let apart = trimmed.len() < rest.len();
+        let after_space = trimmed.len() < rest.len();
         let length = match bracketed(trimmed) {
             Some(length) => length,
             None => trimmed
@@ -55,7 +55,7 @@ fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
         };
         let (text, after) = trimmed.split_at(length);
         rest = after;
-        (length > 0).then_some(Word { text, apart })
+        (length > 0).then_some(Word { text, after_space })
     })
 }
 
@@ -66,7 +66,7 @@ const fn is_open(c: char) -> bool {
 /// The longest bracketed separator: `( underscore )`.
 const BRACKETED_BYTES_MAX: usize = 14;
 
-/// The length of the bracketed separator that `text` begins with.
+/// Returns the length of the bracketed separator at the start of `text`.
 fn bracketed(text: &str) -> Option<usize> {
     text.starts_with(is_open).then_some(())?;
     let close =
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_words_and_brackets_as_marks() {
+    fn replaces_words_and_brackets_with_marks() {
         check("write to bob at example dot com today", "write to bob@example.com today");
         check("bob(at)example[dot]com", "bob@example.com");
         check("bob [ at ] example {.} com", "bob@example.com");

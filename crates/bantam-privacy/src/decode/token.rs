@@ -1,29 +1,41 @@
-//! Base64 and hex: long tokens that decode to text.
+//! Long tokens that decode to text: base64 and hex.
 
 use std::ops::Range;
 
+use base64::Engine as _;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use data_encoding::HEXLOWER_PERMISSIVE;
+
 use crate::view::{TOKEN_BYTES_MIN, next_long_token};
 
-/// What became of one long token.
+/// Decodes unpadded base64 in the standard alphabet, also if it was cut off in the middle of a byte.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The result of decoding one long token.
 pub(crate) enum Decoded {
-    /// It holds this text, perhaps from its second, third or fourth character on.
+    /// It holds these texts, perhaps starting at its second, third or fourth character.
     Text(Vec<String>),
-    /// It is long and looks encoded or random, but holds no text.
+    /// It is long and looks encoded or random, but does not decode to text.
     Opaque,
-    /// It is a word, a path, a number, a hash.
+    /// It is a word, a path, a number or a hash.
     Nothing,
 }
 
-/// The longest run that is left alone although it decodes to nothing: a SHA-512 in hex has 128.
+/// The shortest run that is opaque if it does not decode to text; a SHA-512 in hex has 128 characters.
 const OPAQUE_BYTES_MIN: usize = 129;
 
-/// A run of mixed letters and digits from here on is a key rather than a name.
+/// The shortest run of mixed letters and digits that counts as a key rather than a name.
 const RANDOM_BYTES_MIN: usize = 40;
 
-/// Lines of encoded text that are at least this long go on in the next line.
+/// Lines of encoded text that are at least this long continue on the next line.
 const WRAPPED_BYTES_MIN: usize = 60;
 
-/// Finds the next long token at or after `from`, with encoded lines put together, and decodes it.
+/// Finds the next long token at or after `from`, joins its wrapped lines, and decodes it.
 pub(crate) fn next_decoded(text: &str, from: usize) -> Option<(Range<usize>, Decoded)> {
     let bytes = text.as_bytes();
     let first = next_long_token(bytes, from)?;
@@ -46,14 +58,14 @@ pub(crate) fn next_decoded(text: &str, from: usize) -> Option<(Range<usize>, Dec
     Some((joined, decoded(token)))
 }
 
-/// Where the next line begins, if this one ends at `end`.
+/// Returns where the next line begins, if this one ends at `end`.
 fn after_line_break(bytes: &[u8], end: usize) -> Option<usize> {
     let rest = bytes.get(end..)?;
     let length = if rest.starts_with(b"\r\n") { 2 } else { usize::from(rest.starts_with(b"\n")) };
     (length > 0).then_some(end + length)
 }
 
-/// Tries the parts between full stops as base64 and hex, and then the parts between other marks.
+/// Decodes the parts between full stops as base64 and hex, or else the pieces between other marks.
 fn decoded(token: &[u8]) -> Decoded {
     let mut texts = Vec::new();
     let mut opaque = false;
@@ -80,64 +92,51 @@ fn decode_into(part: &[u8], texts: &mut Vec<String>) {
     if let Some(text) = hex(part) {
         texts.push(text);
     }
+    let standard: Vec<u8> = part.iter().map(|&byte| standard_alphabet(byte)).collect();
     // Text before the token, or a cut through its middle, may have shifted it.
-    texts.extend((0..4).filter_map(|skip| base64(&part[skip..])));
+    texts.extend((0..4).filter_map(|skip| base64(&standard[skip..])));
 }
 
+/// Decodes the hex digits at the start of `part`.
 fn hex(part: &[u8]) -> Option<String> {
     let part = part.strip_prefix(b"0x").unwrap_or(part);
-    if !part.iter().take(TOKEN_BYTES_MIN).all(u8::is_ascii_hexdigit) {
+    let digits = part.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    if digits < part.len().min(TOKEN_BYTES_MIN) {
         return None;
     }
-    let nibbles = part.iter().map_while(|&byte| char::from(byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(part.len() / 2);
-    let mut high = None;
-    for nibble in nibbles.filter_map(|nibble| u8::try_from(nibble).ok()) {
-        match high.take() {
-            None => high = Some(nibble),
-            Some(high) => bytes.push(high << 4 | nibble),
-        }
-        if bytes.len() == PROBE_BYTES && !is_text(&bytes) {
-            return None;
-        }
-    }
-    text_of(bytes)
+    decoded_text(&part[..digits - digits % 2], 2 * PROBE_BYTES, |digits| {
+        HEXLOWER_PERMISSIVE.decode(digits).ok()
+    })
 }
 
 const fn is_base64(byte: u8) -> bool {
-    sextet(byte).is_some()
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
-/// The value of a character in both the standard and the URL alphabet.
-const fn sextet(byte: u8) -> Option<u8> {
+/// Maps the URL alphabet to the standard one; a token may mix both.
+const fn standard_alphabet(byte: u8) -> u8 {
     match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
+        b'-' => b'+',
+        b'_' => b'/',
+        _ => byte,
     }
 }
 
-/// So many decoded bytes show whether the rest is worth decoding.
+/// Decodes base64; a single character at the end, which holds no whole byte, is dropped.
+fn base64(part: &[u8]) -> Option<String> {
+    let whole = part.len() - usize::from(part.len() % 4 == 1);
+    decoded_text(&part[..whole], PROBE_BYTES / 3 * 4, |part| BASE64.decode(part).ok())
+}
+
+/// How many decoded bytes decide whether the rest is worth decoding.
 const PROBE_BYTES: usize = 12;
 
-fn base64(part: &[u8]) -> Option<String> {
-    let mut bytes = Vec::with_capacity(PROBE_BYTES);
-    for quad in part.chunks(4) {
-        let mut word = 0u32;
-        for index in 0..4 {
-            let value = quad.get(index).and_then(|&byte| sextet(byte)).unwrap_or(0);
-            word = word << 6 | u32::from(value);
-        }
-        let [_, decoded @ ..] = word.to_be_bytes();
-        bytes.extend_from_slice(&decoded[..quad.len().saturating_sub(1)]);
-        if bytes.len() == PROBE_BYTES && !is_text(&bytes) {
-            return None;
-        }
+/// Decodes `encoded` if its first `probe` characters decode to text, so that other tokens cost little.
+fn decoded_text(encoded: &[u8], probe: usize, decode: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Option<String> {
+    match encoded.get(..probe) {
+        Some(probe) if !is_text(&decode(probe)?) => None,
+        _ => text_of(decode(encoded)?),
     }
-    text_of(bytes)
 }
 
 fn text_of(bytes: Vec<u8>) -> Option<String> {
@@ -150,9 +149,9 @@ fn text_of(bytes: Vec<u8>) -> Option<String> {
     )
 }
 
-/// Returns whether `bytes` read as text: mostly printable ASCII, or hardly anything that is not UTF-8.
+/// Returns whether `bytes` read as text: mostly printable ASCII, or almost entirely valid UTF-8.
 ///
-/// A character cut off at the end does not count against it.
+/// A character that is cut off at the end does not count against them.
 fn is_text(bytes: &[u8]) -> bool {
     let ascii = bytes.iter().filter(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()).count();
     if ascii * 4 >= bytes.len() * 3 {
@@ -187,7 +186,7 @@ fn is_opaque(part: &[u8]) -> bool {
         && entropy_bits(&counts, part.len()) > 4.3
 }
 
-/// Bits of entropy for each character.
+/// Returns the entropy in bits per character.
 fn entropy_bits(counts: &[u32; 256], length: usize) -> f64 {
     let length = u32::try_from(length).map_or(f64::MAX, f64::from);
     let share = |&count: &u32| f64::from(count) / length;
@@ -226,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn puts_wrapped_lines_together() {
+    fn joins_wrapped_lines() {
         let line = "QSBsb25nIGxldHRlciB0aGF0IGdvZXMgb24gYW5kIG9uIGFuZCBvbiB1bnRpbCBib2JA";
         check(
             &format!("{line}\r\nZXhhbXBsZS5jb20\n"),
@@ -235,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn leaves_words_hashes_and_identifiers() {
+    fn leaves_words_hashes_and_identifiers_alone() {
         for text in [
             "internationalisation-of-everything",
             "d41d8cd98f00b204e9800998ecf8427e",
@@ -250,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_long_noise_opaque() {
+    fn long_noise_is_opaque() {
         check(&"a9F/kQ2+Zx".repeat(13), &["opaque"]);
         check("wJ4lrXUtn7EMI1K8MDENG0bPxRfiCYzz9kLm3Qv5", &["opaque"]);
     }

@@ -1,11 +1,11 @@
-//! The table of characters that pass for an ASCII one.
+//! The table of characters that can pass for an ASCII character.
 
-/// Returns the ASCII character that `c` looks like or counts as; `None` for all others.
+/// Returns the ASCII character that `c` looks like or stands for, if any.
 pub(super) fn ascii(c: char) -> Option<char> {
     if c.is_ascii() { None } else { letter(c).or_else(|| mark(c)).or_else(|| digit(c)) }
 }
 
-/// Where the decimal digits of a script begin.
+/// The code points at which the decimal digits of a script begin.
 const ZEROS: [u32; 30] = [
     0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
     0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50,

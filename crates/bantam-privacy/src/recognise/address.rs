@@ -1,4 +1,4 @@
-//! Addresses in hexadecimal: IPv6 and MAC.
+//! IPv6 and MAC addresses.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,14 +8,14 @@ use super::{is_word, network};
 use crate::findings::{Kind, Tally};
 use crate::view::{Triggers, View, next_position};
 
-/// The longest IPv6 address in text, with an IPv4 tail.
+/// The longest textual IPv6 address, with an IPv4 tail.
 const ADDRESS_BYTES_MAX: usize = 45;
 
-/// A MAC address in pairs, and in the three groups of some routers.
+/// The length of a MAC address in pairs, and in the three groups that some routers use.
 const MAC_BYTES: usize = 17;
 const MAC_DOTTED_BYTES: usize = 14;
 
-/// Looks at each run of hex digits and colons, and at pairs of hex digits with dashes.
+/// Examines runs of hex digits and colons, pairs of hex digits with dashes, and groups of four with full stops.
 pub(super) fn scan(view: View<'_>, triggers: Triggers, tally: &mut Tally) {
     let bytes = view.bytes();
     if triggers.colon {
@@ -26,7 +26,7 @@ pub(super) fn scan(view: View<'_>, triggers: Triggers, tally: &mut Tally) {
         });
     }
     if triggers.digit {
-        // Dashes and full stops are in every text; a second one at the right distance is rare.
+        // Dashes and full stops are common; a second one at the right distance is rare.
         for (mark, step, length) in [(b'-', 3, MAC_BYTES), (b'.', 5, MAC_DOTTED_BYTES)] {
             let mut from = 0;
             while let Some(at) = next_position(bytes, from, |byte| byte == mark) {
@@ -47,11 +47,11 @@ fn stands_alone(bytes: &[u8], start: usize, end: usize) -> bool {
     !is_word(start.checked_sub(1).and_then(|before| bytes.get(before))) && !is_word(bytes.get(end))
 }
 
-/// Hands over every run of hex digits and `mark`s that holds two marks and stands alone.
+/// Passes every run of hex digits and `mark`s that holds at least two marks and stands alone to `look`.
 fn each_run(bytes: &[u8], mark: u8, mut look: impl FnMut(&[u8])) {
     let mut from = 0;
     while let Some(at) = next_position(bytes, from, |byte| byte == mark) {
-        // A full stop of an IPv4 tail belongs to the run.
+        // The full stops of an IPv4 tail belong to the run.
         let is_part =
             |byte: &&u8| byte.is_ascii_hexdigit() || **byte == mark || (mark == b':' && **byte == b'.');
         let start = at - bytes[from..at].iter().rev().take(5).take_while(is_part).count();
@@ -66,7 +66,7 @@ fn each_run(bytes: &[u8], mark: u8, mut look: impl FnMut(&[u8])) {
     }
 }
 
-/// Notes a MAC address: hex digits with the same mark after every `step - 1` of them.
+/// Counts a MAC address, which has a mark after every `step - 1` hex digits, and returns whether there is one.
 fn mac(run: &[u8], length: usize, step: usize, tally: &mut Tally) -> bool {
     let run = trimmed(run);
     let shaped = run.len() == length
@@ -78,21 +78,21 @@ fn mac(run: &[u8], length: usize, step: usize, tally: &mut Tally) -> bool {
     shaped
 }
 
-/// Notes an IPv6 address; `::` between words of code is none.
+/// Counts an IPv6 address; a `::` between words of code does not count.
 fn ipv6(run: &[u8], tally: &mut Tally) {
     let run = trimmed(run);
     if run.len() > ADDRESS_BYTES_MAX {
         return;
     }
     let groups = run.split(|&byte| byte == b':').filter(|group| !group.is_empty()).count();
-    let telling = groups >= 3 || run.iter().any(u8::is_ascii_digit);
+    let plausible = groups >= 3 || run.iter().any(u8::is_ascii_digit);
     let address = std::str::from_utf8(run).ok().and_then(|run| run.parse::<Ipv6Addr>().ok());
-    if let Some(address) = address.filter(|_| telling) {
+    if let Some(address) = address.filter(|_| plausible) {
         network::note(IpAddr::V6(address), tally);
     }
 }
 
-/// Without the full stop or colon that ends a sentence.
+/// Removes the full stop or colon that ends a sentence.
 fn trimmed(run: &[u8]) -> &[u8] {
     let run = run.strip_suffix(b".").unwrap_or(run);
     match run.strip_suffix(b":") {

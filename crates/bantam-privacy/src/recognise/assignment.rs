@@ -1,4 +1,4 @@
-//! Passwords and keys that are assigned to a name: `password = "..."`, `API_KEY: ...`, `Bearer ...`.
+//! Passwords and keys assigned to a name: `password = "..."`, `API_KEY: ...`, `Bearer ...`.
 
 use bantam_types::Label;
 
@@ -6,13 +6,13 @@ use super::cue::{Cue, Cues};
 use crate::findings::{Kind, Tally};
 use crate::view::View;
 
-/// The longest rest of a name behind the cue: `password_for_the_database`.
+/// The most bytes of a name after the cue: `password_for_the_database`.
 const NAME_BYTES_MAX: usize = 24;
 
-/// The longest value that is looked at; longer ones are judged by their beginning.
+/// The most bytes of a value that are examined; longer values are judged by their start.
 const VALUE_BYTES_MAX: usize = 256;
 
-/// Looks at what follows each cue, and returns whether separators are spelled out.
+/// Examines what follows each cue, and returns whether separators are spelled out.
 pub(super) fn scan(view: View<'_>, cues: &Cues, tally: &mut Tally) -> bool {
     let bytes = view.bytes();
     let mut spelled = false;
@@ -31,30 +31,30 @@ pub(super) fn scan(view: View<'_>, cues: &Cues, tally: &mut Tally) -> bool {
     spelled
 }
 
-/// What is assigned, and how.
-struct Assigned<'a> {
+/// An assigned value, and how it is written.
+struct Assignment<'a> {
     value: &'a [u8],
-    /// In quotes, or behind an equals sign, or alone on the rest of its line.
-    firmly: bool,
+    /// In quotes, or after an equals sign, or alone on the rest of its line.
+    is_firm: bool,
     quoted: bool,
 }
 
-/// Reads the rest of the name, the mark and the value.
-fn assigned(rest: &[u8]) -> Option<Assigned<'_>> {
+/// Reads the rest of the name, the assignment mark and the value.
+fn assigned(rest: &[u8]) -> Option<Assignment<'_>> {
     let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     let name = rest.iter().take(NAME_BYTES_MAX).take_while(is_name).count();
     let rest =
         skip(&rest[name..], 4, |byte| matches!(byte, b'"' | b'\'' | b']' | b' ' | b'\t' | b'`' | b'*'));
-    let said = rest.strip_prefix(b"is").filter(|rest| rest.first() <= Some(&b':'));
-    let marked = said.unwrap_or(rest);
+    let after_is = rest.strip_prefix(b"is").filter(|rest| rest.first() <= Some(&b':'));
+    let marked = after_is.unwrap_or(rest);
     let marks = marked.iter().take(2).take_while(|&&byte| matches!(byte, b':' | b'=' | b'>')).count();
-    if marks == 0 && said.is_none() {
+    if marks == 0 && after_is.is_none() {
         return None;
     }
     let (marks, rest) = marked.split_at(marks);
     let equals = marks.contains(&b'=');
     let mut assigned = value(skip(rest, 6, |byte| matches!(byte, b' ' | b'\t' | b'*' | b'=' | b'>')));
-    assigned.firmly = equals || assigned.quoted || (assigned.firmly && !marks.is_empty());
+    assigned.is_firm = equals || assigned.quoted || (assigned.is_firm && !marks.is_empty());
     Some(assigned)
 }
 
@@ -62,8 +62,8 @@ fn skip(bytes: &[u8], most: usize, what: impl Fn(u8) -> bool) -> &[u8] {
     &bytes[bytes.iter().take(most).take_while(|&&byte| what(byte)).count()..]
 }
 
-/// Reads a value in quotes, or up to the next blank or mark.
-fn value(rest: &[u8]) -> Assigned<'_> {
+/// Reads a quoted value, or one that ends at whitespace or a mark.
+fn value(rest: &[u8]) -> Assignment<'_> {
     let quote = rest.first().copied().filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
     let rest = if quote.is_some() { &rest[1..] } else { rest };
     let ends = |byte: u8| match quote {
@@ -72,9 +72,9 @@ fn value(rest: &[u8]) -> Assigned<'_> {
     };
     let length = rest.iter().take(VALUE_BYTES_MAX).take_while(|&&byte| !ends(byte)).count();
     let value = &rest[..length];
-    let firmly = quote.is_some() || matches!(rest.get(length), None | Some(b'\n' | b'\r'));
+    let is_firm = quote.is_some() || matches!(rest.get(length), None | Some(b'\n' | b'\r'));
     let value = if quote.is_some() { value } else { trim_sentence(value) };
-    Assigned { value, firmly, quoted: quote.is_some() }
+    Assignment { value, is_firm, quoted: quote.is_some() }
 }
 
 fn trim_sentence(value: &[u8]) -> &[u8] {
@@ -84,7 +84,7 @@ fn trim_sentence(value: &[u8]) -> &[u8] {
     }
 }
 
-fn judge(assigned: &Assigned<'_>, cue: Cue, tally: &mut Tally) {
+fn judge(assigned: &Assignment<'_>, cue: Cue, tally: &mut Tally) {
     let value = assigned.value;
     if value.len() < 4 || is_placeholder(value) {
         return;
@@ -94,21 +94,21 @@ fn judge(assigned: &Assigned<'_>, cue: Cue, tally: &mut Tally) {
     let marks = value
         .iter()
         .any(|byte| matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'?' | b'+'));
-    let blank = value.contains(&b' ');
-    let varied = value.len() >= 6 && !blank && letters && (digits || marks);
-    let long = value.len() >= 20 && !blank && !value.contains(&b'.') && (digits || cue != Cue::Key);
+    let spaced = value.contains(&b' ');
+    let varied = value.len() >= 6 && !spaced && letters && (digits || marks);
+    let long = value.len() >= 20 && !spaced && !value.contains(&b'.') && (digits || cue != Cue::Key);
     let numeric = cue == Cue::Password && value.len() >= 6 && !letters;
-    if varied || long || (numeric && assigned.firmly) {
+    if varied || long || (numeric && assigned.is_firm) {
         tally.add(Kind::Secret, Label::Restricted, value);
-    } else if assigned.firmly
-        && !blank
+    } else if assigned.is_firm
+        && !spaced
         && (cue == Cue::Password || letters && cue == Cue::Key && value.len() >= 8)
     {
         tally.add(Kind::SecretLike, Label::Confidential, value);
     }
 }
 
-/// Names of types, calls, lookups and blanks to fill in: code that speaks of a secret without holding it.
+/// Returns whether a value is a type, call, lookup or placeholder: code that mentions a secret without holding it.
 fn is_placeholder(value: &[u8]) -> bool {
     const WORDS: [&[u8]; 16] = [
         b"none",
@@ -140,7 +140,7 @@ fn is_placeholder(value: &[u8]) -> bool {
         || value.iter().all(|byte| matches!(byte, b'*' | b'x' | b'.' | b'_' | b'-' | b'='))
 }
 
-/// Notes `-----BEGIN ... PRIVATE KEY`.
+/// Counts `-----BEGIN ... PRIVATE KEY`.
 fn private_key(bytes: &[u8], end: usize, tally: &mut Tally) {
     let before = &bytes[end.saturating_sub(48)..end];
     if before.windows(6).any(|window| window == b"begin " || window == b"-begin") {

@@ -7,7 +7,7 @@ use crate::findings::{Kind, Tally};
 
 /// Looks for card numbers in whole sequences, in single groups and in evenly grouped stretches.
 ///
-/// Not in every stretch of a table of numbers: among so many, some pass Luhn by chance.
+/// Not every stretch of a table of numbers is tried, because some would pass Luhn by chance.
 pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
     let count = sequence.groups.len();
     if sequence.own_digits().len() < 12 {
@@ -42,10 +42,10 @@ pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
     }
 }
 
-/// Longer sequences are tables, where cards are looked for at the ends of even stretches only.
+/// Longer sequences are tables, in which cards are only looked for at the ends of even stretches.
 const SHORT_GROUPS_MAX: usize = 12;
 
-/// The groups in which cards are written, beside an expiry date or a house number.
+/// The group sizes in which cards are written, also next to an expiry date or a house number.
 const SHAPES: [&[usize]; 5] = [&[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 5, 6], &[8, 8]];
 
 fn written_shapes(sequence: &Sequence<'_>, tally: &mut Tally) {
@@ -59,7 +59,7 @@ fn written_shapes(sequence: &Sequence<'_>, tally: &mut Tally) {
     }
 }
 
-/// Where groups of one size with one gap between them, which begin at `start`, end; the last may be shorter.
+/// Returns the end of the stretch from `start` whose groups have one size and one gap; the last may be shorter.
 fn even_stretch(sequence: &Sequence<'_>, start: usize) -> usize {
     let mut end = start + 1;
     while end < sequence.groups.len() && sequence.gap(end - 1) == sequence.gap(start) {
@@ -71,7 +71,7 @@ fn even_stretch(sequence: &Sequence<'_>, start: usize) -> usize {
     end
 }
 
-/// Notes the sequence if it is a card number, or shaped like one, and returns whether it is.
+/// Counts the sequence if it is a card number or shaped like one, and returns whether it is one.
 fn judge(sequence: &Sequence<'_>, tally: &mut Tally) -> bool {
     let digits = sequence.own_digits();
     if !(12..=19).contains(&digits.len()) {
@@ -85,14 +85,14 @@ fn judge(sequence: &Sequence<'_>, tally: &mut Tally) -> bool {
         tally.add(Kind::PaymentCard, Label::Restricted, digits);
         return true;
     }
-    // Inside a word, or of a length that few cards have, only the checksum speaks for a card.
+    // Inside a word, or at a length that few cards have, only the checksum can identify a card.
     if (cued || usual_length(digits)) && sequence.stands_alone() && grouped_as_card(sequence) {
         tally.add(Kind::CardLike, Label::Confidential, digits);
     }
     false
 }
 
-/// A word before the digits that says what they are, whatever they begin with.
+/// Returns whether a word before the digits says that they are a card number.
 fn has_cue(sequence: &Sequence<'_>) -> bool {
     const CUES: [&str; 6] = ["card", "visa", "maestro", "amex", "american express", "debit"];
     const CUE_BYTES: usize = 32;
@@ -101,7 +101,7 @@ fn has_cue(sequence: &Sequence<'_>) -> bool {
     CUES.iter().any(|cue| before.windows(cue.len()).any(|window| window == cue.as_bytes()))
 }
 
-/// A card number inside more digits, and the run itself, which is nothing that we know.
+/// Counts a long run of digits, which is of no known kind, and any card number inside it.
 fn long_run(digits: &[u8], tally: &mut Tally) {
     tally.add(Kind::CardLike, Label::Confidential, digits);
     for length in [15, 16] {
@@ -114,7 +114,7 @@ fn long_run(digits: &[u8], tally: &mut Tally) {
     }
 }
 
-/// One group, or groups that a person would write: none of a single digit beside longer ones.
+/// Returns whether the groups are ones that a person would write: no single digits among longer groups.
 fn grouped_as_card(sequence: &Sequence<'_>) -> bool {
     let sizes = || (0..sequence.groups.len()).map(|index| sequence.size(index));
     sizes().all(|size| size >= 3) || sizes().all(|size| size == 1) || sizes().all(|size| size == 2)
@@ -124,7 +124,7 @@ fn prefix(digits: &[u8], length: usize) -> u32 {
     digits.iter().take(length).fold(0, |number, &digit| number * 10 + u32::from(digit))
 }
 
-/// Returns whether a card network issues numbers that begin so, at this length.
+/// Returns whether a card network issues numbers with this prefix and length.
 fn has_network(digits: &[u8]) -> bool {
     let (one, two, four) = (prefix(digits, 1), prefix(digits, 2), prefix(digits, 4));
     match digits.len() {
@@ -139,7 +139,7 @@ fn has_network(digits: &[u8]) -> bool {
     }
 }
 
-/// The lengths that nearly all cards have, with their networks.
+/// Returns whether the digits have a length and a network that nearly all cards have.
 fn usual_length(digits: &[u8]) -> bool {
     match digits.len() {
         14 => matches!(prefix(digits, 2), 30 | 36 | 38),

@@ -1,21 +1,21 @@
-//! One automaton over the few words that start a closer look.
+//! One automaton over the few words that trigger a closer look.
 
 use aho_corasick::{AhoCorasick, MatchKind};
 
 use crate::config::BuildScannerError;
 
-/// What a cue word says about the text around it.
+/// What a cue word suggests about the text around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cue {
-    /// A separator spelled out.
+    /// A spelled-out separator.
     Spelled,
     /// A name that passwords are assigned to.
     Password,
     /// A name that keys and tokens are assigned to.
     Key,
-    /// `bearer`, after which the token stands without a mark.
+    /// `bearer`, which the token follows without a mark.
     Bearer,
-    /// The words of a private key in PEM.
+    /// The words of a PEM private key.
     PrivateKey,
 }
 
@@ -82,7 +82,7 @@ impl Cues {
         Ok(Self { automaton })
     }
 
-    /// Every cue in a text in lower case, with where it ends.
+    /// Returns every cue in a lower-case text, with the position where it ends.
     pub(super) fn find<'a>(&'a self, lower: &'a str) -> impl Iterator<Item = (Cue, usize)> + 'a {
         self.automaton.find_iter(lower).map(|found| (CUES[found.pattern().as_usize()].1, found.end()))
     }

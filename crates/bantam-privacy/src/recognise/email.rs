@@ -1,18 +1,18 @@
-//! Addresses around an `@`.
+//! E-mail addresses and URL credentials around an `@`.
 
 use bantam_types::Label;
 
 use crate::findings::{Kind, Tally};
 use crate::view::{View, next_position};
 
-/// The longest local part and the longest domain that mail knows.
+/// The longest local part and the longest domain that mail allows.
 const LOCAL_BYTES_MAX: usize = 64;
 const DOMAIN_BYTES_MAX: usize = 255;
 
-/// The most blanks between an `@` and what belongs to it.
-const BLANKS_MAX: usize = 2;
+/// The most spaces on either side of an `@`.
+const SPACES_MAX: usize = 2;
 
-/// Looks around every `@`; each side ends at the next one, so the work is linear.
+/// Examines the text around every `@`; each side ends at the next one, so the work is linear.
 pub(super) fn scan(view: View<'_>, tally: &mut Tally) {
     let bytes = view.bytes();
     let mut from = 0;
@@ -23,8 +23,8 @@ pub(super) fn scan(view: View<'_>, tally: &mut Tally) {
 }
 
 fn around(bytes: &[u8], at: usize, tally: &mut Tally) {
-    let before = bytes[..at].iter().rev().take(BLANKS_MAX).take_while(|&&byte| byte == b' ').count();
-    let after = bytes[at + 1..].iter().take(BLANKS_MAX).take_while(|&&byte| byte == b' ').count();
+    let before = bytes[..at].iter().rev().take(SPACES_MAX).take_while(|&&byte| byte == b' ').count();
+    let after = bytes[at + 1..].iter().take(SPACES_MAX).take_while(|&&byte| byte == b' ').count();
     let (local_end, domain_start) = (at - before, at + 1 + after);
     if credentials(bytes, at, tally) {
         return;
@@ -52,7 +52,7 @@ fn around(bytes: &[u8], at: usize, tally: &mut Tally) {
     }
 }
 
-/// Reads host labels and the dots between them, with or without blanks around a dot.
+/// Reads host labels and the dots between them, with or without spaces around a dot.
 fn domain(bytes: &[u8]) -> Vec<u8> {
     let mut domain = Vec::new();
     let bytes = &bytes[..bytes.len().min(DOMAIN_BYTES_MAX)];
@@ -75,13 +75,13 @@ fn domain(bytes: &[u8]) -> Vec<u8> {
     domain
 }
 
-/// The length of a dot before another label: `.` or ` . `.
+/// Returns the length of a dot (`.` or ` . `) before another label.
 fn dot(bytes: &[u8]) -> Option<usize> {
     let length = if bytes.starts_with(b" . ") { 3 } else { usize::from(bytes.starts_with(b".")) };
     (length > 0 && bytes.get(length).is_some_and(|&byte| is_letter_or_digit(byte))).then_some(length)
 }
 
-/// Returns whether the last label could be a top-level domain, or the whole an IPv4 address.
+/// Returns whether the last label could be a top-level domain, or the whole domain is an IPv4 address.
 fn is_dotted(domain: &[u8]) -> bool {
     let mut labels = domain.rsplit(|&byte| byte == b'.');
     let last = labels.next().unwrap_or_default();
@@ -92,7 +92,7 @@ fn is_dotted(domain: &[u8]) -> bool {
     rest >= 1 && (named || known || address)
 }
 
-/// `scheme://user:password@host`: the password is a secret.
+/// Counts the password of `scheme://user:password@host` as a secret, and returns whether there is one.
 fn credentials(bytes: &[u8], at: usize, tally: &mut Tally) -> bool {
     let length =
         bytes[..at].iter().rev().take(DOMAIN_BYTES_MAX).take_while(|&&byte| is_authority(byte)).count();

@@ -1,4 +1,4 @@
-//! International bank account numbers: country length and mod 97.
+//! International bank account numbers, checked by country length and mod 97.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use bantam_types::Label;
 use super::is_word;
 use crate::findings::{Kind, Tally};
 
-/// Country codes with the length of their account numbers.
+/// The length of account numbers by country code.
 const LENGTHS: [(&[u8; 2], usize); 84] = [
     (b"ad", 24),
     (b"ae", 23),
@@ -95,13 +95,13 @@ const LENGTHS: [(&[u8; 2], usize); 84] = [
     (b"ua", 29),
 ];
 
-/// Countries added since, kept apart so that the table above stays in order.
+/// Territories outside the alphabetical order of the table above.
 const LENGTHS_LATER: [(&[u8; 2], usize); 3] = [(b"va", 22), (b"vg", 24), (b"xk", 20)];
 
 const LENGTH_MIN: usize = 15;
 const LENGTH_MAX: usize = 34;
 
-/// Looks at every group of digits that two letters stand before.
+/// Examines every group of digits that follows two letters.
 pub(super) fn propose(bytes: &[u8], groups: &[Range<usize>], tally: &mut Tally) {
     for group in groups {
         let Some(start) = country_start(bytes, group) else { continue };
@@ -111,9 +111,9 @@ pub(super) fn propose(bytes: &[u8], groups: &[Range<usize>], tally: &mut Tally) 
     }
 }
 
-/// Where the country code before the check digits begins.
+/// Returns where the country code before the check digits begins.
 ///
-/// A blank may stand between them if the code is a word of its own.
+/// There may be a space or dash between them if the code is a word of its own.
 fn country_start(bytes: &[u8], group: &Range<usize>) -> Option<usize> {
     let apart = matches!(bytes.get(group.start.checked_sub(1)?)?, b' ' | b'-');
     let start = (group.start - usize::from(apart)).checked_sub(2)?;
@@ -125,7 +125,7 @@ fn starts_word(bytes: &[u8], start: usize) -> bool {
     !is_word(start.checked_sub(1).and_then(|before| bytes.get(before)))
 }
 
-/// The letters and digits from `start` on, as many as any country has, over single gaps.
+/// Returns the letters and digits from `start` on, across short gaps, up to the length of the longest IBAN.
 fn read(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     let mut account = Vec::with_capacity(LENGTH_MAX);
     let mut gap = 0;
@@ -149,7 +149,7 @@ fn judge(account: &[u8], starts_word: bool, bytes: &[u8], start: usize, tally: &
     let tables = LENGTHS.iter().chain(&LENGTHS_LATER);
     let length = tables.into_iter().find(|(code, _)| account.starts_with(*code)).map(|&(_, length)| length);
     if let Some(own) = length.and_then(|length| account.get(..length)) {
-        // Words of prose between two numbers pass mod 97 once in a hundred times.
+        // Prose between two numbers passes mod 97 by chance about once in a hundred times.
         let plausible =
             digits(own) >= 10 || (starts_word && digits(own) >= 6 && unbroken(bytes, start) >= own.len());
         if plausible && passes_mod97(own) {
@@ -175,12 +175,12 @@ fn is_written_as_one(bytes: &[u8], start: usize, length: usize) -> bool {
     matches!(unbroken(bytes, start), run if run == 4 || run == length)
 }
 
-/// The length of the word at `start`.
+/// Returns the length of the word at `start`.
 fn unbroken(bytes: &[u8], start: usize) -> usize {
     bytes[start..].iter().take(LENGTH_MAX + 1).take_while(|byte| byte.is_ascii_alphanumeric()).count()
 }
 
-/// Moves the first four characters to the end, reads letters as 10 to 35, and divides by 97.
+/// Checks the ISO 7064 checksum: moves the first four characters to the end, reads letters as 10 to 35, takes mod 97.
 fn passes_mod97(account: &[u8]) -> bool {
     let (head, tail) = account.split_at(4);
     let remainder = tail.iter().chain(head).fold(0u32, |remainder, &byte| match byte {

@@ -1,4 +1,4 @@
-//! IPv4 and IPv6 addresses: which are private.
+//! IPv4 addresses, and which IP addresses are private.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,8 +9,8 @@ use crate::findings::{Kind, Tally};
 
 /// Looks for four groups of at most 255 with single dots between them.
 ///
-/// A version number with four parts is found as well. Routing takes the union
-/// of all findings, so that stands: nothing tells the two apart.
+/// This also finds version numbers with four parts, because nothing distinguishes
+/// the two.
 pub(super) fn ipv4(sequence: &Sequence<'_>, tally: &mut Tally) {
     let count = sequence.groups.len();
     let is_dot = |index: usize| sequence.gap(index) == b".";
@@ -36,7 +36,7 @@ fn octet(digits: &[u8]) -> Option<u8> {
     value.and_then(|value| u8::try_from(value).ok())
 }
 
-/// Notes an address: internal if it means nothing outside the house, else confidential.
+/// Counts an address: internal if it means nothing outside the organisation's network, else confidential.
 pub(super) fn note(address: IpAddr, tally: &mut Tally) {
     let private = match address {
         IpAddr::V4(address) => is_private_v4(address),

@@ -1,4 +1,4 @@
-//! Sequences of digit groups, from which cards, phones, social security numbers and IPv4 addresses are read.
+//! Sequences of digit groups, in which cards, phones, social security numbers and IPv4 addresses are found.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::{card, iban, is_word, network, phone, ssn};
 use crate::findings::Tally;
 use crate::view::{View, next_position};
 
-/// Fewer digits in a row of groups make none of our kinds; an IPv4 address has four.
+/// The fewest digits that a sequence needs; an IPv4 address has four.
 const DIGITS_MIN: usize = 4;
 
 /// The most bytes between two groups of one sequence.
@@ -14,9 +14,9 @@ const GAP_BYTES_MAX: usize = 3;
 
 /// Groups of digits with short gaps between them, such as `(555) 010-0199`.
 pub(super) struct Sequence<'a> {
-    /// The view in lower case.
+    /// The lower-case text of the view.
     pub(super) bytes: &'a [u8],
-    /// Where each group stands in `bytes`.
+    /// The range of each group in `bytes`.
     pub(super) groups: &'a [Range<usize>],
     /// The digits of all groups, 0 to 9 each.
     pub(super) digits: &'a [u8],
@@ -25,7 +25,7 @@ pub(super) struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    /// The sequence of some of the groups.
+    /// Returns the sequence of some of the groups.
     pub(super) fn slice(&self, range: Range<usize>) -> Sequence<'a> {
         Sequence {
             bytes: self.bytes,
@@ -35,7 +35,7 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// The digits of these groups only.
+    /// Returns the digits of these groups only.
     pub(super) fn own_digits(&self) -> &'a [u8] {
         match (self.offsets.first(), self.offsets.last()) {
             (Some(&start), Some(&end)) => &self.digits[start..end],
@@ -43,44 +43,44 @@ impl<'a> Sequence<'a> {
         }
     }
 
-    /// The digits of one group.
+    /// Returns the digits of one group.
     pub(super) fn group(&self, index: usize) -> &'a [u8] {
         &self.digits[self.offsets[index]..self.offsets[index + 1]]
     }
 
-    /// The number of digits of one group.
+    /// Returns the number of digits of one group.
     pub(super) fn size(&self, index: usize) -> usize {
         self.groups[index].len()
     }
 
-    /// What stands between a group and the next.
+    /// Returns the text between a group and the next.
     pub(super) fn gap(&self, index: usize) -> &'a [u8] {
         &self.bytes[self.groups[index].end..self.groups[index + 1].start]
     }
 
-    /// Where the sequence stands.
+    /// Returns the range of the sequence in the text.
     pub(super) fn span(&self) -> Range<usize> {
         let start = self.groups.first().map_or(0, |group| group.start);
         start..self.groups.last().map_or(start, |group| group.end)
     }
 
-    /// The byte before the first group.
+    /// Returns the byte before the first group.
     pub(super) fn before(&self) -> Option<&'a u8> {
         self.span().start.checked_sub(1).and_then(|at| self.bytes.get(at))
     }
 
-    /// The byte behind the last group.
+    /// Returns the byte after the last group.
     pub(super) fn after(&self) -> Option<&'a u8> {
         self.bytes.get(self.span().end)
     }
 
-    /// Returns whether it is part of no word.
+    /// Returns whether it is not part of a word.
     pub(super) fn stands_alone(&self) -> bool {
         !is_word(self.before()) && !is_word(self.after())
     }
 }
 
-/// Reads every sequence of the view and shows it to the recognisers of numbers.
+/// Reads every sequence of the view and passes it to the recognisers of numbers.
 pub(super) fn scan(view: View<'_>, tally: &mut Tally) {
     let bytes = view.bytes();
     let (mut groups, mut digits, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
@@ -140,8 +140,8 @@ const fn is_gap(byte: u8) -> bool {
 
 /// Returns whether the digits are part of a UUID or of a hash in hex.
 ///
-/// Both hold long digit runs by chance. A number of ours inside would have to
-/// be dressed up with letters, and then is no longer that number.
+/// Both contain long runs of digits by chance. A sensitive number could only be
+/// hidden in one by adding letters, and then it is no longer that number.
 fn in_hash(bytes: &[u8], start: usize, end: usize) -> bool {
     const LOOK_BYTES: usize = 130;
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';

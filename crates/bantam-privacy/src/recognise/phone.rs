@@ -1,4 +1,4 @@
-//! Telephone numbers: by international prefix, by national shape, or by a word beside them.
+//! Telephone numbers, found by international prefix, by national shape, or by a word next to them.
 
 use bantam_types::Label;
 
@@ -6,20 +6,20 @@ use super::is_word;
 use super::number::Sequence;
 use crate::findings::{Kind, Tally};
 
-/// Words that make a bare number of 7 to 15 digits a telephone number.
+/// Words that mark a bare number of 7 to 15 digits as a telephone number.
 const CUES: [&str; 14] = [
     "phone", "telef", "mobile", "mobil", "cell", "fax", "whatsapp", "sms", "tel:", "tel.", "call me", "dial",
     "text me", "reach me",
 ];
 
-/// Words that make a number of a weak shape something else.
+/// Words that mark a number of a weak shape as something else.
 const COUNTER_CUES: [&str; 10] =
     ["order", "invoice", "ticket", "ref", "isbn", "version", "zip", "account", "article", "part"];
 
-/// How far before the digits a cue may stand.
+/// How far before the digits a cue may be.
 const CUE_BYTES: usize = 32;
 
-/// Looks for telephone numbers in the parts of a sequence that could be one.
+/// Looks for telephone numbers in the parts of a sequence.
 pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
     let count = sequence.groups.len();
     let mut start = 0;
@@ -31,7 +31,7 @@ pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
     }
 }
 
-/// Gaps that stand within one number; a plus begins the next.
+/// Returns whether a gap can be inside one number; a plus begins the next.
 fn is_gap(gap: &[u8]) -> bool {
     gap.iter().all(|byte| matches!(byte, b' ' | b'.' | b'-' | b'(' | b')' | b'/' | b'\t'))
 }
@@ -58,7 +58,7 @@ fn part(sequence: &Sequence<'_>, tally: &mut Tally) {
     }
 }
 
-/// A word may not go on where the number ends, except with an extension.
+/// Returns whether the number ends at a word boundary or an extension.
 fn ends_well(sequence: &Sequence<'_>) -> bool {
     let end = sequence.span().end;
     match sequence.after() {
@@ -87,7 +87,8 @@ fn follows_plus(sequence: &Sequence<'_>) -> bool {
     before.ends_with(b"+") || before.ends_with(b"+(") || before.ends_with(b"+ ")
 }
 
-/// Ten digits by the North American plan, or a leading zero; other bare numbers are more often orders and ids.
+/// Returns whether bare digits follow the North American plan or have a leading zero; others are more often orders and
+/// ids.
 fn is_bare(digits: &[u8]) -> bool {
     match digits {
         [0, 0, country, ..] => *country != 0 && digits.len() >= 11,
@@ -101,7 +102,7 @@ fn is_plan(digits: &[u8]) -> bool {
     digits[0] >= 2 && digits[3] >= 2
 }
 
-/// 3-3-4, perhaps with a country code before it; one mark in each gap, or a bracket and a blank.
+/// Returns whether the groups are 3-3-4, perhaps after a country code, with gaps of one mark or a bracket and a space.
 fn is_north_american(sequence: &Sequence<'_>) -> bool {
     let count = sequence.groups.len();
     let sizes = |index: usize| sequence.size(count - index);
@@ -110,7 +111,7 @@ fn is_north_american(sequence: &Sequence<'_>) -> bool {
     shaped && gaps && (count == 3 || (count == 4 && sequence.size(0) <= 3))
 }
 
-/// Groups as the rest of the world writes them.
+/// Returns whether the groups are ones that the rest of the world uses.
 fn is_grouped(sequence: &Sequence<'_>, cued: bool) -> bool {
     let count = sequence.groups.len();
     let digits = sequence.own_digits();
@@ -134,7 +135,7 @@ fn is_grouped(sequence: &Sequence<'_>, cued: bool) -> bool {
     national || bracketed || is_weak_shape(sequence)
 }
 
-/// Shapes that other numbers share, unless something says that this is another number.
+/// Returns whether the number has a shape that other numbers share, and nothing says that it is one of those.
 fn is_weak_shape(sequence: &Sequence<'_>) -> bool {
     let count = sequence.groups.len();
     let digits = sequence.own_digits();
@@ -175,7 +176,7 @@ pub(super) fn is_date(sequence: &Sequence<'_>) -> bool {
     year_first || year_last
 }
 
-/// A kind of phone right behind the number: `555010-Fax`, `(mobile)`.
+/// Returns whether a kind of phone follows the number: `555010-Fax`, `(mobile)`.
 fn names_phone_after(sequence: &Sequence<'_>) -> bool {
     let after = &sequence.bytes[sequence.span().end..];
     let word = after.iter().take(3).take_while(|byte| matches!(byte, b' ' | b'-' | b'(' | b',')).count();

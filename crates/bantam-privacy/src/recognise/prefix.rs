@@ -1,4 +1,4 @@
-//! Keys and tokens that tell what they are by how they begin.
+//! Keys and tokens with a known prefix.
 
 use bantam_types::Label;
 
@@ -7,8 +7,8 @@ use crate::view::{View, next_long_token};
 
 /// Prefixes in lower case, each with the fewest characters that follow it in a real key.
 ///
-/// Case is ignored: a key in the wrong case opens nothing, but whoever changed
-/// it may change it back.
+/// Case is ignored: a key in the wrong case does not work, but whoever changed
+/// it can change it back.
 const PREFIXES: [(&str, usize); 62] = [
     ("sk-", 20),
     ("sk_live_", 10),
@@ -74,13 +74,13 @@ const PREFIXES: [(&str, usize); 62] = [
     ("age-secret-key-1", 40),
 ];
 
-/// The beginning of a JSON object in base64: the header of a JSON web token.
+/// The start of a JSON object in base64, which is the header of a JSON web token.
 const JWT: &str = "eyj";
 
-/// So much of a key is looked at, which bounds the work for each word.
+/// The most bytes of a key that are examined, which bounds the work for each word.
 const KEY_BYTES_MAX: usize = 512;
 
-/// Looks at the start of every word inside every long token, and returns whether there are any.
+/// Examines the start of every word inside every long token, and returns whether there are long tokens.
 pub(super) fn scan(view: View<'_>, tally: &mut Tally) -> bool {
     let bytes = view.bytes();
     let mut from = 0;
@@ -101,7 +101,7 @@ pub(super) fn scan(view: View<'_>, tally: &mut Tally) -> bool {
     from > 0
 }
 
-/// The length of the key that `rest` begins with.
+/// Returns the length of the key at the start of `rest`.
 fn key_length(rest: &[u8]) -> Option<usize> {
     if rest.starts_with(JWT.as_bytes()) {
         return jwt_length(rest);
@@ -115,19 +115,19 @@ fn key_length(rest: &[u8]) -> Option<usize> {
     let body = &body[..body.iter().take_while(|&&byte| byte != b'/' || prefix.contains('/')).count()];
     let is_word = prefix.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric);
     let body = match is_word {
-        // A prefix of letters only begins many words; what follows must be one piece.
+        // Many words start with a prefix that ends in a letter, so the rest of the key must be one piece.
         true => &body[..body.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count()],
         false => body,
     };
     let unbroken = body.split(|byte| !byte.is_ascii_alphanumeric()).map(<[u8]>::len).max().unwrap_or(0);
-    // An AWS key is its prefix and 16 letters or digits; one in thirty has no digit at all, and hardly a
-    // word of twenty letters begins like one.
+    // An AWS key is its prefix and 16 letters or digits; one in thirty has no digit at all, and hardly any
+    // word of twenty letters starts with such a prefix.
     let aws = matches!(*prefix, "akia" | "asia" | "abia" | "acca") && body.len() == 16;
     let varied = body.iter().any(u8::is_ascii_digit) || unbroken >= 20 || aws;
     (body.len() >= *body_min && varied).then_some(prefix.len() + body.len())
 }
 
-/// Two parts of base64 with a dot between them; the third, the signature, may be missing.
+/// Returns the length of a JSON web token: two dot-separated parts of base64, and perhaps a signature.
 fn jwt_length(rest: &[u8]) -> Option<usize> {
     let mut parts = rest.split(|&byte| byte == b'.');
     let (header, claims) = (parts.next()?, parts.next()?);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_needs_no_digit_and_a_word_is_no_key() {
+    fn a_key_may_lack_digits_but_a_word_is_not_a_key() {
         check("akiaqodzvchxmtxqyahi", true);
         check("asiaqodzvchxmtxqyah7 and more", true);
         check("asia short", false);

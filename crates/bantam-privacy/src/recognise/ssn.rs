@@ -1,4 +1,4 @@
-//! US social security numbers, and the taxpayer numbers that share their shape.
+//! US social security numbers and the taxpayer numbers that share their shape.
 
 use bantam_types::Label;
 
@@ -6,13 +6,13 @@ use super::number::Sequence;
 use super::phone::is_date;
 use crate::findings::{Kind, Tally};
 
-/// Words that make nine bare digits a social security number.
+/// Words that mark nine bare digits as a social security number.
 const CUES: [&str; 7] = ["ssn", "social sec", "soc sec", "soc. sec", "social number", "taxpayer", "itin"];
 
-/// How far from the digits a cue may stand.
+/// How far from the digits a cue may be.
 const CUE_BYTES: usize = 64;
 
-/// Looks for groups of 3-2-4 digits, and for nine digits beside a cue.
+/// Looks for groups of 3-2-4 digits, and for nine digits near a cue.
 pub(super) fn propose(sequence: &Sequence<'_>, tally: &mut Tally) {
     let count = sequence.groups.len();
     for start in 0..count.saturating_sub(2) {
@@ -54,7 +54,8 @@ fn note(digits: &[u8], tally: &mut Tally) {
     }
 }
 
-/// No area 000 or 666, no group 00, no serial 0000; from 900 on only the groups of taxpayer numbers.
+/// Returns whether such a number can be issued: not area 000 or 666, group 00 or serial 0000; from area 900 on, only
+/// with the groups of taxpayer numbers.
 fn is_issued(digits: &[u8]) -> bool {
     let number = |range: std::ops::Range<usize>| {
         digits[range].iter().fold(0u32, |n, &digit| n * 10 + u32::from(digit))

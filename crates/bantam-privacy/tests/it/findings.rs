@@ -1,4 +1,4 @@
-//! What findings say, and what they keep to themselves.
+//! What findings report, and that they hold no content.
 
 use bantam_privacy::{BuildScannerError, DictionaryTerm, Kind, Scanner, ScannerConfig};
 use bantam_types::Label;
@@ -31,7 +31,7 @@ fn display_and_debug_hold_no_content() {
 }
 
 #[test]
-fn debug_of_scanner_and_scan_hold_no_content() {
+fn debug_of_scanner_and_scan_holds_no_content() {
     let term = DictionaryTerm { term: "Project Falcon".to_owned(), label: Label::Internal };
     let config = ScannerConfig { dictionary: vec![term] };
     let scanner = Scanner::new(&config).unwrap();
@@ -77,7 +77,7 @@ fn a_harmless_term_does_not_hide_a_sensitive_one() {
 }
 
 #[test]
-fn refuses_terms_that_would_match_nothing() {
+fn rejects_terms_that_are_empty_or_too_long() {
     let build = |term: &str| {
         let term = DictionaryTerm { term: term.to_owned(), label: Label::Internal };
         Scanner::new(&ScannerConfig { dictionary: vec![term] })

@@ -1,4 +1,4 @@
-//! Hostile input costs linear time, and what is not wholly looked at is restricted.
+//! Hostile input takes linear time, and input that is not examined fully is restricted.
 
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ const UNITS: [&str; 27] = [
 /// `examples/scan_bench.rs` does the same with a megabyte.
 const TEXT_BYTES: usize = 300_000;
 
-/// Generous, as tests run unoptimised on shared machines; a quadratic pass over these takes far longer.
+/// Generous, because tests run unoptimised on shared machines; a quadratic pass would take far longer.
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[test]
@@ -62,7 +62,7 @@ fn many_tiny_values_take_linear_time() {
 
 #[test]
 fn too_deep_nesting_is_incomplete_and_restricted() {
-    // Kinds alternate, as nesting of one kind is resolved at once.
+    // Kinds alternate, because nesting of one kind is resolved at once.
     let mut text = "\\u0041".to_owned();
     for _ in 0..3 {
         text = text.replace('\\', "&#92;").replace('&', "%26").replace('%', "\\u0025");

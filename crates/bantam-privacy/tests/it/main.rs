@@ -1,5 +1,5 @@
-//! The scanner as its callers see it.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and says when it skips")]
+//! Tests of the scanner's public interface.
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test may fail, and reports when it skips")]
 
 mod evasion;
 mod findings;
@@ -11,7 +11,7 @@ mod random;
 use bantam_privacy::{DictionaryTerm, Findings, Scanner, ScannerConfig};
 use bantam_types::Label;
 
-/// A scanner with one proprietary word and one phrase.
+/// Returns a scanner with one proprietary word and one phrase.
 fn scanner() -> Scanner {
     let term = |term: &str, label| DictionaryTerm { term: term.to_owned(), label };
     let dictionary = vec![term("Project Falcon", Label::Restricted), term("Wolpertinger", Label::Internal)];

@@ -1,4 +1,4 @@
-//! Recall and false positives on real data, where it is present.
+//! Recall and false positives on real data, if it is available.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use bantam_privacy::{Findings, Kind, Scanner, ScannerConfig};
 use bantam_types::Label;
 use serde_json::Value;
 
-/// Reads a data set of JSON lines, or says aloud that it is missing.
+/// Reads a data set of JSON lines, or reports that it is missing.
 fn rows(name: &str) -> Option<Vec<Value>> {
     #[expect(clippy::disallowed_methods, reason = "a test finds its data where the machine keeps it")]
     let folder = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(
@@ -16,7 +16,7 @@ fn rows(name: &str) -> Option<Vec<Value>> {
     );
     let path = folder.join(name);
     if !path.exists() {
-        eprintln!("SKIPPED: no {name}; set BANTAM_SHARED_DATA to the folder that has it");
+        eprintln!("SKIPPED: {name} is missing; set BANTAM_SHARED_DATA to the folder that contains it");
         return None;
     }
     let output = Command::new("gzip").arg("-dc").arg(&path).output().unwrap();
@@ -35,7 +35,7 @@ fn scanner() -> Scanner {
 }
 
 #[test]
-fn finds_the_kinds_that_presidio_marks() {
+fn finds_the_kinds_that_presidio_annotates() {
     let Some(rows) = rows("presidio/synth_v2.jsonl.gz") else { return };
     let scanner = scanner();
     for (name, kinds, recall_min) in [
@@ -62,7 +62,7 @@ fn finds_the_kinds_that_presidio_marks() {
 }
 
 #[test]
-fn leaves_ordinary_requests_at_most_internal() {
+fn labels_ordinary_requests_at_most_internal() {
     let scanner = scanner();
     for name in ["banking77", "clinc150", "snips"] {
         let Some(rows) = rows(&format!("{name}/train.jsonl.gz")) else { continue };
@@ -73,7 +73,7 @@ fn leaves_ordinary_requests_at_most_internal() {
 }
 
 #[test]
-fn leaves_conversations_of_ordinary_requests_at_most_internal() {
+fn labels_conversations_of_ordinary_requests_at_most_internal() {
     let scanner = scanner();
     for name in ["banking77", "clinc150", "snips"] {
         let Some(rows) = rows(&format!("{name}/train.jsonl.gz")) else { continue };

@@ -1,4 +1,4 @@
-//! Ordinary text stays public.
+//! Ordinary text stays public, and other text gets the right label.
 
 use bantam_types::Label;
 

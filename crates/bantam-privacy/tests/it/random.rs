@@ -1,4 +1,4 @@
-//! Properties over random text.
+//! Properties that hold for random text.
 
 use bantam_types::Label;
 use proptest::prelude::*;
@@ -16,20 +16,20 @@ const VALUES: [&str; 6] = [
 
 proptest! {
     #[test]
-    fn any_text_is_scanned_without_a_panic(texts in prop::collection::vec(any::<String>(), 0..6)) {
+    fn scanning_any_text_does_not_panic(texts in prop::collection::vec(any::<String>(), 0..6)) {
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         scan(&texts);
     }
 
     #[test]
-    fn text_of_triggers_is_scanned_without_a_panic(text in "[@%&\\\\:.0-9a-fu;#xXé\u{200b}=/+ \\-\\[\\](){}]{0,200}") {
+    fn scanning_a_text_of_triggers_does_not_panic(text in "[@%&\\\\:.0-9a-fu;#xXé\u{200b}=/+ \\-\\[\\](){}]{0,200}") {
         let middle = text.floor_char_boundary(text.len() / 2);
         scan(&[&text]);
         scan(&[&text[..middle], &text[middle..]]);
     }
 
     #[test]
-    fn a_value_is_found_whatever_stands_around_it(
+    fn a_value_is_found_in_any_context(
         before in "[a-zA-Z ,;!éж中]{0,80}",
         after in "[a-zA-Z ,;!éж中]{0,80}",
         value in prop::sample::select(&VALUES[..]),
@@ -41,7 +41,7 @@ proptest! {
     }
 
     #[test]
-    fn a_value_is_found_wherever_it_is_cut(value in prop::sample::select(&VALUES[..]), cut in 0usize..30) {
+    fn a_value_is_found_however_it_is_split(value in prop::sample::select(&VALUES[..]), cut in 0usize..30) {
         let cut = cut.min(value.len());
         prop_assert!(scan(&[&value[..cut], &value[cut..]]).label() >= scan(&[value]).label());
     }

@@ -1,4 +1,4 @@
-//! What an encoder student's file says about itself.
+//! The description in an encoder student's file.
 
 use std::path::PathBuf;
 
@@ -10,16 +10,16 @@ use super::identity::BaseIdentity;
 use crate::linear::TrainingReport;
 use crate::seen::SeenTexts;
 
-/// Where a student comes from, on which base it stands, and how well it did on rows it had not seen.
+/// Where a student comes from, its base, and its results on held-out rows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EncoderDescription {
     /// Program and version that trained it.
     pub created_by: String,
     /// The base, whose weights are not in the file.
     pub base: BaseIdentity,
-    /// Where the base lay when the student was saved, seen from the folder of the student's file.
+    /// The base's path when the student was saved, relative to the folder of the student's file.
     pub base_path: PathBuf,
-    /// How the base was changed; nothing where it is as it was.
+    /// The base's adapter, if the base was tuned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter: Option<Box<AdapterDescription>>,
     /// Every label it can answer with, in byte order.
@@ -30,6 +30,6 @@ pub struct EncoderDescription {
     pub report: TrainingReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
-    /// Hashes of the training texts, so that nobody certifies on them by mistake.
+    /// Hashes of the training texts, so that they are not used for certification by mistake.
     pub seen: SeenTexts,
 }

@@ -1,4 +1,4 @@
-//! A base's folder: its files, found and read with a limit before anything is made of them.
+//! A base's folder: finds its files and reads them with a size limit before parsing.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use super::identity::{BaseIdentity, BasePooling, BasePrecision};
 use super::reader::{TextReader, TextReaderError};
 use crate::hash::FileHash;
 
-/// Bytes of a `tokenizer.json` at most.
+/// The largest `tokenizer.json` in bytes.
 const TOKENIZER_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of any other JSON file at most.
+/// The largest size of any other JSON file in bytes.
 const JSON_BYTES_MAX: u64 = 1 << 20;
-/// Tokens that are read where nothing is said, as sentence encoders are mostly trained.
+/// The default number of tokens to read, with which most sentence encoders are trained.
 const TOKENS_DEFAULT: u32 = 512;
-/// The special tokens around a text and one of its own.
+/// The two special tokens around a text and one of its own.
 const TOKENS_MIN: u32 = 3;
 
 /// Why a folder cannot be used as a base.
@@ -35,28 +35,28 @@ pub struct LoadBaseError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadBaseErrorKind {
-    /// Nothing there.
-    #[error("there is no such folder")]
+    /// The folder does not exist.
+    #[error("the folder does not exist")]
     Missing,
-    /// A file that is missing or cannot be read.
+    /// A file is missing or cannot be read.
     #[error("read {file}")]
     Read {
         /// Its name.
         file: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A file beyond any sensible length.
-    #[error("{file} is longer than {bytes_max} bytes")]
+    /// A file is larger than any valid one.
+    #[error("{file} is larger than {bytes_max} bytes")]
     TooLong {
         /// Its name.
         file: &'static str,
         /// The limit.
         bytes_max: u64,
     },
-    /// A file that is not what it must be.
-    #[error("cannot read {file}")]
+    /// A file is invalid.
+    #[error("cannot parse {file}")]
     Json {
         /// Its name.
         file: &'static str,
@@ -64,65 +64,63 @@ pub enum LoadBaseErrorKind {
         #[source]
         source: serde_json::Error,
     },
-    /// A way of pooling that is not done here.
+    /// The pooling is not supported.
     #[error("1_Pooling/config.json asks for a pooling other than the mean or the first token")]
     Pooling,
-    /// No weights, or none that are read here.
+    /// The weights are missing or not supported.
     #[error("open the weights")]
     Weights(#[from] Box<OpenWeightsError>),
-    /// An architecture or tensors that do not run here.
+    /// The architecture or the tensors are not supported.
     #[error(transparent)]
     Encoder(#[from] Box<LoadEncoderError>),
-    /// A tokenizer that is not done here.
+    /// The tokenizer is not supported.
     #[error("use tokenizer.json")]
     Tokenizer(#[from] TextReaderError),
-    /// A tokenizer of another model.
-    #[error("the tokenizer has {tokens} tokens and the weights have {vocabulary}")]
+    /// The tokenizer belongs to another model.
+    #[error("the tokenizer has {tokens} tokens, but the weights have {vocabulary}")]
     Vocabulary {
-        /// Of the tokenizer.
+        /// Tokens of the tokenizer.
         tokens: usize,
-        /// Of the weights.
+        /// Tokens of the weights.
         vocabulary: usize,
     },
-    /// Another base than the one that the student was trained on.
-    #[error("the SHA-256 of its {what} is {found}; the student was trained on {meant}")]
+    /// The student was trained on another base.
+    #[error("the SHA-256 of its {what} is {found}; the student was trained on {expected}")]
     Different {
-        /// Which part.
+        /// The part that differs.
         what: &'static str,
         /// The hash of the student's base.
-        meant: String,
+        expected: String,
         /// The hash found.
         found: String,
     },
-    /// A base that asks for what it cannot do.
-    #[error("a text of {tokens} tokens does not fit it; 3 to {positions} do")]
+    /// The base's configuration asks for texts that do not fit it.
+    #[error("it is configured for texts of {tokens} tokens; 3 to {positions} fit")]
     Tokens {
-        /// Tokens asked for.
+        /// The configured number of tokens.
         tokens: u32,
-        /// Positions that it has.
+        /// The positions that it has.
         positions: usize,
     },
-    /// A vector of another length than the student was trained on.
-    #[error("its vectors have {found} numbers; the student was trained on {meant}")]
+    /// The student was trained on vectors of another length.
+    #[error("its vectors have {found} numbers; the student was trained on {expected}")]
     Width {
-        /// Numbers there are.
+        /// The length found.
         found: usize,
-        /// Numbers there should be.
-        meant: u32,
+        /// The length that the student was trained on.
+        expected: u32,
     },
 }
 
 impl LoadBaseErrorKind {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing | Self::Read { .. } | Self::Weights(_) => {
-                "a base is a folder with config.json, model.safetensors and tokenizer.json: name it with --base, \
-                 or with base in the task's section of bantam.toml"
+                "a base is a folder with config.json, model.safetensors and tokenizer.json: set `base` to such a folder"
             }
             Self::Different { .. } | Self::Width { .. } => {
-                "name the folder of the base it was trained on (--base, or base in the task's section), or train \
-                 again on this one and certify again"
+                "set `base` to the folder of the base it was trained on, or train again on this one and certify again"
             }
             Self::TooLong { .. }
             | Self::Json { .. }
@@ -131,13 +129,13 @@ impl LoadBaseErrorKind {
             | Self::Tokenizer(_)
             | Self::Vocabulary { .. }
             | Self::Tokens { .. } => {
-                "use a BERT or ModernBERT in the form of sentence-transformers, such as all-MiniLM-L6-v2"
+                "use a BERT or ModernBERT in the format of sentence-transformers, such as all-MiniLM-L6-v2"
             }
         }
     }
 }
 
-/// A folder's files, as far as they are small, with the weights open.
+/// The content of a folder's small files, and the opened weights.
 pub(super) struct BaseFiles {
     pub(super) weights: WeightFile,
     pub(super) tokenizer: Vec<u8>,
@@ -177,8 +175,8 @@ impl BaseFiles {
         if !folder.is_dir() {
             return Err(LoadBaseErrorKind::Missing);
         }
-        let config = needed(folder, "config.json", JSON_BYTES_MAX)?;
-        let tokenizer = needed(folder, "tokenizer.json", TOKENIZER_BYTES_MAX)?;
+        let config = required(folder, "config.json", JSON_BYTES_MAX)?;
+        let tokenizer = required(folder, "tokenizer.json", TOKENIZER_BYTES_MAX)?;
         let sentence = optional(folder, "sentence_bert_config.json", JSON_BYTES_MAX)?;
         let sentence: Option<SentenceJson> = parse_optional(sentence, "sentence_bert_config.json")?;
         let pooling = optional(folder, "1_Pooling/config.json", JSON_BYTES_MAX)?;
@@ -192,7 +190,7 @@ impl BaseFiles {
         })
     }
 
-    /// Names the base. Reads all of the weights, to hash them.
+    /// Returns the base's identity. Reads all of the weights, to hash them.
     pub(super) fn identity(
         &self,
         folder: &Path,
@@ -216,7 +214,7 @@ impl BaseFiles {
         })
     }
 
-    /// The encoder's configuration and its tokenizer, once they are known to fit each other and the identity.
+    /// Returns the encoder's configuration and its tokenizer, after checking that they fit each other and the identity.
     pub(super) fn parts(
         &self,
         identity: &BaseIdentity,
@@ -225,7 +223,7 @@ impl BaseFiles {
         let config = EncoderConfig::from_json(&self.config).map_err(|error| failed(error.into()))?;
         check_tokens(identity.tokens_max, config.positions)?;
         if config.hidden != identity.width as usize {
-            return Err(LoadBaseErrorKind::Width { found: config.hidden, meant: identity.width });
+            return Err(LoadBaseErrorKind::Width { found: config.hidden, expected: identity.width });
         }
         let tokenizer = TextReader::from_json(&self.tokenizer)?;
         let (tokens, vocabulary) = (tokenizer.vocabulary_size(), config.vocabulary);
@@ -236,14 +234,14 @@ impl BaseFiles {
     }
 }
 
-/// A base's parts, for those who train on it.
+/// The parts of a base, for training on it.
 #[derive(Debug)]
 pub struct BaseParts {
-    /// What its vectors depend on.
+    /// Everything that its vectors depend on.
     pub identity: BaseIdentity,
-    /// What the encoder is made of.
+    /// The encoder's configuration.
     pub config: EncoderConfig,
-    /// From texts to ids.
+    /// The tokenizer.
     pub tokenizer: TextReader,
     /// The encoder's weights.
     pub weights: WeightFile,
@@ -253,7 +251,7 @@ impl BaseParts {
     /// Returns the parts of the base in `folder`.
     ///
     /// # Errors
-    /// [`LoadBaseError`], when a file is missing or is not one of a base.
+    /// [`LoadBaseError`] if a file is missing or does not belong to a base.
     pub fn open(folder: &Path, precision: BasePrecision) -> Result<Self, LoadBaseError> {
         let open = || {
             let files = BaseFiles::read(folder)?;
@@ -285,7 +283,7 @@ fn pooling_of(json: &PoolingJson) -> Result<BasePooling, LoadBaseErrorKind> {
     }
 }
 
-fn needed(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Vec<u8>, LoadBaseErrorKind> {
+fn required(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Vec<u8>, LoadBaseErrorKind> {
     let failed = |source| LoadBaseErrorKind::Read { file, source };
     let opened = std::fs::File::open(folder.join(file)).map_err(failed)?;
     let mut bytes = Vec::new();
@@ -297,7 +295,7 @@ fn needed(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Vec<u8>, 
 }
 
 fn optional(folder: &Path, file: &'static str, bytes_max: u64) -> Result<Option<Vec<u8>>, LoadBaseErrorKind> {
-    match needed(folder, file, bytes_max) {
+    match required(folder, file, bytes_max) {
         Err(LoadBaseErrorKind::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             Ok(None)
         }

@@ -1,9 +1,9 @@
-//! Which base an encoder student was trained on, to the byte.
+//! Identifies the exact base that an encoder student was trained on.
 
 use bantam_engine::{Pooling, Precision};
 use serde::{Deserialize, Serialize};
 
-/// How token states become one vector; what a student's file says.
+/// How token states are pooled into one vector, as stored in a student's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BasePooling {
@@ -13,20 +13,20 @@ pub enum BasePooling {
     Cls,
 }
 
-/// What the base computes in; what a student's file says.
+/// The precision that the base computes in, as stored in a student's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BasePrecision {
-    /// As trained.
+    /// 32-bit floats, as trained.
     F32,
-    /// Bytes, at a third of the time and a quarter of the memory.
+    /// 8-bit integers, which take a third of the time and a quarter of the memory.
     Int8,
 }
 
-/// Everything about a base that its vectors depend on. A student's numbers mean nothing on vectors of another.
+/// Everything that a base's vectors depend on. A student's weights are meaningless for the vectors of another base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseIdentity {
-    /// What the model calls itself, for people; two bases may differ in this alone and be the same.
+    /// The model's own name, for display. Bases that differ only in their names are the same.
     pub name: String,
     /// SHA-256 of the weights.
     pub weights_sha256: String,
@@ -34,29 +34,29 @@ pub struct BaseIdentity {
     pub config_sha256: String,
     /// SHA-256 of `tokenizer.json`.
     pub tokenizer_sha256: String,
-    /// How token states become one vector.
+    /// How token states are pooled into one vector.
     pub pooling: BasePooling,
-    /// What it computes in.
+    /// The precision that it computes in.
     pub precision: BasePrecision,
-    /// Tokens of a text that are read, the special ones included.
+    /// The most tokens of a text that are read, including the special ones.
     pub tokens_max: u32,
-    /// Numbers of a vector.
+    /// The length of its vectors.
     pub width: u32,
 }
 
 impl BaseIdentity {
-    /// The first part in which the base found is not the one meant: its name, what was meant, what was found.
+    /// Returns the first part in which `found` differs: its name, the expected hash and the found hash.
     pub(crate) fn difference<'a>(&'a self, found: &'a Self) -> Option<(&'static str, &'a str, &'a str)> {
         let parts = [
             ("weights", &self.weights_sha256, &found.weights_sha256),
             ("config.json", &self.config_sha256, &found.config_sha256),
             ("tokenizer.json", &self.tokenizer_sha256, &found.tokenizer_sha256),
         ];
-        let different = parts.into_iter().find(|(_, meant, found)| meant != found);
-        different.map(|(what, meant, found)| (what, meant.as_str(), found.as_str()))
+        let different = parts.into_iter().find(|(_, expected, found)| expected != found);
+        different.map(|(what, expected, found)| (what, expected.as_str(), found.as_str()))
     }
 
-    /// Returns whether both give the same vector for every text.
+    /// Returns whether both bases give the same vector for every text.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         *self == Self { name: self.name.clone(), ..other.clone() }
     }

@@ -1,33 +1,33 @@
-//! From a text to the ids that a base reads, with either kind of tokenizer that encoders have.
+//! Turns a text into the token ids that a base reads, with either kind of tokenizer that encoders have.
 
 use bantam_weights::{EncodeOptions, Fit, Tokenizer, TokenizerError, WordPiece, WordPieceError};
 use serde::Deserialize;
 
-/// Users' words stay text, whatever they look like.
+/// Treats users' words as plain text, even if they look like special tokens.
 const AS_TEXT: EncodeOptions = EncodeOptions { add_special: false, parse_special: false };
 
-/// The tokenizer of a base: that of a BERT, or a byte-level one as ModernBERT has it.
+/// The tokenizer of a base: WordPiece as in BERT, or byte-level as in ModernBERT.
 #[derive(Debug)]
-pub struct TextReader(Kind);
+pub struct TextReader(TokenizerKind);
 
 #[derive(Debug)]
-enum Kind {
+enum TokenizerKind {
     WordPiece(WordPiece),
     Bytes { tokenizer: Box<Tokenizer>, start: u32, end: u32 },
 }
 
-/// Why a tokenizer cannot read for a base.
+/// Why a tokenizer cannot be used for a base.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextReaderError {
-    /// One of a BERT that is not done here.
+    /// An unsupported WordPiece tokenizer.
     #[error(transparent)]
     WordPiece(#[from] WordPieceError),
-    /// Another one that is not done here.
+    /// Another unsupported tokenizer.
     #[error(transparent)]
     Other(#[from] Box<TokenizerError>),
-    /// One that does not put a token before a text and one after it, as encoders expect.
-    #[error("it puts {tokens} tokens around a text; an encoder's puts one before it and one after it")]
+    /// The tokenizer does not add one token before and one after a text, as encoders expect.
+    #[error("it adds {tokens} tokens to a text; an encoder's tokenizer adds one before it and one after it")]
     Around {
         /// Tokens of an empty text.
         tokens: usize,
@@ -35,37 +35,37 @@ pub enum TextReaderError {
 }
 
 #[derive(Deserialize)]
-struct Json {
-    model: Option<Model>,
+struct TokenizerJson {
+    model: Option<ModelJson>,
 }
 
 #[derive(Deserialize)]
-struct Model {
+struct ModelJson {
     #[serde(rename = "type")]
     kind: Option<String>,
 }
 
 impl TextReader {
-    /// Reads a `tokenizer.json` as Hugging Face writes it; what it asks for and is not done here is an error.
+    /// Reads a `tokenizer.json` in the format of Hugging Face; unsupported features are errors.
     pub(super) fn from_json(bytes: &[u8]) -> Result<Self, TextReaderError> {
-        let kind = serde_json::from_slice::<Json>(bytes).ok().and_then(|json| json.model?.kind);
+        let kind = serde_json::from_slice::<TokenizerJson>(bytes).ok().and_then(|json| json.model?.kind);
         if kind.as_deref() != Some("BPE") {
-            return Ok(Self(Kind::WordPiece(WordPiece::from_tokenizer_json(bytes)?)));
+            return Ok(Self(TokenizerKind::WordPiece(WordPiece::from_tokenizer_json(bytes)?)));
         }
         let tokenizer = Box::new(Tokenizer::from_json(bytes).map_err(Box::new)?);
         let around = tokenizer.encode("", EncodeOptions { add_special: true, parse_special: false });
         let [start, end] = around[..] else {
             return Err(TextReaderError::Around { tokens: around.len() });
         };
-        Ok(Self(Kind::Bytes { tokenizer, start, end }))
+        Ok(Self(TokenizerKind::Bytes { tokenizer, start, end }))
     }
 
-    /// Replaces the content of `out` by the ids of a text between the tokens around it, `max_tokens` at most. Where
-    /// not even these have room, `out` is empty.
+    /// Replaces the content of `out` with the ids of a text between its special tokens, at most `max_tokens` in total.
+    /// If not even the special tokens fit, `out` is left empty.
     pub fn encode(&self, text: &str, max_tokens: usize, out: &mut Vec<u32>) -> Fit {
         match &self.0 {
-            Kind::WordPiece(tokenizer) => tokenizer.encode(text, max_tokens, out),
-            Kind::Bytes { tokenizer, start, end } => {
+            TokenizerKind::WordPiece(tokenizer) => tokenizer.encode(text, max_tokens, out),
+            TokenizerKind::Bytes { tokenizer, start, end } => {
                 out.clear();
                 let Some(room) = max_tokens.checked_sub(2) else { return Fit::Truncated };
                 let ids = tokenizer.encode(text, AS_TEXT);
@@ -77,42 +77,42 @@ impl TextReader {
         }
     }
 
-    /// Appends the ids of a text, without tokens around it.
+    /// Appends the ids of a text without special tokens.
     pub fn append(&self, text: &str, out: &mut Vec<u32>) {
         match &self.0 {
-            Kind::WordPiece(tokenizer) => tokenizer.append(text, out),
-            Kind::Bytes { tokenizer, .. } => out.extend(tokenizer.encode(text, AS_TEXT)),
+            TokenizerKind::WordPiece(tokenizer) => tokenizer.append(text, out),
+            TokenizerKind::Bytes { tokenizer, .. } => out.extend(tokenizer.encode(text, AS_TEXT)),
         }
     }
 
-    /// Appends the ids of the word that stands in `text` at those bytes: where one token is a word with the space
-    /// before it, the space is read too.
+    /// Appends the ids of the word at these bytes of `text`. If the tokenizer's tokens include the space before a word,
+    /// the space is included too.
     pub(crate) fn append_word(&self, text: &str, (start, end): (usize, usize), out: &mut Vec<u32>) {
-        let has_space = matches!(self.0, Kind::Bytes { .. }) && text[..start].ends_with(' ');
+        let has_space = matches!(self.0, TokenizerKind::Bytes { .. }) && text[..start].ends_with(' ');
         self.append(&text[start - usize::from(has_space)..end], out);
     }
 
-    /// One more than the largest id: how many rows the base's embedding must have.
+    /// Returns one more than the largest id, which is the number of rows that the base's embedding must have.
     pub fn vocabulary_size(&self) -> usize {
         match &self.0 {
-            Kind::WordPiece(tokenizer) => tokenizer.vocabulary_size() as usize,
-            Kind::Bytes { tokenizer, .. } => tokenizer.vocabulary(),
+            TokenizerKind::WordPiece(tokenizer) => tokenizer.vocabulary_size() as usize,
+            TokenizerKind::Bytes { tokenizer, .. } => tokenizer.vocabulary(),
         }
     }
 
-    /// The id before every text.
+    /// Returns the id before every text.
     pub fn start_id(&self) -> u32 {
         match &self.0 {
-            Kind::WordPiece(tokenizer) => tokenizer.start_id(),
-            Kind::Bytes { start, .. } => *start,
+            TokenizerKind::WordPiece(tokenizer) => tokenizer.start_id(),
+            TokenizerKind::Bytes { start, .. } => *start,
         }
     }
 
-    /// The id after every text.
+    /// Returns the id after every text.
     pub fn end_id(&self) -> u32 {
         match &self.0 {
-            Kind::WordPiece(tokenizer) => tokenizer.end_id(),
-            Kind::Bytes { end, .. } => *end,
+            TokenizerKind::WordPiece(tokenizer) => tokenizer.end_id(),
+            TokenizerKind::Bytes { end, .. } => *end,
         }
     }
 }
@@ -121,7 +121,7 @@ impl TextReader {
 mod tests {
     use super::*;
 
-    /// A byte-level tokenizer of a few merges between `[CLS]` and `[SEP]`, as ModernBERT's is written.
+    /// Returns a byte-level tokenizer with a few merges that adds `[CLS]` and `[SEP]`, in the form of ModernBERT's.
     fn bytes_json(template: &str) -> Vec<u8> {
         let tokens = ["a", "b", "c", "Ġ", "ab", "Ġab", "Ġc"];
         let vocabulary: Vec<String> =
@@ -165,14 +165,14 @@ mod tests {
         reader.append_word("ab c", (0, 2), &mut ids);
         reader.append_word("ab c", (3, 4), &mut ids);
         assert_eq!(ids, [4, 6], "the words of a text give the text's ids");
-        // Its own control tokens in a user's words are text.
+        // Control tokens in a user's words are plain text.
         reader.encode("[SEP]", 16, &mut ids);
         assert!(ids[1..ids.len() - 1].iter().all(|id| *id != 8));
         assert_eq!((reader.start_id(), reader.end_id(), reader.vocabulary_size()), (7, 8, 9));
     }
 
     #[test]
-    fn a_tokenizer_that_puts_nothing_around_a_text_is_refused() {
+    fn rejects_a_tokenizer_that_adds_no_special_tokens() {
         let refused = TextReader::from_json(&bytes_json("null")).unwrap_err();
         assert!(matches!(refused, TextReaderError::Around { tokens: 0 }), "{refused}");
     }

@@ -1,4 +1,4 @@
-//! From labelled texts and a base to a student.
+//! Trains a student on labelled texts and a base.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,26 +9,27 @@ use super::config::{EncoderConfig, Features};
 use super::describe::EncoderDescription;
 use crate::example::Example;
 use crate::linear::matrix::{Dense, stride};
-use crate::linear::train::{CREATED_BY, Ngrams, Trained, check, data_hash, fit};
+use crate::linear::train::{CREATED_BY, FittedClassifier, Ngrams, check, data_hash, fit};
 use crate::linear::{Progress, TrainLinearError, TrainingReport};
 use crate::seen::SeenTexts;
 
-/// How far training has come.
+/// The progress of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EncoderProgress {
-    /// Texts are turned into vectors, the longest part.
+    /// Computing the vectors of the texts, the longest part.
     Embedding {
         /// Texts done.
         done: usize,
-        /// Texts in all.
+        /// Texts in total.
         texts: usize,
     },
-    /// Weights are fitted.
+    /// Fitting the weights.
     Fitting(Progress),
 }
 
-/// Trains a student on `base`, whose folder it will look for at `base_path`, seen from its own file's folder. Equal
-/// rows, settings, base and path give equal bytes on machines with the same instructions, on any number of threads.
+/// Trains a student on `base`, whose folder it will look for at `base_path`, relative to the folder of its own file.
+/// Equal rows, settings, base and path give equal bytes on machines with the same instructions, on any number of
+/// threads.
 ///
 /// # Errors
 /// [`TrainLinearError`], as for a linear student.
@@ -42,14 +43,14 @@ pub fn train(
     if let Some((setting, range)) = config.fault() {
         return Err(TrainLinearError::Config { setting, range });
     }
-    // Before minutes are spent on vectors.
+    // Check before spending minutes on vectors.
     check(rows, &config.linear)?;
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
     let vectors = base.embed_all(&texts, &mut |done| {
         on_progress(EncoderProgress::Embedding { done, texts: texts.len() });
     });
     let width = base.identity().width as usize;
-    let centred = Centred::of(vectors, width, config.dense_weight);
+    let centred = CentredVectors::of(vectors, width, config.dense_weight);
     let ngrams = match config.features {
         Features::Dense => Ngrams::Unused,
         Features::Joined => Ngrams::Learnt,
@@ -57,7 +58,7 @@ pub fn train(
     let trained = fit(rows, &config.linear, ngrams, &centred.dense, &mut |progress| {
         on_progress(EncoderProgress::Fitting(progress));
     })?;
-    let Trained { model, dense, report, labels } = centred.unfold(trained);
+    let FittedClassifier { model, dense, report, labels } = centred.unfold(trained);
     let description = EncoderDescription {
         created_by: CREATED_BY.to_owned(),
         base: base.identity().clone(),
@@ -73,15 +74,15 @@ pub fn train(
     Ok((student.ok_or(TrainLinearError::NotFinite)?, report))
 }
 
-/// Vectors as seen from their mean, of a given length on average: regularisation holds for n-grams and vectors
-/// together, so it must be said how much each counts, and what all texts share says nothing about labels.
-struct Centred {
+/// Vectors minus their mean, scaled to a given root-mean-square length. The scale sets how much vectors count against
+/// n-grams, because regularisation applies to both together; what all texts share says nothing about labels.
+struct CentredVectors {
     dense: Dense,
     mean: Vec<f32>,
     scale: f32,
 }
 
-impl Centred {
+impl CentredVectors {
     fn of(mut vectors: Vec<f32>, width: usize, weight: f32) -> Self {
         let rows = (vectors.len() / width.max(1)).max(1) as f64;
         let mut mean = vec![0.0f64; width];
@@ -97,14 +98,14 @@ impl Centred {
             }
         }
         let length = (squares / rows).sqrt() as f32;
-        // Vectors that are all the same have nothing to say, at any scale.
+        // Vectors that are all equal carry no information at any scale.
         let scale = if length > 1e-6 { weight / length } else { 0.0 };
         vectors.iter_mut().for_each(|number| *number *= scale);
         Self { dense: Dense { values: vectors, width }, mean, scale }
     }
 
-    /// The same classifier for vectors as the base gives them.
-    fn unfold(&self, mut trained: Trained) -> Trained {
+    /// Returns the same classifier for the base's original vectors.
+    fn unfold(&self, mut trained: FittedClassifier) -> FittedClassifier {
         trained.dense.iter_mut().for_each(|weight| *weight *= self.scale);
         let rows = trained.dense.chunks_exact(stride(trained.labels.len()));
         for (mean, weights) in self.mean.iter().zip(rows) {
@@ -121,13 +122,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn centred_vectors_have_no_mean_and_the_length_asked_for() {
+    fn centred_vectors_have_zero_mean_and_the_requested_length() {
         let vectors = vec![1.0, 5.0, 3.0, 5.0, 5.0, 5.0];
-        let centred = Centred::of(vectors, 2, 3.0);
+        let centred = CentredVectors::of(vectors, 2, 3.0);
         assert_eq!(centred.mean, [3.0, 5.0]);
         let squares: f32 = centred.dense.values.iter().map(|number| number * number).sum();
         assert!((squares / 3.0 - 9.0).abs() < 1e-4);
-        let flat = Centred::of(vec![2.0; 6], 2, 3.0);
+        let flat = CentredVectors::of(vec![2.0; 6], 2, 3.0);
         assert_eq!(flat.dense.values, [0.0; 6]);
     }
 }

@@ -1,8 +1,8 @@
-//! From a base that was changed for a task, and the head learnt with it, to a student.
+//! Makes a student of a base that was tuned for a task and the head trained with it.
 //!
-//! A tuned base is too sure of the rows it has learnt, so nothing can be fitted on those beside it. How much the tuned
-//! head counts against the n-grams of a linear student, and how sure both may be, is found on rows that neither has
-//! seen, with the base as it will be served, changes and quantisation included.
+//! A tuned base is overconfident on its training rows, so nothing else can be fitted on those. The weights of the tuned
+//! head and of the n-grams of a linear student, and the calibration of their sum, are therefore fitted on held-out
+//! rows, with the base as it will be served, including its adapter and quantisation.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,38 +17,38 @@ use super::config::{EncoderConfig, Features};
 use super::describe::EncoderDescription;
 use crate::example::Example;
 use crate::linear::calibrate::{self, HeldOut};
-use crate::linear::lookup::Lookup;
+use crate::linear::lookup::FeatureLookup;
 use crate::linear::matrix::{Dense, stride};
 use crate::linear::model::{Model, Scratch};
-use crate::linear::train::{CREATED_BY, Ngrams, Trained, check, data_hash, fit};
+use crate::linear::train::{CREATED_BY, FittedClassifier, Ngrams, check, data_hash, fit};
 use crate::linear::{LinearConfig, TrainLinearError, TrainingReport};
 use crate::seen::SeenTexts;
 
-/// Parts into which the n-grams' weight is cut when the best is sought.
+/// The number of steps in the search for the n-grams' weight.
 const WEIGHT_STEPS: u32 = 20;
 
 /// A head on a tuned base's vectors of length 1.
 #[derive(Clone, Copy, Debug)]
 pub struct TunedHead<'h> {
-    /// A row of the base's width for each label, in the labels' byte order.
+    /// One row of the base's width for each label, in the labels' byte order.
     pub weights: &'h [f32],
-    /// One for each label.
+    /// One number for each label.
     pub bias: &'h [f32],
 }
 
-/// A tuned base with its head.
+/// A tuned base and its head.
 #[derive(Clone, Copy, Debug)]
 pub struct TunedParts<'t> {
-    /// The base, its changes added, in the precision it will be served in.
+    /// The base with the adapter applied, in the precision it will be served in.
     pub base: &'t Arc<EncoderBase>,
-    /// The changes.
+    /// The adapter.
     pub adapter: &'t EncoderAdapter,
     /// The head.
     pub head: TunedHead<'t>,
 }
 
 impl TunedParts<'_> {
-    /// Returns the place of the head's likeliest label for each text, as it is served.
+    /// Returns the index of the head's most probable label for each text, computed as it is served.
     pub fn labels(&self, texts: &[&str]) -> Vec<u32> {
         let classes = self.head.bias.len();
         let best = |row: &[f32]| (0..classes).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0) as u32;
@@ -56,20 +56,20 @@ impl TunedParts<'_> {
     }
 }
 
-/// How a tuned head and n-grams go together, found on rows that neither had seen.
+/// The weights with which a tuned head and n-grams are combined, fitted on held-out rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blend {
     /// Factor on the head's logits.
     pub tuned: f32,
     /// Factor on the n-grams' logits.
     pub ngrams: f32,
-    /// What was measured on the rows, and the temperature and threshold for the sum.
+    /// Measurements on the held-out rows, and the temperature and threshold of the sum.
     pub report: TrainingReport,
-    /// Share of the rows that the tuned head alone labels rightly.
+    /// The accuracy of the tuned head alone.
     pub tuned_accuracy: f64,
 }
 
-/// Finds how `parts`, trained on `learnt`, and n-grams of the same rows go together on `held_out`.
+/// Fits on `held_out` how `parts`, trained on `learnt`, and n-grams of the same rows are combined.
 ///
 /// # Errors
 /// [`TrainLinearError`], as for a linear student.
@@ -84,20 +84,19 @@ pub fn blend(
     let known: Vec<(&Example, u32)> = held_out.iter().filter_map(|row| Some((row, target(row)?))).collect();
     let targets: Vec<u32> = known.iter().map(|(_, target)| *target).collect();
     let texts: Vec<&str> = known.iter().map(|(row, _)| row.text.as_str()).collect();
-    let of_head = head_logits(parts, &texts, labels.len());
     let held = |logits: Vec<f32>| HeldOut { logits, targets: targets.clone(), classes: labels.len() };
-    let tuned = held(of_head);
+    let tuned = held(head_logits(parts, &texts, labels.len()));
     let tuned_temperature = tuned.best_temperature();
     let (mut best, mut ngram_factor, mut features) = (0, 0.0, 0);
     let mut joined = scaled(&tuned.logits, 1.0 / tuned_temperature);
     if config.features == Features::Joined {
         let model = ngrams(learnt, &config.linear)?.model;
         features = model.scales.len() as u64;
-        let of_ngrams = held(ngram_logits(&model, &texts));
-        let temperature = of_ngrams.best_temperature();
+        let ngram_rows = held(ngram_logits(&model, &texts));
+        let temperature = ngram_rows.best_temperature();
         let mix = |step: u32| {
             let share = step as f32 / WEIGHT_STEPS as f32;
-            let pairs = tuned.logits.iter().zip(&of_ngrams.logits);
+            let pairs = tuned.logits.iter().zip(&ngram_rows.logits);
             pairs.map(|(t, n)| (1.0 - share) * t / tuned_temperature + share * n / temperature).collect()
         };
         let loss = |step: u32| {
@@ -145,7 +144,7 @@ fn scaled(numbers: &[f32], factor: f32) -> Vec<f32> {
     numbers.iter().map(|number| number * factor).collect()
 }
 
-/// Makes a student of `parts`, trained on `rows`, whose base it will look for at `base_path`.
+/// Makes a student of `parts`, trained on `rows`. The student will look for its base at `base_path`.
 ///
 /// # Errors
 /// [`TrainLinearError`], as for a linear student.
@@ -165,17 +164,17 @@ pub fn assemble_tuned(
             dense[number * stride + class] = weight * blend.tuned;
         }
     }
-    // Without a share of their own, n-grams need not be in the file.
-    let learns = config.features == Features::Joined && blend.ngrams > 0.0;
-    let Trained { mut model, .. } = if learns {
+    // N-grams without weight need not be in the file.
+    let uses_ngrams = config.features == Features::Joined && blend.ngrams > 0.0;
+    let FittedClassifier { mut model, .. } = if uses_ngrams {
         ngrams(rows, &config.linear)?
     } else {
         fit(rows, &quick(&config.linear), Ngrams::Unused, &Dense::default(), &mut |_| {})?
     };
-    let share = if learns { blend.ngrams } else { 0.0 };
+    let share = if uses_ngrams { blend.ngrams } else { 0.0 };
     model.scales.iter_mut().for_each(|scale| *scale *= share);
-    for (bias, of_head) in model.bias.iter_mut().zip(parts.head.bias) {
-        *bias = *bias * share + of_head * blend.tuned;
+    for (bias, head_bias) in model.bias.iter_mut().zip(parts.head.bias) {
+        *bias = *bias * share + head_bias * blend.tuned;
     }
     model.temperature = blend.report.temperature;
     model.scope_threshold = blend.report.scope_threshold;
@@ -194,12 +193,12 @@ pub fn assemble_tuned(
         .ok_or(TrainLinearError::NotFinite)
 }
 
-/// The linear student's settings, with as little cross-validation as there can be: its report is not used.
+/// Returns the linear student's settings with the least cross-validation, because its report is not used.
 fn quick(config: &LinearConfig) -> LinearConfig {
     LinearConfig { folds: 2, ..config.clone() }
 }
 
-fn ngrams(rows: &[Example], config: &LinearConfig) -> Result<Trained, TrainLinearError> {
+fn ngrams(rows: &[Example], config: &LinearConfig) -> Result<FittedClassifier, TrainLinearError> {
     fit(rows, &quick(config), Ngrams::Learnt, &Dense::default(), &mut |_| {})
 }
 
@@ -218,7 +217,7 @@ fn head_logits(parts: TunedParts<'_>, texts: &[&str], classes: usize) -> Vec<f32
 
 fn ngram_logits(model: &Model, texts: &[&str]) -> Vec<f32> {
     let mut logits = Vec::with_capacity(texts.len() * model.classes());
-    let Some(lookup) = Lookup::new(&model.vocabulary) else { return logits };
+    let Some(lookup) = FeatureLookup::new(&model.vocabulary) else { return logits };
     let mut scratch = Scratch::default();
     for text in texts {
         model.logits(&lookup, text, &mut scratch);

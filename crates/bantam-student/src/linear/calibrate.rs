@@ -1,12 +1,12 @@
-//! From held-out logits to honest probabilities.
+//! Calibrates probabilities on held-out logits.
 
 use super::exponential::exp;
 
-/// What calibration looks at: held-out rows' logits and right classes. Rows that no model could judge, because all
-/// others had the same text, are left out.
+/// The logits and right classes of held-out rows. Rows that could not be held out, because all others had the same
+/// text, are missing.
 #[derive(Debug, Default)]
 pub(crate) struct HeldOut {
-    /// One row of `classes` after the other.
+    /// Rows of `classes` numbers each.
     pub(crate) logits: Vec<f32>,
     pub(crate) targets: Vec<u32>,
     pub(crate) classes: usize,
@@ -17,15 +17,15 @@ pub(crate) struct HeldOut {
 pub(crate) struct Outcome {
     pub(crate) right: bool,
     pub(crate) target: u32,
-    /// The probability of the class chosen.
+    /// The probability of the predicted class.
     pub(crate) probability: f32,
-    /// The highest probability of a class other than the out-of-scope one.
+    /// The highest probability of an in-scope class.
     pub(crate) in_scope: f32,
 }
 
 const TEMPERATURE_MIN: f64 = 0.02;
 const TEMPERATURE_MAX: f64 = 50.0;
-/// A label likelier than this is never doubted.
+/// A label with a higher probability than this is never treated as out of scope.
 const SCOPE_THRESHOLD_MAX: f32 = 0.9;
 const SEARCH_STEPS: usize = 40;
 const ECE_BINS: usize = 15;
@@ -35,12 +35,12 @@ impl HeldOut {
         self.logits.chunks_exact(self.classes).zip(self.targets.iter().copied())
     }
 
-    /// The mean negative log-likelihood of the right label at a temperature.
+    /// Returns the mean negative log-likelihood of the right label at a temperature.
     pub(crate) fn loss(&self, temperature: f32) -> f64 {
         self.smoothed_loss(f64::from(temperature), 0.0)
     }
 
-    /// The same, were a share of every row's label spread evenly over all labels.
+    /// Returns the loss with label smoothing: a share of every row's label is spread evenly over all labels.
     fn smoothed_loss(&self, temperature: f64, smoothing: f32) -> f64 {
         let inverse = (1.0 / temperature) as f32;
         let even = smoothing / self.classes.max(1) as f32;
@@ -60,11 +60,11 @@ impl HeldOut {
         total / self.targets.len().max(1) as f64
     }
 
-    /// The temperature with the least loss, by golden-section search over its logarithm (the loss is convex in the
-    /// inverse temperature, so there is one minimum).
+    /// Returns the temperature with the least loss, by golden-section search over its logarithm (the loss is convex in
+    /// the inverse temperature, so there is one minimum).
     ///
-    /// As if one row's worth of labels were spread at random: a few rows that are all labelled rightly do not prove
-    /// certainty, while thousands hardly feel it. Where no temperature beats another it is 1.
+    /// Uses label smoothing with the weight of about one row, because a few rows that are all right do not prove
+    /// certainty; thousands of rows are hardly affected. Returns 1 if no temperature is better.
     pub(crate) fn best_temperature(&self) -> f32 {
         let smoothing = 1.0 / (self.targets.len() as f32 + 2.0);
         let loss = |logarithm: f64| self.smoothed_loss(logarithm.exp(), smoothing);
@@ -72,13 +72,13 @@ impl HeldOut {
         if loss(best) < loss(0.0) - 1e-9 { best.exp() as f32 } else { 1.0 }
     }
 
-    /// Every row's outcome at a temperature.
+    /// Returns every row's outcome at a temperature.
     pub(crate) fn outcomes(&self, temperature: f32, out_of_scope: Option<u32>) -> Vec<Outcome> {
         self.rows().map(|(logits, target)| outcome(logits, target, temperature, out_of_scope)).collect()
     }
 }
 
-/// Where between `low` and `high` a loss with one minimum is least, by golden-section search.
+/// Returns where a loss with one minimum between `low` and `high` is least, by golden-section search.
 pub(crate) fn least(mut low: f64, mut high: f64, steps: usize, mut loss: impl FnMut(f64) -> f64) -> f64 {
     let ratio = (5.0f64.sqrt() - 1.0) / 2.0;
     let mut left = high - ratio * (high - low);
@@ -118,12 +118,13 @@ fn outcome(logits: &[f32], target: u32, temperature: f32, out_of_scope: Option<u
     }
 }
 
-/// The share of rows whose label is right.
+/// Returns the share of rows whose label is right.
 pub(crate) fn accuracy(outcomes: &[Outcome]) -> f64 {
     outcomes.iter().filter(|outcome| outcome.right).count() as f64 / outcomes.len().max(1) as f64
 }
 
-/// Expected calibration error: the mean distance of confidence and accuracy over 15 bins of equal width.
+/// Returns the expected calibration error: the mean distance between confidence and accuracy over 15 bins of equal
+/// width.
 pub(crate) fn calibration_error(outcomes: &[Outcome]) -> f64 {
     let mut bins = [(0.0f64, 0.0f64); ECE_BINS];
     for outcome in outcomes {
@@ -135,7 +136,7 @@ pub(crate) fn calibration_error(outcomes: &[Outcome]) -> f64 {
         / outcomes.len().max(1) as f64
 }
 
-/// The largest share of rows that can be accepted, most confident first, with at most `error` of them wrong.
+/// Returns the largest share of rows, most confident first, that can be accepted with at most `error` of them wrong.
 pub(crate) fn coverage(outcomes: &[Outcome], error: f64) -> f64 {
     let mut ranked: Vec<&Outcome> = outcomes.iter().collect();
     ranked.sort_by(|a, b| b.probability.total_cmp(&a.probability));
@@ -149,9 +150,9 @@ pub(crate) fn coverage(outcomes: &[Outcome], error: f64) -> f64 {
     accepted as f64 / outcomes.len().max(1) as f64
 }
 
-/// The in-scope probability below which a text counts as out of scope, chosen so that at most `share` of the
-/// rightly labelled in-scope rows fall below it. Never above [`SCOPE_THRESHOLD_MAX`], which a student that is sure of
-/// all it has seen would otherwise reach.
+/// Returns the in-scope probability below which a text counts as out of scope, chosen so that at most `share` of the
+/// correctly labelled in-scope rows fall below it. It is capped at [`SCOPE_THRESHOLD_MAX`], which a student that is
+/// confident about all of its rows would otherwise exceed.
 pub(crate) fn scope_threshold(outcomes: &[Outcome], out_of_scope: Option<u32>, share: f64) -> f32 {
     let mut known: Vec<f32> = outcomes
         .iter()
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn temperature_undoes_overconfidence() {
-        // Two classes, right three times in four, whatever the logits claim.
+        // Two classes; the prediction is right three times out of four, whatever the logits claim.
         let targets = (0..400).map(|row| u32::from(row % 4 == 0)).collect();
         let held_out = HeldOut { logits: [8.0, 0.0].repeat(400), targets, classes: 2 };
         let temperature = held_out.best_temperature();
@@ -183,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_all_right_do_not_prove_certainty() {
+    fn a_few_rows_that_are_all_right_do_not_prove_certainty() {
         let highest = |rows: usize| {
             let held_out = HeldOut { logits: [1.0, 0.0].repeat(rows), targets: vec![0; rows], classes: 2 };
             held_out.outcomes(held_out.best_temperature(), None)[0].probability
@@ -192,13 +193,13 @@ mod tests {
     }
 
     #[test]
-    fn temperature_is_one_where_nothing_speaks_for_another() {
+    fn temperature_is_one_if_no_other_is_better() {
         assert_eq!(HeldOut { classes: 2, ..HeldOut::default() }.best_temperature(), 1.0);
         assert_eq!(HeldOut { logits: vec![3.0; 4], targets: vec![0, 1], classes: 2 }.best_temperature(), 1.0);
     }
 
     #[test]
-    fn coverage_walks_from_the_most_confident() {
+    fn coverage_accepts_the_most_confident_rows_first() {
         let mut outcomes: Vec<Outcome> =
             (0..98).map(|row| outcome(true, 0.9 - row as f32 / 1000.0)).collect();
         outcomes.push(outcome(false, 0.5));
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn threshold_flags_at_most_the_share_asked_for() {
+    fn threshold_flags_at_most_the_given_share() {
         let outcomes: Vec<Outcome> = (0..100).map(|row| outcome(true, row as f32 / 100.0)).collect();
         let threshold = scope_threshold(&outcomes, None, 0.05);
         assert_eq!(outcomes.iter().filter(|outcome| outcome.in_scope < threshold).count(), 5);

@@ -1,10 +1,10 @@
-//! From logits to an answer.
+//! Turns logits into a prediction.
 
 use super::exponential::exp;
 use super::model::Model;
 use crate::prediction::{Choice, Prediction};
 
-/// The answer that `logits`, before temperature, stand for. A text that is not `known` is out of scope.
+/// Returns the prediction for `logits` before temperature. A text without `known` n-grams is out of scope.
 pub(crate) fn choose<'a>(model: &Model, labels: &'a [String], logits: &[f32], known: bool) -> Prediction<'a> {
     let inverse = 1.0 / model.temperature;
     let (mut best, mut second) = if logits[1] > logits[0] { (1, 0) } else { (0, 1) };

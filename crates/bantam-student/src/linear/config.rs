@@ -1,40 +1,40 @@
-//! What can be set about training.
+//! Settings for training a linear student.
 
 use serde::{Deserialize, Serialize};
 
-/// Settings of one training run; [`LinearConfig::recommended`] holds values that were validated.
+/// Settings of one training run; [`LinearConfig::recommended`] returns validated values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearConfig {
-    /// Inverse regularisation strength (scikit-learn's `C`): higher follows the training rows more closely.
+    /// Inverse regularisation strength (scikit-learn's `C`): higher values fit the training rows more closely.
     pub cost: f32,
-    /// Weight of the block of word n-grams against the other.
+    /// Weight of the word n-grams.
     pub word_weight: f32,
-    /// Weight of the block of character n-grams against the other.
+    /// Weight of the character n-grams.
     pub char_weight: f32,
-    /// Rows that must hold an n-gram for it to count; rarer ones are ignored.
+    /// The fewest rows that must contain an n-gram; rarer ones are ignored.
     pub document_rows_min: u32,
-    /// N-grams kept at most, the most frequent first. Bounds the student's size: each costs 16 bytes and one byte
-    /// per label.
+    /// The most n-grams kept, the most frequent first. Bounds the student's size: each costs 16 bytes plus one byte per
+    /// label.
     pub features_max: usize,
-    /// Parts the rows are cut into for held-out predictions; calibration and the report rest on those.
+    /// Number of cross-validation folds; calibration and the report use the held-out predictions.
     pub folds: usize,
-    /// Passes over the rows at most, per model.
+    /// The most passes over the rows per model.
     pub passes_max: usize,
-    /// Fitting stops when a pass moves a row's probabilities by less than this, in sum, on average.
+    /// Fitting stops when a pass changes a row's probabilities by less than this, summed over labels, on average.
     pub tolerance: f32,
-    /// The label that means "none of the others", if rows carry it.
+    /// The label that means out of scope, if rows carry it.
     pub out_of_scope_label: String,
-    /// Share of rightly labelled in-scope rows that the out-of-scope threshold may flag.
+    /// Share of correctly labelled in-scope rows that the out-of-scope threshold may flag.
     pub out_of_scope_share: f64,
-    /// Decides which row falls into which fold.
+    /// Decides the order of rows and which row is in which fold.
     pub seed: u64,
-    /// Threads at most. Any number gives the same student, byte for byte, so it is not recorded.
+    /// The most threads. Any number gives the same student, byte for byte, so it is not recorded.
     #[serde(skip, default = "one")]
     pub threads: usize,
 }
 
 impl LinearConfig {
-    /// Settings that held up on intent data of 7 to 151 labels.
+    /// Returns settings validated on intent data with 7 to 151 labels.
     pub fn recommended() -> Self {
         Self {
             cost: 12.0,
@@ -52,7 +52,7 @@ impl LinearConfig {
         }
     }
 
-    /// The first setting that makes no sense, as its name and what it must be.
+    /// Returns the name and allowed range of the first invalid setting.
     pub(crate) fn fault(&self) -> Option<(&'static str, &'static str)> {
         let positive = |value: f32| value.is_finite() && value > 0.0;
         let checks = [
@@ -79,7 +79,7 @@ impl LinearConfig {
     }
 }
 
-/// N-grams a student can hold.
+/// The most n-grams that a student can hold.
 pub(crate) const FEATURES_MAX: usize = 4_000_000;
 
 fn one() -> usize {
@@ -91,12 +91,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recommended_settings_are_sound() {
+    fn recommended_settings_are_valid() {
         assert_eq!(LinearConfig::recommended().fault(), None);
     }
 
     #[test]
-    fn names_the_setting_that_is_off() {
+    fn names_an_invalid_setting() {
         let check = |change: fn(&mut LinearConfig), name| {
             let mut config = LinearConfig::recommended();
             change(&mut config);

@@ -1,12 +1,12 @@
-//! The exponential function, for whole slices at a time.
+//! An exponential function that vectorises.
 
-/// `e` to the power of `x`, within two parts in a million; `x` is clamped to what a normal `f32` can hold.
+/// Returns `e` to the power of `x` within two parts in a million; `x` is clamped to the range of normal `f32`s.
 ///
-/// Unlike the system's it has no branch and no call, so loops over it become vector instructions even on the oldest
-/// x86-64, and it gives the same bits on every machine.
+/// Unlike the system's function it has no branch and no call, so loops over it compile to vector instructions even on
+/// the oldest x86-64, and it gives the same bits on every machine.
 #[inline]
 pub(crate) fn exp(x: f32) -> f32 {
-    /// Adding this to a small number rounds it to a whole one, which the low bits of the sum then hold.
+    /// Adding this to a small number rounds it to a whole number, held in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_exact_function() {
+    fn is_close_to_the_exact_function() {
         for step in -87_000..88_000 {
             let x = step as f32 / 1000.0;
             let exact = f64::from(x).exp();

@@ -1,4 +1,4 @@
-//! One model that stays, and one for each part of the rows that judges what it has not seen.
+//! Fits the final model, and one model per fold for held-out predictions.
 
 use super::calibrate::HeldOut;
 use super::config::LinearConfig;
@@ -9,55 +9,55 @@ use super::train::Progress;
 use super::vocabulary::{Counts, Vocabulary, Weighting};
 use super::{folds, parallel};
 
-/// One training's rows and settings.
-pub(crate) struct Run<'a> {
+/// The rows and settings of one training run.
+pub(crate) struct Fitting<'a> {
     pub(crate) config: &'a LinearConfig,
     pub(crate) vocabulary: &'a Vocabulary,
     pub(crate) counts: &'a Counts,
-    /// Every row's further numbers, if there are any.
+    /// The dense features of every row, if there are any.
     pub(crate) dense: &'a Dense,
     pub(crate) targets: &'a [u32],
     pub(crate) classes: usize,
 }
 
-/// The model that stays.
-pub(crate) struct Fitted {
+/// The model that the student keeps.
+pub(crate) struct FinalModel {
     pub(crate) weighting: Weighting,
     pub(crate) scales: Vec<f32>,
     pub(crate) weights: Vec<i8>,
-    /// One row of padded classes for each number of the dense part.
+    /// One row of padded classes for each dense feature.
     pub(crate) dense: Vec<f32>,
     pub(crate) bias: Vec<f32>,
     pub(crate) passes: usize,
     pub(crate) converged: bool,
 }
 
-/// What one job gives: the model that stays, or a fold's logits.
-enum Part {
-    Final(Box<Fitted>),
+/// The result of one job: the final model, or a fold's held-out logits.
+enum JobResult {
+    Final(Box<FinalModel>),
     Fold { targets: Vec<u32>, logits: Vec<f32> },
 }
 
-impl Run<'_> {
-    /// The model that stays, and every row's logits under a model that has not seen it.
+impl Fitting<'_> {
+    /// Returns the final model, and every row's held-out logits.
     pub(crate) fn fit_all(
         &self,
         texts: &[&str],
         on_progress: &mut dyn FnMut(Progress),
-    ) -> Option<(Fitted, HeldOut)> {
+    ) -> Option<(FinalModel, HeldOut)> {
         let folds = self.config.folds;
         let assigned = folds::assign(texts, self.targets, self.classes, folds, self.config.seed);
         let jobs = std::iter::once(None).chain((0..folds).map(Some)).collect();
         let work = |fold: Option<usize>, send: &mut dyn FnMut(Progress)| match fold {
-            None => Some(Part::Final(Box::new(self.fit_final(send)))),
+            None => Some(JobResult::Final(Box::new(self.fit_final(send)))),
             Some(fold) => self.fit_fold(fold, &assigned, send),
         };
         let mut held_out = HeldOut { classes: self.classes, ..HeldOut::default() };
         let mut fitted = None;
         for part in parallel::run(self.config.threads, jobs, work, on_progress) {
             match part {
-                Some(Part::Final(last)) => fitted = Some(*last),
-                Some(Part::Fold { targets, logits }) => {
+                Some(JobResult::Final(last)) => fitted = Some(*last),
+                Some(JobResult::Fold { targets, logits }) => {
                     held_out.targets.extend(targets);
                     held_out.logits.extend(logits);
                 }
@@ -67,8 +67,8 @@ impl Run<'_> {
         fitted.map(|fitted| (fitted, held_out))
     }
 
-    /// The logits of one fold's rows under a model fitted to all others.
-    fn fit_fold(&self, fold: usize, assigned: &[usize], send: &mut dyn FnMut(Progress)) -> Option<Part> {
+    /// Returns the logits of one fold's rows under a model fitted to all other rows.
+    fn fit_fold(&self, fold: usize, assigned: &[usize], send: &mut dyn FnMut(Progress)) -> Option<JobResult> {
         let (inside, outside): (Vec<usize>, Vec<usize>) =
             (0..self.targets.len()).partition(|&row| assigned[row] != fold);
         if inside.is_empty() || outside.is_empty() {
@@ -85,11 +85,11 @@ impl Run<'_> {
             weights.logits(row, &mut row_logits);
             logits.extend_from_slice(&row_logits[..self.classes]);
         }
-        Some(Part::Fold { targets, logits })
+        Some(JobResult::Fold { targets, logits })
     }
 
-    /// The model that stays, fitted to every row, its weights as bytes.
-    fn fit_final(&self, send: &mut dyn FnMut(Progress)) -> Fitted {
+    /// Fits the final model to all rows, and quantises its weights to bytes.
+    fn fit_final(&self, send: &mut dyn FnMut(Progress)) -> FinalModel {
         let all: Vec<usize> = (0..self.targets.len()).collect();
         let weighting = self.weighting(&all);
         let (design, targets) = self.design(&weighting, &all);
@@ -98,7 +98,7 @@ impl Run<'_> {
         let mut weights = vec![0i8; features * stride(self.classes)];
         let rows = weights.chunks_exact_mut(stride(self.classes)).enumerate();
         let scales = rows.map(|(feature, row)| quantise(solution.weights.row(feature), row)).collect();
-        Fitted {
+        FinalModel {
             weighting,
             scales,
             weights,

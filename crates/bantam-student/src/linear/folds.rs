@@ -1,22 +1,22 @@
-//! Which rows are held out together.
+//! Assigns rows to cross-validation folds.
 
 use std::collections::HashMap;
 
-use super::mixer::Mixer;
+use super::shuffle::Shuffler;
 
-/// The fold of every row: each label is spread evenly, and rows with the same text share a fold, because a student
-/// that has seen a text would look surer about it than it is about new ones.
+/// Returns the fold of every row. Each label is spread evenly, and rows with the same text share a fold, because a
+/// model is more confident about texts it was trained on than about new ones.
 pub(crate) fn assign(texts: &[&str], targets: &[u32], classes: usize, folds: usize, seed: u64) -> Vec<usize> {
     let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); classes];
     for (row, &target) in targets.iter().enumerate() {
         by_class[target as usize].push(row);
     }
-    let mut mixer = Mixer::new(seed);
+    let mut shuffler = Shuffler::new(seed);
     let mut assigned = vec![0; targets.len()];
     let mut known: HashMap<&str, usize> = HashMap::new();
     let mut next = 0;
     for rows in &mut by_class {
-        mixer.shuffle(rows);
+        shuffler.shuffle(rows);
         for &row in rows.iter() {
             assigned[row] = *known.entry(texts[row].trim()).or_insert_with(|| {
                 next += 1;
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_label_is_spread_over_the_folds() {
+    fn spreads_every_label_over_the_folds() {
         let texts: Vec<String> = (0..100).map(|row| row.to_string()).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let targets: Vec<u32> = (0..100).map(|row| row % 4).collect();

@@ -1,11 +1,11 @@
-//! The body of a linear student's file; reader and writer side by side.
+//! The body of a linear student's file; reader and writer are side by side.
 //!
 //! Description (length, JSON), then the counts of word n-grams, n-grams and classes, the out-of-scope class, the
 //! calibration, and the arrays in the order of [`Model`]. Weights are stored without padding.
 
 use super::config::FEATURES_MAX;
 use super::describe::Description;
-use super::lookup::Lookup;
+use super::lookup::FeatureLookup;
 use super::matrix::stride;
 use super::model::Model;
 use super::vocabulary::{Vocabulary, Weighting};
@@ -15,7 +15,7 @@ use crate::seen::SeenTexts;
 const CLASSES_MAX: usize = 10_000;
 const NO_CLASS: u32 = u32::MAX;
 
-/// Bounds that keep every sum in a prediction finite.
+/// Bounds on the numbers, which keep every sum in a prediction finite.
 const RARITY_MAX: f32 = 1e3;
 const SCALE_MAX: f32 = 1e6;
 const BIAS_MAX: f32 = 1e6;
@@ -23,8 +23,8 @@ const BLOCK_WEIGHT_MAX: f32 = 1e3;
 const TEMPERATURE_MIN: f32 = 1e-3;
 const TEMPERATURE_MAX: f32 = 1e3;
 
-/// The bytes of a model and its description, which comes as JSON: read and written again, its numbers could differ
-/// in the last digit, and the file's hash with them.
+/// Returns the bytes of a model and its description. The description is passed as JSON, because parsing and writing it
+/// again could change the last digit of a number, and so the file's hash.
 pub(crate) fn encode(model: &Model, description: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + description.len() + model.scales.len() * (16 + model.classes()));
     write_count(&mut out, description.len());
@@ -61,32 +61,32 @@ pub(crate) fn write_model(out: &mut Vec<u8>, model: &Model) {
     }
 }
 
-/// All that a body holds.
-pub(crate) struct Decoded {
+/// The parsed content of a body.
+pub(crate) struct DecodedBody {
     pub(crate) model: Model,
-    pub(crate) lookup: Lookup,
+    pub(crate) lookup: FeatureLookup,
     pub(crate) description: Description,
-    /// The description as it was written.
+    /// The description in its original bytes.
     pub(crate) json: Vec<u8>,
 }
 
-/// The model in a body. All sizes are checked against the bytes there are before anything is allocated, and all
-/// numbers against what training can give.
-pub(crate) fn decode(body: &[u8]) -> Result<Decoded, LoadStudentErrorKind> {
+/// Parses a body. All sizes are checked against the actual length before anything is allocated, and all numbers
+/// against the ranges that training can produce.
+pub(crate) fn decode(body: &[u8]) -> Result<DecodedBody, LoadStudentErrorKind> {
     let mut reader = Reader { rest: body };
     let json = reader.description()?;
     let description: Description = serde_json::from_slice(json).map_err(LoadStudentErrorKind::Description)?;
     let (model, lookup) = read_model(&mut reader, &description.labels, &description.seen, 0)?;
-    Ok(Decoded { model, lookup, description, json: json.to_vec() })
+    Ok(DecodedBody { model, lookup, description, json: json.to_vec() })
 }
 
-/// Reads a model with these labels, behind which `bytes_after` bytes follow.
+/// Reads a model with these labels, after which `bytes_after` bytes follow.
 pub(crate) fn read_model(
     reader: &mut Reader<'_>,
     labels: &[String],
     seen: &SeenTexts,
     bytes_after: usize,
-) -> Result<(Model, Lookup), LoadStudentErrorKind> {
+) -> Result<(Model, FeatureLookup), LoadStudentErrorKind> {
     let words = reader.count("word n-grams")?;
     let features = reader.count("n-grams")?;
     let classes = reader.count("labels")?;
@@ -98,7 +98,7 @@ pub(crate) fn read_model(
     size(out_of_scope == NO_CLASS || (out_of_scope as usize) < classes, "out-of-scope label")?;
     let rest = features.checked_mul(classes + 16).and_then(|bytes| bytes.checked_add(16 + classes * 4));
     let rest = rest.and_then(|bytes| bytes.checked_add(bytes_after));
-    size(rest == Some(reader.rest.len()), "arrays and bytes left")?;
+    size(rest == Some(reader.rest.len()), "arrays and remaining bytes")?;
 
     let temperature = reader.float("temperature", TEMPERATURE_MIN, TEMPERATURE_MAX)?;
     let scope_threshold = reader.float("out-of-scope threshold", 0.0, 1.0)?;
@@ -126,23 +126,23 @@ pub(crate) fn read_model(
         scope_threshold,
         out_of_scope: (out_of_scope != NO_CLASS).then_some(out_of_scope),
     };
-    let lookup = Lookup::new(&model.vocabulary)
-        .ok_or(LoadStudentErrorKind::Number { what: "n-gram fingerprints that repeat or crowd" })?;
+    let lookup = FeatureLookup::new(&model.vocabulary)
+        .ok_or(LoadStudentErrorKind::Number { what: "n-gram fingerprints that repeat or cluster" })?;
     Ok((model, lookup))
 }
 
-/// Refuses sizes that do not fit each other.
+/// Returns a size error unless `fine`.
 pub(crate) fn size(fine: bool, what: &'static str) -> Result<(), LoadStudentErrorKind> {
     if fine { Ok(()) } else { Err(LoadStudentErrorKind::Size { what }) }
 }
 
-/// What is left of a body.
+/// Reads a body from front to back.
 pub(crate) struct Reader<'a> {
     pub(crate) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// The description's JSON, which comes first.
+    /// Returns the description's JSON, which comes first.
     pub(crate) fn description(&mut self) -> Result<&'a [u8], LoadStudentErrorKind> {
         let length = self.count("description")?;
         self.take(length, "description")

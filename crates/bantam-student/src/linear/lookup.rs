@@ -1,27 +1,27 @@
-//! The fast way from a fingerprint to its feature.
+//! Hash tables that find the feature of an n-gram's fingerprint.
 
 use super::model::logarithms;
 use super::vocabulary::Vocabulary;
 
 const FEATURE_BITS: u32 = 24;
 const FEATURE_MASK: u64 = (1 << FEATURE_BITS) - 1;
-/// Slots one search may look at; a table of well mixed keys, at most half full, never comes near.
+/// The most slots that one search may probe; a table of well-mixed keys, at most half full, never comes near.
 const PROBES_MAX: usize = 512;
 
-/// Two open-addressing tables, built when a student is made or loaded.
+/// Two open-addressing tables, built when a student is trained or loaded.
 ///
-/// A slot is eight bytes: 40 bits of the fingerprint and the feature plus one. With the bits that chose the slot,
-/// some 57 of 64 bits are compared; an unknown n-gram is taken for a known one once in 10¹⁴ look-ups.
+/// A slot has eight bytes: 40 bits of the fingerprint, and the feature plus one. Including the bits that choose the
+/// slot, about 57 of 64 bits are compared; an unknown n-gram is mistaken for a known one once in 10¹⁴ look-ups.
 #[derive(Debug, Clone)]
-pub(crate) struct Lookup {
+pub(crate) struct FeatureLookup {
     words: Table,
     chars: Table,
-    /// `1 + ln(count)` by count.
+    /// `1 + ln(count)`, indexed by count.
     pub(crate) logarithms: Vec<f32>,
 }
 
-impl Lookup {
-    /// None when keys repeat or crowd as no well mixed keys do: the vocabulary was not made by training.
+impl FeatureLookup {
+    /// Returns `None` if keys repeat or cluster as well-mixed keys never do: training did not make the vocabulary.
     pub(crate) fn new(vocabulary: &Vocabulary) -> Option<Self> {
         let (words, chars) = vocabulary.keys.split_at_checked(vocabulary.words)?;
         Some(Self {
@@ -42,14 +42,14 @@ impl Lookup {
     }
 }
 
-/// One table: from a fingerprint to its place among `keys`, plus `first`.
+/// One table: maps a fingerprint to its index in `keys`, plus `first`.
 #[derive(Debug, Clone)]
 pub(crate) struct Table {
     slots: Vec<u64>,
 }
 
 impl Table {
-    /// None when keys repeat or crowd.
+    /// Returns `None` if keys repeat or cluster.
     pub(crate) fn new(keys: &[u64], first: usize) -> Option<Self> {
         if first + keys.len() >= FEATURE_MASK as usize {
             return None;
@@ -98,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn finds_every_key_and_no_other() {
+    fn finds_exactly_the_known_keys() {
         let vocabulary = Vocabulary { keys: (0..1000).map(key).collect(), words: 300 };
-        let lookup = Lookup::new(&vocabulary).unwrap();
+        let lookup = FeatureLookup::new(&vocabulary).unwrap();
         for number in 0..1000 {
             let (word, char) = (lookup.word(key(number)), lookup.char(key(number)));
             let expected = Some(number as u32);
@@ -113,16 +113,17 @@ mod tests {
     }
 
     #[test]
-    fn refuses_keys_that_repeat_or_crowd() {
-        let check = |keys: Vec<u64>, words| assert!(Lookup::new(&Vocabulary { keys, words }).is_none());
+    fn rejects_keys_that_repeat_or_cluster() {
+        let check =
+            |keys: Vec<u64>, words| assert!(FeatureLookup::new(&Vocabulary { keys, words }).is_none());
         check(vec![key(1), key(1)], 0);
         check((0..2000).map(|number| number << 40 | 5).collect(), 0);
         check(vec![key(1)], 2);
     }
 
     #[test]
-    fn empty_vocabulary_knows_nothing() {
-        let lookup = Lookup::new(&Vocabulary::default()).unwrap();
+    fn an_empty_vocabulary_finds_nothing() {
+        let lookup = FeatureLookup::new(&Vocabulary::default()).unwrap();
         assert_eq!((lookup.word(1), lookup.char(1)), (None, None));
     }
 }

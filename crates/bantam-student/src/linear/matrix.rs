@@ -1,42 +1,42 @@
-//! The shapes training works on: what rows hold, sparse and dense, and weights as one dense row per column.
+//! The matrices of training: sparse and dense features of rows, and weights as one dense row per column.
 
-/// Classes are padded to a multiple of this, so that inner loops have no remainder.
+/// The number of classes is padded to a multiple of this, so that inner loops have no remainder.
 pub(crate) const LANES: usize = 16;
 
-/// A sparse matrix by rows.
+/// A sparse matrix stored by rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sparse {
-    /// Where each row starts in `entries`; one more than there are rows.
+    /// Where each row starts in `entries`, and one more entry for the end.
     pub(crate) offsets: Vec<usize>,
-    /// Column and value.
+    /// Columns and values.
     pub(crate) entries: Vec<(u32, f32)>,
-    /// Columns, used or not.
+    /// Number of columns, used or not.
     pub(crate) columns: usize,
 }
 
 impl Sparse {
-    /// The entries of one row.
+    /// Returns the entries of one row.
     pub(crate) fn row(&self, row: usize) -> &[(u32, f32)] {
         &self.entries[self.offsets[row]..self.offsets[row + 1]]
     }
 }
 
-/// Numbers that every row has, by rows.
+/// Dense features, stored by rows.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Dense {
     pub(crate) values: Vec<f32>,
-    /// Numbers of a row; with none, rows have n-grams alone.
+    /// Features per row; 0 if rows have only n-grams.
     pub(crate) width: usize,
 }
 
 impl Dense {
-    /// The numbers of one row.
+    /// Returns the features of one row.
     pub(crate) fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..][..self.width]
     }
 }
 
-/// What one row holds: n-grams by column, and its numbers.
+/// The features of one row: n-grams by column, and dense features.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row<'a> {
     pub(crate) sparse: &'a [(u32, f32)],
@@ -44,45 +44,45 @@ pub(crate) struct Row<'a> {
 }
 
 impl Row<'_> {
-    /// The sum of all squares, that of the intercept's one included.
+    /// Returns the sum of all squares, including the intercept's 1.
     pub(crate) fn square(&self) -> f32 {
         let dense: f32 = self.dense.iter().map(|value| value * value).sum();
         1.0 + dense + self.sparse.iter().map(|(_, value)| value * value).sum::<f32>()
     }
 }
 
-/// Weights: one row of padded classes per n-gram, then one per number of the dense part, and one for the intercept.
+/// Weights: one row of padded classes per n-gram, then one per dense feature, and one for the intercept.
 #[derive(Debug, Clone)]
 pub(crate) struct Weights {
     values: Vec<f32>,
     stride: usize,
-    /// Columns of n-grams.
+    /// Number of n-gram columns.
     sparse: usize,
 }
 
 impl Weights {
-    /// All zero.
+    /// Returns weights that are all zero.
     pub(crate) fn zero(sparse: usize, dense: usize, classes: usize) -> Self {
         let stride = stride(classes);
         Self { values: vec![0.0; (sparse + dense + 1) * stride], stride, sparse }
     }
 
-    /// The weights of one column; the n-grams' come first.
+    /// Returns the weights of one column; n-grams come first.
     pub(crate) fn row(&self, column: usize) -> &[f32] {
         &self.values[column * self.stride..][..self.stride]
     }
 
-    /// The weights of one number of the dense part.
+    /// Returns the weights of one dense feature.
     pub(crate) fn dense(&self, number: usize) -> &[f32] {
         self.row(self.sparse + number)
     }
 
-    /// The weights of the intercept.
+    /// Returns the weights of the intercept.
     pub(crate) fn intercept(&self) -> &[f32] {
         &self.values[self.values.len() - self.stride..]
     }
 
-    /// Sets `logits` to the product of a row and the weights, intercept included.
+    /// Sets `logits` to the product of a row and the weights, including the intercept.
     pub(crate) fn logits(&self, row: Row<'_>, logits: &mut [f32]) {
         logits.copy_from_slice(self.intercept());
         let (quads, rest) = row.sparse.as_chunks::<4>();
@@ -108,7 +108,7 @@ impl Weights {
     }
 }
 
-/// Adds the product of numbers and their weights, which lie one row after the other.
+/// Adds the product of dense features and their weights, which are stored row by row.
 pub(crate) fn add_dense(logits: &mut [f32], weights: &[f32], numbers: &[f32]) {
     let stride = logits.len();
     let (quads, rest) = numbers.as_chunks::<4>();
@@ -127,7 +127,7 @@ fn add_row(sums: &mut [f32], row: &[f32], value: f32) {
     }
 }
 
-/// Four rows at once, so that each logit is loaded and stored once for four.
+/// Adds four rows at once, so that each logit is loaded and stored once for all four.
 fn add_rows(logits: &mut [f32], rows: [&[f32]; 4], values: [f32; 4]) {
     let [a, b, c, d] = rows;
     let [va, vb, vc, vd] = values;
@@ -136,7 +136,7 @@ fn add_rows(logits: &mut [f32], rows: [&[f32]; 4], values: [f32; 4]) {
     }
 }
 
-/// Values from one column's weights to the next's.
+/// Returns the distance between the weights of neighbouring columns.
 pub(crate) fn stride(classes: usize) -> usize {
     classes.div_ceil(LANES) * LANES
 }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn adding_a_row_moves_its_logits_by_its_square() {
+    fn adding_a_row_changes_its_logits_by_its_square() {
         let sparse: Vec<(u32, f32)> = (0..7).map(|column| (column, column as f32 + 1.0)).collect();
         for width in [0, 3, 6] {
             let numbers: Vec<f32> = (0..width).map(|number| number as f32 - 1.0).collect();

@@ -1,34 +1,34 @@
-//! The trained numbers, and the arithmetic of one prediction.
+//! The trained numbers and the arithmetic of a prediction.
 
-use super::lookup::Lookup;
+use super::lookup::FeatureLookup;
 use super::matrix::stride;
-use super::ngram::Normal;
+use super::ngram::NormalisedText;
 use super::vocabulary::{Vocabulary, Weighting};
 use crate::encoder::BaseScratch;
 use crate::tagger::TaggerScratch;
 
-/// Counts of one n-gram whose logarithm is tabulated.
+/// How many logarithms of n-gram counts are tabulated.
 const LOGARITHMS: usize = 64;
-/// Largest absolute value of a quantised weight.
+/// The largest absolute value of a quantised weight.
 const WEIGHT_MAX: f32 = 127.0;
-/// Largest absolute value of a quantised coefficient.
+/// The largest absolute value of a quantised coefficient.
 const COEFFICIENT_MAX: f32 = 32_767.0;
-/// Below this all coefficients together are as good as zero, and dividing by them is not safe.
+/// Below this, all coefficients are effectively zero and dividing by them is not safe.
 const COEFFICIENT_MIN: f32 = 1e-20;
-/// Keeps any sum of products of a quantised coefficient and weight within `i32`, rounding included.
+/// Keeps any sum of products of a quantised coefficient and weight within `i32`, including rounding.
 const SUM_MAX: f32 = 15_000_000.0;
 
-/// Everything a prediction needs. Weights are bytes with one scale per n-gram, one contiguous row per n-gram: a
-/// prediction adds up the rows of the n-grams present, so the bytes touched are what it costs.
+/// Everything that a prediction needs. Weights are bytes with one scale per n-gram, in one contiguous row per n-gram: a
+/// prediction adds up the rows of the n-grams present, so its cost is the number of bytes touched.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Model {
     pub(crate) vocabulary: Vocabulary,
     pub(crate) weighting: Weighting,
-    /// Per feature: the value of one step of its weights.
+    /// Per feature, the value of one step of its weights.
     pub(crate) scales: Vec<f32>,
-    /// Per feature one row of [`stride`] weights; the padding is zero.
+    /// Per feature, one row of [`stride`] weights; the padding is zero.
     pub(crate) weights: Vec<i8>,
-    /// Per class.
+    /// One number per class.
     pub(crate) bias: Vec<f32>,
     pub(crate) temperature: f32,
     pub(crate) scope_threshold: f32,
@@ -36,21 +36,21 @@ pub(crate) struct Model {
     pub(crate) out_of_scope: Option<u32>,
 }
 
-/// Working memory of predictions; reuse one per thread and predicting allocates nothing once it has grown.
+/// Working memory for predictions. Reuse one per thread, so that predictions allocate nothing once it has grown.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    normal: Normal,
-    /// Per feature: occurrences in the present text; all zero between predictions.
+    normal: NormalisedText,
+    /// Per feature, its occurrences in the current text; all zero between predictions.
     counts: Vec<u32>,
     present: Vec<u32>,
     coefficients: Vec<f32>,
     sums: Vec<i32>,
     pub(crate) logits: Vec<f32>,
-    pub(crate) of_base: BaseScratch,
-    pub(crate) of_tagger: TaggerScratch,
+    pub(crate) base: BaseScratch,
+    pub(crate) tagger: TaggerScratch,
 }
 
-/// One feature's weights as bytes in steps of the scale returned.
+/// Quantises one feature's weights to bytes, and returns the value of one step.
 pub(crate) fn quantise(weights: &[f32], into: &mut [i8]) -> f32 {
     let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
     if largest <= 0.0 {
@@ -68,8 +68,8 @@ impl Model {
         self.bias.len()
     }
 
-    /// Leaves the text's logits, before temperature, in `scratch.logits`; says whether any n-gram is known.
-    pub(crate) fn logits(&self, lookup: &Lookup, text: &str, scratch: &mut Scratch) -> bool {
+    /// Writes the text's logits before temperature to `scratch.logits`, and returns whether any n-gram is known.
+    pub(crate) fn logits(&self, lookup: &FeatureLookup, text: &str, scratch: &mut Scratch) -> bool {
         self.find(lookup, text, scratch);
         let precision = self.weigh(lookup, scratch);
         self.add_up(precision, scratch);
@@ -77,7 +77,7 @@ impl Model {
     }
 
     /// Fills `present` and `counts`.
-    fn find(&self, lookup: &Lookup, text: &str, scratch: &mut Scratch) {
+    fn find(&self, lookup: &FeatureLookup, text: &str, scratch: &mut Scratch) {
         let Scratch { normal, counts, present, .. } = scratch;
         if counts.len() != self.scales.len() {
             counts.clear();
@@ -85,7 +85,7 @@ impl Model {
         }
         present.clear();
         normal.set(text);
-        let mut note = |found: Option<u32>| {
+        let mut count_feature = |found: Option<u32>| {
             if let Some(feature) = found {
                 let count = &mut counts[feature as usize];
                 if *count == 0 {
@@ -94,13 +94,13 @@ impl Model {
                 *count += 1;
             }
         };
-        normal.for_each_word_gram(|key| note(lookup.word(key)));
-        normal.for_each_char_gram(|key| note(lookup.char(key)));
+        normal.for_each_word_gram(|key| count_feature(lookup.word(key)));
+        normal.for_each_char_gram(|key| count_feature(lookup.char(key)));
     }
 
-    /// Turns counts into coefficients on the weights' rows, and clears the counts. Returns the factor that turns a
-    /// coefficient into a whole number.
-    fn weigh(&self, lookup: &Lookup, scratch: &mut Scratch) -> f32 {
+    /// Turns counts into coefficients of the weights' rows, and clears the counts. Returns the factor that scales a
+    /// coefficient to a whole number.
+    fn weigh(&self, lookup: &FeatureLookup, scratch: &mut Scratch) -> f32 {
         let Scratch { counts, present, coefficients, .. } = scratch;
         coefficients.clear();
         let mut squares = [0.0; 2];
@@ -146,8 +146,8 @@ impl Model {
     }
 }
 
-/// `sums += Σ factor · row`. Written so that the compiler turns it into 16-bit multiplications, which even the
-/// oldest x86-64 has, and loads and stores each sum once for four rows.
+/// Computes `sums += Σ factor · row`. Written so that the compiler uses 16-bit multiplications, which even the oldest
+/// x86-64 has, and loads and stores each sum once for four rows.
 fn add_rows(sums: &mut [i32], rows: [&[i8]; 4], factors: [i16; 4]) {
     let [a, b, c, d] = rows;
     let [fa, fb, fc, fd] = factors.map(i32::from);
@@ -158,7 +158,7 @@ fn add_rows(sums: &mut [i32], rows: [&[i8]; 4], factors: [i16; 4]) {
     }
 }
 
-/// `1 + ln(count)` for small counts.
+/// Returns `1 + ln(count)` for small counts.
 pub(crate) fn logarithms() -> Vec<f32> {
     (0..LOGARITHMS).map(|count| 1.0 + (count.max(1) as f32).ln()).collect()
 }
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_add_up_exactly() {
+    fn sums_of_rows_are_exact() {
         let rows: Vec<Vec<i8>> =
             (0..4).map(|row| (0..32).map(|lane| (lane * 7 - row * 50) as i8).collect()).collect();
         let factors = [32_767, 1, -3, 500];

@@ -1,10 +1,10 @@
-//! Text to n-gram fingerprints.
+//! Turns a text into n-gram fingerprints.
 //!
-//! An n-gram is named by a 64-bit fingerprint and never by its characters: no string is built per n-gram, a
+//! An n-gram is represented by a 64-bit fingerprint and never by its characters: no string is built per n-gram, a
 //! student file holds no text of its training rows, and the chance that any two of a million n-grams share a
-//! fingerprint is below one in thirty million, so nothing is lost against a dictionary of strings.
+//! fingerprint is below one in thirty million, so nothing is lost compared with a dictionary of strings.
 
-/// Bytes of a text that count; the rest is ignored, so that one request has bounded work.
+/// The bytes of a text that are read; the rest is ignored, so that the work per request is bounded.
 pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 
 const WORD_SEED: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -16,16 +16,16 @@ const CHAR_LENGTH_MIN: usize = 2;
 const CHAR_LENGTH_MAX: usize = 4;
 const SPACE: u32 = ' ' as u32;
 
-/// A text in the form n-grams are taken from: lower case, white space runs as one space, a space at both ends.
+/// The form of a text that n-grams are taken from: lower case, one space per run of white space, a space at both ends.
 ///
-/// With the padding every word has a space on both sides, so a character n-gram can see where a word begins or ends.
+/// With this padding every word has a space on both sides, so character n-grams include the boundaries of words.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Normal {
+pub(crate) struct NormalisedText {
     characters: Vec<u32>,
 }
 
-impl Normal {
-    /// Replaces the content by `text`'s normal form; an empty text leaves nothing at all.
+impl NormalisedText {
+    /// Replaces the content with the normalised `text`; a blank text leaves it empty.
     pub(crate) fn set(&mut self, text: &str) {
         self.characters.clear();
         self.characters.push(SPACE);
@@ -73,7 +73,7 @@ impl Normal {
 
     /// Calls `found` with the fingerprint of every run of 2 to 4 characters within a word and the spaces around it.
     ///
-    /// Runs across words and runs of five validated no better on intent data, and cost time and space.
+    /// Runs across words and runs of five were not better on intent data, and cost time and space.
     pub(crate) fn for_each_char_gram(&self, mut found: impl FnMut(u64)) {
         for start in 0..self.characters.len() {
             let mut state = CHAR_SEED;
@@ -96,7 +96,7 @@ impl Normal {
     }
 }
 
-/// The first [`TEXT_BYTES_MAX`] bytes, cut before a character they would split.
+/// Returns the first [`TEXT_BYTES_MAX`] bytes, or fewer to avoid splitting a character.
 fn bounded(text: &str) -> &str {
     &text[..text.floor_char_boundary(TEXT_BYTES_MAX)]
 }
@@ -119,7 +119,7 @@ fn step_wide(state: u64, value: u64) -> u64 {
     mixed ^ (mixed >> 32)
 }
 
-/// Spreads the state over all bits, so that the low ones can index a table. Never 0.
+/// Mixes the state into all bits, so that the low ones can index a table. Never returns 0.
 fn finish(state: u64) -> u64 {
     let mixed = state.wrapping_mul(FINISH);
     (mixed ^ (mixed >> 29)).max(1)
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn grams(text: &str) -> (Vec<u64>, Vec<u64>) {
-        let mut normal = Normal::default();
+        let mut normal = NormalisedText::default();
         normal.set(text);
         let (mut words, mut chars) = (Vec::new(), Vec::new());
         normal.for_each_word_gram(|key| words.push(key));
@@ -156,7 +156,7 @@ mod tests {
     fn counts_words_pairs_and_character_runs() {
         let (words, chars) = grams("ab c");
         assert_eq!(words.len(), 3);
-        // " a", " ab", " ab ", "ab", "ab ", "b ", " c", " c ", "c ": none goes on past the space that ends a word.
+        // " a", " ab", " ab ", "ab", "ab ", "b ", " c", " c ", "c ": none continues past the space that ends a word.
         assert_eq!(chars.len(), 9);
     }
 

@@ -1,10 +1,10 @@
-//! Jobs shared out over a few threads, with results that do not depend on how many.
+//! Runs jobs on a few threads, with results that do not depend on their number.
 
 use std::sync::{Mutex, PoisonError, mpsc};
 
 /// Runs `work` once for every job on at most `threads` threads and returns the results in the jobs' order.
 ///
-/// What the jobs send while they run is handed to `on_message` on the calling thread, so the callback needs no lock.
+/// Messages that jobs send while they run are passed to `on_message` on the calling thread, so it needs no lock.
 pub(crate) fn run<J: Send, R: Send, M: Send>(
     threads: usize,
     jobs: Vec<J>,
@@ -23,7 +23,7 @@ pub(crate) fn run<J: Send, R: Send, M: Send>(
             let (next, results, work) = (&next, &results, &work);
             scope.spawn(move || {
                 while let Some((index, job)) = next() {
-                    // Nobody listening is no reason to stop.
+                    // A missing receiver is not a reason to stop.
                     let result = work(job, &mut |message| drop(sender.send(message)));
                     results.lock().unwrap_or_else(PoisonError::into_inner).push((index, result));
                 }

@@ -1,16 +1,16 @@
 //! Dual coordinate ascent for L2-regularised multinomial logistic regression.
 //!
-//! Minimises `½‖W‖² + C Σ loss`. At the minimum `W = C Σ xᵢ (yᵢ - pᵢ)ᵀ`: every row holds a pull on the weights, the
-//! difference between its target and its own probabilities. Each step takes one row and sets its pull to the best
-//! there is with all others fixed. Unlike L-BFGS, which a few n-grams common to all texts slow to eighty passes,
-//! this converges in some fifteen; and as it is sequential, models are fitted side by side, one a thread, each with
+//! Minimises `½‖W‖² + C Σ loss`. At the minimum `W = C Σ xᵢ (yᵢ - pᵢ)ᵀ`: every row pulls on the weights by the
+//! difference between its target and its own probabilities. Each step takes one row and sets its pull to the optimum
+//! with all others fixed. L-BFGS needs eighty passes, because a few n-grams common to all texts slow it down; this
+//! converges in about fifteen. It is sequential, so several models are fitted in parallel, one per thread, each with
 //! the same result at any number of threads.
 
 use super::exponential::exp;
 use super::matrix::{Dense, Row, Sparse, Weights, stride};
-use super::mixer::Mixer;
+use super::shuffle::Shuffler;
 
-/// Bounds on the two nested searches of one step; both converge in a handful of rounds.
+/// Bounds on the rounds of the two nested searches of one step; both converge in a handful of rounds.
 const SHIFT_ROUNDS_MAX: usize = 30;
 const LOGARITHM_ROUNDS_MAX: usize = 12;
 /// A step is exact once the probabilities sum to one within this.
@@ -18,32 +18,34 @@ const SUM_TOLERANCE: f32 = 3e-4;
 /// Below this `pull · p`, a level is its exponential with one correction.
 const SMALL: f32 = 1e-2;
 
-/// What to minimise.
+/// The problem to solve.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Problem<'a> {
-    /// The rows' n-grams.
+    /// The n-grams of the rows in `rows`.
     pub(crate) design: &'a Sparse,
-    /// The numbers of all rows there are, and which of those rows the n-grams are of.
+    /// The dense features of all rows.
     pub(crate) dense: &'a Dense,
+    /// The rows to train on, as indices into `dense`.
     pub(crate) rows: &'a [usize],
+    /// The class of each of these rows.
     pub(crate) targets: &'a [u32],
     pub(crate) classes: usize,
     pub(crate) cost: f32,
     pub(crate) passes_max: usize,
-    /// Stops when a pass moves the rows' probabilities by less than this, on average, in sum.
+    /// Stops when a pass changes the rows' probabilities by less than this, summed over classes, on average.
     pub(crate) tolerance: f32,
     /// Decides the order in which a pass visits the rows.
     pub(crate) seed: u64,
 }
 
 impl<'a> Problem<'a> {
-    /// What one row holds.
+    /// Returns the features of one row.
     fn row(&self, row: usize) -> Row<'a> {
         Row { sparse: self.design.row(row), dense: self.dense.row(self.rows[row]) }
     }
 }
 
-/// A minimum, or the point reached within the passes allowed.
+/// The minimum, or the point reached within the allowed passes.
 #[derive(Debug)]
 pub(crate) struct Solution {
     pub(crate) weights: Weights,
@@ -51,7 +53,7 @@ pub(crate) struct Solution {
     pub(crate) converged: bool,
 }
 
-/// Finds the minimum; `on_pass` hears each pass's number and how far it moved.
+/// Finds the minimum; `on_pass` receives each pass's number and how much it changed the probabilities.
 pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) -> Solution {
     let rows = problem.targets.len();
     let stride = stride(problem.classes);
@@ -61,11 +63,11 @@ pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) 
         row[target as usize] = 1.0;
     }
     let mut order: Vec<usize> = (0..rows).collect();
-    let mut mixer = Mixer::new(problem.seed);
+    let mut shuffler = Shuffler::new(problem.seed);
     let (mut logits, mut change) = (vec![0.0f32; stride], vec![0.0f32; stride]);
     let (mut goal, mut levels) = (vec![0.0f32; problem.classes], vec![0.0f32; problem.classes]);
     for pass in 1..=problem.passes_max {
-        mixer.shuffle(&mut order);
+        shuffler.shuffle(&mut order);
         let mut moved = 0.0f64;
         for &row in &order {
             let entries = problem.row(row);
@@ -96,8 +98,8 @@ pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) 
     Solution { weights, passes: problem.passes_max, converged: false }
 }
 
-/// Replaces each `goal` by the probability `p` with `ln p + pull · p = goal - shift`, where the one `shift` makes
-/// them sum to one: the row's optimum. `guess` is the target's probability so far, and only saves rounds.
+/// Replaces each goal with the probability `p` that satisfies `ln p + pull · p = goal - shift`, where `shift` makes
+/// them sum to one: the row's optimum. `guess` is the target's current probability, which only saves rounds.
 fn balance(goals: &mut [f32], levels: &mut [f32], target: usize, guess: f32, pull: f32) {
     let guess = guess.clamp(1e-6, 1.0);
     let highest = goals.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -114,7 +116,7 @@ fn balance(goals: &mut [f32], levels: &mut [f32], target: usize, guess: f32, pul
         if (sum - 1.0).abs() <= SUM_TOLERANCE {
             break;
         }
-        // Newton on the logarithm of the sum, which is nearly a straight line.
+        // Newton's method on the logarithm of the sum, which is nearly linear.
         let next = shift + sum.max(f32::MIN_POSITIVE).ln() * sum / slope.max(f32::MIN_POSITIVE);
         shift = next.max(lowest);
     }
@@ -124,9 +126,9 @@ fn balance(goals: &mut [f32], levels: &mut [f32], target: usize, guess: f32, pul
     }
 }
 
-/// Sets each level to the `p` with `ln p + pull · p = goal - shift`.
+/// Sets each level to the `p` that satisfies `ln p + pull · p = goal - shift`.
 fn set_levels(goals: &[f32], shift: f32, pull: f32, levels: &mut [f32]) {
-    // Most are so small that the exponential and its first correction are exact enough; these go in one sweep.
+    // Most are so small that the exponential with its first correction is exact enough, so one pass does them all.
     for (level, goal) in levels.iter_mut().zip(goals) {
         *level = exp((goal - shift).min(80.0));
     }
@@ -136,9 +138,9 @@ fn set_levels(goals: &[f32], shift: f32, pull: f32, levels: &mut [f32]) {
     }
 }
 
-/// The `p` with `ln p + pull · p = goal` where it is not small.
+/// Returns the `p` that satisfies `ln p + pull · p = goal`, if it is not small.
 fn large_level(goal: f32, pull: f32) -> f32 {
-    // Newton for the logarithm; the function is convex and rising, so after one round it closes in from above.
+    // Newton's method for the logarithm; the function is convex and rising, so it converges from above.
     let mut logarithm = goal.min((goal.max(1.0) / pull).ln());
     for _ in 0..LOGARITHM_ROUNDS_MAX {
         let p = exp(logarithm);
@@ -203,7 +205,7 @@ mod tests {
         };
         let solution = solve(&problem, &mut |_, _| {});
         assert!(solution.converged);
-        // There the weights equal the sum of all pulls.
+        // At the minimum the weights equal the sum of all pulls.
         let mut pulls = Weights::zero(2, 1, 3);
         for (row, target) in targets.iter().enumerate() {
             let mut logits = vec![0.0; stride(3)];
@@ -211,8 +213,8 @@ mod tests {
             let total: f32 = logits[..3].iter().map(|logit| logit.exp()).sum();
             let mut change = vec![0.0; stride(3)];
             for class in 0..3 {
-                let wanted = f32::from(u8::from(class == *target as usize));
-                change[class] = 5.0 * (wanted - logits[class].exp() / total);
+                let expected = f32::from(u8::from(class == *target as usize));
+                change[class] = 5.0 * (expected - logits[class].exp() / total);
             }
             pulls.add(problem.row(row), &change);
         }

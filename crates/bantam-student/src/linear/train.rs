@@ -1,4 +1,4 @@
-//! From labelled texts to a student.
+//! Trains a linear student on labelled texts.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::LinearStudent;
 use super::calibrate;
 use super::config::LinearConfig;
 use super::describe::{Description, TrainingReport};
-use super::fit::Run;
+use super::fit::Fitting;
 use super::matrix::{Dense, stride};
 use super::model::Model;
 use super::vocabulary::{self, Vocabulary};
@@ -14,75 +14,76 @@ use crate::example::{Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN};
 use crate::hash::FileHash;
 use crate::seen::SeenTexts;
 
-/// Program and version, as students' files say.
+/// The program and version that students' files state.
 pub(crate) const CREATED_BY: &str = concat!("bantam-student ", env!("CARGO_PKG_VERSION"));
-/// Labels a student can tell apart.
+/// The most labels of a student.
 const LABELS_MAX: usize = 10_000;
-/// Rows times labels (rounded up to tiles) at most: some 28 numbers of four bytes are kept for each while training.
+/// The largest product of rows and labels (rounded up to tiles); training keeps about 28 numbers of four bytes for
+/// each.
 const CELLS_MAX: usize = 100_000_000;
 
-/// Why training refused.
+/// Why training failed.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainLinearError {
-    /// A setting that makes no sense.
+    /// A setting is invalid.
     #[error("`{setting}` must be {range}")]
     Config {
-        /// Name of the field.
+        /// The setting.
         setting: &'static str,
-        /// What it must be.
+        /// Its allowed range.
         range: &'static str,
     },
-    /// Nothing to learn from.
+    /// There are no rows.
     #[error("there are no rows")]
     NoRows,
-    /// Nothing to tell apart.
+    /// There is only one label.
     #[error("every row has the label `{label}`")]
     OneLabel {
         /// The only label.
         label: String,
     },
-    /// A label without characters, or one that is a text itself.
+    /// A label is empty or too long.
     #[error("row {row} has a label that is empty or longer than {LABEL_BYTES_MAX} bytes")]
     Label {
         /// The row, from 1.
         row: usize,
     },
-    /// A label that cannot be learnt and checked.
+    /// A label has too few rows to train and validate on.
     #[error("label `{label}` has {rows} row; at least {ROWS_PER_LABEL_MIN} are needed")]
     LabelTooRare {
         /// The label.
         label: String,
-        /// Its rows.
+        /// The number of its rows.
         rows: usize,
     },
-    /// More labels than a student holds.
-    #[error("there are {labels} labels; at most {LABELS_MAX} can be told apart")]
+    /// There are more labels than a student can have.
+    #[error("there are {labels} labels; at most {LABELS_MAX} are supported")]
     TooManyLabels {
-        /// Labels found.
+        /// The number of labels.
         labels: usize,
     },
-    /// More than fits the memory bound.
-    #[error("{rows} rows of {labels} labels are too many: rows times labels may reach {CELLS_MAX}")]
+    /// Training would need too much memory.
+    #[error("{rows} rows with {labels} labels are too many: rows times labels may be at most {CELLS_MAX}")]
     TooLarge {
-        /// Rows given.
+        /// The number of rows.
         rows: usize,
-        /// Labels found.
+        /// The number of labels.
         labels: usize,
     },
-    /// Texts that share nothing.
-    #[error("no n-gram is in {rows_min} rows: the texts share nothing that could be learnt")]
+    /// The texts have no n-gram in common.
+    #[error("no n-gram occurs in {rows_min} rows: the texts have nothing in common to learn from")]
     NothingShared {
         /// The setting `document_rows_min`.
         rows_min: u32,
     },
-    /// The numbers left the range of the format; regularisation is far off.
-    #[error("training ended in numbers that are not finite")]
+    /// The trained numbers are outside the range of the file format, because regularisation is far too weak.
+    #[error("training produced numbers that are not finite")]
     NotFinite,
 }
 
 impl TrainLinearError {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Config { .. } => "start from the recommended settings",
@@ -97,18 +98,18 @@ impl TrainLinearError {
     }
 }
 
-/// How far training has come.
+/// The progress of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
-    /// The model that moved, from 1: the first is the one that stays, the others judge held-out rows.
+    /// The model, from 1: the first is the final model, the others predict held-out rows.
     pub model: usize,
-    /// Models to fit in all; several are fitted at a time.
+    /// The number of models to fit; several are fitted at a time.
     pub models: usize,
     /// Passes over this model's rows so far.
     pub pass: usize,
-    /// Passes at most.
+    /// The most passes.
     pub passes_max: usize,
-    /// How far the pass moved a row's probabilities, in sum, on average; the tolerance is the goal.
+    /// How much the pass changed a row's probabilities, summed over labels, on average; the goal is the tolerance.
     pub moved: f32,
 }
 
@@ -120,13 +121,13 @@ pub fn train(
     train_with_progress(rows, config, &mut |_| {})
 }
 
-/// [`train`], telling `on_progress` after every pass over the rows.
+/// Like [`train`], but reports to `on_progress` after every pass over the rows.
 pub fn train_with_progress(
     rows: &[Example],
     config: &LinearConfig,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<(LinearStudent, TrainingReport), TrainLinearError> {
-    let Trained { model, report, labels, .. } =
+    let FittedClassifier { model, report, labels, .. } =
         fit(rows, config, Ngrams::Learnt, &Dense::default(), on_progress)?;
     let description = Description {
         created_by: CREATED_BY.to_owned(),
@@ -140,32 +141,32 @@ pub fn train_with_progress(
     Ok((student, report))
 }
 
-/// Whether a student looks at n-grams.
+/// Whether a student uses n-grams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ngrams {
-    /// At those that the rows share.
+    /// Uses those that several rows contain.
     Learnt,
-    /// At none.
+    /// Uses none.
     Unused,
 }
 
-/// What every kind of classifier comes to.
-pub(crate) struct Trained {
+/// The result of fitting any kind of classifier.
+pub(crate) struct FittedClassifier {
     pub(crate) model: Model,
-    /// The weights of the rows' further numbers: a row of padded classes for each.
+    /// The weights of the dense features: one row of padded classes for each.
     pub(crate) dense: Vec<f32>,
     pub(crate) report: TrainingReport,
     pub(crate) labels: Vec<String>,
 }
 
-/// Fits a classifier to n-grams and to the further numbers of every row, and makes its probabilities honest.
+/// Fits a classifier to the n-grams and dense features of every row, and calibrates its probabilities.
 pub(crate) fn fit(
     rows: &[Example],
     config: &LinearConfig,
     ngrams: Ngrams,
     dense: &Dense,
     on_progress: &mut dyn FnMut(Progress),
-) -> Result<Trained, TrainLinearError> {
+) -> Result<FittedClassifier, TrainLinearError> {
     let labels = check(rows, config)?;
     let target = |row: &Example| labels.binary_search(&row.label.as_str()).ok().map(|at| at as u32);
     let targets: Vec<u32> = rows.iter().filter_map(target).collect();
@@ -179,9 +180,15 @@ pub(crate) fn fit(
         return Err(TrainLinearError::NothingShared { rows_min: config.document_rows_min });
     }
     let counts = vocabulary::count(&vocabulary, all());
-    let (vocabulary_of_run, targets, classes) = (&vocabulary, &targets, labels.len());
-    let run = Run { config, vocabulary: vocabulary_of_run, counts: &counts, dense, targets, classes };
-    let (fitted, held_out) = run.fit_all(&texts, on_progress).ok_or(TrainLinearError::NotFinite)?;
+    let fitting = Fitting {
+        config,
+        vocabulary: &vocabulary,
+        counts: &counts,
+        dense,
+        targets: &targets,
+        classes: labels.len(),
+    };
+    let (fitted, held_out) = fitting.fit_all(&texts, on_progress).ok_or(TrainLinearError::NotFinite)?;
 
     let out_of_scope = labels.binary_search(&config.out_of_scope_label.as_str()).ok().map(|at| at as u32);
     let temperature = held_out.best_temperature();
@@ -211,10 +218,10 @@ pub(crate) fn fit(
         out_of_scope,
     };
     let labels = labels.into_iter().map(str::to_owned).collect();
-    Ok(Trained { model, dense: fitted.dense, report, labels })
+    Ok(FittedClassifier { model, dense: fitted.dense, report, labels })
 }
 
-/// The labels of rows that can be trained on with these settings.
+/// Checks settings and rows, and returns the labels in order.
 pub(crate) fn check<'a>(
     rows: &'a [Example],
     config: &LinearConfig,
@@ -225,7 +232,7 @@ pub(crate) fn check<'a>(
     }
 }
 
-/// The labels in order, once it is known that they can be trained on.
+/// Checks that the rows can be trained on, and returns their labels in order.
 fn labels(rows: &[Example]) -> Result<Vec<&str>, TrainLinearError> {
     let fits = |label: &str| !label.trim().is_empty() && label.len() <= LABEL_BYTES_MAX;
     if let Some(row) = rows.iter().position(|row| !fits(&row.label)) {
@@ -258,7 +265,7 @@ fn labels(rows: &[Example]) -> Result<Vec<&str>, TrainLinearError> {
     }
 }
 
-/// Names the rows: lengths keep two texts from being mistaken for one.
+/// Returns the hash of rows. Lengths are hashed too, so that no two sets of rows have the same hash input.
 pub(crate) fn data_hash(rows: &[Example]) -> String {
     let mut bytes = Vec::new();
     for row in rows {

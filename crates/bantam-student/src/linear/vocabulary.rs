@@ -1,16 +1,16 @@
-//! Which n-grams a student knows, and how their counts become values.
+//! The n-grams that a student knows, and how their counts become feature values.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::matrix::Sparse;
-use super::ngram::Normal;
+use super::ngram::NormalisedText;
 
-/// Hashes a fingerprint to itself: it is well mixed already.
+/// Hashes a fingerprint to itself, because it is well mixed already.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Itself(u64);
+pub(crate) struct FingerprintHasher(u64);
 
-impl Hasher for Itself {
+impl Hasher for FingerprintHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -26,49 +26,50 @@ impl Hasher for Itself {
     }
 }
 
-pub(crate) type ByFingerprint<V> = HashMap<u64, V, BuildHasherDefault<Itself>>;
+pub(crate) type FingerprintMap<V> = HashMap<u64, V, BuildHasherDefault<FingerprintHasher>>;
 
-/// The n-grams kept, words before characters, frequent before rare inside each block.
+/// The n-grams kept: words before characters, frequent before rare within each block.
 ///
-/// The order puts the weights that most texts touch next to each other in memory.
+/// This order puts the weights that most texts touch next to each other in memory.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Vocabulary {
     pub(crate) keys: Vec<u64>,
-    /// The first this many keys are word n-grams.
+    /// The number of word n-grams, which come first.
     pub(crate) words: usize,
 }
 
-/// The training texts as n-gram counts.
+/// The n-gram counts of the training texts.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     offsets: Vec<usize>,
     entries: Vec<(u32, u32)>,
 }
 
+/// In how many rows an n-gram occurs.
 #[derive(Debug, Default, Clone, Copy)]
-struct Seen {
+struct Frequency {
     rows: u32,
     last_row: u32,
 }
 
-/// Collects the n-grams of `texts` that at least `rows_min` rows hold, at most `features_max`, the frequent first.
+/// Collects the n-grams that occur in at least `rows_min` of `texts`: the `features_max` most frequent ones.
 pub(crate) fn collect<'a>(
     texts: impl Iterator<Item = &'a str>,
     rows_min: u32,
     features_max: usize,
 ) -> Vocabulary {
-    let mut seen: [ByFingerprint<Seen>; 2] = Default::default();
-    let mut normal = Normal::default();
+    let mut frequencies: [FingerprintMap<Frequency>; 2] = Default::default();
+    let mut normal = NormalisedText::default();
     for (row, text) in texts.enumerate() {
         normal.set(text);
         let row = row as u32 + 1;
-        normal.for_each_word_gram(|key| note(&mut seen[0], key, row));
-        normal.for_each_char_gram(|key| note(&mut seen[1], key, row));
+        normal.for_each_word_gram(|key| count_row(&mut frequencies[0], key, row));
+        normal.for_each_char_gram(|key| count_row(&mut frequencies[1], key, row));
     }
     let mut kept: Vec<(u32, usize, u64)> = Vec::new();
-    for (block, seen) in seen.iter().enumerate() {
-        let enough = seen.iter().filter(|(_, seen)| seen.rows >= rows_min);
-        kept.extend(enough.map(|(key, seen)| (seen.rows, block, *key)));
+    for (block, frequencies) in frequencies.iter().enumerate() {
+        let frequent = frequencies.iter().filter(|(_, frequency)| frequency.rows >= rows_min);
+        kept.extend(frequent.map(|(key, frequency)| (frequency.rows, block, *key)));
     }
     kept.sort_unstable_by_key(|&(rows, block, key)| (std::cmp::Reverse(rows), block, key));
     kept.truncate(features_max);
@@ -77,22 +78,22 @@ pub(crate) fn collect<'a>(
     Vocabulary { keys: kept.into_iter().map(|(_, _, key)| key).collect(), words }
 }
 
-fn note(seen: &mut ByFingerprint<Seen>, key: u64, row: u32) {
-    let seen = seen.entry(key).or_default();
-    if seen.last_row != row {
-        *seen = Seen { rows: seen.rows + 1, last_row: row };
+fn count_row(frequencies: &mut FingerprintMap<Frequency>, key: u64, row: u32) {
+    let frequency = frequencies.entry(key).or_default();
+    if frequency.last_row != row {
+        *frequency = Frequency { rows: frequency.rows + 1, last_row: row };
     }
 }
 
 /// Counts the vocabulary's n-grams in every text.
 pub(crate) fn count<'a>(vocabulary: &Vocabulary, texts: impl Iterator<Item = &'a str>) -> Counts {
     let (words, chars) = vocabulary.keys.split_at(vocabulary.words);
-    let index = |keys: &[u64], first: usize| -> ByFingerprint<u32> {
+    let index = |keys: &[u64], first: usize| -> FingerprintMap<u32> {
         keys.iter().enumerate().map(|(position, key)| (*key, (first + position) as u32)).collect()
     };
     let (words, chars) = (index(words, 0), index(chars, vocabulary.words));
     let mut counts = Counts { offsets: vec![0], ..Counts::default() };
-    let mut normal = Normal::default();
+    let mut normal = NormalisedText::default();
     let mut found: Vec<u32> = Vec::new();
     for text in texts {
         normal.set(text);
@@ -106,17 +107,17 @@ pub(crate) fn count<'a>(vocabulary: &Vocabulary, texts: impl Iterator<Item = &'a
     counts
 }
 
-/// How counts become values: TF-IDF, each block of length one, then multiplied by its weight.
+/// How counts become feature values: TF-IDF, each block normalised to length one and multiplied by its weight.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Weighting {
     /// Inverse document frequency per feature; 0 leaves a feature out.
     pub(crate) rarity: Vec<f32>,
-    /// Factor on the words' and on the characters' block.
+    /// Factors on the block of words and on the block of characters.
     pub(crate) block_weights: [f32; 2],
 }
 
 impl Weighting {
-    /// Learns document frequencies from the chosen rows, as scikit-learn smooths them.
+    /// Learns document frequencies from the given rows, smoothed as in scikit-learn.
     pub(crate) fn learn(
         counts: &Counts,
         features: usize,
@@ -141,7 +142,7 @@ impl Weighting {
         }
     }
 
-    /// The design matrix of the chosen rows.
+    /// Returns the design matrix of the given rows.
     pub(crate) fn design(&self, counts: &Counts, words: usize, rows: impl Iterator<Item = usize>) -> Sparse {
         let mut sparse = Sparse { offsets: vec![0], entries: Vec::new(), columns: self.rarity.len() };
         for row in rows {
@@ -165,7 +166,7 @@ impl Weighting {
         sparse
     }
 
-    /// The factor per block that brings it to its length.
+    /// Returns the factor that scales each block to its length.
     pub(crate) fn factors(&self, squares: [f32; 2]) -> [f32; 2] {
         let factor = |block: usize| {
             if squares[block] > 0.0 { self.block_weights[block] / squares[block].sqrt() } else { 0.0 }
@@ -185,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rare_ngrams_are_dropped_and_the_rest_ordered_by_block_then_frequency() {
+    fn drops_rare_ngrams_and_orders_the_rest_by_block_and_frequency() {
         let texts = ["red fox", "red dog", "blue"];
         let vocabulary = collect(texts.into_iter(), 2, 1000);
         assert_eq!(vocabulary.words, 1, "only `red` is in two rows");
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn known_blocks_have_the_length_of_their_weight() {
+    fn each_block_has_the_length_of_its_weight() {
         let texts = ["red fox red", "red fox"];
         let vocabulary = collect(texts.into_iter(), 2, 1000);
         let counts = count(&vocabulary, texts.into_iter());

@@ -1,4 +1,4 @@
-//! A tagger as a backend of the gateway: a text to the JSON object that its task asks for.
+//! Taggers as backends of the gateway: a text to the JSON object that its task asks for.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,11 +12,12 @@ use serde_json::json;
 
 use super::{Reading, Tagger};
 use crate::backend::{Formats, student_cannot_honour, student_text};
+use crate::encoder::QueueError;
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 
 thread_local! {
-    /// One scratch a thread: a reading allocates little after the first.
+    /// One scratch per thread, so that readings allocate little after the first.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
@@ -33,7 +34,8 @@ impl TaggerBackend {
         Self { tagger, shape }
     }
 
-    /// Returns the hash of everything that its answers depend on: the student, the schema, and how values are written.
+    /// Returns the hash of everything that its answers depend on: the student, the schema, and the normalisers'
+    /// version.
     pub fn fingerprint(&self) -> String {
         let facts = json!({
             "kind": "tagger-student-1", "student": self.tagger.hash().to_hex(), "shape": self.shape.facts(),
@@ -46,14 +48,14 @@ impl TaggerBackend {
         &self.tagger
     }
 
-    /// Returns what its answers look like.
+    /// Returns the shape of its answers.
     pub const fn shape(&self) -> &Shape {
         &self.shape
     }
 
-    /// Answers one text, on this thread, given what was said before it, which may be nothing. It is read as in the
-    /// gateway: by a student that has learnt with that, and by no other. Where what was found makes no object of the
-    /// shape, the answer says why, and is not valid.
+    /// Answers one text on this thread. `said_before` may be empty; as in the gateway, only a student that was trained
+    /// with contexts sees it. If the values found do not form an object of the shape, the answer states the reason and
+    /// is marked as invalid.
     pub fn draft(&self, text: &str, said_before: &str) -> StudentAnswer {
         SCRATCH.with_borrow_mut(|scratch| self.written(&self.tagger.read(text, said_before, scratch)))
     }
@@ -74,8 +76,8 @@ impl TaggerBackend {
         }
     }
 
-    /// Finds the values of a request's text, after what was said before it, and hands them to `with`. An encoder's states come from the base's own
-    /// thread, which leaves the caller's free meanwhile.
+    /// Finds the values in a request's text, in its context, and passes them to `with`. An encoder's states are
+    /// computed by the base's own thread, so that the caller's is not blocked.
     async fn read<T>(
         &self,
         request: &Cleared,
@@ -83,18 +85,18 @@ impl TaggerBackend {
         with: impl FnOnce(&Reading<'_>) -> T,
     ) -> Result<T, BackendError> {
         let text = student_text(request, ask)?;
-        let context = self.tagger.seen_of(request.request().said_before().unwrap_or_default());
+        let context = self.tagger.visible_context(request.request().said_before().unwrap_or_default());
         match &*self.tagger {
             Tagger::Linear(student) => {
                 Ok(SCRATCH.with_borrow_mut(|scratch| with(&student.read(text, context, scratch))))
             }
             Tagger::Encoder(student) => {
-                let busy = BackendError::from(BackendFault::Busy);
                 let windows = student.windows(text, context);
                 let mut logits = Vec::new();
                 for sequence in &windows.sequences {
-                    let states = student.states_soon(sequence.ids.clone()).ok_or_else(|| busy.clone())?;
-                    let states = states.await.ok_or_else(|| busy.clone())?;
+                    let states =
+                        student.base().queue_states(sequence.ids.clone()).map_err(QueueError::fault)?;
+                    let states = states.await.ok_or(BackendFault::Broken)?;
                     student.add_logits(sequence, &states, &mut logits);
                 }
                 let text = (text, context);
@@ -116,7 +118,10 @@ impl Backend for TaggerBackend {
     }
 
     fn is_available(&self) -> bool {
-        true
+        match &*self.tagger {
+            Tagger::Linear(_) => true,
+            Tagger::Encoder(student) => student.base().is_available(),
+        }
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

@@ -1,9 +1,9 @@
-//! A tagger of either kind, behind one face.
+//! One type for both kinds of taggers.
 
 use std::path::Path;
 
 use super::{Certainty, LinearTagger, Reading, TaggerReport, TaggerStudent};
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind};
+use crate::container::{self, LoadStudentError, LoadStudentErrorKind, StudentKind};
 use crate::encoder::Bases;
 use crate::hash::FileHash;
 use crate::linear::Scratch;
@@ -13,27 +13,27 @@ use crate::seen::SeenTexts;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Tagger {
-    /// Over words: microseconds.
+    /// A chain over words, which takes microseconds.
     Linear(LinearTagger),
-    /// Over an encoder's states of words: milliseconds.
+    /// A head on an encoder's states of words, which takes milliseconds.
     Encoder(Box<TaggerStudent>),
 }
 
 impl Tagger {
-    /// Reads a tagger's file of either kind, and checks all of it. A base, where the student stands on one, is looked for
-    /// in the folder `base` or, where none is named, where it lay beside the file when the student was trained.
+    /// Reads and checks a tagger's file of either kind. If the student has a base, it is looked for in the folder
+    /// `base`, or else at the path that the file states relative to itself.
     ///
     /// # Errors
-    /// [`LoadStudentError`], when the file or its base cannot be used; a classifier's is refused by name.
+    /// [`LoadStudentError`] if the file or its base cannot be used, or the file is a classifier's.
     pub fn load(path: &Path, base: Option<&Path>, bases: &Bases) -> Result<Self, LoadStudentError> {
         let load = || {
             let bytes = container::read(path)?;
             let (kind, body, hash) = container::open(&bytes)?;
             match kind {
-                Kind::LinearTagger => LinearTagger::from_body(body, hash).map(Self::Linear),
-                Kind::Tagger => TaggerStudent::from_body(body, hash, path, base, bases)
+                StudentKind::LinearTagger => LinearTagger::from_body(body, hash).map(Self::Linear),
+                StudentKind::Tagger => TaggerStudent::from_body(body, hash, path, base, bases)
                     .map(|student| Self::Encoder(Box::new(student))),
-                Kind::Linear | Kind::Encoder | Kind::Tuned => {
+                StudentKind::Linear | StudentKind::Encoder | StudentKind::Tuned => {
                     Err(LoadStudentErrorKind::OtherKind { found: kind.name(), wanted: "a tagger" })
                 }
             }
@@ -41,22 +41,22 @@ impl Tagger {
         load().map_err(|kind| LoadStudentError { path: path.to_owned(), kind })
     }
 
-    /// Finds the values in a text, on this thread. The context is what was said before, or asked for; a student that learnt
-    /// without any sees none.
+    /// Finds the values in a text on this thread. The context is what was said before, or asked for; a student that was
+    /// trained without contexts does not see it.
     pub fn read<'a>(&'a self, text: &'a str, context: &str, scratch: &mut Scratch) -> Reading<'a> {
-        let context = self.seen_of(context);
+        let context = self.visible_context(context);
         match self {
             Self::Linear(student) => student.read(text, context, scratch),
             Self::Encoder(student) => student.read(text, context, scratch),
         }
     }
 
-    /// What the student sees of what was said before a text.
-    pub(crate) fn seen_of<'s>(&self, said_before: &'s str) -> &'s str {
+    /// Returns the context if the student reads contexts, and nothing otherwise.
+    pub(crate) fn visible_context<'s>(&self, said_before: &'s str) -> &'s str {
         if self.reads_context() { said_before } else { "" }
     }
 
-    /// Every slot it can fill, in byte order.
+    /// Returns every slot it can fill, in byte order.
     pub fn slots(&self) -> &[String] {
         match self {
             Self::Linear(student) => student.slots(),
@@ -64,7 +64,7 @@ impl Tagger {
         }
     }
 
-    /// Names the content; what was measured about a student holds for one hash only.
+    /// Returns the hash of the content. What was measured about a student holds for one hash only.
     pub fn hash(&self) -> FileHash {
         match self {
             Self::Linear(student) => student.hash(),
@@ -80,12 +80,12 @@ impl Tagger {
         }
     }
 
-    /// Returns how sure whole answers are, where training has measured it.
+    /// Returns the calibration of whole answers, if training fitted one.
     pub fn certainty(&self) -> Option<&Certainty> {
         self.report().certainty.as_ref()
     }
 
-    /// Returns whether it has learnt with what was said before a text, and is to be given that.
+    /// Returns whether it was trained with contexts, and must be given them.
     pub fn reads_context(&self) -> bool {
         match self {
             Self::Linear(student) => student.describe().reads_context,
@@ -93,7 +93,7 @@ impl Tagger {
         }
     }
 
-    /// Returns whether a text that reads like `text` was trained on, in whatever context.
+    /// Returns whether a text equal to `text` in normalised form was trained on, in any context.
     pub fn has_seen(&self, text: &str) -> bool {
         let seen: &SeenTexts = match self {
             Self::Linear(student) => &student.describe().seen,

@@ -1,7 +1,7 @@
-//! A tagger without a base: words, how they are written and what stands beside them, in a linear chain.
+//! A tagger without a base: a linear chain over words, their spelling and their neighbours.
 //!
-//! It reads a text in tens of microseconds and learns from thousands of rows in seconds, on one core. What it cannot
-//! know is what a word means that it has never seen: there an encoder helps.
+//! It reads a text in tens of microseconds and trains on thousands of rows in seconds, on one core. It cannot know the
+//! meaning of words that it has never seen; an encoder helps with those.
 
 pub(crate) mod features;
 pub(crate) mod fit;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::certainty::Evidence;
-use super::lattice::Steps;
-use super::reading::{Found, Reader, Reading};
+use super::lattice::Transitions;
+use super::reading::{Extraction, Reader, Reading};
 use super::{Field, SlotScore, TaggerReport};
-use crate::container::{self, Kind, LoadStudentError, LoadStudentErrorKind, SaveStudentError};
+use crate::container::{self, LoadStudentError, LoadStudentErrorKind, SaveStudentError, StudentKind};
 use crate::hash::FileHash;
 use crate::linear::Scratch;
 use crate::seen::SeenTexts;
@@ -27,37 +27,37 @@ use scorer::Scorer;
 pub(crate) use train::targets;
 pub use train::{TaggerProgress, TrainTaggerError, WordChain, learn_words, train};
 
-/// How a linear tagger is fitted.
+/// Settings for training a linear tagger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearTaggerConfig {
     /// Passes over the rows.
     pub passes: u32,
-    /// How far the first step of a weight goes.
+    /// The initial learning rate of a weight (AdaGrad).
     pub rate: f32,
-    /// How strongly weights are held at 0.
+    /// L2 regularisation strength.
     pub penalty: f32,
-    /// Words that must have a feature for it to count; 1 where there are fewer than a thousand rows.
+    /// The fewest words that must have a feature for it to count; 1 is used for fewer than a thousand rows.
     pub words_min: u32,
-    /// Decides which rows are held out, and the order in which rows are learnt.
+    /// Decides which rows are held out, and the order of rows in training.
     pub seed: u64,
-    /// Models that are fitted at a time; changes no result, and is not kept.
+    /// The number of models fitted at a time. It does not change the result and is not recorded.
     #[serde(skip)]
     pub threads: usize,
 }
 
 impl LinearTaggerConfig {
-    /// Returns what did best on held-out rows of two public sets of requests with slots.
+    /// Returns the settings that were best on held-out rows of two public data sets of requests with slots.
     pub fn recommended() -> Self {
         Self { passes: 10, rate: 0.15, penalty: 4.0, words_min: 2, seed: 7, threads: 2 }
     }
 }
 
-/// What a linear tagger's file says about itself.
+/// The description in a linear tagger's file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinearTaggerDescription {
     /// Program and version that trained it.
     pub created_by: String,
-    /// How it was fitted.
+    /// The settings it was trained with.
     pub config: LinearTaggerConfig,
     /// Every slot it can fill, in byte order.
     pub slots: Vec<String>,
@@ -65,41 +65,41 @@ pub struct LinearTaggerDescription {
     pub report: TaggerReport,
     /// SHA-256 of the training rows, in order, as hexadecimal digits.
     pub data_hash: String,
-    /// Whether any training row had a context. A student that reads none is given none; files of older programs, which do
-    /// not say, count as such.
+    /// Whether any training row had a context. A student that reads no context is given none. In files of older
+    /// programs this is missing, which means false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reads_context: bool,
-    /// Hashes of the training texts, so that nobody certifies on them by mistake.
+    /// Hashes of the training texts, so that they are not used for certification by mistake.
     pub seen: SeenTexts,
 }
 
-/// A trained extractor that stands on nothing. Immutable and shared freely between threads.
+/// A trained tagger without a base. Immutable and shared freely between threads.
 #[derive(Debug, Clone)]
 pub struct LinearTagger {
-    model: Arc<Model>,
+    model: Arc<LinearTaggerModel>,
     body: Arc<[u8]>,
     hash: FileHash,
 }
 
-/// Everything a reading needs, the temperature already in its numbers.
+/// Everything that a reading needs; all numbers are already divided by the temperature.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct LinearTaggerModel {
     scorer: Scorer,
-    powers: Steps,
+    exponentials: Transitions,
     description: LinearTaggerDescription,
 }
 
 impl LinearTagger {
-    /// Reads a linear tagger's file and checks all of it.
+    /// Reads and checks a linear tagger's file.
     ///
     /// # Errors
-    /// [`LoadStudentError`], when the file cannot be read or is not such a student's.
+    /// [`LoadStudentError`] if the file cannot be read or is not a linear tagger's.
     pub fn load(path: &Path) -> Result<Self, LoadStudentError> {
         let load = || {
             let bytes = container::read(path)?;
             let (kind, body, hash) = container::open(&bytes)?;
             match kind {
-                Kind::LinearTagger => Self::from_body(body, hash),
+                StudentKind::LinearTagger => Self::from_body(body, hash),
                 other => Err(LoadStudentErrorKind::OtherKind { found: other.name(), wanted: "a tagger" }),
             }
         };
@@ -125,66 +125,66 @@ impl LinearTagger {
         score
     }
 
-    /// Where it comes from, and how well it did on held-out rows.
+    /// Returns where it comes from and its results on held-out rows.
     pub fn describe(&self) -> &LinearTaggerDescription {
         &self.model.description
     }
 
-    /// Every slot it can fill, in byte order.
+    /// Returns every slot it can fill, in byte order.
     pub fn slots(&self) -> &[String] {
         &self.model.description.slots
     }
 
-    /// Names the content; what was measured about a student holds for one hash only.
+    /// Returns the hash of the content. What was measured about a student holds for one hash only.
     pub fn hash(&self) -> FileHash {
         self.hash
     }
 
-    /// Writes the student's file: the path holds all of it or what it held before.
+    /// Writes the student's file atomically.
     ///
     /// # Errors
-    /// [`SaveStudentError`], when the folder cannot be written.
+    /// [`SaveStudentError`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<FileHash, SaveStudentError> {
         container::write(path, &self.to_bytes())?;
         Ok(self.hash)
     }
 
-    /// The bytes of the student's file.
+    /// Returns the bytes of the student's file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        container::seal(Kind::LinearTagger, &self.body).0
+        container::seal(StudentKind::LinearTagger, &self.body).0
     }
 
     /// Reads a student from the bytes of its file.
     ///
     /// # Errors
-    /// [`LoadStudentErrorKind`], when they are not such a student's.
+    /// [`LoadStudentErrorKind`] if they are not a linear tagger's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadStudentErrorKind> {
         match container::open(bytes)? {
-            (Kind::LinearTagger, body, hash) => Self::from_body(body, hash),
+            (StudentKind::LinearTagger, body, hash) => Self::from_body(body, hash),
             (other, ..) => Err(LoadStudentErrorKind::OtherKind { found: other.name(), wanted: "a tagger" }),
         }
     }
 }
 
-impl Model {
-    /// The values of a text, what is known of them, and whether all of the text was read.
+impl LinearTaggerModel {
+    /// Returns the values of a text, their evidence, and whether all of the text was read.
     fn read<'a>(
         &'a self,
         text: &'a str,
         context: &str,
         scratch: &mut Scratch,
     ) -> (Vec<Field<'a>>, Evidence, bool) {
-        let super::TaggerScratch { seen, scores, lattice, .. } = &mut scratch.of_tagger;
-        seen.look(text, context);
-        self.scorer.score(seen, scores);
+        let super::TaggerScratch { features, scores, lattice, .. } = &mut scratch.tagger;
+        features.set(text, context);
+        self.scorer.score(features, scores);
         let reader = Reader {
             slots: &self.description.slots,
-            steps: &self.scorer.steps,
-            powers: &self.powers,
+            transitions: &self.scorer.transitions,
+            exponentials: &self.exponentials,
             usual: &self.description.report.usual,
         };
-        let Found { fields, mut evidence, .. } = reader.read(text, &seen.words, scores, lattice);
-        evidence.unknown = self.scorer.unknown(seen);
-        (fields, evidence, seen.is_whole)
+        let Extraction { fields, mut evidence, .. } = reader.read(text, &features.words, scores, lattice);
+        evidence.unknown = self.scorer.unknown(features);
+        (fields, evidence, features.is_whole)
     }
 }

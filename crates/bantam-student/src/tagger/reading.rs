@@ -1,16 +1,16 @@
-//! What a tagger finds in one text, from the scores of its words.
+//! Turns the scores of a text's words into values.
 
 use super::Field;
 use super::certainty::{Certainty, Evidence};
-use super::lattice::{Lattice, Steps};
-use super::linear::features::Seen;
+use super::lattice::{Lattice, Transitions};
+use super::linear::features::TextFeatures;
 
-/// Values, and how sure a tagger is of all of them together.
+/// The values found in a text, and the confidence in all of them together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading<'a> {
     /// The values, in the text's order.
     pub fields: Vec<Field<'a>>,
-    /// The probability that these are all values there are, each right. 0 where not all of the text was read.
+    /// The probability that exactly these values are right; 0 if not all of the text was read.
     pub confidence: f32,
     /// Whether all of the text was read.
     pub is_whole: bool,
@@ -19,50 +19,51 @@ pub struct Reading<'a> {
 /// Working memory of taggers.
 #[derive(Debug, Default)]
 pub(crate) struct TaggerScratch {
-    pub(crate) seen: Seen,
+    pub(crate) features: TextFeatures,
     pub(crate) scores: Vec<f32>,
-    /// The scores of another reading of the same words.
-    pub(crate) others: Vec<f32>,
+    /// The encoder's scores of the same words.
+    pub(crate) encoder_scores: Vec<f32>,
     pub(crate) lattice: Lattice,
 }
 
-/// What a reader makes of scores.
+/// The values found by a reader.
 #[derive(Debug, Clone)]
-pub(crate) struct Found<'a> {
+pub(crate) struct Extraction<'a> {
     /// The values, in the text's order.
     pub(crate) fields: Vec<Field<'a>>,
     pub(crate) evidence: Evidence,
-    /// The likeliest tag of every word, in planes.
+    /// The tag of every word in the most probable sequence, in planes.
     pub(crate) path: Vec<usize>,
 }
 
-/// What scores are read with.
+/// Reads values from scores.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'r> {
     /// Slots, in byte order.
     pub(crate) slots: &'r [String],
-    pub(crate) steps: &'r Steps,
-    /// The powers of the steps.
-    pub(crate) powers: &'r Steps,
-    /// The slots that every text has a value of: where the likeliest sequence has none, the likeliest value is taken.
+    pub(crate) transitions: &'r Transitions,
+    /// The exponentials of the transitions.
+    pub(crate) exponentials: &'r Transitions,
+    /// The slots that every text has a value of. If the most probable sequence has none, the most probable value is
+    /// taken.
     pub(crate) usual: &'r [String],
 }
 
 impl<'r> Reader<'r> {
-    /// Returns the values of the likeliest sequence, given the words' places and calibrated scores in planes, and the
-    /// evidence for them.
+    /// Returns the values of the most probable sequence and their evidence, given the words' byte ranges and calibrated
+    /// scores in planes.
     pub(crate) fn read<'a>(
         self,
         text: &'a str,
         words: &[(usize, usize)],
         scores: &[f32],
         lattice: &mut Lattice,
-    ) -> Found<'a>
+    ) -> Extraction<'a>
     where
         'r: 'a,
     {
-        lattice.sum(scores, self.powers);
-        let (path, score) = lattice.best(scores, self.steps);
+        lattice.sum(scores, self.exponentials);
+        let (path, score) = lattice.best(scores, self.transitions);
         let count = self.slots.len();
         let mut spans: Vec<(usize, usize, usize)> = Vec::new();
         let mut outside = 1.0_f32;
@@ -76,7 +77,11 @@ impl<'r> Reader<'r> {
         }
         let mut found: Vec<((usize, usize), usize, f32)> = Vec::new();
         for (slot, first, last) in spans {
-            found.push(((first, last), slot, lattice.value_probability((first, last), slot, self.powers)));
+            found.push((
+                (first, last),
+                slot,
+                lattice.value_probability((first, last), slot, self.exponentials),
+            ));
         }
         self.fill(lattice, &mut found);
         let field = |((first, last), slot, confidence): &((usize, usize), usize, f32)| {
@@ -100,10 +105,10 @@ impl<'r> Reader<'r> {
             words: words.len(),
             unknown: 0.0,
         };
-        Found { fields, evidence, path }
+        Extraction { fields, evidence, path }
     }
 
-    /// Adds the likeliest value of every usual slot that has none, among the words of no other value.
+    /// Adds the most probable value of every usual slot that has none, among words outside of other values.
     fn fill(self, lattice: &Lattice, found: &mut Vec<((usize, usize), usize, f32)>) {
         for name in self.usual {
             let Ok(slot) = self.slots.binary_search(name) else { continue };
@@ -112,7 +117,8 @@ impl<'r> Reader<'r> {
             }
             let is_free =
                 |word: usize| found.iter().all(|((first, last), _, _)| word < *first || *last < word);
-            if let Some((span, probability)) = lattice.likeliest_value(slot, self.powers, &is_free) {
+            if let Some((span, probability)) = lattice.most_probable_value(slot, self.exponentials, &is_free)
+            {
                 found.push((span, slot, probability));
             }
         }
@@ -121,15 +127,16 @@ impl<'r> Reader<'r> {
 }
 
 impl<'a> Reading<'a> {
-    /// Puts values and what is known of them together. Without a fitted certainty, an answer is as sure as its least
-    /// sure part.
+    /// Combines values and their evidence. Without a fitted calibration, the confidence is that of the least confident
+    /// part.
     pub(crate) fn new(
         fields: Vec<Field<'a>>,
         evidence: &Evidence,
         certainty: Option<&Certainty>,
         is_whole: bool,
     ) -> Self {
-        let sure = certainty.map_or(evidence.least.min(evidence.outside), |certainty| certainty.of(evidence));
-        Self { fields, confidence: if is_whole { sure } else { 0.0 }, is_whole }
+        let confidence =
+            certainty.map_or(evidence.least.min(evidence.outside), |certainty| certainty.of(evidence));
+        Self { fields, confidence: if is_whole { confidence } else { 0.0 }, is_whole }
     }
 }

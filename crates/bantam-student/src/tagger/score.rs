@@ -1,30 +1,30 @@
-//! How many values were found rightly.
+//! Scores of extracted values.
 
 use super::Field;
 use crate::slots::SlotExample;
 
-/// Counts over rows; a value counts as right when slot and place are.
+/// Counts over rows; a value is right if its slot and position are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SlotScore {
-    /// Values that there are.
+    /// Values that the rows hold.
     pub wanted: u64,
     /// Values that were found.
     pub found: u64,
-    /// Of these, right.
+    /// Values found that are right.
     pub right: u64,
     /// Rows.
     pub rows: u64,
-    /// Rows with all values found rightly and nothing else.
+    /// Rows with exactly the right values.
     pub rows_right: u64,
 }
 
 impl SlotScore {
-    /// Adds what was found in a row.
+    /// Adds the values found in a row.
     pub fn add(&mut self, row: &SlotExample, found: &[Field<'_>]) {
-        let is_wanted = |field: &&Field<'_>| {
+        let is_right = |field: &&Field<'_>| {
             row.spans.iter().any(|span| span.slot == field.name && span.range == (field.start..field.end))
         };
-        let right = found.iter().filter(is_wanted).count() as u64;
+        let right = found.iter().filter(is_right).count() as u64;
         self.wanted += row.spans.len() as u64;
         self.found += found.len() as u64;
         self.right += right;
@@ -32,17 +32,17 @@ impl SlotScore {
         self.rows_right += u64::from(right == row.spans.len() as u64 && right == found.len() as u64);
     }
 
-    /// Returns the share of what was found that is right.
+    /// Returns the share of found values that are right.
     pub fn precision(&self) -> f64 {
         self.right as f64 / self.found.max(1) as f64
     }
 
-    /// Returns the share of what there is that was found.
+    /// Returns the share of the rows' values that were found.
     pub fn recall(&self) -> f64 {
         self.right as f64 / self.wanted.max(1) as f64
     }
 
-    /// Returns the harmonic mean of both.
+    /// Returns the harmonic mean of precision and recall.
     pub fn f1(&self) -> f64 {
         2.0 * self.right as f64 / (self.found + self.wanted).max(1) as f64
     }
@@ -54,7 +54,7 @@ mod tests {
     use crate::slots::SlotSpan;
 
     #[test]
-    fn only_slot_and_place_together_are_right() {
+    fn a_value_is_right_only_if_slot_and_position_are() {
         let span = |slot: &str, range| SlotSpan { slot: slot.into(), range };
         let row = SlotExample {
             text: "one two three".into(),

@@ -1,9 +1,9 @@
-//! Tags of words.
+//! The tags of words.
 
 use super::TaggedWord;
 use crate::slots::SlotSpan;
 
-/// The tags of some slots: outside of any, then for each slot the first word of a value and a further one.
+/// The tags for some slots: outside, then for each slot the first word of a value and a further one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags {
     slots: Vec<String>,
@@ -20,22 +20,22 @@ impl Tags {
         &self.slots
     }
 
-    /// Returns how many tags there are.
+    /// Returns the number of tags.
     pub fn len(&self) -> usize {
         1 + 2 * self.slots.len()
     }
 
-    /// Returns whether there is nothing but outside.
+    /// Returns whether outside is the only tag.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Returns the right tag of every word, given the values. A value that ends within a word has all of it; of
-    /// values that share words the first has them, and the other is not learnt.
+    /// Returns the right tag of every word, given the values. A value that ends within a word gets the whole word. If
+    /// values share words, only the first is used.
     pub fn of_words(&self, words: &[TaggedWord], spans: &[SlotSpan]) -> Vec<u32> {
-        let places: Vec<(usize, usize)> = words.iter().map(|word| (word.start, word.end)).collect();
+        let words: Vec<(usize, usize)> = words.iter().map(|word| (word.start, word.end)).collect();
         let tag = |(slot, is_first): (usize, bool)| (1 + 2 * slot + usize::from(!is_first)) as u32;
-        placed(&places, spans, &self.slots).into_iter().map(|of| of.map_or(0, tag)).collect()
+        slot_of_words(&words, spans, &self.slots).into_iter().map(|of| of.map_or(0, tag)).collect()
     }
 
     /// Appends one row of logits in planes: outside, then every slot's first words, then every slot's further words.
@@ -47,26 +47,26 @@ impl Tags {
     }
 }
 
-/// Returns the slot of the value that every word is part of, if it is of one, and whether it is the value's first word,
-/// by the rule of [`Tags::of_words`].
-pub(crate) fn placed(
+/// Returns for every word the slot of its value, if it is part of one, and whether it is the value's first word, by the
+/// rule of [`Tags::of_words`].
+pub(crate) fn slot_of_words(
     words: &[(usize, usize)],
     spans: &[SlotSpan],
     slots: &[String],
 ) -> Vec<Option<(usize, bool)>> {
-    let mut placed = vec![None; words.len()];
+    let mut slot_of_words = vec![None; words.len()];
     for span in spans {
         let Ok(slot) = slots.binary_search(&span.slot) else { continue };
         let within = |word: &(usize, usize)| word.0 < span.range.end && span.range.start < word.1;
         let own: Vec<usize> = (0..words.len()).filter(|word| within(&words[*word])).collect();
-        if own.iter().any(|word| placed[*word].is_some()) {
+        if own.iter().any(|word| slot_of_words[*word].is_some()) {
             continue;
         }
         for (nth, word) in own.into_iter().enumerate() {
-            placed[word] = Some((slot, nth == 0));
+            slot_of_words[word] = Some((slot, nth == 0));
         }
     }
-    placed
+    slot_of_words
 }
 
 #[cfg(test)]
@@ -82,14 +82,14 @@ mod tests {
     }
 
     #[test]
-    fn values_are_tagged_word_by_word() {
+    fn tags_the_words_of_values() {
         let span = |slot: &str, range| SlotSpan { slot: slot.into(), range };
         let spans = [span("a", 0..3), span("a", 4..5), span("b", 8..11)];
         assert_eq!(tags().of_words(&words(6), &spans), [1, 2, 1, 0, 3, 4]);
     }
 
     #[test]
-    fn planes_hold_first_words_before_further_ones() {
+    fn planes_put_first_words_before_further_ones() {
         let mut planes = Vec::new();
         tags().to_planes(&[0.0, 1.0, 2.0, 3.0, 4.0], &mut planes);
         assert_eq!(planes, [0.0, 1.0, 3.0, 2.0, 4.0]);

@@ -1,4 +1,4 @@
-//! The encoder student as the gateway asks it: many at a time, through the base's own thread.
+//! The encoder student as a backend: many requests at a time, through the base's own thread.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ fn cleared(text: &str, tier: Tier) -> Cleared {
     cleared_messages(&serde_json::json!([{"role": "user", "content": text}]), tier)
 }
 
-/// Returns a conversation as a request that may be asked at a tier.
+/// Returns a request with these messages that is cleared for a tier.
 pub(crate) fn cleared_messages(messages: &serde_json::Value, tier: Tier) -> Cleared {
     let body = serde_json::json!({"model": "task/t", "messages": messages});
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
@@ -48,7 +48,7 @@ pub(crate) fn label(answer: Answer) -> StudentAnswer {
 }
 
 #[test]
-fn answers_asked_for_at_once_are_those_of_each_alone() {
+fn concurrent_requests_get_the_same_answers_as_single_ones() {
     let student = student();
     let backend = Arc::new(StudentBackend::new(Arc::clone(&student), false));
     let texts: Vec<String> = rows().into_iter().map(|row| row.text).collect();
@@ -74,7 +74,7 @@ fn answers_asked_for_at_once_are_those_of_each_alone() {
 }
 
 #[test]
-fn callers_who_leave_hold_nobody_up_and_too_many_at_once_are_refused_as_busy() {
+fn callers_who_leave_do_not_delay_others_and_too_many_at_once_are_refused_as_busy() {
     let backend = Arc::new(StudentBackend::new(student(), false));
     let served = run(async {
         for _ in 0..40 {
@@ -106,7 +106,7 @@ fn callers_who_leave_hold_nobody_up_and_too_many_at_once_are_refused_as_busy() {
 }
 
 #[test]
-fn what_is_cleared_for_another_tier_is_refused() {
+fn refuses_a_request_that_is_cleared_for_another_tier() {
     let backend = StudentBackend::new(student(), false);
     let refused = run(backend.answer(cleared("please block my card", Tier::Frontier), ask()));
     assert_eq!(refused.err().map(|error| error.fault), Some(BackendFault::NotCleared));

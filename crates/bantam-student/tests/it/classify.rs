@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::rows::{rows, rows_with_out_of_scope, student};
 
 #[test]
-fn learns_what_tells_labels_apart() {
+fn learns_to_distinguish_labels() {
     let (student, report) = train(&rows(), &LinearConfig::recommended()).unwrap();
     assert_eq!(student.labels(), ["card", "rate", "transfer"]);
     assert_eq!((report.rows, report.labels), (72, 3));
@@ -27,7 +27,7 @@ fn learns_what_tells_labels_apart() {
 }
 
 #[test]
-fn text_like_nothing_known_is_out_of_scope() {
+fn a_text_unlike_anything_known_is_out_of_scope() {
     let student = student();
     let mut scratch = Scratch::default();
     for text in ["", " \n", "zzzz", "日本語", "🦀🦀🦀"] {
@@ -38,7 +38,7 @@ fn text_like_nothing_known_is_out_of_scope() {
 }
 
 #[test]
-fn out_of_scope_label_means_out_of_scope() {
+fn the_out_of_scope_label_means_out_of_scope() {
     let rows = rows_with_out_of_scope();
     let (student, _) = train(&rows, &LinearConfig::recommended()).unwrap();
     let answer = student.predict("tell me about the rain", &mut Scratch::default());
@@ -50,7 +50,7 @@ fn out_of_scope_label_means_out_of_scope() {
 }
 
 #[test]
-fn top_probabilities_and_prediction_agree() {
+fn top_labels_probabilities_and_prediction_agree() {
     let student = student();
     let mut scratch = Scratch::default();
     let text = "transfer the card";
@@ -78,7 +78,7 @@ fn equal_rows_and_settings_give_equal_bytes_at_any_thread_count() {
 }
 
 #[test]
-fn saved_student_loads_as_it_was() {
+fn a_saved_student_loads_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("student.bin");
     std::fs::write(&path, "an older file").unwrap();
@@ -97,7 +97,7 @@ fn saved_student_loads_as_it_was() {
 }
 
 #[test]
-fn saving_where_nothing_can_be_written_names_the_path() {
+fn a_failure_to_save_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("no/such/folder/student.bin");
     let error = student().save(&path).unwrap_err();
@@ -105,7 +105,7 @@ fn saving_where_nothing_can_be_written_names_the_path() {
 }
 
 #[test]
-fn progress_tells_of_every_model() {
+fn reports_the_progress_of_every_model() {
     let mut seen = [false; 6];
     train_with_progress(&rows(), &LinearConfig::recommended(), &mut |progress| {
         assert!(progress.models == 6 && progress.pass <= progress.passes_max);
@@ -116,7 +116,7 @@ fn progress_tells_of_every_model() {
 }
 
 #[test]
-fn refuses_rows_that_cannot_be_trained_on() {
+fn rejects_rows_that_cannot_be_trained_on() {
     let row = |text: &str, label: &str| Example { text: text.to_owned(), label: label.to_owned() };
     let check = |rows: &[Example], message: &str| {
         let error = train(rows, &LinearConfig::recommended()).expect_err(message);
@@ -128,14 +128,14 @@ fn refuses_rows_that_cannot_be_trained_on() {
     check(&[row("a", "x"), row("b", "x"), row("c", "y")], "label `y` has 1 row; at least 2 are needed");
     check(&[row("a", "x"), row("b", " ")], "row 2 has a label that is empty or longer than 256 bytes");
     let strange = [row("ab", "x"), row("cd", "x"), row("ef", "y"), row("gh", "y")];
-    check(&strange, "no n-gram is in 2 rows: the texts share nothing that could be learnt");
+    check(&strange, "no n-gram occurs in 2 rows: the texts have nothing in common to learn from");
     let config = LinearConfig { cost: -1.0, ..LinearConfig::recommended() };
     let expected = TrainLinearError::Config { setting: "cost", range: "above 0 and at most 1e6" };
     assert_eq!(train(&rows(), &config).unwrap_err(), expected);
 }
 
 #[test]
-fn contradicting_and_repeated_rows_train_to_doubt() {
+fn contradictory_rows_lead_to_even_probabilities() {
     let row = |label: &str| Example { text: "the same text".to_owned(), label: label.to_owned() };
     let rows: Vec<Example> = (0..20).map(|number| row(if number % 2 == 0 { "x" } else { "y" })).collect();
     let (student, _) = train(&rows, &LinearConfig::recommended()).unwrap();
@@ -144,7 +144,7 @@ fn contradicting_and_repeated_rows_train_to_doubt() {
 }
 
 #[test]
-fn only_the_head_of_a_very_long_text_counts() {
+fn only_the_beginning_of_a_very_long_text_counts() {
     let student = student();
     let mut scratch = Scratch::default();
     let long = "please block my card ".repeat(50_000);
@@ -156,7 +156,7 @@ fn only_the_head_of_a_very_long_text_counts() {
 }
 
 #[test]
-fn scratch_serves_students_of_any_size_in_turn() {
+fn one_scratch_works_for_students_of_different_sizes() {
     let (small, large) =
         (student(), train(&rows_with_out_of_scope(), &LinearConfig::recommended()).unwrap().0);
     let mut shared = Scratch::default();
@@ -170,7 +170,7 @@ fn scratch_serves_students_of_any_size_in_turn() {
 
 proptest! {
     #[test]
-    fn any_text_gets_sound_probabilities(text in ".{0,200}") {
+    fn any_text_gets_valid_probabilities(text in ".{0,200}") {
         thread_local!(static STUDENT: LinearStudent = student());
         STUDENT.with(|student| {
             let mut scratch = Scratch::default();

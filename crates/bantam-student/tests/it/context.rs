@@ -1,4 +1,4 @@
-//! What was said before a text: learnt with, kept in the file, and given to who has learnt with it alone.
+//! Contexts: used in training, recorded in the file, and given only to students that were trained with them.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::tiny_base;
 const PEOPLE: &str = "for how many people?";
 const TIME: &str = "at what time?";
 
-/// Numbers that only the question before them tells apart.
+/// Returns rows whose numbers only the preceding question distinguishes.
 fn rows() -> Vec<SlotExample> {
     let row = |number: usize| {
         let (context, slot) = if number.is_multiple_of(2) { (PEOPLE, "people") } else { (TIME, "time") };
@@ -35,20 +35,20 @@ fn rows() -> Vec<SlotExample> {
     (0..72).map(row).collect()
 }
 
-/// The same without the questions.
+/// Returns the same rows without the questions.
 fn rows_alone() -> Vec<SlotExample> {
     rows().into_iter().map(|row| SlotExample { context: " ".into(), ..row }).collect()
 }
 
-fn learnt(rows: &[SlotExample]) -> Result<LinearTagger, TrainTaggerError> {
+fn trained(rows: &[SlotExample]) -> Result<LinearTagger, TrainTaggerError> {
     train(rows, &LinearTaggerConfig::recommended(), &mut |_| {})
 }
 
 fn linear(rows: &[SlotExample]) -> Tagger {
-    Tagger::Linear(learnt(rows).unwrap())
+    Tagger::Linear(trained(rows).unwrap())
 }
 
-/// A tagger over a base that knows nothing, with a head that has learnt nothing: what it says depends on all it reads.
+/// Returns a tagger over a random base with an arbitrary head, so that its answers depend on everything it reads.
 fn over_encoder(rows: &[SlotExample]) -> Tagger {
     let folder = tempfile::tempdir().unwrap();
     tiny_base::write(folder.path(), 7);
@@ -56,7 +56,7 @@ fn over_encoder(rows: &[SlotExample]) -> Tagger {
     let tags = Tags::new(["people", "time"].map(str::to_owned).to_vec());
     let weights: Vec<f32> =
         (0..tags.len() * base.identity().width as usize).map(|at| (at as f32).sin()).collect();
-    // A file names a change, even one of nothing.
+    // A file needs an adapter, even one that changes nothing.
     let module = "encoder.layer.0.output.dense".to_owned();
     let unchanged = EncoderUpdate { module, outputs: 32, inputs: 48, a: vec![0.0; 48], b: vec![0.0; 32] };
     let parts = TaggerParts {
@@ -67,7 +67,7 @@ fn over_encoder(rows: &[SlotExample]) -> Tagger {
         words: None,
         tokens_max: 20,
     };
-    let report = learnt(rows).unwrap().describe().report.clone();
+    let report = trained(rows).unwrap().describe().report.clone();
     Tagger::Encoder(Box::new(TaggerStudent::assemble(rows, &tags, parts, "base".into(), report).unwrap()))
 }
 
@@ -75,7 +75,7 @@ fn backend(tagger: Tagger) -> TaggerBackend {
     TaggerBackend::new(Arc::new(tagger), Shape::free())
 }
 
-/// Asks after a question, among turns that do not matter.
+/// Asks after a question, among irrelevant turns.
 fn asked(backend: &TaggerBackend, question: &str, text: &str) -> StudentAnswer {
     let turn = |role: &str, content: &str| json!({"role": role, "content": content});
     let turns = json!([
@@ -90,7 +90,7 @@ fn asked(backend: &TaggerBackend, question: &str, text: &str) -> StudentAnswer {
 }
 
 #[test]
-fn the_question_before_a_text_decides_for_a_student_that_learnt_with_it() {
+fn the_preceding_question_decides_for_a_student_trained_with_contexts() {
     let backend = backend(linear(&rows()));
     assert!(backend.tagger().reads_context());
     for text in ["6", "6 please", "make it 11"] {
@@ -110,7 +110,7 @@ fn the_question_before_a_text_decides_for_a_student_that_learnt_with_it() {
 }
 
 #[test]
-fn a_student_that_learnt_without_gives_the_same_answer_whatever_was_said_before() {
+fn a_student_trained_without_contexts_ignores_them() {
     for tagger in [linear(&rows_alone()), over_encoder(&rows_alone())] {
         assert!(!tagger.reads_context());
         let backend = backend(tagger);
@@ -128,7 +128,7 @@ fn a_student_that_learnt_without_gives_the_same_answer_whatever_was_said_before(
 }
 
 #[test]
-fn of_a_long_context_the_end_decides() {
+fn the_end_of_a_long_context_decides() {
     let after = |opening: &str, question: &str| format!("{} {question}", opening.repeat(40));
     let linear = backend(linear(&rows()));
     for (question, slot) in [(PEOPLE, "people"), (TIME, "time")] {
@@ -146,7 +146,7 @@ fn of_a_long_context_the_end_decides() {
 }
 
 #[test]
-fn a_draft_says_what_the_gateway_says() {
+fn a_draft_equals_the_served_answer() {
     for tagger in [linear(&rows()), over_encoder(&rows())] {
         let backend = backend(tagger);
         let mut probabilities = Vec::new();
@@ -161,12 +161,12 @@ fn a_draft_says_what_the_gateway_says() {
 }
 
 #[test]
-fn a_file_says_whether_its_student_reads_a_context_and_an_older_one_that_does_not_say_reads_none() {
-    let (with, without) = (learnt(&rows()).unwrap(), learnt(&rows_alone()).unwrap());
+fn a_file_records_whether_its_student_reads_contexts_and_older_files_do_not() {
+    let (with, without) = (trained(&rows()).unwrap(), trained(&rows_alone()).unwrap());
     let has_key =
         |student: &LinearTagger| String::from_utf8_lossy(&student.to_bytes()).contains("reads_context");
     assert!(has_key(&with) && with.describe().reads_context);
-    // Older programs wrote no such key, so this is such a file to the byte.
+    // Older programs did not write this key, so this file is identical to one of theirs.
     assert!(!has_key(&without) && !without.describe().reads_context);
     let folder = tempfile::tempdir().unwrap();
     for (name, student) in [("with", &with), ("without", &without)] {
@@ -180,12 +180,12 @@ fn a_file_says_whether_its_student_reads_a_context_and_an_older_one_that_does_no
         };
         assert_eq!(description.reads_context, name == "with");
     }
-    let Tagger::Encoder(student) = over_encoder(&rows()) else { unreachable!("it stands on an encoder") };
+    let Tagger::Encoder(student) = over_encoder(&rows()) else { unreachable!("it has an encoder") };
     assert!(student.describe().reads_context);
 }
 
 #[test]
-fn contexts_of_rows_are_counted_and_kept_for_what_is_expected() {
+fn counts_contexts_and_keeps_them_in_expected_rows() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("rows.jsonl");
     let rows = [
@@ -203,5 +203,5 @@ fn contexts_of_rows_are_counted_and_kept_for_what_is_expected() {
     });
     assert_eq!(contexts.collect::<Vec<_>>(), ["how many?", "people , time", "  ", "", ""]);
     std::fs::write(&path, "\n").unwrap();
-    assert_eq!(count_contexts(&path).unwrap_err().kind.to_string(), "the file holds no rows");
+    assert_eq!(count_contexts(&path).unwrap_err().kind.to_string(), "the file has no rows");
 }

@@ -6,7 +6,7 @@ use crate::rows::student;
 
 const HASH: std::ops::Range<usize> = 24..56;
 
-/// Makes the hash right again, as someone would who means harm.
+/// Recomputes the hash, as an attacker would.
 pub(crate) fn reseal(bytes: &mut [u8]) {
     let mut hasher = Sha256::new();
     hasher.update(&bytes[..HASH.start]);
@@ -15,7 +15,7 @@ pub(crate) fn reseal(bytes: &mut [u8]) {
     bytes[HASH].copy_from_slice(&digest);
 }
 
-/// Whatever loads must also predict soundly.
+/// Checks that a student that loads also predicts valid numbers.
 fn check_load(bytes: &[u8]) -> Result<(), LoadStudentErrorKind> {
     let student = LinearStudent::from_bytes(bytes)?;
     let mut scratch = Scratch::default();
@@ -28,7 +28,7 @@ fn check_load(bytes: &[u8]) -> Result<(), LoadStudentErrorKind> {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn rejects_every_truncation() {
     let good = student().to_bytes();
     for length in 0..good.len() {
         let error = check_load(&good[..length]).expect_err("truncated");
@@ -39,7 +39,7 @@ fn every_truncation_is_refused() {
 }
 
 #[test]
-fn every_flipped_byte_is_refused() {
+fn rejects_every_flipped_byte() {
     let good = student().to_bytes();
     let mut bytes = good.clone();
     for at in 0..good.len() {
@@ -51,7 +51,7 @@ fn every_flipped_byte_is_refused() {
 }
 
 #[test]
-fn names_what_a_crafted_file_gets_wrong() {
+fn reports_what_is_wrong_with_a_crafted_file() {
     let good = student().to_bytes();
     let description = u32::from_le_bytes(good[56..60].try_into().unwrap()) as usize;
     let numbers = 60 + description;
@@ -66,10 +66,10 @@ fn names_what_a_crafted_file_gets_wrong() {
     let huge = u32::MAX.to_le_bytes();
     check(12, 7u32.to_le_bytes(), "the file holds a student of unknown kind 7");
     check(56, huge, "inconsistent size: description");
-    check(60, *b"nope", "cannot read the description");
+    check(60, *b"nope", "cannot parse the description");
     check(numbers, huge, "inconsistent size: n-grams");
     check(numbers + 4, huge, "inconsistent size: n-grams");
-    check(numbers + 4, 3_999_999u32.to_le_bytes(), "inconsistent size: arrays and bytes left");
+    check(numbers + 4, 3_999_999u32.to_le_bytes(), "inconsistent size: arrays and remaining bytes");
     check(numbers + 8, huge, "inconsistent size: labels");
     check(numbers + 12, 3u32.to_le_bytes(), "inconsistent size: out-of-scope label");
     check(numbers + 16, f32::NAN.to_le_bytes(), "number out of range: temperature");
@@ -81,11 +81,11 @@ fn names_what_a_crafted_file_gets_wrong() {
     bytes.copy_within(keys + words * 8..keys + words * 8 + 8, keys + words * 8 + 8);
     reseal(&mut bytes);
     let error = check_load(&bytes).unwrap_err();
-    assert_eq!(error.to_string(), "number out of range: n-gram fingerprints that repeat or crowd");
+    assert_eq!(error.to_string(), "number out of range: n-gram fingerprints that repeat or cluster");
 }
 
 #[test]
-fn loading_names_the_path() {
+fn a_failure_to_load_names_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
     std::fs::write(&path, "not a student").unwrap();
@@ -100,7 +100,7 @@ fn loading_names_the_path() {
 
 proptest! {
     #[test]
-    fn no_crafted_file_panics(
+    fn crafted_files_do_not_panic(
         at in 0usize..100_000,
         value in any::<[u8; 4]>(),
         cut in 0usize..400_000,
@@ -121,7 +121,7 @@ proptest! {
     }
 
     #[test]
-    fn no_heap_of_bytes_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), sealed in any::<bool>()) {
+    fn random_bytes_do_not_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), sealed in any::<bool>()) {
         if sealed && bytes.len() >= HASH.end {
             bytes[..16].copy_from_slice(b"BANTAMST\x01\0\0\0\x01\0\0\0");
             let length = (bytes.len() - HASH.end) as u64;

@@ -1,4 +1,4 @@
-//! Vectors for callers, from the base that students stand on.
+//! The embedding backend.
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
@@ -30,7 +30,7 @@ fn ask(backend: &EmbeddingBackend, endpoint: Endpoint, body: Value) -> Result<Va
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     match runtime.block_on(answer)? {
         Answer::Whole(completion) => Ok(serde_json::from_slice(&completion.body).unwrap()),
-        _ => unreachable!("vectors come whole"),
+        _ => unreachable!("vectors are not streamed"),
     }
 }
 
@@ -43,7 +43,7 @@ fn numbers(value: &Value) -> Vec<f32> {
 }
 
 #[test]
-fn many_texts_get_the_unit_vector_that_each_gets_alone() {
+fn many_texts_get_the_same_unit_vectors_as_single_ones() {
     let backend = backend();
     let texts: Vec<String> = (0..150).map(|index| format!("text {} of many", index % 40)).collect();
     let body = embed(&backend, json!({"model": "m", "input": texts}));
@@ -60,7 +60,7 @@ fn many_texts_get_the_unit_vector_that_each_gets_alone() {
 }
 
 #[test]
-fn base64_holds_the_same_numbers_and_fewer_dimensions_are_a_unit_vector_again() {
+fn base64_has_the_same_numbers_and_fewer_dimensions_are_still_a_unit_vector() {
     let backend = backend();
     let plain = embed(&backend, json!({"model": "m", "input": "a", "encoding_format": "float"}));
     let packed = embed(&backend, json!({"model": "m", "input": "a", "encoding_format": "base64"}));
@@ -78,14 +78,14 @@ fn base64_holds_the_same_numbers_and_fewer_dimensions_are_a_unit_vector_again() 
 }
 
 #[test]
-fn what_is_too_long_or_not_asked_for_vectors_is_named() {
+fn reports_texts_that_are_too_long_and_unsupported_parameters() {
     let backend = backend();
     let fault = |endpoint, body| ask(&backend, endpoint, body).unwrap_err().fault;
     let long = json!({"model": "m", "input": ["a", "word ".repeat(600)]});
     let too_long = fault(Endpoint::Embeddings, long);
     let context = backend.context_tokens();
     assert!(
-        matches!(too_long, BackendFault::ContextLength { tokens, context: told } if tokens > context && told == context),
+        matches!(too_long, BackendFault::ContextLength { tokens, context: reported } if tokens > context && reported == context),
         "{too_long:?}"
     );
     for (body, param) in [

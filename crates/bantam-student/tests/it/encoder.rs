@@ -1,4 +1,4 @@
-//! The encoder student on a tiny random base, and on a real one where it is at hand.
+//! The encoder student on a tiny random base, and on a real one if it is available.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,13 +13,13 @@ use proptest::prelude::*;
 use crate::rows::{rows, rows_with_out_of_scope};
 use crate::tiny_base;
 
-/// A folder with a base in it, and a student learnt on that.
-struct Place {
+/// A folder with a base, on which students are trained.
+struct BaseFolder {
     folder: tempfile::TempDir,
     bases: Bases,
 }
 
-impl Place {
+impl BaseFolder {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         tiny_base::write(&folder.path().join("base"), 7);
@@ -30,7 +30,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    fn learn(&self, rows: &[Example], features: Features, precision: BasePrecision) -> EncoderStudent {
+    fn train(&self, rows: &[Example], features: Features, precision: BasePrecision) -> EncoderStudent {
         let base = self.bases.open(&self.path("base"), precision).unwrap();
         let config = EncoderConfig::recommended(features);
         train(rows, &base, "base".into(), &config, &mut |_| {}).unwrap().0
@@ -38,17 +38,17 @@ impl Place {
 
     fn saved(&self) -> PathBuf {
         let path = self.path("a.student");
-        self.learn(&rows(), Features::Joined, BasePrecision::Int8).save(&path).unwrap();
+        self.train(&rows(), Features::Joined, BasePrecision::Int8).save(&path).unwrap();
         path
     }
 }
 
 #[test]
-fn learns_what_the_rows_show_with_and_without_ngrams() {
-    let place = Place::new();
+fn learns_the_rows_with_and_without_ngrams() {
+    let fixture = BaseFolder::new();
     for features in [Features::Dense, Features::Joined] {
         for precision in [BasePrecision::Int8, BasePrecision::F32] {
-            let student = place.learn(&rows(), features, precision);
+            let student = fixture.train(&rows(), features, precision);
             let mut scratch = Scratch::default();
             let rows = rows();
             let right = rows.iter().filter(|row| student.predict(&row.text, &mut scratch).label == row.label);
@@ -63,34 +63,34 @@ fn learns_what_the_rows_show_with_and_without_ngrams() {
 }
 
 #[test]
-fn what_is_out_of_scope_is_said_as_the_linear_student_says_it() {
-    let place = Place::new();
-    let student = place.learn(&rows_with_out_of_scope(), Features::Joined, BasePrecision::Int8);
+fn reports_out_of_scope_texts_like_the_linear_student() {
+    let fixture = BaseFolder::new();
+    let student = fixture.train(&rows_with_out_of_scope(), Features::Joined, BasePrecision::Int8);
     assert!(student.has_scope_label());
     let mut scratch = Scratch::default();
     assert!(student.predict("tell me about the rain", &mut scratch).out_of_scope);
     assert!(!student.predict("please block my card", &mut scratch).out_of_scope);
-    let student = Student::Encoder(place.learn(&rows(), Features::Joined, BasePrecision::Int8));
+    let student = Student::Encoder(fixture.train(&rows(), Features::Joined, BasePrecision::Int8));
     let nothing = student.predict("  ", &mut scratch);
     assert!(nothing.out_of_scope && student.is_foreign(&nothing));
 }
 
 #[test]
 fn equal_rows_and_settings_give_equal_bytes_at_any_thread_count() {
-    let place = Place::new();
-    let first = place.learn(&rows(), Features::Joined, BasePrecision::Int8);
-    let other = Place { folder: place.folder, bases: Bases::new(1) };
-    assert!(other.learn(&rows(), Features::Joined, BasePrecision::Int8).to_bytes() == first.to_bytes());
-    assert_ne!(other.learn(&rows(), Features::Joined, BasePrecision::F32).hash(), first.hash());
+    let fixture = BaseFolder::new();
+    let first = fixture.train(&rows(), Features::Joined, BasePrecision::Int8);
+    let other = BaseFolder { folder: fixture.folder, bases: Bases::new(1) };
+    assert!(other.train(&rows(), Features::Joined, BasePrecision::Int8).to_bytes() == first.to_bytes());
+    assert_ne!(other.train(&rows(), Features::Joined, BasePrecision::F32).hash(), first.hash());
     tiny_base::write(&other.path("base"), 8);
-    assert_ne!(other.learn(&rows(), Features::Joined, BasePrecision::Int8).hash(), first.hash());
+    assert_ne!(other.train(&rows(), Features::Joined, BasePrecision::Int8).hash(), first.hash());
 }
 
 #[test]
-fn a_saved_student_finds_its_base_beside_it_and_answers_as_before() {
-    let place = Place::new();
-    let student = place.learn(&rows(), Features::Joined, BasePrecision::Int8);
-    let path = place.path("a.student");
+fn a_saved_student_finds_its_base_by_relative_path_and_predicts_as_before() {
+    let fixture = BaseFolder::new();
+    let student = fixture.train(&rows(), Features::Joined, BasePrecision::Int8);
+    let path = fixture.path("a.student");
     let hash = student.save(&path).unwrap();
     let loaded = Student::load(&path, None, &Bases::new(1)).unwrap();
     assert_eq!((loaded.hash(), loaded.labels()), (hash, student.labels()));
@@ -105,20 +105,20 @@ fn a_saved_student_finds_its_base_beside_it_and_answers_as_before() {
 }
 
 #[test]
-fn students_of_one_base_share_it_and_another_precision_is_another_base() {
-    let place = Place::new();
+fn students_with_the_same_base_share_it_unless_the_precision_differs() {
+    let fixture = BaseFolder::new();
     let of = |student: &Student| match student {
         Student::Encoder(student) => Arc::clone(student.base()),
-        _ => unreachable!("no encoder student"),
+        _ => unreachable!("not an encoder student"),
     };
-    let path = place.saved();
-    let [first, second] = [(), ()].map(|()| Student::load(&path, None, &place.bases).unwrap());
+    let path = fixture.saved();
+    let [first, second] = [(), ()].map(|()| Student::load(&path, None, &fixture.bases).unwrap());
     assert!(Arc::ptr_eq(&of(&first), &of(&second)));
-    let exact = place.bases.open(&place.path("base"), BasePrecision::F32).unwrap();
+    let exact = fixture.bases.open(&fixture.path("base"), BasePrecision::F32).unwrap();
     assert!(!Arc::ptr_eq(&of(&first), &exact));
 }
 
-/// What keeps a student from being loaded with its base in `base`.
+/// Returns why a student cannot be loaded with its base in `base`.
 #[track_caller]
 fn refusal(path: &Path, base: Option<&Path>) -> LoadBaseErrorKind {
     let error = Student::load(path, base, &Bases::new(1)).unwrap_err();
@@ -128,16 +128,16 @@ fn refusal(path: &Path, base: Option<&Path>) -> LoadBaseErrorKind {
 }
 
 #[test]
-fn a_base_that_is_gone_or_another_one_is_refused_by_name() {
-    let place = Place::new();
-    let path = place.saved();
-    let away = place.path("elsewhere");
-    std::fs::rename(place.path("base"), &away).unwrap();
+fn rejects_a_missing_or_different_base() {
+    let fixture = BaseFolder::new();
+    let path = fixture.saved();
+    let away = fixture.path("elsewhere");
+    std::fs::rename(fixture.path("base"), &away).unwrap();
     assert!(matches!(refusal(&path, None), LoadBaseErrorKind::Missing));
     Student::load(&path, Some(&away), &Bases::new(1)).unwrap();
-    tiny_base::write(&place.path("base"), 8);
+    tiny_base::write(&fixture.path("base"), 8);
     match refusal(&path, None) {
-        LoadBaseErrorKind::Different { what: "weights", meant, found } => assert_ne!(meant, found),
+        LoadBaseErrorKind::Different { what: "weights", expected, found } => assert_ne!(expected, found),
         other => unreachable!("{other}"),
     }
     let tokenizer = std::fs::read_to_string(away.join("tokenizer.json")).unwrap();
@@ -149,40 +149,40 @@ fn a_base_that_is_gone_or_another_one_is_refused_by_name() {
 }
 
 #[test]
-fn folders_that_are_no_base_are_refused_by_what_is_wrong() {
+fn rejects_folders_that_are_not_a_base_with_the_reason() {
     let check = |file: &str, content: &str, expected: &str| {
-        let place = Place::new();
-        let path = place.path("base").join(file);
+        let fixture = BaseFolder::new();
+        let path = fixture.path("base").join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
-        let error = place.bases.open(&place.path("base"), BasePrecision::Int8).unwrap_err();
+        let error = fixture.bases.open(&fixture.path("base"), BasePrecision::Int8).unwrap_err();
         let shown = format!("{}", error.kind);
         assert!(shown.contains(expected), "{shown}");
         assert!(!error.kind.hint().is_empty());
     };
-    check("config.json", "{", "cannot read config.json");
+    check("config.json", "{", "cannot parse config.json");
     check("config.json", "{\"model_type\": \"gpt2\"}", "load the encoder");
     check("tokenizer.json", "[]", "use tokenizer.json");
-    check("model.safetensors", "no weights", "open the weights");
+    check("model.safetensors", "not weights", "open the weights");
     check("1_Pooling/config.json", "{\"pooling_mode_max_tokens\": true}", "asks for a pooling other than");
-    check("sentence_bert_config.json", "{\"max_seq_length\": 2}", "2 tokens does not fit");
-    check("sentence_bert_config.json", "{\"max_seq_length\": -1}", "cannot read sentence_bert_config.json");
+    check("sentence_bert_config.json", "{\"max_seq_length\": 2}", "configured for texts of 2 tokens");
+    check("sentence_bert_config.json", "{\"max_seq_length\": -1}", "cannot parse sentence_bert_config.json");
 }
 
 #[test]
-fn the_first_token_alone_is_read_where_the_base_says_so() {
-    let place = Place::new();
-    std::fs::create_dir(place.path("base/1_Pooling")).unwrap();
-    std::fs::write(place.path("base/1_Pooling/config.json"), "{\"pooling_mode_cls_token\": true}").unwrap();
-    let student = place.learn(&rows(), Features::Dense, BasePrecision::Int8);
+fn pools_the_first_token_if_the_base_says_so() {
+    let fixture = BaseFolder::new();
+    std::fs::create_dir(fixture.path("base/1_Pooling")).unwrap();
+    std::fs::write(fixture.path("base/1_Pooling/config.json"), "{\"pooling_mode_cls_token\": true}").unwrap();
+    let student = fixture.train(&rows(), Features::Dense, BasePrecision::Int8);
     let json = serde_json::to_value(student.describe()).unwrap();
     assert_eq!(json["base"]["pooling"], "cls");
 }
 
 #[test]
-fn progress_tells_of_every_text_and_model() {
-    let place = Place::new();
-    let base = place.bases.open(&place.path("base"), BasePrecision::Int8).unwrap();
+fn reports_the_progress_of_every_text_and_model() {
+    let fixture = BaseFolder::new();
+    let base = fixture.bases.open(&fixture.path("base"), BasePrecision::Int8).unwrap();
     let (mut embedded, mut models) = (0, [false; 6]);
     train(&rows(), &base, "base".into(), &EncoderConfig::recommended(Features::Dense), &mut |progress| {
         match progress {
@@ -198,13 +198,13 @@ fn progress_tells_of_every_text_and_model() {
 }
 
 #[test]
-fn every_truncation_and_many_flipped_bytes_are_refused() {
-    let place = Place::new();
-    let path = place.saved();
+fn rejects_truncations_and_flipped_bytes() {
+    let fixture = BaseFolder::new();
+    let path = fixture.saved();
     let good = std::fs::read(&path).unwrap();
     let load = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        Student::load(&path, None, &place.bases)
+        Student::load(&path, None, &fixture.bases)
     };
     for length in (0..good.len()).step_by(997) {
         assert!(load(&good[..length]).is_err(), "{length}");
@@ -220,20 +220,20 @@ fn every_truncation_and_many_flipped_bytes_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn no_crafted_file_panics(at in 0usize..20_000, value in any::<[u8; 4]>()) {
-        thread_local!(static GOOD: (Place, Vec<u8>) = {
-            let place = Place::new();
-            let bytes = place.learn(&rows(), Features::Joined, BasePrecision::Int8).to_bytes();
-            (place, bytes)
+    fn crafted_files_do_not_panic(at in 0usize..20_000, value in any::<[u8; 4]>()) {
+        thread_local!(static GOOD: (BaseFolder, Vec<u8>) = {
+            let fixture = BaseFolder::new();
+            let bytes = fixture.train(&rows(), Features::Joined, BasePrecision::Int8).to_bytes();
+            (fixture, bytes)
         });
-        GOOD.with(|(place, good)| {
+        GOOD.with(|(fixture, good)| {
             let mut bytes = good.clone();
             let at = 56 + at % (bytes.len() - 60);
             bytes[at..at + 4].copy_from_slice(&value);
             crate::damaged::reseal(&mut bytes);
-            let path = place.path("crafted.student");
+            let path = fixture.path("crafted.student");
             std::fs::write(&path, &bytes).unwrap();
-            if let Ok(student) = Student::load(&path, None, &place.bases) {
+            if let Ok(student) = Student::load(&path, None, &fixture.bases) {
                 let answer = student.predict("please block my card", &mut Scratch::default());
                 assert!(answer.probability.is_finite());
             }
@@ -241,8 +241,8 @@ proptest! {
     }
 }
 
-/// The folder that `BANTAM_MINILM` names, or nothing, said aloud.
-#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
+/// Returns the folder that `BANTAM_MINILM` names, or reports that it is not set.
+#[expect(clippy::disallowed_methods, reason = "a test may read the environment")]
 fn minilm() -> Option<PathBuf> {
     let folder = std::env::var_os("BANTAM_MINILM").map(PathBuf::from);
     if folder.is_none() {
@@ -252,7 +252,7 @@ fn minilm() -> Option<PathBuf> {
 }
 
 #[test]
-fn on_a_real_base_words_that_were_never_seen_are_understood() {
+fn a_real_base_understands_words_that_were_never_seen() {
     let Some(folder) = minilm() else { return };
     let base = Bases::new(2).open(&folder, BasePrecision::Int8).unwrap();
     let config = EncoderConfig::recommended(Features::Joined);

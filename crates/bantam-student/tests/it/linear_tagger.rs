@@ -44,7 +44,7 @@ fn student() -> LinearTagger {
 }
 
 #[test]
-fn it_finds_values_says_where_and_how_sure_it_is() {
+fn finds_values_with_their_positions_and_confidence() {
     let student = student();
     let text = "4 seats from Lima to Port Louis";
     let mut scratch = Scratch::default();
@@ -62,7 +62,7 @@ fn it_finds_values_says_where_and_how_sure_it_is() {
     assert!(report.held_out_f1 > 0.9 && report.certainty.is_some());
 }
 
-/// Receipts of several lines, the sum on the line after the one that says so, and prices that look like it.
+/// Returns receipts of several lines: the total is on the line after its heading, among prices that look alike.
 fn receipts(count: usize) -> Vec<SlotExample> {
     let receipt = |number: usize| {
         let shop = ["Corner", "Harbour", "Old Mill", "Station"][number % 4];
@@ -84,7 +84,7 @@ fn receipts(count: usize) -> Vec<SlotExample> {
 }
 
 #[test]
-fn lines_tell_values_apart_and_a_slot_that_every_row_fills_is_always_filled() {
+fn lines_distinguish_values_and_a_slot_that_every_row_fills_is_always_filled() {
     let student = train(&receipts(120), &config(), &mut |_| {}).unwrap();
     assert_eq!(student.describe().report.usual, ["shop", "total"]);
     let mut scratch = Scratch::default();
@@ -100,7 +100,7 @@ fn lines_tell_values_apart_and_a_slot_that_every_row_fills_is_always_filled() {
 }
 
 #[test]
-fn long_texts_are_learnt_from() {
+fn trains_on_long_texts() {
     let row = |number: usize| {
         let noise = |from: usize| {
             (from..from + 90).map(|word| format!("w{} ", word * number % 61)).collect::<String>()
@@ -125,7 +125,7 @@ fn equal_rows_give_equal_bytes_on_any_number_of_threads() {
 }
 
 #[test]
-fn what_is_saved_loads_and_a_classifier_is_no_tagger() {
+fn a_saved_tagger_loads_and_a_classifier_does_not_load_as_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trip.tagger");
     let (student, bases) = (student(), Bases::new(1));
@@ -137,7 +137,7 @@ fn what_is_saved_loads_and_a_classifier_is_no_tagger() {
     let (mut one, mut other) = (Scratch::default(), Scratch::default());
     assert_eq!(loaded.read(text, "", &mut one), student.read(text, "", &mut other));
     let error = Student::load(&path, None, &bases).unwrap_err();
-    assert_eq!(error.kind.to_string(), "this is a tagger, where a classifier is needed");
+    assert_eq!(error.kind.to_string(), "the student is a tagger; a classifier is needed");
     let classifier = folder.path().join("a.student");
     crate::rows::student().save(&classifier).unwrap();
     let error = Tagger::load(&classifier, None, &bases).unwrap_err();
@@ -145,16 +145,16 @@ fn what_is_saved_loads_and_a_classifier_is_no_tagger() {
 }
 
 #[test]
-fn rows_that_cannot_be_learnt_from_are_refused() {
-    let refused = |rows: &[SlotExample]| train(rows, &config(), &mut |_| {}).unwrap_err();
-    assert_eq!(refused(&rows(9)), TrainTaggerError::TooFewRows { rows: 9 });
+fn rejects_rows_that_cannot_be_trained_on() {
+    let error = |rows: &[SlotExample]| train(rows, &config(), &mut |_| {}).unwrap_err();
+    assert_eq!(error(&rows(9)), TrainTaggerError::TooFewRows { rows: 9 });
     let mut empty = rows(20);
     empty.iter_mut().for_each(|row| row.spans.clear());
-    assert_eq!(refused(&empty), TrainTaggerError::NoSlots);
-    assert!(!refused(&empty).hint().is_empty());
+    assert_eq!(error(&empty), TrainTaggerError::NoSlots);
+    assert!(!error(&empty).hint().is_empty());
 }
 
-/// Whatever loads must also read soundly.
+/// Checks that a tagger that loads also reads texts correctly.
 fn check_load(bytes: &[u8]) -> Result<(), LoadStudentErrorKind> {
     let student = LinearTagger::from_bytes(bytes)?;
     let mut scratch = Scratch::default();
@@ -167,7 +167,7 @@ fn check_load(bytes: &[u8]) -> Result<(), LoadStudentErrorKind> {
 }
 
 #[test]
-fn every_truncation_is_refused() {
+fn rejects_truncations() {
     let good = student().to_bytes();
     for length in (0..good.len()).step_by(97) {
         assert!(check_load(&good[..length]).is_err(), "{length}");
@@ -177,7 +177,7 @@ fn every_truncation_is_refused() {
 
 proptest! {
     #[test]
-    fn no_crafted_file_panics(at in 0usize..1_000_000, value in any::<[u8; 4]>(), numbers_only in any::<bool>()) {
+    fn crafted_files_do_not_panic(at in 0usize..1_000_000, value in any::<[u8; 4]>(), numbers_only in any::<bool>()) {
         thread_local!(static GOOD: Vec<u8> = student().to_bytes());
         let mut bytes = GOOD.with(Clone::clone);
         let description = u32::from_le_bytes([bytes[56], bytes[57], bytes[58], bytes[59]]) as usize;

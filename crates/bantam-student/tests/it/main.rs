@@ -1,6 +1,6 @@
-//! The crate from outside: train, predict, save, load, and files that are not what they should be.
-#![expect(clippy::unwrap_used, reason = "tests stop at the first surprise")]
-#![expect(clippy::print_stdout, reason = "a test that skips says so")]
+//! Tests of the public interface: train, predict, save, load, and invalid files.
+#![expect(clippy::unwrap_used, reason = "tests stop at the first failure")]
+#![expect(clippy::print_stdout, reason = "a test that skips reports it")]
 
 mod backend;
 mod classify;

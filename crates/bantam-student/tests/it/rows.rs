@@ -9,7 +9,7 @@ const TOPICS: [(&str, [&str; 4]); 3] = [
     ("transfer", ["transfer money abroad", "send a transfer", "my transfer is late", "cancel the transfer"]),
 ];
 
-/// 72 rows of three labels; a label's rows share words that no other's have.
+/// Returns 72 rows of three labels; the rows of a label share words that others do not have.
 pub(crate) fn rows() -> Vec<Example> {
     let mut rows = Vec::new();
     for (label, phrases) in TOPICS {
@@ -22,7 +22,7 @@ pub(crate) fn rows() -> Vec<Example> {
     rows
 }
 
-/// [`rows`] and twelve of nothing in particular.
+/// Returns [`rows`] and twelve out-of-scope rows.
 pub(crate) fn rows_with_out_of_scope() -> Vec<Example> {
     let mut rows = rows();
     for thing in ["weather", "football", "soup", "poem", "holiday", "garden"] {
@@ -33,7 +33,7 @@ pub(crate) fn rows_with_out_of_scope() -> Vec<Example> {
     rows
 }
 
-/// A student of [`rows`].
+/// Returns a student trained on [`rows`].
 pub(crate) fn student() -> LinearStudent {
     linear::train(&rows(), &LinearConfig::recommended()).unwrap().0
 }

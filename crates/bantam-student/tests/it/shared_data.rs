@@ -3,8 +3,8 @@ use std::process::Command;
 
 use bantam_student::{Example, LinearConfig, Scratch, linear};
 
-/// The rows of a packed file of the shared data, or nothing, said aloud, where it cannot be read.
-#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
+/// Returns the rows of a compressed file of the shared data, or reports that it cannot be read.
+#[expect(clippy::disallowed_methods, reason = "a test may read the environment")]
 fn rows(name: &str) -> Option<Vec<Example>> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
     let path = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(beside, PathBuf::from).join(name);
@@ -21,7 +21,7 @@ fn rows(name: &str) -> Option<Vec<Example>> {
 }
 
 #[test]
-fn labels_most_real_requests_rightly_and_knows_how_surely() {
+fn labels_most_real_requests_correctly_with_calibrated_probabilities() {
     let Some(rows) = rows("banking77/train.jsonl.gz") else { return };
     let (held_out, train): (Vec<_>, Vec<_>) = rows.into_iter().enumerate().partition(|(row, _)| row % 5 == 0);
     let train: Vec<Example> = train.into_iter().map(|(_, row)| row).collect();

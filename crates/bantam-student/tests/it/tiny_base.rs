@@ -1,5 +1,5 @@
-//! A base of a few kilobytes with seeded random weights. It knows no meaning, but every word gives another vector,
-//! so that a head on top has something to learn.
+//! A base of a few kilobytes with seeded random weights. It knows nothing, but every word has its own vector, so that a
+//! head on top can learn.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const WORDS: &[&str] = &[
     "send", "late", "cancel", "where", "parcel", "back", "with", "refund", "invoice", "lamp", "tent", "?",
 ];
 
-/// Writes a base into `folder`, which is made; another seed gives other weights.
+/// Creates `folder` and writes a base into it; another seed gives other weights.
 pub(crate) fn write(folder: &Path, seed: u64) {
     std::fs::create_dir_all(folder).unwrap();
     let vocabulary: Vec<String> = WORDS

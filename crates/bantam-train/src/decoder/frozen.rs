@@ -1,4 +1,4 @@
-//! Frozen matrices that stay as they lie in a file, or in 4 bits, and are widened in tiles where a product needs them.
+//! Frozen matrices that keep their stored form (file type or 4 bits) and are dequantised tile by tile for each product.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use bantam_weights::WeightFile;
 
 use crate::ops::Frozen;
 
-/// Numbers of a tile: it stays in the second cache, and its widening is little beside the products with it.
+/// Numbers in a tile: small enough for the L2 cache, and large enough that its products outweigh its dequantisation.
 const TILE_NUMBERS: usize = 1 << 16;
 
-/// Rows of weights that can be widened one by one.
-pub(super) trait Rows: Debug + Send + Sync {
-    /// Writes the weights of an output.
+/// Weights whose rows can be dequantised one by one.
+pub(super) trait WeightRows: Debug + Send + Sync {
+    /// Writes the weights of one output.
     fn write(&self, output: usize, numbers: &mut [f32]);
 }
 
-/// A frozen matrix that is widened in tiles.
+/// A frozen matrix that is dequantised in tiles.
 #[derive(Debug)]
 pub(super) struct Tiled<R> {
     rows: R,
@@ -25,12 +25,12 @@ pub(super) struct Tiled<R> {
     inputs: usize,
 }
 
-impl<R: Rows> Tiled<R> {
+impl<R: WeightRows> Tiled<R> {
     pub(super) fn new(rows: R, outputs: usize, inputs: usize) -> Self {
         Self { rows, outputs, inputs }
     }
 
-    /// Calls `body` with each tile: its first output, its outputs and its weights.
+    /// Calls `body` with each tile's first output, number of outputs and weights.
     fn tiles(&self, mut body: impl FnMut(usize, usize, &[f32])) {
         let tile = (TILE_NUMBERS / self.inputs.max(1)).clamp(1, self.outputs);
         let mut numbers = vec![0.0; tile * self.inputs];
@@ -45,7 +45,7 @@ impl<R: Rows> Tiled<R> {
     }
 }
 
-impl<R: Rows> Frozen for Tiled<R> {
+impl<R: WeightRows> Frozen for Tiled<R> {
     fn shape(&self) -> (usize, usize) {
         (self.outputs, self.inputs)
     }
@@ -77,19 +77,19 @@ impl<R: Rows> Frozen for Tiled<R> {
     }
 }
 
-/// Rows of a layer that are one tensor of a file.
+/// A tensor of a file that forms some rows of a fused layer.
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
+pub(super) struct LayerTensor {
     /// Its name.
     pub(super) tensor: String,
-    /// Its rows.
+    /// Its number of rows.
     pub(super) outputs: usize,
-    /// Size of the heads where the file has the two numbers of a rotated pair side by side; here they lie in halves.
+    /// The head size, if the file interleaves the two numbers of each rotated pair; this crate keeps them in halves.
     pub(super) interleaved: Option<usize>,
 }
 
-impl Piece {
-    /// Returns the row of the tensor that is row `output` here.
+impl LayerTensor {
+    /// Returns the row of the tensor that holds `output`.
     pub(super) fn row(&self, output: usize) -> usize {
         let Some(size) = self.interleaved else { return output };
         let (head, within, half) = (output / size, output % size, size / 2);
@@ -97,15 +97,15 @@ impl Piece {
     }
 }
 
-/// Weights as they lie in a file.
+/// Weights in the form in which a file stores them.
 #[derive(Debug)]
 pub(super) struct FileRows {
     pub(super) file: Arc<WeightFile>,
-    pub(super) pieces: Vec<Piece>,
+    pub(super) pieces: Vec<LayerTensor>,
 }
 
 impl FileRows {
-    /// Returns all weights in 32 bits.
+    /// Returns all weights as f32.
     pub(super) fn all(&self, inputs: usize) -> Vec<f32> {
         let outputs: usize = self.pieces.iter().map(|piece| piece.outputs).sum();
         let mut numbers = vec![0.0; outputs * inputs];
@@ -114,12 +114,12 @@ impl FileRows {
     }
 }
 
-impl Rows for FileRows {
+impl WeightRows for FileRows {
     fn write(&self, mut output: usize, numbers: &mut [f32]) {
         for piece in &self.pieces {
             if output < piece.outputs {
                 let view = self.file.tensor(&piece.tensor);
-                // Loading has read every row, so its type is one that is read here.
+                // Loading has read every row, so its type is supported.
                 let written = view.and_then(|view| view.write_row(piece.row(output), numbers).ok());
                 assert_eq!(written, Some(true), "the tensor was there when it was loaded");
                 return;
@@ -138,15 +138,15 @@ mod tests {
     #[derive(Debug)]
     struct Plain(Vec<f32>, usize);
 
-    impl Rows for Plain {
+    impl WeightRows for Plain {
         fn write(&self, output: usize, numbers: &mut [f32]) {
             numbers.copy_from_slice(&self.0[output * self.1..][..self.1]);
         }
     }
 
     #[test]
-    fn tiles_give_the_products_of_the_whole_matrix() {
-        // More than one tile, the last of them shorter.
+    fn tiled_products_match_those_of_the_whole_matrix() {
+        // More than one tile, and the last one is shorter.
         let (outputs, inputs, count) = (70, 2000, 3);
         let weights = numbers(outputs * inputs, 1);
         let whole = F32Matrix::new(weights.clone(), outputs, inputs);

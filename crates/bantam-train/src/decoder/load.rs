@@ -1,4 +1,4 @@
-//! From a base's files, or from nothing, to a network.
+//! Builds a network from a base's files, or from a configuration alone.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,42 +8,42 @@ use bantam_weights::{DequantiseError, Format, OpenWeightsError, RequireTensorErr
 use serde::{Deserialize, Serialize};
 
 use super::block::Block;
-use super::frozen::{FileRows, Piece, Tiled};
+use super::frozen::{FileRows, LayerTensor, Tiled};
 use super::nf4::Nf4;
 use super::{DecoderNetwork, Embeddings};
 use crate::encoder::LoraConfig;
-use crate::layout::{Layout, Pace};
+use crate::layout::{Layout, ParameterGroup};
 use crate::ops::{
     Attention, F32Matrix, Frozen, Gain, Linear, Lora, LoraPart, RmsNorm, Rotation, Site, Weight,
 };
-use LoadDecoderNetworkErrorKind as Kind;
+use LoadDecoderNetworkErrorKind as LoadErrorKind;
 
-/// Bytes of a `config.json` at most.
+/// Maximum size of a `config.json`, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// How the frozen matrices of a base are held.
+/// How the frozen matrices of a base are kept in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BaseForm {
-    /// In 32 bits: four bytes a weight, and the fastest.
+    /// As f32: four bytes per weight, and the fastest.
     Wide,
-    /// As they lie in the file, widened in tiles at each product: no memory but the file's own pages. Of a quantised
-    /// GGUF file these are the very weights that are served.
+    /// As the file stores them, dequantised in tiles at each product: they take no memory but the file's own pages. In
+    /// a quantised GGUF file, these are exactly the weights that are served.
     AsStored,
-    /// In 4 bits, as QLoRA (<https://arxiv.org/abs/2305.14314>) has it: about 0.56 bytes a weight.
+    /// In 4 bits, as in QLoRA (<https://arxiv.org/abs/2305.14314>): about 0.56 bytes per weight.
     Nf4,
 }
 
-/// How a base is changed.
+/// How a base is tuned.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DecoderTuning {
-    /// The changes. Decoders have no dropout but that of changes, so `dropout` must be 0.
+    /// The adapters. Decoders have only adapter dropout, so `dropout` must be 0.
     pub lora: LoraConfig,
-    /// How the base is held.
+    /// How the base is kept in memory.
     pub form: BaseForm,
 }
 
-/// Why a base cannot be trained on.
+/// Why a base cannot be trained.
 #[derive(Debug, thiserror::Error)]
 #[error("train on the base {path}")]
 pub struct LoadDecoderNetworkError {
@@ -58,25 +58,27 @@ pub struct LoadDecoderNetworkError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadDecoderNetworkErrorKind {
-    /// No `config.json`, or not readable.
+    /// `config.json` is missing or not readable.
     #[error("read config.json")]
     ReadConfig(#[source] std::io::Error),
-    /// A `config.json` beyond any sensible length.
-    #[error("config.json has {bytes} bytes; at most {CONFIG_BYTES_MAX} are read")]
+    /// `config.json` is too large.
+    #[error("config.json has {bytes} bytes; the limit is {CONFIG_BYTES_MAX}")]
     ConfigTooLong {
-        /// Its length.
+        /// Its size.
         bytes: u64,
     },
-    /// Another architecture, or sizes that cannot be.
-    #[error("use the configuration")]
+    /// Another architecture, or impossible sizes.
+    #[error("read the model's configuration")]
     Config(#[from] DecoderConfigError),
-    /// A family, or a trait of one, whose way back is not written.
-    #[error("{what} is not trained here; Llama, Qwen2 and Qwen3 with attention to all that came before are")]
+    /// A model family, or a feature of one, that training does not support.
+    #[error(
+        "training does not support {what}; it supports Llama, Qwen2 and Qwen3 with full causal attention"
+    )]
     Family {
-        /// What it is.
+        /// The family or feature.
         what: String,
     },
-    /// A setting that makes no sense.
+    /// A setting is out of range.
     #[error("`{setting}` must be {range}")]
     Setting {
         /// Its name.
@@ -84,16 +86,16 @@ pub enum LoadDecoderNetworkErrorKind {
         /// What it must be.
         range: &'static str,
     },
-    /// No weights, or not readable.
+    /// The weights are missing or not readable.
     #[error("open the weights")]
     Weights(#[from] OpenWeightsError),
-    /// A tensor that is missing or has another shape than the configuration says.
+    /// A tensor is missing, or its shape contradicts the configuration.
     #[error("find a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor of a type that is not read here.
+    /// A tensor has an unsupported type.
     #[error("read a tensor")]
     Dequantise(#[from] DequantiseError),
-    /// A tensor with an infinite number, or none.
+    /// A tensor holds an infinity or a NaN.
     #[error("the tensor {tensor} holds a number that is not finite")]
     NotFinite {
         /// Its name.
@@ -102,24 +104,24 @@ pub enum LoadDecoderNetworkErrorKind {
 }
 
 impl LoadDecoderNetworkErrorKind {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Family { .. } | Self::Config(_) => {
-                "name a base of the Llama, Qwen2 or Qwen3 family, or train a small one from nothing"
+                "use a base of the Llama, Qwen2 or Qwen3 family, or train a small decoder from scratch"
             }
             Self::Setting { .. } => "start from the recommended settings",
             Self::ReadConfig(_) => "name a GGUF file, or a folder with config.json and safetensors",
-            _ => "the base's files do not fit each other: fetch it again",
+            _ => "the base's files do not belong together: fetch it again",
         }
     }
 }
 
 impl DecoderNetwork {
-    /// Opens a GGUF file, or a folder with `config.json` and safetensors, and adds its changes to `layout`.
+    /// Opens a GGUF file, or a folder with `config.json` and safetensors, and adds the adapters to `layout`.
     ///
     /// # Errors
-    /// [`LoadDecoderNetworkError`], when the base is of another family, damaged or does not fit itself.
+    /// [`LoadDecoderNetworkError`] if the base is of another family, damaged or inconsistent.
     pub fn load(
         path: &Path,
         tuning: &DecoderTuning,
@@ -129,14 +131,14 @@ impl DecoderNetwork {
             .map_err(|kind| LoadDecoderNetworkError { path: path.display().to_string(), kind })
     }
 
-    fn load_kind(path: &Path, tuning: &DecoderTuning, layout: &mut Layout) -> Result<Self, Kind> {
+    fn load_kind(path: &Path, tuning: &DecoderTuning, layout: &mut Layout) -> Result<Self, LoadErrorKind> {
         if let Some((setting, range)) = tuning.lora.fault() {
-            return Err(Kind::Setting { setting, range });
+            return Err(LoadErrorKind::Setting { setting, range });
         }
         if tuning.lora.dropout > 0.0 {
-            return Err(Kind::Setting {
+            return Err(LoadErrorKind::Setting {
                 setting: "dropout",
-                range: "0 for a decoder; lora_dropout is its own",
+                range: "0 for a decoder; use lora_dropout",
             });
         }
         let (file, config) = open(path)?;
@@ -150,9 +152,9 @@ impl DecoderNetwork {
             false => loader.name("output", "lm_head"),
         };
         let (vocabulary, hidden) = (config.vocabulary, config.hidden);
-        let piece = |tensor| Piece { tensor, outputs: vocabulary, interleaved: None };
+        let piece = |tensor| LayerTensor { tensor, outputs: vocabulary, interleaved: None };
         loader.check_rows(&piece(embeddings.clone()), hidden)?;
-        // The head stays as it is in a base of 4 bits, as bitsandbytes leaves it.
+        // The head of a 4-bit base is not quantised; bitsandbytes leaves it alone too.
         let form = if tuning.form == BaseForm::Nf4 { BaseForm::Wide } else { tuning.form };
         let matrix = loader.matrix(vec![piece(head)], hidden, form)?;
         let weight = Weight::Frozen(matrix, None);
@@ -164,22 +166,25 @@ impl DecoderNetwork {
             head: Linear { outputs: vocabulary, inputs: hidden, weight, lora: None },
             rotation: rotation(&config),
             recompute: tuning.lora.recompute,
-            change: Some((tuning.lora.rank, tuning.lora.alpha)),
+            adapter: Some((tuning.lora.rank, tuning.lora.alpha)),
             config,
         })
     }
 
-    /// Returns a decoder of `config` that is trained whole, with tied embeddings, and adds its weights to `layout`.
+    /// Returns a decoder of `config` with tied embeddings, all of whose weights are trained, and adds them to `layout`.
     ///
     /// # Errors
-    /// [`Kind::Family`], when the configuration is of a family that is not trained here, or has biases.
-    pub fn whole(config: DecoderConfig, recompute: bool, layout: &mut Layout) -> Result<Self, Kind> {
+    /// [`LoadErrorKind::Family`] if training does not support the configuration's family, or it has biases.
+    pub fn whole(config: DecoderConfig, recompute: bool, layout: &mut Layout) -> Result<Self, LoadErrorKind> {
         check_family(&config)?;
         if config.biases.qkv || config.biases.output || config.biases.feed_forward || !config.is_tied {
-            return Err(Kind::Family { what: "a whole decoder with biases or a head of its own".to_owned() });
+            return Err(LoadErrorKind::Family {
+                what: "a decoder from scratch with biases or an untied head".to_owned(),
+            });
         }
-        let mut add =
-            |name: String, shape: [usize; 2], decays| layout.add(name, shape, decays, Pace::Adapter);
+        let mut add = |name: String, shape: [usize; 2], decays| {
+            layout.add(name, shape, decays, ParameterGroup::Adapter)
+        };
         let (hidden, wide) = (config.hidden, config.intermediate);
         let (queries, keys) = (config.query_width(), config.kv_width());
         let table = add("model.embed_tokens.weight".to_owned(), [config.vocabulary, hidden], true);
@@ -224,11 +229,11 @@ impl DecoderNetwork {
         let weight = Weight::Trained(table.clone(), 0..0);
         let head = Linear { outputs: config.vocabulary, inputs: hidden, weight, lora: None };
         let (embeddings, rotation) = (Embeddings::Trained(table), rotation(&config));
-        Ok(Self { config, embeddings, blocks, norm, head, rotation, recompute, change: None })
+        Ok(Self { config, embeddings, blocks, norm, head, rotation, recompute, adapter: None })
     }
 }
 
-fn open(path: &Path) -> Result<(WeightFile, DecoderConfig), Kind> {
+fn open(path: &Path) -> Result<(WeightFile, DecoderConfig), LoadErrorKind> {
     if !path.is_dir() {
         let file = WeightFile::open(path)?;
         if matches!(file.format(), Format::Gguf { .. }) {
@@ -238,27 +243,27 @@ fn open(path: &Path) -> Result<(WeightFile, DecoderConfig), Kind> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return Ok((file, read_config(&folder.join("config.json"))?));
     }
-    // The configuration first: what it says about another architecture is more than a missing tensor.
+    // The configuration first: "another architecture" says more than "a tensor is missing".
     let config = read_config(&path.join("config.json"))?;
     Ok((WeightFile::open(path)?, config))
 }
 
-fn read_config(path: &Path) -> Result<DecoderConfig, Kind> {
-    let bytes = std::fs::metadata(path).map_err(Kind::ReadConfig)?.len();
+fn read_config(path: &Path) -> Result<DecoderConfig, LoadErrorKind> {
+    let bytes = std::fs::metadata(path).map_err(LoadErrorKind::ReadConfig)?.len();
     if bytes > CONFIG_BYTES_MAX {
-        return Err(Kind::ConfigTooLong { bytes });
+        return Err(LoadErrorKind::ConfigTooLong { bytes });
     }
-    Ok(DecoderConfig::from_json(&std::fs::read(path).map_err(Kind::ReadConfig)?)?)
+    Ok(DecoderConfig::from_json(&std::fs::read(path).map_err(LoadErrorKind::ReadConfig)?)?)
 }
 
-fn check_family(config: &DecoderConfig) -> Result<(), Kind> {
-    let refuse = |what: &str| Err(Kind::Family { what: what.to_owned() });
+fn check_family(config: &DecoderConfig) -> Result<(), LoadErrorKind> {
+    let refuse = |what: &str| Err(LoadErrorKind::Family { what: what.to_owned() });
     match config.architecture {
         Architecture::Llama | Architecture::Qwen2 | Architecture::Qwen3 => {}
         other => return refuse(other.name()),
     }
     if config.windows.iter().any(Option::is_some) {
-        return refuse("attention with a window");
+        return refuse("sliding-window attention");
     }
     let plain_scale = (config.head_size as f32).sqrt().recip();
     let is_plain = (config.attention_scale / plain_scale - 1.0).abs() < 1e-6;
@@ -292,42 +297,47 @@ struct Loader<'l> {
     tuning: DecoderTuning,
 }
 
-/// One linear layer of the file: its names, and its outputs.
-type Part = (&'static str, &'static str, usize);
+/// One linear layer of a file: its GGUF name, its transformers name and its number of outputs.
+type LinearPart = (&'static str, &'static str, usize);
 
 impl Loader<'_> {
     fn name(&self, gguf: &str, transformers: &str) -> String {
         format!("{}.weight", if self.is_gguf { gguf } else { transformers })
     }
 
-    /// Returns a tensor's numbers, all finite.
-    fn tensor(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, Kind> {
+    /// Returns a tensor's numbers after checking that all are finite.
+    fn tensor(&self, name: String, shape: &[usize]) -> Result<Vec<f32>, LoadErrorKind> {
         let numbers = self.file.require(&name, shape)?.to_f32()?;
         match numbers.iter().all(|number| number.is_finite()) {
             true => Ok(numbers),
-            false => Err(Kind::NotFinite { tensor: name }),
+            false => Err(LoadErrorKind::NotFinite { tensor: name }),
         }
     }
 
-    fn norm(&self, gguf: &str, transformers: &str, width: usize) -> Result<RmsNorm, Kind> {
+    fn norm(&self, gguf: &str, transformers: &str, width: usize) -> Result<RmsNorm, LoadErrorKind> {
         let gain = self.tensor(self.name(gguf, transformers), &[width])?;
         Ok(RmsNorm { gain: Gain::Frozen(gain), epsilon: self.config.norm_epsilon })
     }
 
-    /// Checks that a tensor is there, of a type that is read, and finite.
-    fn check_rows(&self, piece: &Piece, inputs: usize) -> Result<(), Kind> {
+    /// Checks that a tensor exists, has a supported type and is finite.
+    fn check_rows(&self, piece: &LayerTensor, inputs: usize) -> Result<(), LoadErrorKind> {
         let view = self.file.require(&piece.tensor, &[piece.outputs, inputs])?;
         let mut row = vec![0.0; inputs];
         for index in 0..piece.outputs {
             view.write_row(index, &mut row)?;
             if !row.iter().all(|number| number.is_finite()) {
-                return Err(Kind::NotFinite { tensor: piece.tensor.clone() });
+                return Err(LoadErrorKind::NotFinite { tensor: piece.tensor.clone() });
             }
         }
         Ok(())
     }
 
-    fn matrix(&self, pieces: Vec<Piece>, inputs: usize, form: BaseForm) -> Result<Arc<dyn Frozen>, Kind> {
+    fn matrix(
+        &self,
+        pieces: Vec<LayerTensor>,
+        inputs: usize,
+        form: BaseForm,
+    ) -> Result<Arc<dyn Frozen>, LoadErrorKind> {
         pieces.iter().try_for_each(|piece| self.check_rows(piece, inputs))?;
         let outputs = pieces.iter().map(|piece| piece.outputs).sum();
         let rows = FileRows { file: Arc::clone(&self.file), pieces };
@@ -335,7 +345,7 @@ impl Loader<'_> {
             BaseForm::AsStored => Arc::new(Tiled::new(rows, outputs, inputs)),
             BaseForm::Wide => Arc::new(F32Matrix::new(rows.all(inputs), outputs, inputs)),
             BaseForm::Nf4 => {
-                // Each tensor on its own: blocks must not reach from one into the next.
+                // Quantise each tensor separately: a block must not span two tensors.
                 let parts: Vec<Nf4> = rows
                     .pieces
                     .iter()
@@ -351,24 +361,24 @@ impl Loader<'_> {
 
     fn linear(
         &self,
-        (index, parts, inputs): (usize, &[Part], usize),
+        (index, parts, inputs): (usize, &[LinearPart], usize),
         (has_bias, site): (bool, u64),
         layout: &mut Layout,
-    ) -> Result<Linear, Kind> {
+    ) -> Result<Linear, LoadErrorKind> {
         let config = self.config;
         let is_interleaved = self.is_gguf && config.architecture == Architecture::Llama;
-        let tensor = |part: &Part| match self.is_gguf {
+        let tensor = |part: &LinearPart| match self.is_gguf {
             true => format!("blk.{index}.{}", part.0),
             false => format!("model.layers.{index}.{}", part.1),
         };
-        let piece = |part: &Part| Piece {
+        let piece = |part: &LinearPart| LayerTensor {
             tensor: format!("{}.weight", tensor(part)),
             outputs: part.2,
             interleaved: (is_interleaved && matches!(part.0, "attn_q" | "attn_k"))
                 .then_some(config.head_size),
         };
-        let pieces: Vec<Piece> = parts.iter().map(piece).collect();
-        let bias = has_bias.then(|| -> Result<Vec<f32>, Kind> {
+        let pieces: Vec<LayerTensor> = parts.iter().map(piece).collect();
+        let bias = has_bias.then(|| -> Result<Vec<f32>, LoadErrorKind> {
             let mut bias = Vec::new();
             for (part, piece) in parts.iter().zip(&pieces) {
                 let found = self.tensor(format!("{}.bias", tensor(part)), &[part.2])?;
@@ -378,9 +388,9 @@ impl Loader<'_> {
         });
         let matrix = self.matrix(pieces, inputs, self.tuning.form)?;
         let lora = self.tuning.lora;
-        let mut add = |part: &Part, half: &str, shape| {
+        let mut add = |part: &LinearPart, half: &str, shape| {
             let name = format!("model.layers.{index}.{}.{half}.weight", part.1);
-            layout.add(name, shape, true, Pace::Adapter)
+            layout.add(name, shape, true, ParameterGroup::Adapter)
         };
         let a: Vec<_> = parts.iter().map(|part| add(part, "lora_A", [lora.rank, inputs])).collect();
         let mut first = 0;
@@ -400,7 +410,7 @@ impl Loader<'_> {
         Ok(Linear { outputs: first, inputs, weight, lora: Some(lora) })
     }
 
-    fn block(&self, index: usize, layout: &mut Layout) -> Result<Block, Kind> {
+    fn block(&self, index: usize, layout: &mut Layout) -> Result<Block, LoadErrorKind> {
         let config = self.config;
         let (hidden, wide, biases) = (config.hidden, config.intermediate, config.biases);
         let (queries, keys) = (config.query_width(), config.kv_width());
@@ -417,7 +427,7 @@ impl Loader<'_> {
                 (format!("blk.{index}.{gguf}"), format!("model.layers.{index}.{transformers}"));
             self.norm(&gguf, &transformers, width)
         };
-        let head_norms = || -> Result<_, Kind> {
+        let head_norms = || -> Result<_, LoadErrorKind> {
             let size = config.head_size;
             Ok([
                 norm("attn_q_norm", "self_attn.q_norm", size)?,

@@ -1,15 +1,15 @@
-//! Weights in 4 bits, as bitsandbytes lays them down, to the bit.
+//! 4-bit weights (NF4), bit for bit as bitsandbytes stores them.
 //!
-//! Numbers are cut into blocks of 64, across the ends of rows. A block has the largest magnitude of its numbers; each
-//! number divided by it is written as the nearest of sixteen, the quantiles of a normal distribution
-//! (<https://arxiv.org/abs/2305.14314>), two to a byte, the first in the high half.
+//! Numbers are grouped into blocks of 64, regardless of row boundaries. A block stores its largest magnitude; each
+//! number divided by it is stored as the nearest of sixteen codes, the quantiles of a normal distribution
+//! (<https://arxiv.org/abs/2305.14314>), two per byte, the first in the high half.
 
-use super::frozen::Rows;
+use super::frozen::WeightRows;
 
 const BLOCK: usize = 64;
 
-/// The sixteen numbers, as bitsandbytes has them.
-#[expect(clippy::excessive_precision, reason = "they are written as they were published")]
+/// The sixteen codes, as in bitsandbytes.
+#[expect(clippy::excessive_precision, reason = "these are the published digits")]
 const CODES: [f32; 16] = [
     -1.0,
     -0.696_192_800_998_687_7,
@@ -39,10 +39,10 @@ pub struct Nf4 {
 }
 
 impl Nf4 {
-    /// Returns the matrix, whose rows are `inputs` long, in 4 bits.
+    /// Quantises a matrix whose rows are `inputs` long.
     ///
     /// # Panics
-    /// If the numbers are no whole number of rows.
+    /// If the numbers do not form whole rows.
     pub fn new(numbers: &[f32], inputs: usize) -> Self {
         assert!(inputs > 0 && numbers.len().is_multiple_of(inputs), "whole rows");
         let (mut bytes, mut scales) = (vec![0_u8; numbers.len().div_ceil(2)], Vec::new());
@@ -58,12 +58,12 @@ impl Nf4 {
         Self { bytes, scales, inputs, count: numbers.len() }
     }
 
-    /// Returns the codes, two to a byte, and each block's largest magnitude.
+    /// Returns the codes, two per byte, and each block's largest magnitude.
     pub fn parts(&self) -> (&[u8], &[f32]) {
         (&self.bytes, &self.scales)
     }
 
-    /// Returns the numbers that the codes stand for.
+    /// Dequantises the matrix.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut numbers = vec![0.0; self.count];
         numbers.chunks_exact_mut(self.inputs).enumerate().for_each(|(row, numbers)| self.write(row, numbers));
@@ -75,13 +75,13 @@ impl Nf4 {
     }
 }
 
-/// The place of the code nearest to a number from -1 to 1; in the middle between two, the lower.
+/// Returns the index of the code nearest to a number from -1 to 1; ties go to the lower one.
 fn code(number: f32) -> u8 {
     let above = |pair: &&[f32]| number > f32::midpoint(pair[0], pair[1]);
     CODES.windows(2).take_while(above).count() as u8
 }
 
-impl Rows for Nf4 {
+impl WeightRows for Nf4 {
     fn write(&self, output: usize, numbers: &mut [f32]) {
         let first = output * self.inputs;
         for (within, number) in numbers.iter_mut().enumerate() {
@@ -93,7 +93,7 @@ impl Rows for Nf4 {
     }
 }
 
-impl Rows for Vec<Nf4> {
+impl WeightRows for Vec<Nf4> {
     fn write(&self, mut output: usize, numbers: &mut [f32]) {
         for part in self {
             if output < part.outputs() {
@@ -110,7 +110,7 @@ mod tests {
     use crate::gradcheck::numbers;
 
     #[test]
-    fn codes_are_the_nearest_and_ties_go_down() {
+    fn a_number_gets_the_nearest_code_and_ties_go_down() {
         for (index, code_number) in CODES.iter().enumerate() {
             assert_eq!(code(*code_number), index as u8);
         }
@@ -118,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back_within_half_a_step_of_the_largest() {
-        // Blocks reach across the ends of rows.
+    fn the_quantisation_error_is_at_most_half_a_step_of_the_block() {
+        // Blocks span row boundaries.
         let (rows, inputs) = (5, 50);
         let before = numbers(rows * inputs, 4);
         let nf4 = Nf4::new(&before, inputs);
@@ -132,6 +132,6 @@ mod tests {
                 assert!((found - before[at]).abs() <= 0.16 * nf4.parts().1[at / BLOCK], "{at}");
             }
         }
-        assert_eq!(Nf4::new(&[0.0; 64], 64).parts().1, [0.0], "nothing divides by nothing");
+        assert_eq!(Nf4::new(&[0.0; 64], 64).parts().1, [0.0], "a block of zeros divides by nothing");
     }
 }

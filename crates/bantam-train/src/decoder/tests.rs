@@ -1,4 +1,4 @@
-//! The whole network against differences of itself.
+//! Checks the whole network's gradients against finite differences.
 
 use bantam_engine::{Architecture, Biases, DecoderConfig, DecoderRope};
 
@@ -44,7 +44,7 @@ const TARGETS: [Target; 4] = [
 ];
 
 #[test]
-fn gradients_of_every_weight_of_a_whole_decoder_are_the_slopes() {
+fn gradients_of_a_fully_trained_decoder_match_finite_differences() {
     for (architecture, recompute) in
         [(Architecture::Llama, false), (Architecture::Llama, true), (Architecture::Qwen3, true)]
     {
@@ -52,15 +52,15 @@ fn gradients_of_every_weight_of_a_whole_decoder_are_the_slopes() {
         let network = DecoderNetwork::whole(config(architecture), recompute, &mut layout).unwrap();
         let mut parameters = vec![0.0; layout.len()];
         network.initialise(&layout, 1, &mut parameters);
-        // Larger than training begins with, so that slopes are not lost in rounding.
+        // Larger than the initial weights, so that slopes are not lost in rounding.
         let larger = |number: &f32| if *number == 1.0 { 1.0 } else { number * 20.0 };
         let parameters: Vec<f32> = parameters.iter().map(larger).collect();
         check(&parameters, 3e-3, 1e-2, |parameters, weights| {
             let mut scratch = DecoderNetworkScratch::default();
             let (mut gradient, mut losses) = (vec![0.0; parameters.len()], Vec::new());
             network.forward(parameters, &packed(), &mut scratch);
-            let wanted = (&TARGETS[..], weights[0]);
-            network.token_losses(parameters, wanted, &mut losses, &mut gradient, &mut scratch);
+            let targets = (&TARGETS[..], weights[0]);
+            network.token_losses(parameters, targets, &mut losses, &mut gradient, &mut scratch);
             network.backward(parameters, &packed(), &mut gradient, &mut scratch);
             (vec![losses.iter().sum::<f64>() as f32], gradient)
         });
@@ -68,7 +68,7 @@ fn gradients_of_every_weight_of_a_whole_decoder_are_the_slopes() {
 }
 
 #[test]
-fn losses_are_the_logits_log_probabilities() {
+fn a_loss_is_the_negative_log_probability_of_its_target() {
     let mut layout = Layout::default();
     let network = DecoderNetwork::whole(config(Architecture::Llama), true, &mut layout).unwrap();
     let mut parameters = vec![0.0; layout.len()];
@@ -84,16 +84,16 @@ fn losses_are_the_logits_log_probabilities() {
 }
 
 #[test]
-fn families_that_are_not_trained_are_refused_by_name() {
+fn an_unsupported_family_or_feature_is_refused_by_name() {
     let refused =
         |config| DecoderNetwork::whole(config, true, &mut Layout::default()).unwrap_err().to_string();
-    assert!(refused(config(Architecture::Gemma3)).starts_with("gemma3 is not trained here"));
+    assert!(refused(config(Architecture::Gemma3)).starts_with("training does not support gemma3;"));
     let window = DecoderConfig { windows: vec![Some(4), None], ..config(Architecture::Llama) };
-    assert!(refused(window).starts_with("attention with a window"));
+    assert!(refused(window).starts_with("training does not support sliding-window attention;"));
 }
 
 #[test]
-fn blocks_that_are_kept_give_the_bits_of_blocks_that_are_computed_again() {
+fn recomputing_blocks_gives_the_same_bits_as_keeping_them() {
     let mut layout = Layout::default();
     let mut network = DecoderNetwork::whole(config(Architecture::Qwen3), true, &mut layout).unwrap();
     let mut parameters = vec![0.0; layout.len()];

@@ -1,4 +1,4 @@
-//! One block of a BERT: attention, then a feed-forward part, each added to what came in and normalised.
+//! One post-norm BERT block: attention, then a feed-forward layer.
 
 use crate::ops::{
     Attention, AttentionScratch, Linear, LinearScratch, Noise, Norm, NormSaved, Site, add, dropout, fit,
@@ -7,7 +7,7 @@ use crate::ops::{
 
 use super::modern::Angles;
 
-/// A block of a BERT with its changes.
+/// A BERT block with its adapters.
 #[derive(Debug)]
 pub(super) struct Block {
     pub(super) attention: Attention,
@@ -18,47 +18,48 @@ pub(super) struct Block {
     pub(super) up: Linear,
     pub(super) down: Linear,
     pub(super) output_norm: Norm,
-    /// Share that is dropped after attention and after the feed-forward part.
+    /// Dropout rate after attention and after the feed-forward layer.
     pub(super) dropout: f32,
     pub(super) sites: [Site; 2],
 }
 
-/// What the way back needs, beside the block's input.
+/// What the backward pass needs besides the block's input.
 #[derive(Debug, Default)]
 pub(super) struct BlockSaved {
-    /// What attention sees, where that is not the block's input.
+    /// The input of attention, if that is not the block's input.
     pub(super) normal: Vec<f32>,
     pub(super) qkv: Vec<f32>,
     pub(super) context: Vec<f32>,
     pub(super) attention_norm: NormSaved,
-    /// What the feed-forward part sees.
+    /// The input of the feed-forward layer.
     pub(super) middle: Vec<f32>,
-    /// Before GELU and after.
+    /// Before the activation.
     pub(super) wide: Vec<f32>,
+    /// After the activation.
     pub(super) active: Vec<f32>,
-    /// Of the norm around the feed-forward part.
+    /// Of the feed-forward layer's norm.
     pub(super) output_norm: NormSaved,
-    /// Of each linear layer.
+    /// Each linear layer's input after the adapter's `A`.
     pub(super) low: [Vec<f32>; 4],
 }
 
-/// Numbers that live within one block's call.
+/// Buffers that are only used within one call of a block.
 #[derive(Debug, Default)]
-pub(super) struct Temporary {
+pub(super) struct BlockBuffers {
     pub(super) wide: Vec<f32>,
     pub(super) narrow: Vec<f32>,
     pub(super) qkv: Vec<f32>,
 }
 
-/// What all blocks see of a batch.
+/// What all blocks share about a batch.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'r> {
-    pub(super) noise: Noise<'r>,
-    pub(super) angles: &'r Angles,
+pub(super) struct BatchContext<'b> {
+    pub(super) noise: Noise<'b>,
+    pub(super) angles: &'b Angles,
 }
 
-/// What a thread works in.
-pub(super) type Work<'w> = (&'w mut Temporary, &'w mut AttentionScratch, &'w mut LinearScratch);
+/// A thread's buffers for a block.
+pub(super) type BlockScratch<'s> = (&'s mut BlockBuffers, &'s mut AttentionScratch, &'s mut LinearScratch);
 
 impl Block {
     /// Writes the output for the rows of `x`.
@@ -69,14 +70,14 @@ impl Block {
         noise: Noise<'_>,
         y: &mut [f32],
         saved: &mut BlockSaved,
-        (temporary, attention, linear): Work<'_>,
+        (buffers, attention, linear): BlockScratch<'_>,
     ) {
         let rows = x.len() / self.qkv.inputs;
         let qkv = fit(&mut saved.qkv, rows * self.qkv.outputs);
         self.qkv.forward(parameters, (x, noise), qkv, &mut saved.low[0], linear);
         let context = fit(&mut saved.context, x.len());
         self.attention.forward(qkv, noise.ends, context, attention);
-        let sums = fit(&mut temporary.narrow, x.len());
+        let sums = fit(&mut buffers.narrow, x.len());
         self.output.forward(parameters, (context, noise), sums, &mut saved.low[1], linear);
         dropout(sums, self.dropout, noise, self.sites[0]);
         let middle = fit(&mut saved.middle, x.len());
@@ -91,47 +92,46 @@ impl Block {
         self.output_norm.forward(middle, sums, y, &mut saved.output_norm);
     }
 
-    /// Adds the changes' gradients and turns the gradient of the outputs into that of `x`, in place, unless it is
-    /// not wanted.
-    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    /// Adds the adapters' gradients and, if `wants_input`, replaces the gradient of the outputs with that of `x`.
+    #[expect(clippy::too_many_arguments, reason = "the backward pass needs every value of the forward pass")]
     pub(super) fn backward(
         &self,
         parameters: &[f32],
         x: &[f32],
         noise: Noise<'_>,
-        (of_rows, wants_input): (&mut [f32], bool),
+        (grad_rows, wants_input): (&mut [f32], bool),
         saved: &BlockSaved,
         gradient: &mut [f32],
-        (temporary, attention, linear): Work<'_>,
+        (buffers, attention, linear): BlockScratch<'_>,
     ) {
         let (all, rows) = (x.len(), x.len() / self.qkv.inputs);
-        let [of_qkv, of_output, of_up, of_down] = &saved.low;
-        self.output_norm.backward(of_rows, &saved.output_norm);
-        let narrow = fit(&mut temporary.narrow, all);
-        narrow.copy_from_slice(of_rows);
+        let [low_qkv, low_output, low_up, low_down] = &saved.low;
+        self.output_norm.backward(grad_rows, &saved.output_norm);
+        let narrow = fit(&mut buffers.narrow, all);
+        narrow.copy_from_slice(grad_rows);
         dropout(narrow, self.dropout, noise, self.sites[1]);
         let count = rows * self.up.outputs;
-        let wide = fit(&mut temporary.wide, count);
+        let wide = fit(&mut buffers.wide, count);
         let active = (&saved.active[..count], noise);
-        self.down.backward(parameters, active, narrow, of_down, Some(wide), gradient, linear);
+        self.down.backward(parameters, active, narrow, low_down, Some(wide), gradient, linear);
         gelu_back(&saved.wide[..count], wide);
         let middle = (&saved.middle[..all], noise);
-        self.up.backward(parameters, middle, wide, of_up, Some(narrow), gradient, linear);
-        add(of_rows, narrow);
+        self.up.backward(parameters, middle, wide, low_up, Some(narrow), gradient, linear);
+        add(grad_rows, narrow);
 
-        self.attention_norm.backward(of_rows, &saved.attention_norm);
-        narrow.copy_from_slice(of_rows);
+        self.attention_norm.backward(grad_rows, &saved.attention_norm);
+        narrow.copy_from_slice(grad_rows);
         dropout(narrow, self.dropout, noise, self.sites[0]);
         let context = (&saved.context[..all], noise);
-        let of_context = fit(&mut temporary.wide, all);
-        self.output.backward(parameters, context, narrow, of_output, Some(of_context), gradient, linear);
+        let grad_context = fit(&mut buffers.wide, all);
+        self.output.backward(parameters, context, narrow, low_output, Some(grad_context), gradient, linear);
         let count = rows * self.qkv.outputs;
-        let qkv = fit(&mut temporary.qkv, count);
-        self.attention.backward(&saved.qkv[..count], noise.ends, of_context, qkv, attention);
-        let of_x = wants_input.then_some(&mut *narrow);
-        self.qkv.backward(parameters, (x, noise), qkv, of_qkv, of_x, gradient, linear);
+        let qkv = fit(&mut buffers.qkv, count);
+        self.attention.backward(&saved.qkv[..count], noise.ends, grad_context, qkv, attention);
+        let grad_x = wants_input.then_some(&mut *narrow);
+        self.qkv.backward(parameters, (x, noise), qkv, low_qkv, grad_x, gradient, linear);
         if wants_input {
-            add(of_rows, narrow);
+            add(grad_rows, narrow);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From a base's weights to a network.
+//! Builds a network from a base's weights.
 
 use std::sync::Arc;
 
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use super::block::Block;
 use super::modern::{ModernBlock, Rotations};
 use super::{EncoderNetwork, Stack};
-use crate::layout::{Layout, Pace};
+use crate::layout::{Layout, ParameterGroup};
 use crate::ops::{Attention, F32Matrix, Linear, Lora, LoraPart, Norm, Site, Weight, add};
 
-/// Settings of the low-rank changes.
+/// Settings of the low-rank adapters.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LoraConfig {
-    /// Rank of every change.
+    /// Rank of every adapter.
     pub rank: usize,
-    /// A change counts alpha over rank times.
+    /// An adapter's output is multiplied by alpha / rank.
     pub alpha: f32,
-    /// Share of a change's inputs that are dropped.
+    /// Dropout rate of an adapter's inputs.
     pub lora_dropout: f32,
-    /// Share of the numbers that are dropped after attention, the feed-forward part and the embedding.
+    /// Dropout rate after attention, the feed-forward layer and the embedding.
     pub dropout: f32,
-    /// Whether blocks are computed again on the way back: memory for one block instead of all, and a third more time.
+    /// Whether the backward pass recomputes blocks: memory for one block instead of all, and a third more time.
     pub recompute: bool,
 }
 
 impl LoraConfig {
-    /// Returns the first setting that makes no sense, as its name and what it must be.
+    /// Returns the name and the allowed range of the first setting that is out of range.
     pub fn fault(&self) -> Option<(&'static str, &'static str)> {
         let share = |share: f32| (0.0..0.9).contains(&share);
         let checks = [
@@ -41,7 +41,7 @@ impl LoraConfig {
     }
 }
 
-/// Why a base cannot be trained on.
+/// Why a base cannot be trained.
 #[derive(Debug, thiserror::Error)]
 #[error("train on this base")]
 pub struct LoadNetworkError {
@@ -54,13 +54,13 @@ pub struct LoadNetworkError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadNetworkErrorKind {
-    /// A tensor that is missing or has another shape than the configuration says.
+    /// A tensor is missing, or its shape contradicts the configuration.
     #[error("find a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor of a type that is not read here.
+    /// A tensor has an unsupported type.
     #[error("read a tensor")]
     Dequantise(#[from] DequantiseError),
-    /// A tensor with an infinite number, or none.
+    /// A tensor holds an infinity or a NaN.
     #[error("the tensor {tensor} holds a number that is not finite")]
     NotFinite {
         /// Its name.
@@ -69,21 +69,21 @@ pub enum LoadNetworkErrorKind {
 }
 
 impl LoadNetworkErrorKind {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Tensor(_) | Self::Dequantise(_) | Self::NotFinite { .. } => {
-                "the base's files do not fit each other: fetch it again"
+                "the base's files do not belong together: fetch it again"
             }
         }
     }
 }
 
 impl EncoderNetwork {
-    /// Returns the encoder of `config` with these weights, and adds its changes to `layout`.
+    /// Returns the encoder of `config` with these weights, and adds its adapters to `layout`.
     ///
     /// # Errors
-    /// [`LoadNetworkError`], when the base's tensors do not fit.
+    /// [`LoadNetworkError`] if the base's tensors do not match the configuration.
     pub fn load(
         config: EncoderConfig,
         weights: WeightFile,
@@ -138,7 +138,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Positions, each with the first token type.
+    /// Returns the position embeddings plus the first token type's.
     fn positions(&self) -> Result<Vec<f32>, LoadNetworkErrorKind> {
         let EncoderConfig { hidden, positions, token_types, .. } = *self.config;
         let mut rows = self.tensor("embeddings.position_embeddings.weight", &[positions, hidden])?;
@@ -154,7 +154,7 @@ impl Reader<'_> {
         Ok(Norm::new(gain, bias, self.config.norm_epsilon))
     }
 
-    /// The layers of `names`, which have the same inputs, as one, each with a change of its own.
+    /// Fuses the layers of `names`, which share their inputs, into one; each has an adapter of its own.
     fn linear(
         &self,
         (names, has_bias): (&[String], bool),
@@ -170,7 +170,7 @@ impl Reader<'_> {
             }
         }
         let mut add = |name: &String, half: &str, shape| {
-            layout.add(format!("{name}.{half}.weight"), shape, true, Pace::Adapter)
+            layout.add(format!("{name}.{half}.weight"), shape, true, ParameterGroup::Adapter)
         };
         let a: Vec<_> = names.iter().map(|name| add(name, "lora_A", [lora.rank, inputs])).collect();
         let parts = names.iter().enumerate().map(|(index, name)| LoraPart {
@@ -204,9 +204,9 @@ impl Reader<'_> {
         let (hidden, wide) = (self.config.hidden, self.config.intermediate);
         let named = |name: &str| format!("encoder.layer.{index}.{name}");
         let norm = |name: &str| self.norm(&named(name), true);
-        let mut linear = |names: &[&str], shape, place| {
+        let mut linear = |names: &[&str], shape, offset| {
             let names: Vec<String> = names.iter().map(|name| named(name)).collect();
-            self.linear((&names, true), shape, (lora, site(index, place)), layout)
+            self.linear((&names, true), shape, (lora, site(index, offset)), layout)
         };
         Ok(Block {
             attention: self.attention(None),
@@ -221,7 +221,7 @@ impl Reader<'_> {
             down: linear(&["output.dense"], (hidden, wide), 4)?,
             output_norm: norm("output.LayerNorm")?,
             dropout: lora.dropout,
-            sites: [5, 6].map(|place| Site(site(index, place))),
+            sites: [5, 6].map(|offset| Site(site(index, offset))),
         })
     }
 
@@ -248,8 +248,8 @@ impl Reader<'_> {
         let (hidden, wide) = (self.config.hidden, self.config.intermediate);
         let named = |name: &str| format!("layers.{index}.{name}");
         let norm = |name: &str| self.norm(&named(name), modern.norm_bias);
-        let mut linear = |name: &str, has_bias, shape, place| {
-            self.linear((&[named(name)], has_bias), shape, (lora, site(index, place)), layout)
+        let mut linear = |name: &str, has_bias, shape, offset| {
+            self.linear((&[named(name)], has_bias), shape, (lora, site(index, offset)), layout)
         };
         let is_global = modern.is_global[index];
         Ok(ModernBlock {
@@ -262,7 +262,7 @@ impl Reader<'_> {
             up: linear("mlp.Wi", modern.mlp_bias, (2 * wide, hidden), 3)?,
             down: linear("mlp.Wo", modern.mlp_bias, (hidden, wide), 4)?,
             dropout: lora.dropout,
-            sites: [5, 6].map(|place| Site(site(index, place))),
+            sites: [5, 6].map(|offset| Site(site(index, offset))),
         })
     }
 
@@ -272,7 +272,7 @@ impl Reader<'_> {
     }
 }
 
-/// Sites 8n + 1 to 8n + 6 are those of block n.
-fn site(index: usize, place: u64) -> u64 {
-    8 * index as u64 + place
+/// Returns a dropout site of a block: block n has the sites 8n + 1 to 8n + 6.
+fn site(index: usize, offset: u64) -> u64 {
+    8 * index as u64 + offset
 }

@@ -1,20 +1,20 @@
-//! One block of a ModernBERT: attention, then a gated feed-forward part, each over a norm of what it is added to.
+//! One pre-norm ModernBERT block: attention, then a gated feed-forward layer.
 
 use bantam_engine::ModernBertConfig;
 
-use super::block::{BlockSaved, Rows, Work};
+use super::block::{BatchContext, BlockSaved, BlockScratch};
 use crate::ops::{
-    Attention, Linear, Norm, Rotation, Site, Turn, add, dropout, fit, gelu_gate, gelu_gate_back,
+    Attention, Direction, Linear, Norm, Rotation, Site, add, dropout, fit, gelu_gate, gelu_gate_back,
 };
 
-/// Rotations in the layers that see everything, and in those that see what is near.
+/// The rotations of layers with global attention and of those with local attention.
 #[derive(Debug)]
 pub(super) struct Rotations {
     global: Rotation,
     local: Rotation,
 }
 
-/// Cosines and sines for the rows of a batch, for both kinds of layers.
+/// Cosines and sines for the rows of a batch, for both kinds of layer.
 #[derive(Debug, Default)]
 pub(super) struct Angles {
     global: Vec<f32>,
@@ -22,7 +22,7 @@ pub(super) struct Angles {
 }
 
 impl Rotations {
-    /// Returns those for `heads` heads of `size` numbers; queries and keys are turned alike.
+    /// Returns the rotations for `heads` heads of `size` numbers, shared by queries and keys.
     pub(super) fn new(config: &ModernBertConfig, heads: usize, size: usize) -> Self {
         let rotation = |base: f64| {
             let frequency = |pair: usize| base.powf(-2.0 * pair as f64 / size as f64) as f32;
@@ -38,30 +38,30 @@ impl Rotations {
         self.local.angles(ends, &mut into.local);
     }
 
-    fn turn(&self, is_global: bool, rows: &mut [f32], width: usize, angles: &Angles, turn: Turn) {
+    fn rotate(&self, is_global: bool, rows: &mut [f32], width: usize, angles: &Angles, direction: Direction) {
         if is_global {
-            self.global.turn(rows, width, &angles.global, turn);
+            self.global.turn(rows, width, &angles.global, direction);
         } else {
-            self.local.turn(rows, width, &angles.local, turn);
+            self.local.turn(rows, width, &angles.local, direction);
         }
     }
 }
 
-/// A block with its changes.
+/// A block with its adapters.
 #[derive(Debug)]
 pub(super) struct ModernBlock {
     pub(super) is_global: bool,
     pub(super) attention: Attention,
-    /// The first block has none: what it sees was normalised as an embedding.
+    /// The first block has none, because the embeddings are already normalised.
     pub(super) attention_norm: Option<Norm>,
     /// Queries, keys and values in one product.
     pub(super) qkv: Linear,
     pub(super) output: Linear,
     pub(super) feed_forward_norm: Norm,
-    /// What goes through GELU, then what it is multiplied by.
+    /// The gate, which goes through GELU, then what it is multiplied by.
     pub(super) up: Linear,
     pub(super) down: Linear,
-    /// Share that is dropped after attention and after the feed-forward part.
+    /// Dropout rate after attention and after the feed-forward layer.
     pub(super) dropout: f32,
     pub(super) sites: [Site; 2],
 }
@@ -72,13 +72,13 @@ impl ModernBlock {
         &self,
         parameters: &[f32],
         x: &[f32],
-        (rows, rotations): (Rows<'_>, &Rotations),
+        (batch, rotations): (BatchContext<'_>, &Rotations),
         y: &mut [f32],
         saved: &mut BlockSaved,
-        (temporary, attention, linear): Work<'_>,
+        (buffers, attention, linear): BlockScratch<'_>,
     ) {
-        let (count, noise) = (x.len() / self.qkv.inputs, rows.noise);
-        let seen = match &self.attention_norm {
+        let (count, noise) = (x.len() / self.qkv.inputs, batch.noise);
+        let input = match &self.attention_norm {
             Some(norm) => {
                 let normal = fit(&mut saved.normal, x.len());
                 norm.forward(x, &[], normal, &mut saved.attention_norm);
@@ -87,11 +87,11 @@ impl ModernBlock {
             None => x,
         };
         let qkv = fit(&mut saved.qkv, count * self.qkv.outputs);
-        self.qkv.forward(parameters, (seen, noise), qkv, &mut saved.low[0], linear);
-        rotations.turn(self.is_global, qkv, self.qkv.outputs, rows.angles, Turn::Forward);
+        self.qkv.forward(parameters, (input, noise), qkv, &mut saved.low[0], linear);
+        rotations.rotate(self.is_global, qkv, self.qkv.outputs, batch.angles, Direction::Forward);
         let context = fit(&mut saved.context, x.len());
         self.attention.forward(qkv, noise.ends, context, attention);
-        let sums = fit(&mut temporary.narrow, x.len());
+        let sums = fit(&mut buffers.narrow, x.len());
         self.output.forward(parameters, (context, noise), sums, &mut saved.low[1], linear);
         dropout(sums, self.dropout, noise, self.sites[0]);
         add(sums, x);
@@ -107,50 +107,49 @@ impl ModernBlock {
         add(y, sums);
     }
 
-    /// Adds the changes' gradients and turns the gradient of the outputs into that of `x`, in place, unless it is
-    /// not wanted.
-    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    /// Adds the adapters' gradients and, if `wants_input`, replaces the gradient of the outputs with that of `x`.
+    #[expect(clippy::too_many_arguments, reason = "the backward pass needs every value of the forward pass")]
     pub(super) fn backward(
         &self,
         parameters: &[f32],
         x: &[f32],
-        (rows, rotations): (Rows<'_>, &Rotations),
-        (of_rows, wants_input): (&mut [f32], bool),
+        (batch, rotations): (BatchContext<'_>, &Rotations),
+        (grad_rows, wants_input): (&mut [f32], bool),
         saved: &BlockSaved,
         gradient: &mut [f32],
-        (temporary, attention, linear): Work<'_>,
+        (buffers, attention, linear): BlockScratch<'_>,
     ) {
-        let (all, count, noise) = (x.len(), x.len() / self.qkv.inputs, rows.noise);
+        let (all, count, noise) = (x.len(), x.len() / self.qkv.inputs, batch.noise);
         let [low_qkv, low_output, low_up, low_down] = &saved.low;
-        let narrow = fit(&mut temporary.narrow, all);
-        narrow.copy_from_slice(of_rows);
+        let narrow = fit(&mut buffers.narrow, all);
+        narrow.copy_from_slice(grad_rows);
         dropout(narrow, self.dropout, noise, self.sites[1]);
         let active = (&saved.active[..count * self.down.inputs], noise);
-        let of_active = fit(&mut temporary.qkv, active.0.len());
-        self.down.backward(parameters, active, narrow, low_down, Some(of_active), gradient, linear);
-        let wide = fit(&mut temporary.wide, count * self.up.outputs);
-        gelu_gate_back(&saved.wide[..wide.len()], self.down.inputs, of_active, wide);
+        let grad_active = fit(&mut buffers.qkv, active.0.len());
+        self.down.backward(parameters, active, narrow, low_down, Some(grad_active), gradient, linear);
+        let wide = fit(&mut buffers.wide, count * self.up.outputs);
+        gelu_gate_back(&saved.wide[..wide.len()], self.down.inputs, grad_active, wide);
         let middle = (&saved.middle[..all], noise);
         self.up.backward(parameters, middle, wide, low_up, Some(narrow), gradient, linear);
         self.feed_forward_norm.backward(narrow, &saved.output_norm);
-        add(of_rows, narrow);
+        add(grad_rows, narrow);
 
-        narrow.copy_from_slice(of_rows);
+        narrow.copy_from_slice(grad_rows);
         dropout(narrow, self.dropout, noise, self.sites[0]);
         let context = (&saved.context[..all], noise);
-        let of_context = fit(&mut temporary.wide, all);
-        self.output.backward(parameters, context, narrow, low_output, Some(of_context), gradient, linear);
-        let of_qkv = fit(&mut temporary.qkv, count * self.qkv.outputs);
-        self.attention.backward(&saved.qkv[..of_qkv.len()], noise.ends, of_context, of_qkv, attention);
-        rotations.turn(self.is_global, of_qkv, self.qkv.outputs, rows.angles, Turn::Back);
-        let seen = if self.attention_norm.is_some() { &saved.normal[..all] } else { x };
-        let of_seen = wants_input.then_some(&mut *narrow);
-        self.qkv.backward(parameters, (seen, noise), of_qkv, low_qkv, of_seen, gradient, linear);
+        let grad_context = fit(&mut buffers.wide, all);
+        self.output.backward(parameters, context, narrow, low_output, Some(grad_context), gradient, linear);
+        let grad_qkv = fit(&mut buffers.qkv, count * self.qkv.outputs);
+        self.attention.backward(&saved.qkv[..grad_qkv.len()], noise.ends, grad_context, grad_qkv, attention);
+        rotations.rotate(self.is_global, grad_qkv, self.qkv.outputs, batch.angles, Direction::Back);
+        let input = if self.attention_norm.is_some() { &saved.normal[..all] } else { x };
+        let grad_input = wants_input.then_some(&mut *narrow);
+        self.qkv.backward(parameters, (input, noise), grad_qkv, low_qkv, grad_input, gradient, linear);
         if wants_input {
             if let Some(norm) = &self.attention_norm {
                 norm.backward(narrow, &saved.attention_norm);
             }
-            add(of_rows, narrow);
+            add(grad_rows, narrow);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The base with the changes in its weights.
+//! Exports the base with the adapter merged into its weights.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -9,47 +9,47 @@ use bantam_weights::{
     write_safetensors,
 };
 
-use super::{Change, DecoderExportError, changes};
+use super::{DecoderExportError, LoraUpdate, updates};
 use crate::decoder::DecoderNetwork;
 use crate::layout::Layout;
 
 /// A tensor's name, type, shape and bytes.
 type Merged<'m> = (&'m str, Dtype, &'m [usize], Cow<'m, [u8]>);
 
-/// Writes the base with its changes: of a GGUF file another, of a folder `model.safetensors` in the folder `out`, with
-/// the files beside it copied. Tensors keep their types, so a merged quantised base is rounded anew.
+/// Writes the base with its adapter merged in: for a GGUF base, a GGUF file; for a folder, `model.safetensors` in the
+/// folder `out` with copies of the base's other files. Tensors keep their types, so a quantised base is rounded again.
 ///
 /// # Errors
-/// [`DecoderExportError`], when the base cannot be read again, or the result cannot be written.
+/// [`DecoderExportError`] if the base can no longer be read or the result cannot be written.
 pub fn write_merged(
     base: &Path,
     out: &Path,
     (network, layout, parameters): (&DecoderNetwork, &Layout, &[f32]),
 ) -> Result<(), DecoderExportError> {
-    let Some((rank, alpha)) = network.change() else {
+    let Some((rank, alpha)) = network.adapter() else {
         return Err(DecoderExportError::Form {
-            what: "a decoder that was trained whole has no base to merge with",
+            what: "a decoder trained from scratch has no base to merge into",
         });
     };
     let file = WeightFile::open(base)?;
     let is_gguf = matches!(file.format(), Format::Gguf { .. });
-    let changes = changes(network, layout, parameters);
+    let updates = updates(network, layout, parameters);
     let scale = alpha / rank as f32;
     let mut all: Vec<Merged<'_>> = Vec::new();
     for (name, view) in file.tensors() {
-        let named = |change: &&Change<'_>| match is_gguf {
-            true => name == format!("blk.{}.{}.weight", change.layer, change.names.1),
-            false => name == format!("model.layers.{}.{}.weight", change.layer, change.names.0),
+        let named = |update: &&LoraUpdate<'_>| match is_gguf {
+            true => name == format!("blk.{}.{}.weight", update.layer, update.names.1),
+            false => name == format!("model.layers.{}.{}.weight", update.layer, update.names.0),
         };
-        let bytes = match changes.iter().find(named) {
+        let bytes = match updates.iter().find(named) {
             None => Cow::Borrowed(view.bytes()),
-            Some(change) => {
+            Some(update) => {
                 let mut numbers = view.to_f32()?;
-                let interleaved = change.interleaved(network.config()).filter(|_| is_gguf);
-                let b = change.in_file(change.b, rank, interleaved);
-                let (outputs, inputs) = (change.outputs, change.inputs);
+                let interleaved = update.interleaved(network.config()).filter(|_| is_gguf);
+                let b = update.to_file_order(update.b, rank, interleaved);
+                let (outputs, inputs) = (update.outputs, update.inputs);
                 let into = MatrixMut::new(&mut numbers, outputs, inputs);
-                let a = Matrix::new(change.a, rank, inputs);
+                let a = Matrix::new(update.a, rank, inputs);
                 multiply(Matrix::new(&b, outputs, rank), a, scale, into, Write::Add);
                 Cow::Owned(quantise(view.dtype(), &numbers)?)
             }
@@ -73,9 +73,9 @@ pub fn write_merged(
     let folder = if base.is_dir() { base } else { base.parent().unwrap_or(base) };
     for entry in std::fs::read_dir(folder).map_err(failed(folder))?.flatten() {
         let path = entry.path();
-        let is_note = path.extension().is_some_and(|extension| extension == "json" || extension == "jinja");
+        let is_config = path.extension().is_some_and(|extension| extension == "json" || extension == "jinja");
         let is_index = path.to_string_lossy().ends_with(".index.json");
-        if is_note && !is_index && path.is_file() {
+        if is_config && !is_index && path.is_file() {
             let to = out.join(entry.file_name());
             std::fs::copy(&path, &to).map_err(failed(&to))?;
         }
@@ -84,7 +84,7 @@ pub fn write_merged(
     Ok(())
 }
 
-/// Arrays of a file's metadata, by their keys.
+/// An array of a file's metadata.
 enum Items<'m> {
     Texts(Vec<&'m str>),
     I32s(Vec<i32>),
@@ -132,7 +132,7 @@ fn arrays<'m>(metadata: Metadata<'m>) -> Vec<(&'m str, Items<'m>)> {
 
 fn values<'a>(metadata: Metadata<'a>, arrays: &'a [(&'a str, Items<'a>)]) -> Vec<(&'a str, NewValue<'a>)> {
     let plain = metadata.keys().filter_map(|key| {
-        // The writer keeps this one itself.
+        // The writer sets this key itself.
         if key == "general.alignment" {
             return None;
         }

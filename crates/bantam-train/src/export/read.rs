@@ -1,14 +1,14 @@
-//! A GGUF adapter that was written here, back as what was trained.
+//! Reads a GGUF adapter that this crate wrote back into trained parameters.
 
 use std::path::{Path, PathBuf};
 
 use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError, WeightFile};
 
-use super::changes;
+use super::updates;
 use crate::decoder::DecoderNetwork;
 use crate::layout::Layout;
 
-/// Why an adapter cannot be read back.
+/// Why an adapter cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("read the adapter {}", .path.display())]
 pub struct ReadAdapterError {
@@ -23,22 +23,22 @@ pub struct ReadAdapterError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadAdapterErrorKind {
-    /// Missing, or no file of tensors.
+    /// Missing, or not a tensor file.
     #[error("open the file")]
     Open(#[from] OpenWeightsError),
-    /// A tensor that is missing or has another shape.
+    /// A tensor is missing or has the wrong shape.
     #[error("find a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor that cannot be read.
+    /// A tensor cannot be read.
     #[error("read a tensor")]
     Dequantise(#[from] DequantiseError),
 }
 
-/// Returns the parameters of `network`, whose tensors `layout` lists, that
-/// [`write_gguf_adapter`](crate::write_gguf_adapter) wrote to `path`, to the bit.
+/// Returns, bit for bit, the parameters that [`write_gguf_adapter`](crate::write_gguf_adapter) wrote to `path`.
+/// `layout` lists the tensors of `network`.
 ///
 /// # Errors
-/// [`ReadAdapterError`], when the file is another network's adapter, or none.
+/// [`ReadAdapterError`] if the file is missing, not an adapter, or another network's adapter.
 pub fn read_gguf_adapter(
     path: &Path,
     network: &DecoderNetwork,
@@ -50,15 +50,16 @@ pub fn read_gguf_adapter(
 fn read(path: &Path, network: &DecoderNetwork, layout: &Layout) -> Result<Vec<f32>, ReadAdapterErrorKind> {
     let file = WeightFile::open(path)?;
     let mut parameters = vec![0.0; layout.len()];
-    let places: Vec<f32> = parameters.clone();
-    for change in changes(network, layout, &places) {
-        let name = format!("blk.{}.{}.weight", change.layer, change.names.1);
-        let a = file.require(&format!("{name}.lora_a"), &[change.rank, change.inputs])?.to_f32()?;
-        let b = file.require(&format!("{name}.lora_b"), &[change.outputs, change.rank])?.to_f32()?;
-        let b = change.in_order(&b, change.rank, change.interleaved(network.config()));
-        let own = format!("model.layers.{}.{}", change.layer, change.names.0);
+    // Only the updates' names and shapes matter here.
+    let zeros: Vec<f32> = parameters.clone();
+    for update in updates(network, layout, &zeros) {
+        let name = format!("blk.{}.{}.weight", update.layer, update.names.1);
+        let a = file.require(&format!("{name}.lora_a"), &[update.rank, update.inputs])?.to_f32()?;
+        let b = file.require(&format!("{name}.lora_b"), &[update.outputs, update.rank])?.to_f32()?;
+        let b = update.from_file_order(&b, update.rank, update.interleaved(network.config()));
+        let module = format!("model.layers.{}.{}", update.layer, update.names.0);
         for (half, numbers) in [("lora_A", a), ("lora_B", b)] {
-            let name = format!("{own}.{half}.weight");
+            let name = format!("{module}.{half}.weight");
             if let Some(parameter) = layout.parameters().iter().find(|parameter| parameter.name == name) {
                 parameters[parameter.range.clone()].copy_from_slice(&numbers);
             }

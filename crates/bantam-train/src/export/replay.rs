@@ -1,4 +1,4 @@
-//! What was exported, run as it will be served, against the trainer's own answers.
+//! Runs an export in the serving engine and compares its logits with the trainer's.
 
 use std::path::Path;
 
@@ -10,19 +10,19 @@ use bantam_kernels::Pool;
 
 use crate::decoder::{DecoderNetwork, DecoderNetworkScratch};
 
-/// Tokens of a page of the engine's store.
+/// Tokens per page of the engine's KV cache.
 const PAGE_TOKENS: usize = 16;
 
-/// How near the served model came to the trained one.
+/// How closely the served model matches the trained one.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Replay {
-    /// Tokens that were compared.
+    /// Tokens compared.
     pub tokens: usize,
-    /// Of these, those after which both find the same token likeliest.
+    /// Tokens for which both predict the same next token.
     pub same: usize,
-    /// Largest difference of a logit.
+    /// Largest absolute difference between two logits.
     pub difference: f32,
-    /// Largest logit, by its magnitude.
+    /// Largest magnitude of a logit.
     pub scale: f32,
 }
 
@@ -31,39 +31,39 @@ pub struct Replay {
 #[non_exhaustive]
 pub enum ReplayError {
     /// The model cannot be opened.
-    #[error("open the model that was exported")]
+    #[error("open the exported model")]
     Decoder(#[from] Box<LoadDecoderError>),
     /// The adapter cannot be opened.
-    #[error("open the adapter that was exported")]
+    #[error("open the exported adapter")]
     Adapter(#[from] Box<LoadAdapterError>),
     /// The prompts do not fit the model.
-    #[error("run the model that was exported")]
+    #[error("run the exported model")]
     Forward(#[from] ForwardError),
-    /// It answers otherwise.
+    /// The logits differ too much.
     #[error(
-        "the export does not answer as the trainer does: logits up to {} differ by up to {}, {} of {} tokens agree",
+        "the export does not reproduce the trainer: logits up to {} differ by up to {}, {} of {} tokens agree",
         .0.scale, .0.difference, .0.same, .0.tokens
     )]
     Differs(Replay),
 }
 
 impl ReplayError {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Differs(_) => {
-                "serve the base in the form that was trained over: a base of 4 bits is another model"
+                "serve the base in the form it was trained in: quantised to 4 bits it is a different model"
             }
-            _ => "the base has changed since training: bring it back",
+            _ => "the base has changed since training: restore it",
         }
     }
 }
 
-/// Runs `prompts` through the engine with what was exported and compares the logits of every token with the
-/// trainer's. They may differ by `tolerance` times the largest of them.
+/// Runs `prompts` through the exported model and compares the logits of every token with the trainer's. They may differ
+/// by `tolerance` times the largest of them.
 ///
 /// # Errors
-/// [`ReplayError`], when the export cannot be run or differs by more.
+/// [`ReplayError`] if the export cannot be run or differs by more than that.
 pub fn replay(
     (model, adapter): (&Path, Option<&Path>),
     (network, parameters): (&DecoderNetwork, &[f32]),
@@ -74,7 +74,7 @@ pub fn replay(
     let options = DecoderOptions { precision: DecoderPrecision::F32, cache: None };
     let decoder = Decoder::open(model, &options, pool).map_err(Box::new)?;
     let adapter = adapter.map(|path| Adapter::open(path, &decoder)).transpose().map_err(Box::new)?;
-    let (mut scratch, mut own) = (DecoderScratch::default(), DecoderNetworkScratch::default());
+    let (mut scratch, mut network_scratch) = (DecoderScratch::default(), DecoderNetworkScratch::default());
     let mut found = Replay::default();
     for prompt in prompts {
         let count = prompt.len().div_ceil(PAGE_TOKENS);
@@ -82,12 +82,12 @@ pub fn replay(
         let span =
             Span { tokens: prompt, start: 0, pages: &pages, adapter: adapter.as_ref(), logits: Wanted::All };
         let served = decoder.forward(pool, &mut kv, &[span], &mut scratch)?;
-        let expected = network.logits(parameters, prompt, &mut own);
+        let expected = network.logits(parameters, prompt, &mut network_scratch);
         for (served, expected) in served.rows().zip(expected.chunks_exact(network.config().vocabulary)) {
             found.tokens += 1;
-            found.same += usize::from(likeliest(served) == likeliest(expected));
+            found.same += usize::from(most_likely(served) == most_likely(expected));
             for (served, expected) in served.iter().zip(expected) {
-                // A number that is none differs from all.
+                // NaN and infinity count as an infinite difference.
                 let difference = (served - expected).abs();
                 found.difference =
                     found.difference.max(if difference.is_finite() { difference } else { f32::INFINITY });
@@ -101,7 +101,7 @@ pub fn replay(
     Ok(found)
 }
 
-fn likeliest(logits: &[f32]) -> usize {
+fn most_likely(logits: &[f32]) -> usize {
     let better = |(best, highest): (usize, f32), (index, logit): (usize, &f32)| {
         if *logit > highest { (index, *logit) } else { (best, highest) }
     };

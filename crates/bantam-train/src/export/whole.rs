@@ -1,19 +1,19 @@
-//! A decoder that was trained whole, as one GGUF file with its tokenizer.
+//! Exports a decoder trained from scratch as one GGUF file with its tokenizer.
 
 use std::path::Path;
 
 use bantam_engine::{Architecture, DecoderConfig};
 use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
 
-use super::{Change, DecoderExportError, MODULES, bytes};
+use super::{DecoderExportError, LoraUpdate, MODULES, bytes};
 use crate::decoder::DecoderNetwork;
 use crate::layout::Layout;
 use crate::tokens::SmallTokens;
 
-/// Writes a decoder that was trained whole over `tokens`, with them, as a GGUF file in F32, F16 or Q8_0.
+/// Writes a decoder trained from scratch over `tokens`, with its tokenizer, as a GGUF file in F32, F16 or Q8_0.
 ///
 /// # Errors
-/// [`DecoderExportError`], when the file cannot be written, or the decoder was not trained whole or has other tokens.
+/// [`DecoderExportError`] if the file cannot be written, or the decoder was not trained from scratch over these tokens.
 pub fn write_whole(
     path: &Path,
     (tokens, dtype): (&SmallTokens, Dtype),
@@ -22,28 +22,28 @@ pub fn write_whole(
     let config = network.config();
     if !network.is_whole() || config.vocabulary != tokens.vocabulary() {
         return Err(DecoderExportError::Form {
-            what: "only a decoder that was trained whole over these tokens is written so",
+            what: "this export needs a decoder trained from scratch over the given tokens",
         });
     }
     let mut named: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = Vec::new();
     for parameter in layout.parameters() {
         let numbers = &parameters[parameter.range.clone()];
-        let (name, is_turned) = gguf_name(&parameter.name);
+        let (name, is_rotated) = gguf_name(&parameter.name);
         let [rows, columns] = parameter.shape;
         if rows == 1 {
             named.push((name, Dtype::F32, vec![columns], bytes(numbers)));
             continue;
         }
-        let change = Change {
+        let update = LoraUpdate {
             layer: 0,
-            names: ("", if is_turned { "attn_q" } else { "" }),
+            names: ("", if is_rotated { "attn_q" } else { "" }),
             a: &[],
             b: numbers,
             inputs: columns,
             outputs: rows,
             rank: columns,
         };
-        let numbers = change.in_file(change.b, columns, change.interleaved(config));
+        let numbers = update.to_file_order(update.b, columns, update.interleaved(config));
         let dtype = if columns.is_multiple_of(dtype.block_len()) { dtype } else { Dtype::F16 };
         named.push((name, dtype, vec![rows, columns], bantam_weights::quantise(dtype, &numbers)?));
     }
@@ -51,11 +51,11 @@ pub fn write_whole(
         .iter()
         .map(|(name, dtype, shape, bytes)| NewTensor { name, dtype: *dtype, shape, bytes })
         .collect();
-    let keys = shape_keys(config);
+    let keys = config_keys(config);
     tokens.with_metadata(|tokenizer| {
         let mut metadata = vec![
             ("general.architecture", NewValue::Text(config.architecture.name())),
-            ("general.name", NewValue::Text("decoder trained from nothing")),
+            ("general.name", NewValue::Text("decoder trained from scratch")),
         ];
         metadata.extend(keys.iter().map(|(key, value)| (key.as_str(), *value)));
         metadata.extend_from_slice(tokenizer);
@@ -64,8 +64,8 @@ pub fn write_whole(
     Ok(())
 }
 
-/// The configuration as keys of a GGUF file.
-fn shape_keys(config: &DecoderConfig) -> Vec<(String, NewValue<'static>)> {
+/// Returns the configuration as GGUF metadata.
+fn config_keys(config: &DecoderConfig) -> Vec<(String, NewValue<'static>)> {
     let whole = |number: usize| NewValue::U32(u32::try_from(number).unwrap_or(u32::MAX));
     let values = [
         ("vocab_size", whole(config.vocabulary)),
@@ -84,14 +84,14 @@ fn shape_keys(config: &DecoderConfig) -> Vec<(String, NewValue<'static>)> {
     values.into_iter().map(|(key, value)| (format!("{}.{key}", config.architecture.name()), value)).collect()
 }
 
-/// Base of the rotation of decoders that begin from nothing.
+/// The RoPE base of decoders trained from scratch.
 const ROPE_BASE: f32 = 10_000.0;
 
-/// Returns the sizes of a Llama that begins from nothing: `layers` of `width`, whose heads have 32 numbers up to a width
-/// of 256 and 64 beyond, or as many as the width where that is no multiple.
+/// Returns the configuration of a Llama trained from scratch with `layers` layers of `width`. Its heads have 32 numbers
+/// up to a width of 256 and 64 above, or a single head of the whole width if that does not divide it.
 pub fn whole_config(vocabulary: usize, (width, layers): (usize, usize), positions: usize) -> DecoderConfig {
-    let wanted = if width <= 256 { 32 } else { 64 };
-    let head_size = if width.is_multiple_of(wanted) { wanted } else { width };
+    let preferred = if width <= 256 { 32 } else { 64 };
+    let head_size = if width.is_multiple_of(preferred) { preferred } else { width };
     let heads = width / head_size.max(1);
     let pairs = head_size / 2;
     let frequency = |pair: usize| f64::from(ROPE_BASE).powf(-2.0 * pair as f64 / head_size as f64) as f32;
@@ -103,7 +103,7 @@ pub fn whole_config(vocabulary: usize, (width, layers): (usize, usize), position
         heads,
         kv_heads: if heads.is_multiple_of(2) { heads / 2 } else { heads },
         head_size,
-        // Eight thirds of the width, in whole blocks of 32.
+        // Eight thirds of the width, rounded up to whole blocks of 32.
         intermediate: (width * 8 / 3).next_multiple_of(32),
         positions,
         norm_epsilon: 1e-5,
@@ -119,7 +119,7 @@ pub fn whole_config(vocabulary: usize, (width, layers): (usize, usize), position
     }
 }
 
-/// A tensor's name in GGUF files, and whether its rows are turned there.
+/// Returns a tensor's name in GGUF files, and whether its rows are rotated (queries and keys).
 fn gguf_name(name: &str) -> (String, bool) {
     let norms = [
         ("input_layernorm", "attn_norm"),
@@ -127,13 +127,13 @@ fn gguf_name(name: &str) -> (String, bool) {
         ("self_attn.q_norm", "attn_q_norm"),
         ("self_attn.k_norm", "attn_k_norm"),
     ];
-    let of_layer = name.strip_prefix("model.layers.").and_then(|rest| {
+    let layer_name = name.strip_prefix("model.layers.").and_then(|rest| {
         let (layer, rest) = rest.split_once('.')?;
         let module = rest.strip_suffix(".weight")?;
         let (_, gguf) = MODULES.iter().chain(&norms).find(|(known, _)| *known == module)?;
         Some((format!("blk.{layer}.{gguf}.weight"), matches!(*gguf, "attn_q" | "attn_k")))
     });
-    of_layer.unwrap_or_else(|| {
+    layer_name.unwrap_or_else(|| {
         let last = if name == "model.norm.weight" { "output_norm.weight" } else { "token_embd.weight" };
         (last.to_owned(), false)
     })
@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_become_those_of_gguf_files() {
+    fn tensor_names_are_translated_to_gguf() {
         assert_eq!(gguf_name("model.layers.3.self_attn.k_proj.weight"), ("blk.3.attn_k.weight".into(), true));
         assert_eq!(
             gguf_name("model.layers.0.input_layernorm.weight"),

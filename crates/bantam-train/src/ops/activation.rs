@@ -1,12 +1,12 @@
-//! GELU, with the error function it was defined by.
+//! Exact GELU, by the error function.
 
 use bantam_kernels::{Isa, Loops};
 
 use super::exp;
 
-/// Returns the share of a normal distribution below x, within 2e-7, and its density at x.
+/// Returns the standard normal distribution function at x, within 2e-7, and its density at x.
 ///
-/// By the complement of the error function (Abramowitz and Stegun, 7.1.26).
+/// Uses the complementary error function (Abramowitz and Stegun, 7.1.26).
 #[inline(always)]
 pub(super) fn normal(x: f32) -> (f32, f32) {
     const TERMS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_75, 0.254_829_6];
@@ -22,7 +22,7 @@ pub(super) fn normal(x: f32) -> (f32, f32) {
     (if x < 0.0 { tail } else { 1.0 - tail }, DENSITY * bell)
 }
 
-/// Writes the GELU of every number of `x`.
+/// Writes the GELU of every number in `x`.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -42,7 +42,7 @@ pub fn gelu(x: &[f32], y: &mut [f32]) {
     Isa::best().run(Forward(x, y));
 }
 
-/// Turns the gradient of GELU's outputs into that of its inputs `x`, in place.
+/// Replaces the gradient of GELU's outputs with that of its inputs `x`.
 ///
 /// # Panics
 /// If the lengths differ.
@@ -69,7 +69,7 @@ mod tests {
     use crate::gradcheck::{check, numbers};
 
     #[test]
-    fn values_are_those_of_torch() {
+    fn values_match_torch() {
         let mut y = [0.0; 4];
         gelu(&[-3.0, -0.5, 0.0, 2.0], &mut y);
         for (found, expected) in y.iter().zip([-0.004_049_7, -0.154_268_77, 0.0, 1.954_499_7]) {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         let x = numbers(37, 1);
         check(&x, 1e-2, 1e-3, |x, weights| {
             let mut y = vec![0.0; x.len()];

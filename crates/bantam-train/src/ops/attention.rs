@@ -4,22 +4,22 @@ use bantam_kernels::{Isa, Loops, Matrix, MatrixMut, Write, multiply};
 
 use super::numbers::{exp, fit, sum};
 
-/// How queries, keys and values lie in rows, and which tokens see which.
+/// How rows hold queries, keys and values, and which tokens attend to which.
 #[derive(Clone, Copy, Debug)]
 pub struct Attention {
-    /// Heads of queries.
+    /// Number of query heads.
     pub heads: usize,
-    /// Heads of keys and values; they divide `heads`, and each serves a run of query heads.
+    /// Number of key-value heads; it divides `heads`, and each serves consecutive query heads.
     pub kv_heads: usize,
-    /// Numbers of a head.
+    /// Head size.
     pub size: usize,
-    /// Whether a token sees none that come after it.
+    /// Whether tokens attend only to themselves and earlier ones.
     pub causal: bool,
-    /// Tokens further away than this are not seen.
+    /// Largest distance between two tokens that attend to each other.
     pub reach: Option<usize>,
 }
 
-/// Memory that attention works in; one serves all of a thread.
+/// A thread's buffers for attention.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScratch {
     weights: Vec<f32>,
@@ -35,28 +35,28 @@ struct Columns {
 }
 
 impl Attention {
-    /// Returns how many numbers a row of queries, keys and values has.
+    /// Returns the width of a row of queries, keys and values.
     pub fn width(&self) -> usize {
         (self.heads + 2 * self.kv_heads) * self.size
     }
 
     fn columns(&self, head: usize) -> Columns {
-        let of_keys = head / (self.heads / self.kv_heads);
+        let kv_head = head / (self.heads / self.kv_heads);
         let keys = self.heads * self.size;
         Columns {
             query: head * self.size,
-            key: keys + of_keys * self.size,
-            value: keys + (self.kv_heads + of_keys) * self.size,
+            key: keys + kv_head * self.size,
+            value: keys + (self.kv_heads + kv_head) * self.size,
             output: head * self.size,
         }
     }
 
-    /// Writes, for each token and head, the mean of the values it sees, weighted by softmax of scaled products.
+    /// Writes, for each token and head, the mean of the visible values, weighted by the softmax of the scaled products.
     ///
-    /// `qkv` has a row for each token: all heads' queries, then keys, then values. Sequences end at the rows `ends`.
+    /// `qkv` has one row per token: all heads' queries, then keys, then values. Sequences end at the rows `ends`.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(&self, qkv: &[f32], ends: &[usize], outputs: &mut [f32], scratch: &mut AttentionScratch) {
         let (width, wide) = (self.width(), self.heads * self.size);
         for (start, end) in sequences(ends) {
@@ -74,17 +74,17 @@ impl Attention {
         }
     }
 
-    /// Writes the gradient of `qkv`, given the outputs'. The weights are computed again: keeping them would take
-    /// memory that grows with the square of a sequence.
+    /// Writes the gradient of `qkv`, given that of the outputs. Recomputes the attention weights, because keeping them
+    /// would take memory quadratic in the sequence length.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn backward(
         &self,
         qkv: &[f32],
         ends: &[usize],
         gradient: &[f32],
-        of_qkv: &mut [f32],
+        grad_qkv: &mut [f32],
         scratch: &mut AttentionScratch,
     ) {
         let (width, wide) = (self.width(), self.heads * self.size);
@@ -93,26 +93,32 @@ impl Attention {
             let tokens = end - start;
             let rows = &qkv[start * width..end * width];
             let gradient = &gradient[start * wide..end * wide];
-            let into = &mut of_qkv[start * width..end * width];
+            let into = &mut grad_qkv[start * width..end * width];
             let weights = fit(&mut scratch.weights, tokens * tokens);
-            let of_scores = fit(&mut scratch.gradient, tokens * tokens);
+            let grad_scores = fit(&mut scratch.gradient, tokens * tokens);
             for head in 0..self.heads {
                 let at = self.columns(head);
-                // Heads that share keys and values add to what the first of them wrote.
+                // Heads that share keys and values add to what the first of them has written.
                 let write = if head % group == 0 { Write::Set } else { Write::Add };
                 self.weights(rows, tokens, &at, weights);
                 let out = Matrix::strided(&gradient[at.output..], tokens, self.size, wide);
                 let square = Matrix::new(weights, tokens, tokens);
                 multiply(square.transposed(), out, 1.0, self.part_mut(into, at.value, tokens), write);
                 let values = self.part(rows, at.value, tokens);
-                let of_weights = MatrixMut::new(of_scores, tokens, tokens);
-                multiply(out, values.transposed(), 1.0, of_weights, Write::Set);
-                Isa::best().run(SoftmaxBack { weights, gradient: of_scores, tokens });
-                let of_scores = Matrix::new(of_scores, tokens, tokens);
+                let grad_weights = MatrixMut::new(grad_scores, tokens, tokens);
+                multiply(out, values.transposed(), 1.0, grad_weights, Write::Set);
+                Isa::best().run(SoftmaxBack { weights, gradient: grad_scores, tokens });
+                let grad_scores = Matrix::new(grad_scores, tokens, tokens);
                 let (queries, keys) = (self.part(rows, at.query, tokens), self.part(rows, at.key, tokens));
                 let scale = self.scale();
-                multiply(of_scores, keys, scale, self.part_mut(into, at.query, tokens), Write::Set);
-                multiply(of_scores.transposed(), queries, scale, self.part_mut(into, at.key, tokens), write);
+                multiply(grad_scores, keys, scale, self.part_mut(into, at.query, tokens), Write::Set);
+                multiply(
+                    grad_scores.transposed(),
+                    queries,
+                    scale,
+                    self.part_mut(into, at.key, tokens),
+                    write,
+                );
             }
         }
     }
@@ -136,9 +142,9 @@ impl Attention {
         Isa::best().run(Softmax { attention: self, scores: weights, tokens });
     }
 
-    /// The tokens that a token sees.
+    /// Returns the range of tokens that a token attends to.
     #[inline(always)]
-    fn seen(&self, token: usize, tokens: usize) -> (usize, usize) {
+    fn visible(&self, token: usize, tokens: usize) -> (usize, usize) {
         let reach = self.reach.unwrap_or(tokens);
         let last = if self.causal { token + 1 } else { tokens };
         (token.saturating_sub(reach), last.min(token.saturating_add(reach).saturating_add(1)))
@@ -161,7 +167,7 @@ impl Loops for Softmax<'_> {
     #[inline(always)]
     fn run(self) {
         for (token, row) in self.scores.chunks_exact_mut(self.tokens.max(1)).enumerate() {
-            let (first, end) = self.attention.seen(token, self.tokens);
+            let (first, end) = self.attention.visible(token, self.tokens);
             row[..first].fill(0.0);
             row[end..].fill(0.0);
             let row = &mut row[first..end];
@@ -176,7 +182,7 @@ impl Loops for Softmax<'_> {
     }
 }
 
-/// Turns the weights' gradient into the scores', in place.
+/// Replaces the gradient of the weights with that of the scores.
 struct SoftmaxBack<'s> {
     weights: &'s [f32],
     gradient: &'s mut [f32],
@@ -216,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         let windowed = Attention { reach: Some(1), ..plain(2, 2) };
         for attention in [plain(2, 2), plain(4, 2), Attention { causal: true, ..plain(2, 1) }, windowed] {
             let ends = [1, 4, 6];
@@ -231,11 +237,11 @@ mod tests {
     }
 
     #[test]
-    fn sequences_do_not_see_each_other_and_tokens_only_what_they_may() {
+    fn tokens_attend_only_within_their_sequence_and_window() {
         let attention = Attention { causal: true, reach: Some(2), ..plain(1, 1) };
         let mut qkv = numbers(8 * attention.width(), 8);
         let before = forward(&attention, &qkv, &[3, 8]);
-        // The fifth token of the second sequence sees the third to the fifth.
+        // The fifth token of the second sequence attends to the third to the fifth.
         let width = attention.width();
         for row in [0, 1, 2, 3, 4] {
             qkv[row * width..(row + 1) * width].fill(3.0);
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn one_token_gets_its_own_value() {
+    fn a_single_token_gets_its_own_value() {
         let attention = plain(1, 1);
         assert_eq!(forward(&attention, &[1., 2., 3., 4., 5., 6., 7., 8., 9.], &[1]), [7.0, 8.0, 9.0]);
     }

@@ -1,32 +1,32 @@
-//! Dropout whose pattern belongs to a sequence, not to a batch.
+//! Dropout whose pattern depends on the sequence, not on the batch.
 
 use bantam_kernels::{Isa, Loops};
 
 use crate::random::Key;
 
-/// Places of a network where numbers are dropped, apart from each other and the same at every step.
+/// Identifies a place in a network where dropout applies, so that each place has a pattern of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site(pub u64);
 
-/// What is dropped in a batch. The pattern is never kept: the way back asks for it again.
+/// The dropout patterns of a batch. They are never stored; the backward pass generates them again from the keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Noise<'n> {
-    /// One key for each sequence of the batch; empty where nothing is dropped.
+    /// One key per sequence of the batch; empty to disable dropout.
     pub keys: &'n [Key],
     /// The rows at which the sequences end.
     pub ends: &'n [usize],
 }
 
 impl Noise<'_> {
-    /// Nothing is dropped.
+    /// Disables dropout.
     pub const NONE: Self = Self { keys: &[], ends: &[] };
 }
 
-/// Zeroes a share of the numbers by chance and lengthens the others, so that sums stay as they were on average. On
-/// the way back the same call with the same noise does so to the gradient. `numbers` has as many for each row.
+/// Zeroes a random share of the numbers and scales the others up, so that sums keep their expected value. For the
+/// backward pass, call it on the gradient with the same noise. All rows of `numbers` have the same length.
 ///
 /// # Panics
-/// If `noise` has fewer keys than ends, or ends beyond the rows.
+/// If `noise` has fewer keys than ends, or an end beyond the rows.
 pub fn dropout(numbers: &mut [f32], share: f32, noise: Noise<'_>, site: Site) {
     if share <= 0.0 || noise.keys.is_empty() {
         return;
@@ -35,8 +35,8 @@ pub fn dropout(numbers: &mut [f32], share: f32, noise: Noise<'_>, site: Site) {
     let width = numbers.len() / rows;
     let mut start = 0;
     for (key, end) in noise.keys.iter().zip(noise.ends) {
-        let of_sequence = &mut numbers[start * width..end * width];
-        Isa::best().run(Drop { numbers: of_sequence, share, key: key.part(site.0) });
+        let sequence = &mut numbers[start * width..end * width];
+        Isa::best().run(Drop { numbers: sequence, share, key: key.part(site.0) });
         start = *end;
     }
 }
@@ -52,7 +52,7 @@ impl Loops for Drop<'_> {
 
     #[inline(always)]
     fn run(self) {
-        // 16 bits decide about a number: four to a draw.
+        // Each number takes 16 random bits, so one draw serves four numbers.
         let limit = (self.share * 65_536.0) as u64;
         let factor = 1.0 / (1.0 - limit as f32 / 65_536.0);
         for (index, four) in self.numbers.chunks_mut(4).enumerate() {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_share_is_dropped_and_the_mean_stays() {
+    fn the_given_share_is_dropped_and_the_mean_stays() {
         let mut numbers = vec![1.0; 40_000];
         let (keys, ends) = ([Key::new(1), Key::new(2)], [100, 400]);
         dropout(&mut numbers, 0.25, Noise { keys: &keys, ends: &ends }, Site(3));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_s_pattern_does_not_depend_on_its_neighbours() {
+    fn a_pattern_does_not_depend_on_the_other_sequences() {
         let pattern = |keys: &[Key], ends: &[usize], from: usize| {
             let mut numbers = vec![1.0; ends.last().unwrap() * 10];
             dropout(&mut numbers, 0.5, Noise { keys, ends }, Site(0));

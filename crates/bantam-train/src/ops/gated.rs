@@ -1,4 +1,4 @@
-//! Gates (<https://arxiv.org/abs/2002.05202>): `f(gate) · up`, with SiLU or GELU as `f`.
+//! Gated linear units (<https://arxiv.org/abs/2002.05202>): `f(gate) · up`, with SiLU or GELU as `f`.
 
 use std::marker::PhantomData;
 
@@ -7,9 +7,9 @@ use bantam_kernels::{Isa, Loops};
 use super::activation::normal;
 use super::exp;
 
-/// What a gate goes through.
+/// The activation of a gate.
 trait Gate {
-    /// Returns the value at `x` and the slope there.
+    /// Returns the value and the derivative at `x`.
     fn value_and_slope(x: f32) -> (f32, f32);
 }
 
@@ -33,36 +33,36 @@ impl Gate for Gelu {
     }
 }
 
-/// Writes the product for rows that hold `width` gates and then as many numbers that go through them, by SiLU.
+/// Writes `SiLU(gate) · up` for rows that hold `width` gates and then `width` ups.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn silu_gate(both: &[f32], width: usize, y: &mut [f32]) {
     forward::<Silu>(both, width, y);
 }
 
-/// Writes the gradient of gates and ups, given that of the product of [`silu_gate`].
+/// Writes the gradient of gates and ups, given that of the output of [`silu_gate`].
 ///
 /// # Panics
-/// If the lengths do not fit.
-pub fn silu_gate_back(both: &[f32], width: usize, of_product: &[f32], of_both: &mut [f32]) {
-    back::<Silu>(both, width, of_product, of_both);
+/// If the lengths do not match.
+pub fn silu_gate_back(both: &[f32], width: usize, grad_product: &[f32], grad_both: &mut [f32]) {
+    back::<Silu>(both, width, grad_product, grad_both);
 }
 
-/// The same as [`silu_gate`] by GELU.
+/// Same as [`silu_gate`], with GELU.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn gelu_gate(both: &[f32], width: usize, y: &mut [f32]) {
     forward::<Gelu>(both, width, y);
 }
 
-/// Writes the gradient of gates and ups, given that of the product of [`gelu_gate`].
+/// Writes the gradient of gates and ups, given that of the output of [`gelu_gate`].
 ///
 /// # Panics
-/// If the lengths do not fit.
-pub fn gelu_gate_back(both: &[f32], width: usize, of_product: &[f32], of_both: &mut [f32]) {
-    back::<Gelu>(both, width, of_product, of_both);
+/// If the lengths do not match.
+pub fn gelu_gate_back(both: &[f32], width: usize, grad_product: &[f32], grad_both: &mut [f32]) {
+    back::<Gelu>(both, width, grad_product, grad_both);
 }
 
 fn forward<G: Gate>(both: &[f32], width: usize, y: &mut [f32]) {
@@ -84,7 +84,7 @@ fn forward<G: Gate>(both: &[f32], width: usize, y: &mut [f32]) {
     Isa::best().run(Forward(both, width, y, PhantomData::<G>));
 }
 
-fn back<G: Gate>(both: &[f32], width: usize, of_product: &[f32], of_both: &mut [f32]) {
+fn back<G: Gate>(both: &[f32], width: usize, grad_product: &[f32], grad_both: &mut [f32]) {
     struct Back<'a, G>(&'a [f32], usize, &'a [f32], &'a mut [f32], PhantomData<G>);
     impl<G: Gate> Loops for Back<'_, G> {
         type Output = ();
@@ -93,21 +93,21 @@ fn back<G: Gate>(both: &[f32], width: usize, of_product: &[f32], of_both: &mut [
         fn run(self) {
             let width = self.1;
             let rows = self.0.chunks_exact(2 * width).zip(self.2.chunks_exact(width));
-            for ((both, of), into) in rows.zip(self.3.chunks_exact_mut(2 * width)) {
+            for ((both, grad_row), into) in rows.zip(self.3.chunks_exact_mut(2 * width)) {
                 let (gates, ups) = both.split_at(width);
-                let (of_gates, of_ups) = into.split_at_mut(width);
-                for ((((gate, up), of), of_gate), of_up) in
-                    gates.iter().zip(ups).zip(of).zip(of_gates).zip(of_ups)
+                let (grad_gates, grad_ups) = into.split_at_mut(width);
+                for ((((gate, up), grad), grad_gate), grad_up) in
+                    gates.iter().zip(ups).zip(grad_row).zip(grad_gates).zip(grad_ups)
                 {
                     let (value, slope) = G::value_and_slope(*gate);
-                    *of_up = of * value;
-                    *of_gate = of * up * slope;
+                    *grad_up = grad * value;
+                    *grad_gate = grad * up * slope;
                 }
             }
         }
     }
-    assert!(width > 0 && both.len() == 2 * of_product.len() && both.len() == of_both.len());
-    Isa::best().run(Back(both, width, of_product, of_both, PhantomData::<G>));
+    assert!(width > 0 && both.len() == 2 * grad_product.len() && both.len() == grad_both.len());
+    Isa::best().run(Back(both, width, grad_product, grad_both, PhantomData::<G>));
 }
 
 #[cfg(test)]
@@ -116,7 +116,7 @@ mod tests {
     use crate::gradcheck::{check, numbers};
 
     #[test]
-    fn values_are_those_of_torch() {
+    fn a_silu_gate_matches_torch() {
         let mut y = [0.0; 2];
         silu_gate(&[1.0, -2.0, 3.0, 0.5], 2, &mut y);
         // torch.nn.functional.silu(torch.tensor([1., -2.])) * torch.tensor([3., 0.5])
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_through_gelu_is_torch_s() {
+    fn a_gelu_gate_matches_torch() {
         let mut y = [0.0; 2];
         gelu_gate(&[1.0, -2.0, 3.0, 0.5], 2, &mut y);
         // torch.nn.functional.gelu(torch.tensor([1., -2.])) * torch.tensor([3., 0.5])
@@ -132,15 +132,15 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         type Gates = [(fn(&[f32], usize, &mut [f32]), fn(&[f32], usize, &[f32], &mut [f32])); 2];
         let gates: Gates = [(silu_gate, silu_gate_back), (gelu_gate, gelu_gate_back)];
         for (gate, back) in gates {
             check(&numbers(28, 1), 1e-2, 2e-3, |both, weights| {
-                let (mut y, mut of_both) = (vec![0.0; 14], vec![7.0; 28]);
+                let (mut y, mut grad_both) = (vec![0.0; 14], vec![7.0; 28]);
                 gate(both, 7, &mut y);
-                back(both, 7, &weights[..14], &mut of_both);
-                (y, of_both)
+                back(both, 7, &weights[..14], &mut grad_both);
+                (y, grad_both)
             });
         }
     }

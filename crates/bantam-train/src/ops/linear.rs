@@ -1,4 +1,4 @@
-//! Linear layers: a matrix that is frozen or trained, and low-rank changes of it that are trained.
+//! Linear layers: a frozen or trained matrix, with optional trained low-rank adapters.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -9,20 +9,20 @@ use bantam_kernels::{Matrix, MatrixMut, Write, multiply};
 use super::dropout::{Noise, Site, dropout};
 use super::numbers::{add, fit};
 
-/// A matrix that is not trained, in whatever form it lies. It is asked for products only, so that a quantised one
-/// can be widened in tiles; a gradient of its own is never computed.
+/// A frozen matrix in any storage form. It only computes products, so that a quantised matrix can be dequantised in
+/// tiles; its own gradient is never computed.
 pub trait Frozen: Debug + Send + Sync {
-    /// Returns how many outputs and inputs it has.
+    /// Returns the number of outputs and inputs.
     fn shape(&self) -> (usize, usize);
 
-    /// Writes `rows · Wᵀ`: outputs from inputs.
+    /// Writes `rows · Wᵀ`, the outputs.
     fn forward(&self, rows: &[f32], outputs: &mut [f32]);
 
-    /// Writes `gradient · W`: the inputs' gradient from the outputs'.
+    /// Writes `gradient · W`, the gradient of the inputs given that of the outputs.
     fn backward(&self, gradient: &[f32], inputs: &mut [f32]);
 }
 
-/// A frozen matrix in f32, a row of inputs for each output.
+/// A frozen f32 matrix with one row per output.
 #[derive(Debug)]
 pub struct F32Matrix {
     numbers: Vec<f32>,
@@ -31,10 +31,10 @@ pub struct F32Matrix {
 }
 
 impl F32Matrix {
-    /// Returns the matrix of these rows.
+    /// Returns the matrix with these rows.
     ///
     /// # Panics
-    /// If the numbers are not so many.
+    /// If there are not `outputs * inputs` numbers.
     pub fn new(numbers: Vec<f32>, outputs: usize, inputs: usize) -> Self {
         assert_eq!(numbers.len(), outputs * inputs);
         Self { numbers, outputs, inputs }
@@ -64,54 +64,54 @@ impl Frozen for F32Matrix {
 /// The matrix and the bias of a layer.
 #[derive(Clone, Debug)]
 pub enum Weight {
-    /// Neither is trained; the bias may be missing.
+    /// Both are frozen; the bias is optional.
     Frozen(Arc<dyn Frozen>, Option<Vec<f32>>),
-    /// Both are, and lie there among the parameters.
+    /// Both are trained and lie in these ranges of the parameters.
     Trained(Range<usize>, Range<usize>),
 }
 
-/// One low-rank change: of some outputs of a layer, which may be several layers of the model in one.
+/// The adapter of some outputs of a layer that fuses several layers of the model.
 #[derive(Clone, Debug)]
 pub struct LoraPart {
-    /// Where `B` lies among the parameters: `outputs` rows of `rank`.
+    /// The range of `B` in the parameters: `outputs` rows of length `rank`.
     pub b: Range<usize>,
-    /// The first output it changes.
+    /// The first output it adapts.
     pub first: usize,
-    /// How many it changes.
+    /// The number of outputs it adapts.
     pub outputs: usize,
 }
 
-/// Low-rank changes of a layer's outputs, `y += scale · B A x` (<https://arxiv.org/abs/2106.09685>).
+/// The low-rank adapters of a layer, `y += scale · B A x` (<https://arxiv.org/abs/2106.09685>).
 #[derive(Clone, Debug)]
 pub struct Lora {
     /// Rank of each part.
     pub rank: usize,
-    /// What the changes are multiplied by, alpha over rank.
+    /// The adapters' scale, alpha / rank.
     pub scale: f32,
-    /// Where the parts' `A`, one after the other, lie among the parameters: `rank` rows of inputs each.
+    /// The range of all parts' `A` in the parameters, one after the other: `rank` rows each.
     pub a: Range<usize>,
     /// The parts.
     pub parts: Vec<LoraPart>,
-    /// Share of the inputs that are dropped before `A`.
+    /// Dropout rate of the inputs before `A`.
     pub dropout: f32,
-    /// Where that is.
+    /// The dropout site of the inputs.
     pub site: Site,
 }
 
 /// A linear layer.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// Outputs.
+    /// Number of outputs.
     pub outputs: usize,
-    /// Inputs.
+    /// Number of inputs.
     pub inputs: usize,
-    /// What it begins as.
+    /// The matrix and the bias.
     pub weight: Weight,
-    /// What changes it.
+    /// The adapters, if any.
     pub lora: Option<Lora>,
 }
 
-/// Memory that layers work in; one serves all of a thread.
+/// A thread's buffers for linear layers.
 #[derive(Clone, Debug, Default)]
 pub struct LinearScratch {
     dropped: Vec<f32>,
@@ -119,10 +119,10 @@ pub struct LinearScratch {
 }
 
 impl Linear {
-    /// Writes the outputs of `x`. `low` keeps what the way back needs.
+    /// Writes the outputs for `x`. `low` keeps what the backward pass needs.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(
         &self,
         parameters: &[f32],
@@ -157,17 +157,18 @@ impl Linear {
         multiply(Matrix::new(x, rows, self.inputs), a, 1.0, into, Write::Set);
         for (index, part) in lora.parts.iter().enumerate() {
             let b = Matrix::new(&parameters[part.b.clone()], part.outputs, lora.rank).transposed();
-            let of_part = Matrix::strided(&low[index * lora.rank..], rows, lora.rank, wide);
+            let low_part = Matrix::strided(&low[index * lora.rank..], rows, lora.rank, wide);
             let into = MatrixMut::strided(&mut y[part.first..], rows, part.outputs, self.outputs);
-            multiply(of_part, b, lora.scale, into, Write::Add);
+            multiply(low_part, b, lora.scale, into, Write::Add);
         }
     }
 
-    /// Adds the parameters' gradients, given the outputs' `dy`, and writes that of `x` to `dx`, if it is wanted.
+    /// Adds the parameters' gradients, given the gradient `dy` of the outputs, and writes the gradient of `x` to `dx`
+    /// if given.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    /// If the lengths do not match.
+    #[expect(clippy::too_many_arguments, reason = "the backward pass needs every value of the forward pass")]
     pub fn backward(
         &self,
         parameters: &[f32],
@@ -213,7 +214,7 @@ impl Lora {
         into
     }
 
-    #[expect(clippy::too_many_arguments, reason = "they are the values of one step back")]
+    #[expect(clippy::too_many_arguments, reason = "the backward pass needs every value of the forward pass")]
     fn backward(
         &self,
         layer: &Linear,
@@ -230,9 +231,9 @@ impl Lora {
         let dlow = fit(&mut scratch.low, rows * wide);
         for (index, part) in self.parts.iter().enumerate() {
             let dy = Matrix::strided(&dy[part.first..], rows, part.outputs, layer.outputs);
-            let of_part = Matrix::strided(&low[index * self.rank..], rows, self.rank, wide);
+            let low_part = Matrix::strided(&low[index * self.rank..], rows, self.rank, wide);
             let into = MatrixMut::new(&mut gradient[part.b.clone()], part.outputs, self.rank);
-            multiply(dy.transposed(), of_part, self.scale, into, Write::Add);
+            multiply(dy.transposed(), low_part, self.scale, into, Write::Add);
             let b = Matrix::new(&parameters[part.b.clone()], part.outputs, self.rank);
             let into = MatrixMut::strided(&mut dlow[index * self.rank..], rows, self.rank, wide);
             multiply(dy, b, self.scale, into, Write::Set);
@@ -287,7 +288,7 @@ mod tests {
         Linear { outputs: OUTPUTS, inputs: INPUTS, weight, lora: None }
     }
 
-    /// Checks the gradients of inputs and parameters, which are both inputs of the function.
+    /// Checks the gradients of inputs and parameters together.
     fn check_layer(layer: &Linear, parameters: usize) {
         let keys = [Key::new(1), Key::new(2)];
         let noise = Noise { keys: &keys, ends: &[1, ROWS] };
@@ -304,18 +305,18 @@ mod tests {
     }
 
     #[test]
-    fn gradients_of_adapters_and_inputs_are_the_slopes() {
+    fn gradients_of_adapters_and_inputs_match_finite_differences() {
         check_layer(&lora(0.0), 34);
         check_layer(&lora(0.4), 34);
     }
 
     #[test]
-    fn gradients_of_trained_matrices_are_the_slopes() {
+    fn gradients_of_trained_matrices_match_finite_differences() {
         check_layer(&trained(), OUTPUTS * (INPUTS + 1));
     }
 
     #[test]
-    fn an_adapter_whose_b_is_nothing_changes_nothing() {
+    fn an_adapter_whose_b_is_zero_has_no_effect() {
         let (x, mut plain) = (numbers(ROWS * INPUTS, 5), lora(0.0));
         let mut parameters = numbers(34, 6);
         parameters[20..].fill(0.0);

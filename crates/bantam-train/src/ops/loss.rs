@@ -4,12 +4,12 @@ use bantam_kernels::{Isa, Loops};
 
 use super::numbers::{exp, sum};
 
-/// Returns the summed cross-entropy of rows of `classes` logits, and leaves in `logits` the gradient of that sum
-/// times `factor`. A share of `smoothing` of each row's target is spread evenly over all classes, as torch does.
+/// Returns the summed cross-entropy of rows of `classes` logits, and replaces `logits` with the gradient of that sum
+/// times `factor`. Label smoothing spreads a share of `smoothing` of each target evenly over all classes, as in torch.
 /// Rows without a target do not count.
 ///
 /// # Panics
-/// If a target is no class, or the lengths do not fit.
+/// If a target is not a class, or the lengths do not match.
 pub fn cross_entropy(
     logits: &mut [f32],
     classes: usize,
@@ -18,7 +18,7 @@ pub fn cross_entropy(
     factor: f32,
 ) -> f64 {
     assert_eq!(logits.len(), classes * targets.len());
-    assert!(targets.iter().flatten().all(|target| (*target as usize) < classes), "a target is no class");
+    assert!(targets.iter().flatten().all(|target| (*target as usize) < classes), "a target is not a class");
     Isa::best().run(CrossEntropy { logits, classes, targets, smoothing, factor })
 }
 
@@ -44,13 +44,13 @@ impl Loops for CrossEntropy<'_> {
             };
             let target = target as usize;
             let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let of_target = logits[target] - highest;
+            let target_logit = logits[target] - highest;
             let distance = sum(logits.len(), |class| logits[class] - highest);
             logits.iter_mut().for_each(|logit| *logit = exp(*logit - highest));
             let total = sum(logits.len(), |class| logits[class]);
-            // The sum of all targets is 1, so the logarithm counts once.
-            let wanted = (1.0 - self.smoothing) * of_target + even * distance;
-            loss += f64::from(total.ln() - wanted);
+            // The smoothed target distribution sums to 1, so the logarithm counts once.
+            let expected_logit = (1.0 - self.smoothing) * target_logit + even * distance;
+            loss += f64::from(total.ln() - expected_logit);
             for logit in logits.iter_mut() {
                 *logit = (*logit / total - even) * self.factor;
             }
@@ -66,7 +66,7 @@ mod tests {
     use crate::gradcheck::{check, numbers};
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         for smoothing in [0.0, 0.2] {
             let targets = [Some(1), None, Some(4), Some(0)];
             check(&numbers(20, 1), 1e-2, 2e-3, |logits, weights| {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loss_is_torch_s() {
+    fn the_loss_matches_torch() {
         let mut logits = vec![1.0, 2.0, 3.0, 0.5, 0.5, -1.0];
         let loss = cross_entropy(&mut logits, 3, &[Some(0), Some(1)], 0.1, 1.0);
         // torch.nn.functional.cross_entropy(..., label_smoothing=0.1, reduction="sum")

@@ -1,10 +1,10 @@
-//! Layer norm over what is frozen, with the sum before it.
+//! Layer norm with frozen gain and bias, fused with a preceding addition.
 
 use bantam_kernels::{Isa, Loops};
 
 use super::numbers::{fit, sum};
 
-/// A layer norm whose gain and bias are not trained.
+/// A layer norm with frozen gain and bias.
 #[derive(Clone, Debug)]
 pub struct Norm {
     gain: Vec<f32>,
@@ -12,12 +12,12 @@ pub struct Norm {
     epsilon: f32,
 }
 
-/// What the way back needs.
+/// What the backward pass needs.
 #[derive(Clone, Debug, Default)]
 pub struct NormSaved {
-    /// Rows of mean 0 and variance 1.
+    /// The rows, normalised to mean 0 and variance 1.
     normal: Vec<f32>,
-    /// For each row, what it was multiplied by.
+    /// Each row's scale factor.
     factors: Vec<f32>,
 }
 
@@ -27,14 +27,14 @@ impl Norm {
     /// # Panics
     /// If they are empty or differ in length.
     pub fn new(gain: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
-        assert!(!gain.is_empty() && gain.len() == bias.len(), "equally long gain and bias");
+        assert!(!gain.is_empty() && gain.len() == bias.len(), "gain and bias have the same length");
         Self { gain, bias, epsilon }
     }
 
-    /// Writes the norm of `x + addend` to `y`; without an addend, of `x`.
+    /// Writes the norm of `x + addend` to `y`; an empty addend counts as zero.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(&self, x: &[f32], addend: &[f32], y: &mut [f32], saved: &mut NormSaved) {
         let width = self.gain.len();
         assert!(x.len() == y.len() && x.len().is_multiple_of(width) && [0, x.len()].contains(&addend.len()));
@@ -43,10 +43,10 @@ impl Norm {
         Isa::best().run(Forward { norm: self, x, addend, y, normal, factors });
     }
 
-    /// Turns the gradient of the outputs into that of `x`, which is that of the addend too, in place.
+    /// Replaces the gradient of the outputs with that of `x`, which is also that of the addend.
     ///
     /// # Panics
-    /// If `saved` is not of as many rows.
+    /// If `saved` has fewer rows.
     pub fn backward(&self, gradient: &mut [f32], saved: &NormSaved) {
         let width = self.gain.len();
         let normal = &saved.normal[..gradient.len()];
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_brought_to_gain_and_bias() {
+    fn rows_are_normalised_then_scaled_and_shifted() {
         let norm = Norm::new(vec![2.0; 4], vec![1.0; 4], 0.0);
         let mut y = [0.0; 4];
         norm.forward(&[1.0, 2.0, 3.0, 4.0], &[1.0, 1.0, 1.0, 1.0], &mut y, &mut NormSaved::default());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         for width in [3, 18] {
             let norm = norm(width);
             check(&numbers(3 * width, 3), 1e-2, 5e-3, |x, weights| {

@@ -1,19 +1,19 @@
-//! Arithmetic that loops over slices are made of.
+//! Arithmetic that vectorised loops over slices share.
 
 use bantam_kernels::{Isa, Loops};
 
-/// Numbers summed side by side, so that sums have one order and vectors of any machine fit them.
+/// Number of partial sums, so that sums have a fixed order that suits every vector width.
 pub(super) const LANES: usize = 16;
 
-/// Returns e^x within about two units in the last place; below e^-87 it stays there.
+/// Returns e^x within about two units in the last place, clamped to e^-87 from below.
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    // ln 2 in two parts: the first has few bits, so that its product with an integer is exact.
+    // ln 2 in two parts: the first has few bits, so its product with an integer is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     const TERMS: [f32; 6] =
         [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-    // Adding it leaves a whole number in the lowest bits.
+    // Adding it leaves the rounded integer in the lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
@@ -27,7 +27,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     series * f32::from_bits((shifted.to_bits() << 23).wrapping_add(0x3f80_0000))
 }
 
-/// Returns the sum of `term` over the indices below `count`, in an order that depends on `count` alone.
+/// Returns the sum of `term` over the indices below `count`, in an order that depends only on `count`.
 #[inline(always)]
 pub(super) fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     let mut sums = [0.0_f32; LANES];
@@ -44,7 +44,7 @@ pub(super) fn sum(count: usize, term: impl Fn(usize) -> f32) -> f32 {
     sums.iter().sum::<f32>() + rest
 }
 
-/// Adds numbers to numbers.
+/// Adds `from` to `into`, element by element.
 pub(crate) fn add(into: &mut [f32], from: &[f32]) {
     struct Add<'a>(&'a mut [f32], &'a [f32]);
     impl Loops for Add<'_> {
@@ -58,7 +58,7 @@ pub(crate) fn add(into: &mut [f32], from: &[f32]) {
     Isa::best().run(Add(into, from));
 }
 
-/// Returns the first `length` numbers, whatever they are, after making room for them.
+/// Returns the first `length` numbers, growing the vector if needed. Their content is unspecified.
 pub(crate) fn fit(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if numbers.len() < length {
         numbers.resize(length, 0.0);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_of_any_length_are_whole() {
+    fn sums_of_any_length_include_every_term() {
         for count in [0, 1, 15, 16, 17, 100] {
             assert_eq!(sum(count, |index| index as f32), (0..count).sum::<usize>() as f32);
         }

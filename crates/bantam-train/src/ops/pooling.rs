@@ -1,8 +1,8 @@
-//! From token states to one vector of a given length for each sequence.
+//! Pools token states into one unit vector per sequence.
 
 use super::numbers::fit;
 
-/// How a sequence's states become one vector.
+/// How a sequence's states are pooled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PoolKind {
     /// The mean of all tokens.
@@ -11,17 +11,17 @@ pub enum PoolKind {
     First,
 }
 
-/// What the way back needs.
+/// What the backward pass needs.
 #[derive(Clone, Debug, Default)]
 pub struct PooledSaved {
-    /// For each sequence, the length that its vector had.
+    /// Each sequence's vector length before normalisation.
     lengths: Vec<f32>,
 }
 
 /// Writes one vector of length 1 for each sequence, whose states end at the rows `ends`.
 ///
 /// # Panics
-/// If the lengths do not fit, or a sequence is empty.
+/// If the lengths do not match, or a sequence is empty.
 pub fn pool(kind: PoolKind, states: &[f32], ends: &[usize], vectors: &mut [f32], saved: &mut PooledSaved) {
     let width = vectors.len() / ends.len().max(1);
     let lengths = fit(&mut saved.lengths, ends.len());
@@ -43,16 +43,16 @@ pub fn pool(kind: PoolKind, states: &[f32], ends: &[usize], vectors: &mut [f32],
     }
 }
 
-/// Writes the gradient of the states, given that of the vectors, which are what [`pool`] wrote.
+/// Writes the gradient of the states, given that of the `vectors` that [`pool`] wrote.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn pool_back(
     kind: PoolKind,
     vectors: &[f32],
     ends: &[usize],
     gradient: &[f32],
-    of_states: &mut [f32],
+    grad_states: &mut [f32],
     saved: &PooledSaved,
 ) {
     let width = vectors.len() / ends.len().max(1);
@@ -60,9 +60,9 @@ pub fn pool_back(
     let mut start = 0;
     for ((end, (vector, gradient)), length) in ends.iter().zip(pairs).zip(&saved.lengths) {
         let along: f32 = vector.iter().zip(gradient).map(|(number, gradient)| number * gradient).sum();
-        let of_states = &mut of_states[start * width..end * width];
+        let grad_states = &mut grad_states[start * width..end * width];
         let share = if kind == PoolKind::Mean { 1.0 / (end - start) as f32 } else { 1.0 };
-        let (first, rest) = of_states.split_at_mut(width);
+        let (first, rest) = grad_states.split_at_mut(width);
         for ((into, number), gradient) in first.iter_mut().zip(vector).zip(gradient) {
             *into = (gradient - number * along) * share / length;
         }
@@ -82,7 +82,7 @@ mod tests {
     use crate::gradcheck::{check, numbers};
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         for kind in [PoolKind::Mean, PoolKind::First] {
             let ends = [1, 4, 6];
             check(&numbers(6 * 5, 1), 1e-2, 3e-3, |states, weights| {

@@ -1,4 +1,4 @@
-//! Norm by the root of the mean of squares (<https://arxiv.org/abs/1910.07467>).
+//! RMS norm (<https://arxiv.org/abs/1910.07467>).
 
 use std::ops::Range;
 
@@ -6,37 +6,37 @@ use bantam_kernels::{Isa, Loops};
 
 use super::numbers::{fit, sum};
 
-/// The factors of a norm's outputs.
+/// A norm's gain.
 #[derive(Clone, Debug)]
 pub enum Gain {
-    /// They are not trained.
+    /// Frozen.
     Frozen(Vec<f32>),
-    /// They are, and lie there among the parameters.
+    /// Trained, in this range of the parameters.
     Trained(Range<usize>),
 }
 
-/// A norm that divides rows by the root of their mean square.
+/// Divides rows by their root mean square.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
-    /// As many factors as a row has numbers; at least one.
+    /// One factor per number of a run; at least one.
     pub gain: Gain,
-    /// What is added to the mean of squares.
+    /// Added to the mean square.
     pub epsilon: f32,
 }
 
-/// Which numbers of rows are normalised: runs as long as the gain, side by side.
+/// Which parts of each row are normalised: consecutive runs, each as long as the gain.
 #[derive(Clone, Copy, Debug)]
 pub struct Runs {
-    /// Rows begin so many numbers apart.
+    /// Row width.
     pub step: usize,
-    /// Where in a row the first run begins.
+    /// Start of the first run in a row.
     pub first: usize,
-    /// Runs in a row, each normalised on its own.
+    /// Number of runs in a row, each normalised separately.
     pub count: usize,
 }
 
 impl Runs {
-    /// Whole rows of `width` numbers.
+    /// Returns runs that cover whole rows of `width` numbers.
     pub fn rows(width: usize) -> Self {
         Self { step: width, first: 0, count: 1 }
     }
@@ -54,11 +54,11 @@ impl RmsNorm {
         }
     }
 
-    /// Writes the norm of the runs of `x` to `y`; what is in no run is not written. `factors` keeps what the way back
-    /// needs, a number for each run.
+    /// Writes the norm of the runs of `x` to `y` and leaves the rest of `y` alone. `factors` keeps what the backward
+    /// pass needs, one number per run.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(&self, parameters: &[f32], x: &[f32], y: &mut [f32], runs: Runs, factors: &mut Vec<f32>) {
         let gain = self.gain(parameters);
         assert!(x.len() == y.len() && x.len().is_multiple_of(runs.step) && runs.end(gain.len()) <= runs.step);
@@ -66,28 +66,28 @@ impl RmsNorm {
         Isa::best().run(Forward { gain, epsilon: self.epsilon, x, y, runs, factors });
     }
 
-    /// Turns the gradient of the outputs into that of `x`, in place, and adds that of the gain if it is trained.
-    /// The arguments are those of [`Self::forward`].
+    /// Replaces the gradient of the outputs with that of `x`, and adds that of the gain if it is trained. The other
+    /// arguments are those of [`Self::forward`].
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn backward(
         &self,
         parameters: &[f32],
         x: &[f32],
-        of_rows: &mut [f32],
+        grad_rows: &mut [f32],
         runs: Runs,
         factors: &[f32],
         gradient: &mut [f32],
     ) {
         let gain = self.gain(parameters);
-        assert!(x.len() == of_rows.len() && x.len().is_multiple_of(runs.step));
+        assert!(x.len() == grad_rows.len() && x.len().is_multiple_of(runs.step));
         let factors = &factors[..x.len() / runs.step * runs.count];
-        let of_gain = match &self.gain {
+        let grad_gain = match &self.gain {
             Gain::Frozen(_) => &mut [],
             Gain::Trained(range) => &mut gradient[range.clone()],
         };
-        Isa::best().run(Back { gain, x, of_rows, runs, factors, of_gain });
+        Isa::best().run(Back { gain, x, grad_rows, runs, factors, grad_gain });
     }
 }
 
@@ -123,10 +123,10 @@ impl Loops for Forward<'_> {
 struct Back<'b> {
     gain: &'b [f32],
     x: &'b [f32],
-    of_rows: &'b mut [f32],
+    grad_rows: &'b mut [f32],
     runs: Runs,
     factors: &'b [f32],
-    of_gain: &'b mut [f32],
+    grad_gain: &'b mut [f32],
 }
 
 impl Loops for Back<'_> {
@@ -136,18 +136,18 @@ impl Loops for Back<'_> {
     fn run(self) {
         let (width, Runs { step, first, count }) = (self.gain.len(), self.runs);
         let end = self.runs.end(width);
-        let rows = self.x.chunks_exact(step).zip(self.of_rows.chunks_exact_mut(step));
-        for ((x, of_row), factors) in rows.zip(self.factors.chunks_exact(count)) {
-            let (x, of_row) = (&x[first..end], &mut of_row[first..end]);
-            let runs = x.chunks_exact(width).zip(of_row.chunks_exact_mut(width));
-            for ((x, of_run), factor) in runs.zip(factors) {
-                for ((of_gain, x), of) in self.of_gain.iter_mut().zip(x).zip(of_run.iter()) {
-                    *of_gain += x * factor * of;
+        let rows = self.x.chunks_exact(step).zip(self.grad_rows.chunks_exact_mut(step));
+        for ((x, grad_row), factors) in rows.zip(self.factors.chunks_exact(count)) {
+            let (x, grad_row) = (&x[first..end], &mut grad_row[first..end]);
+            let runs = x.chunks_exact(width).zip(grad_row.chunks_exact_mut(width));
+            for ((x, grad_run), factor) in runs.zip(factors) {
+                for ((grad_gain, x), grad) in self.grad_gain.iter_mut().zip(x).zip(grad_run.iter()) {
+                    *grad_gain += x * factor * grad;
                 }
-                of_run.iter_mut().zip(self.gain).for_each(|(of, gain)| *of *= gain);
-                let along = sum(width, |column| of_run[column] * x[column]);
+                grad_run.iter_mut().zip(self.gain).for_each(|(grad, gain)| *grad *= gain);
+                let along = sum(width, |column| grad_run[column] * x[column]);
                 let pull = along * factor * factor / width as f32;
-                of_run.iter_mut().zip(x).for_each(|(of, x)| *of = factor * (*of - x * pull));
+                grad_run.iter_mut().zip(x).for_each(|(grad, x)| *grad = factor * (*grad - x * pull));
             }
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_of_rows_and_of_the_gain_are_the_slopes() {
+    fn gradients_of_rows_and_gain_match_finite_differences() {
         let within = Runs { step: 9, first: 2, count: 2 };
         for (width, runs) in [(5, Runs::rows(5)), (18, Runs::rows(18)), (3, within)] {
             let step = runs.step;
@@ -176,15 +176,15 @@ mod tests {
                 let (x, gain) = both.split_at(3 * step);
                 let (mut y, mut factors) = (vec![0.0; x.len()], Vec::new());
                 norm.forward(gain, x, &mut y, runs, &mut factors);
-                let mut of_x = weights[..x.len()].to_vec();
-                let mut of_gain = vec![0.0; width];
-                norm.backward(gain, x, &mut of_x, runs, &factors, &mut of_gain);
-                for row in of_x.chunks_exact_mut(step) {
-                    // What is not normalised is not written here, and its gradient is left as it was.
+                let mut grad_x = weights[..x.len()].to_vec();
+                let mut grad_gain = vec![0.0; width];
+                norm.backward(gain, x, &mut grad_x, runs, &factors, &mut grad_gain);
+                for row in grad_x.chunks_exact_mut(step) {
+                    // Numbers outside the runs are not written, and neither is their gradient.
                     row[..runs.first].fill(0.0);
                     row[runs.end(width)..].fill(0.0);
                 }
-                (y, [of_x, of_gain].concat())
+                (y, [grad_x, grad_gain].concat())
             });
         }
     }

@@ -1,34 +1,34 @@
-//! Rotation of queries and keys by their positions (RoPE, <https://arxiv.org/abs/2104.09864>).
+//! Rotary position embeddings of queries and keys (RoPE, <https://arxiv.org/abs/2104.09864>).
 
 use bantam_kernels::{Isa, Loops};
 
 use super::numbers::fit;
 
-/// Which way numbers are turned.
+/// Direction of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// As positions say.
+pub enum Direction {
+    /// By the positions' angles.
     Forward,
-    /// The gradient's way: as far, the other way round.
+    /// By the negated angles, for the gradient.
     Back,
 }
 
-/// Rotation of heads whose pair `i` is made of the numbers `i` and `i + pairs`.
+/// Rotates heads whose pair `i` consists of the numbers `i` and `i + pairs`.
 #[derive(Clone, Debug)]
 pub struct Rotation {
-    /// One for each pair, in radians for each position.
+    /// One per pair, in radians per position.
     pub frequencies: Vec<f32>,
-    /// Factor of what is turned.
+    /// Factor on the rotated numbers.
     pub magnitude: f32,
-    /// Numbers of a head; those beyond the pairs stay as they are.
+    /// Head size; numbers beyond the pairs are not rotated.
     pub size: usize,
-    /// Heads at the beginning of a row that are turned; what follows stays.
+    /// Number of heads at the start of a row to rotate; the rest of the row is unchanged.
     pub heads: usize,
 }
 
 impl Rotation {
-    /// Writes cosines and sines of every row for [`Self::turn`]; sequences end at the rows `ends`, and each begins at
-    /// position 0. They are the same for all layers.
+    /// Writes the cosines and sines of every row for [`Self::turn`]; all layers share them. Sequences end at the rows
+    /// `ends`, and each starts at position 0.
     pub fn angles(&self, ends: &[usize], into: &mut Vec<f32>) {
         let pairs = self.frequencies.len();
         let rows = ends.last().copied().unwrap_or(0);
@@ -46,21 +46,22 @@ impl Rotation {
         }
     }
 
-    /// Turns the heads of rows that are `width` numbers wide, in place.
+    /// Rotates the heads of rows that are `width` numbers wide, in place.
     ///
     /// # Panics
-    /// If the lengths do not fit.
-    pub fn turn(&self, rows: &mut [f32], width: usize, angles: &[f32], turn: Turn) {
+    /// If the lengths do not match.
+    pub fn turn(&self, rows: &mut [f32], width: usize, angles: &[f32], direction: Direction) {
         let pairs = self.frequencies.len();
         assert!(
             2 * pairs <= self.size && self.heads * self.size <= width && rows.len().is_multiple_of(width)
         );
         let angles = &angles[..rows.len() / width * 2 * pairs];
-        Isa::best().run(Run { rotation: self, rows, width, angles, is_back: turn == Turn::Back });
+        let is_back = direction == Direction::Back;
+        Isa::best().run(RotateRows { rotation: self, rows, width, angles, is_back });
     }
 }
 
-struct Run<'r> {
+struct RotateRows<'r> {
     rotation: &'r Rotation,
     rows: &'r mut [f32],
     width: usize,
@@ -68,7 +69,7 @@ struct Run<'r> {
     is_back: bool,
 }
 
-impl Loops for Run<'_> {
+impl Loops for RotateRows<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -103,26 +104,26 @@ mod tests {
     }
 
     #[test]
-    fn a_first_token_is_not_turned_and_later_ones_are() {
+    fn the_first_token_is_not_rotated_and_later_ones_are() {
         let rotation = Rotation { magnitude: 1.0, ..rotation() };
         let (mut angles, before) = (Vec::new(), numbers(4 * 12, 1));
         rotation.angles(&[1, 4], &mut angles);
         let mut rows = before.clone();
-        rotation.turn(&mut rows, 12, &angles, Turn::Forward);
-        assert_eq!(rows[..24], before[..24], "each sequence begins at 0");
+        rotation.turn(&mut rows, 12, &angles, Direction::Forward);
+        assert_eq!(rows[..24], before[..24], "each sequence starts at position 0");
         let (x, y) = (before[24], before[26]);
         assert!((rows[24] - (x * 1_f32.cos() - y * 1_f32.sin())).abs() < 1e-6);
-        assert_eq!((rows[28], &rows[34..36]), (before[28], &before[34..36]), "the rest stays");
+        assert_eq!((rows[28], &rows[34..36]), (before[28], &before[34..36]), "the rest is unchanged");
     }
 
     #[test]
-    fn the_gradient_is_the_slope() {
+    fn the_gradient_matches_finite_differences() {
         let mut angles = Vec::new();
         rotation().angles(&[2, 3], &mut angles);
         check(&numbers(3 * 12, 2), 1e-2, 2e-3, |x, weights| {
             let (mut y, mut gradient) = (x.to_vec(), weights[..x.len()].to_vec());
-            rotation().turn(&mut y, 12, &angles, Turn::Forward);
-            rotation().turn(&mut gradient, 12, &angles, Turn::Back);
+            rotation().turn(&mut y, 12, &angles, Direction::Forward);
+            rotation().turn(&mut gradient, 12, &angles, Direction::Back);
             (y, gradient)
         });
     }

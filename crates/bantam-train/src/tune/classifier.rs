@@ -1,4 +1,4 @@
-//! A student that labels texts.
+//! Tunes a text classifier.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +10,11 @@ use bantam_student::encoder::{
 };
 use bantam_student::linear::{TrainLinearError, TrainingReport};
 use bantam_student::{EncoderStudent, Example, ROWS_PER_LABEL_MIN};
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-use super::phase::{Note, Run, resumed};
-use super::{Lesson, Listener, Phase, Shown, TuneError, base_parts, check_served, facts, split};
+use super::phase::{Note, PhaseRun, resumed};
+use super::{Lesson, Listener, Measurement, Phase, TuneError, base_parts, check_served, facts, split};
 use crate::checkpoint::RunId;
 use crate::classify::Classifier;
 use crate::encoder::EncoderNetwork;
@@ -21,14 +22,14 @@ use crate::layout::Layout;
 use crate::ops::PoolKind;
 use crate::run::{Objective, State};
 
-/// Rows on which the last student's head is compared with what was trained.
+/// About how many rows the final student's head is compared on with the trained one.
 const REPLAYED_ROWS: usize = 500;
 
-/// Tunes the lesson's base on `rows` and returns the student, with what was measured on held-out rows as it is served.
-/// Equal rows and settings give equal bytes on machines with the same instructions, on any number of threads.
+/// Tunes the lesson's base on `rows`. Returns the student, and the report on held-out rows as it is served. Equal rows
+/// and settings give equal bytes on machines with the same instruction set, with any number of threads.
 ///
 /// # Errors
-/// [`TuneError`]; what was learnt until then is in the checkpoint.
+/// [`TuneError`]; the checkpoint holds the progress so far.
 pub fn tune_classifier(
     rows: &[Example],
     lesson: &Lesson<'_>,
@@ -37,37 +38,36 @@ pub fn tune_classifier(
     let groups = groups(rows)?;
     let labels: Vec<&str> = groups.keys().copied().collect();
     let all: Vec<Vec<usize>> = groups.values().cloned().collect();
-    let (learnt, held) = split(&all, lesson.config.held_out, 2, lesson.config.run.seed);
-    if held.is_empty() {
+    let (training, held_out) = split(&all, lesson.config.held_out, 2, lesson.config.run.seed);
+    if held_out.is_empty() {
         return Err(TuneError::TooFewRows { rows: rows.len(), least: 4 * labels.len() });
     }
-    let work = Work { rows, labels, lesson, pool: super::pool(lesson), data: hash_rows(rows) };
-    let whole = work.run_on(&(0..rows.len()).collect::<Vec<_>>(), &[], Phase::Final)?;
-    let begun = resumed(&whole.0, &whole.1, lesson.checkpoint)?;
-    let (state, note, shown) = match begun {
+    let tuning = ClassifierTuning { rows, labels, lesson, pool: super::pool(lesson), data: hash_rows(rows) };
+    let final_run = tuning.prepare(&(0..rows.len()).collect::<Vec<_>>(), &[], Phase::Final)?;
+    let (state, note, measurement) = match resumed(&final_run.0, &final_run.1, lesson.checkpoint)? {
         Some((state, note)) => {
-            let shown = serde_json::from_str(&note.shown).ok();
-            (Some(state), note, shown)
+            let measurement = serde_json::from_str(&note.measurement).ok();
+            (Some(state), note, measurement)
         }
         None => (None, Note::default(), None),
     };
-    let (shown, note) = match shown {
-        Some(shown) => (shown, note),
+    let (measurement, note) = match measurement {
+        Some(measurement) => (measurement, note),
         None => {
-            let shown = work.measure(&learnt, &held, listener)?;
-            let note = Note { shown: serde_json::to_string(&shown).unwrap_or_default(), ..Note::default() };
-            (shown, note)
+            let measurement = tuning.measure(&training, &held_out, listener)?;
+            let json = serde_json::to_string(&measurement).unwrap_or_default();
+            (measurement, Note { measurement: json, ..Note::default() })
         }
     };
-    let student = work.last(&whole, (state, note), &shown, listener)?;
+    let student = tuning.finish(&final_run, (state, note), &measurement, listener)?;
     if let Some(checkpoint) = lesson.checkpoint {
-        // It has served; what cannot be removed does no harm.
+        // No longer needed; a leftover does no harm.
         let _ = std::fs::remove_file(checkpoint.path);
     }
-    Ok((student, shown.found.report))
+    Ok((student, measurement.found.report))
 }
 
-/// The rows of each label, in the labels' order.
+/// Returns the rows of each label, in the labels' order.
 fn groups(rows: &[Example]) -> Result<BTreeMap<&str, Vec<usize>>, TuneError> {
     let mut groups: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
@@ -84,35 +84,35 @@ fn groups(rows: &[Example]) -> Result<BTreeMap<&str, Vec<usize>>, TuneError> {
 }
 
 /// What both runs share.
-struct Work<'w> {
-    rows: &'w [Example],
-    labels: Vec<&'w str>,
-    lesson: &'w Lesson<'w>,
+struct ClassifierTuning<'t> {
+    rows: &'t [Example],
+    labels: Vec<&'t str>,
+    lesson: &'t Lesson<'t>,
     pool: Pool,
     data: String,
 }
 
-/// A tuned base as it is served, with its changes and head.
-struct Served {
+/// A tuned base as it is served, with its adapter and head.
+struct ServedBase {
     base: Arc<EncoderBase>,
     adapter: EncoderAdapter,
     weights: Vec<f32>,
     bias: Vec<f32>,
 }
 
-impl Served {
+impl ServedBase {
     fn parts(&self) -> TunedParts<'_> {
         let head = TunedHead { weights: &self.weights, bias: &self.bias };
         TunedParts { base: &self.base, adapter: &self.adapter, head }
     }
 }
 
-impl Work<'_> {
-    /// What learns from some rows and may be asked about others, and the name of its run.
-    fn run_on(
+impl ClassifierTuning<'_> {
+    /// Returns a classifier that trains on some rows and holds out others, and the id of its run.
+    fn prepare(
         &self,
-        learnt: &[usize],
-        held: &[usize],
+        training: &[usize],
+        held_out: &[usize],
         phase: Phase,
     ) -> Result<(Classifier, RunId), TuneError> {
         let config = self.lesson.config;
@@ -131,50 +131,51 @@ impl Work<'_> {
             BasePooling::Mean => PoolKind::Mean,
             BasePooling::Cls => PoolKind::First,
         };
-        let rows = learnt.iter().chain(held).map(row).collect();
-        let shape = (rows, learnt.len(), self.labels.len());
+        let rows = training.iter().chain(held_out).map(row).collect();
+        let shape = (rows, training.len(), self.labels.len());
         let noise = (config.smoothing, config.head_dropout);
         let classifier = Classifier::new(network, layout, pooling, shape, noise);
         let id = RunId::of(&facts.each_ref().map(String::as_str), classifier.layout());
         Ok((classifier, id))
     }
 
-    /// The first run, and what it shows.
+    /// Performs the first run.
     fn measure(
         &self,
-        learnt: &[usize],
-        held: &[usize],
+        training: &[usize],
+        held_out: &[usize],
         listener: Listener<'_>,
-    ) -> Result<Shown<Blend>, TuneError> {
-        let (classifier, id) = self.run_on(learnt, held, Phase::Measure)?;
-        let run = self.told(Phase::Measure, id, None);
-        let begun = resumed(&classifier, &run.id, self.lesson.checkpoint)?;
-        let begun = begun.unwrap_or_else(|| (self.initial(&classifier), Note::default()));
-        let judge = |parameters: &[f32]| classifier.held_out_accuracy(parameters, &self.pool);
-        let (parameters, epoch) = run.finish(&classifier, begun, &self.pool, &judge, listener)?;
-        let trained = judge(&parameters);
+    ) -> Result<Measurement<Blend>, TuneError> {
+        let (classifier, id) = self.prepare(training, held_out, Phase::Measure)?;
+        let run = self.phase_run(Phase::Measure, id, None);
+        let start = resumed(&classifier, &run.id, self.lesson.checkpoint)?;
+        let start = start.unwrap_or_else(|| (self.initial(&classifier), Note::default()));
+        let accuracy = |parameters: &[f32]| classifier.held_out_accuracy(parameters, &self.pool);
+        let (parameters, epoch) = run.finish(&classifier, start, &self.pool, &accuracy, listener)?;
+        let trained = accuracy(&parameters);
         let served = self.served(&classifier, &parameters)?;
-        let of = |rows: &[usize]| rows.iter().map(|row| self.rows[*row].clone()).collect::<Vec<_>>();
-        let found = blend(&of(learnt), &of(held), served.parts(), &self.lesson.config.student)?;
-        check_served(trained, found.tuned_accuracy, held.len())?;
+        let select = |rows: &[usize]| rows.iter().map(|row| self.rows[*row].clone()).collect::<Vec<_>>();
+        let student = &self.lesson.config.student;
+        let found = blend(&select(training), &select(held_out), served.parts(), student)?;
+        check_served(trained, found.tuned_accuracy, held_out.len())?;
         let report = TrainingReport { passes: u64::from(epoch), ..found.report };
-        Ok(Shown { epoch, found: Blend { report, ..found } })
+        Ok(Measurement { epoch, found: Blend { report, ..found } })
     }
 
-    /// The second run, and its student.
-    fn last(
+    /// Performs the second run and returns its student.
+    fn finish(
         &self,
         (classifier, id): &(Classifier, RunId),
         (state, note): (Option<State>, Note),
-        shown: &Shown<Blend>,
+        measurement: &Measurement<Blend>,
         listener: Listener<'_>,
     ) -> Result<EncoderStudent, TuneError> {
-        let run = self.told(Phase::Final, id.clone(), Some(shown.epoch));
+        let run = self.phase_run(Phase::Final, id.clone(), Some(measurement.epoch));
         let state = match state {
             Some(state) => state,
             None => {
                 let state = self.initial(classifier);
-                run.keep(&state, &note)?;
+                run.save(&state, &note)?;
                 state
             }
         };
@@ -183,12 +184,17 @@ impl Work<'_> {
         self.replay(classifier, &parameters, &served)?;
         let base_path = self.lesson.base_path.to_owned();
         let config = &self.lesson.config.student;
-        Ok(assemble_tuned(self.rows, served.parts(), base_path, &shown.found, config)?)
+        Ok(assemble_tuned(self.rows, served.parts(), base_path, &measurement.found, config)?)
     }
 
-    /// Compares some rows' labels by the head as it is served with those in training: the rows were learnt, so either
-    /// has most of them right, and only the way of computing differs.
-    fn replay(&self, classifier: &Classifier, parameters: &[f32], served: &Served) -> Result<(), TuneError> {
+    /// Compares the labels that the served head gives some rows with those in training. Both were trained on these
+    /// rows, so both label most of them correctly and differ only in how they compute.
+    fn replay(
+        &self,
+        classifier: &Classifier,
+        parameters: &[f32],
+        served: &ServedBase,
+    ) -> Result<(), TuneError> {
         let step = (self.rows.len() / REPLAYED_ROWS).max(1);
         let sample: Vec<usize> = (0..self.rows.len()).step_by(step).collect();
         let right = |found: &[u32]| {
@@ -202,9 +208,9 @@ impl Work<'_> {
         check_served(trained, right(&labels), sample.len())
     }
 
-    fn told(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> Run<'_> {
+    fn phase_run(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> PhaseRun<'_> {
         let (config, checkpoint) = (&self.lesson.config.run, self.lesson.checkpoint);
-        Run { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
+        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
     }
 
     fn initial(&self, classifier: &Classifier) -> State {
@@ -212,18 +218,18 @@ impl Work<'_> {
         State::new(classifier.initial(config.run.seed, config.sharpness, &self.pool))
     }
 
-    fn served(&self, classifier: &Classifier, parameters: &[f32]) -> Result<Served, TuneError> {
+    fn served(&self, classifier: &Classifier, parameters: &[f32]) -> Result<ServedBase, TuneError> {
         let adapter = classifier.network().adapter(classifier.layout(), parameters);
         let (weights, bias) = classifier.head(parameters);
         let (weights, bias) = (weights.to_vec(), bias.to_vec());
         let precision = self.lesson.config.precision;
         let base =
             self.lesson.bases.open_adapted(self.lesson.folder, precision, &adapter).map_err(Box::new)?;
-        Ok(Served { base, adapter, weights, bias })
+        Ok(ServedBase { base, adapter, weights, bias })
     }
 }
 
-/// Names the rows: lengths keep two texts from being mistaken for one.
+/// Hashes the rows. Each text is preceded by its length, so that no two lists of texts hash alike.
 fn hash_rows(rows: &[Example]) -> String {
     let mut hash = Sha256::new();
     for row in rows {
@@ -232,5 +238,5 @@ fn hash_rows(rows: &[Example]) -> String {
             hash.update(part.as_bytes());
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }

@@ -1,4 +1,4 @@
-//! One run of tuning: from its beginning or its checkpoint to its end.
+//! One run of tuning, from its start or its checkpoint to its end.
 
 use bantam_kernels::Pool;
 use serde::{Deserialize, Serialize};
@@ -7,27 +7,28 @@ use super::{Checkpoint, Listener, Phase, TuneError, TuneEvent};
 use crate::checkpoint::{ResumeErrorKind, RunId, load, save};
 use crate::run::{Control, Objective, RunConfig, State, Step, run};
 
-/// What is kept beside a state, so that a run that is taken up again ends as it would have ended.
+/// What a checkpoint stores besides the state, so that a resumed run ends as an uninterrupted one.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Note {
-    /// Share of the held-out rows that were right after each pass.
+    /// Accuracy on the held-out rows after each pass.
     pub(super) held_out: Vec<f64>,
-    /// What an earlier run has shown, as JSON.
-    pub(super) shown: String,
+    /// The measurement of the first run, as JSON.
+    #[serde(rename = "shown")]
+    pub(super) measurement: String,
 }
 
-/// What a run is told.
-pub(super) struct Run<'r> {
+/// The settings of a run.
+pub(super) struct PhaseRun<'r> {
     pub(super) phase: Phase,
     pub(super) id: RunId,
     pub(super) config: &'r RunConfig,
     pub(super) checkpoint: Option<Checkpoint<'r>>,
-    /// The pass after which to end; None to end with the last one, or when held-out rows get no better.
+    /// The pass after which to end; `None` to end after the last one, or when the held-out rows stop improving.
     pub(super) ends_after: Option<u32>,
     pub(super) patience: u32,
 }
 
-/// Returns the state and the note that a checkpoint holds, if it is there and of this run.
+/// Returns the checkpoint's state and note, if it exists and belongs to this run.
 pub(super) fn resumed<O: Objective>(
     objective: &O,
     id: &RunId,
@@ -44,21 +45,21 @@ pub(super) fn resumed<O: Objective>(
     }
 }
 
-impl Run<'_> {
-    /// Writes the state, if there is a place for it.
-    pub(super) fn keep(&self, state: &State, note: &Note) -> Result<(), TuneError> {
+impl PhaseRun<'_> {
+    /// Saves the state, if there is a checkpoint.
+    pub(super) fn save(&self, state: &State, note: &Note) -> Result<(), TuneError> {
         let Some(checkpoint) = self.checkpoint else { return Ok(()) };
         Ok(save(checkpoint.path, &self.id, state, &serde_json::to_string(note).unwrap_or_default())?)
     }
 
-    /// Takes the run to its end. `judge` gives the share of the held-out rows that are right, and is asked after each
-    /// pass of a run whose end is open. Returns the parameters and the pass after which it ended.
+    /// Completes the run. If its end is open, evaluates `accuracy`, the accuracy on the held-out rows, after each pass.
+    /// Returns the parameters and the pass after which it ended.
     pub(super) fn finish<O: Objective>(
         &self,
         objective: &O,
         (mut state, mut note): (State, Note),
         pool: &Pool,
-        judge: &dyn Fn(&[f32]) -> f64,
+        accuracy: &dyn Fn(&[f32]) -> f64,
         listener: Listener<'_>,
     ) -> Result<(Vec<f32>, u32), TuneError> {
         let per_epoch = self.config.steps_per_epoch(objective.rows()).max(1);
@@ -73,12 +74,12 @@ impl Run<'_> {
                     result = Err(TuneError::Stopped { step: step.step, steps: step.steps });
                 }
                 if step.ends_epoch && self.ends_after.is_none() {
-                    note.held_out.push(judge(&state.parameters));
+                    note.held_out.push(accuracy(&state.parameters));
                     let right = note.held_out.last().copied().unwrap_or_default();
                     listener(TuneEvent::HeldOut(self.phase, step.epoch, right));
                 }
                 if (self.is_due(step) || control == Control::Stop)
-                    && let Err(error) = self.keep(state, &note)
+                    && let Err(error) = self.save(state, &note)
                 {
                     result = Err(error);
                 }
@@ -97,7 +98,7 @@ impl Run<'_> {
         step.ends_epoch || step.step.is_multiple_of(every)
     }
 
-    /// Whether the pass that the run ends with is over.
+    /// Returns whether the run's last pass is over.
     fn has_ended(&self, note: &Note, step: u64, per_epoch: u64) -> bool {
         match self.ends_after {
             Some(epoch) => step >= u64::from(epoch) * per_epoch,

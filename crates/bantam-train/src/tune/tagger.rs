@@ -1,4 +1,4 @@
-//! A student that finds values.
+//! Tunes a slot tagger.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use bantam_student::tagger::{
 };
 use bantam_student::{Features, SlotExample};
 
-use super::phase::{Note, Run, resumed};
-use super::{Lesson, Listener, Phase, Shown, TuneError, base_parts, check_served, facts, split};
+use super::phase::{Note, PhaseRun, resumed};
+use super::{Lesson, Listener, Measurement, Phase, TuneError, base_parts, check_served, facts, split};
 use crate::checkpoint::RunId;
 use crate::encoder::EncoderNetwork;
 use crate::layout::Layout;
 use crate::run::{Objective, State};
 use crate::tag::{TagRow, Tagger};
 
-/// Rows that are needed to hold some back.
+/// Minimum number of rows, so that some can be held out.
 const ROWS_MIN: usize = 10;
 
-/// Tunes the lesson's base on `rows` and returns the student; its report is of held-out rows, as it is served. Equal
-/// rows and settings give equal bytes on machines with the same instructions, on any number of threads.
+/// Tunes the lesson's base on `rows` and returns the student, whose report covers held-out rows as they are served.
+/// Equal rows and settings give equal bytes on machines with the same instruction set, with any number of threads.
 ///
 /// # Errors
-/// [`TuneError`]; what was learnt until then is in the checkpoint.
+/// [`TuneError`]; the checkpoint holds the progress so far.
 pub fn tune_tagger(
     rows: &[SlotExample],
     lesson: &Lesson<'_>,
@@ -39,82 +39,89 @@ pub fn tune_tagger(
         return Err(TuneError::TooFewRows { rows: rows.len(), least: ROWS_MIN });
     }
     let all: Vec<usize> = (0..rows.len()).collect();
-    let (learnt, held) = split(std::slice::from_ref(&all), lesson.config.held_out, 1, lesson.config.run.seed);
+    let (training, held_out) =
+        split(std::slice::from_ref(&all), lesson.config.held_out, 1, lesson.config.run.seed);
     let tags = Tags::new(slots.into_iter().collect());
-    let work = Work { rows, tags, lesson, pool: super::pool(lesson), data: data_hash(rows) };
-    let whole = work.run_on(&all, &[], Phase::Final)?;
-    let begun = resumed(&whole.0, &whole.1, lesson.checkpoint)?;
-    let shown = begun.as_ref().and_then(|(_, note)| serde_json::from_str(&note.shown).ok());
-    let (shown, begun): (Shown<TaggerReport>, _) = match shown {
-        Some(shown) => (shown, begun),
-        None => (work.measure(&learnt, &held, listener)?, None),
+    let tuning = TaggerTuning { rows, tags, lesson, pool: super::pool(lesson), data: data_hash(rows) };
+    let final_run = tuning.prepare(&all, &[], Phase::Final)?;
+    let start = resumed(&final_run.0, &final_run.1, lesson.checkpoint)?;
+    let measurement = start.as_ref().and_then(|(_, note)| serde_json::from_str(&note.measurement).ok());
+    let (measurement, start): (Measurement<TaggerReport>, _) = match measurement {
+        Some(measurement) => (measurement, start),
+        None => (tuning.measure(&training, &held_out, listener)?, None),
     };
-    let student = work.last(&whole, begun, &shown, listener)?;
+    let student = tuning.finish(&final_run, start, &measurement, listener)?;
     if let Some(checkpoint) = lesson.checkpoint {
-        // It has served; what cannot be removed does no harm.
+        // No longer needed; a leftover does no harm.
         let _ = std::fs::remove_file(checkpoint.path);
     }
     Ok(student)
 }
 
 /// What both runs share.
-struct Work<'w> {
-    rows: &'w [SlotExample],
+struct TaggerTuning<'t> {
+    rows: &'t [SlotExample],
     tags: Tags,
-    lesson: &'w Lesson<'w>,
+    lesson: &'t Lesson<'t>,
     pool: Pool,
     data: String,
 }
 
-impl Work<'_> {
-    /// What learns from some rows and may be asked about others, and the name of its run.
-    fn run_on(&self, learnt: &[usize], held: &[usize], phase: Phase) -> Result<(Tagger, RunId), TuneError> {
+impl TaggerTuning<'_> {
+    /// Returns a tagger that trains on some rows and holds out others, and the id of its run.
+    fn prepare(
+        &self,
+        training: &[usize],
+        held_out: &[usize],
+        phase: Phase,
+    ) -> Result<(Tagger, RunId), TuneError> {
         let config = self.lesson.config;
         let (parts, tokens_max) = base_parts(self.lesson)?;
         let facts = facts(self.lesson, &parts, &self.data, phase);
         let mut layout = Layout::default();
         let network = EncoderNetwork::load(parts.config, parts.weights, config.lora, &mut layout)?;
-        let of = |indices: &[usize]| -> Vec<TagRow> {
+        let tag_rows = |indices: &[usize]| -> Vec<TagRow> {
             let windows = |index: &usize| {
                 let row = &self.rows[*index];
                 let read = windows(&parts.tokenizer, &row.text, &row.context, tokens_max);
                 let words: Vec<TaggedWord> = read.words().copied().collect();
                 let mut tags = self.tags.of_words(&words, &row.spans).into_iter();
-                let mut row_of = |sequence: bantam_student::tagger::Sequence| {
-                    let places = sequence.words.iter().map(|word| word.token);
-                    TagRow { words: places.zip(tags.by_ref()).collect(), ids: sequence.ids }
+                let mut tag_row = |sequence: bantam_student::tagger::Sequence| {
+                    let tokens = sequence.words.iter().map(|word| word.token);
+                    TagRow { words: tokens.zip(tags.by_ref()).collect(), ids: sequence.ids }
                 };
-                read.sequences.into_iter().map(&mut row_of).collect::<Vec<_>>()
+                read.sequences.into_iter().map(&mut tag_row).collect::<Vec<_>>()
             };
             indices.iter().flat_map(windows).collect()
         };
-        let (mut rows, held) = (of(learnt), of(held));
-        let learnt = rows.len();
-        rows.extend(held);
-        let tagger = Tagger::new(network, layout, (rows, learnt, self.tags.len()), config.head_dropout);
+        let (mut rows, held_out) = (tag_rows(training), tag_rows(held_out));
+        let training_rows = rows.len();
+        rows.extend(held_out);
+        let shape = (rows, training_rows, self.tags.len());
+        let tagger = Tagger::new(network, layout, shape, config.head_dropout);
         let id = RunId::of(&facts.each_ref().map(String::as_str), tagger.layout());
         Ok((tagger, id))
     }
 
-    /// The first run, and what it shows.
+    /// Performs the first run.
     fn measure(
         &self,
-        learnt: &[usize],
-        held: &[usize],
+        training: &[usize],
+        held_out: &[usize],
         listener: Listener<'_>,
-    ) -> Result<Shown<TaggerReport>, TuneError> {
-        let (tagger, id) = self.run_on(learnt, held, Phase::Measure)?;
-        let run = self.told(Phase::Measure, id, None);
-        let begun = resumed(&tagger, &run.id, self.lesson.checkpoint)?;
-        let begun = begun.unwrap_or_else(|| (self.initial(&tagger), Note::default()));
-        let judge = |parameters: &[f32]| tagger.held_out_accuracy(parameters, &self.pool);
-        let (parameters, epoch) = run.finish(&tagger, begun, &self.pool, &judge, listener)?;
-        let of = |rows: &[usize]| rows.iter().map(|row| self.rows[*row].clone()).collect::<Vec<_>>();
-        let (learnt, held) = (of(learnt), of(held));
+    ) -> Result<Measurement<TaggerReport>, TuneError> {
+        let (tagger, id) = self.prepare(training, held_out, Phase::Measure)?;
+        let run = self.phase_run(Phase::Measure, id, None);
+        let start = resumed(&tagger, &run.id, self.lesson.checkpoint)?;
+        let start = start.unwrap_or_else(|| (self.initial(&tagger), Note::default()));
+        let accuracy = |parameters: &[f32]| tagger.held_out_accuracy(parameters, &self.pool);
+        let (parameters, epoch) = run.finish(&tagger, start, &self.pool, &accuracy, listener)?;
+        let select = |rows: &[usize]| rows.iter().map(|row| self.rows[*row].clone()).collect::<Vec<_>>();
+        let (training, held_out) = (select(training), select(held_out));
         let report = TaggerReport {
             rows: self.rows.len() as u64,
             values: self.rows.iter().map(|row| row.spans.len() as u64).sum(),
-            held_out_rows: held.len() as u64,
+            held_out_rows: held_out.len() as u64,
             held_out_f1: 0.0,
             held_out_precision: 0.0,
             held_out_recall: 0.0,
@@ -124,50 +131,51 @@ impl Work<'_> {
             passes: u64::from(epoch),
             certainty: None,
         };
-        let words = self.words(&learnt)?;
+        let words = self.words(&training)?;
         let student = |report: &TaggerReport| {
-            self.student(&tagger, (&parameters, words.as_ref()), &learnt, report.clone())
+            self.student(&tagger, (&parameters, words.as_ref()), &training, report.clone())
         };
-        let settled = student(&report)?.settle(&held, words.as_ref());
-        check_served(judge(&parameters), settled.right, settled.words)?;
-        let (temperature, words_factor) = (settled.temperature, settled.words_factor);
+        let factors = student(&report)?.settle(&held_out, words.as_ref());
+        check_served(accuracy(&parameters), factors.right, factors.words)?;
+        let (temperature, words_factor) = (factors.temperature, factors.words_factor);
         let report = TaggerReport { temperature, words_factor, ..report };
         let student = student(&report)?;
-        let score = student.score(&held);
+        let score = student.score(&held_out);
         let report = TaggerReport {
             held_out_f1: score.f1(),
             held_out_precision: score.precision(),
             held_out_recall: score.recall(),
-            certainty: student.fit_certainty(&held),
+            certainty: student.fit_certainty(&held_out),
             ..report
         };
-        Ok(Shown { epoch, found: report })
+        Ok(Measurement { epoch, found: report })
     }
 
-    /// The second run, and its student.
-    fn last(
+    /// Performs the second run and returns its student.
+    fn finish(
         &self,
         (tagger, id): &(Tagger, RunId),
-        begun: Option<(State, Note)>,
-        shown: &Shown<TaggerReport>,
+        start: Option<(State, Note)>,
+        measurement: &Measurement<TaggerReport>,
         listener: Listener<'_>,
     ) -> Result<TaggerStudent, TuneError> {
-        let run = self.told(Phase::Final, id.clone(), Some(shown.epoch));
-        let begun = match begun {
-            Some(begun) => begun,
+        let run = self.phase_run(Phase::Final, id.clone(), Some(measurement.epoch));
+        let start = match start {
+            Some(start) => start,
             None => {
-                let shown = serde_json::to_string(shown).unwrap_or_default();
-                let begun = (self.initial(tagger), Note { shown, ..Note::default() });
-                run.keep(&begun.0, &begun.1)?;
-                begun
+                let json = serde_json::to_string(measurement).unwrap_or_default();
+                let start = (self.initial(tagger), Note { measurement: json, ..Note::default() });
+                run.save(&start.0, &start.1)?;
+                start
             }
         };
-        let (parameters, _) = run.finish(tagger, begun, &self.pool, &|_| 0.0, listener)?;
-        let words = shown.found.words_factor.and_then(|_| self.words(self.rows).transpose()).transpose()?;
-        self.student(tagger, (&parameters, words.as_ref()), self.rows, shown.found.clone())
+        let (parameters, _) = run.finish(tagger, start, &self.pool, &|_| 0.0, listener)?;
+        let report = &measurement.found;
+        let words = report.words_factor.and_then(|_| self.words(self.rows).transpose()).transpose()?;
+        self.student(tagger, (&parameters, words.as_ref()), self.rows, report.clone())
     }
 
-    /// What the words of rows say of their tags, where that may stand beside the encoder.
+    /// Trains the linear model over words that complements the encoder; `None` if the settings exclude it.
     fn words(&self, rows: &[SlotExample]) -> Result<Option<WordChain>, TuneError> {
         if self.lesson.config.student.features == Features::Dense {
             return Ok(None);
@@ -177,9 +185,9 @@ impl Work<'_> {
         Ok(Some(learn_words(rows, self.tags.slots(), &config)?))
     }
 
-    fn told(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> Run<'_> {
+    fn phase_run(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> PhaseRun<'_> {
         let (config, checkpoint) = (&self.lesson.config.run, self.lesson.checkpoint);
-        Run { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
+        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
     }
 
     fn initial(&self, tagger: &Tagger) -> State {

@@ -1,4 +1,4 @@
-//! Tuned classifiers.
+//! Tests of tuned classifiers.
 
 use bantam_student::linear::TrainLinearError;
 use bantam_student::{BasePrecision, EncoderStudent, Example, Scratch, Student};
@@ -6,22 +6,22 @@ use bantam_train::{
     Control, LoraConfig, Phase, RunConfig, RunError, TuneConfig, TuneError, TuneEvent, tune_classifier,
 };
 
-use crate::place::{Place, rows, small, stop_after};
+use crate::base_folder::{BaseFolder, rows, small, stop_after};
 
 fn config() -> TuneConfig {
     small(TuneConfig::for_classifiers(BasePrecision::F32))
 }
 
-fn tuned(place: &Place, config: &TuneConfig) -> EncoderStudent {
-    place
+fn tuned(folder: &BaseFolder, config: &TuneConfig) -> EncoderStudent {
+    folder
         .lesson(config, None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue))
         .unwrap()
         .0
 }
 
 fn failure(rows: &[Example], config: &TuneConfig) -> TuneError {
-    let place = Place::new(1);
-    let error = place
+    let folder = BaseFolder::new(1);
+    let error = folder
         .lesson(config, None, |lesson| tune_classifier(rows, lesson, &mut |_| Control::Continue))
         .unwrap_err();
     assert!(!error.hint().is_empty());
@@ -29,18 +29,18 @@ fn failure(rows: &[Example], config: &TuneConfig) -> TuneError {
 }
 
 #[test]
-fn learns_what_the_rows_show_and_serves_it_from_its_file() {
+fn a_tuned_student_fits_its_rows_and_serves_the_same_answers_from_its_file() {
     for precision in [BasePrecision::Int8, BasePrecision::F32] {
-        let place = Place::new(2);
-        let student = tuned(&place, &TuneConfig { precision, ..config() });
+        let folder = BaseFolder::new(2);
+        let student = tuned(&folder, &TuneConfig { precision, ..config() });
         let mut scratch = Scratch::default();
         let right =
             rows().iter().filter(|row| student.predict(&row.text, &mut scratch).label == row.label).count();
         assert!(right * 100 >= rows().len() * 97, "{right} of {}", rows().len());
         assert_eq!(student.adapter().unwrap().updates.len(), 6, "all linear layers of the base's one block");
-        let path = place.path("a.student");
+        let path = folder.path("a.student");
         let hash = student.save(&path).unwrap();
-        let loaded = Student::load(&path, None, &place.bases).unwrap();
+        let loaded = Student::load(&path, None, &folder.bases).unwrap();
         assert_eq!(loaded.hash(), hash);
         let mut other = Scratch::default();
         for row in rows() {
@@ -50,32 +50,32 @@ fn learns_what_the_rows_show_and_serves_it_from_its_file() {
 }
 
 #[test]
-fn equal_rows_and_settings_give_equal_bytes_at_any_thread_count() {
-    let [first, second] = [1, 3].map(|threads| tuned(&Place::new(threads), &config()));
+fn equal_rows_and_settings_give_equal_bytes_with_any_number_of_threads() {
+    let [first, second] = [1, 3].map(|threads| tuned(&BaseFolder::new(threads), &config()));
     assert!(first.to_bytes() == second.to_bytes());
     let other = RunConfig { seed: 8, ..config().run };
-    assert_ne!(tuned(&Place::new(2), &TuneConfig { run: other, ..config() }).hash(), first.hash());
+    assert_ne!(tuned(&BaseFolder::new(2), &TuneConfig { run: other, ..config() }).hash(), first.hash());
 }
 
 #[test]
-fn blocks_that_are_computed_again_give_the_same_student() {
-    let again = LoraConfig { recompute: true, ..config().lora };
-    let [kept, again] =
-        [config().lora, again].map(|lora| tuned(&Place::new(1), &TuneConfig { lora, ..config() }));
+fn recomputing_blocks_gives_the_same_student() {
+    let recompute = LoraConfig { recompute: true, ..config().lora };
+    let [kept, recomputed] =
+        [config().lora, recompute].map(|lora| tuned(&BaseFolder::new(1), &TuneConfig { lora, ..config() }));
     let numbers = |student: &EncoderStudent| student.adapter().unwrap().updates.clone();
-    assert!(numbers(&kept) == numbers(&again));
+    assert!(numbers(&kept) == numbers(&recomputed));
 }
 
 #[test]
-fn a_training_that_is_stopped_anywhere_and_taken_up_again_gives_the_same_bytes() {
-    let whole = tuned(&Place::new(2), &config()).to_bytes();
+fn a_training_stopped_anywhere_and_resumed_gives_the_same_bytes() {
+    let whole = tuned(&BaseFolder::new(2), &config()).to_bytes();
     for steps in [1, 10, 31, 45] {
-        let place = Place::new(2);
-        let stopped = place
+        let folder = BaseFolder::new(2);
+        let stopped = folder
             .lesson(&config(), Some(true), |lesson| tune_classifier(&rows(), lesson, &mut stop_after(steps)));
         assert!(matches!(stopped, Err(TuneError::Stopped { .. })), "{steps}: {stopped:?}");
         let mut resumed = None;
-        let student = place.lesson(&config(), Some(true), |lesson| {
+        let student = folder.lesson(&config(), Some(true), |lesson| {
             tune_classifier(&rows(), lesson, &mut |event| {
                 if let TuneEvent::Resumed(phase, step) = event {
                     resumed = Some((phase, step));
@@ -85,17 +85,18 @@ fn a_training_that_is_stopped_anywhere_and_taken_up_again_gives_the_same_bytes()
         });
         assert!(resumed.is_some(), "{steps}");
         assert!(student.unwrap().0.to_bytes() == whole, "{steps}: {resumed:?}");
-        assert!(!place.path("run.checkpoint").exists(), "what is done needs no checkpoint");
+        assert!(!folder.path("run.checkpoint").exists(), "a finished training removes its checkpoint");
     }
 }
 
 #[test]
-fn a_training_that_was_killed_loses_at_most_the_steps_since_the_last_checkpoint() {
-    let place = Place::new(2);
-    // The listener sees steps before their checkpoint is written; what a kill leaves is the file of an earlier step.
+fn a_killed_training_loses_at_most_the_steps_since_the_last_checkpoint() {
+    let folder = BaseFolder::new(2);
+    // The listener sees a step before its checkpoint is written, so it reads the file of an earlier step, as a kill
+    // would leave it.
     let kept = std::cell::RefCell::new(Vec::new());
-    let path = place.path("run.checkpoint");
-    let whole = place.lesson(&config(), Some(true), |lesson| {
+    let path = folder.path("run.checkpoint");
+    let whole = folder.lesson(&config(), Some(true), |lesson| {
         tune_classifier(&rows(), lesson, &mut |event| {
             if let (TuneEvent::Step(Phase::Final, step), Ok(bytes)) = (event, std::fs::read(&path))
                 && step.step % 5 == 0
@@ -109,7 +110,7 @@ fn a_training_that_was_killed_loses_at_most_the_steps_since_the_last_checkpoint(
     assert!(kept.borrow().len() >= 2);
     for bytes in kept.borrow().iter() {
         std::fs::write(&path, bytes).unwrap();
-        let again = place.lesson(&config(), Some(true), |lesson| {
+        let again = folder.lesson(&config(), Some(true), |lesson| {
             tune_classifier(&rows(), lesson, &mut |event| {
                 assert!(
                     !matches!(event, TuneEvent::Step(Phase::Measure, _)),
@@ -123,15 +124,15 @@ fn a_training_that_was_killed_loses_at_most_the_steps_since_the_last_checkpoint(
 }
 
 #[test]
-fn without_resume_or_with_other_rows_a_training_begins_again() {
-    let place = Place::new(1);
+fn a_training_starts_over_without_resume_or_with_other_rows() {
+    let folder = BaseFolder::new(1);
     let stop = |resume| {
-        place.lesson(&config(), Some(resume), |lesson| tune_classifier(&rows(), lesson, &mut stop_after(7)))
+        folder.lesson(&config(), Some(resume), |lesson| tune_classifier(&rows(), lesson, &mut stop_after(7)))
     };
     stop(false).unwrap_err();
     let first = |rows: &[Example], resume: bool| {
         let mut first = None;
-        let _ = place.lesson(&config(), Some(resume), |lesson| {
+        let _ = folder.lesson(&config(), Some(resume), |lesson| {
             tune_classifier(rows, lesson, &mut |event| {
                 if let TuneEvent::Step(_, step) = event {
                     first.get_or_insert(step.step);
@@ -149,7 +150,7 @@ fn without_resume_or_with_other_rows_a_training_begins_again() {
 }
 
 #[test]
-fn rows_and_settings_that_cannot_be_learnt_from_are_named_before_anything_is_trained() {
+fn unusable_rows_and_settings_are_refused_before_training() {
     let row = |text: &str, label: &str| Example { text: text.into(), label: label.into() };
     assert!(matches!(failure(&[], &config()), TuneError::Rows(TrainLinearError::NoRows)));
     let one: Vec<Example> = (0..9).map(|number| row(&number.to_string(), "a")).collect();
@@ -164,14 +165,14 @@ fn rows_and_settings_that_cannot_be_learnt_from_are_named_before_anything_is_tra
 }
 
 #[test]
-fn a_learning_rate_that_is_far_off_is_said_to_be() {
+fn an_excessive_learning_rate_fails_with_a_hint() {
     let run = RunConfig { rate: 1.0, head_rate: 1.0, clip: 1e30, warmup: 0.0, epochs: 40, ..config().run };
     let lora = LoraConfig { alpha: 1e4, ..config().lora };
-    let place = Place::new(1);
+    let folder = BaseFolder::new(1);
     let config = TuneConfig { run, lora, ..config() };
     let found =
-        place.lesson(&config, None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue));
-    // Either numbers leave their range, or what is left of the base tells nothing apart as it did in training.
+        folder.lesson(&config, None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue));
+    // Either the loss overflows, or the served base no longer matches the trained one.
     if let Err(error) = found {
         assert!(!error.hint().is_empty(), "{error}");
     }
@@ -179,23 +180,23 @@ fn a_learning_rate_that_is_far_off_is_said_to_be() {
 
 #[test]
 fn a_base_of_another_family_is_refused_by_name() {
-    let place = Place::new(1);
-    let path = place.path("base/config.json");
+    let folder = BaseFolder::new(1);
+    let path = folder.path("base/config.json");
     let json = std::fs::read_to_string(&path).unwrap().replace("\"bert\"", "\"roberta\"");
     std::fs::write(&path, json).unwrap();
-    let error = place
+    let error = folder
         .lesson(&config(), None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue))
         .unwrap_err();
     assert!(matches!(error, TuneError::Base(_)) && !error.hint().is_empty(), "{error}");
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_written_ends_the_training_with_advice() {
-    let place = Place::new(1);
-    std::fs::create_dir(place.path("run.checkpoint")).unwrap();
-    let found = place.lesson(&config(), Some(false), |lesson| {
+fn an_unwritable_checkpoint_ends_the_training_with_a_hint() {
+    let folder = BaseFolder::new(1);
+    std::fs::create_dir(folder.path("run.checkpoint")).unwrap();
+    let found = folder.lesson(&config(), Some(false), |lesson| {
         tune_classifier(&rows(), lesson, &mut |_| Control::Continue)
     });
     let error = found.unwrap_err();
-    assert!(matches!(error, TuneError::Save(_)) && error.hint().contains("--resume"), "{error}");
+    assert!(matches!(error, TuneError::Save(_)) && error.hint().contains("`resume`"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Loss curves and logits of trl and peft, which `scripts/train_parity.py` wrote.
+//! Compares loss curves and logits with those of trl and peft that `scripts/train_parity.py` recorded.
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ struct Expected {
     rate: f64,
     beta: f64,
     probe: Vec<u32>,
-    /// They lie in a file of their own, which runs share.
+    /// Read from a separate file that runs share.
     #[serde(skip)]
     rows: Vec<Row>,
     losses: Vec<f64>,
@@ -58,16 +58,16 @@ fn network(expected: &Expected, layout: &mut Layout) -> DecoderNetwork {
     DecoderNetwork::load(&fixtures().join(&expected.base), &tuning, layout).unwrap()
 }
 
-/// Puts rows where the run's first pass asks for them in the order given.
-fn placed<T>(rows: Vec<T>, seed: u64) -> Vec<T> {
+/// Reorders rows so that the run's first pass, which shuffles them, visits them in the given order.
+fn unshuffled<T>(rows: Vec<T>, seed: u64) -> Vec<T> {
     let mut order: Vec<usize> = (0..rows.len()).collect();
     Key::new(seed).part(1).part(0).shuffle(&mut order);
-    let mut placed: Vec<(usize, T)> = order.into_iter().zip(rows).collect();
-    placed.sort_by_key(|(place, _)| *place);
-    placed.into_iter().map(|(_, row)| row).collect()
+    let mut rows: Vec<(usize, T)> = order.into_iter().zip(rows).collect();
+    rows.sort_by_key(|(index, _)| *index);
+    rows.into_iter().map(|(_, row)| row).collect()
 }
 
-/// Trains as trl did; returns the losses and the parameters after the last step.
+/// Trains like trl did, and returns the losses and the state after the last step.
 fn trained<O: Objective>(
     objective: &O,
     name: &str,
@@ -110,7 +110,7 @@ fn check_curve(found: &[f64], expected: &[f64]) {
     let differences = found.iter().zip(expected).map(|(found, expected)| (found / expected - 1.0).abs());
     let (step, largest) =
         differences.enumerate().max_by(|(_, left), (_, right)| left.total_cmp(right)).unwrap();
-    assert!(largest < 1e-4, "step {step}: {} in place of {}", found[step], expected[step]);
+    assert!(largest < 1e-4, "step {step}: {} instead of {}", found[step], expected[step]);
 }
 
 #[track_caller]
@@ -126,7 +126,7 @@ fn check_sft(name: &str) {
         .collect();
     let mut layout = Layout::default();
     let network = network(&expected, &mut layout);
-    let sft = Sft::new(network, layout, placed(rows, 9));
+    let sft = Sft::new(network, layout, unshuffled(rows, 9));
     let (losses, state) = trained(&sft, name, &expected, 2);
     check_curve(&losses, &expected.losses);
     check_probe(sft.network(), name, &expected, &state);
@@ -143,19 +143,19 @@ fn check_probe(network: &DecoderNetwork, name: &str, expected: &Expected, state:
 }
 
 #[test]
-fn answers_are_learnt_step_by_step_as_trl_and_peft_do() {
+fn fine_tuning_matches_trl_and_peft_step_by_step() {
     for name in ["sft_llama", "sft_qwen2", "sft_qwen3"] {
         check_sft(name);
     }
 }
 
 #[test]
-fn answers_are_learnt_over_four_bits_as_trl_peft_and_bitsandbytes_do() {
+fn fine_tuning_over_four_bits_matches_trl_peft_and_bitsandbytes() {
     check_sft("qlora_llama");
 }
 
 #[test]
-fn preferences_are_learnt_step_by_step_as_trl_and_peft_do() {
+fn preference_training_matches_trl_and_peft_step_by_step() {
     let expected = expected("dpo_llama");
     let row = |row: &Row, answer: &[u32]| {
         let mut tokens = TokenRow::default();
@@ -173,14 +173,14 @@ fn preferences_are_learnt_step_by_step_as_trl_and_peft_do() {
         .collect();
     let mut layout = Layout::default();
     let network = network(&expected, &mut layout);
-    let dpo = Dpo::new(network, layout, placed(pairs, 9), expected.beta, &Pool::new(2));
+    let dpo = Dpo::new(network, layout, unshuffled(pairs, 9), expected.beta, &Pool::new(2));
     let (losses, state) = trained(&dpo, "dpo_llama", &expected, 2);
     check_curve(&losses, &expected.losses);
     check_probe(dpo.network(), "dpo_llama", &expected, &state);
 }
 
 #[test]
-fn four_bits_are_those_of_bitsandbytes() {
+fn four_bit_weights_match_bitsandbytes() {
     let file = WeightFile::open(fixtures().join("nf4.safetensors")).unwrap();
     let view = |name| file.tensor(name).unwrap();
     let nf4 = Nf4::new(&view("weight").to_f32().unwrap(), 72);

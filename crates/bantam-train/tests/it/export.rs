@@ -1,4 +1,4 @@
-//! What is exported answers as the trainer does, in the engine that serves it.
+//! Checks that the serving engine reproduces the trainer's logits from every export format.
 
 use std::path::{Path, PathBuf};
 
@@ -24,8 +24,8 @@ fn prompts() -> Vec<Vec<u32>> {
     vec![(3..40).collect(), vec![7, 7, 60, 1]]
 }
 
-/// A network over a base, whose changes are not nothing.
-fn changed(base: &Path, form: BaseForm) -> (DecoderNetwork, Layout, Vec<f32>) {
+/// Loads a base with an adapter of random numbers.
+fn adapted(base: &Path, form: BaseForm) -> (DecoderNetwork, Layout, Vec<f32>) {
     let lora = LoraConfig { rank: 3, alpha: 6.0, lora_dropout: 0.0, dropout: 0.0, recompute: true };
     let mut layout = Layout::default();
     let network = DecoderNetwork::load(base, &DecoderTuning { lora, form }, &mut layout).unwrap();
@@ -34,7 +34,7 @@ fn changed(base: &Path, form: BaseForm) -> (DecoderNetwork, Layout, Vec<f32>) {
 }
 
 #[test]
-fn adapters_in_both_forms_answer_as_the_trainer_does() {
+fn adapters_in_both_formats_reproduce_the_trainer() {
     let folder = tempfile::tempdir().unwrap();
     let bases = [
         engine_fixture("llama"),
@@ -44,19 +44,19 @@ fn adapters_in_both_forms_answer_as_the_trainer_does() {
     ];
     for base in bases {
         for form in [BaseForm::Wide, BaseForm::AsStored] {
-            let (network, layout, parameters) = changed(&base, form);
+            let (network, layout, parameters) = adapted(&base, form);
             let trained = (&network, &layout, &*parameters);
             let (peft, gguf) = (folder.path().join("peft"), folder.path().join("adapter.gguf"));
             write_peft(&peft, "base", trained).unwrap();
             write_gguf_adapter(&gguf, trained).unwrap();
             assert!(read_gguf_adapter(&gguf, &network, &layout).unwrap() == parameters, "{}", base.display());
             for adapter in [&peft, &gguf] {
-                let of = (&*base, Some(&**adapter));
-                let found = replay(of, (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1));
+                let export = (&*base, Some(&**adapter));
+                let found = replay(export, (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1));
                 let found = found.unwrap_or_else(|error| panic!("{} {form:?}: {error}", base.display()));
                 assert_eq!((found.tokens, found.same), (41, 41));
             }
-            // Without its adapter the base answers otherwise, and that is seen.
+            // Without the adapter, the base's logits differ, and the replay detects it.
             let error = replay((&base, None), (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1));
             assert!(matches!(error, Err(ReplayError::Differs(_))), "{error:?}");
         }
@@ -64,14 +64,14 @@ fn adapters_in_both_forms_answer_as_the_trainer_does() {
 }
 
 #[test]
-fn merged_models_answer_as_the_trainer_does() {
+fn merged_models_reproduce_the_trainer() {
     let folder = tempfile::tempdir().unwrap();
     let bases = [
         (engine_fixture("llama/model.gguf"), folder.path().join("merged.gguf")),
         (engine_fixture("qwen3"), folder.path().join("merged")),
     ];
     for (base, out) in bases {
-        let (network, layout, parameters) = changed(&base, BaseForm::AsStored);
+        let (network, layout, parameters) = adapted(&base, BaseForm::AsStored);
         write_merged(&base, &out, (&network, &layout, &parameters)).unwrap();
         // Merged weights are rounded to the base's 16 bits.
         let found = replay((&out, None), (&network, &parameters), &prompts(), 1e-2, &Pool::new(1));
@@ -80,19 +80,19 @@ fn merged_models_answer_as_the_trainer_does() {
 }
 
 #[test]
-fn a_base_in_four_bits_is_another_model_and_the_replay_says_so() {
+fn a_replay_over_the_unquantised_base_rejects_an_adapter_trained_over_four_bits() {
     let base = engine_fixture("llama");
-    let (network, layout, parameters) = changed(&base, BaseForm::Nf4);
+    let (network, layout, parameters) = adapted(&base, BaseForm::Nf4);
     let folder = tempfile::tempdir().unwrap();
     write_peft(folder.path(), "base", (&network, &layout, &parameters)).unwrap();
-    let of = (&*base, Some(folder.path()));
-    let error = replay(of, (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1)).unwrap_err();
-    assert!(error.to_string().contains("does not answer as the trainer does"), "{error}");
+    let export = (&*base, Some(folder.path()));
+    let error = replay(export, (&network, &parameters), &prompts(), ROUNDING, &Pool::new(1)).unwrap_err();
+    assert!(error.to_string().contains("does not reproduce the trainer"), "{error}");
     assert!(error.hint().contains("4 bits"));
 }
 
 #[test]
-fn a_decoder_from_nothing_is_served_from_one_file_with_its_tokenizer() {
+fn a_decoder_from_scratch_is_served_from_one_file_with_its_tokenizer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("small.gguf");
     let tokens = SmallTokens::bytes();
@@ -114,9 +114,9 @@ fn a_decoder_from_nothing_is_served_from_one_file_with_its_tokenizer() {
 }
 
 #[test]
-fn logits_of_changes_that_are_nothing_are_the_base_s() {
+fn an_adapter_of_zeros_gives_the_base_s_logits() {
     let base = parity_fixture("qwen2");
-    let (network, _, mut parameters) = changed(&base, BaseForm::Wide);
+    let (network, _, mut parameters) = adapted(&base, BaseForm::Wide);
     parameters.fill(0.0);
     let ids = [3, 4, 5];
     let with = network.logits(&parameters, &ids, &mut DecoderNetworkScratch::default());

@@ -1,4 +1,4 @@
-//! Steps against those of torch and PEFT, as `scripts/train_fixtures.py` recorded them.
+//! Compares steps with those of torch and PEFT that `scripts/train_fixtures.py` recorded.
 
 use std::path::Path;
 
@@ -62,34 +62,34 @@ fn check(base: &str, lanes: usize, slice_tokens: usize, recompute: bool) {
     .unwrap();
     let (losses, lengths) = (numbers("losses"), numbers("lengths"));
     assert_eq!(found.len(), losses.len());
-    assert!(losses[39] < losses[0] * 0.5, "torch has learnt something");
-    for (step, ((loss, length), (of_torch, length_of_torch))) in
+    assert!(losses[39] < losses[0] * 0.5, "the recorded run converged");
+    for (step, ((loss, length), (torch_loss, torch_length))) in
         found.iter().zip(losses.iter().zip(&lengths)).enumerate()
     {
         let near = |found: f64, expected: f32, tolerance: f64| {
             (found - f64::from(expected)).abs() <= tolerance * f64::from(expected).abs()
         };
-        assert!(near(*loss, *of_torch, 1e-4), "step {step}: loss {loss}, torch {of_torch}");
+        assert!(near(*loss, *torch_loss, 1e-4), "step {step}: loss {loss}, torch {torch_loss}");
         assert!(
-            near(*length, *length_of_torch, 2e-3),
-            "step {step}: gradient {length}, torch {length_of_torch}"
+            near(*length, *torch_length, 2e-3),
+            "step {step}: gradient norm {length}, torch {torch_length}"
         );
     }
 }
 
 #[test]
-fn losses_are_torch_s_step_by_step() {
+fn losses_match_torch_step_by_step() {
     check("tiny_bert", 1, 1000, false);
 }
 
 #[test]
-fn losses_are_torch_s_however_the_batch_is_cut_and_with_blocks_computed_again() {
+fn losses_match_torch_with_split_batches_and_recomputed_blocks() {
     check("tiny_bert", 3, 1, true);
     check("tiny_bert", 2, 20, false);
 }
 
 #[test]
-fn losses_of_a_modernbert_are_torch_s_too() {
+fn losses_of_a_modernbert_match_torch() {
     check("tiny_modernbert", 1, 1000, false);
     check("tiny_modernbert", 2, 20, true);
 }

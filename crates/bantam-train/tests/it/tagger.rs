@@ -1,4 +1,4 @@
-//! Tuned taggers.
+//! Tests of tuned taggers.
 
 use bantam_student::{
     BasePrecision, Features, LoadStudentErrorKind, Scratch, SlotExample, SlotSpan, Student,
@@ -6,9 +6,9 @@ use bantam_student::{
 };
 use bantam_train::{Control, TuneConfig, TuneError, tune_tagger};
 
-use crate::place::{Place, small, stop_after};
+use crate::base_folder::{BaseFolder, small, stop_after};
 
-/// Transfers and orders, whose values are known by the words before them.
+/// Returns transfers and orders, whose values are recognisable by the words before them.
 fn rows() -> Vec<SlotExample> {
     let (amounts, things) = (["euros", "money", "rates", "invoice"], ["card", "lamp", "tent", "parcel"]);
     let mut rows = Vec::new();
@@ -43,15 +43,15 @@ fn config() -> TuneConfig {
     TuneConfig { run, patience: 30, ..small(TuneConfig::for_taggers(BasePrecision::F32)) }
 }
 
-fn tuned(place: &Place, config: &TuneConfig) -> TaggerStudent {
-    place.lesson(config, None, |lesson| tune_tagger(&rows(), lesson, &mut |_| Control::Continue)).unwrap()
+fn tuned(folder: &BaseFolder, config: &TuneConfig) -> TaggerStudent {
+    folder.lesson(config, None, |lesson| tune_tagger(&rows(), lesson, &mut |_| Control::Continue)).unwrap()
 }
 
 #[test]
-fn finds_values_where_they_stand_and_serves_it_from_its_file() {
+fn a_tuned_tagger_finds_values_and_serves_the_same_answers_from_its_file() {
     for precision in [BasePrecision::Int8, BasePrecision::F32] {
-        let place = Place::new(2);
-        let student = tuned(&place, &TuneConfig { precision, ..config() });
+        let folder = BaseFolder::new(2);
+        let student = tuned(&folder, &TuneConfig { precision, ..config() });
         assert!(student.score(&rows()).f1() > 0.95, "{:?}", student.score(&rows()));
         assert!(student.describe().report.held_out_f1 > 0.8, "{:?}", student.describe().report);
         let text = "could you send me the new lamp today";
@@ -62,28 +62,28 @@ fn finds_values_where_they_stand_and_serves_it_from_its_file() {
         assert!(field.confidence > 0.5 && field.confidence <= 1.0);
         assert!(student.extract("", "", &mut scratch).is_empty());
 
-        let path = place.path("a.tagger");
+        let path = folder.path("a.tagger");
         let hash = student.save(&path).unwrap();
-        let loaded = TaggerStudent::load(&path, None, &place.bases).unwrap();
+        let loaded = TaggerStudent::load(&path, None, &folder.bases).unwrap();
         assert_eq!((loaded.hash(), loaded.slots()), (hash, student.slots()));
         assert_eq!(loaded.extract(text, "", &mut Scratch::default()), fields);
         let (description, shown) = Student::read_description(&path).unwrap();
         assert!(matches!(description, StudentDescription::Tagger(found) if found == *student.describe()));
         assert_eq!(shown, hash);
-        let error = Student::load(&path, None, &place.bases).unwrap_err();
+        let error = Student::load(&path, None, &folder.bases).unwrap_err();
         assert!(matches!(error.kind, LoadStudentErrorKind::OtherKind { .. }));
     }
 }
 
 #[test]
-fn what_words_say_stands_beside_the_encoder_where_it_helps() {
-    let place = Place::new(2);
-    let joined = tuned(&place, &config());
+fn a_word_model_complements_the_encoder_where_it_helps() {
+    let folder = BaseFolder::new(2);
+    let joined = tuned(&folder, &config());
     let report = &joined.describe().report;
     assert!(report.words_factor.is_some_and(|factor| factor > 0.02), "{report:?}");
     let mut alone = config();
     alone.student.features = Features::Dense;
-    let dense = tuned(&place, &alone);
+    let dense = tuned(&folder, &alone);
     assert_eq!(dense.describe().report.words_factor, None);
     assert!(joined.score(&rows()).f1() >= dense.score(&rows()).f1());
     let mut scratch = Scratch::default();
@@ -94,10 +94,10 @@ fn what_words_say_stands_beside_the_encoder_where_it_helps() {
 }
 
 #[test]
-fn a_text_beyond_the_bases_tokens_is_read_to_its_end() {
-    let place = Place::new(2);
+fn a_text_longer_than_the_token_limit_is_read_to_its_end() {
+    let folder = BaseFolder::new(2);
     let config = TuneConfig { tokens_max: 16, ..config() };
-    let student = tuned(&place, &config);
+    let student = tuned(&folder, &config);
     let mut scratch = Scratch::default();
     let long = format!("{}could you send me the new lamp today", "compare rates now ".repeat(12));
     let reading = student.read(&long, "", &mut scratch);
@@ -110,14 +110,14 @@ fn a_text_beyond_the_bases_tokens_is_read_to_its_end() {
 }
 
 #[test]
-fn a_training_that_is_stopped_and_taken_up_again_gives_the_same_student() {
-    let whole = tuned(&Place::new(1), &config()).hash();
+fn a_stopped_and_resumed_training_gives_the_same_student() {
+    let whole = tuned(&BaseFolder::new(1), &config()).hash();
     for steps in [3, 100, 190] {
-        let place = Place::new(2);
-        let stopped = place
+        let folder = BaseFolder::new(2);
+        let stopped = folder
             .lesson(&config(), Some(true), |lesson| tune_tagger(&rows(), lesson, &mut stop_after(steps)));
         assert!(matches!(stopped, Err(TuneError::Stopped { .. })), "{steps}");
-        let student = place
+        let student = folder
             .lesson(&config(), Some(true), |lesson| tune_tagger(&rows(), lesson, &mut |_| Control::Continue))
             .unwrap();
         assert_eq!(student.hash(), whole, "{steps}");
@@ -126,24 +126,24 @@ fn a_training_that_is_stopped_and_taken_up_again_gives_the_same_student() {
 
 #[test]
 fn too_few_rows_are_refused() {
-    let place = Place::new(1);
+    let folder = BaseFolder::new(1);
     let few = &rows()[..5];
-    let error = place
+    let error = folder
         .lesson(&config(), None, |lesson| tune_tagger(few, lesson, &mut |_| Control::Continue))
         .unwrap_err();
     assert!(matches!(error, TuneError::TooFewRows { rows: 5, .. }) && !error.hint().is_empty());
 }
 
 #[test]
-fn every_truncation_and_many_flipped_bytes_of_a_file_are_refused() {
-    let place = Place::new(1);
+fn truncated_and_corrupted_files_are_refused() {
+    let folder = BaseFolder::new(1);
     let run = bantam_train::RunConfig { epochs: 2, ..config().run };
-    let path = place.path("a.tagger");
-    tuned(&place, &TuneConfig { run, ..config() }).save(&path).unwrap();
+    let path = folder.path("a.tagger");
+    tuned(&folder, &TuneConfig { run, ..config() }).save(&path).unwrap();
     let good = std::fs::read(&path).unwrap();
     let load = |bytes: &[u8]| {
         std::fs::write(&path, bytes).unwrap();
-        TaggerStudent::load(&path, None, &place.bases)
+        TaggerStudent::load(&path, None, &folder.bases)
     };
     for length in (0..good.len()).step_by(1999) {
         assert!(load(&good[..length]).is_err(), "{length}");

@@ -1,28 +1,28 @@
-//! Fitting a linear chain: a conditional random field (Lafferty, McCallum, Pereira 2001) by stochastic gradients.
+//! Fits a linear chain: a conditional random field (Lafferty, McCallum, Pereira 2001) by stochastic gradient descent.
 //!
-//! Minimises the rows' negative log-likelihood and `½ λ ‖w‖²`, one row at a time, each weight at a rate of its own
-//! (AdaGrad; Duchi, Hazan, Singer 2011). A feature has weights only for the tags it was seen with: the others would be
-//! many and say little. The penalty of a weight is shared out over the words that have its feature, so that a step
-//! touches nothing else. One thread, a fixed order: equal rows and seeds give equal bits.
+//! Minimises the rows' negative log-likelihood plus `½ λ ‖w‖²`, one row at a time, with a learning rate per weight
+//! (AdaGrad; Duchi, Hazan, Singer 2011). A feature has weights only for the tags it was seen with; the others would be
+//! many and carry little information. The penalty of a weight is distributed over the words that have its feature, so
+//! that an update touches nothing else. One thread and a fixed order: equal rows and seeds give equal bits.
 
-use crate::linear::mixer::Mixer;
-use crate::tagger::lattice::{Lattice, NEGLIGIBLE, Steps};
+use crate::linear::shuffle::Shuffler;
+use crate::tagger::lattice::{Lattice, NEGLIGIBLE, Transitions};
 
-/// Rows as the solver sees them.
+/// The rows in the solver's format.
 #[derive(Debug, Default)]
 pub(crate) struct Design {
-    /// The features of all words, as numbers, one word after the other.
+    /// The feature numbers of all words, one word after the other.
     pub(crate) features: Vec<u32>,
     /// Where each word's features end.
     pub(crate) word_ends: Vec<u32>,
-    /// The features that all words of a row share, one row after the other, and where each row's end.
+    /// The features that all words of a row share, one row after the other, and where each row's features end.
     pub(crate) shared: Vec<u32>,
     pub(crate) shared_ends: Vec<u32>,
     /// The right tag of every word.
     pub(crate) targets: Vec<u32>,
     /// Where each row's words end.
     pub(crate) row_ends: Vec<u32>,
-    /// How many features there are.
+    /// The number of features.
     pub(crate) count: usize,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Weights {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// A feature's weight for one tag; the two stand together, since they are always read together.
+/// A feature's weight for one tag; the two are stored together because they are always read together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) tag: u32,
@@ -59,12 +59,12 @@ pub(crate) struct Entry {
 }
 
 impl Weights {
-    /// Returns zeros for every feature and tag seen together on `rows`, if the feature is on `words_min` words of them,
-    /// and on how many words each feature is.
+    /// Returns zero weights for every feature and tag that occur together in `rows`, if the feature occurs on at least
+    /// `words_min` words, and the number of words that each feature occurs on.
     pub(crate) fn zero(design: &Design, rows: &[usize], words_min: u32) -> (Self, Vec<u32>) {
         let mut counts = vec![0u32; design.count];
         let mut pairs: Vec<u64> = Vec::new();
-        let mut see = |features: &[u32], targets: &[u32]| {
+        let mut count = |features: &[u32], targets: &[u32]| {
             for feature in features {
                 counts[*feature as usize] += 1;
                 pairs.extend(targets.iter().map(|target| u64::from(*feature) << 16 | u64::from(*target)));
@@ -73,10 +73,10 @@ impl Weights {
         for row in rows {
             let words = design.words(*row);
             let mut targets = design.targets[words.clone()].to_vec();
-            words.for_each(|word| see(design.of_word(word), &design.targets[word..=word]));
+            words.for_each(|word| count(design.of_word(word), &design.targets[word..=word]));
             targets.sort_unstable();
             targets.dedup();
-            see(design.shared(*row), &targets);
+            count(design.shared(*row), &targets);
         }
         pairs.sort_unstable();
         pairs.dedup();
@@ -106,7 +106,7 @@ impl Weights {
     }
 }
 
-/// How to fit.
+/// Settings for fitting.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FitConfig {
     pub(crate) passes: usize,
@@ -116,23 +116,23 @@ pub(crate) struct FitConfig {
     pub(crate) seed: u64,
 }
 
-/// Weights and steps.
+/// Weights of features and transitions.
 #[derive(Debug, Clone)]
 pub(crate) struct Chain {
     pub(crate) weights: Weights,
-    pub(crate) steps: Steps,
+    pub(crate) transitions: Transitions,
 }
 
 impl Chain {
     /// Divides all numbers by a temperature.
     pub(crate) fn cool(&mut self, temperature: f32) {
         self.weights.entries.iter_mut().for_each(|entry| entry.value /= temperature);
-        self.steps.parts_mut().into_iter().flatten().for_each(|step| *step /= temperature);
+        self.transitions.parts_mut().into_iter().flatten().for_each(|step| *step /= temperature);
     }
 
     /// Returns one row of scores for every word of a design's row.
     pub(crate) fn score(&self, design: &Design, row: usize, scores: &mut Vec<f32>) {
-        let (words, tags) = (design.words(row), self.steps.tags());
+        let (words, tags) = (design.words(row), self.transitions.tags());
         scores.clear();
         scores.resize(tags, 0.0);
         design.shared(row).iter().for_each(|feature| self.weights.add(*feature, scores));
@@ -146,7 +146,7 @@ impl Chain {
     }
 }
 
-/// Finds the chain of `rows` with so many slots; `on_pass` hears each pass's number.
+/// Fits a chain with this number of slots to `rows`; `on_pass` receives each pass's number.
 pub(crate) fn fit(
     design: &Design,
     rows: &[usize],
@@ -156,59 +156,61 @@ pub(crate) fn fit(
 ) -> Chain {
     let (weights, counts) = Weights::zero(design, rows, config.words_min);
     let squares = vec![0.0; weights.entries.len()];
-    let steps = Steps::even(slots);
-    let mut work = Work {
+    let transitions = Transitions::uniform(slots);
+    let mut fitter = ChainFitter {
         design,
         config,
         squares,
-        step_squares: Steps::even(slots),
-        gradient: Steps::even(slots),
-        powers: steps.powers(),
+        transition_squares: Transitions::uniform(slots),
+        gradient: Transitions::uniform(slots),
+        exponentials: transitions.exponentials(),
         shares: counts.iter().map(|count| config.penalty / (*count).max(1) as f32).collect(),
-        step_share: config.penalty / rows.len().max(1) as f32,
-        chain: Chain { weights, steps },
+        transition_share: config.penalty / rows.len().max(1) as f32,
+        chain: Chain { weights, transitions },
         lattice: Lattice::default(),
         scores: Vec::new(),
     };
     let mut order = rows.to_vec();
-    let mut mixer = Mixer::new(config.seed);
+    let mut shuffler = Shuffler::new(config.seed);
     for pass in 1..=config.passes {
-        mixer.shuffle(&mut order);
-        order.iter().for_each(|row| work.learn(*row));
+        shuffler.shuffle(&mut order);
+        order.iter().for_each(|row| fitter.update(*row));
         on_pass(pass);
     }
-    work.chain
+    fitter.chain
 }
 
-struct Work<'w> {
-    design: &'w Design,
-    config: &'w FitConfig,
+/// A chain being fitted, and the solver's state.
+struct ChainFitter<'f> {
+    design: &'f Design,
+    config: &'f FitConfig,
     chain: Chain,
-    /// Sums of squared gradients, as AdaGrad wants them.
+    /// Sums of squared gradients, for AdaGrad.
     squares: Vec<f32>,
-    step_squares: Steps,
-    gradient: Steps,
-    powers: Steps,
-    /// What of the penalty a word brings to the weights of each of its features, and a row to the steps.
+    transition_squares: Transitions,
+    gradient: Transitions,
+    exponentials: Transitions,
+    /// The share of the penalty that each word adds to its features' weights, and each row to the transitions.
     shares: Vec<f32>,
-    step_share: f32,
+    transition_share: f32,
     lattice: Lattice,
     scores: Vec<f32>,
 }
 
-impl Work<'_> {
-    fn learn(&mut self, row: usize) {
+impl ChainFitter<'_> {
+    /// Updates all weights by the gradient of one row.
+    fn update(&mut self, row: usize) {
         let design = self.design;
         let words = design.words(row);
         if words.is_empty() {
             return;
         }
         self.chain.score(design, row, &mut self.scores);
-        self.lattice.sum(&self.scores, &self.powers);
+        self.lattice.sum(&self.scores, &self.exponentials);
         let targets = &design.targets[words.clone()];
-        self.step_gradient(targets);
-        let tags = self.chain.steps.tags();
-        // The scores are no longer needed: what every word's tags should move by takes their place.
+        self.set_transition_gradient(targets);
+        let tags = self.chain.transitions.tags();
+        // The scores are no longer needed, so the errors of every word's tags replace them.
         for (word, target) in targets.iter().enumerate() {
             for tag in 0..tags {
                 self.scores[word * tags + tag] =
@@ -224,13 +226,13 @@ impl Work<'_> {
         design.shared(row).iter().for_each(|feature| self.adapt_feature(*feature, &sums));
         self.scores = scores;
         let gradients = self.gradient.parts().map(|part| part.iter());
-        let moved = self.chain.steps.parts_mut().into_iter().zip(self.step_squares.parts_mut());
-        for ((steps, squares), gradients) in moved.zip(gradients) {
-            for ((step, square), gradient) in steps.iter_mut().zip(squares).zip(gradients) {
-                adapt(step, square, gradient + self.step_share * *step, self.config.rate);
+        let parts = self.chain.transitions.parts_mut().into_iter().zip(self.transition_squares.parts_mut());
+        for ((transitions, squares), gradients) in parts.zip(gradients) {
+            for ((transition, square), gradient) in transitions.iter_mut().zip(squares).zip(gradients) {
+                adapt(transition, square, gradient + self.transition_share * *transition, self.config.rate);
             }
         }
-        self.powers.raise(&self.chain.steps);
+        self.exponentials.set_exponentials(&self.chain.transitions);
     }
 
     fn adapt_feature(&mut self, feature: u32, errors: &[f32]) {
@@ -244,10 +246,10 @@ impl Work<'_> {
         }
     }
 
-    /// Expected less observed steps of a row.
-    fn step_gradient(&mut self, targets: &[u32]) {
-        let (lattice, powers, gradient) = (&self.lattice, &self.powers, &mut self.gradient);
-        let (tags, slots) = (powers.tags(), powers.slots);
+    /// Sets the gradient to the expected minus the observed transitions of a row.
+    fn set_transition_gradient(&mut self, targets: &[u32]) {
+        let (lattice, exponentials, gradient) = (&self.lattice, &self.exponentials, &mut self.gradient);
+        let (tags, slots) = (exponentials.tags(), exponentials.slots);
         gradient.parts_mut().into_iter().for_each(|part| part.fill(0.0));
         for tag in 0..=slots {
             gradient.start[tag] = lattice.probability(0, tag);
@@ -255,12 +257,13 @@ impl Work<'_> {
         gradient.start[targets[0] as usize] -= 1.0;
         for (word, pair) in targets.windows(2).enumerate().map(|(word, pair)| (word + 1, pair)) {
             let before = &lattice.forward[(word - 1) * tags..word * tags];
-            let here = word * tags..(word + 1) * tags;
+            let row = word * tags..(word + 1) * tags;
             let scale = lattice.scales[word];
-            // `reached` of the tags here, by the same product as on the way back.
-            let reached = lattice.local[here.clone()].iter().zip(&lattice.backward[here]);
+            // The same product as in the lattice's backward pass.
+            let reached = lattice.local[row.clone()].iter().zip(&lattice.backward[row]);
             let reached: Vec<f32> = reached.map(|(local, backward)| local * backward / scale).collect();
-            let rows = gradient.open.chunks_exact_mut(1 + slots).zip(powers.open.chunks_exact(1 + slots));
+            let rows =
+                gradient.open.chunks_exact_mut(1 + slots).zip(exponentials.open.chunks_exact(1 + slots));
             for ((into, open), before) in rows.zip(before).filter(|(_, before)| **before > NEGLIGIBLE) {
                 for ((into, step), reached) in into.iter_mut().zip(open).zip(&reached) {
                     *into += (before * step * reached).min(1.0);
@@ -268,8 +271,10 @@ impl Work<'_> {
             }
             for slot in 0..slots {
                 let (first, further) = (1 + slot, 1 + slots + slot);
-                gradient.begin[slot] += (before[first] * powers.begin[slot] * reached[further]).min(1.0);
-                gradient.stay[slot] += (before[further] * powers.stay[slot] * reached[further]).min(1.0);
+                gradient.begin[slot] +=
+                    (before[first] * exponentials.begin[slot] * reached[further]).min(1.0);
+                gradient.stay[slot] +=
+                    (before[further] * exponentials.stay[slot] * reached[further]).min(1.0);
             }
             let (from, to) = (pair[0] as usize, pair[1] as usize);
             match to.checked_sub(1 + slots) {
@@ -281,7 +286,7 @@ impl Work<'_> {
     }
 }
 
-/// One step of AdaGrad.
+/// Updates a number by one AdaGrad step.
 #[inline]
 fn adapt(value: &mut f32, square: &mut f32, gradient: f32, rate: f32) {
     *square += gradient * gradient;

@@ -1,4 +1,4 @@
-//! A folder with a base in it, and settings that fit it.
+//! A temporary folder with a tiny base, and settings to match.
 
 use std::path::{Path, PathBuf};
 
@@ -7,12 +7,12 @@ use bantam_train::{Checkpoint, Control, Lesson, LoraConfig, RunConfig, TuneConfi
 
 use crate::tiny_base;
 
-pub(crate) struct Place {
+pub(crate) struct BaseFolder {
     folder: tempfile::TempDir,
     pub(crate) bases: Bases,
 }
 
-impl Place {
+impl BaseFolder {
     pub(crate) fn new(threads: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         tiny_base::write(&folder.path().join("base"), 7);
@@ -23,7 +23,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// Calls `tune` with a lesson on the base; `resume` says whether a checkpoint is kept, and taken up.
+    /// Calls `tune` with a lesson on the base. `resume` is `None` to save no checkpoint, and otherwise whether to resume.
     pub(crate) fn lesson<T>(
         &self,
         config: &TuneConfig,
@@ -49,7 +49,7 @@ pub(crate) fn small(config: TuneConfig) -> TuneConfig {
     TuneConfig { run, lora, held_out: 0.25, precision: BasePrecision::F32, ..config }
 }
 
-/// Says stop after so many steps of both runs together.
+/// Returns a listener that stops after `steps` steps of both runs together.
 pub(crate) fn stop_after(steps: usize) -> impl FnMut(TuneEvent) -> Control {
     let mut seen = 0;
     move |event| {
@@ -58,7 +58,7 @@ pub(crate) fn stop_after(steps: usize) -> impl FnMut(TuneEvent) -> Control {
     }
 }
 
-/// 72 rows of three labels; a label's rows share words that no other's have.
+/// Returns 72 rows of three labels; a label's rows share words that no other label's rows contain.
 pub(crate) fn rows() -> Vec<Example> {
     let openings = ["please", "could you", "i want to", "help me", "now", "kindly"];
     let topics = [
