@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "this program prints its results")]
 
 mod bench;
+mod docs;
 mod metadata;
 mod python;
 mod steps;
@@ -18,6 +19,7 @@ usage: cargo xtask COMMAND
   test [--fast]  sets up what the tests need and runs everything; --fast skips Python
   ci             same as test
   bench [FLAGS]  measures the gateway against a mock upstream on this machine; --help lists the flags
+  docs [--check] writes the generated reference and checks the documents' links; --check only compares
   tidy           checks layers, owners, file sizes and licences";
 
 fn main() -> ExitCode {
@@ -28,6 +30,8 @@ fn main() -> ExitCode {
         ["test" | "ci"] => test::run(&root, test::Scope::Everything),
         ["test" | "ci", "--fast"] => test::run(&root, test::Scope::RustOnly),
         ["bench", ref flags @ ..] => bench::run(&root, flags),
+        ["docs"] => docs::run(&root, docs::Pages::Write),
+        ["docs", "--check"] => docs::run(&root, docs::Pages::Compare),
         ["tidy"] => tidy_command(&root),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

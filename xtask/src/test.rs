@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::steps::{Failed, Steps};
 use crate::summary::{self, Counts};
-use crate::{python, tidy};
+use crate::{docs, python, tidy};
 
 /// What to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,16 @@ fn run_steps(root: &Path, scope: Scope, steps: &mut Steps) -> Result<(), Failed>
         let report = tidy::run(root);
         report.lines().iter().for_each(|line| println!("{line}"));
         if report.is_clean() { Ok(Counts::default()) } else { Err("not tidy".to_owned().into()) }
+    })?;
+    // Whether the generated pages are what the code says is a Rust test, further below.
+    steps.step("documents", || {
+        let report = docs::check(root);
+        report.lines().iter().for_each(|line| println!("{line}"));
+        if report.is_clean() {
+            Ok(Counts::default())
+        } else {
+            Err("links or pages are broken".to_owned().into())
+        }
     })?;
     let clippy = [
         "clippy",

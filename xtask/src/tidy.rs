@@ -7,6 +7,8 @@ mod owners;
 
 use std::path::Path;
 
+pub(crate) use files::tracked as tracked_files;
+
 use crate::metadata;
 
 /// What the checks found. Facts are always shown; one problem is enough to fail.
@@ -32,11 +34,11 @@ impl Report {
         self.facts.iter().cloned().chain(problems).chain([verdict]).collect()
     }
 
-    fn fact(&mut self, fact: impl Into<String>) {
+    pub(crate) fn fact(&mut self, fact: impl Into<String>) {
         self.facts.push(fact.into());
     }
 
-    fn problem(&mut self, problem: impl Into<String>) {
+    pub(crate) fn problem(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
 }
@@ -67,7 +69,7 @@ pub(crate) fn run(root: &Path) -> Report {
 
 /// Shared by the tests of the checks.
 #[cfg(test)]
-mod testing {
+pub(crate) mod testing {
     use super::Report;
     use crate::metadata::{Dependency, Kind, Package};
 
@@ -87,7 +89,7 @@ mod testing {
     }
 
     /// Runs one check and returns its problems.
-    pub(super) fn problems(check: impl FnOnce(&mut Report)) -> Vec<String> {
+    pub(crate) fn problems(check: impl FnOnce(&mut Report)) -> Vec<String> {
         let mut report = Report::default();
         check(&mut report);
         report.problems

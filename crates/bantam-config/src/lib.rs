@@ -11,8 +11,8 @@
 //! a secret that stands in the file by mistake is refused and blotted out of the message. Every setting
 //! keeps its [`Origin`]. There is no serde: the reader is the format.
 //!
-//! A good contribution adds a setting in the section's own file, in `example.toml` (a test compares
-//! both) and, when it is a scalar an operator overrides per machine, in [`variables`].
+//! A good contribution adds a setting in the section's own file, in `example.toml` and in [`reference`] (tests compare
+//! all three) and, when it is a scalar an operator overrides per machine, in [`variables`].
 
 mod config;
 mod context;
@@ -29,6 +29,7 @@ mod model;
 mod nearest;
 mod origin;
 mod privacy;
+pub mod reference;
 mod routing;
 mod secret;
 mod section;
@@ -60,5 +61,5 @@ pub use students::Students;
 pub use task::{StudentModel, Task};
 pub use upstream::{Auth, Dialect, EngineKind, Upstream};
 
-/// A complete configuration file with every key, commented; documentation is generated from it.
+/// A complete configuration file with every key, commented.
 pub const EXAMPLE: &str = include_str!("example.toml");

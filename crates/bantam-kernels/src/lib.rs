@@ -11,6 +11,18 @@
 //! **Invariant:** every public function is safe: shapes are asserted before anything is read or written.
 //!
 //! **Invariant:** integer products are exact with every set of instructions; only f32 sums differ, in their order.
+//!
+//! # Example
+//!
+//! ```
+//! use bantam_kernels::{Matrix, MatrixMut, Write, multiply};
+//!
+//! let (left, right) = ([1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]);
+//! let mut product = [0.0; 4];
+//! let into = MatrixMut::new(&mut product, 2, 2);
+//! multiply(Matrix::new(&left, 2, 2), Matrix::new(&right, 2, 2).transposed(), 1.0, into, Write::Set);
+//! assert_eq!(product, [17.0, 23.0, 39.0, 53.0]);
+//! ```
 #![expect(unsafe_code, reason = "vector instructions and slices shared between threads; each use says why")]
 
 mod attend;

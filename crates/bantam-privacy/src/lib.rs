@@ -19,6 +19,22 @@
 //! A good addition here is a recogniser that starts from a cheap trigger, defines
 //! what it reports when its validator disagrees, and adds rows to the evasion
 //! table in `tests/it/evasion.rs`.
+//!
+//! # Example
+//!
+//! ```
+//! use bantam_privacy::{Kind, Scanner, ScannerConfig};
+//! use bantam_types::Label;
+//!
+//! let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() })?;
+//! let mut scan = scanner.begin();
+//! scan.text("my card is 4111 1111 1111 1111");
+//! let findings = scan.finish();
+//!
+//! assert_eq!(findings.label(), Label::Restricted);
+//! assert_eq!(findings.count(Kind::PaymentCard), 1);
+//! # Ok::<(), bantam_privacy::BuildScannerError>(())
+//! ```
 
 mod clear;
 mod config;

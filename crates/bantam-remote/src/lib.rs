@@ -1,4 +1,4 @@
-//! Upstream providers: OpenAI-compatible servers and Anthropic's API. Sole owner of the HTTP client.
+//! Upstream providers: OpenAI-compatible servers and Anthropic's API. Owns the HTTP client of requests.
 //!
 //! Nothing here takes a request that the privacy policy did not clear for the upstream's tier. The client
 //! follows no redirects and reads no proxy from the environment: bytes go to the configured host or

@@ -8,6 +8,8 @@ use http::{HeaderMap, header};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use crate::routes;
+
 /// What the guard is built from.
 pub struct GuardSettings {
     /// The address that is served.
@@ -77,7 +79,7 @@ impl Guard {
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = bearer
             .and_then(|value| value.strip_prefix("Bearer ").or_else(|| value.strip_prefix("bearer ")))
-            .or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
+            .or_else(|| headers.get(routes::API_KEY).and_then(|value| value.to_str().ok()));
         let Some(given) = given else {
             return Err(ApiError::new(
                 ErrorCode::Unauthenticated,

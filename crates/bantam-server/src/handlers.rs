@@ -19,6 +19,7 @@ use crate::body;
 use crate::guard::Guard;
 use crate::residents::{self, Residents};
 use crate::respond::{respond, respond_error};
+use crate::routes;
 use crate::serve::ServerSettings;
 
 /// What every handler shares.
@@ -35,12 +36,12 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route(Endpoint::Chat.path(), post(chat).fallback(wrong_method))
         .route(Endpoint::Completions.path(), post(complete).fallback(wrong_method))
         .route(Endpoint::Embeddings.path(), post(embed).fallback(wrong_method))
-        .route("/v1/models", get(list_models).fallback(wrong_method))
-        .route("/v1/models/{*id}", get(show_model).fallback(wrong_method))
-        .route("/api/ps", get(residents::list).fallback(wrong_method))
-        .route("/bantam/unload/{*name}", post(residents::unload).fallback(wrong_method))
-        .route("/healthz", get(healthz).fallback(wrong_method))
-        .route("/readyz", get(readyz).fallback(wrong_method))
+        .route(routes::MODELS, get(list_models).fallback(wrong_method))
+        .route(routes::MODEL, get(show_model).fallback(wrong_method))
+        .route(routes::RESIDENTS, get(residents::list).fallback(wrong_method))
+        .route(routes::UNLOAD, post(residents::unload).fallback(wrong_method))
+        .route(routes::HEALTH, get(healthz).fallback(wrong_method))
+        .route(routes::READY, get(readyz).fallback(wrong_method))
         .fallback(unknown_path)
         .with_state(app)
 }
@@ -63,8 +64,10 @@ async fn answer(app: &App, endpoint: Endpoint, request: Request) -> Response {
     if let Err(error) = app.guard.check_key(&head.headers) {
         return respond_error(&error);
     }
-    let task =
-        head.headers.get("x-bantam-task").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let task = head
+        .headers
+        .get(routes::ASKED_TASK)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let body = match body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await {
         Ok(body) => body,
         Err(error) => return respond_error(&error),
@@ -151,13 +154,11 @@ async fn wrong_method(method: Method, request: Request) -> Response {
 
 async fn unknown_path(request: Request) -> Response {
     let path: String = request.uri().path().chars().take(80).collect();
+    let known: Vec<String> = routes::all().iter().map(routes::Route::shown_path).collect();
     respond_error(&ApiError::new(
         ErrorCode::NotFound,
         "unknown_path",
-        format!(
-            "there is no {path} here; there are /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, \
-             /healthz and /readyz"
-        ),
+        format!("there is no {path} here; there are {}", known.join(", ")),
     ))
 }
 

@@ -10,9 +10,11 @@ mod guard;
 mod handlers;
 mod residents;
 mod respond;
+mod routes;
 mod serve;
 mod timed_io;
 
 pub use guard::{Guard, GuardSettings};
 pub use residents::{NoResidents, ResidentModel, Residents, Unload};
+pub use routes::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, Route, all as routes};
 pub use serve::{ServerSettings, serve};

@@ -7,6 +7,8 @@ use bantam_wire::{ApiError, RoutingNote};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use crate::routes;
+
 /// Returns the response for a chat reply.
 pub(crate) fn respond(reply: Reply) -> Response {
     let mut response = match reply.body {
@@ -20,7 +22,7 @@ pub(crate) fn respond(reply: Reply) -> Response {
         ReplyBody::Error(error) => respond_error(&error),
     };
     let headers = response.headers_mut();
-    put(headers, "x-request-id", &RoutingNote::request_id_text(reply.request_id));
+    put(headers, routes::REQUEST_ID, &RoutingNote::request_id_text(reply.request_id));
     if let Some(note) = &reply.note {
         put_note(headers, note);
     }
@@ -38,7 +40,7 @@ pub(crate) fn respond_error(error: &ApiError) -> Response {
     }
     if error.code == bantam_wire::ErrorCode::PolicyConflict {
         // The official SDKs retry a 409 unless they are told not to; policy will not change its mind.
-        put(headers, "x-should-retry", "false");
+        put(headers, routes::SHOULD_RETRY, "false");
     }
     if error.code == bantam_wire::ErrorCode::BodyTimeout {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -48,16 +50,16 @@ pub(crate) fn respond_error(error: &ApiError) -> Response {
 
 fn put_note(headers: &mut HeaderMap, note: &RoutingNote) {
     if let Some(task) = &note.task {
-        put(headers, "x-bantam-task", task.as_str());
+        put(headers, routes::TASK, task.as_str());
     }
-    put(headers, "x-bantam-tier", note.tier.as_str());
-    put(headers, "x-bantam-model", &note.model);
+    put(headers, routes::TIER, note.tier.as_str());
+    put(headers, routes::MODEL_NAME, &note.model);
     if let Some(confidence) = note.confidence {
-        put(headers, "x-bantam-confidence", &format!("{confidence:.4}"));
+        put(headers, routes::CONFIDENCE, &format!("{confidence:.4}"));
     }
-    put(headers, "x-bantam-escalated", &note.escalated_text());
+    put(headers, routes::ESCALATED, &note.escalated_text());
     if let Some(cost) = note.cost {
-        put(headers, "x-bantam-cost-usd", &cost.to_string());
+        put(headers, routes::COST, &cost.to_string());
     }
 }
 

@@ -17,6 +17,23 @@
 //! **Invariant:** only safetensors and GGUF are read. Nothing here can run what a file holds, as a pickle could.
 //!
 //! **Invariant:** the only `unsafe` is the mapping of a file, in `map.rs`, beside what makes it sound.
+//!
+//! # Example
+//!
+//! ```
+//! use bantam_weights::{Dtype, NewTensor, WeightFile, quantise, write_safetensors};
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("model.safetensors");
+//! let bytes = quantise(Dtype::F16, &[1.0, -2.0, 0.5, 4.0])?;
+//! let tensor = NewTensor { name: "weight", dtype: Dtype::F16, shape: &[2, 2], bytes: &bytes };
+//! let hash = write_safetensors(&path, &[("made_by", "an example")], &[tensor])?;
+//!
+//! let file = WeightFile::open(&path)?;
+//! assert_eq!(file.sha256(), hash);
+//! assert_eq!(file.require("weight", &[2, 2])?.to_f32()?, [1.0, -2.0, 0.5, 4.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod dequantise;
 mod dtype;

@@ -90,6 +90,10 @@ pub struct ApiError {
 impl ApiError {
     /// Returns an error of `code` with the stable word `slug`.
     pub fn new(code: ErrorCode, slug: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(
+            crate::slug::is_listed(slug, code),
+            "`{slug}` with {code:?} is not in the table of slugs"
+        );
         Self { code, message: message.into(), param: None, slug, retry_after_s: None }
     }
 

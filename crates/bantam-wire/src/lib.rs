@@ -12,9 +12,11 @@ pub mod endpoint;
 pub mod error;
 pub mod json;
 pub mod note;
+pub mod slug;
 pub mod sse;
 
 pub use chat::{ChatRequest, DecodeChatError, DecodeLimits, Edits, Message, Role};
 pub use endpoint::Endpoint;
 pub use error::{ApiError, ErrorCode};
 pub use note::RoutingNote;
+pub use slug::{SLUGS, Slug};

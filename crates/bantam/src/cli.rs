@@ -22,7 +22,7 @@ pub(crate) struct Cli {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct GlobalArgs {
     /// The configuration file [default: $XDG_CONFIG_HOME/bantam/bantam.toml]
-    #[arg(long, global = true, env = "BANTAM_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = crate::environment::BANTAM_CONFIG.name, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Overrides one setting, such as --set server.bind=127.0.0.1:6000
     #[arg(long, global = true, value_name = "KEY=VALUE")]

@@ -7,9 +7,12 @@ mod cli;
 mod commands;
 mod demo;
 mod deploy;
+mod environment;
 mod failure;
 mod output;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::process::ExitCode;
 

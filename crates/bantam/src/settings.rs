@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use bantam_config::{Config, Env, Files, Override, Source};
 
 use crate::cli::GlobalArgs;
+use crate::environment::{self, Variable};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 
@@ -51,17 +52,22 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// Returns the folder that a variable names, or else `fallback` in the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the edge where the environment is read")]
-fn home(variable: &str, fallback: &str) -> PathBuf {
-    match std::env::var_os(variable).filter(|value| !value.is_empty()) {
+fn folder(variable: Variable, fallback: &str) -> PathBuf {
+    match std::env::var_os(variable.name).filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(fallback),
+        None => {
+            let home = std::env::var_os(environment::HOME.name).unwrap_or_else(|| ".".into());
+            PathBuf::from(home).join(fallback)
+        }
     }
 }
 
 /// Returns the folder of the hub's own tools.
-fn hub_home() -> PathBuf {
-    variable("HF_HOME").map_or_else(|| home("XDG_CACHE_HOME", ".cache").join("huggingface"), PathBuf::from)
+fn hub_folder() -> PathBuf {
+    let default = || folder(environment::XDG_CACHE_HOME, ".cache").join("huggingface");
+    variable(environment::HF_HOME.name).map_or_else(default, PathBuf::from)
 }
 
 impl Globals {
@@ -84,7 +90,7 @@ impl Globals {
         let path = self
             .config
             .clone()
-            .unwrap_or_else(|| home("XDG_CONFIG_HOME", ".config").join("bantam/bantam.toml"));
+            .unwrap_or_else(|| folder(environment::XDG_CONFIG_HOME, ".config").join("bantam/bantam.toml"));
         std::path::absolute(&path).unwrap_or(path)
     }
 
@@ -124,7 +130,8 @@ impl Globals {
 
     /// Returns the token that the hub's own tools have left, if there is one.
     pub(crate) fn hub_token_file(&self) -> Option<String> {
-        let path = variable("HF_TOKEN_PATH").map_or_else(|| hub_home().join("token"), PathBuf::from);
+        let named = variable(environment::HF_TOKEN_PATH.name).map(PathBuf::from);
+        let path = named.unwrap_or_else(|| hub_folder().join("token"));
         std::fs::read_to_string(path).ok().filter(|token| !token.trim().is_empty())
     }
 
@@ -137,10 +144,10 @@ impl Globals {
         let overrides = self.overrides()?;
         let names: Vec<String> = std::env::vars_os()
             .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name != "BANTAM_CONFIG")
+            .filter(|name| name != environment::BANTAM_CONFIG.name)
             .collect();
-        let state = home("XDG_STATE_HOME", ".local/state").join("bantam");
-        let data = home("XDG_DATA_HOME", ".local/share").join("bantam");
+        let state = folder(environment::XDG_STATE_HOME, ".local/state").join("bantam");
+        let data = folder(environment::XDG_DATA_HOME, ".local/share").join("bantam");
         let name = path.display().to_string();
         let source = Source {
             name: &name,

@@ -1,5 +1,6 @@
 //! Checks files: their length, size and forbidden content, and the ratio of tests to code.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
@@ -26,8 +27,8 @@ pub(super) struct Source {
     pub(super) text: Option<String>,
 }
 
-/// Reads all files that git tracks, or would track after `git add`.
-pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
+/// Returns the paths of what git tracks, or would track after `git add`, from the root and with `/`.
+pub(crate) fn tracked(root: &Path) -> Result<BTreeSet<String>, String> {
     let output = Command::new("git")
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .current_dir(root)
@@ -37,12 +38,18 @@ pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
         return Err(format!("git ls-files failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     let list = String::from_utf8_lossy(&output.stdout).into_owned();
-    // A tracked file that was deleted has no metadata and nothing to check.
-    let sources = list.split('\0').filter(|path| !path.is_empty()).filter_map(|path| {
-        let bytes = std::fs::symlink_metadata(root.join(path)).ok()?.len();
+    // A file that is tracked and deleted is not there to be checked.
+    let is_there = |path: &&str| !path.is_empty() && std::fs::symlink_metadata(root.join(path)).is_ok();
+    Ok(list.split('\0').filter(is_there).map(str::to_owned).collect())
+}
+
+/// Reads the tracked files.
+pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
+    let sources = tracked(root)?.into_iter().filter_map(|path| {
+        let bytes = std::fs::symlink_metadata(root.join(&path)).ok()?.len();
         let text =
-            path.ends_with(".rs").then(|| std::fs::read_to_string(root.join(path)).unwrap_or_default());
-        Some(Source { path: path.to_owned(), bytes, text })
+            path.ends_with(".rs").then(|| std::fs::read_to_string(root.join(&path)).unwrap_or_default());
+        Some(Source { path, bytes, text })
     });
     Ok(sources.collect())
 }

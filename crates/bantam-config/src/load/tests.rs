@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::*;
-use crate::EXAMPLE;
 use crate::document::{Table, Value};
+use crate::{EXAMPLE, reference};
 
 struct Everything;
 
@@ -79,4 +79,22 @@ fn every_variable_sets_a_key_that_the_reader_knows() {
     let has_variable = |key: &String| by_name.values().any(|known| known == key);
     let scalars = outcome.known.iter().filter(|key| key.starts_with("server.") || key.starts_with("ledger."));
     assert_eq!(scalars.filter(|key| !has_variable(key)).count(), 0);
+}
+
+#[test]
+fn the_reference_has_every_key_that_the_reader_knows() {
+    let (_, outcome) = read(&source(EXAMPLE), &Everything, &Everything);
+    let is_table = |key: &str| {
+        let inside = format!("{key}.");
+        outcome.known.iter().any(|other| other.starts_with(&inside))
+    };
+    let known: BTreeSet<&str> =
+        outcome.known.iter().map(String::as_str).filter(|key| !is_table(key)).collect();
+    let listed: BTreeSet<&str> = reference::ALL.iter().map(|setting| setting.key).collect();
+    assert_eq!(listed, known, "left: src/reference/table.rs, right: what is read");
+    assert_eq!(listed.len(), reference::ALL.len(), "no key is listed twice");
+    for setting in reference::ALL {
+        let sections = reference::SECTIONS.iter().filter(|section| setting.key.starts_with(section.prefix));
+        assert_eq!(sections.count(), 1, "{}", setting.key);
+    }
 }

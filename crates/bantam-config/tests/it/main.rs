@@ -6,6 +6,7 @@ mod example;
 mod hostile;
 mod layers;
 mod mistakes;
+mod reference;
 mod references;
 mod secrets;
 mod world;

@@ -53,6 +53,20 @@ async fn unknown_paths_and_methods_are_errors_in_the_same_shape() {
 }
 
 #[tokio::test]
+async fn every_listed_route_is_served_by_its_method_alone() {
+    for route in bantam_server::routes() {
+        let path = route.path.replace("{*id}", "auto").replace("{*name}", "auto");
+        for method in ["GET", "POST"] {
+            let request = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n");
+            let response = ask(&request).await;
+            let is_refused = response.status == 405;
+            assert_eq!(is_refused, route.method.as_str() != method, "{method} {path}: {}", response.status);
+            assert!(response.status < 400 || response.error().1 != "unknown_path", "{method} {path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn is_alive_and_ready_until_the_ledger_cannot_be_written() {
     let server = start(Setup::default()).await;
     assert_eq!(server.ask(&get("/healthz")).await.status, 200);

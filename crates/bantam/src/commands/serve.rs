@@ -205,6 +205,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 /// Starts the log: warnings and errors to standard error, more with `RUST_LOG`.
 pub(crate) fn start_log() {
     let filter = tracing_subscriber::EnvFilter::builder()
+        .with_env_var(crate::environment::RUST_LOG.name)
         .with_default_directive(tracing::Level::WARN.into())
         .from_env_lossy();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();

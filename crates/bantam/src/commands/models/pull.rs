@@ -6,6 +6,7 @@ use super::change::told;
 use super::progress::Progress;
 use super::{bytes_text, name, open};
 use crate::cli::models::PullArgs;
+use crate::environment::{self, Variable};
 use crate::failure::{Failure, Outcome};
 use crate::settings::{Globals, ProcessEnv};
 
@@ -70,16 +71,25 @@ fn failed(name: &str, error: &PullError) -> Failure {
     Failure::from_error(format!("cannot pull {name}"), error).hint(error.hint()).outcome(outcome)
 }
 
+/// Where a proxy for pulls may be named, the first that is set counts.
+const PROXIES: [Variable; 4] = [
+    environment::HTTPS_PROXY,
+    environment::HTTPS_PROXY_LOWER,
+    environment::ALL_PROXY,
+    environment::ALL_PROXY_LOWER,
+];
+
 /// Reads what the hub's own tools read, or says that the network may not be used.
 fn hub_settings(globals: &Globals, name: &str) -> Result<HubSettings, Failure> {
-    let get =
-        |name: &str| bantam_config::Env::get(&ProcessEnv, name).filter(|value| !value.trim().is_empty());
-    let first = |names: &[&str]| names.iter().find_map(|name| get(name));
+    let get = |variable: Variable| {
+        bantam_config::Env::get(&ProcessEnv, variable.name).filter(|value| !value.trim().is_empty())
+    };
+    let first = |variables: &[Variable]| variables.iter().find_map(|variable| get(*variable));
     let is_true =
         |text: &String| matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
-    let why = match (globals.offline, get("HF_HUB_OFFLINE").filter(is_true)) {
+    let why = match (globals.offline, get(environment::HF_HUB_OFFLINE).filter(is_true)) {
         (true, _) => Some("--offline"),
-        (_, Some(_)) => Some("HF_HUB_OFFLINE"),
+        (_, Some(_)) => Some(environment::HF_HUB_OFFLINE.name),
         _ => None,
     };
     if let Some(why) = why {
@@ -88,13 +98,14 @@ fn hub_settings(globals: &Globals, name: &str) -> Result<HubSettings, Failure> {
                 "on a machine with a network: bantam pull, then bantam export; here: bantam import FILE.tar",
             ));
     }
-    let token = first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or_else(|| globals.hub_token_file());
+    let token = first(&[environment::HF_TOKEN, environment::HUGGING_FACE_HUB_TOKEN])
+        .or_else(|| globals.hub_token_file());
     let public = HubSettings::public();
     Ok(HubSettings {
-        endpoint: get("HF_ENDPOINT").unwrap_or(public.endpoint.clone()),
+        endpoint: get(environment::HF_ENDPOINT).unwrap_or(public.endpoint.clone()),
         token: token.map(|token| token.trim().to_owned()),
-        proxy: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
-        no_proxy: first(&["NO_PROXY", "no_proxy"])
+        proxy: first(&PROXIES),
+        no_proxy: first(&[environment::NO_PROXY, environment::NO_PROXY_LOWER])
             .map(|list| list.split(',').map(str::to_owned).collect())
             .unwrap_or_default(),
         ..public

@@ -1,0 +1,108 @@
+//! The paths that are served and the headers that are read and written: one table each, for the router and for the
+//! reference.
+
+use bantam_wire::Endpoint;
+use http::Method;
+
+/// A path with its method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, as axum writes parameters.
+    pub path: &'static str,
+    /// Whether a key is asked for, where there are keys.
+    pub needs_key: bool,
+    /// What it does, one sentence.
+    pub about: &'static str,
+}
+
+impl Route {
+    /// Returns the path as people write it: `/v1/models/{id}`.
+    pub fn shown_path(&self) -> String {
+        self.path.replace("{*", "{")
+    }
+}
+
+/// The models that callers may name.
+pub(crate) const MODELS: &str = "/v1/models";
+/// One of them.
+pub(crate) const MODEL: &str = "/v1/models/{*id}";
+/// What is in memory.
+pub(crate) const RESIDENTS: &str = "/api/ps";
+/// Sends a model out of memory.
+pub(crate) const UNLOAD: &str = "/bantam/unload/{*name}";
+/// Whether the process answers.
+pub(crate) const HEALTH: &str = "/healthz";
+/// Whether it can do its work.
+pub(crate) const READY: &str = "/readyz";
+
+/// Returns everything that is served.
+pub fn all() -> Vec<Route> {
+    let get = |path, needs_key, about| Route { method: Method::GET, path, needs_key, about };
+    let post = |path, about| Route { method: Method::POST, path, needs_key: true, about };
+    vec![
+        post(
+            Endpoint::Chat.path(),
+            "Answers a conversation, plain or streamed, as OpenAI's chat completions do.",
+        ),
+        post(Endpoint::Completions.path(), "Continues a text; with `suffix` it fills in the middle."),
+        post(Endpoint::Embeddings.path(), "Returns the vectors of texts, as floats or base64."),
+        get(
+            MODELS,
+            true,
+            "Lists what callers may name as `model`: models, tasks, `auto` and its other names.",
+        ),
+        get(MODEL, true, "Shows one of them."),
+        get(RESIDENTS, true, "Lists the models in this process's memory, in Ollama's shape."),
+        post(UNLOAD, "Unloads a model once nobody uses it; `?wait_ms=N` says how long to wait for that."),
+        get(HEALTH, false, "Says that the process answers."),
+        get(READY, false, "Says whether the ledger can be written: 200, or 503."),
+    ]
+}
+
+/// A header that Bantam reads or writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// What it says, one sentence.
+    pub about: &'static str,
+}
+
+macro_rules! headers {
+    ($list:ident, $about:literal: $($constant:ident = $name:literal, $says:literal;)*) => {
+        $(#[doc = $says] pub(crate) const $constant: &str = $name;)*
+        #[doc = $about]
+        pub const $list: &[Header] = &[$(Header { name: $name, about: $says }),*];
+    };
+}
+
+headers! { REQUEST_HEADERS, "The headers of requests that have a meaning of their own here.":
+    ASKED_TASK = "x-bantam-task", "The task that the request belongs to, whatever `model` says.";
+    API_KEY = "x-api-key", "The caller's key; `authorization: Bearer KEY` means the same.";
+}
+
+headers! { RESPONSE_HEADERS, "The headers of responses beside HTTP's own.":
+    REQUEST_ID = "x-request-id", "The request's id, as in the ledger and in the `bantam` object of the body.";
+    TASK = "x-bantam-task", "The task that it belonged to.";
+    TIER = "x-bantam-tier", "The tier that answered: `local`, `mid` or `frontier`.";
+    MODEL_NAME = "x-bantam-model", "The model or student that answered.";
+    CONFIDENCE = "x-bantam-confidence", "The confidence of a student's answer, 0 to 1.";
+    ESCALATED = "x-bantam-escalated", "Why the rungs before the one that answered did not; `no` where it was the first.";
+    COST = "x-bantam-cost-usd", "What all attempts cost, in dollars; absent where that is not known, or not known yet.";
+    SHOULD_RETRY = "x-should-retry", "`false` where a retry would be refused again, so that SDKs do not try.";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_names_are_valid_and_in_lower_case() {
+        for header in REQUEST_HEADERS.iter().chain(RESPONSE_HEADERS) {
+            let parsed = http::HeaderName::from_bytes(header.name.as_bytes()).unwrap();
+            assert_eq!(parsed.as_str(), header.name);
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What only a test inside the binary can see.
+
+mod reference;

@@ -1,0 +1,34 @@
+//! `cargo xtask docs`: writes the generated reference, and checks what the documents lead to.
+
+mod check;
+mod markdown;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+pub(crate) use check::check;
+
+/// Tells the reference's tests to write their pages; the same word stands in `crates/bantam/src/tests/reference.rs`.
+const WRITE: &str = "BANTAM_DOCS_WRITE";
+
+/// What is done with the generated pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// They are written.
+    Write,
+    /// They are compared with the code.
+    Compare,
+}
+
+/// Writes or compares the generated pages, then checks links, anchors and the table of contents.
+pub(crate) fn run(root: &Path, pages: Pages) -> ExitCode {
+    let mut tests = Command::new("cargo");
+    tests.args(["test", "--quiet", "--locked", "--package", "bantam", "--bin", "bantam", "tests::reference"]);
+    if pages == Pages::Write {
+        tests.env(WRITE, "1");
+    }
+    let generated = tests.current_dir(root).status().is_ok_and(|status| status.success());
+    let report = check(root);
+    report.lines().iter().for_each(|line| println!("{line}"));
+    if generated && report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
