@@ -6,6 +6,7 @@
 
 mod answer;
 mod error;
+mod residents;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use bantam_wire::ChatRequest;
 
 pub use answer::{Answer, AnswerStream, Completion, StreamItem, StudentAnswer};
 pub use error::{BackendError, BackendFault};
+pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 
 /// A future that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -25,6 +25,7 @@ mod ledger;
 mod load;
 mod local;
 mod log;
+mod loss;
 mod model;
 mod nearest;
 mod origin;
@@ -50,16 +51,28 @@ pub use ladder::Rung;
 pub use ledger::{Acknowledge, Ledger};
 pub use load::load;
 pub use local::{KeepAlive, Local};
+pub use loss::Loss;
 pub use model::{Model, ModelSource};
 pub use origin::{Origin, Setting};
 pub use privacy::{DictionaryTerm, Privacy};
 pub use routing::Routing;
 pub use server::Server;
-pub use source::{Env, Files, Override, Source};
+pub use source::{Env, Files, Override, Purpose, Source};
 pub use store::Store;
 pub use students::Students;
 pub use task::{StudentModel, Task};
 pub use upstream::{Auth, Dialect, EngineKind, Upstream};
 
-/// A complete configuration file with every key, commented.
+/// A complete configuration file with every key, commented; documentation is generated from it.
+///
+/// It loads as it is. What needs a key or a file is switched off by a `#` without a space after it.
 pub const EXAMPLE: &str = include_str!("example.toml");
+
+/// Returns [`EXAMPLE`] with every setting switched on, line by line: it loads where all that it names is there.
+pub fn complete_example() -> String {
+    let switched_on = |line: &'static str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => setting,
+        _ => line,
+    };
+    EXAMPLE.lines().flat_map(|line| [switched_on(line), "\n"]).collect()
+}

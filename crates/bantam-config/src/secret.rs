@@ -1,9 +1,9 @@
 //! Keys that must not stand in a file, and the variables that hold them instead.
 
-use crate::MistakeKind;
 use crate::context::Context;
 use crate::log::{Log, Problem};
 use crate::origin::Found;
+use crate::{MistakeKind, Purpose};
 
 /// Parts of keys whose values are hidden when they are wrong; an address may hold a password.
 const SECRET_WORDS: [&str; 10] =
@@ -32,6 +32,9 @@ pub(crate) fn variable_name(text: &str) -> Result<String, Problem> {
 
 /// Checks that a variable holds a key that can be sent in a header.
 pub(crate) fn check_variable(context: &Context<'_>, name: &Found<String>, length_min: usize, log: &Log<'_>) {
+    if context.source.purpose == Purpose::LookUp {
+        return;
+    }
     let variable = &name.value;
     let Some(key) = context.env.get(variable) else {
         let problem = Problem::new(format!("names the environment variable {variable}, which is not set"))

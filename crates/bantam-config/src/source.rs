@@ -21,6 +21,18 @@ pub struct Source<'a> {
     /// Names of the set environment variables that start with `BANTAM_`, to find misspelt ones; without
     /// those that the command line reads itself.
     pub variable_names: &'a [String],
+    /// What the configuration is needed for.
+    pub purpose: Purpose,
+}
+
+/// What a configuration is needed for, which decides what has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// To serve requests: every key that is named must be set and every file must exist.
+    Serve,
+    /// To look something up, such as what was spent: a key that is not set, or a file that is not there, is no
+    /// mistake. Files are warned about; keys are not looked at.
+    LookUp,
 }
 
 /// One setting from the command line.

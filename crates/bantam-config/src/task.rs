@@ -302,12 +302,7 @@ pub(crate) fn file(
 ) -> Option<Found<PathBuf>> {
     let text = value::filled_text(4096);
     let found = section.optional(key, |node| text(node).map(|path| context.resolve(&path)))?;
-    if !context.files.exists(&found.value) {
-        let problem =
-            Problem::new(format!("names a file that is not there: {}", value::quote_path(&found.value)))
-                .hint("paths start from the folder of the configuration file");
-        section.log().problem(MistakeKind::Unreachable, &found.spot, problem);
-    }
+    context.check_exists(&found, section.log());
     Some(found)
 }
 

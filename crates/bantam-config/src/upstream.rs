@@ -301,12 +301,7 @@ fn ca_file(
 ) -> Option<PathBuf> {
     let file = value::filled_text(4096);
     let found = section.optional("ca_file", |node| file(node).map(|path| context.resolve(&path)))?;
-    if !context.files.exists(&found.value) {
-        let problem =
-            Problem::new(format!("names a file that is not there: {}", value::quote_path(&found.value)))
-                .hint("paths start from the folder of the configuration file");
-        section.log().problem(MistakeKind::Unreachable, &found.spot, problem);
-    }
+    context.check_exists(&found, section.log());
     if base_url.is_some_and(|base_url| !base_url.value.is_encrypted) {
         let problem = Problem::new("does nothing, because `base_url` is plain http")
             .hint("use https in `base_url`, or remove `ca_file`");

@@ -9,6 +9,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::{get, post};
+use bantam_backend::Residents;
 use bantam_gateway::{Gateway, Hints};
 use bantam_wire::{ApiError, Endpoint, ErrorCode};
 use futures_util::FutureExt;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::body;
 use crate::guard::Guard;
-use crate::residents::{self, Residents};
+use crate::residents;
 use crate::respond::{respond, respond_error};
 use crate::routes;
 use crate::serve::ServerSettings;

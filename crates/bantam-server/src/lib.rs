@@ -14,7 +14,7 @@ mod routes;
 mod serve;
 mod timed_io;
 
+pub use bantam_backend::{NoResidents, ResidentModel, Residents, Unload};
 pub use guard::{Guard, GuardSettings};
-pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 pub use routes::{Header, REQUEST_HEADERS, RESPONSE_HEADERS, Route, all as routes};
 pub use serve::{ServerSettings, serve};

@@ -1,4 +1,4 @@
-//! Models that are in this process's memory: who is there, and how to send one away.
+//! Models in this process's memory over HTTP: listing them, and unloading one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
+use bantam_backend::{ResidentModel, Unload};
 use bantam_wire::{ApiError, ErrorCode};
-use futures_util::future::BoxFuture;
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -17,70 +17,6 @@ use crate::respond::respond_error;
 /// How long an unload waits for the requests that use the model, unless `wait_ms` says otherwise.
 const WAIT: Duration = Duration::from_secs(30);
 const WAIT_MS_MAX: u64 = 600_000;
-
-/// What the server can say about models in memory, and do about them.
-pub trait Residents: Send + Sync {
-    /// Returns what is in memory, or on its way in or out.
-    fn list(&self) -> Vec<ResidentModel>;
-
-    /// Unloads the model that callers call `name`, once nobody uses it, waiting for that at most `wait`.
-    fn unload<'a>(&'a self, name: &'a str, wait: Duration) -> BoxFuture<'a, Unload>;
-}
-
-/// A model, or an adapter over one, in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ResidentModel {
-    /// What callers call it.
-    pub name: String,
-    /// Its file and a checksum of that, as the ledger has it.
-    pub identity: String,
-    /// `loading`, `loaded` or `leaving`.
-    pub state: &'static str,
-    /// Bytes of memory that it takes; an adapter's are its own alone.
-    pub bytes: u64,
-    /// Requests that use it now.
-    pub leases: usize,
-    /// Tokens of the longest request.
-    pub context_tokens: u64,
-    /// When it goes if nobody asks for it, by RFC 3339; `None` for never.
-    pub expires_at: Option<String>,
-    /// The other names that share it.
-    pub shared_by: Vec<String>,
-    /// For an adapter: the name of the model that it runs on.
-    pub base: Option<String>,
-}
-
-/// What became of unloading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unload {
-    /// It is out of memory.
-    Done,
-    /// It was not in memory.
-    NotLoaded,
-    /// There is no model of that name.
-    Unknown,
-    /// The model of that name runs elsewhere.
-    Elsewhere,
-    /// Still used after the wait.
-    StillUsed {
-        /// By how many requests.
-        leases: usize,
-    },
-}
-
-/// Nobody is in memory: for servers without models of their own.
-#[derive(Clone, Copy, Debug)]
-pub struct NoResidents;
-
-impl Residents for NoResidents {
-    fn list(&self) -> Vec<ResidentModel> {
-        Vec::new()
-    }
-
-    fn unload<'a>(&'a self, _name: &'a str, _wait: Duration) -> BoxFuture<'a, Unload> {
-        Box::pin(std::future::ready(Unload::Unknown))
-    }
-}
 
 /// `GET /api/ps`, in Ollama's shape with what Bantam knows beside.
 pub(crate) async fn list(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -117,7 +53,7 @@ pub(crate) async fn unload(
         return respond_error(&error);
     }
     let Ok(Path(name)) = name else {
-        let message = "the path is no UTF-8 once its escapes are resolved";
+        let message = "the path is not UTF-8 once its escapes are resolved";
         return respond_error(&ApiError::new(ErrorCode::InvalidRequest, "invalid_path", message));
     };
     let wait = match wait_of(request.uri().query()) {

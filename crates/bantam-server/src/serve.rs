@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_backend::Residents;
 use bantam_gateway::Gateway;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -13,7 +14,6 @@ use tokio::task::JoinSet;
 use crate::connection;
 use crate::guard::Guard;
 use crate::handlers::{App, router};
-use crate::residents::Residents;
 
 /// Connections at a time; further ones wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 16_384;

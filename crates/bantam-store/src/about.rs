@@ -114,7 +114,7 @@ impl InspectError {
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Missing { .. } => "check the path; a model of the hub comes by `bantam pull ORG/REPO`",
+            Self::Missing { .. } => "check the path; a model of the hub is pulled, not imported",
             Self::Pickle(_) => "get the model as safetensors or GGUF: those cannot run anything",
             Self::Part { .. } => "give the folder that it lies in",
             Self::Weights(error) => error.kind.hint(),

@@ -1,8 +1,9 @@
 //! The store, changed: one change at a time, each whole or not at all.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -77,6 +78,7 @@ impl Store {
         let name = format!("{}-{count}-{started:x}", std::process::id());
         let folder = self.root.join("incoming").join(name);
         let make = || {
+            self.make_root()?;
             fs::create_dir_all(folder.join("model"))?;
             let lock = File::create(folder.join("lock"))?;
             lock.lock()?;
@@ -86,11 +88,17 @@ impl Store {
         Ok(Stage { folder, lock })
     }
 
-    /// Waits until nobody else changes the store.
+    /// Makes the store's folder where there is none, for its owner alone. One that exists keeps its permissions: it may
+    /// be shared on purpose.
+    pub(crate) fn make_root(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.root)
+    }
+
+    /// Waits until nobody else changes the store. It sleeps meanwhile, so it is not for threads that run futures.
     pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
         let path = self.root.join("lock");
         let wrong = |error: io::Error| StoreError::at("lock", &path)(error);
-        fs::create_dir_all(&self.root).map_err(wrong)?;
+        self.make_root().map_err(wrong)?;
         let file = File::options().create(true).append(true).open(&path).map_err(wrong)?;
         let begin = Instant::now();
         loop {
@@ -173,10 +181,11 @@ impl Store {
     /// # Errors
     /// If there is no such model, or if the new name stands for another one.
     pub fn copy(&self, from: &ModelName, to: &ModelName) -> Result<Added, ImportError> {
+        // Locked first: what is resolved must still be there when it gets its second name.
+        let _lock = self.lock()?;
         let source = self.resolve(from)?;
         let tag = to.tag().or(source.name.tag()).unwrap_or(ModelName::DEFAULT_TAG);
         let to = to.with_tag(tag)?;
-        let _lock = self.lock()?;
         let before = self.find(&to)?;
         let digest = source.manifest.digest();
         let was_there = before.as_ref().is_some_and(|before| before.manifest.digest() == digest);

@@ -69,10 +69,10 @@ pub enum ImportError {
         #[source]
         source: std::io::Error,
     },
-    /// A name that is none.
+    /// A name that is not valid.
     #[error(transparent)]
     Name(#[from] ParseNameError),
-    /// A model that was to be copied and is not there.
+    /// The model to be copied does not exist.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// The store could not be changed.
@@ -92,18 +92,18 @@ impl ImportError {
         match self {
             Self::Inspect(error) => error.hint().to_owned(),
             Self::Exists { name } => {
-                format!("give another --name, or remove it first: bantam rm {name}")
+                format!("choose another name, or remove `{name}` first")
             }
             Self::Lost { .. } => "do it again".to_owned(),
             Self::NoRoom { needed, free, .. } => format!(
-                "free {} MB, or keep models elsewhere with BANTAM_STORE_PATH",
+                "free {} MB, or keep models on another disk: store.path",
                 needed.saturating_sub(*free).div_ceil(1_000_000)
             ),
             Self::Read { .. } => "check that the file may be read".to_owned(),
             Self::Name(_) => "write NAME or NAME:TAG".to_owned(),
             Self::Resolve(error) => error.hint(),
             Self::Store(error) if error.is_full() => {
-                "free some space, or keep models elsewhere with BANTAM_STORE_PATH".to_owned()
+                "free some space, or keep models on another disk: store.path".to_owned()
             }
             Self::Store(_) => "check that the store's folder may be written to".to_owned(),
         }

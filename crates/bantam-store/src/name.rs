@@ -19,9 +19,9 @@ pub struct ModelName {
     revision: Option<String>,
 }
 
-/// Why a text is no name of a model.
+/// Why a text is not a valid model name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no name of a model: {what}")]
+#[error("{text:?} is not a valid model name: {what}")]
 pub struct ParseNameError {
     /// The text, cut where it is long.
     pub text: String,
@@ -108,7 +108,7 @@ fn parse(text: &str) -> Result<ModelName, &'static str> {
     };
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() > 2 {
-        return Err("it has more than one `/`; a path to a file is given to `bantam import`");
+        return Err("it has more than one `/`; a file is imported, and gets a name of its own");
     }
     parts.iter().copied().chain(tag).try_for_each(check_part)?;
     if let Some(revision) = revision {
@@ -165,7 +165,7 @@ mod tests {
         }
         assert!("x".repeat(97).parse::<ModelName>().is_err());
         let error = "models/tiny/x.gguf".parse::<ModelName>().unwrap_err().to_string();
-        assert!(error.contains("bantam import"), "{error}");
+        assert!(error.contains("a file is imported"), "{error}");
     }
 
     #[test]

@@ -81,14 +81,9 @@ impl ResolveError {
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { nearest, .. } if !nearest.is_empty() => {
-                format!("did you mean {}? All are listed by: bantam list", quoted(nearest))
+                format!("did you mean {}?", quoted(nearest))
             }
-            Self::Missing { name, .. } if name.is_of_hub() => {
-                format!("get it: bantam pull {name}, or bantam import FILE --name {}", name.name())
-            }
-            Self::Missing { name, .. } => {
-                format!("get it: bantam pull ORG/{name}, or bantam import FILE --name {name}")
-            }
+            Self::Missing { .. } => "pull it from the hub, or import it from a file".to_owned(),
             Self::Ambiguous { variants, .. } => format!("say which: {}", quoted(variants)),
             Self::Store(_) => "check that the store's folder may be read".to_owned(),
         }
@@ -110,9 +105,14 @@ impl Store {
         &self.root
     }
 
+    /// Returns the folder that holds what names stand for; it changes whenever a name gets another meaning.
+    pub fn manifests(&self) -> PathBuf {
+        self.root.join("manifests")
+    }
+
     /// Returns everything that has a name, sorted by it.
     pub fn list(&self) -> Result<Listing, StoreError> {
-        let manifests = self.root.join("manifests");
+        let manifests = self.manifests();
         let mut listing = Listing::default();
         let mut paths = Vec::new();
         walk(&manifests, &mut paths).map_err(StoreError::at("list", &manifests))?;

@@ -97,6 +97,12 @@ pub(crate) enum Command {
     /// Makes a model smaller, and measures what that costs
     #[command(visible_alias = "quantise")]
     Quantize(models::QuantizeArgs),
+    /// Lists, shows and cancels long work: pulls, imports, trainings
+    Job {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: JobCommand,
+    },
     /// Measures this machine, and says which models fit and how fast they would run
     Doctor(models::DoctorArgs),
     /// Measures how fast a model runs on this machine
@@ -171,6 +177,25 @@ pub(crate) enum ConfigCommand {
     Check,
     /// Prints a complete, commented example
     Example,
+    /// Checks the file, and lets a running gateway take it over although it lost sections
+    Apply,
+}
+
+/// `bantam job`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobCommand {
+    /// Lists jobs, the newest first
+    List,
+    /// Shows all that is known of a job
+    Show {
+        /// The job
+        id: String,
+    },
+    /// Asks a job to stop
+    Cancel {
+        /// The job
+        id: String,
+    },
 }
 
 /// `bantam student`.

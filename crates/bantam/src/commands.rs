@@ -6,6 +6,7 @@ pub(crate) mod certify;
 mod config;
 mod doctor;
 mod engines;
+pub(crate) mod job;
 pub(crate) mod models;
 mod quantize;
 mod residents;
@@ -37,15 +38,16 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Stop(args) => residents::stop(&args, globals),
         Command::Engines(args) => engines::run(&args, globals),
         Command::Run(args) => run::run(&args, globals),
-        Command::Export(args) => models::bundle::export(&args, globals),
+        Command::Job { command } => job::run(&command, globals),
+        Command::Export(args) => models::export(&args, globals),
         Command::Quantize(args) => quantize::run(&args, globals),
         Command::Doctor(args) => doctor::run(&args, globals),
-        Command::Pull(args) => models::pull::run(&args, globals),
-        Command::Import(args) => models::change::import(&args, globals),
-        Command::List => models::list::run(globals),
-        Command::Show(args) => models::show::run(&args, globals),
-        Command::Rm(args) => models::change::rm(&args, globals),
-        Command::Cp(args) => models::change::cp(&args, globals),
+        Command::Pull(args) => models::pull(&args, globals),
+        Command::Import(args) => models::import(&args, globals),
+        Command::List => models::list(globals),
+        Command::Show(args) => models::show(&args, globals),
+        Command::Rm(args) => models::rm(&args, globals),
+        Command::Cp(args) => models::cp(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),
     }
 }

@@ -13,7 +13,9 @@ pub(crate) struct Variable {
 
 macro_rules! variables {
     ($($constant:ident = $name:literal, $about:literal;)*) => {
-        $(#[doc = $about] pub(crate) const $constant: Variable = Variable { name: $name, about: $about };)*
+        $(#[doc = $about]
+        #[allow(dead_code, reason = "bantam-admin reads some of them by their names")]
+        pub(crate) const $constant: Variable = Variable { name: $name, about: $about };)*
         /// All of them, in the order of the page.
         #[cfg(test)]
         pub(crate) const ALL: &[Variable] = &[$($constant),*];

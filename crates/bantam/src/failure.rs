@@ -4,6 +4,12 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use bantam_admin::{FindModelError, UseCaseError};
+use bantam_deploy::{DeployError, DeployFault, FormError, ModelError, Refusal, StudentError};
+use bantam_jobs::{FailureReason, JobFailure};
+
+use crate::hints;
+
 /// The kinds of failure that exit codes tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -39,14 +45,13 @@ impl Failure {
 
     /// Returns a failure of doing `what` with an error and everything that caused it.
     pub(crate) fn from_error(what: impl Into<String>, error: &dyn Error) -> Self {
-        let mut message = what.into();
-        let mut cause = Some(error);
-        while let Some(error) = cause {
-            // Writing to a String cannot fail.
-            let _ = write!(message, ": {error}");
-            cause = error.source();
-        }
-        Self::new(Outcome::Failed, message)
+        Self::new(Outcome::Failed, format!("{}: {}", what.into(), with_causes(error)))
+    }
+
+    /// Returns the failure of a use case.
+    pub(crate) fn from_use_case(error: &dyn UseCaseError) -> Self {
+        let failure = Self::new(error.reason().into(), with_causes(error));
+        Self { hint: error.hint(), ..failure }
     }
 
     /// Returns the failure with the next step to take.
@@ -85,6 +90,92 @@ impl Failure {
             Outcome::Refused => 5,
             Outcome::GateFailed => 6,
             Outcome::Interrupted => 130,
+        }
+    }
+}
+
+/// Returns an error and everything that caused it.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+impl From<FailureReason> for Outcome {
+    fn from(reason: FailureReason) -> Self {
+        match reason {
+            FailureReason::Failed => Self::Failed,
+            FailureReason::Invalid => Self::Usage,
+            FailureReason::NotFound => Self::ModelMissing,
+            FailureReason::Offline => Self::Offline,
+            FailureReason::Refused => Self::Refused,
+            FailureReason::GateFailed => Self::GateFailed,
+        }
+    }
+}
+
+impl From<DeployFault> for Outcome {
+    fn from(fault: DeployFault) -> Self {
+        match fault {
+            DeployFault::Invalid => Self::Usage,
+            DeployFault::Missing => Self::ModelMissing,
+            DeployFault::Failed => Self::Failed,
+        }
+    }
+}
+
+impl From<JobFailure> for Failure {
+    fn from(failure: JobFailure) -> Self {
+        Self { outcome: failure.reason.into(), message: failure.message, hint: failure.hint }
+    }
+}
+
+impl From<DeployError> for Failure {
+    fn from(error: DeployError) -> Self {
+        Self::new(error.fault().into(), with_causes(&error)).hint(hints::for_deploy(&error))
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        DeployError::from(error).into()
+    }
+}
+
+impl From<StudentError> for Failure {
+    fn from(error: StudentError) -> Self {
+        let hint = hints::for_student(&error);
+        Self::from_error("cannot use the student", &error).outcome(error.fault().into()).hint(hint)
+    }
+}
+
+impl From<FormError> for Failure {
+    fn from(error: FormError) -> Self {
+        Self::new(Outcome::Failed, with_causes(&error)).hint(hints::for_form(&error))
+    }
+}
+
+impl From<FindModelError> for Failure {
+    fn from(error: FindModelError) -> Self {
+        let hint = hints::for_finding(&error);
+        Self { hint, ..Self::from_use_case(&error) }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Read(error) => hints::for_missing_config(&error),
+            Refusal::Mistakes(errors) => Self::new(Outcome::Usage, errors.to_string()),
+            Refusal::Deploy(error) => error.into(),
+            Refusal::Losses(_) => Self::new(Outcome::Failed, refusal.to_string())
+                .hint("if that is meant: bantam config apply (or send SIGHUP, or restart the gateway)"),
+            other => Self::new(Outcome::Failed, with_causes(&other)),
         }
     }
 }

@@ -9,6 +9,7 @@ mod demo;
 mod deploy;
 mod environment;
 mod failure;
+mod hints;
 mod output;
 mod settings;
 #[cfg(test)]

@@ -1,20 +1,24 @@
 //! Configuration at the edge: the one place that reads the environment and finds files.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use bantam_config::{Config, Env, Files, Override, Source};
+use bantam_admin::ConfirmedConfigs;
+use bantam_config::{Config, Env, Override, Purpose};
+use bantam_deploy::{ConfigFile, DeploymentSource, Disk};
+use bantam_jobs::{Jobs, JobsSettings};
 
 use crate::cli::GlobalArgs;
 use crate::environment::{self, Variable};
 use crate::failure::{Failure, Outcome};
-use crate::output;
+use crate::{hints, output};
 
 /// Flags that every command takes, with the folders they lead to.
 #[derive(Clone, Debug)]
 pub(crate) struct Globals {
     /// Whether machines read the output.
     pub(crate) json: bool,
-    /// Whether to leave out everything but results.
+    /// Whether to leave out everything but results and errors.
     pub(crate) quiet: bool,
     /// Whether the network may not be used.
     pub(crate) offline: bool,
@@ -28,22 +32,6 @@ pub(crate) struct ProcessEnv;
 impl Env for ProcessEnv {
     fn get(&self, name: &str) -> Option<String> {
         variable(name)
-    }
-}
-
-/// Which files are taken to be there.
-#[derive(Clone, Copy)]
-enum Disk {
-    /// Those that are.
-    AsItIs,
-    /// Students too, which are about to be trained.
-    WithStudents,
-}
-
-impl Files for Disk {
-    fn exists(&self, path: &Path) -> bool {
-        let is_student = || path.extension().is_some_and(|extension| extension == "student");
-        path.exists() || (matches!(self, Self::WithStudents) && is_student())
     }
 }
 
@@ -64,10 +52,9 @@ fn folder(variable: Variable, fallback: &str) -> PathBuf {
     }
 }
 
-/// Returns the folder of the hub's own tools.
-fn hub_folder() -> PathBuf {
-    let default = || folder(environment::XDG_CACHE_HOME, ".cache").join("huggingface");
-    variable(environment::HF_HOME.name).map_or_else(default, PathBuf::from)
+/// Returns the folder for what Bantam writes by itself.
+fn state_folder() -> PathBuf {
+    folder(environment::XDG_STATE_HOME, ".local/state").join("bantam")
 }
 
 impl Globals {
@@ -80,7 +67,7 @@ impl Globals {
         Self { config: Some(path), set: Vec::new(), ..self.clone() }
     }
 
-    /// Returns these globals without anything but results on the terminal.
+    /// Returns these globals without anything but results and errors on the terminal.
     pub(crate) fn quietly(&self) -> Self {
         Self { quiet: true, ..self.clone() }
     }
@@ -94,72 +81,85 @@ impl Globals {
         std::path::absolute(&path).unwrap_or(path)
     }
 
-    /// Reads and validates the configuration; warnings go to standard error.
+    /// Reads the configuration to look something up: keys need not be set, and files need not be there.
     pub(crate) fn load(&self) -> Result<Config, Failure> {
-        self.load_with(Disk::AsItIs)
+        Ok(self.read(Purpose::LookUp)?.1)
     }
 
-    /// Reads the configuration for a command that makes a student: one that is named and not there yet is no mistake.
-    pub(crate) fn load_before_training(&self) -> Result<Config, Failure> {
-        self.quietly().load_with(Disk::WithStudents)
-    }
-
-    fn load_with(&self, disk: Disk) -> Result<Config, Failure> {
-        let path = self.config_path();
-        let text = std::fs::read_to_string(&path).map_err(|error| {
-            let failure =
-                Failure::from_error(format!("cannot read the configuration {}", path.display()), &error);
-            let hint = format!("write one: bantam config example > {}", path.display());
-            failure.hint(hint).outcome(Outcome::Usage)
-        })?;
-        let config = self.parse_with(&path, &text, disk)?;
-        if !self.quiet {
-            config.warnings.iter().for_each(|warning| output::note(warning.to_string()));
-        }
+    /// Reads the configuration to look something up, and tells its warnings.
+    pub(crate) fn load_aloud(&self) -> Result<Config, Failure> {
+        let config = self.load()?;
+        self.warn(&config);
         Ok(config)
+    }
+
+    /// Reads the configuration for serving, and tells its warnings; returns the file's text too.
+    pub(crate) fn load_to_serve(&self) -> Result<(String, Config), Failure> {
+        let (text, config) = self.read(Purpose::Serve)?;
+        self.warn(&config);
+        Ok((text, config))
+    }
+
+    /// Reads the configuration for a command that makes a student: one that is named need not be there yet.
+    pub(crate) fn load_before_training(&self) -> Result<Config, Failure> {
+        self.load()
     }
 
     /// Reads the configuration, or the defaults where there is no file and none was named: models need none.
     pub(crate) fn load_or_default(&self) -> Result<Config, Failure> {
-        let path = self.config_path();
-        match self.config.is_none() && !path.exists() {
-            true => self.parse(&path, ""),
-            false => self.quietly().load(),
+        match self.config.is_none() && !self.config_path().exists() {
+            true => self.parse("", Purpose::LookUp),
+            false => self.load(),
         }
     }
 
-    /// Returns the token that the hub's own tools have left, if there is one.
-    pub(crate) fn hub_token_file(&self) -> Option<String> {
-        let named = variable(environment::HF_TOKEN_PATH.name).map(PathBuf::from);
-        let path = named.unwrap_or_else(|| hub_folder().join("token"));
-        std::fs::read_to_string(path).ok().filter(|token| !token.trim().is_empty())
+    fn read(&self, purpose: Purpose) -> Result<(String, Config), Failure> {
+        let text = self.file()?.read().map_err(|error| hints::for_missing_config(&error))?;
+        let config = self.parse(&text, purpose)?;
+        Ok((text, config))
     }
 
-    /// Validates `text` as if it stood in `path`.
-    pub(crate) fn parse(&self, path: &Path, text: &str) -> Result<Config, Failure> {
-        self.parse_with(path, text, Disk::AsItIs)
+    fn parse(&self, text: &str, purpose: Purpose) -> Result<Config, Failure> {
+        let parsed = self.file()?.parse(text, purpose, &ProcessEnv, &Disk);
+        parsed.map_err(|errors| Failure::new(Outcome::Usage, errors.to_string()))
     }
 
-    fn parse_with(&self, path: &Path, text: &str, disk: Disk) -> Result<Config, Failure> {
-        let overrides = self.overrides()?;
-        let names: Vec<String> = std::env::vars_os()
-            .filter_map(|(name, _)| name.into_string().ok())
-            .filter(|name| name != environment::BANTAM_CONFIG.name)
-            .collect();
-        let state = folder(environment::XDG_STATE_HOME, ".local/state").join("bantam");
-        let data = folder(environment::XDG_DATA_HOME, ".local/share").join("bantam");
-        let name = path.display().to_string();
-        let source = Source {
-            name: &name,
-            text,
-            folder: path.parent().unwrap_or(Path::new("/")),
-            state_folder: &state,
-            data_folder: &data,
-            overrides: &overrides,
-            variable_names: &names,
-        };
-        bantam_config::load(&source, &ProcessEnv, &disk)
-            .map_err(|errors| Failure::new(Outcome::Usage, errors.to_string()))
+    /// Tells what is odd about a configuration.
+    pub(crate) fn warn(&self, config: &Config) {
+        if !self.quiet {
+            config.warnings.iter().for_each(|warning| output::note(warning.to_string()));
+        }
+    }
+
+    /// Returns the configuration's file with what flags and environment add to it.
+    pub(crate) fn file(&self) -> Result<ConfigFile, Failure> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        Ok(ConfigFile {
+            path: self.config_path(),
+            overrides: self.overrides()?,
+            state_folder: state_folder(),
+            data_folder: folder(environment::XDG_DATA_HOME, ".local/share").join("bantam"),
+            variable_names: names.filter(|name| name != environment::BANTAM_CONFIG.name).collect(),
+        })
+    }
+
+    /// Returns where a deployment comes from.
+    pub(crate) fn deployment_source(&self) -> Result<DeploymentSource, Failure> {
+        let confirmations = Arc::new(self.confirmed());
+        Ok(DeploymentSource { file: self.file()?, env: Arc::new(ProcessEnv), confirmations })
+    }
+
+    /// Returns the shortened configurations that somebody meant.
+    pub(crate) fn confirmed(&self) -> ConfirmedConfigs {
+        ConfirmedConfigs::new(&state_folder(), &self.config_path())
+    }
+
+    /// Opens the jobs of this user.
+    pub(crate) fn jobs(&self) -> Result<Jobs, Failure> {
+        Jobs::open(JobsSettings::new(state_folder().join("jobs"))).map_err(|error| {
+            Failure::from_error("cannot keep track of jobs", &error)
+                .hint("XDG_STATE_HOME names the folder, which must be writable")
+        })
     }
 
     fn overrides(&self) -> Result<Vec<Override>, Failure> {
@@ -172,4 +172,11 @@ impl Globals {
         };
         self.set.iter().map(parse).collect()
     }
+}
+
+/// Returns the token that the hub's own tools have left, if there is one.
+pub(crate) fn hub_token_file() -> Option<String> {
+    let hub = variable(environment::HF_HOME.name).map_or_else(|| folder(environment::XDG_CACHE_HOME, ".cache").join("huggingface"), PathBuf::from);
+    let path = variable(environment::HF_TOKEN_PATH.name).map_or_else(|| hub.join("token"), PathBuf::from);
+    std::fs::read_to_string(Path::new(&path)).ok().filter(|token| !token.trim().is_empty())
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::document::{Table, Value};
-use crate::{EXAMPLE, reference};
+use crate::{Purpose, complete_example, reference};
 
 struct Everything;
 
@@ -28,6 +28,7 @@ fn source(text: &str) -> Source<'_> {
         data_folder: Path::new("/usr/share/bantam"),
         overrides: &[],
         variable_names: &[],
+        purpose: Purpose::Serve,
     }
 }
 
@@ -56,7 +57,8 @@ fn patterns(table: &Table, prefix: &str, out: &mut BTreeSet<String>) {
 
 #[test]
 fn the_example_has_every_key_that_the_reader_knows() {
-    let source = source(EXAMPLE);
+    let example = complete_example();
+    let source = source(&example);
     let (_, outcome) = read(&source, &Everything, &Everything);
     assert_eq!(outcome.diagnostics, []);
     let log = Log::new(&source);
@@ -68,7 +70,7 @@ fn the_example_has_every_key_that_the_reader_knows() {
 
 #[test]
 fn every_variable_sets_a_key_that_the_reader_knows() {
-    let (_, outcome) = read(&source(EXAMPLE), &Everything, &Everything);
+    let (_, outcome) = read(&source(&complete_example()), &Everything, &Everything);
     let mut by_name = BTreeMap::new();
     for variable in variables::ALL {
         assert!(outcome.known.contains(variable.key), "{}", variable.key);
@@ -83,7 +85,7 @@ fn every_variable_sets_a_key_that_the_reader_knows() {
 
 #[test]
 fn the_reference_has_every_key_that_the_reader_knows() {
-    let (_, outcome) = read(&source(EXAMPLE), &Everything, &Everything);
+    let (_, outcome) = read(&source(&complete_example()), &Everything, &Everything);
     let is_table = |key: &str| {
         let inside = format!("{key}.");
         outcome.known.iter().any(|other| other.starts_with(&inside))

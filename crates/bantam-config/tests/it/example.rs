@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bantam_config::{Config, EXAMPLE, KeepAlive, ModelSource, Rung};
+use bantam_config::{Config, EXAMPLE, KeepAlive, ModelSource, Rung, complete_example};
 use bantam_types::{Label, Tier};
 
 use crate::world::World;
@@ -25,8 +25,15 @@ fn without_origins(mut config: Config) -> (Config, String) {
 }
 
 #[test]
+fn the_example_loads_as_it_is_where_nothing_is_there() {
+    let config = World::default().good(EXAMPLE);
+    assert_eq!(config.warnings, []);
+    assert_eq!(config.routing.ladder, ["tiny"]);
+}
+
+#[test]
 fn the_example_loads_without_a_warning() {
-    let config = World::of_example().good(EXAMPLE);
+    let config = World::of_example().good(&complete_example());
     assert_eq!(config.warnings, []);
     assert_eq!(config.models["large"].tier, Tier::Frontier);
     let upstream = ModelSource::Upstream { upstream: "ollama".to_owned(), name: "llama3.2:3b".to_owned() };
@@ -54,6 +61,7 @@ fn the_example_loads_without_a_warning() {
 fn what_is_shown_reads_back_as_the_same_configuration() {
     let world = World::of_example();
     for text in [
+        &complete_example(),
         EXAMPLE,
         "",
         "[models.\"a.b\"]\nupstream = 'u'\ntier='mid'\n[upstreams.u]\ndialect='anthropic'\nbase_url='https://x'",
@@ -77,5 +85,5 @@ fn an_empty_file_is_all_defaults() {
 fn the_example_is_shown_with_the_origin_of_every_setting() {
     let world = World::of_example().env("BANTAM_SERVER_THREADS", "4").flag("models.large.tier", "mid");
     let world = world.flag("routing.baseline", "small");
-    insta::assert_snapshot!(world.good(EXAMPLE).render(true));
+    insta::assert_snapshot!(world.good(&complete_example()).render(true));
 }

@@ -5,6 +5,8 @@
 mod example;
 mod hostile;
 mod layers;
+mod losses;
+mod purposes;
 mod mistakes;
 mod reference;
 mod references;

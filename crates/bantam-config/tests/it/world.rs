@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bantam_config::{Config, ConfigErrors, Override, Source, load};
+use bantam_config::{Config, ConfigErrors, Override, Purpose, Source, load};
 
 /// What a test sets; the rest is empty.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,10 @@ impl World {
     }
 
     pub(crate) fn load(&self, text: &str) -> Result<Config, ConfigErrors> {
+        self.load_to(Purpose::Serve, text)
+    }
+
+    pub(crate) fn load_to(&self, purpose: Purpose, text: &str) -> Result<Config, ConfigErrors> {
         let names: Vec<String> =
             self.env.keys().filter(|name| name.starts_with("BANTAM_")).cloned().collect();
         let source = Source {
@@ -59,6 +63,7 @@ impl World {
             data_folder: Path::new("/usr/share/bantam"),
             overrides: &self.overrides,
             variable_names: &names,
+            purpose,
         };
         load(&source, &self.env, &self.files)
     }

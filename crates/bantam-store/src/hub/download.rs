@@ -3,6 +3,8 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::{StatusCode, header};
@@ -46,7 +48,7 @@ pub(super) async fn download(
     folder: &Path,
     tell: &mut (dyn FnMut(PullEvent<'_>) + Send),
 ) -> Result<(PathBuf, Digest), PullError> {
-    let mut partial = Partial::open(folder, source.file)?;
+    let mut partial = Partial::open_elsewhere(folder, source.file).await?;
     if partial.have > 0 {
         tell(PullEvent::Resumed { bytes: partial.have });
     }
@@ -78,7 +80,27 @@ pub(super) async fn download(
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-    partial.finish(source.file)
+    let (file, path) = (source.file.clone(), partial.path.clone());
+    // What the disk holds is synced, and for some files read once more.
+    elsewhere(&path, move || partial.finish(&file)).await?
+}
+
+/// Does work that waits for the disk on a thread where that holds up nobody.
+async fn elsewhere<T: Send + 'static>(
+    path: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PullError> {
+    let broken = |error| StoreError::at("read", path)(io::Error::other(error));
+    Ok(tokio::task::spawn_blocking(work).await.map_err(broken)?)
+}
+
+/// Tells work on another thread that nobody waits for it any more.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Takes what one connection gives.
@@ -119,7 +141,15 @@ fn starts_at(headers: &http::HeaderMap, start: u64) -> bool {
 }
 
 impl Partial {
-    fn open(folder: &Path, expected: &HubFile) -> Result<Self, PullError> {
+    /// Opens what has come of a file, on another thread: gigabytes may have to be hashed again.
+    async fn open_elsewhere(folder: &Path, expected: &HubFile) -> Result<Self, PullError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let _stop_on_drop = StopOnDrop(Arc::clone(&stop));
+        let (owned, expected) = (folder.to_owned(), expected.clone());
+        elsewhere(folder, move || Self::open(&owned, &expected, &stop)).await?
+    }
+
+    fn open(folder: &Path, expected: &HubFile, stop: &AtomicBool) -> Result<Self, PullError> {
         let name = match &expected.check {
             Check::Sha256(digest) => format!("sha256-{digest}"),
             Check::Git(hash) => format!(
@@ -146,7 +176,12 @@ impl Partial {
                 have += count as u64;
             })
         };
-        while read().map_err(StoreError::at("read", &path))? > 0 {}
+        while read().map_err(StoreError::at("read", &path))? > 0 {
+            if stop.load(Ordering::Relaxed) {
+                let error = io::Error::other("the download was cancelled");
+                return Err(StoreError::at("read", &path)(error).into());
+            }
+        }
         let mut partial = Self { path, file, have, hasher };
         if partial.have > expected.bytes {
             partial.clear()?;

@@ -1,6 +1,7 @@
 //! A model of the hub, into the store.
 
 use std::fs;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,17 +47,17 @@ pub enum PullEvent<'e> {
         /// Its length.
         bytes: u64,
     },
-    /// So much was there already, from an attempt that broke off or from another model.
+    /// Bytes that were there already, from an attempt that broke off or from another model.
     Resumed {
         /// Bytes.
         bytes: u64,
     },
-    /// So much came and counts no more, because the server does not go on in the middle.
+    /// Bytes that were discarded: the server cannot resume.
     Restarted {
         /// Bytes.
         bytes: u64,
     },
-    /// So much came.
+    /// Bytes that came.
     Advanced {
         /// Bytes.
         bytes: u64,
@@ -65,7 +66,7 @@ pub enum PullEvent<'e> {
     Retry {
         /// What.
         reason: &'e ExchangeError,
-        /// How long it is waited.
+        /// How long until it is tried again.
         wait: Duration,
     },
 }
@@ -74,8 +75,8 @@ pub enum PullEvent<'e> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullError {
-    /// The name has no owner, so no hub has it.
-    #[error("`{name}` is no name of the hub, which has ORG/REPO")]
+    /// The name has no owner, so it is not on a hub.
+    #[error("`{name}` is not a name on the hub; expected ORG/REPO")]
     NotOfHub {
         /// The name.
         name: Box<ModelName>,
@@ -141,7 +142,7 @@ impl PullError {
     /// Returns what to do about it.
     pub fn hint(&self) -> String {
         let text = match self {
-            Self::NotOfHub { name } => return format!("write the owner too: bantam pull ORG/{name}"),
+            Self::NotOfHub { name } => return format!("write the owner too: ORG/{name}"),
             Self::Exchange(ExchangeError::Refused { .. }) => {
                 "accept the licence on the model's page, make a token there, and set HF_TOKEN"
             }
@@ -151,7 +152,7 @@ impl PullError {
             Self::Exchange(_) => "check the network, HTTPS_PROXY and HF_ENDPOINT, and pull again",
             Self::GaveUp { .. } => "pull again: it goes on where it broke off",
             Self::Choose(ChooseError::NoSuchTag { .. } | ChooseError::Several { .. }) => {
-                "name one of them as the tag: bantam pull ORG/REPO:TAG"
+                "name one of them as the tag: ORG/REPO:TAG"
             }
             Self::Choose(_) => "get a repository with one GGUF file (Q8_0, Q4_K_M …) or with safetensors",
             Self::Architecture { .. } => {
@@ -212,15 +213,23 @@ impl Store {
             revision: revision.to_owned(),
             commit: repository.commit.clone(),
         };
-        if let Some(entry) = self.find(&name)?.filter(|entry| entry.manifest.origin == origin) {
-            self.grow(&entry.manifest)?;
+        let wanted = origin.clone();
+        let there = self.blocking({
+            let name = name.clone();
+            move |store| {
+                let there = store.find(&name)?.filter(|entry| entry.manifest.origin == wanted);
+                there.iter().try_for_each(|entry| store.grow(&entry.manifest))?;
+                Ok::<_, StoreError>(there)
+            }
+        });
+        if let Some(entry) = there.await?? {
             tell(PullEvent::Resumed { bytes });
             return Ok(Added { entry, was_there: true, has_replaced: false });
         }
         self.check_room(self.missing_bytes(&files))?;
         // Short files first: what they say may spare the long ones.
         files.sort_by(|one, other| one.bytes.cmp(&other.bytes).then_with(|| one.path.cmp(&other.path)));
-        let stage = self.stage()?;
+        let stage = self.blocking(Self::stage).await??;
         let mut stored = Vec::new();
         for file in &files {
             stored.push(self.fetch(&stage, (name.name(), &repository.commit), file, (settings, tell)).await?);
@@ -228,7 +237,20 @@ impl Store {
                 check_config(&stage)?;
             }
         }
-        Ok(self.admit(&stage, stored, &name, origin, true)?)
+        // Entering waits for the store's lock, and reads what came once more.
+        let admit = move |store: &Self| store.admit(&stage, stored, &name, origin, true);
+        Ok(self.blocking(admit).await??)
+    }
+
+    /// Does work that waits for the disk or for a lock on a thread where that holds up nobody.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store))
+            .await
+            .map_err(|error| StoreError::at("change", self.root())(io::Error::other(error)))
     }
 
     /// Brings one file into a stage.

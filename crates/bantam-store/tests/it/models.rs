@@ -55,6 +55,38 @@ fn an_imported_model_is_listed_resolved_and_openable() {
 }
 
 #[test]
+fn a_model_that_goes_while_a_copy_waits_is_not_copied() {
+    let place = place();
+    place.import("one").unwrap();
+    let lock = fs::File::options().append(true).open(place.store.root().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let copied = std::thread::scope(|scope| {
+        let copying = scope.spawn(|| place.store.copy(&name("one"), &name("two")));
+        // What resolves before it waits has resolved by now.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        for part in ["manifests", "blobs", "trees"] {
+            fs::remove_dir_all(place.store.root().join(part)).unwrap();
+        }
+        drop(lock);
+        copying.join().unwrap()
+    });
+    assert!(matches!(copied, Err(ImportError::Resolve(ResolveError::Missing { .. }))), "{copied:?}");
+    assert!(place.names().is_empty());
+}
+
+#[test]
+fn a_new_store_is_for_its_owner_alone_and_one_that_is_shared_stays_so() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = place();
+    place.import("one").unwrap();
+    let mode = || fs::metadata(place.store.root()).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(place.store.root(), fs::Permissions::from_mode(0o755)).unwrap();
+    place.import("two").unwrap();
+    assert_eq!(mode(), 0o755);
+}
+
+#[test]
 fn two_names_share_bytes_which_go_with_the_last() {
     let place = place();
     place.import("one").unwrap();
@@ -94,7 +126,7 @@ fn a_missing_model_has_near_names_and_is_never_another() {
     let error = place.store.resolve(&name("smolm")).unwrap_err();
     assert!(matches!(&error, ResolveError::Missing { nearest, .. } if *nearest == ["smollm:q8"]), "{error}");
     let error = place.store.resolve(&name("gemma")).unwrap_err();
-    assert!(error.hint().contains("bantam pull"), "{}", error.hint());
+    assert!(error.hint().contains("pull it from the hub"), "{}", error.hint());
     assert!(place.store.resolve(&name("smollm:q4")).is_err());
     place.store.copy(&name("smollm"), &name("smollm:q5")).unwrap();
     let error = place.store.resolve(&name("smollm")).unwrap_err();

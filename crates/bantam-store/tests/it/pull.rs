@@ -57,6 +57,36 @@ fn a_model_comes_whole_under_its_quantisation_and_its_hash_is_that_of_the_hub() 
 }
 
 #[test]
+fn waiting_for_the_store_s_lock_holds_up_nobody_else() {
+    let place = place();
+    let hub = place.hub(Fault::None);
+    fs::create_dir_all(place.store.root()).unwrap();
+    let lock = fs::File::options().create(true).append(true).open(place.store.root().join("lock")).unwrap();
+    lock.lock().unwrap();
+    let (whole, mut came) = (place.model.len() as u64, 0);
+    let (all_came, wait) = tokio::sync::oneshot::channel();
+    let mut all_came = Some(all_came);
+    let mut tell = |event: PullEvent<'_>| {
+        if let PullEvent::Advanced { bytes } = event {
+            came += bytes;
+        }
+        if came >= whole {
+            all_came.take().map(|all_came| all_came.send(()));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (name, settings) = ("org/tiny".parse().unwrap(), hub.settings());
+    // A thread that waits for the lock could not let go of it.
+    let let_go = async move {
+        wait.await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        drop(lock);
+    };
+    let both = async { tokio::join!(place.store.pull(&name, &settings, &mut tell), let_go).0 };
+    runtime.block_on(both).unwrap();
+}
+
+#[test]
 fn pulling_again_downloads_nothing() {
     let place = place();
     let hub = place.hub(Fault::None);

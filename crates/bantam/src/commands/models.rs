@@ -1,17 +1,20 @@
-//! The store of models: what its verbs share.
+//! The store of models: its verbs, and the tables of what they find.
 
-pub(crate) mod bundle;
-pub(crate) mod change;
-pub(crate) mod list;
 pub(crate) mod progress;
-pub(crate) mod pull;
-pub(crate) mod show;
 
-use bantam_store::{Entry, ImportError, ModelName, ResolveError, Store};
-use serde_json::{Value, json};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError};
+use bantam_store::{Entry, ImportError, ModelKind, ModelName, Origin, ResolveError, Store};
+use serde_json::json;
+
+use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, PullArgs, RmArgs, ShowArgs};
+use crate::commands::job::{self, Foreground};
 use crate::failure::{Failure, Outcome};
-use crate::settings::Globals;
+use crate::output::{self, pretty};
+use crate::settings::{Globals, ProcessEnv, hub_token_file};
+
+pub(crate) use bantam_admin::{bytes_text, parameters_text};
 
 /// Returns the store that the settings name.
 pub(crate) fn open(globals: &Globals) -> Result<Store, Failure> {
@@ -20,68 +23,257 @@ pub(crate) fn open(globals: &Globals) -> Result<Store, Failure> {
 
 /// Reads a model's name.
 pub(crate) fn name(text: &str) -> Result<ModelName, Failure> {
-    text.parse().map_err(|error| {
-        Failure::from_error("cannot use the name", &error)
-            .outcome(Outcome::Usage)
-            .hint("write NAME, NAME:TAG or ORG/REPO:TAG")
-    })
+    Ok(bantam_admin::model_name(text)?)
 }
 
 /// Returns the model of a name.
 pub(crate) fn resolve(store: &Store, text: &str) -> Result<Entry, Failure> {
-    store.resolve(&name(text)?).map_err(|error| unresolved(&error))
-}
-
-/// Says why a name stands for no model, and how to get it.
-pub(crate) fn unresolved(error: &ResolveError) -> Failure {
-    let outcome = match error {
-        ResolveError::Store(_) => Outcome::Failed,
-        _ => Outcome::ModelMissing,
-    };
-    Failure::from_error("cannot use the model", error).hint(error.hint()).outcome(outcome)
+    Ok(bantam_admin::find_model(store, text)?)
 }
 
 /// Says why a model did not enter.
 pub(crate) fn not_imported(what: &str, error: &ImportError) -> Failure {
     let outcome = match error {
         ImportError::Resolve(ResolveError::Store(_)) => Outcome::Failed,
-        ImportError::Resolve(_) | ImportError::Inspect(bantam_store::InspectError::Missing { .. }) => {
-            Outcome::ModelMissing
-        }
+        ImportError::Resolve(_) => Outcome::ModelMissing,
         ImportError::Name(_) | ImportError::Exists { .. } => Outcome::Usage,
         _ => Outcome::Failed,
     };
     Failure::from_error(what, error).hint(error.hint()).outcome(outcome)
 }
 
-/// Returns a model as machines read it.
-pub(super) fn entry_json(entry: &Entry) -> Value {
-    json!({
-        "name": entry.name.to_string(), "digest": entry.manifest.digest().to_string(),
-        "bytes": entry.manifest.bytes(), "path": entry.path, "added_s": entry.manifest.added_s,
-        "about": entry.manifest.about, "origin": entry.manifest.origin,
-    })
+/// `bantam pull`.
+pub(crate) fn pull(args: &PullArgs, globals: &Globals) -> Result<(), Failure> {
+    let name = name(&args.name)?;
+    let offline = |why: &str| {
+        Failure::new(Outcome::Offline, format!("cannot pull {name}: {why} forbids the network")).hint(
+            "on a machine with a network: bantam pull, then bantam export; here: bantam import FILE.tar",
+        )
+    };
+    if globals.offline {
+        return Err(offline("--offline"));
+    }
+    let settings = bantam_admin::hub_settings(&ProcessEnv, hub_token_file());
+    let settings = settings.ok_or_else(|| offline("HF_HUB_OFFLINE"))?;
+    let (store, runtime, model) = (open(globals)?, super::runtime(1)?, name.clone());
+    let work = move |context: &bantam_jobs::JobContext| {
+        runtime.block_on(bantam_admin::pull_model(&store, &model, &settings, context))
+    };
+    let foreground = Foreground {
+        kind: "pull",
+        parameters: json!({ "name": name.to_string() }),
+        doing: format!("pulling {name}"),
+        label: "pulling",
+        after_cancel: Some("pull again: it goes on where it broke off"),
+    };
+    let added = job::in_foreground(foreground, globals, work)?;
+    told(&added, globals)
 }
 
-/// Returns bytes as people say them.
-pub(crate) fn bytes_text(bytes: u64) -> String {
-    let number = bytes as f64;
-    match bytes {
-        0..1_000 => format!("{bytes} B"),
-        1_000..1_000_000 => format!("{:.0} kB", number / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.0} MB", number / 1e6),
-        _ => format!("{:.1} GB", number / 1e9),
-    }
+/// `bantam import`.
+pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure> {
+    let (store, file, called, replaces) =
+        (open(globals)?, args.file.clone(), args.name.clone(), args.replace);
+    let work = move |context: &bantam_jobs::JobContext| {
+        let added = bantam_admin::import_model(&store, &file, called.as_deref(), replaces, context);
+        added.map_err(|error| match error {
+            AddModelError::BundleName => {
+                let hint = Some("leave --name out, and then: bantam cp NAME NEW".to_owned());
+                bantam_jobs::JobFailure { hint, ..error.to_failure() }.into()
+            }
+            AddModelError::FileName { .. } => {
+                let hint = Some("say what to call it: --name NAME".to_owned());
+                bantam_jobs::JobFailure { hint, ..error.to_failure() }.into()
+            }
+            error => error.to_failure().into(),
+        })
+    };
+    let foreground = Foreground {
+        kind: "import",
+        parameters: json!({ "file": args.file, "name": args.name, "replace": args.replace }),
+        doing: format!("importing {}", args.file.display()),
+        label: "importing",
+        after_cancel: None,
+    };
+    let added: Vec<AddedModel> = job::in_foreground(foreground, globals, work)?;
+    added.iter().try_for_each(|added| told(added, globals))
 }
 
-/// Returns a number of parameters as people say it.
-pub(crate) fn parameters_text(parameters: u64) -> String {
-    let number = parameters as f64;
-    match parameters {
-        0..1_000_000 => format!("{:.0}K", number / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.0}M", number / 1e6),
-        _ => format!("{:.1}B", number / 1e9),
+/// Says under which name a model is there.
+fn told(added: &AddedModel, globals: &Globals) -> Result<(), Failure> {
+    if globals.json {
+        return output::json(added);
     }
+    let state = match (added.was_there, added.has_replaced) {
+        (true, _) => "was there already",
+        (_, true) => "takes the place of what had its name",
+        _ => "is ready",
+    };
+    let (about, size) = (&added.about, bytes_text(added.bytes));
+    output::line(format!("{}  {}, {}, {size}: {state}", added.name, about.architecture, about.quantisation));
+    if !globals.quiet && about.kind == ModelKind::Decoder {
+        output::note(format!("help: talk to it: bantam run {}", added.name));
+    }
+    Ok(())
+}
+
+/// `bantam export`.
+pub(crate) fn export(args: &ExportArgs, globals: &Globals) -> Result<(), Failure> {
+    let store = open(globals)?;
+    let entries = args.names.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    let out = args.out.clone();
+    let work = move |context: &bantam_jobs::JobContext| {
+        let written = bantam_admin::export_models(&store, &entries, &out, context);
+        written.map_err(|error| error.to_failure().into())
+    };
+    let shown = args.out.display();
+    let foreground = Foreground {
+        kind: "export",
+        parameters: json!({ "models": args.names, "out": args.out }),
+        doing: format!("exporting to {shown}"),
+        label: "exporting",
+        after_cancel: None,
+    };
+    let written: bantam_admin::ExportedBundle = job::in_foreground(foreground, globals, work)?;
+    if globals.json {
+        return output::json(&written);
+    }
+    output::line(format!("{shown}  {}: {} models", bytes_text(written.bytes), written.models.len()));
+    if !globals.quiet {
+        output::note(format!("help: on the other machine: bantam import {shown}"));
+    }
+    Ok(())
+}
+
+/// `bantam list`.
+pub(crate) fn list(globals: &Globals) -> Result<(), Failure> {
+    let store = open(globals)?;
+    let found = bantam_admin::list_models(&store).map_err(|error| Failure::from_use_case(&error))?;
+    if globals.json {
+        return output::json(&found);
+    }
+    let heading = ["name", "size", "params", "quant", "context", "kind", "added"];
+    let mut rows = vec![heading.map(str::to_owned).to_vec()];
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    rows.extend(found.models.iter().map(|model| {
+        let about = &model.about;
+        vec![
+            model.name.clone(),
+            bytes_text(model.bytes),
+            parameters_text(about.parameters),
+            about.quantisation.clone(),
+            about.context_tokens.to_string(),
+            about.architecture.clone(),
+            ago(Duration::from_secs(now.saturating_sub(model.added_s))),
+        ]
+    }));
+    match found.models.is_empty() {
+        true => output::line("there is no model on this machine yet"),
+        false => output::table(&rows).iter().for_each(output::line),
+    }
+    if globals.quiet {
+        return Ok(());
+    }
+    if found.models.is_empty() {
+        output::note("help: get one: bantam pull ORG/REPO, or bantam import FILE");
+    }
+    for damaged in &found.damaged {
+        let (name, reason) = (&damaged.name, &damaged.reason);
+        output::note(format!("warning: {name} is damaged: {reason}; remove it: bantam rm {name}"));
+    }
+    if found.unfinished_bytes > 0 {
+        let bytes = bytes_text(found.unfinished_bytes);
+        output::note(format!(
+            "{bytes} of downloads that broke off: pull them again, or bantam rm --unfinished"
+        ));
+    }
+    Ok(())
+}
+
+/// Returns how long ago something was.
+pub(crate) fn ago(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (count, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// `bantam show`.
+pub(crate) fn show(args: &ShowArgs, globals: &Globals) -> Result<(), Failure> {
+    let found = bantam_admin::show_model(&open(globals)?, &args.name)?;
+    if globals.json {
+        return output::json(&found);
+    }
+    let ModelDetails { name, digest, bytes, path, about, origin, files, measured, .. } = found;
+    let kind = match about.kind {
+        ModelKind::Decoder => "language model",
+        ModelKind::Encoder => "encoder",
+    };
+    let origin = match origin {
+        Origin::Hub { repo, revision, commit } => {
+            format!("{repo} at {revision}, commit {}", commit.chars().take(12).collect::<String>())
+        }
+        Origin::File { name } => format!("the file {name}"),
+        Origin::Quantised { from } => format!("quantised from {from}"),
+    };
+    let mut rows = vec![
+        ("name", name),
+        ("kind", format!("{kind} ({})", about.architecture)),
+        ("parameters", parameters_text(about.parameters)),
+        ("quantisation", about.quantisation.clone()),
+        ("size", bytes_text(bytes)),
+        ("context", format!("{} tokens", about.context_tokens)),
+    ];
+    if about.kind == ModelKind::Decoder {
+        let template = if about.has_template { "its own" } else { "none: messages are joined as they are" };
+        rows.push(("chat template", template.to_owned()));
+    }
+    rows.extend([("from", origin), ("digest", digest), ("path", path.display().to_string())]);
+    rows.extend(measured.last().map(|last| {
+        let (prefill, decode) = (last.prefill_tokens_per_s, last.decode_tokens_per_s);
+        let speed = format!("{decode:.0} tokens/s, prompts {prefill:.0} tokens/s");
+        ("measured", format!("{speed}, {} threads ({})", last.threads, last.by))
+    }));
+    rows.extend(files.iter().map(|file| ("file", format!("{}  {}", file.path, bytes_text(file.bytes)))));
+    rows.iter().for_each(|(key, value)| output::line(pretty(key, value)));
+    Ok(())
+}
+
+/// `bantam rm`.
+pub(crate) fn rm(args: &RmArgs, globals: &Globals) -> Result<(), Failure> {
+    let mut tell = |gone: &bantam_admin::RemovedModel| {
+        if !globals.json {
+            let freed = bytes_text(gone.freed_bytes);
+            output::line(format!("{} is removed; {freed} are free again", gone.name));
+        }
+    };
+    let removed = bantam_admin::remove_models(&open(globals)?, &args.names, args.unfinished, &mut tell)?;
+    if globals.json {
+        return output::json(&removed);
+    }
+    if args.unfinished {
+        let bytes = bytes_text(removed.unfinished_bytes);
+        output::line(format!("{bytes} of downloads that broke off are removed"));
+    }
+    Ok(())
+}
+
+/// `bantam cp`.
+pub(crate) fn cp(args: &CpArgs, globals: &Globals) -> Result<(), Failure> {
+    let added = bantam_admin::copy_model(&open(globals)?, &args.from, &args.to).map_err(|error| match error {
+        AddModelError::Name(error) => error.into(),
+        AddModelError::Copy(error) => not_imported("cannot copy the model", &error),
+        error => Failure::from_use_case(&error),
+    })?;
+    if globals.json {
+        return output::json(&added);
+    }
+    output::line(format!("{} is the same model as {}", added.name, args.from));
+    Ok(())
 }
 
 #[cfg(test)]
@@ -89,11 +281,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_said_as_people_say_them() {
+    fn times_are_told_in_the_largest_unit_that_fits() {
         assert_eq!(
-            [12, 12_345, 1_500_000, 2_340_000_000].map(bytes_text),
-            ["12 B", "12 kB", "2 MB", "2.3 GB"]
+            [5, 60, 7_300, 200_000].map(|seconds| ago(Duration::from_secs(seconds))),
+            ["just now", "1 minute ago", "2 hours ago", "2 days ago"]
         );
-        assert_eq!([600_000_000, 1_720_000_000].map(parameters_text), ["600M", "1.7B"]);
     }
 }

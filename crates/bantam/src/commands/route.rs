@@ -13,7 +13,7 @@ use crate::output;
 use crate::settings::{Globals, ProcessEnv};
 
 pub(crate) fn run(args: &RouteArgs, globals: &Globals) -> Result<(), Failure> {
-    let config = globals.load()?;
+    let config = globals.load_aloud()?;
     let (deployment, _) = deploy::deployment(&config, &ProcessEnv, None, &deploy::Memory::new(&config))?;
     // Nothing is settled, so the ledger of a gateway that may be running is left alone.
     let scratch = tempfile::tempdir().map_err(|error| Failure::from_error("cannot make a folder", &error))?;

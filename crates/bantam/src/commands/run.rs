@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use bantam_admin::FoundModel;
 use bantam_engine::{Adapter, Decoder};
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
 use bantam_store::{Entry, Measurement, ModelKind, Store};
 use bantam_types::Price;
 
-use super::models;
 use crate::cli::models::RunArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -24,11 +24,11 @@ const KV_TOKENS_MAX: u64 = 8_192;
 /// Tokens of an answer below which its speed says little.
 const MEASURED_TOKENS_MIN: u64 = 32;
 
-/// A model that is talked to.
+/// A conversation's model, and how fast it was.
 struct Session {
     name: String,
     backend: LocalBackend<Adapter>,
-    /// What answers would have cost elsewhere.
+    /// What the same answers would have cost elsewhere.
     baseline: Option<(String, Price)>,
     /// The fastest turn that says something about speed.
     measured: Option<Measurement>,
@@ -38,7 +38,7 @@ struct Session {
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<(), Failure> {
     let config = globals.load_or_default()?;
     let store = Store::open(&config.store.path);
-    let (path, entry) = place(&store, &args.name)?;
+    let (path, entry) = find(&store, &args.name)?;
     let baseline = config.routing.baseline.as_ref().and_then(|name| {
         let price = config.models.get(name)?.price.clone()?;
         Some((name.clone(), price))
@@ -47,25 +47,20 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<(), Failure> {
     let mut session = open(args, globals, (&path, entry.as_ref()), (name, baseline))?;
     let outcome = super::runtime(1)?.block_on(talk::talk(&mut session, args, globals));
     if let (Some(entry), Some(measured)) = (&entry, session.measured.take()) {
-        // A speed that could not be kept is no reason to fail what was answered.
+        // A speed that cannot be kept must not fail an answer that was given.
         let _ = store.record(entry, measured);
     }
     outcome
 }
 
 /// Returns what to open: a path where one was given, or the store's model.
-fn place(store: &Store, name: &str) -> Result<(PathBuf, Option<Entry>), Failure> {
-    let path = Path::new(name);
-    if (name.starts_with(['.', '/']) || name.ends_with(".gguf")) && path.exists() {
-        return Ok((path.to_owned(), None));
+fn find(store: &Store, name: &str) -> Result<(PathBuf, Option<Entry>), Failure> {
+    let FoundModel { path, entry } = bantam_admin::locate_model(store, name)?;
+    if let Some(entry) = entry.as_ref().filter(|entry| entry.manifest.about.kind == ModelKind::Encoder) {
+        let message = format!("{} is an encoder: it turns texts into vectors, and cannot talk", entry.name);
+        return Err(Failure::new(Outcome::Usage, message).hint("use it as a student's base: base = FOLDER"));
     }
-    let entry = models::resolve(store, name)?;
-    if entry.manifest.about.kind == ModelKind::Encoder {
-        let message =
-            format!("{} is an encoder, which turns texts into vectors and does not talk", entry.name);
-        return Err(Failure::new(Outcome::Usage, message).hint("students stand on it: base = FOLDER"));
-    }
-    Ok((entry.path.clone(), Some(entry)))
+    Ok((path, entry))
 }
 
 fn open(

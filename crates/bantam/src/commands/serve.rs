@@ -1,15 +1,18 @@
 //! `bantam serve`: the gateway, its reloads and its end.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bantam_config::Config;
+use bantam_deploy::{Loaded, Reload, Reloader, ServedModels, preloads};
 use bantam_gateway::Gateway;
-use bantam_ledger::{Ledger, TimeRange};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, TimeRange};
+use bantam_server::{Guard, GuardSettings, ServerSettings};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::deploy::{self, LocalModels, Memory, Present};
+use crate::deploy::{LocalModels, admission, id_seed};
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Globals, ProcessEnv};
@@ -19,21 +22,41 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(globals: &Globals) -> Result<(), Failure> {
     start_log();
-    let config = globals.load()?;
-    let runtime = super::runtime(config.server.threads)?;
+    let prepared = prepare(globals)?;
+    let runtime = super::runtime(prepared.loaded.config.server.threads)?;
     runtime.block_on(async {
         // Before anybody is told that it runs: whoever is told may ask it to stop.
         let stop = stop_signal()?;
-        let running = start(globals, &config).await?;
+        let running = prepared.listen().await?;
         if !globals.quiet {
-            output::note(format!(
-                "bantam {} is serving on http://{}",
-                env!("CARGO_PKG_VERSION"),
-                running.address
-            ));
+            let version = env!("CARGO_PKG_VERSION");
+            output::note(format!("bantam {version} is serving on http://{}", running.address));
         }
         running.until(stop).await
     })
+}
+
+/// A deployment that is ready to be served.
+pub(crate) struct Prepared {
+    loaded: Loaded,
+    reloader: Reloader,
+    globals: Globals,
+}
+
+/// Reads the configuration and opens everything that it names.
+pub(crate) fn prepare(globals: &Globals) -> Result<Prepared, Failure> {
+    let read = globals.deployment_source()?.read()?;
+    globals.warn(&read.config);
+    let (loaded, reloader) = read.build()?;
+    warn(&loaded, globals);
+    Ok(Prepared { loaded, reloader, globals: globals.clone() })
+}
+
+/// Tells what is odd about a deployment.
+fn warn(loaded: &Loaded, globals: &Globals) {
+    if !globals.quiet {
+        loaded.built.warnings.iter().for_each(|warning| output::note(format!("warning: {warning}")));
+    }
 }
 
 /// A gateway that is listening.
@@ -45,50 +68,40 @@ pub(crate) struct Running {
     /// Its ledger.
     pub(crate) ledger: Arc<Ledger>,
     listener: TcpListener,
-    guard: bantam_server::Guard,
-    settings: bantam_server::ServerSettings,
+    guard: Guard,
+    settings: ServerSettings,
     globals: Globals,
-    config: Config,
-    memory: Arc<Memory>,
-    present: Arc<Present>,
+    reloader: Reloader,
+    models: Arc<ServedModels>,
 }
 
-/// Builds everything and binds the port; nothing is answered before [`Running::until`].
-pub(crate) async fn start(globals: &Globals, config: &Config) -> Result<Running, Failure> {
-    let memory = Arc::new(Memory::new(config));
-    let (deployment, models) = deploy::deployment(config, &ProcessEnv, None, &memory)?;
-    let ledger = Arc::new(deploy::open_ledger(config)?);
-    let known =
-        ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
-    let gateway =
-        Gateway::new(deployment, Arc::clone(&ledger), deploy::admission(config), deploy::id_seed()?);
-    gateway.learn_templates(known.iter().map(|found| found.record.template));
-    let gateway = Arc::new(gateway);
-    preload(&models).await?;
-    let present = Arc::new(Present::new(models, Arc::clone(&gateway)));
-    let bind = config.server.bind;
-    let listener = TcpListener::bind(bind).await.map_err(|error| {
-        Failure::from_error(format!("cannot listen on {bind}"), &error)
-            .hint("another program may have the port: choose one with --set server.bind=127.0.0.1:PORT")
-    })?;
-    let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
-    Ok(Running {
-        address,
-        gateway,
-        ledger,
-        guard: deploy::guard(config, &ProcessEnv, address)?,
-        settings: deploy::server_settings(config),
-        listener,
-        globals: globals.clone(),
-        config: config.clone(),
-        memory,
-        present,
-    })
+impl Prepared {
+    /// Opens the ledger and binds the port; nothing is answered before [`Running::until`].
+    pub(crate) async fn listen(self) -> Result<Running, Failure> {
+        let Self { loaded: Loaded { config, built }, reloader, globals } = self;
+        let ledger = Arc::new(open_ledger(&config)?);
+        let known =
+            ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
+        let gateway =
+            Gateway::new(built.deployment, Arc::clone(&ledger), admission(&config), id_seed()?);
+        gateway.learn_templates(known.iter().map(|found| found.record.template));
+        let gateway = Arc::new(gateway);
+        preload(&built.models).await?;
+        let models = Arc::new(ServedModels::new(built.models, Arc::clone(&gateway)));
+        let bind = config.server.bind;
+        let listener = TcpListener::bind(bind).await.map_err(|error| {
+            Failure::from_error(format!("cannot listen on {bind}"), &error)
+                .hint("another program may have the port: choose one with --set server.bind=127.0.0.1:PORT")
+        })?;
+        let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
+        let (guard, settings) = (guard(&config, address)?, server_settings(&config));
+        Ok(Running { address, gateway, ledger, listener, guard, settings, globals, reloader, models })
+    }
 }
 
 /// Loads the models that are to be there before the first request.
 async fn preload(models: &LocalModels) -> Result<(), Failure> {
-    for (name, backend) in deploy::preloads(models) {
+    for (name, backend) in preloads(models) {
         backend.preload().await.map_err(|error| {
             Failure::from_error(format!("cannot load the model `{name}`"), &error)
                 .hint("leave `preload` out to load it when it is asked for, or give it room: local.memory")
@@ -100,12 +113,14 @@ async fn preload(models: &LocalModels) -> Result<(), Failure> {
 impl Running {
     /// Serves until `stop`, then drains, then brings the ledger to rest.
     pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let room = self.memory.room().clone();
+        let room = self.reloader.memory().room().clone();
         let tending = tokio::spawn(async move { room.tend().await });
-        let holdings = (self.memory, Arc::clone(&self.present));
-        let watching = tokio::spawn(watch(self.globals, self.config, Arc::clone(&self.gateway), holdings));
+        let reloader = Arc::new(Mutex::new(self.reloader));
+        let watch =
+            Watch { reloader, gateway: Arc::clone(&self.gateway), models: Arc::clone(&self.models), globals: self.globals };
+        let watching = tokio::spawn(watch.run());
         let served =
-            bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, self.present, stop)
+            bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, self.models, stop)
                 .await;
         watching.abort();
         tending.abort();
@@ -114,83 +129,87 @@ impl Running {
     }
 }
 
-/// Looks for changed files and deploys what is good; what is not is refused and the old stays.
-async fn watch(
-    globals: Globals,
-    config: Config,
+/// What looks for changed files and deploys what is good; what is not is refused, and the old stays.
+struct Watch {
+    reloader: Arc<Mutex<Reloader>>,
     gateway: Arc<Gateway>,
-    (memory, present): (Arc<Memory>, Arc<Present>),
-) {
-    let mut watched = watched_files(&globals, &config);
-    let mut seen = stamps(&watched);
-    let mut serving = config;
-    let serving_quietly = globals.quiet;
-    loop {
-        tokio::time::sleep(WATCH_INTERVAL).await;
-        let now = stamps(&watched);
-        if now == seen {
-            continue;
-        }
-        seen = now;
-        let (globals, previous, memory) = (globals.clone(), gateway.deployment(), Arc::clone(&memory));
-        // Reading students from disk would hold up the requests of this thread.
-        let built = tokio::task::spawn_blocking(move || {
-            let config = globals.load()?;
-            let (deployment, models) = deploy::deployment(&config, &ProcessEnv, Some(&previous), &memory)?;
-            Ok::<_, Failure>((globals, config, deployment, models))
-        });
-        match built.await {
-            Ok(Ok((globals, config, deployment, models))) => {
-                gateway.deploy(deployment);
-                let preloads = deploy::preloads(&models);
-                present.replace(models);
-                tokio::spawn(async move {
-                    for (_, backend) in preloads {
-                        // Its log says why it could not be loaded.
-                        let _ = backend.preload().await;
-                    }
-                });
-                let settled_at_start = config.server != serving.server || config.ledger != serving.ledger;
-                if settled_at_start && !globals.quiet {
-                    output::note("warning: changes of [server] and [ledger] take effect at the next start");
+    models: Arc<ServedModels>,
+    globals: Globals,
+}
+
+impl Watch {
+    async fn run(self) {
+        // Without the signal, files are watched all the same.
+        let mut hangup = signal(SignalKind::hangup()).ok();
+        loop {
+            let is_asked = tokio::select! {
+                () = tokio::time::sleep(WATCH_INTERVAL) => false,
+                () = hung_up(&mut hangup) => true,
+            };
+            let (reloader, previous) = (Arc::clone(&self.reloader), self.gateway.deployment());
+            let settled_before = self.settled_at_start();
+            // Reading students from disk would hold up the requests of this thread.
+            let looked = tokio::task::spawn_blocking(move || {
+                let mut reloader = reloader.lock();
+                if is_asked {
+                    reloader.confirm();
                 }
-                watched = watched_files(&globals, &config);
-                seen = stamps(&watched);
-                serving = config;
-                tracing::info!("the configuration was reloaded");
-                if !serving_quietly {
-                    output::note("the configuration was reloaded");
+                reloader.look(&previous)
+            });
+            match looked.await {
+                Ok(Reload::Unchanged | Reload::Settling) => {}
+                Ok(Reload::Loaded(loaded)) => self.deploy(*loaded, settled_before),
+                Ok(Reload::Refused(refusal)) => {
+                    output::failure(&(*refusal).into(), false);
+                    output::note("the changed configuration was refused; the one before stays in force");
                 }
-            }
-            Ok(Err(failure)) => {
-                output::failure(&failure, false);
-                output::note("the changed configuration was refused; the one before stays in force");
-            }
-            Err(_) => {
-                output::note("the changed configuration could not be read; the one before stays in force");
+                Err(_) => {
+                    output::note("the changed configuration could not be read; the one before stays in force");
+                }
             }
         }
     }
+
+    /// Returns what changes only at a start.
+    fn settled_at_start(&self) -> (bantam_config::Server, bantam_config::Ledger) {
+        let reloader = self.reloader.lock();
+        (reloader.serving().server.clone(), reloader.serving().ledger.clone())
+    }
+
+    fn deploy(&self, loaded: Loaded, before: (bantam_config::Server, bantam_config::Ledger)) {
+        self.globals.warn(&loaded.config);
+        warn(&loaded, &self.globals);
+        let Loaded { config, built } = loaded;
+        self.gateway.deploy(built.deployment);
+        let wanted = preloads(&built.models);
+        self.models.replace(built.models);
+        tokio::spawn(async move {
+            for (_, backend) in wanted {
+                // Its log says why it could not be loaded.
+                let _ = backend.preload().await;
+            }
+        });
+        tracing::info!("the configuration was reloaded");
+        if self.globals.quiet {
+            return;
+        }
+        if (config.server, config.ledger) != before {
+            output::note("warning: changes of [server] and [ledger] take effect at the next start");
+        }
+        output::note("the configuration was reloaded");
+    }
 }
 
-fn watched_files(globals: &Globals, config: &Config) -> Vec<PathBuf> {
-    let tasks = config.tasks.values();
-    let files = tasks.flat_map(|task| [task.student.clone(), deploy::certificate_path(task)]);
-    std::iter::once(globals.config_path()).chain(files.flatten()).collect()
-}
-
-/// Returns when each file changed last and how large it is.
-fn stamps(files: &[PathBuf]) -> Vec<Option<(SystemTime, u64)>> {
-    let stamp = |path: &PathBuf| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    };
-    files.iter().map(stamp).collect()
+/// Is ready when somebody asks for a reload.
+async fn hung_up(hangup: &mut Option<Signal>) {
+    match hangup {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
 }
 
 /// Listens from now on for the signals that ask for an end, and returns what is ready when one came.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
     let listen =
         |kind| signal(kind).map_err(|error| Failure::from_error("cannot listen for signals", &error));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -200,6 +219,49 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Opens the ledger for writing.
+fn open_ledger(config: &Config) -> Result<Ledger, Failure> {
+    let path = &config.ledger.path;
+    let shown = path.display();
+    if let Some(folder) = path.parent() {
+        bantam_jobs::create_private_folder(folder).map_err(|error| {
+            Failure::from_error(format!("cannot make the folder of the ledger {shown}"), &error)
+        })?;
+    }
+    let acknowledge = match config.ledger.acknowledge {
+        bantam_config::Acknowledge::ProcessCrash => Acknowledge::ProcessCrash,
+        bantam_config::Acknowledge::PowerLoss => Acknowledge::PowerLoss,
+    };
+    Ledger::open(path, LedgerOptions::new(acknowledge))
+        .map_err(|error| Failure::from_error(format!("cannot open the ledger {shown}"), &error))
+}
+
+/// Returns the guard in front of the server.
+fn guard(config: &Config, bind: std::net::SocketAddr) -> Result<Guard, Failure> {
+    use bantam_config::Env as _;
+    let keys = config.server.api_key_envs.iter().filter_map(|name| ProcessEnv.get(name)).collect();
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|error| Failure::from_error("cannot get random bytes", &error))?;
+    Ok(Guard::new(GuardSettings {
+        bind,
+        allowed_hosts: config.server.allowed_hosts.clone(),
+        allowed_origins: config.server.allowed_origins.clone(),
+        keys,
+        secret,
+    }))
+}
+
+/// Returns the server's limits.
+fn server_settings(config: &Config) -> ServerSettings {
+    ServerSettings {
+        body_bytes_max: config.server.body_bytes_max,
+        header_timeout: config.server.header_timeout,
+        body_timeout: config.server.body_timeout,
+        idle_timeout: config.server.idle_timeout,
+        drain_timeout: config.server.drain_timeout,
+    }
 }
 
 /// Starts the log: warnings and errors to standard error, more with `RUST_LOG`.

@@ -65,7 +65,7 @@ pub(super) fn measure(
         let ask = |has_schema, seed| {
             let body = body(context, temperature, has_schema, seed);
             let cleared = asked::cleared(&body)?;
-            Ok(runtime.block_on(piece(&backend, cleared)))
+            Ok::<_, Failure>(runtime.block_on(piece(&backend, cleared)))
         };
         let mut all = [Vec::new(), Vec::new()];
         // The first round computes the prompt for all others, and counts for nothing.

@@ -1,7 +1,8 @@
-//! Bytes on their way: a bar for people, a line now and then for a log, nothing for machines.
+//! How far something is: a bar for people, a line now and then for a log, nothing for machines.
 
 use std::time::{Duration, Instant};
 
+use bantam_jobs::JobProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::bytes_text;
@@ -10,68 +11,71 @@ use crate::settings::Globals;
 
 /// How often a log gets a line.
 const LINE_EVERY: Duration = Duration::from_secs(10);
+/// How bytes are drawn, and how anything else is.
+const BYTES: &str = "{prefix} {bar:32} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
+                     {decimal_bytes_per_sec}  {eta} left  {wide_msg}";
+const COUNTS: &str = "{prefix} {bar:32} {percent:>3} %  {human_pos} of {human_len}  {eta} left  {wide_msg}";
 
 /// How far something is.
 pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
     has_lines: bool,
-    total: u64,
-    done: u64,
+    shown: JobProgress,
     said: Instant,
 }
 
 impl Progress {
-    /// Returns a progress that is not begun.
+    /// Returns a progress that has not begun.
     pub(crate) fn new(globals: &Globals, what: &'static str) -> Self {
         let is_shown = !globals.quiet && !globals.json;
         let bar = match is_shown && output::is_terminal() {
             true => ProgressBar::new(0),
             false => ProgressBar::hidden(),
         };
-        let template = "{prefix} {bar:32} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
-                        {decimal_bytes_per_sec}  {eta} left  {wide_msg}";
-        let style = ProgressStyle::with_template(template);
-        let bar = bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())).with_prefix(what);
+        let bar = bar.with_style(style(BYTES)).with_prefix(what);
         let has_lines = is_shown && !output::is_terminal();
-        Self { bar, what, has_lines, total: 0, done: 0, said: Instant::now() }
+        Self { bar, what, has_lines, shown: JobProgress::default(), said: Instant::now() }
     }
 
-    /// Says how much there is to do.
+    /// Says how much there is to do, in bytes.
     pub(crate) fn begin(&mut self, total: u64) {
-        self.total = total;
-        self.bar.set_length(total);
-        self.bar.enable_steady_tick(Duration::from_millis(200));
-    }
-
-    /// Says what is being done.
-    pub(crate) fn on(&self, message: &str) {
-        self.bar.set_message(message.to_owned());
+        self.show(JobProgress { total: Some(total), unit: "bytes".to_owned(), ..JobProgress::default() });
     }
 
     /// Counts bytes that were done now.
     pub(crate) fn advance(&mut self, bytes: u64) {
-        self.done = self.done.saturating_add(bytes);
-        self.bar.inc(bytes);
-        if self.has_lines && self.said.elapsed() >= LINE_EVERY {
-            self.said = Instant::now();
-            let (done, total) = (bytes_text(self.done), bytes_text(self.total));
-            output::note(format!("{}: {done} of {total}", self.what));
+        let done = self.shown.done.saturating_add(bytes);
+        self.show(JobProgress { done, ..self.shown.clone() });
+    }
+
+    /// Shows how far a job is.
+    pub(crate) fn show(&mut self, progress: JobProgress) {
+        let JobProgress { done, total, skipped, unit, item } = &progress;
+        if *total != self.shown.total {
+            self.bar.set_style(style(if unit == "bytes" { BYTES } else { COUNTS }));
+            self.bar.set_length(total.unwrap_or(0));
+            self.bar.enable_steady_tick(Duration::from_millis(200));
         }
-    }
-
-    /// Counts bytes that were there already, so that they do not speed up the estimate.
-    pub(crate) fn skip(&mut self, bytes: u64) {
-        self.done = self.done.saturating_add(bytes);
-        self.bar.inc(bytes);
-        self.bar.reset_eta();
-    }
-
-    /// Takes bytes back.
-    pub(crate) fn take_back(&mut self, bytes: u64) {
-        self.done = self.done.saturating_sub(bytes);
-        self.bar.set_position(self.done);
-        self.bar.reset_eta();
+        if item != &self.shown.item {
+            self.bar.set_message(item.clone().unwrap_or_default());
+        }
+        self.bar.set_position(*done);
+        if *skipped != self.shown.skipped || *done < self.shown.done {
+            // What was there already says nothing about the speed.
+            self.bar.reset_eta();
+        }
+        let is_new = *done != self.shown.done;
+        if self.has_lines && is_new && self.said.elapsed() >= LINE_EVERY {
+            self.said = Instant::now();
+            let shown = |count: u64| match &**unit {
+                "bytes" => bytes_text(count),
+                _ => count.to_string(),
+            };
+            let of = total.map_or_else(String::new, |total| format!(" of {}", shown(total)));
+            output::note(format!("{}: {}{of}", self.what, shown(*done)));
+        }
+        self.shown = progress;
     }
 
     /// Writes a line above the bar.
@@ -86,4 +90,8 @@ impl Progress {
     pub(crate) fn end(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

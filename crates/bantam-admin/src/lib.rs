@@ -1,0 +1,36 @@
+//! What people and programs do with a Bantam: its models, its machine, its engines, its configuration.
+//!
+//! Each use case is a function with plain inputs and a typed result. The results derive serde and are wire contracts:
+//! the command line's `--json` prints them, its tables are made from them, and an HTTP API sends the same. Their shapes
+//! are held by snapshots in this crate's tests. Long work runs as a [job](bantam_jobs): it reports progress to a
+//! [`JobContext`](bantam_jobs::JobContext) and stops where it is cancelled.
+//!
+//! Nothing here prints, reads the environment, or knows a flag. Errors say what to do in terms of settings and names; a
+//! front end may say it in its own words.
+//!
+//! A good contribution adds one use case: a module with its result, its error and its function.
+
+mod config;
+mod confirm;
+mod doctor;
+mod engines;
+mod error;
+mod hub;
+mod models;
+mod running;
+mod text;
+
+pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
+pub use confirm::{ConfirmConfigError, ConfirmedConfigs};
+pub use doctor::{DoctorReport, FitEstimate, MachineLimits, SpeedEstimate, examine};
+pub use engines::{EngineFeature, EngineReport, EnginesReport, UnansweredAddress, find_engines};
+pub use error::UseCaseError;
+pub use hub::hub_settings;
+pub use models::{
+    AddModelError, AddedModel, DamagedModel, ExportModelsError, ExportedBundle, FindModelError, FoundModel,
+    ListModelsError, ModelDetails, ModelList, ModelSummary, PullModelError, RemovedModel, RemovedModels,
+    copy_model, export_models, find_model, import_model, list_models, locate_model, model_name, pull_model,
+    remove_models, show_model,
+};
+pub use running::{GatewayClient, GatewayError, LoadedModel, Unloaded};
+pub use text::{bytes_text, parameters_text};

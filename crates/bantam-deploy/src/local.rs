@@ -1,0 +1,277 @@
+//! Models that run in this process: their headers checked at the start, their weights loaded when somebody asks.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bantam_config::{Config, Model, ModelSource};
+use bantam_engine::Adapter;
+use bantam_gateway::Rung;
+use bantam_local::{AdapterFile, KeepAlive, LocalModel, LocalModelOptions, ModelSurvey, Place, RoomBackend};
+use bantam_route::RungKind;
+use bantam_store::{ModelName, Store};
+use bantam_student::is_encoder;
+use bantam_types::Tier;
+
+use crate::build::free;
+use crate::decoders;
+use crate::encoders;
+use crate::error::{DeployError, ModelError, ModelErrorKind};
+use crate::files::FilesRead;
+use crate::identity::identity;
+use crate::memory::ModelMemory;
+use crate::served::ServedModel;
+
+/// The models of this process by name.
+pub type LocalModels = BTreeMap<Arc<str>, ServedModel>;
+
+/// A model that runs here: one of the configuration, or a task's student.
+pub(crate) struct ModelEntry<'c> {
+    pub(crate) name: Cow<'c, str>,
+    /// The most tokens of a request, where the configuration says.
+    pub(crate) context_tokens: Option<u64>,
+    pub(crate) path: Cow<'c, Path>,
+    pub(crate) kv_tokens: usize,
+    pub(crate) adapter: Option<Cow<'c, Path>>,
+    pub(crate) keep: KeepAlive,
+    pub(crate) preload: bool,
+    /// Whether the weights, laid out for this machine, are kept in a file beside the model.
+    pub(crate) keeps_layout: bool,
+}
+
+/// One file as all the models that name it use it.
+struct SharedModel<'c> {
+    path: Cow<'c, Path>,
+    identity: Arc<str>,
+    survey: ModelSurvey,
+    kv_tokens: usize,
+    keep: KeepAlive,
+    keeps_layout: bool,
+    adapter_bytes: usize,
+}
+
+/// Returns all models of `config` that run in this process. Those of one file share one model in memory, with the
+/// most tokens and the longest stay that any of them asks for.
+pub(crate) fn rungs(
+    config: &Config,
+    memory: &ModelMemory,
+    files: &FilesRead,
+) -> Result<(Vec<Rung>, LocalModels), DeployError> {
+    let store = Store::open(&config.store.path);
+    let (mut rungs, mut entries) = (Vec::new(), Vec::new());
+    for (name, model) in &config.models {
+        let Some(entry) = entry((name, model), &store, files)? else { continue };
+        files.before(&entry.path);
+        if is_encoder(&entry.path) {
+            rungs.push(encoders::rung(name, &entry.path, memory.bases())?);
+        } else {
+            entries.push(entry);
+        }
+    }
+    entries.extend(decoders::entries(config, files)?);
+    for entry in &entries {
+        files.before(&entry.path);
+        entry.adapter.iter().for_each(|adapter| files.before(adapter));
+    }
+    let (found, models) = serve(&entries, memory.budget(config), memory)?;
+    // Callers name a task, not its student.
+    rungs.extend(found.into_iter().filter(|rung| config.models.contains_key(&*rung.name)));
+    Ok((rungs, models))
+}
+
+/// Returns models as rungs and as what is served. Those of one file share one model in memory.
+pub(crate) fn serve(
+    entries: &[ModelEntry<'_>],
+    budget: u64,
+    memory: &ModelMemory,
+) -> Result<(Vec<Rung>, LocalModels), ModelError> {
+    let mut shared: BTreeMap<Arc<str>, SharedModel<'_>> = BTreeMap::new();
+    for entry in entries {
+        add(entry, &mut shared, memory).map_err(|kind| ModelError { name: entry.name.to_string(), kind })?;
+    }
+    let (mut rungs, mut models) = (Vec::new(), LocalModels::new());
+    let mut places = BTreeMap::new();
+    for entry in entries {
+        let Some(model) = shared.get(&*identity(&entry.path)) else { continue };
+        if let Some(misfit) = model.survey.misfit(model.kv_tokens, model.adapter_bytes, budget) {
+            let kind = ModelErrorKind::TooLarge(misfit);
+            return Err(ModelError { name: entry.name.to_string(), kind });
+        }
+        let place = places.entry(&model.identity).or_insert_with(|| place(model, memory));
+        let (rung, served) = rung(entry, model, place);
+        models.insert(Arc::clone(&rung.name), served);
+        rungs.push(rung);
+    }
+    memory.room().set_budget(budget);
+    Ok((rungs, models))
+}
+
+/// Adds what an entry asks of its file to what others ask of it.
+fn add<'c>(
+    entry: &ModelEntry<'c>,
+    shared: &mut BTreeMap<Arc<str>, SharedModel<'c>>,
+    memory: &ModelMemory,
+) -> Result<(), ModelErrorKind> {
+    let identity: Arc<str> = identity(&entry.path).into();
+    let model = match shared.get_mut(&identity) {
+        Some(model) => model,
+        None => {
+            let model = SharedModel {
+                path: entry.path.clone(),
+                identity: Arc::clone(&identity),
+                survey: memory.survey(&identity, &entry.path)?,
+                kv_tokens: entry.kv_tokens,
+                keep: entry.keep,
+                keeps_layout: entry.keeps_layout,
+                adapter_bytes: 0,
+            };
+            shared.entry(identity).or_insert(model)
+        }
+    };
+    model.kv_tokens = model.kv_tokens.max(entry.kv_tokens);
+    model.keep = longer(model.keep, entry.keep);
+    if let Some(path) = &entry.adapter {
+        model.adapter_bytes += adapter_bytes(entry, path, &model.survey)?;
+    }
+    check_context(entry, &model.survey)
+}
+
+fn entry<'c>(
+    (name, model): (&'c String, &'c Model),
+    store: &Store,
+    files: &FilesRead,
+) -> Result<Option<ModelEntry<'c>>, ModelError> {
+    let (path, kv_tokens, adapter, keep_alive, preload) = match &model.source {
+        ModelSource::Upstream { .. } => return Ok(None),
+        ModelSource::File { path, kv_tokens, adapter, keep_alive, preload } => {
+            (Cow::Borrowed(&**path), kv_tokens, adapter, keep_alive, preload)
+        }
+        ModelSource::Stored { name: called, kv_tokens, adapter, keep_alive, preload } => {
+            files.before(&store.manifests());
+            let path = stored(store, called).map_err(|kind| ModelError { name: name.clone(), kind })?;
+            (Cow::Owned(path), kv_tokens, adapter, keep_alive, preload)
+        }
+    };
+    let keep = match keep_alive {
+        bantam_config::KeepAlive::For(time) => KeepAlive::For(*time),
+        bantam_config::KeepAlive::Always => KeepAlive::Always,
+    };
+    Ok(Some(ModelEntry {
+        name: Cow::Borrowed(name),
+        context_tokens: model.context_tokens,
+        path,
+        kv_tokens: *kv_tokens,
+        adapter: adapter.as_deref().map(Cow::Borrowed),
+        keep,
+        preload: *preload,
+        keeps_layout: true,
+    }))
+}
+
+/// Returns what the engine opens for a model that the store calls `called`; never another in its place.
+fn stored(store: &Store, called: &str) -> Result<std::path::PathBuf, ModelErrorKind> {
+    let name: ModelName = called.parse()?;
+    Ok(store.resolve(&name)?.path)
+}
+
+fn longer(one: KeepAlive, other: KeepAlive) -> KeepAlive {
+    match (one, other) {
+        (KeepAlive::For(one), KeepAlive::For(other)) => KeepAlive::For(one.max(other)),
+        _ => KeepAlive::Always,
+    }
+}
+
+/// Checks an adapter's headers against its model, and returns the bytes that it will take.
+fn adapter_bytes(
+    entry: &ModelEntry<'_>,
+    path: &Path,
+    survey: &ModelSurvey,
+) -> Result<usize, ModelErrorKind> {
+    let survey = Adapter::survey(path, survey.config()).map_err(|source| {
+        let (trained_on, model) = (trained_on(path), entry.path.clone().into_owned());
+        ModelErrorKind::Adapter { source, trained_on, model }
+    })?;
+    Ok(survey.bytes)
+}
+
+/// Returns the base that a PEFT adapter names.
+fn trained_on(adapter: &Path) -> Option<String> {
+    let folder = if adapter.is_dir() { adapter } else { adapter.parent()? };
+    let config = std::fs::read(folder.join("adapter_config.json")).ok()?;
+    let config: serde_json::Value = serde_json::from_slice(&config).ok()?;
+    let name = config["base_model_name_or_path"].as_str()?;
+    Some(name.chars().filter(|symbol| !symbol.is_control()).take(120).collect())
+}
+
+/// Refuses a context that the model does not have.
+fn check_context(entry: &ModelEntry<'_>, survey: &ModelSurvey) -> Result<(), ModelErrorKind> {
+    let made_for = survey.context_tokens() as u64;
+    match entry.context_tokens.filter(|wanted| *wanted > made_for) {
+        None => Ok(()),
+        Some(wanted) => Err(ModelErrorKind::Context { wanted, made_for }),
+    }
+}
+
+/// Returns the place of a file's model in memory.
+fn place(model: &SharedModel<'_>, memory: &ModelMemory) -> Place<LocalModel<Adapter>> {
+    let bytes = model.survey.bytes(model.kv_tokens, model.adapter_bytes);
+    let (path, name) = (model.path.clone().into_owned(), Arc::clone(&model.identity));
+    let bases = Arc::clone(memory.bases());
+    let (kv_tokens, adapter_bytes_max, keeps_layout) =
+        (model.kv_tokens, model.adapter_bytes, model.keeps_layout);
+    let key = format!("{name}/{kv_tokens}/{adapter_bytes_max}");
+    memory.room().place(&key, bytes, model.keep, move || {
+        let options = LocalModelOptions {
+            name: Arc::clone(&name),
+            kv_tokens,
+            keeps_layout,
+            template: None,
+            adapter_bytes_max,
+            pool: bases.pool(),
+            clock: Arc::new(Instant::now),
+        };
+        Ok(LocalModel::open(&path, &options)?)
+    })
+}
+
+/// Returns a model for callers and ladders to name.
+fn rung(
+    entry: &ModelEntry<'_>,
+    shared: &SharedModel<'_>,
+    place: &Place<LocalModel<Adapter>>,
+) -> (Rung, ServedModel) {
+    // A request can never have more tokens than there is room for keys and values.
+    let context = shared.survey.context_tokens().min(shared.kv_tokens) as u64;
+    let context = entry.context_tokens.map_or(context, |tokens| tokens.min(context));
+    let file =
+        entry.adapter.as_deref().map(|path| AdapterFile { path: path.to_owned(), stamp: identity(path) });
+    let model: Arc<str> = match &file {
+        Some(file) => format!("{}+{}", shared.identity, file.stamp).into(),
+        None => Arc::clone(&shared.identity),
+    };
+    let backend = Arc::new(RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref()));
+    let served = ServedModel {
+        backend: Arc::clone(&backend),
+        files: [Some(&*entry.path), entry.adapter.as_deref()]
+            .into_iter()
+            .flatten()
+            .map(Path::to_owned)
+            .collect(),
+        model: Arc::clone(&model),
+        context_tokens: context,
+        preload: entry.preload,
+    };
+    let rung = Rung {
+        name: (&*entry.name).into(),
+        model,
+        tier: Tier::Local,
+        kind: RungKind::Model,
+        context_tokens: Some(context),
+        price: Some(Arc::new(free())),
+        gate: None,
+        backend,
+    };
+    (rung, served)
+}

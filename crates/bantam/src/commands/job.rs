@@ -1,0 +1,245 @@
+//! `bantam job`, and long commands as jobs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use bantam_jobs::{
+    CancelJobError, EventBody, FindJobError, JobContext, JobError, JobEvent, JobHandle, JobId, JobRecord,
+    JobSpec, JobState,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::models::ago;
+use super::models::progress::Progress;
+use crate::cli::JobCommand;
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, pretty};
+use crate::settings::Globals;
+
+/// How long a look at a job waits for news.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long work may take to notice that it was cancelled, before the command ends without it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A command that runs as a job while somebody waits.
+pub(crate) struct Foreground {
+    /// What kind of work it is.
+    pub(crate) kind: &'static str,
+    /// What was asked for.
+    pub(crate) parameters: Value,
+    /// What is being done, as in "interrupted while pulling x".
+    pub(crate) doing: String,
+    /// What stands before a bar.
+    pub(crate) label: &'static str,
+    /// What to do after it was cancelled.
+    pub(crate) after_cancel: Option<&'static str>,
+}
+
+/// Runs work as a job, shows how far it is, and returns its result. Ctrl-C cancels it.
+pub(crate) fn in_foreground<T: Serialize + DeserializeOwned>(
+    foreground: Foreground,
+    globals: &Globals,
+    work: impl FnOnce(&JobContext) -> Result<T, JobError> + Send + 'static,
+) -> Result<T, Failure> {
+    let Foreground { kind, parameters, doing, label, after_cancel } = foreground;
+    let spec = JobSpec { kind: kind.to_owned(), parameters };
+    let work = move |context: &JobContext| {
+        let result = work(context)?;
+        serde_json::to_value(result).map_err(|error| {
+            JobError::from(bantam_jobs::JobFailure {
+                reason: bantam_jobs::FailureReason::Failed,
+                message: format!("cannot keep the result: {error}"),
+                hint: None,
+            })
+        })
+    };
+    let submitted = globals.jobs()?.submit(spec, work);
+    let mut job = submitted.map_err(|error| Failure::from_error("cannot start the job", &error))?;
+    let record = watch(&mut job, label, globals);
+    match (record.state, record.failure, record.result) {
+        (JobState::Done, _, Some(result)) => serde_json::from_value(result)
+            .map_err(|error| Failure::from_error("cannot read the job's result", &error)),
+        (JobState::Failed, Some(failure), _) => Err(failure.into()),
+        _ => {
+            let failure = Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"));
+            Err(match after_cancel {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            })
+        }
+    }
+}
+
+/// Shows a job until it has ended, or until it does not notice that it was cancelled.
+fn watch(job: &mut JobHandle, label: &'static str, globals: &Globals) -> JobRecord {
+    let interrupts = interrupts();
+    let mut progress = Progress::new(globals, label);
+    let mut cancelled: Option<Instant> = None;
+    loop {
+        let update = job.next(LOOK);
+        for JobEvent { event, .. } in update.events {
+            match event {
+                EventBody::Note { text } if !globals.quiet && !globals.json => progress.note(&text),
+                EventBody::Warning { text } if !globals.quiet => {
+                    progress.note(&format!("warning: {text}"));
+                }
+                _ => {}
+            }
+        }
+        if let Some(now) = update.progress {
+            progress.show(now);
+        }
+        let presses = interrupts.load(Ordering::Relaxed);
+        if presses > 0 && cancelled.is_none() {
+            job.cancel();
+            cancelled = Some(Instant::now());
+        }
+        // Whoever presses twice, or waits in vain, wants out: the process ends, and the job with it.
+        let is_given_up = presses > 1 || cancelled.is_some_and(|when| when.elapsed() > PATIENCE);
+        if update.state.is_over() || is_given_up {
+            progress.end();
+            return job.record();
+        }
+    }
+}
+
+/// Counts how often Ctrl-C is pressed from now on.
+fn interrupts() -> Arc<AtomicU32> {
+    let count = Arc::new(AtomicU32::new(0));
+    let counting = Arc::clone(&count);
+    // Without the thread Ctrl-C ends the process at once, as it does by default.
+    let _ = std::thread::Builder::new().name("bantam-interrupt".to_owned()).spawn(move || {
+        let Ok(runtime) = super::runtime(1) else { return };
+        runtime.block_on(async {
+            while tokio::signal::ctrl_c().await.is_ok() {
+                counting.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    });
+    count
+}
+
+/// `bantam job`.
+pub(crate) fn run(command: &JobCommand, globals: &Globals) -> Result<(), Failure> {
+    let jobs = globals.jobs()?;
+    match command {
+        JobCommand::List => {
+            let list = jobs.list().map_err(|error| Failure::from_error("cannot list the jobs", &error))?;
+            if globals.json {
+                return output::json(&list);
+            }
+            let mut rows = vec![["id", "kind", "state", "begun", "done", "of"].map(str::to_owned).to_vec()];
+            rows.extend(list.jobs.iter().map(row));
+            match list.jobs.is_empty() {
+                true => output::line("there are no jobs"),
+                false => output::table(&rows).iter().for_each(output::line),
+            }
+            for damaged in list.damaged.iter().filter(|_| !globals.quiet) {
+                output::note(format!("warning: {} is damaged: {}", damaged.file.display(), damaged.reason));
+            }
+            Ok(())
+        }
+        JobCommand::Show { id } => {
+            let record = jobs.show(&parse(id)?).map_err(|error| not_found(&error))?;
+            if globals.json { output::json(&record) } else { show(&record) }
+        }
+        JobCommand::Cancel { id } => {
+            let id = parse(id)?;
+            jobs.cancel(&id).map_err(|error| match error {
+                CancelJobError::Find(error) => not_found(&error),
+                error => Failure::from_error("cannot cancel the job", &error),
+            })?;
+            let record = wait(&jobs, &id)?;
+            if globals.json {
+                return output::json(&record);
+            }
+            output::line(match record.state.is_over() {
+                true => format!("{id}: {}", record.state),
+                false => format!("{id}: asked to stop; it stops where its work allows"),
+            });
+            Ok(())
+        }
+    }
+}
+
+/// Waits a moment for a cancelled job to end.
+fn wait(jobs: &bantam_jobs::Jobs, id: &JobId) -> Result<JobRecord, Failure> {
+    let begin = Instant::now();
+    loop {
+        let record = jobs.show(id).map_err(|error| not_found(&error))?;
+        if record.state.is_over() || begin.elapsed() > PATIENCE {
+            return Ok(record);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn parse(id: &str) -> Result<JobId, Failure> {
+    id.parse().map_err(|error| {
+        Failure::from_error(format!("cannot use `{id}`"), &error)
+            .outcome(Outcome::Usage)
+            .hint("bantam job list shows all")
+    })
+}
+
+fn not_found(error: &FindJobError) -> Failure {
+    Failure::from_error("cannot show the job", error).hint("bantam job list shows all")
+}
+
+fn row(record: &JobRecord) -> Vec<String> {
+    let asked = record.parameters.as_object().into_iter().flatten();
+    let asked = asked.filter_map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(", ");
+    vec![
+        record.id.to_string(),
+        record.kind.clone(),
+        record.state.to_string(),
+        since(&record.created_at),
+        percent(record),
+        asked,
+    ]
+}
+
+/// Returns how long ago a time was.
+fn since(time: &str) -> String {
+    match time.parse::<jiff::Timestamp>() {
+        Ok(time) => ago(SystemTime::now().duration_since(time.into()).unwrap_or_default()),
+        Err(_) => time.to_owned(),
+    }
+}
+
+fn percent(record: &JobRecord) -> String {
+    let progress = record.progress.as_ref();
+    let share = progress.and_then(|progress| Some((progress.done, progress.total.filter(|total| *total > 0)?)));
+    share.map_or_else(|| "-".to_owned(), |(done, total)| format!("{} %", done.min(total) * 100 / total))
+}
+
+fn show(record: &JobRecord) -> Result<(), Failure> {
+    let mut rows = vec![
+        ("id", record.id.to_string()),
+        ("kind", record.kind.clone()),
+        ("state", record.state.to_string()),
+        ("asked", record.parameters.to_string()),
+        ("submitted", record.created_at.clone()),
+    ];
+    rows.extend(record.started_at.clone().map(|time| ("started", time)));
+    rows.extend(record.ended_at.clone().map(|time| ("ended", time)));
+    rows.extend(record.progress.as_ref().map(|progress| {
+        let total = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
+        ("progress", format!("{}{total} {}", progress.done, progress.unit))
+    }));
+    rows.extend(record.result.as_ref().map(|result| ("result", result.to_string())));
+    if let Some(failure) = &record.failure {
+        rows.push(("error", failure.message.clone()));
+        rows.extend(failure.hint.clone().map(|hint| ("help", hint)));
+    }
+    rows.extend(record.events.iter().filter_map(|event| match &event.event {
+        EventBody::Note { text } => Some(("note", text.clone())),
+        EventBody::Warning { text } => Some(("warning", text.clone())),
+        EventBody::State { .. } | EventBody::Detail { .. } => None,
+    }));
+    rows.iter().for_each(|(key, value)| output::line(pretty(key, value)));
+    Ok(())
+}
