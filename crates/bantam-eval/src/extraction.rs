@@ -33,6 +33,14 @@ impl FieldCounts {
     }
 }
 
+impl std::ops::AddAssign for FieldCounts {
+    fn add_assign(&mut self, other: Self) {
+        self.wanted += other.wanted;
+        self.found += other.found;
+        self.right += other.right;
+    }
+}
+
 /// A text, its context and the expected object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedAnswer {

@@ -37,7 +37,8 @@ pub use open::{LocalModelOptions, OpenModelError, OpenModelErrorKind};
 pub use room::{KeepAlive, Lease, LeaseError, Occupant, OccupantState, Place, Resident, Room, StillUsed};
 pub use shared::{AdapterFile, RoomBackend};
 pub use student::{
-    AnswerForm, DecoderReport, DecoderStudent, DecoderStudentFile, Draft, ReadDecoderStudentError,
-    ReadDecoderStudentErrorKind, StudentAnswerForm, StudentBase, StudentTask, StudentWeights,
+    AnswerForm, DecoderReport, DecoderStudent, DecoderStudentFile, Draft, OpenStudentError,
+    ReadDecoderStudentError, ReadDecoderStudentErrorKind, StudentAnswerForm, StudentBase, StudentTask,
+    StudentWeights,
 };
 pub use survey::{Misfit, ModelSurvey};

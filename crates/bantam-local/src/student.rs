@@ -2,6 +2,8 @@
 
 mod confidence;
 mod file;
+mod fingerprint;
+mod open;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,6 +26,7 @@ pub use file::{
     DecoderReport, DecoderStudentFile, ReadDecoderStudentError, ReadDecoderStudentErrorKind,
     StudentAnswerForm, StudentBase, StudentWeights,
 };
+pub use open::OpenStudentError;
 
 /// The seed of the first further answer: equal texts get equal answers.
 const FIRST_SEED: u64 = 1;

@@ -5,6 +5,7 @@
 
 use bantam_engine::{Decoder, DecoderScratch, ForwardError, Span, Wanted};
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
+use bantam_types::Cancel;
 
 /// Tokens of a window, where both models can hold as many.
 const WINDOW: usize = 512;
@@ -53,14 +54,22 @@ pub enum CompareError {
     /// A model failed.
     #[error("run the model")]
     Forward(#[from] ForwardError),
+    /// The caller asked to stop.
+    #[error("the comparison was stopped")]
+    Cancelled,
 }
 
-/// Compares two models over the tokens of a text. `advance` is told of windows as they are done, and of all there are.
+/// Compares two models over the tokens of a text. `advance` is told of windows as they are done, and of all there are;
+/// `cancel` is looked at between two windows.
+///
+/// # Errors
+/// [`CompareError`], when the models do not predict the same tokens, the text is too short, or a model fails.
 pub fn compare(
     (original, other): (&Decoder, &Decoder),
     (tokens, bos): (&[u32], Option<u32>),
     pool: &Pool,
     advance: &mut dyn FnMut(usize, usize),
+    cancel: &Cancel,
 ) -> Result<Comparison, CompareError> {
     let (vocabulary, found) = (original.config().vocabulary, other.config().vocabulary);
     if vocabulary != found {
@@ -75,6 +84,9 @@ pub fn compare(
     let mut sums = Sums::default();
     let windows = tokens.len() / window;
     for (done, part) in tokens.chunks_exact(window).enumerate() {
+        if cancel.is_cancelled() {
+            return Err(CompareError::Cancelled);
+        }
         let mut part = part.to_vec();
         // As a text begins in training, where the model wants that.
         if let (Some(bos), Some(begin)) = (bos, part.first_mut()) {

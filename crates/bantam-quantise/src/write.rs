@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bantam_engine::{Decoder, LoadDecoderError};
+use bantam_types::Cancel;
 use bantam_weights::{
     Dtype, NewValue, OpenWeightsError, PlannedTensor, TokenizerError, WriteWeightsError, quantise as numbers,
     write_gguf_planned,
@@ -83,6 +84,9 @@ pub enum QuantiseModelError {
     /// The result cannot be written.
     #[error(transparent)]
     Write(#[from] WriteWeightsError),
+    /// The caller asked to stop.
+    #[error("quantising was stopped")]
+    Cancelled,
 }
 
 impl QuantiseModelError {
@@ -92,13 +96,15 @@ impl QuantiseModelError {
             Self::Quantised { .. } => "quantise the original: F32, F16, BF16 or safetensors",
             Self::NotFinite { .. } => "the file is damaged: get it again",
             Self::Write(_) => "check that the disk has room",
+            Self::Cancelled => "quantise it again",
             _ => "get a GGUF file of the model in F16 or BF16 and quantise that",
         }
     }
 }
 
 /// Writes the model at `source`, a GGUF file of whole numbers or a folder of safetensors, to the GGUF file `target`.
-/// `advance` is told of bytes of the original as they are done; a tensor at a time is in memory.
+/// `advance` is told of numbers of the original as they are done; a tensor at a time is in memory, and `cancel` is looked at
+/// between two of them.
 ///
 /// # Errors
 /// If the original is quantised already or cannot be said in GGUF; `target` is not there then.
@@ -107,6 +113,7 @@ pub fn quantise(
     target: &Path,
     (to, threads): (Quantisation, usize),
     advance: &mut dyn FnMut(u64),
+    cancel: &Cancel,
 ) -> Result<Quantised, QuantiseModelError> {
     let scratch = target.parent().unwrap_or(Path::new("."));
     let original = Original::open(source, scratch)?;
@@ -126,6 +133,9 @@ pub fn quantise(
     metadata.push(("general.file_type", NewValue::U32(to.file_type())));
     let (mut places, mut broken) = (original.tensors.iter(), None);
     let written = write_gguf_planned(target, &metadata, &planned, |plan| {
+        if cancel.is_cancelled() {
+            return Err(io::Error::from(io::ErrorKind::Interrupted));
+        }
         let tensor = places.next().ok_or_else(|| io::Error::other("a tensor is missing"))?;
         let made =
             rows(&original, tensor, plan.dtype, threads).inspect_err(|_| broken = Some(plan.name.clone()));
@@ -133,6 +143,7 @@ pub fn quantise(
         made
     });
     match (written, broken) {
+        (Err(_), _) if cancel.is_cancelled() => return Err(QuantiseModelError::Cancelled),
         (Err(_), Some(tensor)) => return Err(QuantiseModelError::NotFinite { tensor }),
         (written, _) => written?,
     };

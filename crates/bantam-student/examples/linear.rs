@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use bantam_student::{Bases, LinearConfig, Scratch, Student, linear, read_examples, read_texts};
+use bantam_student::{Bases, LinearConfig, Scratch, Student, linear, read_texts, read_training_examples};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn train(data: &Path, out: &Path, config: &LinearConfig) -> Result<(), Box<dyn Error>> {
-    let rows = read_examples(data)?;
+    let rows = read_training_examples(data)?;
     let started = Instant::now();
     let (student, report) = linear::train_with_progress(&rows, config, &mut |progress| {
         if std::env::args().any(|argument| argument == "--verbose") {

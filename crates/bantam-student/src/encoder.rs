@@ -34,7 +34,7 @@ pub use folder::{BaseParts, LoadBaseError, LoadBaseErrorKind};
 pub use identity::{BaseIdentity, BasePooling, BasePrecision};
 pub(crate) use queue::{PendingEmbedding, QueueError};
 pub use reader::{TextReader, TextReaderError};
-pub use train::{EncoderProgress, train};
+pub use train::{EncoderProgress, train, train_until};
 pub use tuned::{Blend, TunedHead, TunedParts, assemble_tuned, blend};
 
 use bantam_engine::EncoderAdapter;

@@ -25,11 +25,32 @@ pub struct Example {
 
 /// Reads `{"text", "label"}` rows, one JSON object per line; other keys and blank lines are ignored.
 ///
-/// Checks that the rows can be trained on: at least two labels, at least two rows for each.
+/// There is no minimum number of labels or of rows per label; [`read_training_examples`] checks these.
+///
+/// # Errors
+/// [`ReadExamplesError`] if the file cannot be read or has no rows, or a row has no text or no label.
 pub fn read_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
+    read_numbered(path, |_| Ok(()))
+}
+
+/// Reads rows like [`read_examples`], and checks that they can be trained on: at least two labels, and at least
+/// [`ROWS_PER_LABEL_MIN`] rows for each.
+///
+/// # Errors
+/// [`ReadExamplesError`], also if the rows cannot be trained on.
+pub fn read_training_examples(path: &Path) -> Result<Vec<Example>, ReadExamplesError> {
+    read_numbered(path, check_trainable)
+}
+
+fn read_numbered(
+    path: &Path,
+    check: impl FnOnce(&[(u64, Example)]) -> AtLine<()>,
+) -> Result<Vec<Example>, ReadExamplesError> {
     let at = |line, kind| ReadExamplesError { path: path.to_owned(), line, kind };
     let file = File::open(path).map_err(|error| at(None, error.into()))?;
-    parse_examples(&mut BufReader::new(file)).map_err(|(line, kind)| at(line, kind))
+    let rows = parse_examples(&mut BufReader::new(file)).and_then(|rows| check(&rows).map(|()| rows));
+    let rows = rows.map_err(|(line, kind)| at(line, kind))?;
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
 /// Reads only the `"text"` of every row, which is all that a prediction needs.
@@ -199,9 +220,9 @@ impl ReadExamplesErrorKind {
 
 pub(crate) type AtLine<T> = Result<T, (Option<u64>, ReadExamplesErrorKind)>;
 
-fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
+/// Returns the rows with their line numbers; a file without rows is an error.
+fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<(u64, Example)>> {
     let mut rows = Vec::new();
-    let mut labels: BTreeMap<String, (u64, usize)> = BTreeMap::new();
     for_each_row(source, |line, row| {
         let (text, label) = (field(row, "text")?, field(row, "label")?);
         if label.trim().is_empty() {
@@ -210,21 +231,28 @@ fn parse_examples(source: &mut dyn BufRead) -> AtLine<Vec<Example>> {
         if label.len() > LABEL_BYTES_MAX {
             return Err(ReadExamplesErrorKind::LabelTooLong);
         }
-        labels.entry(label.clone()).or_insert((line, 0)).1 += 1;
-        rows.push(Example { text, label });
+        rows.push((line, Example { text, label }));
         Ok(())
     })?;
-    let rare =
-        labels.iter().filter(|(_, (_, rows))| *rows < ROWS_PER_LABEL_MIN).min_by_key(|(_, (line, _))| *line);
-    match (labels.keys().next(), rare) {
-        (None, _) => Err((None, ReadExamplesErrorKind::Empty)),
-        (Some(label), _) if labels.len() == 1 => {
-            Err((None, ReadExamplesErrorKind::OneLabel { label: label.clone() }))
+    if rows.is_empty() { Err((None, ReadExamplesErrorKind::Empty)) } else { Ok(rows) }
+}
+
+/// Checks that there are at least two labels, and enough rows of each to train and to validate on.
+fn check_trainable(rows: &[(u64, Example)]) -> AtLine<()> {
+    let mut labels: BTreeMap<&str, (u64, usize)> = BTreeMap::new();
+    for (line, row) in rows {
+        labels.entry(&row.label).or_insert((*line, 0)).1 += 1;
+    }
+    if let (Some(label), 1) = (labels.keys().next(), labels.len()) {
+        return Err((None, ReadExamplesErrorKind::OneLabel { label: (*label).to_owned() }));
+    }
+    let is_rare = |entry: &(&&str, &(u64, usize))| entry.1.1 < ROWS_PER_LABEL_MIN;
+    match labels.iter().filter(is_rare).min_by_key(|(_, (line, _))| *line) {
+        None => Ok(()),
+        Some((label, (line, rows))) => {
+            let label = (*label).to_owned();
+            Err((Some(*line), ReadExamplesErrorKind::LabelTooRare { label, rows: *rows }))
         }
-        (_, Some((label, (line, rows)))) => {
-            Err((Some(*line), ReadExamplesErrorKind::LabelTooRare { label: label.clone(), rows: *rows }))
-        }
-        _ => Ok(rows),
     }
 }
 
@@ -296,7 +324,8 @@ mod tests {
 
     #[track_caller]
     fn check(content: impl AsRef<[u8]>, line: Option<u64>, message: &str) {
-        let (found, kind) = parse_examples(&mut content.as_ref()).expect_err("should be rejected");
+        let parsed = parse_examples(&mut content.as_ref()).and_then(|rows| check_trainable(&rows));
+        let (found, kind) = parsed.expect_err("should be rejected");
         assert_eq!((found, kind.to_string().as_str()), (line, message));
         assert!(!kind.hint().is_empty());
     }
@@ -304,7 +333,7 @@ mod tests {
     #[test]
     fn reads_rows_in_order_and_ignores_other_keys_and_blank_lines() {
         let rows = parse_examples(&mut GOOD.as_bytes()).unwrap();
-        let flat: Vec<_> = rows.iter().map(|row| (row.text.as_str(), row.label.as_str())).collect();
+        let flat: Vec<_> = rows.iter().map(|(_, row)| (row.text.as_str(), row.label.as_str())).collect();
         assert_eq!(flat, [("a", "x"), ("b", "x"), ("c", "y"), ("", "y")]);
     }
 
@@ -341,6 +370,15 @@ mod tests {
         check(one.repeat(3), None, "every row has the label `x`");
         let rare = format!("{}{{\"text\":\"a\",\"label\":\"y\"}}", one.repeat(3));
         check(rare, Some(4), "label `y` has 1 row; at least 2 are needed");
+    }
+
+    #[test]
+    fn rows_to_evaluate_on_may_have_one_label_and_one_row_of_it() {
+        let one = "{\"text\":\"a\",\"label\":\"x\"}\n";
+        let rare = format!("{}{{\"text\":\"b\",\"label\":\"y\"}}", one.repeat(3));
+        for (content, rows) in [(one.to_owned(), 1), (one.repeat(3), 3), (rare, 4)] {
+            assert_eq!(parse_examples(&mut content.as_bytes()).unwrap().len(), rows);
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use encoder::{
 };
 pub use example::{
     Example, LABEL_BYTES_MAX, ROWS_PER_LABEL_MIN, ReadExamplesError, ReadExamplesErrorKind, is_same_answer,
-    read_answers, read_examples, read_texts,
+    read_answers, read_examples, read_texts, read_training_examples,
 };
 pub use hash::FileHash;
 pub use linear::{LinearConfig, LinearStudent, Scratch};
@@ -47,4 +47,4 @@ pub use slots::{
 };
 pub use student::{Student, StudentDescription};
 pub use tagger::{Field, LinearTagger, Reading, Tagger, TaggerBackend, TaggerStudent};
-pub use verifier::{AnswerEvidence, JudgedAnswer, Verifier};
+pub use verifier::{AnswerEvidence, JudgedAnswer, Salt, Verifier};

@@ -33,7 +33,7 @@ pub use config::LinearConfig;
 pub use describe::{Description, TrainingReport};
 pub use model::Scratch;
 pub use ngram::TEXT_BYTES_MAX;
-pub use train::{Progress, TrainLinearError, train, train_with_progress};
+pub use train::{Progress, TrainLinearError, train, train_until, train_with_progress};
 
 use crate::container::{self, LoadStudentError, LoadStudentErrorKind, SaveStudentError, StudentKind};
 use crate::hash::FileHash;

@@ -74,15 +74,15 @@ pub enum ExpectedRow {
 
 /// Reads `{"text", "slots"}` or `{"text", "answer"}` rows, one JSON object per line: what should be found in a text.
 /// The `context` (or `requested`) is read as by [`read_slot_examples`].
+///
+/// A value in `slots` may be missing from its text. A tagger cannot be trained on such a row, but its answers can be
+/// checked against it.
 pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExamplesError> {
     let mut rows = Vec::new();
     for_each_row_of(path, |row| {
         let (text, context) = (field(row, "text")?, context(row));
         rows.push(match (row.remove("slots"), row.remove("answer")) {
-            (Some(slots), _) => {
-                let spans = locate(&text, values(slots)?)?;
-                ExpectedRow::Slots(SlotExample { text, context, spans })
-            }
+            (Some(slots), _) => expected_slots(text, context, values(slots)?)?,
             (None, Some(Value::String(answer))) => {
                 let answer = answer_json(&answer).unwrap_or(Value::String(answer));
                 ExpectedRow::Answer { text, context, answer }
@@ -93,6 +93,25 @@ pub fn read_expected_objects(path: &Path) -> Result<Vec<ExpectedRow>, ReadExampl
         Ok(())
     })?;
     Ok(rows)
+}
+
+fn expected_slots(
+    text: String,
+    context: String,
+    given: Vec<Given>,
+) -> Result<ExpectedRow, ReadExamplesErrorKind> {
+    match locate(&text, &given) {
+        Ok(spans) => Ok(ExpectedRow::Slots(SlotExample { text, context, spans })),
+        Err(ReadExamplesErrorKind::ValueMissing { .. }) => {
+            let mut slots = serde_json::Map::new();
+            for Given { slot, value, .. } in given {
+                let of_slot = slots.entry(slot).or_insert_with(|| Value::Array(Vec::new()));
+                of_slot.as_array_mut().into_iter().for_each(|values| values.push(value.trim().into()));
+            }
+            Ok(ExpectedRow::Answer { text, context, answer: Value::Object(slots) })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns how many rows of a file have a `context` (or `requested`) that is not blank.
@@ -134,7 +153,7 @@ pub fn slots_of_answer(
             found.push(Given { slot: slot.clone(), value: words.unwrap_or(plain), start: None });
         }
     }
-    let spans = locate(text, found)?;
+    let spans = locate(text, &found)?;
     Ok(SlotExample { text: text.to_owned(), context: String::new(), spans })
 }
 
@@ -179,7 +198,7 @@ fn parse(source: &mut dyn BufRead) -> AtLine<Vec<SlotExample>> {
         let text = field(row, "text")?;
         let slots = row.remove("slots").ok_or(ReadExamplesErrorKind::Missing { key: "slots" })?;
         let context = context(row);
-        let spans = locate(&text, values(slots)?)?;
+        let spans = locate(&text, &values(slots)?)?;
         rows.push(SlotExample { text, context, spans });
         Ok(())
     })?;
@@ -248,7 +267,7 @@ fn values(slots: Value) -> Result<Vec<Given>, ReadExamplesErrorKind> {
 
 /// Finds every value in the text, without overlaps if possible. Stated positions are kept; of the other values, longer
 /// ones are placed first, because shorter ones occur more often; positions at word boundaries are preferred.
-fn locate(text: &str, values: Vec<Given>) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
+fn locate(text: &str, values: &[Given]) -> Result<Vec<SlotSpan>, ReadExamplesErrorKind> {
     let mut order: Vec<&Given> = values.iter().collect();
     order.sort_by_key(|given| (given.start.is_none(), std::cmp::Reverse(given.value.trim().len())));
     let mut spans: Vec<SlotSpan> = Vec::new();

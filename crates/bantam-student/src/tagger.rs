@@ -40,7 +40,7 @@ use joined::{Factors, HeldOutScores};
 use lattice::Transitions;
 pub use linear::{
     LinearTagger, LinearTaggerConfig, LinearTaggerDescription, TaggerProgress, TrainTaggerError, WordChain,
-    learn_words, train,
+    learn_words, train, train_until,
 };
 use reading::Extraction;
 pub use reading::Reading;

@@ -56,8 +56,42 @@ pub struct AnswerEvidence {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Verifier {
+    /// The salt of the words' hashes; `None` in files of older versions, which hash words without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    salt: Option<Salt>,
     words: Words,
     fusion: Fusion,
+}
+
+/// The value that the words of one student's verifier are hashed with, so that a precomputed table of hashed words
+/// cannot reveal the words in every student's file, and two files do not show which words they share. It is not secret:
+/// the file contains it, as 32 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Salt(String);
+
+/// The number of hexadecimal digits in a salt.
+const SALT_DIGITS: usize = 32;
+
+impl Salt {
+    /// Returns the salt for a student with these `facts`, such as the hash of its rows and its seed. Equal facts give an
+    /// equal salt, because equal rows and settings must give an equal student.
+    pub fn of(facts: &[&str]) -> Self {
+        let mut parts: Vec<Vec<u8>> = vec![b"bantam verifier salt".to_vec()];
+        for fact in facts {
+            parts.push((fact.len() as u64).to_le_bytes().to_vec());
+            parts.push(fact.as_bytes().to_vec());
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let mut digits = FileHash::of(&parts).to_hex();
+        digits.truncate(SALT_DIGITS);
+        Self(digits)
+    }
+
+    fn is_sound(&self) -> bool {
+        let is_hexadecimal = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        self.0.len() == SALT_DIGITS && self.0.bytes().all(is_hexadecimal)
+    }
 }
 
 /// A held-out row: the text, the model's answer and evidence, and whether the answer is right.
@@ -78,19 +112,21 @@ impl Verifier {
     /// it with the cross-validated probability of each answer, or `None` if too few answers are right or too few are
     /// wrong.
     ///
-    /// Equal rows give an equal verifier.
+    /// Words are hashed with `salt`. Equal rows and salts give an equal verifier.
     pub fn fit<'t>(
         taught: impl Iterator<Item = (&'t str, &'t str)>,
         judged: &[JudgedAnswer<'_>],
+        salt: Salt,
     ) -> Option<(Self, Vec<f32>)> {
         let right = judged.iter().filter(|row| row.is_right).count();
         if right.min(judged.len() - right) < ROWS_MIN {
             return None;
         }
-        let words = Words::of(taught);
+        let hasher = WordHasher { salt: Some(&salt) };
+        let words = Words::of(taught, hasher);
         let rows: Vec<(Vec<f64>, bool)> = judged
             .iter()
-            .map(|row| (words.numbers(row.text, row.answer, &row.evidence), row.is_right))
+            .map(|row| (words.numbers((row.text, row.answer), &row.evidence, hasher), row.is_right))
             .collect();
         let mut held_out = vec![0.0; rows.len()];
         for fold in 0..FOLDS {
@@ -105,17 +141,19 @@ impl Verifier {
                 *into = fusion.probability(numbers);
             }
         }
-        Some((Self { fusion: Fusion::fit(&rows, &SIGNS), words }, held_out))
+        Some((Self { fusion: Fusion::fit(&rows, &SIGNS), words, salt: Some(salt) }, held_out))
     }
 
     /// Returns the probability that `answer` is right for `text`.
     pub fn probability(&self, text: &str, answer: &str, evidence: &AnswerEvidence) -> f32 {
-        self.fusion.probability(&self.words.numbers(text, answer, evidence))
+        let hasher = WordHasher { salt: self.salt.as_ref() };
+        self.fusion.probability(&self.words.numbers((text, answer), evidence, hasher))
     }
 
     /// Returns whether [`Self::fit`] can have produced this.
     pub fn is_sound(&self) -> bool {
         self.fusion.is_sound(SIGNS.len())
+            && self.salt.as_ref().is_none_or(Salt::is_sound)
             && [&self.words.of_answers, &self.words.of_texts].into_iter().all(Shares::is_sound)
     }
 }
@@ -143,18 +181,23 @@ struct Shares {
 }
 
 impl Words {
-    fn of<'t>(rows: impl Iterator<Item = (&'t str, &'t str)>) -> Self {
+    fn of<'t>(rows: impl Iterator<Item = (&'t str, &'t str)>, hasher: WordHasher<'_>) -> Self {
         let (mut of_answers, mut of_texts) = (Counts::default(), Counts::default());
         for (text, answer) in rows {
-            let (text, answer) = (words_of(text), words_of(answer));
+            let (text, answer) = (hasher.words_of(text), hasher.words_of(answer));
             of_answers.add(&answer, &text);
             of_texts.add(&text, &answer);
         }
         Self { of_answers: of_answers.shares(), of_texts: of_texts.shares() }
     }
 
-    fn numbers(&self, text: &str, answer: &str, evidence: &AnswerEvidence) -> Vec<f64> {
-        let (text, answer) = (words_of(text), words_of(answer));
+    fn numbers(
+        &self,
+        (text, answer): (&str, &str),
+        evidence: &AnswerEvidence,
+        hasher: WordHasher<'_>,
+    ) -> Vec<f64> {
+        let (text, answer) = (hasher.words_of(text), hasher.words_of(answer));
         let unknown = text.keys().filter(|word| self.of_texts.known(**word).is_none()).count();
         vec![
             odds(evidence.least),
@@ -238,28 +281,37 @@ impl Counts {
     }
 }
 
-/// Returns the distinct words of a text, ignoring case, with their classes.
-fn words_of(text: &str) -> HashMap<u32, Class> {
-    let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
-    let class = |word: &str| {
-        if word.chars().any(char::is_numeric) {
-            Class::Digits
-        } else if word.chars().any(char::is_uppercase) {
-            Class::Capital
-        } else {
-            Class::Other
-        }
-    };
-    let mut found = HashMap::new();
-    for word in words.take(WORDS_SEEN_MAX) {
-        found.entry(hash(&word.to_lowercase())).or_insert(class(word));
-    }
-    found
+/// Hashes words with an optional salt.
+#[derive(Clone, Copy)]
+struct WordHasher<'s> {
+    salt: Option<&'s Salt>,
 }
 
-fn hash(word: &str) -> u32 {
-    let [first, second, third, fourth, ..] = *FileHash::of(&[word.as_bytes()]).as_bytes();
-    u32::from_be_bytes([first, second, third, fourth])
+impl WordHasher<'_> {
+    /// Returns the distinct words of a text, ignoring case, with their classes.
+    fn words_of(self, text: &str) -> HashMap<u32, Class> {
+        let words = text.split(|symbol: char| !symbol.is_alphanumeric()).filter(|word| !word.is_empty());
+        let class = |word: &str| {
+            if word.chars().any(char::is_numeric) {
+                Class::Digits
+            } else if word.chars().any(char::is_uppercase) {
+                Class::Capital
+            } else {
+                Class::Other
+            }
+        };
+        let mut found = HashMap::new();
+        for word in words.take(WORDS_SEEN_MAX) {
+            found.entry(self.hash(&word.to_lowercase())).or_insert(class(word));
+        }
+        found
+    }
+
+    fn hash(self, word: &str) -> u32 {
+        let salt = self.salt.map_or(&b""[..], |salt| salt.0.as_bytes());
+        let [first, second, third, fourth, ..] = *FileHash::of(&[salt, word.as_bytes()]).as_bytes();
+        u32::from_be_bytes([first, second, third, fourth])
+    }
 }
 
 #[cfg(test)]
@@ -292,6 +344,10 @@ mod tests {
     }
 
     fn fit(rows: &[(String, String, AnswerEvidence, bool)]) -> Option<(Verifier, Vec<f32>)> {
+        fit_with(rows, Salt::of(&["rows", "7"]))
+    }
+
+    fn fit_with(rows: &[(String, String, AnswerEvidence, bool)], salt: Salt) -> Option<(Verifier, Vec<f32>)> {
         let taught = taught();
         let taught = taught.iter().map(|(text, answer)| (text.as_str(), answer.as_str()));
         let judged: Vec<JudgedAnswer<'_>> = rows
@@ -303,7 +359,7 @@ mod tests {
                 is_right: *is_right,
             })
             .collect();
-        Verifier::fit(taught, &judged)
+        Verifier::fit(taught, &judged, salt)
     }
 
     #[test]
@@ -334,6 +390,44 @@ mod tests {
         let mut unsorted = verifier;
         unsorted.words.of_texts.words.reverse();
         assert!(!unsorted.is_sound());
+    }
+
+    #[test]
+    fn files_of_different_rows_have_no_word_hashes_in_common() {
+        let hashes = |salt: &[&str]| {
+            let (verifier, _) = fit_with(&judged(), Salt::of(salt)).unwrap();
+            assert!(verifier.is_sound());
+            let words = verifier.words.of_texts.words.iter().map(|word| word.0);
+            words.collect::<std::collections::HashSet<u32>>()
+        };
+        let one = hashes(&["rows", "7"]);
+        assert!(one.len() > 5);
+        for other in [&["other rows", "7"][..], &["rows", "8"], &["rows7"], &[]] {
+            assert!(one.is_disjoint(&hashes(other)), "{other:?}");
+        }
+        let plain = WordHasher { salt: None };
+        assert!(PRODUCTS.iter().all(|word| !one.contains(&plain.hash(word))));
+    }
+
+    #[test]
+    fn a_file_without_a_salt_still_works() {
+        let taught = taught();
+        let taught = taught.iter().map(|(text, answer)| (text.as_str(), answer.as_str()));
+        let (salted, _) = fit(&judged()).unwrap();
+        let hasher = WordHasher { salt: None };
+        let old = Verifier { salt: None, words: Words::of(taught, hasher), fusion: salted.fusion.clone() };
+        let json = serde_json::to_string(&old).unwrap();
+        assert!(!json.contains("salt"), "keeps its fingerprint, and so its certificate: {json}");
+        let read: Verifier = serde_json::from_str(&json).unwrap();
+        assert!(read.is_sound() && read == old);
+        for answer in ["We replace the tent of 999.", "We replace the lamp of 999."] {
+            let of = |verifier: &Verifier| {
+                verifier.probability("My tent of order 999 broke.", answer, &sure(0.95))
+            };
+            assert_eq!(of(&read), of(&salted), "the probability does not depend on the salt");
+        }
+        let damaged = serde_json::to_string(&salted).unwrap().replacen("\"salt\":\"", "\"salt\":\"xy", 1);
+        assert!(!serde_json::from_str::<Verifier>(&damaged).unwrap().is_sound());
     }
 
     #[test]

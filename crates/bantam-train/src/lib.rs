@@ -57,4 +57,6 @@ pub use sft::{Sft, SftScratch, TokenRow};
 pub use tag::{TagRow, TagScratch, Tagger};
 pub use teach::{Judged, Taught, TeachConfig, TeachError, TeachEvent, forget, teach};
 pub use tokens::SmallTokens;
-pub use tune::{Checkpoint, Lesson, Phase, TuneConfig, TuneError, TuneEvent, tune_classifier, tune_tagger};
+pub use tune::{
+    Checkpoint, Phase, TuneConfig, TuneError, TuneEvent, TuningJob, tune_classifier, tune_tagger,
+};

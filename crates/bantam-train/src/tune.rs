@@ -8,7 +8,7 @@ mod tagger;
 use std::path::Path;
 
 use bantam_kernels::Pool;
-use bantam_student::encoder::{BaseParts, LoadBaseError};
+use bantam_student::encoder::{BaseIdentity, BaseParts, LoadBaseError};
 use bantam_student::linear::TrainLinearError;
 use bantam_student::tagger::TrainTaggerError;
 use bantam_student::{BasePrecision, Bases, EncoderConfig, Features};
@@ -92,7 +92,8 @@ impl TuneConfig {
         }
     }
 
-    fn check(&self) -> Result<(), TuneError> {
+    /// Returns the name and the allowed range of the first invalid setting.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
         let own = [
             ((0.02..=0.5).contains(&self.held_out), "held_out", "from 0.02 to 0.5"),
             ((0.0..0.5).contains(&self.smoothing), "smoothing", "at least 0 and below 0.5"),
@@ -101,7 +102,11 @@ impl TuneConfig {
             ((8..=8192).contains(&self.tokens_max), "tokens_max", "from 8 to 8,192"),
         ];
         let own = own.into_iter().find(|(fine, _, _)| !fine).map(|(_, name, range)| (name, range));
-        match own.or_else(|| self.lora.fault()).or_else(|| self.run.fault()) {
+        own.or_else(|| self.lora.fault()).or_else(|| self.run.fault())
+    }
+
+    fn check(&self) -> Result<(), TuneError> {
+        match self.fault() {
             Some((setting, range)) => Err(RunError::Config { setting, range }.into()),
             None => Ok(()),
         }
@@ -121,9 +126,14 @@ pub struct Checkpoint<'c> {
 
 /// The inputs of tuning, besides the rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Lesson<'l> {
+pub struct TuningJob<'l> {
     /// The base's folder.
     pub folder: &'l Path,
+    /// The base's identity in the precision that it is served in, from [`EncoderBase::identify`]. The weights were
+    /// hashed there, and are not hashed again.
+    ///
+    /// [`EncoderBase::identify`]: bantam_student::encoder::EncoderBase::identify
+    pub identity: &'l BaseIdentity,
     /// The base's path as the student's file records it, relative to that file's folder.
     pub base_path: &'l Path,
     /// Opens the bases as they are served.
@@ -262,25 +272,25 @@ fn check_served(trained: f64, served: f64, rows: usize) -> Result<(), TuneError>
 }
 
 /// Opens the base, and returns the token limit that the student will have.
-fn base_parts(lesson: &Lesson<'_>) -> Result<(BaseParts, usize), TuneError> {
-    lesson.config.check()?;
-    let parts = BaseParts::open(lesson.folder, lesson.config.precision).map_err(Box::new)?;
-    let tokens_max = (parts.identity.tokens_max as usize).min(lesson.config.tokens_max);
+fn base_parts(job: &TuningJob<'_>) -> Result<(BaseParts, usize), TuneError> {
+    job.config.check()?;
+    let parts = BaseParts::open(job.folder, job.identity.clone()).map_err(Box::new)?;
+    let tokens_max = (parts.identity.tokens_max as usize).min(job.config.tokens_max);
     Ok((parts, tokens_max))
 }
 
 /// Returns everything that identifies a run in its checkpoint.
-fn facts(lesson: &Lesson<'_>, parts: &BaseParts, data: &str, phase: Phase) -> [String; 4] {
+fn facts(job: &TuningJob<'_>, parts: &BaseParts, data: &str, phase: Phase) -> [String; 4] {
     [
-        serde_json::to_string(lesson.config).unwrap_or_default(),
+        serde_json::to_string(job.config).unwrap_or_default(),
         parts.identity.weights_sha256.clone(),
         data.to_owned(),
         format!("{phase:?}"),
     ]
 }
 
-fn pool(lesson: &Lesson<'_>) -> Pool {
-    Pool::new(lesson.bases.threads())
+fn pool(job: &TuningJob<'_>) -> Pool {
+    Pool::new(job.bases.threads())
 }
 
 /// The result of the first run, on which the second one is based.

@@ -26,6 +26,7 @@
 //! # Ok::<(), bantam_types::ParsePriceError>(())
 //! ```
 
+mod cancel;
 mod label;
 mod money;
 mod record;
@@ -33,6 +34,7 @@ mod task;
 mod tier;
 mod verdict;
 
+pub use cancel::Cancel;
 pub use label::{Label, ParseLabelError};
 pub use money::{ParsePriceError, Price, TokenUsage, Usd, UsdPerMillion};
 pub use record::{AttemptOutcome, AttemptRecord, RequestOutcome, Settlement};

@@ -6,7 +6,7 @@ pub(crate) mod train;
 
 use std::path::PathBuf;
 
-use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Local-first AI gateway: narrow work on small models, the rest escalated, every attempt accounted for.
 #[derive(Debug, Parser)]
@@ -202,7 +202,7 @@ pub(crate) enum JobCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StudentCommand {
     /// Learns a student from labelled rows or from a task's recorded answers
-    Train(Box<TrainArgs>),
+    Train(Box<train::TrainStudentArgs>),
     /// Labels rows, one {"label","probability","out_of_scope"} a line; of a tagger {"slots","fields","confidence"}, of a
     /// decoder {"answer","confidence"}
     Predict {
@@ -221,134 +221,6 @@ pub(crate) enum StudentCommand {
         /// The student's file or folder
         student: PathBuf,
     },
-}
-
-/// `bantam student train`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct TrainArgs {
-    /// The kind of student
-    #[arg(long, value_enum, default_value_t = StudentKind::Linear)]
-    pub(crate) kind: StudentKind,
-    /// The folder of the encoder that an encoder student stands on, in Hugging Face's form, or the GGUF file or folder of
-    /// a decoder's base; a tagger or decoder may do without
-    #[arg(long, value_name = "FOLDER", required_if_eq("kind", "encoder"))]
-    pub(crate) base: Option<PathBuf>,
-    /// What an encoder student looks at
-    #[arg(long, value_enum, default_value_t = StudentFeatures::Joined)]
-    pub(crate) features: StudentFeatures,
-    /// What the encoder computes in
-    #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
-    pub(crate) precision: EncoderPrecision,
-    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}, for a decoder
-    /// {"text","answer"}, {"messages"} or {"prompt","chosen","rejected"}
-    #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
-    pub(crate) data: Option<PathBuf>,
-    /// Learns from this task's recorded answers; a quarter is kept back for `certify`
-    #[arg(long, value_name = "TASK")]
-    pub(crate) task: Option<String>,
-    /// Where to write the student [default with --task: the task's `student`]
-    #[arg(long, value_name = "FILE", required_unless_present = "task")]
-    pub(crate) out: Option<PathBuf>,
-    /// The label that means: none of this task's business
-    #[arg(long, default_value = "oos", value_name = "LABEL")]
-    pub(crate) out_of_scope_label: String,
-    /// Seed of the folds, and of all else that is left to chance
-    #[arg(long, default_value_t = 7)]
-    pub(crate) seed: u64,
-    #[command(flatten)]
-    pub(crate) tune: TuneArgs,
-    #[command(flatten)]
-    pub(crate) decoder: decoder::DecoderArgs,
-}
-
-impl TrainArgs {
-    /// Returns what these words mean behind `bantam student train`; none of them holds a space.
-    pub(crate) fn of_words(words: &str) -> Result<Self, clap::Error> {
-        let command = Self::augment_args(clap::Command::new("train").no_binary_name(true));
-        Self::from_arg_matches(&command.try_get_matches_from(words.split_whitespace())?)
-    }
-}
-
-/// How an encoder itself, or a decoder, is trained.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Training an encoder or a decoder")]
-pub(crate) struct TuneArgs {
-    /// What of the encoder is trained [default: none, for a tagger lora]
-    #[arg(long, value_enum)]
-    pub(crate) tune: Option<TuneKind>,
-    /// Passes over the rows; of a tagger without a base too
-    #[arg(long, value_name = "N")]
-    pub(crate) epochs: Option<u32>,
-    /// Rows of a batch
-    #[arg(long, value_name = "ROWS")]
-    pub(crate) batch: Option<usize>,
-    /// Highest learning rate of the changes
-    #[arg(long, value_name = "RATE")]
-    pub(crate) rate: Option<f64>,
-    /// Highest learning rate of the head
-    #[arg(long, value_name = "RATE")]
-    pub(crate) head_rate: Option<f64>,
-    /// Rank of the changes
-    #[arg(long, value_name = "N")]
-    pub(crate) rank: Option<usize>,
-    /// Share of numbers that are dropped by chance
-    #[arg(long, value_name = "SHARE")]
-    pub(crate) dropout: Option<f32>,
-    /// Goes on where an interrupted training stopped
-    #[arg(long)]
-    pub(crate) resume: bool,
-    /// Where the state of the training is kept until it ends [default: beside the student]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) checkpoint: Option<PathBuf>,
-    /// Writes every step's figures: one JSON object a line
-    #[arg(long, value_name = "FILE.jsonl")]
-    pub(crate) log: Option<PathBuf>,
-    /// Draws the loss
-    #[arg(long, value_name = "FILE.svg")]
-    pub(crate) curve: Option<PathBuf>,
-    /// Writes the changes in the form of PEFT too
-    #[arg(long, value_name = "FOLDER")]
-    pub(crate) peft: Option<PathBuf>,
-}
-
-/// What of an encoder is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TuneKind {
-    /// Nothing: its vectors are used as they are, in seconds
-    None,
-    /// Low-rank changes of all its linear layers, in minutes, fewer errors
-    Lora,
-}
-
-/// The kinds of student.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StudentKind {
-    /// Word and character n-grams: microseconds
-    Linear,
-    /// An encoder below a head of its own: milliseconds, fewer errors
-    Encoder,
-    /// Finds values in a text and says where they stand: microseconds; with --base milliseconds, fewer errors
-    Tagger,
-    /// A small language model that writes its answers: an adapter of a base, or one trained from nothing
-    Decoder,
-}
-
-/// What an encoder student looks at.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum StudentFeatures {
-    /// The encoder's vector beside the n-grams of a linear student
-    Joined,
-    /// The encoder's vector alone
-    Dense,
-}
-
-/// What an encoder computes in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum EncoderPrecision {
-    /// Bytes: a third of the time, a quarter of the memory
-    Int8,
-    /// As trained
-    F32,
 }
 
 /// `bantam certify`.

@@ -27,6 +27,7 @@ const ALLOWED: &[Edge] = &[
     edge("bantam-engine", "bantam-weights", "an encoder is read from checked weights"),
     edge("bantam-quantise", "bantam-engine", "what quantising costs is measured by running both models"),
     edge("bantam-quantise", "bantam-kernels", "both models run on one pool"),
+    edge("bantam-quantise", "bantam-store", "a model of the store becomes a smaller one beside it"),
     edge("bantam-quantise", "bantam-weights", "tensors are read from one file and written to another"),
     edge("bantam-store", "bantam-engine", "what enters the store is what the engine can open"),
     edge("bantam-store", "bantam-weights", "a model's files are checked before they enter"),
@@ -45,8 +46,12 @@ const ALLOWED: &[Edge] = &[
         "bantam-weights",
         "bases are read from checked weights, and checkpoints are weight files",
     ),
+    edge("bantam-measure", "bantam-local", "answers under a schema are timed as callers get them"),
+    edge("bantam-teach", "bantam-eval", "what was taught is certified"),
+    edge("bantam-teach", "bantam-local", "a decoder is judged and certified as it is served"),
     edge("bantam", "bantam-config", "the binary reads the configuration"),
     edge("bantam", "bantam-server", "the binary starts the server"),
+    edge("bantam", "bantam-scenario", "the demo's traffic and its frontier model are generated"),
     edge("bantam", "bantam-simulate", "the demo's frontier model is the simulated upstream"),
 ];
 

@@ -171,7 +171,7 @@ impl ReadDecoderStudentErrorKind {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Format { .. } => "train it again with this version, or use the version that wrote it",
-            _ => "train it again: bantam student train --kind decoder --data FILE.jsonl --out NAME.student",
+            _ => "train it again",
         }
     }
 }

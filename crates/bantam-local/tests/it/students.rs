@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
 use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
-use bantam_student::{AnswerEvidence, JudgedAnswer, Verifier};
+use bantam_student::{AnswerEvidence, JudgedAnswer, Salt, Verifier};
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, cleared, options, whole};
@@ -173,7 +173,7 @@ async fn a_verifier_decides_how_sure_an_answer_is_and_changes_no_text() {
         .collect();
     let taught =
         [("my lamp", "a lamp"), ("my tent", "a tent"), ("one tent", "a tent"), ("one lamp", "a lamp")];
-    let (verifier, _) = Verifier::fit(taught.into_iter(), &judged).unwrap();
+    let (verifier, _) = Verifier::fit(taught.into_iter(), &judged, Salt::of(&["rows"])).unwrap();
     let verifier = Arc::new(verifier);
     for form in [AnswerForm::Text, AnswerForm::Json(schema())] {
         let alone = draft(&task(form.clone(), 24), "the lamp broke").await;

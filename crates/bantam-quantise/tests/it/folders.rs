@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use bantam_engine::{Decoder, DecoderPrecision};
 use bantam_kernels::Pool;
 use bantam_quantise::{Quantisation, QuantiseModelError, compare, quantise};
+use bantam_types::Cancel;
 use bantam_weights::{Dtype, EncodeOptions, NewTensor, Tokenizer, write_safetensors};
 use serde_json::{Value, json};
 
@@ -119,12 +120,12 @@ fn check(kind: &str, tokenizer: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let (folder, target) = (scratch.path().join("model"), scratch.path().join("small.gguf"));
     write(&folder, kind, tokenizer);
-    quantise(&folder, &target, (Quantisation::Q8_0, 1), &mut |_| ()).unwrap();
+    quantise(&folder, &target, (Quantisation::Q8_0, 1), &mut |_| (), &Cancel::new()).unwrap();
     let pool = Pool::new(1);
     let (original, small): (Decoder, Decoder) =
         (open(&folder, DecoderPrecision::F32, &pool), open(&target, DecoderPrecision::F32, &pool));
     let tokens: Vec<u32> = (0..512_u32).map(|at| at * at % 401).collect();
-    let found = compare((&original, &small), (&tokens, None), &pool, &mut |_, _| ()).unwrap();
+    let found = compare((&original, &small), (&tokens, None), &pool, &mut |_, _| (), &Cancel::new()).unwrap();
     assert!(found.mean_kl < 0.02 && found.top_1 > 0.85, "{kind} with {tokenizer}: {found:?}");
     let (one, other) = (Tokenizer::open(&folder).unwrap(), Tokenizer::open(&target).unwrap());
     let text = "A text that no probe has: 2 + 2 = 4, naïve … <|im_start|>x";
@@ -162,7 +163,7 @@ fn what_gguf_cannot_say_is_refused_by_name() {
     let scratch = tempfile::tempdir().unwrap();
     let (folder, target) = (scratch.path().join("model"), scratch.path().join("small.gguf"));
     write(&folder, "llama", "unigram");
-    let error = quantise(&folder, &target, (Quantisation::Q8_0, 1), &mut |_| ()).unwrap_err();
+    let error = quantise(&folder, &target, (Quantisation::Q8_0, 1), &mut |_| (), &Cancel::new()).unwrap_err();
     assert!(matches!(&error, QuantiseModelError::Tokenizer { .. }), "{error}");
     assert!(!target.exists());
 }

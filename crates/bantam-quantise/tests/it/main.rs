@@ -11,6 +11,7 @@ use std::path::Path;
 use bantam_engine::{Decoder, DecoderOptions, DecoderPrecision};
 use bantam_kernels::Pool;
 use bantam_quantise::{CompareError, Comparison, Quantisation, QuantiseModelError, compare, quantise};
+use bantam_types::Cancel;
 use bantam_weights::{Dtype, WeightFile};
 
 fn open(path: &Path, precision: DecoderPrecision, pool: &Pool) -> Decoder {
@@ -22,12 +23,12 @@ fn compared(to: Quantisation) -> (Comparison, u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let source = tiny_model::write(folder.path());
     let target = folder.path().join("small.gguf");
-    let written = quantise(&source, &target, (to, 2), &mut |_| ()).unwrap();
+    let written = quantise(&source, &target, (to, 2), &mut |_| (), &Cancel::new()).unwrap();
     let pool = Pool::new(1);
     let original = open(&source, DecoderPrecision::F32, &pool);
     let small = open(&target, DecoderPrecision::F32, &pool);
     let tokens: Vec<u32> = (0..1_200_u32).map(|at| at * at % 251).collect();
-    let found = compare((&original, &small), (&tokens, None), &pool, &mut |_, _| ()).unwrap();
+    let found = compare((&original, &small), (&tokens, None), &pool, &mut |_, _| (), &Cancel::new()).unwrap();
     (found, written.bytes_before, written.bytes_after)
 }
 
@@ -49,7 +50,8 @@ fn metadata_stay_and_rows_that_are_no_blocks_get_a_larger_type() {
     let source = tiny_model::write(folder.path());
     let target = folder.path().join("small.gguf");
     let mut done = 0;
-    quantise(&source, &target, (Quantisation::Q4KM, 3), &mut |numbers| done += numbers).unwrap();
+    quantise(&source, &target, (Quantisation::Q4KM, 3), &mut |numbers| done += numbers, &Cancel::new())
+        .unwrap();
     let (before, after) = (WeightFile::open(&source).unwrap(), WeightFile::open(&target).unwrap());
     assert_eq!(done, before.tensors().map(|(_, view)| view.len() as u64).sum::<u64>());
     for key in before.metadata().keys() {
@@ -65,8 +67,8 @@ fn a_model_is_quantised_once() {
     let folder = tempfile::tempdir().unwrap();
     let source = tiny_model::write(folder.path());
     let (once, twice) = (folder.path().join("once.gguf"), folder.path().join("twice.gguf"));
-    quantise(&source, &once, (Quantisation::Q8_0, 1), &mut |_| ()).unwrap();
-    let error = quantise(&once, &twice, (Quantisation::Q4_0, 1), &mut |_| ()).unwrap_err();
+    quantise(&source, &once, (Quantisation::Q8_0, 1), &mut |_| (), &Cancel::new()).unwrap();
+    let error = quantise(&once, &twice, (Quantisation::Q4_0, 1), &mut |_| (), &Cancel::new()).unwrap_err();
     assert!(matches!(error, QuantiseModelError::Quantised { .. }), "{error}");
     assert!(!twice.exists());
 }
@@ -76,6 +78,7 @@ fn a_text_that_is_too_short_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let pool = Pool::new(1);
     let model = open(&tiny_model::write(folder.path()), DecoderPrecision::F32, &pool);
-    let error = compare((&model, &model), (&[1, 2, 3], None), &pool, &mut |_, _| ()).unwrap_err();
+    let error =
+        compare((&model, &model), (&[1, 2, 3], None), &pool, &mut |_, _| (), &Cancel::new()).unwrap_err();
     assert!(matches!(error, CompareError::TooShort { found: 3, .. }), "{error}");
 }

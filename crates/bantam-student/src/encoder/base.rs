@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use bantam_engine::{Encoder, EncoderAdapter, EncoderScratch, LoadEncoderError, TokenBatch};
 use bantam_kernels::Pool;
+use bantam_types::Cancel;
 use bantam_weights::Fit;
 
 use super::folder::{BaseFiles, LoadBaseError, LoadBaseErrorKind};
@@ -105,8 +106,8 @@ impl EncoderBase {
     }
 
     /// Returns the vectors of many texts, one after the other, [`BaseIdentity::width`] numbers each. `on_progress`
-    /// receives how many texts are done.
-    pub fn embed_all(&self, texts: &[&str], on_progress: &mut dyn FnMut(usize)) -> Vec<f32> {
+    /// receives how many texts are done. Once cancelled, the vectors of the remaining texts stay 0.
+    pub fn embed_all(&self, texts: &[&str], on_progress: &mut dyn FnMut(usize), cancel: &Cancel) -> Vec<f32> {
         let width = self.core.width();
         let mut vectors = vec![0.0; texts.len() * width];
         // Texts of similar length go together, so that no core waits long for the longest.
@@ -114,6 +115,9 @@ impl EncoderBase {
         order.sort_by_key(|&text| texts[text].len());
         let mut scratch = BaseScratch::default();
         for (done, rows) in order.chunks(BATCH_TEXTS_MAX).enumerate() {
+            if cancel.is_cancelled() {
+                break;
+            }
             let embedded = self.core.embed(rows.iter().map(|&row| texts[row]), &mut scratch);
             for (&row, vector) in rows.iter().zip(embedded.chunks_exact(width)) {
                 vectors[row * width..][..width].copy_from_slice(vector);
@@ -231,16 +235,21 @@ impl Bases {
     }
 
     /// Returns the base in `folder` with an adapter, as a student that was tuned on it will load it. It is not shared.
+    /// Its `identity` comes from [`EncoderBase::identify`]: the weights are not hashed again.
     ///
     /// # Errors
     /// [`LoadBaseError`] if a file is missing or does not belong to a base, or the adapter does not fit it.
     pub fn open_adapted(
         &self,
         folder: &Path,
-        precision: BasePrecision,
+        identity: &BaseIdentity,
         adapter: &EncoderAdapter,
     ) -> Result<Arc<EncoderBase>, LoadBaseError> {
-        self.open_as(folder, precision, Some(adapter), |_, found| Ok(found))
+        let load = || {
+            let files = BaseFiles::read(folder)?;
+            EncoderBase::load(&files, identity.clone(), Some(adapter), self.pool()).map(Arc::new)
+        };
+        load().map_err(|kind| LoadBaseError { folder: folder.to_owned(), kind })
     }
 
     /// Returns how many threads its bases compute on.

@@ -248,14 +248,14 @@ pub struct BaseParts {
 }
 
 impl BaseParts {
-    /// Returns the parts of the base in `folder`.
+    /// Returns the parts of the base in `folder`. Its `identity` comes from
+    /// [`EncoderBase::identify`](super::EncoderBase::identify): the weights are not hashed again.
     ///
     /// # Errors
     /// [`LoadBaseError`] if a file is missing or does not belong to a base.
-    pub fn open(folder: &Path, precision: BasePrecision) -> Result<Self, LoadBaseError> {
+    pub fn open(folder: &Path, identity: BaseIdentity) -> Result<Self, LoadBaseError> {
         let open = || {
             let files = BaseFiles::read(folder)?;
-            let identity = files.identity(folder, precision)?;
             let (config, tokenizer) = files.parts(&identity)?;
             Ok(Self { identity, config, tokenizer, weights: files.weights })
         };

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bantam_types::Cancel;
+
 use super::EncoderStudent;
 use super::base::EncoderBase;
 use super::config::{EncoderConfig, Features};
@@ -40,24 +42,39 @@ pub fn train(
     config: &EncoderConfig,
     on_progress: &mut dyn FnMut(EncoderProgress),
 ) -> Result<(EncoderStudent, TrainingReport), TrainLinearError> {
+    train_until(rows, (base, base_path), config, on_progress, &Cancel::new())
+}
+
+/// Like [`train`], but `cancel` ends it after the current batch of texts or the current pass.
+///
+/// # Errors
+/// [`TrainLinearError`]; [`TrainLinearError::Stopped`] if it was cancelled.
+pub fn train_until(
+    rows: &[Example],
+    (base, base_path): (&Arc<EncoderBase>, PathBuf),
+    config: &EncoderConfig,
+    on_progress: &mut dyn FnMut(EncoderProgress),
+    cancel: &Cancel,
+) -> Result<(EncoderStudent, TrainingReport), TrainLinearError> {
     if let Some((setting, range)) = config.fault() {
         return Err(TrainLinearError::Config { setting, range });
     }
     // Check before spending minutes on vectors.
     check(rows, &config.linear)?;
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-    let vectors = base.embed_all(&texts, &mut |done| {
-        on_progress(EncoderProgress::Embedding { done, texts: texts.len() });
-    });
+    let mut embedded = |done| on_progress(EncoderProgress::Embedding { done, texts: texts.len() });
+    let vectors = base.embed_all(&texts, &mut embedded, cancel);
+    if cancel.is_cancelled() {
+        return Err(TrainLinearError::Stopped);
+    }
     let width = base.identity().width as usize;
     let centred = CentredVectors::of(vectors, width, config.dense_weight);
     let ngrams = match config.features {
         Features::Dense => Ngrams::Unused,
         Features::Joined => Ngrams::Learnt,
     };
-    let trained = fit(rows, &config.linear, ngrams, &centred.dense, &mut |progress| {
-        on_progress(EncoderProgress::Fitting(progress));
-    })?;
+    let mut fitting = |progress| on_progress(EncoderProgress::Fitting(progress));
+    let trained = fit(rows, &config.linear, ngrams, &centred.dense, (&mut fitting, cancel))?;
     let FittedClassifier { model, dense, report, labels } = centred.unfold(trained);
     let description = EncoderDescription {
         created_by: CREATED_BY.to_owned(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bantam_engine::EncoderAdapter;
+use bantam_types::Cancel;
 use serde::{Deserialize, Serialize};
 
 use super::EncoderStudent;
@@ -169,7 +170,7 @@ pub fn assemble_tuned(
     let FittedClassifier { mut model, .. } = if uses_ngrams {
         ngrams(rows, &config.linear)?
     } else {
-        fit(rows, &quick(&config.linear), Ngrams::Unused, &Dense::default(), &mut |_| {})?
+        fit(rows, &quick(&config.linear), Ngrams::Unused, &Dense::default(), (&mut |_| {}, &Cancel::new()))?
     };
     let share = if uses_ngrams { blend.ngrams } else { 0.0 };
     model.scales.iter_mut().for_each(|scale| *scale *= share);
@@ -199,12 +200,12 @@ fn quick(config: &LinearConfig) -> LinearConfig {
 }
 
 fn ngrams(rows: &[Example], config: &LinearConfig) -> Result<FittedClassifier, TrainLinearError> {
-    fit(rows, &quick(config), Ngrams::Learnt, &Dense::default(), &mut |_| {})
+    fit(rows, &quick(config), Ngrams::Learnt, &Dense::default(), (&mut |_| {}, &Cancel::new()))
 }
 
 fn head_logits(parts: TunedParts<'_>, texts: &[&str], classes: usize) -> Vec<f32> {
     let width = parts.base.identity().width as usize;
-    let vectors = parts.base.embed_all(texts, &mut |_| {});
+    let vectors = parts.base.embed_all(texts, &mut |_| {}, &Cancel::new());
     let mut logits = Vec::with_capacity(texts.len() * classes);
     for vector in vectors.chunks_exact(width) {
         for (weights, bias) in parts.head.weights.chunks_exact(width).zip(parts.head.bias) {

@@ -1,5 +1,7 @@
 //! Fits the final model, and one model per fold for held-out predictions.
 
+use bantam_types::Cancel;
+
 use super::calibrate::HeldOut;
 use super::config::LinearConfig;
 use super::matrix::{Dense, Row, Sparse, stride};
@@ -18,6 +20,8 @@ pub(crate) struct Fitting<'a> {
     pub(crate) dense: &'a Dense,
     pub(crate) targets: &'a [u32],
     pub(crate) classes: usize,
+    /// Cancels all models; the caller then discards the result.
+    pub(crate) cancel: &'a Cancel,
 }
 
 /// The model that the student keeps.
@@ -129,7 +133,8 @@ impl Fitting<'_> {
             seed: self.config.seed,
         };
         let (models, passes_max) = (self.config.folds + 1, self.config.passes_max);
-        solve(&problem, &mut |pass, moved| send(Progress { model, models, pass, passes_max, moved }))
+        let mut on_pass = |pass, moved| send(Progress { model, models, pass, passes_max, moved });
+        solve(&problem, &mut on_pass, self.cancel)
     }
 
     fn weighting(&self, rows: &[usize]) -> Weighting {

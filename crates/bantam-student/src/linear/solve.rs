@@ -6,6 +6,8 @@
 //! converges in about fifteen. It is sequential, so several models are fitted in parallel, one per thread, each with
 //! the same result at any number of threads.
 
+use bantam_types::Cancel;
+
 use super::exponential::exp;
 use super::matrix::{Dense, Row, Sparse, Weights, stride};
 use super::shuffle::Shuffler;
@@ -53,8 +55,9 @@ pub(crate) struct Solution {
     pub(crate) converged: bool,
 }
 
-/// Finds the minimum; `on_pass` receives each pass's number and how much it changed the probabilities.
-pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) -> Solution {
+/// Finds the minimum; `on_pass` receives each pass's number and how much it changed the probabilities. Once cancelled,
+/// it returns the solution so far after the current pass.
+pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32), cancel: &Cancel) -> Solution {
     let rows = problem.targets.len();
     let stride = stride(problem.classes);
     let mut weights = Weights::zero(problem.design.columns, problem.dense.width, problem.classes);
@@ -91,6 +94,9 @@ pub(crate) fn solve(problem: &Problem<'_>, on_pass: &mut dyn FnMut(usize, f32)) 
         }
         let moved = (moved / rows.max(1) as f64) as f32;
         on_pass(pass, moved);
+        if cancel.is_cancelled() {
+            return Solution { weights, passes: pass, converged: false };
+        }
         if moved <= problem.tolerance {
             return Solution { weights, passes: pass, converged: true };
         }
@@ -203,7 +209,7 @@ mod tests {
             tolerance: 1e-6,
             seed: 7,
         };
-        let solution = solve(&problem, &mut |_, _| {});
+        let solution = solve(&problem, &mut |_, _| {}, &Cancel::new());
         assert!(solution.converged);
         // At the minimum the weights equal the sum of all pulls.
         let mut pulls = Weights::zero(2, 1, 3);

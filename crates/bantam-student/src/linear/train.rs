@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use bantam_types::Cancel;
+
 use super::LinearStudent;
 use super::calibrate;
 use super::config::LinearConfig;
@@ -80,6 +82,9 @@ pub enum TrainLinearError {
     /// The trained numbers are outside the range of the file format, because regularisation is far too weak.
     #[error("training produced numbers that are not finite")]
     NotFinite,
+    /// The caller cancelled it.
+    #[error("training was stopped")]
+    Stopped,
 }
 
 impl TrainLinearError {
@@ -94,6 +99,7 @@ impl TrainLinearError {
             Self::TooLarge { .. } => "train on a sample of the rows",
             Self::NothingShared { .. } => "add rows, or lower `document_rows_min` to 1",
             Self::NotFinite => "lower `cost`",
+            Self::Stopped => "train again",
         }
     }
 }
@@ -127,8 +133,21 @@ pub fn train_with_progress(
     config: &LinearConfig,
     on_progress: &mut dyn FnMut(Progress),
 ) -> Result<(LinearStudent, TrainingReport), TrainLinearError> {
+    train_until(rows, config, on_progress, &Cancel::new())
+}
+
+/// Like [`train_with_progress`], but `cancel` ends it after the current pass.
+///
+/// # Errors
+/// [`TrainLinearError`]; [`TrainLinearError::Stopped`] if it was cancelled.
+pub fn train_until(
+    rows: &[Example],
+    config: &LinearConfig,
+    on_progress: &mut dyn FnMut(Progress),
+    cancel: &Cancel,
+) -> Result<(LinearStudent, TrainingReport), TrainLinearError> {
     let FittedClassifier { model, report, labels, .. } =
-        fit(rows, config, Ngrams::Learnt, &Dense::default(), on_progress)?;
+        fit(rows, config, Ngrams::Learnt, &Dense::default(), (on_progress, cancel))?;
     let description = Description {
         created_by: CREATED_BY.to_owned(),
         labels,
@@ -165,7 +184,7 @@ pub(crate) fn fit(
     config: &LinearConfig,
     ngrams: Ngrams,
     dense: &Dense,
-    on_progress: &mut dyn FnMut(Progress),
+    (on_progress, cancel): (&mut dyn FnMut(Progress), &Cancel),
 ) -> Result<FittedClassifier, TrainLinearError> {
     let labels = check(rows, config)?;
     let target = |row: &Example| labels.binary_search(&row.label.as_str()).ok().map(|at| at as u32);
@@ -187,8 +206,13 @@ pub(crate) fn fit(
         dense,
         targets: &targets,
         classes: labels.len(),
+        cancel,
     };
-    let (fitted, held_out) = fitting.fit_all(&texts, on_progress).ok_or(TrainLinearError::NotFinite)?;
+    let fitted = fitting.fit_all(&texts, on_progress);
+    if cancel.is_cancelled() {
+        return Err(TrainLinearError::Stopped);
+    }
+    let (fitted, held_out) = fitted.ok_or(TrainLinearError::NotFinite)?;
 
     let out_of_scope = labels.binary_search(&config.out_of_scope_label.as_str()).ok().map(|at| at as u32);
     let temperature = held_out.best_temperature();

@@ -25,7 +25,7 @@ use crate::seen::SeenTexts;
 use crate::slots::SlotExample;
 use scorer::Scorer;
 pub(crate) use train::targets;
-pub use train::{TaggerProgress, TrainTaggerError, WordChain, learn_words, train};
+pub use train::{TaggerProgress, TrainTaggerError, WordChain, learn_words, train, train_until};
 
 /// Settings for training a linear tagger.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

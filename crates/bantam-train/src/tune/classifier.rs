@@ -14,7 +14,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::phase::{Note, PhaseRun, resumed};
-use super::{Lesson, Listener, Measurement, Phase, TuneError, base_parts, check_served, facts, split};
+use super::{Listener, Measurement, Phase, TuneError, TuningJob, base_parts, check_served, facts, split};
 use crate::checkpoint::RunId;
 use crate::classify::Classifier;
 use crate::encoder::EncoderNetwork;
@@ -25,26 +25,26 @@ use crate::run::{Objective, State};
 /// About how many rows the final student's head is compared on with the trained one.
 const REPLAYED_ROWS: usize = 500;
 
-/// Tunes the lesson's base on `rows`. Returns the student, and the report on held-out rows as it is served. Equal rows
+/// Tunes the job's base on `rows`. Returns the student, and the report on held-out rows as it is served. Equal rows
 /// and settings give equal bytes on machines with the same instruction set, with any number of threads.
 ///
 /// # Errors
 /// [`TuneError`]; the checkpoint holds the progress so far.
 pub fn tune_classifier(
     rows: &[Example],
-    lesson: &Lesson<'_>,
+    job: &TuningJob<'_>,
     listener: Listener<'_>,
 ) -> Result<(EncoderStudent, TrainingReport), TuneError> {
     let groups = groups(rows)?;
     let labels: Vec<&str> = groups.keys().copied().collect();
     let all: Vec<Vec<usize>> = groups.values().cloned().collect();
-    let (training, held_out) = split(&all, lesson.config.held_out, 2, lesson.config.run.seed);
+    let (training, held_out) = split(&all, job.config.held_out, 2, job.config.run.seed);
     if held_out.is_empty() {
         return Err(TuneError::TooFewRows { rows: rows.len(), least: 4 * labels.len() });
     }
-    let tuning = ClassifierTuning { rows, labels, lesson, pool: super::pool(lesson), data: hash_rows(rows) };
+    let tuning = ClassifierTuning { rows, labels, job, pool: super::pool(job), data: hash_rows(rows) };
     let final_run = tuning.prepare(&(0..rows.len()).collect::<Vec<_>>(), &[], Phase::Final)?;
-    let (state, note, measurement) = match resumed(&final_run.0, &final_run.1, lesson.checkpoint)? {
+    let (state, note, measurement) = match resumed(&final_run.0, &final_run.1, job.checkpoint)? {
         Some((state, note)) => {
             let measurement = serde_json::from_str(&note.measurement).ok();
             (Some(state), note, measurement)
@@ -60,7 +60,7 @@ pub fn tune_classifier(
         }
     };
     let student = tuning.finish(&final_run, (state, note), &measurement, listener)?;
-    if let Some(checkpoint) = lesson.checkpoint {
+    if let Some(checkpoint) = job.checkpoint {
         // No longer needed; a leftover does no harm.
         let _ = std::fs::remove_file(checkpoint.path);
     }
@@ -87,7 +87,7 @@ fn groups(rows: &[Example]) -> Result<BTreeMap<&str, Vec<usize>>, TuneError> {
 struct ClassifierTuning<'t> {
     rows: &'t [Example],
     labels: Vec<&'t str>,
-    lesson: &'t Lesson<'t>,
+    job: &'t TuningJob<'t>,
     pool: Pool,
     data: String,
 }
@@ -115,9 +115,9 @@ impl ClassifierTuning<'_> {
         held_out: &[usize],
         phase: Phase,
     ) -> Result<(Classifier, RunId), TuneError> {
-        let config = self.lesson.config;
-        let (parts, tokens_max) = base_parts(self.lesson)?;
-        let facts = facts(self.lesson, &parts, &self.data, phase);
+        let config = self.job.config;
+        let (parts, tokens_max) = base_parts(self.job)?;
+        let facts = facts(self.job, &parts, &self.data, phase);
         let mut layout = Layout::default();
         let network = EncoderNetwork::load(parts.config, parts.weights, config.lora, &mut layout)?;
         let class = |row: &Example| self.labels.binary_search(&row.label.as_str()).unwrap_or_default() as u32;
@@ -148,14 +148,14 @@ impl ClassifierTuning<'_> {
     ) -> Result<Measurement<Blend>, TuneError> {
         let (classifier, id) = self.prepare(training, held_out, Phase::Measure)?;
         let run = self.phase_run(Phase::Measure, id, None);
-        let start = resumed(&classifier, &run.id, self.lesson.checkpoint)?;
+        let start = resumed(&classifier, &run.id, self.job.checkpoint)?;
         let start = start.unwrap_or_else(|| (self.initial(&classifier), Note::default()));
         let accuracy = |parameters: &[f32]| classifier.held_out_accuracy(parameters, &self.pool);
         let (parameters, epoch) = run.finish(&classifier, start, &self.pool, &accuracy, listener)?;
         let trained = accuracy(&parameters);
         let served = self.served(&classifier, &parameters)?;
         let select = |rows: &[usize]| rows.iter().map(|row| self.rows[*row].clone()).collect::<Vec<_>>();
-        let student = &self.lesson.config.student;
+        let student = &self.job.config.student;
         let found = blend(&select(training), &select(held_out), served.parts(), student)?;
         check_served(trained, found.tuned_accuracy, held_out.len())?;
         let report = TrainingReport { passes: u64::from(epoch), ..found.report };
@@ -182,8 +182,8 @@ impl ClassifierTuning<'_> {
         let (parameters, _) = run.finish(classifier, (state, note), &self.pool, &|_| 0.0, listener)?;
         let served = self.served(classifier, &parameters)?;
         self.replay(classifier, &parameters, &served)?;
-        let base_path = self.lesson.base_path.to_owned();
-        let config = &self.lesson.config.student;
+        let base_path = self.job.base_path.to_owned();
+        let config = &self.job.config.student;
         Ok(assemble_tuned(self.rows, served.parts(), base_path, &measurement.found, config)?)
     }
 
@@ -209,12 +209,12 @@ impl ClassifierTuning<'_> {
     }
 
     fn phase_run(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> PhaseRun<'_> {
-        let (config, checkpoint) = (&self.lesson.config.run, self.lesson.checkpoint);
-        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
+        let (config, checkpoint) = (&self.job.config.run, self.job.checkpoint);
+        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.job.config.patience }
     }
 
     fn initial(&self, classifier: &Classifier) -> State {
-        let config = self.lesson.config;
+        let config = self.job.config;
         State::new(classifier.initial(config.run.seed, config.sharpness, &self.pool))
     }
 
@@ -222,9 +222,8 @@ impl ClassifierTuning<'_> {
         let adapter = classifier.network().adapter(classifier.layout(), parameters);
         let (weights, bias) = classifier.head(parameters);
         let (weights, bias) = (weights.to_vec(), bias.to_vec());
-        let precision = self.lesson.config.precision;
         let base =
-            self.lesson.bases.open_adapted(self.lesson.folder, precision, &adapter).map_err(Box::new)?;
+            self.job.bases.open_adapted(self.job.folder, self.job.identity, &adapter).map_err(Box::new)?;
         Ok(ServedBase { base, adapter, weights, bias })
     }
 }

@@ -7,13 +7,13 @@ use bantam_engine::EncoderAdapter;
 use bantam_kernels::Pool;
 use bantam_student::encoder::EncoderBase;
 use bantam_student::tagger::{
-    LinearTaggerConfig, TaggedWord, TaggerParts, TaggerReport, TaggerStudent, Tags, WordChain, data_hash,
-    learn_words, usual_slots, windows,
+    LinearTaggerConfig, TaggedWord, TaggerParts, TaggerReport, TaggerStudent, Tags, TrainTaggerError,
+    WordChain, data_hash, learn_words, usual_slots, windows,
 };
 use bantam_student::{Features, SlotExample};
 
 use super::phase::{Note, PhaseRun, resumed};
-use super::{Lesson, Listener, Measurement, Phase, TuneError, base_parts, check_served, facts, split};
+use super::{Listener, Measurement, Phase, TuneError, TuningJob, base_parts, check_served, facts, split};
 use crate::checkpoint::RunId;
 use crate::encoder::EncoderNetwork;
 use crate::layout::Layout;
@@ -23,35 +23,37 @@ use crate::tag::{TagRow, Tagger};
 /// Minimum number of rows, so that some can be held out.
 const ROWS_MIN: usize = 10;
 
-/// Tunes the lesson's base on `rows` and returns the student, whose report covers held-out rows as they are served.
+/// Tunes the job's base on `rows` and returns the student, whose report covers held-out rows as they are served.
 /// Equal rows and settings give equal bytes on machines with the same instruction set, with any number of threads.
 ///
 /// # Errors
 /// [`TuneError`]; the checkpoint holds the progress so far.
 pub fn tune_tagger(
     rows: &[SlotExample],
-    lesson: &Lesson<'_>,
+    job: &TuningJob<'_>,
     listener: Listener<'_>,
 ) -> Result<TaggerStudent, TuneError> {
     let slots: BTreeSet<String> =
         rows.iter().flat_map(|row| &row.spans).map(|span| span.slot.clone()).collect();
-    if rows.len() < ROWS_MIN || slots.is_empty() {
+    if rows.len() < ROWS_MIN {
         return Err(TuneError::TooFewRows { rows: rows.len(), least: ROWS_MIN });
     }
+    if slots.is_empty() {
+        return Err(TrainTaggerError::NoSlots.into());
+    }
     let all: Vec<usize> = (0..rows.len()).collect();
-    let (training, held_out) =
-        split(std::slice::from_ref(&all), lesson.config.held_out, 1, lesson.config.run.seed);
+    let (training, held_out) = split(std::slice::from_ref(&all), job.config.held_out, 1, job.config.run.seed);
     let tags = Tags::new(slots.into_iter().collect());
-    let tuning = TaggerTuning { rows, tags, lesson, pool: super::pool(lesson), data: data_hash(rows) };
+    let tuning = TaggerTuning { rows, tags, job, pool: super::pool(job), data: data_hash(rows) };
     let final_run = tuning.prepare(&all, &[], Phase::Final)?;
-    let start = resumed(&final_run.0, &final_run.1, lesson.checkpoint)?;
+    let start = resumed(&final_run.0, &final_run.1, job.checkpoint)?;
     let measurement = start.as_ref().and_then(|(_, note)| serde_json::from_str(&note.measurement).ok());
     let (measurement, start): (Measurement<TaggerReport>, _) = match measurement {
         Some(measurement) => (measurement, start),
         None => (tuning.measure(&training, &held_out, listener)?, None),
     };
     let student = tuning.finish(&final_run, start, &measurement, listener)?;
-    if let Some(checkpoint) = lesson.checkpoint {
+    if let Some(checkpoint) = job.checkpoint {
         // No longer needed; a leftover does no harm.
         let _ = std::fs::remove_file(checkpoint.path);
     }
@@ -62,7 +64,7 @@ pub fn tune_tagger(
 struct TaggerTuning<'t> {
     rows: &'t [SlotExample],
     tags: Tags,
-    lesson: &'t Lesson<'t>,
+    job: &'t TuningJob<'t>,
     pool: Pool,
     data: String,
 }
@@ -75,9 +77,9 @@ impl TaggerTuning<'_> {
         held_out: &[usize],
         phase: Phase,
     ) -> Result<(Tagger, RunId), TuneError> {
-        let config = self.lesson.config;
-        let (parts, tokens_max) = base_parts(self.lesson)?;
-        let facts = facts(self.lesson, &parts, &self.data, phase);
+        let config = self.job.config;
+        let (parts, tokens_max) = base_parts(self.job)?;
+        let facts = facts(self.job, &parts, &self.data, phase);
         let mut layout = Layout::default();
         let network = EncoderNetwork::load(parts.config, parts.weights, config.lora, &mut layout)?;
         let tag_rows = |indices: &[usize]| -> Vec<TagRow> {
@@ -112,7 +114,7 @@ impl TaggerTuning<'_> {
     ) -> Result<Measurement<TaggerReport>, TuneError> {
         let (tagger, id) = self.prepare(training, held_out, Phase::Measure)?;
         let run = self.phase_run(Phase::Measure, id, None);
-        let start = resumed(&tagger, &run.id, self.lesson.checkpoint)?;
+        let start = resumed(&tagger, &run.id, self.job.checkpoint)?;
         let start = start.unwrap_or_else(|| (self.initial(&tagger), Note::default()));
         let accuracy = |parameters: &[f32]| tagger.held_out_accuracy(parameters, &self.pool);
         let (parameters, epoch) = run.finish(&tagger, start, &self.pool, &accuracy, listener)?;
@@ -177,21 +179,21 @@ impl TaggerTuning<'_> {
 
     /// Trains the linear model over words that complements the encoder; `None` if the settings exclude it.
     fn words(&self, rows: &[SlotExample]) -> Result<Option<WordChain>, TuneError> {
-        if self.lesson.config.student.features == Features::Dense {
+        if self.job.config.student.features == Features::Dense {
             return Ok(None);
         }
         let config =
-            LinearTaggerConfig { seed: self.lesson.config.run.seed, ..LinearTaggerConfig::recommended() };
+            LinearTaggerConfig { seed: self.job.config.run.seed, ..LinearTaggerConfig::recommended() };
         Ok(Some(learn_words(rows, self.tags.slots(), &config)?))
     }
 
     fn phase_run(&self, phase: Phase, id: RunId, ends_after: Option<u32>) -> PhaseRun<'_> {
-        let (config, checkpoint) = (&self.lesson.config.run, self.lesson.checkpoint);
-        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.lesson.config.patience }
+        let (config, checkpoint) = (&self.job.config.run, self.job.checkpoint);
+        PhaseRun { phase, id, config, checkpoint, ends_after, patience: self.job.config.patience }
     }
 
     fn initial(&self, tagger: &Tagger) -> State {
-        State::new(tagger.initial(self.lesson.config.run.seed))
+        State::new(tagger.initial(self.job.config.run.seed))
     }
 
     fn student(
@@ -203,12 +205,11 @@ impl TaggerTuning<'_> {
     ) -> Result<TaggerStudent, TuneError> {
         let adapter: EncoderAdapter = tagger.network().adapter(tagger.layout(), parameters);
         let (weights, bias) = tagger.head(parameters);
-        let precision = self.lesson.config.precision;
         let base: Arc<EncoderBase> =
-            self.lesson.bases.open_adapted(self.lesson.folder, precision, &adapter).map_err(Box::new)?;
-        let tokens_max = (base.identity().tokens_max as usize).min(self.lesson.config.tokens_max);
+            self.job.bases.open_adapted(self.job.folder, self.job.identity, &adapter).map_err(Box::new)?;
+        let tokens_max = (base.identity().tokens_max as usize).min(self.job.config.tokens_max);
         let parts = TaggerParts { base: &base, adapter: &adapter, weights, bias, words, tokens_max };
-        let base_path = self.lesson.base_path.to_owned();
+        let base_path = self.job.base_path.to_owned();
         TaggerStudent::assemble(rows, &self.tags, parts, base_path, report).ok_or(TuneError::Unstorable)
     }
 }

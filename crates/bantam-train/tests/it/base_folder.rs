@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use bantam_student::encoder::{BaseIdentity, EncoderBase};
 use bantam_student::{BasePrecision, Bases, Example};
-use bantam_train::{Checkpoint, Control, Lesson, LoraConfig, RunConfig, TuneConfig, TuneEvent};
+use bantam_train::{Checkpoint, Control, LoraConfig, RunConfig, TuneConfig, TuneEvent, TuningJob};
 
 use crate::tiny_base;
 
@@ -23,17 +24,34 @@ impl BaseFolder {
         self.folder.path().join(name)
     }
 
-    /// Calls `tune` with a lesson on the base. `resume` is `None` to save no checkpoint, and otherwise whether to resume.
-    pub(crate) fn lesson<T>(
+    /// Returns the base's identity.
+    pub(crate) fn identity(&self, precision: BasePrecision) -> BaseIdentity {
+        EncoderBase::identify(&self.path("base"), precision).unwrap()
+    }
+
+    /// Calls `tune` with a job on the base. `resume` is `None` to save no checkpoint, and otherwise whether to resume.
+    pub(crate) fn tune<T>(
         &self,
         config: &TuneConfig,
         resume: Option<bool>,
-        tune: impl FnOnce(&Lesson<'_>) -> T,
+        tune: impl FnOnce(&TuningJob<'_>) -> T,
+    ) -> T {
+        self.tune_as(&self.identity(config.precision), config, resume, tune)
+    }
+
+    /// Like [`Self::tune`], with this identity for the base.
+    pub(crate) fn tune_as<T>(
+        &self,
+        identity: &BaseIdentity,
+        config: &TuneConfig,
+        resume: Option<bool>,
+        tune: impl FnOnce(&TuningJob<'_>) -> T,
     ) -> T {
         let (folder, path) = (self.path("base"), self.path("run.checkpoint"));
         let checkpoint = resume.map(|resume| Checkpoint { path: &path, resume, every: 3 });
-        tune(&Lesson {
+        tune(&TuningJob {
             folder: &folder,
+            identity,
             base_path: Path::new("base"),
             bases: &self.bases,
             config,

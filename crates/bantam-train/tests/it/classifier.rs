@@ -13,17 +13,13 @@ fn config() -> TuneConfig {
 }
 
 fn tuned(folder: &BaseFolder, config: &TuneConfig) -> EncoderStudent {
-    folder
-        .lesson(config, None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue))
-        .unwrap()
-        .0
+    folder.tune(config, None, |job| tune_classifier(&rows(), job, &mut |_| Control::Continue)).unwrap().0
 }
 
 fn failure(rows: &[Example], config: &TuneConfig) -> TuneError {
     let folder = BaseFolder::new(1);
-    let error = folder
-        .lesson(config, None, |lesson| tune_classifier(rows, lesson, &mut |_| Control::Continue))
-        .unwrap_err();
+    let error =
+        folder.tune(config, None, |job| tune_classifier(rows, job, &mut |_| Control::Continue)).unwrap_err();
     assert!(!error.hint().is_empty());
     error
 }
@@ -71,12 +67,12 @@ fn a_training_stopped_anywhere_and_resumed_gives_the_same_bytes() {
     let whole = tuned(&BaseFolder::new(2), &config()).to_bytes();
     for steps in [1, 10, 31, 45] {
         let folder = BaseFolder::new(2);
-        let stopped = folder
-            .lesson(&config(), Some(true), |lesson| tune_classifier(&rows(), lesson, &mut stop_after(steps)));
+        let stopped =
+            folder.tune(&config(), Some(true), |job| tune_classifier(&rows(), job, &mut stop_after(steps)));
         assert!(matches!(stopped, Err(TuneError::Stopped { .. })), "{steps}: {stopped:?}");
         let mut resumed = None;
-        let student = folder.lesson(&config(), Some(true), |lesson| {
-            tune_classifier(&rows(), lesson, &mut |event| {
+        let student = folder.tune(&config(), Some(true), |job| {
+            tune_classifier(&rows(), job, &mut |event| {
                 if let TuneEvent::Resumed(phase, step) = event {
                     resumed = Some((phase, step));
                 }
@@ -96,8 +92,8 @@ fn a_killed_training_loses_at_most_the_steps_since_the_last_checkpoint() {
     // would leave it.
     let kept = std::cell::RefCell::new(Vec::new());
     let path = folder.path("run.checkpoint");
-    let whole = folder.lesson(&config(), Some(true), |lesson| {
-        tune_classifier(&rows(), lesson, &mut |event| {
+    let whole = folder.tune(&config(), Some(true), |job| {
+        tune_classifier(&rows(), job, &mut |event| {
             if let (TuneEvent::Step(Phase::Final, step), Ok(bytes)) = (event, std::fs::read(&path))
                 && step.step % 5 == 0
             {
@@ -110,8 +106,8 @@ fn a_killed_training_loses_at_most_the_steps_since_the_last_checkpoint() {
     assert!(kept.borrow().len() >= 2);
     for bytes in kept.borrow().iter() {
         std::fs::write(&path, bytes).unwrap();
-        let again = folder.lesson(&config(), Some(true), |lesson| {
-            tune_classifier(&rows(), lesson, &mut |event| {
+        let again = folder.tune(&config(), Some(true), |job| {
+            tune_classifier(&rows(), job, &mut |event| {
                 assert!(
                     !matches!(event, TuneEvent::Step(Phase::Measure, _)),
                     "the first run is not repeated"
@@ -127,13 +123,13 @@ fn a_killed_training_loses_at_most_the_steps_since_the_last_checkpoint() {
 fn a_training_starts_over_without_resume_or_with_other_rows() {
     let folder = BaseFolder::new(1);
     let stop = |resume| {
-        folder.lesson(&config(), Some(resume), |lesson| tune_classifier(&rows(), lesson, &mut stop_after(7)))
+        folder.tune(&config(), Some(resume), |job| tune_classifier(&rows(), job, &mut stop_after(7)))
     };
     stop(false).unwrap_err();
     let first = |rows: &[Example], resume: bool| {
         let mut first = None;
-        let _ = folder.lesson(&config(), Some(resume), |lesson| {
-            tune_classifier(rows, lesson, &mut |event| {
+        let _ = folder.tune(&config(), Some(resume), |job| {
+            tune_classifier(rows, job, &mut |event| {
                 if let TuneEvent::Step(_, step) = event {
                     first.get_or_insert(step.step);
                     return Control::Stop;
@@ -170,12 +166,25 @@ fn an_excessive_learning_rate_fails_with_a_hint() {
     let lora = LoraConfig { alpha: 1e4, ..config().lora };
     let folder = BaseFolder::new(1);
     let config = TuneConfig { run, lora, ..config() };
-    let found =
-        folder.lesson(&config, None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue));
+    let found = folder.tune(&config, None, |job| tune_classifier(&rows(), job, &mut |_| Control::Continue));
     // Either the loss overflows, or the served base no longer matches the trained one.
     if let Err(error) = found {
         assert!(!error.hint().is_empty(), "{error}");
     }
+}
+
+#[test]
+fn the_weights_of_an_identified_base_are_not_hashed_again() {
+    let folder = BaseFolder::new(1);
+    let mut identity = folder.identity(BasePrecision::F32);
+    // The weights have another hash, so hashing them again would be noticed.
+    identity.weights_sha256 = "0".repeat(64);
+    let run = RunConfig { epochs: 1, ..config().run };
+    let config = TuneConfig { run, ..config() };
+    let (student, _) = folder
+        .tune_as(&identity, &config, None, |job| tune_classifier(&rows(), job, &mut |_| Control::Continue))
+        .unwrap();
+    assert_eq!(student.describe().base, identity);
 }
 
 #[test]
@@ -185,7 +194,7 @@ fn a_base_of_another_family_is_refused_by_name() {
     let json = std::fs::read_to_string(&path).unwrap().replace("\"bert\"", "\"roberta\"");
     std::fs::write(&path, json).unwrap();
     let error = folder
-        .lesson(&config(), None, |lesson| tune_classifier(&rows(), lesson, &mut |_| Control::Continue))
+        .tune(&config(), None, |job| tune_classifier(&rows(), job, &mut |_| Control::Continue))
         .unwrap_err();
     assert!(matches!(error, TuneError::Base(_)) && !error.hint().is_empty(), "{error}");
 }
@@ -194,9 +203,8 @@ fn a_base_of_another_family_is_refused_by_name() {
 fn an_unwritable_checkpoint_ends_the_training_with_a_hint() {
     let folder = BaseFolder::new(1);
     std::fs::create_dir(folder.path("run.checkpoint")).unwrap();
-    let found = folder.lesson(&config(), Some(false), |lesson| {
-        tune_classifier(&rows(), lesson, &mut |_| Control::Continue)
-    });
+    let found =
+        folder.tune(&config(), Some(false), |job| tune_classifier(&rows(), job, &mut |_| Control::Continue));
     let error = found.unwrap_err();
     assert!(matches!(error, TuneError::Save(_)) && error.hint().contains("`resume`"), "{error}");
 }

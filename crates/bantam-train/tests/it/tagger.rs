@@ -44,7 +44,7 @@ fn config() -> TuneConfig {
 }
 
 fn tuned(folder: &BaseFolder, config: &TuneConfig) -> TaggerStudent {
-    folder.lesson(config, None, |lesson| tune_tagger(&rows(), lesson, &mut |_| Control::Continue)).unwrap()
+    folder.tune(config, None, |job| tune_tagger(&rows(), job, &mut |_| Control::Continue)).unwrap()
 }
 
 #[test]
@@ -114,11 +114,11 @@ fn a_stopped_and_resumed_training_gives_the_same_student() {
     let whole = tuned(&BaseFolder::new(1), &config()).hash();
     for steps in [3, 100, 190] {
         let folder = BaseFolder::new(2);
-        let stopped = folder
-            .lesson(&config(), Some(true), |lesson| tune_tagger(&rows(), lesson, &mut stop_after(steps)));
+        let stopped =
+            folder.tune(&config(), Some(true), |job| tune_tagger(&rows(), job, &mut stop_after(steps)));
         assert!(matches!(stopped, Err(TuneError::Stopped { .. })), "{steps}");
         let student = folder
-            .lesson(&config(), Some(true), |lesson| tune_tagger(&rows(), lesson, &mut |_| Control::Continue))
+            .tune(&config(), Some(true), |job| tune_tagger(&rows(), job, &mut |_| Control::Continue))
             .unwrap();
         assert_eq!(student.hash(), whole, "{steps}");
     }
@@ -128,10 +128,19 @@ fn a_stopped_and_resumed_training_gives_the_same_student() {
 fn too_few_rows_are_refused() {
     let folder = BaseFolder::new(1);
     let few = &rows()[..5];
-    let error = folder
-        .lesson(&config(), None, |lesson| tune_tagger(few, lesson, &mut |_| Control::Continue))
-        .unwrap_err();
+    let error =
+        folder.tune(&config(), None, |job| tune_tagger(few, job, &mut |_| Control::Continue)).unwrap_err();
     assert!(matches!(error, TuneError::TooFewRows { rows: 5, .. }) && !error.hint().is_empty());
+}
+
+#[test]
+fn rows_without_a_value_are_refused_as_such() {
+    let folder = BaseFolder::new(1);
+    let mut empty = rows();
+    empty.iter_mut().for_each(|row| row.spans.clear());
+    let error =
+        folder.tune(&config(), None, |job| tune_tagger(&empty, job, &mut |_| Control::Continue)).unwrap_err();
+    assert_eq!(error.to_string(), "no row has a value in its slots");
 }
 
 #[test]

@@ -1,11 +1,35 @@
-//! Flags of `bantam train`.
+//! Flags of training: `bantam student train`, `bantam train TASK` and `bantam train export`.
 
 use std::path::PathBuf;
 
+use bantam_student::{BasePrecision, Features};
+use bantam_teach::{BaseTuning, ExportForm, StudentKind};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::decoder::DecoderArgs;
-use super::{EncoderPrecision, StudentFeatures, StudentKind, TrainArgs, TuneArgs};
+
+/// `bantam student train`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrainStudentArgs {
+    /// The kind of student
+    #[arg(long, value_enum, default_value_t = StudentKindArg::Linear)]
+    pub(crate) kind: StudentKindArg,
+    /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}, for a decoder
+    /// {"text","answer"}, {"messages"} or {"prompt","chosen","rejected"}
+    #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
+    pub(crate) data: Option<PathBuf>,
+    /// Learns from this task's recorded answers; a quarter is kept back for `certify`
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Where to write the student [default with --task: the task's `student`]
+    #[arg(long, value_name = "FILE", required_unless_present = "task")]
+    pub(crate) out: Option<PathBuf>,
+    /// The label that means "none of the others" [default: oos]
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) out_of_scope_label: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: TrainingArgs,
+}
 
 /// `bantam train`.
 #[derive(Debug, Args)]
@@ -18,7 +42,7 @@ pub(crate) struct TrainCommand {
     pub(crate) task: TrainTaskArgs,
 }
 
-/// What `bantam train` does but train.
+/// What `bantam train` does besides training.
 #[derive(Debug, Subcommand)]
 pub(crate) enum TrainSubcommand {
     /// Writes a trained student in the form that another program reads
@@ -34,10 +58,7 @@ pub(crate) struct TrainTaskArgs {
     /// The kind of student [default: by the task: classify linear, or encoder with a base; extract tagger with an
     /// encoder as base; else decoder]
     #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) student: Option<StudentKind>,
-    /// What the student stands on: the folder of an encoder, or a decoder's GGUF file or folder
-    #[arg(long, value_name = "PATH")]
-    pub(crate) base: Option<PathBuf>,
+    pub(crate) student: Option<StudentKindArg>,
     /// Rows in place of the task's recorded answers
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) data: Option<PathBuf>,
@@ -47,19 +68,78 @@ pub(crate) struct TrainTaskArgs {
     /// Shows a training of this task that runs in another terminal, until it ends
     #[arg(long)]
     pub(crate) watch: bool,
-    /// What an encoder student looks at
-    #[arg(long, value_enum, default_value_t = StudentFeatures::Joined)]
-    pub(crate) features: StudentFeatures,
-    /// What an encoder computes in
-    #[arg(long, value_enum, default_value_t = EncoderPrecision::Int8)]
-    pub(crate) precision: EncoderPrecision,
-    /// Seed of all that is left to chance
-    #[arg(long, default_value_t = 7)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) settings: TrainingArgs,
+}
+
+/// What is said of every training.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TrainingArgs {
+    /// What the student stands on: the folder of an encoder in Hugging Face's form, or a decoder's GGUF file or folder;
+    /// a tagger or decoder may do without
+    #[arg(long, value_name = "PATH")]
+    pub(crate) base: Option<PathBuf>,
+    /// What an encoder student looks at [default: joined]
+    #[arg(long, value_enum)]
+    pub(crate) features: Option<FeaturesArg>,
+    /// What an encoder computes in [default: int8]
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<PrecisionArg>,
+    /// Decides everything that is left to chance [default: 7]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
     #[command(flatten)]
     pub(crate) tune: TuneArgs,
     #[command(flatten)]
     pub(crate) decoder: DecoderArgs,
+}
+
+/// How an encoder itself, or a decoder, is trained.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Training an encoder or a decoder")]
+pub(crate) struct TuneArgs {
+    /// What of the encoder is trained [default: none, for a tagger lora]
+    #[arg(long, value_enum)]
+    pub(crate) tune: Option<TuneArg>,
+    /// Passes over the rows; of a tagger without a base too
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<u32>,
+    /// Rows of a batch
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) batch: Option<usize>,
+    /// Highest learning rate of the changes
+    #[arg(long, value_name = "RATE")]
+    pub(crate) rate: Option<f64>,
+    /// Highest learning rate of the head
+    #[arg(long, value_name = "RATE")]
+    pub(crate) head_rate: Option<f64>,
+    /// Rank of the changes
+    #[arg(long, value_name = "N")]
+    pub(crate) rank: Option<usize>,
+    /// Share of numbers that are dropped at random
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) dropout: Option<f32>,
+    /// Goes on where an interrupted training stopped
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Where the state of the training is kept until it ends [default: beside the student]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
+    /// Steps between two checkpoints [default: 100]
+    #[arg(long, value_name = "N")]
+    pub(crate) checkpoint_every: Option<u64>,
+    /// Writes every step's figures: one JSON object a line
+    #[arg(long, value_name = "FILE.jsonl")]
+    pub(crate) log: Option<PathBuf>,
+    /// Draws the loss
+    #[arg(long, value_name = "FILE.svg")]
+    pub(crate) curve: Option<PathBuf>,
+    /// Writes event files for TensorBoard
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) tensorboard: Option<PathBuf>,
+    /// Writes an encoder's changes in the form of PEFT too
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) peft: Option<PathBuf>,
 }
 
 /// `bantam train export`.
@@ -69,7 +149,7 @@ pub(crate) struct TrainExportArgs {
     pub(crate) student: PathBuf,
     /// The form
     #[arg(long, value_enum)]
-    pub(crate) to: ExportForm,
+    pub(crate) to: ExportFormArg,
     /// The folder to write into; it is made
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: PathBuf,
@@ -81,9 +161,49 @@ pub(crate) struct TrainExportArgs {
     pub(crate) data: Option<PathBuf>,
 }
 
+/// The kinds of student.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StudentKindArg {
+    /// Word and character n-grams: microseconds
+    Linear,
+    /// An encoder below a head of its own: milliseconds, fewer errors
+    Encoder,
+    /// Finds values in a text and says where they stand: microseconds; with --base milliseconds, fewer errors
+    Tagger,
+    /// A small language model that writes its answers: an adapter of a base, or one trained from nothing
+    Decoder,
+}
+
+/// What of an encoder is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TuneArg {
+    /// Nothing: its vectors are used as they are, in seconds
+    None,
+    /// Low-rank changes of all its linear layers, in minutes, fewer errors
+    Lora,
+}
+
+/// What an encoder student looks at.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FeaturesArg {
+    /// The encoder's vector beside the n-grams of a linear student
+    Joined,
+    /// The encoder's vector alone
+    Dense,
+}
+
+/// What an encoder computes in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum PrecisionArg {
+    /// Bytes: a third of the time, a quarter of the memory
+    Int8,
+    /// As trained
+    F32,
+}
+
 /// The forms of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportForm {
+pub(crate) enum ExportFormArg {
     /// The adapter as peft loads it
     Peft,
     /// The adapter, or a model without a base, as llama.cpp loads it
@@ -96,21 +216,21 @@ pub(crate) enum ExportForm {
     Trl,
 }
 
-impl TrainTaskArgs {
-    /// Returns what `bantam student train` would be told, for a student of `kind` written to `out`.
-    pub(crate) fn as_train(&self, kind: StudentKind, out: PathBuf) -> TrainArgs {
-        TrainArgs {
-            kind,
-            base: self.base.clone(),
-            features: self.features,
-            precision: self.precision,
-            data: self.data.clone(),
-            task: self.task.clone().filter(|_| self.data.is_none()),
-            out: Some(out),
-            out_of_scope_label: "oos".to_owned(),
-            seed: self.seed,
-            tune: self.tune.clone(),
-            decoder: self.decoder.clone(),
+/// Says that the values of a flag are those of a library's enum, name by name.
+macro_rules! stands_for {
+    ($flag:ident => $value:ident { $($name:ident),+ }) => {
+        impl From<$flag> for $value {
+            fn from(flag: $flag) -> Self {
+                match flag {
+                    $($flag::$name => Self::$name,)+
+                }
+            }
         }
-    }
+    };
 }
+
+stands_for!(StudentKindArg => StudentKind { Linear, Encoder, Tagger, Decoder });
+stands_for!(TuneArg => BaseTuning { None, Lora });
+stands_for!(FeaturesArg => Features { Joined, Dense });
+stands_for!(PrecisionArg => BasePrecision { Int8, F32 });
+stands_for!(ExportFormArg => ExportForm { Peft, Gguf, Merged, Axolotl, Trl });

@@ -1,191 +1,193 @@
-//! What the demo's further tasks share: their traffic, their story, their line in the table.
+//! The demo's tasks besides the classification: one that extracts, one that writes.
 
-use std::collections::HashSet;
-use std::path::Path;
-use std::sync::Arc;
-
-use bantam_config::{Config, Task};
-use bantam_eval::{Claim, save_certificate};
 use bantam_ledger::UsageRow;
-use bantam_route::Certificate;
-use bantam_student::normalised;
-use bantam_types::{TaskName, Tier};
+use bantam_scenario::{Application, Message, ReplayFigures, Traffic, orders, replies};
+use bantam_teach::{StudentKind, TaskFacts, TrainingRequest};
+use bantam_types::{Cancel, TaskKind, Tier};
 
-use super::desk::Turn;
-use super::load::{Asking, Measured, replay};
-use super::random::{Random, hash_text};
-use super::stage::{Known, Stage};
-use super::story::{Narrator, fold, usage_since};
-use crate::failure::{Failure, Outcome};
+use super::gateway::{DemoGateway, TaskStages};
+use super::narrator::Narrator;
+use super::teaching::{TaughtTask, TeachingPlan, teach};
+use crate::failure::Failure;
 
-/// One in so many of the replay is sent to the frontier alone.
+/// Every this many of the replay is sent to the frontier model alone.
 const BASELINE_STEP: usize = 48;
 const CONCURRENCY: usize = 32;
+const TEACH_CONCURRENCY: usize = 256;
 
-/// A task's traffic.
-pub(crate) struct Traffic {
-    /// What is recorded and learned from.
-    pub(crate) teach: Vec<Turn>,
-    /// What is replayed.
-    pub(crate) replay: Vec<Turn>,
-}
-
-impl Traffic {
-    /// Returns so many drawn messages; equal seeds give equal ones, and none that is taught is replayed.
-    pub(crate) fn drawn(
-        (teach, replay): (usize, usize),
-        turn: fn(&mut Random) -> Turn,
-        random: &mut Random,
-    ) -> Self {
-        let teach: Vec<Turn> = (0..teach).map(|_| turn(random)).collect();
-        let taught: HashSet<String> = teach.iter().map(|turn| normalised(&turn.text)).collect();
-        let mut unseen = Vec::with_capacity(replay);
-        while unseen.len() < replay {
-            let next = turn(random);
-            if !taught.contains(&normalised(&next.text)) {
-                unseen.push(next);
-            }
-        }
-        Self { teach, replay: unseen }
-    }
-
-    /// Returns all messages.
-    pub(crate) fn turns(&self) -> impl Iterator<Item = &Turn> {
-        self.teach.iter().chain(&self.replay)
-    }
-}
-
-/// A task beside the classification.
-pub(crate) struct Further<'t> {
-    pub(crate) name: &'static str,
+/// A task besides the classification.
+pub(super) struct FurtherTask<'t> {
     /// What a right answer is.
-    pub(crate) right: &'static str,
+    right: &'static str,
     /// What the application tells a model to do.
-    pub(crate) instructions: &'static str,
-    pub(crate) traffic: &'t Traffic,
-    /// When its answers are recorded, and when it has a student.
-    pub(crate) acts: [Known; 2],
+    instructions: &'static str,
+    traffic: &'t Traffic,
+    plan: TeachingPlan,
 }
 
-/// What a lesson came to.
-pub(crate) struct Lesson {
-    /// Recorded answers that were learned from.
-    pub(crate) rows: u64,
-    /// Why nothing was certified, if nothing was.
-    pub(crate) uncertified: Option<String>,
-}
-
-/// A task's line in the table.
-pub(crate) struct TaskRow {
-    pub(crate) name: &'static str,
+/// What the demo measured of such a task.
+pub(super) struct FurtherFigures {
+    pub(super) name: &'static str,
     /// What a right answer is.
-    pub(crate) right: &'static str,
-    pub(crate) before: Measured,
-    pub(crate) after: Measured,
-    pub(crate) before_usage: UsageRow,
-    pub(crate) after_usage: UsageRow,
-    pub(crate) lesson: Lesson,
+    pub(super) right: &'static str,
+    pub(super) before: ReplayFigures,
+    pub(super) after: ReplayFigures,
+    pub(super) before_usage: UsageRow,
+    pub(super) after_usage: UsageRow,
+    pub(super) taught: TaughtTask,
 }
 
-impl TaskRow {
+impl FurtherFigures {
     /// Returns the share of requests that the task's student answered.
-    pub(crate) fn local_share(&self) -> f64 {
+    pub(super) fn local_share(&self) -> f64 {
         self.after_usage.answered_share(Tier::Local)
     }
 }
 
-/// Tells a task's story: before, `lesson` from recorded answers, after.
-pub(crate) async fn tell(
-    stage: &Stage,
-    task: &Further<'_>,
-    narrator: &Narrator,
-    lesson: impl AsyncFnOnce() -> Result<Lesson, Failure>,
-) -> Result<TaskRow, Failure> {
-    let Further { name, right, instructions, traffic, acts: [recorded, taught] } = *task;
-    let ask = |model: String| Asking { model, instructions: instructions.to_owned() };
-    let own = ask(format!("task/{name}"));
-    let (_, from_ms) = usage_since(stage, i64::MIN)?;
-    let some: Vec<Turn> = traffic.replay.iter().step_by(BASELINE_STEP).cloned().collect();
-    let what = format!("`{name}`, all to the frontier");
-    let before = measured(stage, &ask("simulated-frontier".to_owned()), some, narrator, &what).await?;
-    let (before_usage, _) = usage_since(stage, from_ms)?;
-    stage.enter(recorded).await?;
-    let bar = narrator.bar(&format!("recording the frontier's answers for `{name}`"));
-    let sent = replay(stage.address, &own, &Arc::new(traffic.teach.clone()), 256, &bar).await;
-    bar.finish_and_clear();
-    sent.map_err(|error| Failure::from_error("the replay broke", &error))?;
-    fold(stage)?;
-    let lesson = lesson().await?;
-    stage.enter(taught).await?;
-    let (_, until_ms) = usage_since(stage, from_ms)?;
-    let step = if lesson.uncertified.is_none() { 1 } else { BASELINE_STEP };
-    let all: Vec<Turn> = traffic.replay.iter().step_by(step).cloned().collect();
-    let after = measured(stage, &own, all, narrator, &format!("`{name}`, through Bantam")).await?;
-    let (after_usage, _) = usage_since(stage, until_ms)?;
-    Ok(TaskRow { name, right, before, after, before_usage, after_usage, lesson })
+impl<'t> FurtherTask<'t> {
+    /// Returns the task that extracts, with a tagger over words.
+    pub(super) fn orders(gateway: &DemoGateway, traffic: &'t Traffic, error_max: f64) -> Self {
+        let (task, schema) = (orders::NAME, Some(orders::schema()));
+        let facts = TaskFacts {
+            kind: TaskKind::Extract,
+            labels: Vec::new(),
+            instructions: None,
+            schema: schema.clone(),
+        };
+        let request = TrainingRequest {
+            task: Some(facts),
+            ..TrainingRequest::new(StudentKind::Tagger, gateway.student_path(task))
+        };
+        let plan = TeachingPlan { task, request, labels: Vec::new(), schema, evidence: None, error_max };
+        Self { right: "whole object", instructions: orders::INSTRUCTIONS, traffic, plan }
+    }
+
+    /// Returns the task that writes, with a decoder from nothing. A larger one takes longer to find what it is to copy.
+    pub(super) fn replies(gateway: &DemoGateway, traffic: &'t Traffic, error_max: f64) -> Self {
+        let request = TrainingRequest {
+            instructions: Some("Reply.".to_owned()),
+            size: Some(150_000),
+            batch_rows: Some(4),
+            rate: Some(0.002),
+            epochs: Some(12),
+            held_out: Some(0.05),
+            ..TrainingRequest::new(StudentKind::Decoder, gateway.student_path(replies::NAME))
+        };
+        let plan = TeachingPlan {
+            task: replies::NAME,
+            request,
+            labels: Vec::new(),
+            schema: None,
+            evidence: None,
+            error_max,
+        };
+        Self { right: "same text", instructions: replies::INSTRUCTIONS, traffic, plan }
+    }
+
+    /// Shows the task: before, a student from recorded answers, after. `stages` are those of all tasks when this one is
+    /// recorded, and when it has its student.
+    pub(super) async fn show(
+        self,
+        gateway: &DemoGateway,
+        [recorded, with_student]: [TaskStages; 2],
+        (cancel, narrator): (&Cancel, Narrator),
+    ) -> Result<FurtherFigures, Failure> {
+        let Self { right, instructions, traffic, plan } = self;
+        let name = plan.task;
+        let application = |model: String| Application { model, instructions: instructions.to_owned() };
+        let own = application(format!("task/{name}"));
+        let (_, from_ms) = gateway.usage_since(i64::MIN)?;
+        let frontier = application("simulated-frontier".to_owned());
+        let what = format!("`{name}`, all to the frontier");
+        let before = measured(gateway, &frontier, traffic, BASELINE_STEP, (narrator, &what)).await?;
+        let (before_usage, _) = gateway.usage_since(from_ms)?;
+        gateway.enter(recorded).await?;
+        let what = format!("recording the frontier's answers for `{name}`");
+        gateway.replay(&own, traffic.teach.clone(), TEACH_CONCURRENCY, (narrator, &what)).await?;
+        let taught = teach(gateway, plan, cancel, narrator).await?;
+        gateway.enter(with_student).await?;
+        let (_, until_ms) = gateway.usage_since(from_ms)?;
+        let step = if taught.certified.is_ok() { 1 } else { BASELINE_STEP };
+        let what = format!("`{name}`, through Bantam");
+        let after = measured(gateway, &own, traffic, step, (narrator, &what)).await?;
+        let (after_usage, _) = gateway.usage_since(until_ms)?;
+        Ok(FurtherFigures { name, right, before, after, before_usage, after_usage, taught })
+    }
 }
 
 async fn measured(
-    stage: &Stage,
-    asking: &Asking,
-    turns: Vec<Turn>,
-    narrator: &Narrator,
-    what: &str,
-) -> Result<Measured, Failure> {
-    let bar = narrator.bar(what);
-    let result = replay(stage.address, asking, &Arc::new(turns), CONCURRENCY, &bar).await;
-    bar.finish_and_clear();
-    let result = result.map_err(|error| Failure::from_error("the replay broke", &error))?;
+    gateway: &DemoGateway,
+    application: &Application,
+    traffic: &Traffic,
+    step: usize,
+    (narrator, what): (Narrator, &str),
+) -> Result<ReplayFigures, Failure> {
+    let messages: Vec<Message> = traffic.replay.iter().step_by(step).cloned().collect();
+    let figures = gateway.replay(application, messages, CONCURRENCY, (narrator, what)).await?;
     narrator.say(&format!(
         "{what}, {CONCURRENCY} at a time: p50 {:.1} ms, {:.1} % of answers right",
-        result.p50_ms,
-        100.0 * result.accuracy()
+        figures.p50_ms,
+        100.0 * figures.accuracy()
     ));
-    Ok(result)
+    Ok(figures)
 }
 
-/// Returns whether the simulated frontier errs on a message, as it does on a share `error` of all: decided once, by the
-/// seed.
-pub(crate) fn errs(turn: &Turn, seed: u64, error: f64) -> bool {
-    ((hash_text(seed, &turn.text) >> 11) as f64 / (1_u64 << 53) as f64) < error
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
 
-/// Returns a task as the stage's configuration has it.
-pub(crate) fn named<'c>(config: &'c Config, name: &str) -> Result<(TaskName, &'c Task), Failure> {
-    let name: TaskName = name.parse().map_err(|error| Failure::from_error("cannot name the task", &error))?;
-    match config.tasks.get(&name) {
-        Some(task) => Ok((name, task)),
-        None => Err(Failure::new(Outcome::Failed, "the demo's task is gone")),
+    use bantam_scenario::{Random, SimulatedFrontier, Skill};
+
+    use super::*;
+    use crate::cli::GlobalArgs;
+    use crate::demo::gateway::TaskStage;
+    use crate::settings::Globals;
+
+    /// A message that is replied to by its product, whatever its number.
+    fn easy(random: &mut Random) -> Message {
+        let (product, number) = (random.pick(&["kettle", "lamp", "tent", "desk"]), random.below(9000));
+        let (text, truth) = (format!("{product} {number}"), Some(format!("We send a {product}.")));
+        Message { text, truth, mistakable_for: None, sensitive: false }
     }
-}
 
-/// Returns what is to be proved of a task's student.
-pub(crate) fn claim(task: TaskName, error_max: f64) -> Claim {
-    Claim {
-        task,
-        error_max,
-        confidence: 0.95,
-        truth: "simulated-frontier's recorded answers".to_owned(),
-        proved_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    async fn shown(rate: f64, epochs: u32) -> FurtherFigures {
+        let traffic = Traffic::drawn((500, 96), easy, &mut Random::new(6));
+        let skill = Skill { plain_error: 0.0, ambiguous_error: 0.0 };
+        let messages: Vec<Message> = traffic.messages().cloned().collect();
+        let frontier = Arc::new(SimulatedFrontier::new(&messages, &[], skill, 6));
+        let globals = GlobalArgs { config: None, set: Vec::new(), json: false, quiet: true, offline: false };
+        let globals = Globals::new(globals);
+        let folder = tempfile::tempdir().unwrap();
+        let gateway = DemoGateway::start(folder.path(), &frontier, Vec::new(), &globals).await.unwrap();
+        let stages = [TaskStage::Recorded, TaskStage::Taught]
+            .map(|stage| TaskStages { reply: Some(stage), ..TaskStages::default() });
+        let mut task = FurtherTask::replies(&gateway, &traffic, 0.1);
+        task.plan.request = TrainingRequest {
+            size: Some(100_000),
+            rate: Some(rate),
+            epochs: Some(epochs),
+            batch_rows: None,
+            held_out: None,
+            ..task.plan.request
+        };
+        let (cancel, narrator) = (Cancel::new(), Narrator::new(&globals));
+        let figures = task.show(&gateway, stages, (&cancel, narrator)).await.unwrap();
+        gateway.close().await.unwrap();
+        figures
     }
-}
 
-/// Puts the certificate beside the student at `path`, or says why there is none.
-pub(crate) fn certified(
-    rows: u64,
-    proved: Result<Certificate, Failure>,
-    path: &Path,
-    narrator: &Narrator,
-) -> Result<Lesson, Failure> {
-    match proved {
-        Ok(certificate) => {
-            save_certificate(&certificate, &path.with_extension("certificate.json"))
-                .map_err(|error| Failure::from_error("cannot write the certificate", &error))?;
-            Ok(Lesson { rows, uncertified: None })
-        }
-        Err(failure) => {
-            narrator.say(failure.message());
-            Ok(Lesson { rows, uncertified: Some(failure.message().to_owned()) })
-        }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_certified_is_answered_here() {
+        let figures = shown(0.002, 8).await;
+        assert_eq!(figures.taught.uncertified(), None);
+        assert!(figures.local_share() > 0.5, "{}", figures.local_share());
+        assert!(figures.after.accuracy() > 0.85 && figures.after.requests == 96, "{:?}", figures.after);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_certified_goes_up_and_the_table_says_why() {
+        let figures = shown(0.00001, 1).await;
+        assert!(figures.taught.uncertified().is_some_and(|why| why.contains("not certifiable")));
+        assert_eq!((figures.local_share(), figures.after.accuracy()), (0.0, 1.0));
     }
 }

@@ -1,33 +1,34 @@
-//! The demo's table, for people and for machines, and the invitation to try it.
+//! The demo's table, for people and for machines, and how to try what it leaves running.
 
+use bantam_ledger::UsageRow;
+use bantam_scenario::{ReplayFigures, Workload};
+use bantam_teach::TrainReport;
 use bantam_types::Tier;
 use serde_json::{Value, json};
 
-use super::further::TaskRow;
-use super::load::Measured;
-use super::scene::{BASELINE_STEP, Scene};
-use super::stage::Stage;
-use super::story::{Told, escalations};
+use super::classification::{BASELINE_STEP, DemoFigures};
+use super::further::FurtherFigures;
+use super::gateway::DemoGateway;
 use crate::output;
 use crate::settings::Globals;
 
 /// Prints what was measured.
-pub(crate) fn print(scene: &Scene, told: &Told, globals: &Globals) {
+pub(super) fn print(workload: &Workload, figures: &DemoFigures, globals: &Globals) {
     if globals.json {
-        output::line(to_json(scene, told).to_string());
+        output::line(to_json(workload, figures).to_string());
     } else {
-        to_lines(scene, told).iter().for_each(output::line);
+        to_lines(workload, figures).iter().for_each(output::line);
     }
 }
 
 /// The concurrency that the headline is about: the middle one.
-fn headline(measured: &[Measured]) -> Measured {
+fn headline(measured: &[ReplayFigures]) -> ReplayFigures {
     measured.get(measured.len() / 2).cloned().unwrap_or_default()
 }
 
 /// All replays of one side as one measurement of accuracy.
-fn pooled(measured: &[Measured]) -> Measured {
-    measured.iter().fold(Measured::default(), |sum, next| Measured {
+fn pooled(measured: &[ReplayFigures]) -> ReplayFigures {
+    measured.iter().fold(ReplayFigures::default(), |sum, next| ReplayFigures {
         requests: sum.requests + next.requests,
         refused: sum.refused + next.refused,
         graded: sum.graded + next.graded,
@@ -36,12 +37,12 @@ fn pooled(measured: &[Measured]) -> Measured {
     })
 }
 
-fn cost_per_1000(usage: &bantam_ledger::UsageRow) -> f64 {
+fn cost_per_1000(usage: &UsageRow) -> f64 {
     1000.0 * usage.spend.as_dollars() / usage.requests.max(1) as f64
 }
 
-fn to_lines(scene: &Scene, told: &Told) -> Vec<String> {
-    let (before, after) = (headline(&told.baseline), headline(&told.bantam));
+fn to_lines(workload: &Workload, figures: &DemoFigures) -> Vec<String> {
+    let (before, after) = (headline(&figures.baseline), headline(&figures.bantam));
     let mut rows = vec![
         ["", "simulated frontier alone", "through Bantam", "change"].map(str::to_owned).to_vec(),
         row(
@@ -57,14 +58,15 @@ fn to_lines(scene: &Scene, told: &Told) -> Vec<String> {
             percent_less(before.p95_ms, after.p95_ms),
         ),
     ];
-    let (cost_before, cost_after) = (cost_per_1000(&told.baseline_usage), cost_per_1000(&told.bantam_usage));
+    let (cost_before, cost_after) =
+        (cost_per_1000(&figures.baseline_usage), cost_per_1000(&figures.bantam_usage));
     rows.push(row(
         "cost per 1,000 requests",
         format!("${cost_before:.4}"),
         format!("${cost_after:.4}"),
         percent_less(cost_before, cost_after),
     ));
-    for (before, after) in told.baseline.iter().zip(&told.bantam) {
+    for (before, after) in figures.baseline.iter().zip(&figures.bantam) {
         rows.push(row(
             &format!("requests a second, {} at a time", before.concurrency),
             format!("{:.0}", before.requests_per_second),
@@ -74,34 +76,34 @@ fn to_lines(scene: &Scene, told: &Told) -> Vec<String> {
     }
     rows.push(row(
         "accuracy (95 % interval)",
-        accuracy(&pooled(&told.baseline)),
-        accuracy(&pooled(&told.bantam)),
+        accuracy(&pooled(&figures.baseline)),
+        accuracy(&pooled(&figures.bantam)),
         String::new(),
     ));
     rows.push(row(
         "sensitive requests that left",
-        told.sensitive_before.to_string(),
-        told.sensitive_sent.to_string(),
+        figures.sensitive_before.to_string(),
+        figures.sensitive_sent.to_string(),
         String::new(),
     ));
     let mut lines = vec![
         String::new(),
         format!(
             "{}: {} requests through Bantam, 32 at a time unless said otherwise",
-            scene.title,
-            pooled(&told.bantam).requests
+            workload.title,
+            pooled(&figures.bantam).requests
         ),
         String::new(),
     ];
     lines.extend(output::table(&rows));
     lines.push(String::new());
-    lines.extend(tasks(&told.tasks));
-    lines.extend(details(scene, told));
+    lines.extend(tasks(&figures.further));
+    lines.extend(details(workload, figures));
     lines
 }
 
-/// What became of the tasks beside the classification: a line each.
-fn tasks(tasks: &[TaskRow]) -> Vec<String> {
+/// What became of the tasks besides the classification: a line each.
+fn tasks(tasks: &[FurtherFigures]) -> Vec<String> {
     if tasks.is_empty() {
         return Vec::new();
     }
@@ -132,9 +134,9 @@ fn tasks(tasks: &[TaskRow]) -> Vec<String> {
     }));
     let mut lines = output::table(&rows);
     for task in tasks {
-        lines.push(match &task.lesson.uncertified {
+        lines.push(match task.taught.uncertified() {
             None => {
-                format!("the student of `{}` learned from {} recorded answers", task.name, task.lesson.rows)
+                format!("the student of `{}` learned from {} recorded answers", task.name, task.taught.rows)
             }
             Some(reason) => format!("the student of `{}` is not certified: {reason}", task.name),
         });
@@ -143,12 +145,12 @@ fn tasks(tasks: &[TaskRow]) -> Vec<String> {
     lines
 }
 
-fn details(scene: &Scene, told: &Told) -> Vec<String> {
-    let usage = &told.bantam_usage;
+fn details(workload: &Workload, figures: &DemoFigures) -> Vec<String> {
+    let usage = &figures.bantam_usage;
     let share = |tier| format!("{tier} {:.1} %", 100.0 * usage.answered_share(tier));
     let reasons: Vec<String> =
-        escalations(usage).iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    let refused = pooled(&told.bantam).refused;
+        usage.escalations.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let refused = pooled(&figures.bantam).refused;
     let mut lines = vec![
         format!("answered by      {}", Tier::ALL.map(share).join(", ")),
         format!(
@@ -159,8 +161,8 @@ fn details(scene: &Scene, told: &Told) -> Vec<String> {
             "refused          {refused} sensitive requests that the student was not sure of (counted as wrong)"
         ),
     ];
-    lines.push(match (&told.certificate, &told.uncertified) {
-        (Some(certificate), _) => format!(
+    lines.push(match &figures.taught.certified {
+        Ok(certificate) => format!(
             "certificate      at most {} % errors among local answers, 95 % sure, against {} ({} of {} rows accepted, {} wrong)",
             100.0 * certificate.error_max,
             certificate.truth,
@@ -168,24 +170,24 @@ fn details(scene: &Scene, told: &Told) -> Vec<String> {
             certificate.rows,
             certificate.errors
         ),
-        (None, reason) => format!("certificate      none: {}", reason.as_deref().unwrap_or_default()),
+        Err(reason) => format!("certificate      none: {reason}"),
     });
     lines.push(format!(
         "student          {}, learned from {} recorded answers; no text of the replay was among them",
-        told.student_of, told.taught_rows
+        figures.student_of, figures.taught.rows
     ));
     lines.push(String::new());
     lines.push(format!(
         "What is simulated: the frontier model ({} labels, right on {:.1} %, 600-900 ms, $1.25/$10 a million tokens)",
-        scene.labels.len(),
-        100.0 * told.simulated_accuracy
+        workload.labels.len(),
+        100.0 * figures.simulated_accuracy
     ));
     lines.push(format!(
         "and the customers. Its own row was measured on every {BASELINE_STEP}th request. The gateway, the ledger, the student and the"
     ));
     lines.push(format!(
         "certificate are the real ones, over HTTP on this machine. The story took {:.0} s.",
-        told.seconds
+        figures.seconds
     ));
     lines
 }
@@ -204,13 +206,13 @@ fn percent_less(before: f64, after: f64) -> String {
     if change < -99.0 { format!("{change:+.2} %") } else { format!("{change:+.1} %") }
 }
 
-fn accuracy(measured: &Measured) -> String {
+fn accuracy(measured: &ReplayFigures) -> String {
     let (low, high) = measured.interval();
     format!("{:.1} % ({:.1}-{:.1})", 100.0 * measured.accuracy(), 100.0 * low, 100.0 * high)
 }
 
-fn to_json(scene: &Scene, told: &Told) -> Value {
-    let side = |measured: &[Measured], usage: &bantam_ledger::UsageRow| {
+fn to_json(workload: &Workload, figures: &DemoFigures) -> Value {
+    let side = |measured: &[ReplayFigures], usage: &UsageRow| {
         let (headline, all) = (headline(measured), pooled(measured));
         let (low, high) = all.interval();
         let by_concurrency = measured.iter().map(|measured| {
@@ -232,30 +234,37 @@ fn to_json(scene: &Scene, told: &Told) -> Value {
             "by_concurrency": by_concurrency.collect::<Vec<_>>(),
         })
     };
-    let usage = &told.bantam_usage;
+    let usage = &figures.bantam_usage;
     let tiers = Tier::ALL.map(|tier| (tier.to_string(), Value::from(usage.answered_share(tier))));
-    let reasons =
-        escalations(usage).into_iter().map(|(reason, count)| (reason.to_string(), Value::from(count)));
+    let reasons = usage.escalations.iter().map(|(reason, count)| (reason.to_string(), Value::from(*count)));
     json!({
-        "scene": scene.title,
+        "scene": workload.title,
         "simulated": "the frontier model and the applications",
-        "baseline": side(&told.baseline, &told.baseline_usage),
-        "bantam": side(&told.bantam, usage),
+        "baseline": side(&figures.baseline, &figures.baseline_usage),
+        "bantam": side(&figures.bantam, usage),
         "tiers": tiers.into_iter().collect::<serde_json::Map<_, _>>(),
         "escalations": reasons.collect::<serde_json::Map<_, _>>(),
-        "sensitive_sent": told.sensitive_sent,
-        "sensitive_sent_before": told.sensitive_before,
-        "simulated_frontier_accuracy": told.simulated_accuracy,
-        "student_held_out_accuracy": told.held_out_accuracy,
-        "student_rows": told.taught_rows,
-        "certificate": told.certificate,
-        "tasks": told.tasks.iter().map(task_json).collect::<Vec<_>>(),
-        "seconds": told.seconds,
+        "sensitive_sent": figures.sensitive_sent,
+        "sensitive_sent_before": figures.sensitive_before,
+        "simulated_frontier_accuracy": figures.simulated_accuracy,
+        "student_held_out_accuracy": held_out_accuracy(figures),
+        "student_rows": figures.taught.rows,
+        "certificate": figures.taught.certified.as_ref().ok(),
+        "tasks": figures.further.iter().map(task_json).collect::<Vec<_>>(),
+        "seconds": figures.seconds,
     })
 }
 
-fn task_json(task: &TaskRow) -> Value {
-    let side = |measured: &Measured, usage: &bantam_ledger::UsageRow| {
+/// Returns the share of recorded answers that the classifying student agrees with, on those that it has not seen.
+fn held_out_accuracy(figures: &DemoFigures) -> Option<f64> {
+    match &figures.taught.report {
+        TrainReport::Classifier(report) => Some(report.held_out_accuracy),
+        _ => None,
+    }
+}
+
+fn task_json(task: &FurtherFigures) -> Value {
+    let side = |measured: &ReplayFigures, usage: &UsageRow| {
         json!({
             "requests": measured.requests, "p50_ms": measured.p50_ms, "p95_ms": measured.p95_ms,
             "accuracy": measured.accuracy(), "cost_usd_per_1000": cost_per_1000(usage),
@@ -267,18 +276,18 @@ fn task_json(task: &TaskRow) -> Value {
         "answered_here": task.local_share(),
         "baseline": side(&task.before, &task.before_usage),
         "bantam": side(&task.after, &task.after_usage),
-        "student_rows": task.lesson.rows,
-        "uncertified": task.lesson.uncertified,
+        "student_rows": task.taught.rows,
+        "uncertified": task.taught.uncertified(),
     })
 }
 
 /// Prints how to ask the gateway that is left running.
-pub(crate) fn invite(stage: &Stage, scene: &Scene, globals: &Globals) {
+pub(super) fn invite(gateway: &DemoGateway, workload: &Workload, globals: &Globals) {
     if globals.json {
         return;
     }
-    let base = format!("http://{}/v1", stage.address);
-    let text = scene
+    let base = format!("http://{}/v1", gateway.address);
+    let text = workload
         .replays
         .first()
         .and_then(|turns| turns.iter().find(|turn| turn.truth.is_some() && !turn.sensitive));

@@ -22,6 +22,7 @@ mod route;
 mod rows;
 mod serve;
 mod student;
+mod teaching;
 #[path = "../../../bantam-student/tests/it/tiny_base.rs"]
 mod tiny_base;
 #[path = "../../../bantam-local/tests/it/tiny_model.rs"]

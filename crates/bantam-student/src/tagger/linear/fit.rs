@@ -5,6 +5,8 @@
 //! many and carry little information. The penalty of a weight is distributed over the words that have its feature, so
 //! that an update touches nothing else. One thread and a fixed order: equal rows and seeds give equal bits.
 
+use bantam_types::Cancel;
+
 use crate::linear::shuffle::Shuffler;
 use crate::tagger::lattice::{Lattice, NEGLIGIBLE, Transitions};
 
@@ -146,13 +148,14 @@ impl Chain {
     }
 }
 
-/// Fits a chain with this number of slots to `rows`; `on_pass` receives each pass's number.
+/// Fits a chain with this number of slots to `rows`; `on_pass` receives each pass's number. Once cancelled, it returns
+/// the chain so far after the current pass.
 pub(crate) fn fit(
     design: &Design,
     rows: &[usize],
     slots: usize,
     config: &FitConfig,
-    on_pass: &mut dyn FnMut(usize),
+    (on_pass, cancel): (&mut dyn FnMut(usize), &Cancel),
 ) -> Chain {
     let (weights, counts) = Weights::zero(design, rows, config.words_min);
     let squares = vec![0.0; weights.entries.len()];
@@ -176,6 +179,9 @@ pub(crate) fn fit(
         shuffler.shuffle(&mut order);
         order.iter().for_each(|row| fitter.update(*row));
         on_pass(pass);
+        if cancel.is_cancelled() {
+            break;
+        }
     }
     fitter.chain
 }

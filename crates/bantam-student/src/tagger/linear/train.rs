@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use bantam_types::Cancel;
+
 use super::features::TextFeatures;
 use super::fit::{Chain, Design, FitConfig, Weights, fit};
 use super::scorer::Scorer;
@@ -55,6 +57,9 @@ pub enum TrainTaggerError {
     /// A setting is invalid, or the file format rejects the trained numbers.
     #[error("training produced numbers that the file format cannot store")]
     Unstorable,
+    /// The caller cancelled it.
+    #[error("training was stopped")]
+    Stopped,
 }
 
 impl TrainTaggerError {
@@ -68,6 +73,7 @@ impl TrainTaggerError {
             Self::TooManySlots { .. } => "check that names and values of the slots are not swapped",
             Self::TooLarge => "train on a sample of the rows",
             Self::Unstorable => "start from the recommended settings",
+            Self::Stopped => "train again",
         }
     }
 }
@@ -90,6 +96,19 @@ pub fn train(
     rows: &[SlotExample],
     config: &LinearTaggerConfig,
     on_progress: &mut dyn FnMut(TaggerProgress),
+) -> Result<LinearTagger, TrainTaggerError> {
+    train_until(rows, config, on_progress, &Cancel::new())
+}
+
+/// Like [`train`], but `cancel` ends it after the current pass.
+///
+/// # Errors
+/// [`TrainTaggerError`]; [`TrainTaggerError::Stopped`] if it was cancelled.
+pub fn train_until(
+    rows: &[SlotExample],
+    config: &LinearTaggerConfig,
+    on_progress: &mut dyn FnMut(TaggerProgress),
+    cancel: &Cancel,
 ) -> Result<LinearTagger, TrainTaggerError> {
     let slots: BTreeSet<&str> = rows.iter().flat_map(|row| &row.spans).map(|span| &*span.slot).collect();
     let slots: Vec<String> = slots.into_iter().map(str::to_owned).collect();
@@ -114,7 +133,7 @@ pub fn train(
         (0..rows.len()).filter(|row| (folds[*row] == job) == held).collect()
     };
     let work = |job: usize, send: &mut dyn FnMut(())| {
-        fit(&tagger_rows.design, &part(job, false), slots.len(), &fit_config, &mut |_| send(()))
+        fit(&tagger_rows.design, &part(job, false), slots.len(), &fit_config, (&mut |_| send(()), cancel))
     };
     let passes = jobs.len() * fit_config.passes;
     let mut done = 0;
@@ -122,6 +141,9 @@ pub fn train(
         done += 1;
         on_progress(TaggerProgress { done, passes });
     });
+    if cancel.is_cancelled() {
+        return Err(TrainTaggerError::Stopped);
+    }
     let whole = chains.pop().ok_or(TrainTaggerError::Unstorable)?;
     let held: Vec<(Chain, Vec<usize>)> =
         chains.into_iter().enumerate().map(|(job, chain)| (chain, part(job, true))).collect();
@@ -179,7 +201,8 @@ pub fn learn_words(
 ) -> Result<WordChain, TrainTaggerError> {
     let tagger_rows = TaggerRows::new(rows, slots).ok_or(TrainTaggerError::TooLarge)?;
     let all: Vec<usize> = (0..rows.len()).collect();
-    let chain = fit(&tagger_rows.design, &all, slots.len(), &fit_config(config, rows.len()), &mut |_| ());
+    let fit_config = fit_config(config, rows.len());
+    let chain = fit(&tagger_rows.design, &all, slots.len(), &fit_config, (&mut |_| (), &Cancel::new()));
     let (keys, chain) = tagger_rows.stored(chain);
     Ok(WordChain { keys, chain })
 }

@@ -1,0 +1,96 @@
+//! From what libraries say, which name settings, to what the command line says, which names flags.
+
+use std::error::Error;
+use std::fmt::Write as _;
+
+use crate::failure::{Failure, Outcome};
+
+/// Settings of the libraries by the flags that set them.
+const FLAGS: [(&str, &str); 34] = [
+    ("base", "--base"),
+    ("base_form", "--base-form"),
+    ("batch_rows", "--batch"),
+    ("beta", "--beta"),
+    ("checkpoint", "--checkpoint"),
+    ("checkpoint_every", "--checkpoint-every"),
+    ("curve", "--curve"),
+    ("data", "--data"),
+    ("dropout", "--dropout"),
+    ("epochs", "--epochs"),
+    ("features", "--features"),
+    ("form", "--to"),
+    ("head_rate", "--head-rate"),
+    ("held_out", "--held-out"),
+    ("instructions", "--instructions"),
+    ("kind", "--kind"),
+    ("lanes", "--lanes"),
+    ("log", "--log"),
+    ("merges", "--merges"),
+    ("out", "--out"),
+    ("out_of_scope_label", "--out-of-scope-label"),
+    ("patience", "--patience"),
+    ("peft", "--peft"),
+    ("precision", "--precision"),
+    ("rank", "--rank"),
+    ("rate", "--rate"),
+    ("resume", "--resume"),
+    ("samples", "--samples"),
+    ("schema", "--schema"),
+    ("seed", "--seed"),
+    ("size", "--size"),
+    ("tensorboard", "--tensorboard"),
+    ("tokens_max", "--tokens-max"),
+    ("tune", "--tune"),
+];
+
+/// Returns a library's hint with flags in the place of its settings, which stand in backticks.
+pub(crate) fn in_flags(text: &str) -> String {
+    FLAGS.iter().fold(text.to_owned(), |text, (field, flag)| text.replace(&format!("`{field}`"), flag))
+}
+
+/// Returns a failure whose hint names flags.
+pub(crate) fn with_flags(failure: Failure) -> Failure {
+    match failure.next_step().map(in_flags) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Returns the failure of an error that says itself what was attempted, with everything that caused it.
+pub(crate) fn failure(outcome: Outcome, error: &dyn Error, hint: Option<String>) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Writing to a String cannot fail.
+        let _ = write!(message, ": {error}");
+        cause = error.source();
+    }
+    let failure = Failure::new(outcome, message);
+    match hint {
+        Some(hint) => failure.hint(in_flags(&hint)),
+        None => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bantam_teach::{StudentKind, TrainingRequest};
+
+    use super::*;
+
+    #[test]
+    fn settings_become_flags_and_other_words_stay() {
+        assert_eq!(in_flags("raise `tokens_max`, or set `labels`"), "raise --tokens-max, or set `labels`");
+        assert_eq!(in_flags("leave `base_form` out"), "leave --base-form out");
+        let failure = with_flags(Failure::new(Outcome::Usage, "a `base`").hint("give a `base`"));
+        assert_eq!((failure.message(), failure.next_step()), ("a `base`", Some("give a --base")));
+    }
+
+    #[test]
+    fn every_field_of_a_training_has_its_flag() {
+        let request = serde_json::to_value(TrainingRequest::new(StudentKind::Linear, "x")).unwrap();
+        for field in request.as_object().unwrap().keys().filter(|field| *field != "task") {
+            assert!(in_flags(&format!("`{field}`")).starts_with("--"), "{field}");
+        }
+    }
+}
