@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
 #![expect(clippy::print_stdout, reason = "a test that skips says so")]
 
-#[path = "../../fuzz/exercise.rs"]
 mod exercise;
 mod foreign;
 mod gguf;

@@ -1,4 +1,4 @@
-//! What the fuzz targets do with their bytes; the tests include this file, too.
+//! Opens bytes as weights or tokenizers and uses whatever opens. The fuzz targets of `bantam-fuzz` include this file.
 
 use bantam_weights::{EncodeOptions, Tokenizer, Value, WeightFile, WordPiece};
 
