@@ -1,8 +1,8 @@
-//! Prints what becomes of real schemas: `cargo run --release -p bantam-decode --example schema_table -- [share]`.
+//! Compiles real schemas and prints statistics: `cargo run --release -p bantam-decode --example schema_table --
+//! [STEP]`.
 //!
-//! Each schema of the data set is compiled; each that is gets answered twice by a model that knows nothing, and
-//! the answers and the data set's own instances are judged by an independent validator. `share` takes every n-th
-//! schema only.
+//! Compiles each schema of the data set. For each that compiles, a random model answers twice, and an independent
+//! validator judges the answers and the data set's own instances. `STEP` takes only every STEP-th schema.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for development")]
 
@@ -16,18 +16,18 @@ use harness::{Tally, rows, table};
 use serde_json::Value;
 
 fn main() {
-    let share: usize = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
+    let step: usize = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
     let table = table(Forcing::LongestMatch);
     let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
     println!(
-        "file             schemas compiled       answers invalid unfinished stuck | instances: valid taken, refused; invalid refused, taken | s"
+        "file             schemas compiled       answers invalid unfinished stuck | instances: valid accepted, refused; invalid refused, accepted | s"
     );
     let mut reasons = std::collections::BTreeMap::<String, usize>::new();
     for file in ["Github_trivial", "Github_easy", "Github_medium", "Glaiveai2K"] {
         let Some(rows) = rows(&format!("jsonschemabench/{file}.jsonl.gz")) else { return };
         let start = Instant::now();
         let mut tally = Tally::default();
-        for row in rows.iter().step_by(share) {
+        for row in rows.iter().step_by(step) {
             let instances: Vec<&Value> =
                 row["tests"].as_array().unwrap().iter().map(|test| &test["data"]).collect();
             tally.add(row["id"].as_str().unwrap(), &row["schema"], &instances, &grammars, &table, 2);
@@ -41,14 +41,18 @@ fn main() {
             tally.invalid.len(),
             tally.unfinished.len(),
             tally.stuck.len(),
-            tally.valid_taken,
+            tally.valid_accepted,
             tally.valid_refused.len(),
             tally.invalid_refused,
-            tally.invalid_taken.len(),
+            tally.invalid_accepted.len(),
             start.elapsed().as_secs_f64()
         );
-        for problem in
-            tally.invalid.iter().chain(&tally.invalid_taken).chain(&tally.stuck).chain(&tally.valid_refused)
+        for problem in tally
+            .invalid
+            .iter()
+            .chain(&tally.invalid_accepted)
+            .chain(&tally.stuck)
+            .chain(&tally.valid_refused)
         {
             println!("  {}", problem.chars().take(300).collect::<String>());
         }

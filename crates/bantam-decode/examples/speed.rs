@@ -1,7 +1,7 @@
-//! Measures what a token costs: `cargo run --release -p bantam-decode --example speed`.
+//! Measures the cost of a token: `cargo run --release -p bantam-decode --example speed`.
 //!
-//! Sampling and masks over vocabularies of 49,152 and 151,936 tokens: real ones where the shared data has them
-//! (bytes of SmolLM2 and Qwen2.5), else made of random words.
+//! Times sampling and masks for vocabularies of 49,152 and 151,936 tokens: real ones (SmolLM2 and Qwen2.5) if the
+//! shared data has them, random words otherwise.
 
 #![expect(
     clippy::print_stdout,
@@ -55,9 +55,9 @@ fn sampling(table: &TokenTable) {
         change(&mut config);
         let mut sampler = Sampler::new(config, &[]).unwrap();
         sampler.record(3);
-        let times = (0..200).map(|place| {
+        let times = (0..200).map(|index| {
             let start = Instant::now();
-            black_box(sampler.choose(&rows[place % rows.len()], None).unwrap());
+            black_box(sampler.choose(&rows[index % rows.len()], None).unwrap());
             start.elapsed().as_secs_f64() * 1e6
         });
         let (median, p99) = quantiles(times.collect());
@@ -65,7 +65,7 @@ fn sampling(table: &TokenTable) {
     }
 }
 
-/// Walks answers that another, seeded, chose, and times each mask.
+/// Times each mask along random answers chosen by a seeded generator.
 fn masks(table: &Arc<TokenTable>, grammars: &Grammars) {
     for (name, grammar) in grammars_to_measure() {
         let start = Instant::now();
@@ -83,8 +83,8 @@ fn masks(table: &Arc<TokenTable>, grammars: &Grammars) {
                 let mask = constraint.mask().unwrap();
                 times.push(start.elapsed().as_secs_f64() * 1e6);
                 bits = splitmix(bits);
-                let place = bits as usize % mask.count();
-                let token = mask.tokens().nth(place).unwrap();
+                let index = bits as usize % mask.count();
+                let token = mask.tokens().nth(index).unwrap();
                 if table.is_end(token) {
                     break;
                 }
@@ -106,7 +106,7 @@ fn masks(table: &Arc<TokenTable>, grammars: &Grammars) {
     }
 }
 
-/// What an answer under a schema costs next to one without, everything but the model counted.
+/// Compares the cost of an answer under a schema with an unconstrained one, without the model's own time.
 fn ratio(table: &Arc<TokenTable>, grammars: &Grammars) {
     let rows: Vec<Vec<f32>> = (0..16).map(|seed| row(table.len(), seed)).collect();
     let run = |constraint: Option<Constraint>| {
@@ -159,7 +159,7 @@ fn grammars_to_measure() -> Vec<(&'static str, Grammar)> {
         "required": ["company", "date", "total"], "additionalProperties": false
     });
     let schema = |schema: Value| Grammar::JsonSchema { schema, layout: JsonLayout::Spaced };
-    let labels = (0..150).map(|place| format!("intent_{place}_of_many")).collect();
+    let labels = (0..150).map(|index| format!("intent_{index}_of_many")).collect();
     vec![
         ("schema, invoice", schema(invoice)),
         ("schema, any object", schema(json!({"type": "object"}))),
@@ -179,12 +179,12 @@ fn splitmix(bits: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
-/// Logits such as models have: most of them around zero, a few far above.
+/// Returns logits shaped like a model's: most around zero, a few far above.
 fn row(length: usize, seed: u64) -> Vec<f32> {
     let unit = |bits: u64| (splitmix(bits) >> 40) as f32 / (1u64 << 24) as f32;
-    let logit = |place: u64| {
-        let sum: f32 = (0..6).map(|part| unit(seed << 40 | part << 32 | place)).sum();
-        (sum - 3.0) * 3.0 + if splitmix(place ^ seed << 20).is_multiple_of(5_000) { 12.0 } else { 0.0 }
+    let logit = |index: u64| {
+        let sum: f32 = (0..6).map(|part| unit(seed << 40 | part << 32 | index)).sum();
+        (sum - 3.0) * 3.0 + if splitmix(index ^ seed << 20).is_multiple_of(5_000) { 12.0 } else { 0.0 }
     };
     (0..length as u64).map(logit).collect()
 }
@@ -198,12 +198,12 @@ fn table(name: &str, size: usize) -> TokenTable {
     let mut words: Vec<Vec<u8>> = vec![Vec::new(); size];
     match std::fs::read(&path) {
         Err(_) => {
-            println!("no {}: words are random", path.display());
-            for (place, word) in words.iter_mut().enumerate() {
-                *word = match u8::try_from(place) {
+            println!("{} does not exist: using random words", path.display());
+            for (index, word) in words.iter_mut().enumerate() {
+                *word = match u8::try_from(index) {
                     Ok(byte) => vec![byte],
-                    Err(_) => (0..2 + place % 7)
-                        .map(|letter| b'a' + (splitmix((place * 16 + letter) as u64) % 26) as u8)
+                    Err(_) => (0..2 + index % 7)
+                        .map(|letter| b'a' + (splitmix((index * 16 + letter) as u64) % 26) as u8)
                         .collect(),
                 };
             }
@@ -220,8 +220,8 @@ fn table(name: &str, size: usize) -> TokenTable {
     TokenTable::new(words, &[], &[end], Forcing::LongestMatch).unwrap()
 }
 
-/// The byte that a character stands for in the vocabularies of byte-level BPE: printable ones for themselves, the
-/// others moved up behind 255, in order.
+/// Returns the byte that a character stands for in byte-level BPE vocabularies: printable bytes stand for themselves,
+/// the others are shifted to 256 and above, in order.
 fn byte_of(character: char) -> Option<u8> {
     let is_printable = |byte: u8| matches!(byte, 33..=126 | 161..=172 | 174..=255);
     let code = u32::from(character);

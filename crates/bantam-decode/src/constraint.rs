@@ -1,13 +1,13 @@
-//! Which tokens may follow, so that the answer is in a language that was asked for.
+//! Constrains answers to a formal language, token by token.
 //!
-//! A [`Grammar`] is compiled once by [`Grammars`], which hold a model's tokens in the form that masks are
-//! computed on; each answer starts its own [`Constraint`]. The engine beneath is llguidance: derivatives of
-//! regular expressions under an Earley parser, walked along a trie of all tokens.
+//! [`Grammars`] holds a model's tokens in the form needed to compute masks and compiles each [`Grammar`] once; every
+//! answer starts its own [`Constraint`]. The engine underneath is llguidance: derivatives of regular expressions
+//! under an Earley parser, walked along a trie of all tokens.
 //!
-//! **Invariant:** a JSON schema is compiled whole or refused with the place and the name of what stands in the
-//! way. Nothing of it is ignored, so an answer that a constraint allowed is an answer that the schema allows.
+//! **Invariant:** a JSON schema is compiled completely, or refused with the path and the keyword that cannot be
+//! honoured. No part is ignored, so every answer that a constraint allows is valid under the schema.
 //!
-//! **Invariant:** limits count work, not time, so what is refused here is refused on every machine.
+//! **Invariant:** limits count work, not time, so they refuse the same grammars on every machine.
 
 mod compile;
 mod mask;
@@ -20,21 +20,21 @@ pub use compile::{
 use llguidance::Matcher;
 pub use mask::TokenMask;
 
-/// A grammar, ready to constrain any number of answers.
+/// A compiled grammar, which can constrain any number of answers.
 pub struct CompiledGrammar {
     fresh: Matcher,
-    /// The control tokens that may not be allowed, whatever the grammar says.
+    /// Control tokens that are never allowed, whatever the grammar says.
     refused: TokenMask,
     is_json: bool,
-    /// A short answer, once it was looked for; None where there is none.
-    shortest: Shortest,
+    /// A short answer, once computed.
+    shortest: ShortestAnswer,
 }
 
-/// The tokens of a short answer, the same for all answers of a grammar.
-type Shortest = Arc<OnceLock<Option<Arc<[u32]>>>>;
+/// The tokens of a short answer, shared by all answers of a grammar; `None` if no answer was found.
+type ShortestAnswer = Arc<OnceLock<Option<Arc<[u32]>>>>;
 
 impl CompiledGrammar {
-    /// Returns the constraint of one answer, at its beginning.
+    /// Returns the constraint for a new answer.
     #[must_use]
     pub fn start(&self) -> Constraint {
         Constraint {
@@ -52,12 +52,12 @@ impl std::fmt::Debug for CompiledGrammar {
     }
 }
 
-/// Where one answer stands in its grammar. Once it has failed it stays failed.
+/// The state of one answer in its grammar. Once it fails, it stays failed.
 pub struct Constraint {
     matcher: Matcher,
     refused: TokenMask,
     is_json: bool,
-    shortest: Shortest,
+    shortest: ShortestAnswer,
 }
 
 impl Clone for Constraint {
@@ -77,30 +77,30 @@ impl std::fmt::Debug for Constraint {
     }
 }
 
-/// Why a constraint cannot go on.
+/// Why a constraint cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConstraintError {
-    /// The token may not follow.
-    #[error("token {0} may not follow here: choose one that the mask allows")]
+    /// The token is not allowed next.
+    #[error("token {0} is not allowed here: choose one that the mask allows")]
     Refused(u32),
-    /// A step needs more work than the limits allow, or nothing may follow.
-    #[error("the grammar cannot go on from here: {0}; make it simpler, or raise its limits")]
+    /// A step exceeds the work limit, or no token is allowed next.
+    #[error("the grammar cannot continue from here: {0}; simplify it or raise its limits")]
     Stuck(String),
 }
 
 impl Constraint {
-    /// Returns the tokens that may follow. Where the text is complete the end-of-sequence tokens are among them.
+    /// Returns the tokens allowed next. If the text is complete, they include the end-of-sequence tokens.
     pub fn mask(&mut self) -> Result<TokenMask, ConstraintError> {
         let allowed = self.matcher.compute_mask_or_eos().map_err(|error| stuck(&error.to_string()))?;
         let mut mask = TokenMask::from(allowed);
         mask.remove(&self.refused);
         if mask.is_empty() {
-            return Err(ConstraintError::Stuck("no token may follow".to_owned()));
+            return Err(ConstraintError::Stuck("no token is allowed next".to_owned()));
         }
         Ok(mask)
     }
 
-    /// Appends a token, or says that it may not follow and leaves everything as it was.
+    /// Appends a token. If the token is not allowed, returns an error and changes nothing.
     pub fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         if self.refused.allows(token) || token as usize >= self.refused.vocabulary() {
             return Err(ConstraintError::Refused(token));
@@ -112,8 +112,8 @@ impl Constraint {
         }
     }
 
-    /// Appends all tokens that must follow, and returns them: none where there is a choice, or where the table
-    /// says [`Forcing::Off`](crate::Forcing::Off).
+    /// Appends and returns all tokens that are forced. Returns none if there is a choice, or if the table says
+    /// [`Forcing::Off`](crate::Forcing::Off).
     pub fn forced(&mut self) -> Result<Vec<u32>, ConstraintError> {
         if self.is_finished() {
             return Ok(Vec::new());
@@ -125,7 +125,7 @@ impl Constraint {
         }
     }
 
-    /// Returns whether the text so far is one of the language.
+    /// Returns whether the text so far is a complete sentence of the language.
     pub fn is_complete(&mut self) -> bool {
         self.is_finished() && !self.matcher.is_error() || self.matcher.is_accepting().unwrap_or(false)
     }
@@ -135,19 +135,19 @@ impl Constraint {
         self.is_json
     }
 
-    /// Returns a short answer of the grammar, which `find` finds for the first answer.
+    /// Returns a short answer of the grammar, computed once by `find`.
     pub(crate) fn shortest(&self, find: impl FnOnce() -> Option<Arc<[u32]>>) -> Option<Arc<[u32]>> {
         self.shortest.get_or_init(find).clone()
     }
 
-    /// Returns whether nothing may follow but the end.
+    /// Returns whether only the end may follow.
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.matcher.is_stopped()
     }
 }
 
-/// Keeps the first line: what follows may hold the answer's text.
+/// Keeps only the first line: the others may contain text of the answer.
 fn stuck(error: &str) -> ConstraintError {
     ConstraintError::Stuck(error.lines().next().unwrap_or_default().trim().to_owned())
 }

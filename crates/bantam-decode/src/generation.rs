@@ -1,61 +1,61 @@
-//! One answer, token by token: sampler, constraint and stop conditions together.
+//! Generates one answer token by token, combining sampler, constraint and stop conditions.
 
-mod closing;
+mod closer;
 mod stop;
 
 use std::sync::Arc;
 
-use closing::Closing;
-use stop::Stream;
+use closer::JsonCloser;
+use stop::StopFilter;
 
 use crate::constraint::{Constraint, ConstraintError};
 use crate::sampler::{SampleError, Sampler, SamplingConfig, SamplingConfigError, TokenProbability};
 use crate::tokens::TokenTable;
 
-/// The most stop strings that an answer may have.
+/// Most stop strings per answer.
 const STOPS_MAX: usize = 64;
-/// The most bytes that a stop string may have.
+/// Longest stop string, in bytes.
 const STOP_BYTES_MAX: usize = 1_024;
 
-/// How one answer is made.
+/// How to generate an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GenerationConfig {
-    /// How its tokens are chosen.
+    /// How to choose tokens.
     pub sampling: SamplingConfig,
-    /// Strings that end the answer; they are no part of it, and may begin and end within tokens.
+    /// Strings that end the answer. They are not part of it, and may begin and end inside tokens.
     pub stops: Vec<String>,
-    /// The most tokens it may have, forced ones too; at least 1.
+    /// Most tokens of the answer, including forced ones; at least 1.
     pub tokens_max: usize,
 }
 
-/// What no answer can be made with.
+/// Why a configuration is not usable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GenerationConfigError {
-    /// The sampling is out of range.
+    /// A sampling parameter is out of range.
     #[error(transparent)]
     Sampling(#[from] SamplingConfigError),
-    /// The answer may have no tokens.
+    /// `tokens_max` is 0.
     #[error("tokens_max is 0: allow at least one token")]
     NoTokens,
-    /// A stop string is empty or has more than 1,024 bytes.
-    #[error("stop string {0} has {1} bytes, but one has 1 to {STOP_BYTES_MAX}")]
+    /// A stop string is empty or longer than 1,024 bytes.
+    #[error("stop string {0} is {1} bytes long; the allowed length is 1 to {STOP_BYTES_MAX}")]
     Stop(usize, usize),
     /// There are more than 64 stop strings.
-    #[error("there are {0} stop strings, more than {STOPS_MAX}: leave some out")]
+    #[error("there are {0} stop strings, over the limit of {STOPS_MAX}: remove some")]
     TooManyStops(usize),
 }
 
-/// Why an answer cannot go on.
+/// Why an answer cannot continue.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum GenerateError {
     /// No token can be chosen.
     #[error(transparent)]
     Sample(#[from] SampleError),
-    /// The constraint cannot go on.
+    /// The constraint cannot continue.
     #[error(transparent)]
     Constraint(#[from] ConstraintError),
-    /// The answer was over already.
-    #[error("the answer is over: start another generation")]
+    /// The answer has already ended.
+    #[error("the answer has already ended: start another generation")]
     IsOver,
 }
 
@@ -64,12 +64,12 @@ pub enum GenerateError {
 pub enum Finish {
     /// The model wrote an end-of-sequence token.
     EndOfSequence,
-    /// The text came to the stop string with this place.
+    /// The text contains the stop string with this index.
     Stop(usize),
     /// The constraint allows nothing more.
     Complete,
-    /// It has as many tokens as it may have. Under a constraint it is then a beginning only; but JSON was ended within
-    /// them, strings closed and required values given, wherever a way to its end was found.
+    /// The answer reached `tokens_max`. Under a constraint it is then incomplete, except for JSON: its strings were
+    /// closed and its required values filled in before the limit, if a way to do so was found.
     Length,
 }
 
@@ -78,40 +78,40 @@ pub enum Finish {
 pub struct StepToken {
     /// The token's id.
     pub token: u32,
-    /// The natural logarithm of its probability under the model's own logits; `None` for a forced token, which
-    /// the model was not asked about.
+    /// The natural logarithm of its probability under the model's own logits; `None` for a forced token, for which
+    /// the model was not run.
     pub log_probability: Option<f32>,
-    /// The model's most probable tokens there, as many as the configuration asks for; none for a forced token.
+    /// The model's most probable tokens at this position, as many as configured; empty for a forced token.
     pub alternatives: Vec<TokenProbability>,
 }
 
-/// What one row of logits led to.
+/// The result of one row of logits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
-    /// The tokens to append, in order; the end-of-sequence token is none of them. Empty at an end only, and from
+    /// The tokens to append, in order, without the end-of-sequence token. Empty only at the end, and possibly from
     /// [`Generation::begin`].
     pub tokens: Vec<StepToken>,
-    /// Text that may be streamed: whole characters that cannot become part of a stop string any more. Bytes that
-    /// are no UTF-8 come as U+FFFD.
+    /// Text that can be streamed: whole characters that can no longer become part of a stop string. Invalid UTF-8
+    /// comes as U+FFFD.
     pub text: String,
-    /// Why the answer is over, if it is.
+    /// Why the answer ended, if it did.
     pub is_over: Option<Finish>,
 }
 
-/// One answer in the making.
+/// An answer being generated.
 #[derive(Debug)]
 pub struct Generation {
     table: Arc<TokenTable>,
     sampler: Sampler,
     constraint: Option<Constraint>,
-    closing: Option<Closing>,
-    stream: Stream,
+    closer: Option<JsonCloser>,
+    stop_filter: StopFilter,
     tokens_left: usize,
     is_over: bool,
 }
 
 impl Generation {
-    /// Returns an answer that has not begun. The prompt's tokens matter to `repetition_penalty` alone.
+    /// Returns a new answer. Only `repetition_penalty` uses the prompt's tokens.
     pub fn new(
         table: Arc<TokenTable>,
         config: GenerationConfig,
@@ -124,40 +124,40 @@ impl Generation {
         if config.stops.len() > STOPS_MAX {
             return Err(GenerationConfigError::TooManyStops(config.stops.len()));
         }
-        for (place, stop) in config.stops.iter().enumerate() {
+        for (index, stop) in config.stops.iter().enumerate() {
             if stop.is_empty() || stop.len() > STOP_BYTES_MAX {
-                return Err(GenerationConfigError::Stop(place, stop.len()));
+                return Err(GenerationConfigError::Stop(index, stop.len()));
             }
         }
         let is_json = constraint.as_ref().filter(|constraint| constraint.is_json());
-        let closing = is_json.and_then(|constraint| Closing::new(constraint, &table, config.tokens_max));
+        let closer = is_json.and_then(|constraint| JsonCloser::new(constraint, &table, config.tokens_max));
         Ok(Self {
             table,
-            closing,
+            closer,
             sampler: Sampler::new(config.sampling, prompt)?,
             constraint,
-            stream: Stream::new(config.stops),
+            stop_filter: StopFilter::new(config.stops),
             tokens_left: config.tokens_max,
             is_over: false,
         })
     }
 
-    /// Returns the tokens that the constraint forces before the model is asked at all, so that they can be run
-    /// with the prompt. It need not be called: then the first masks allow one token each.
+    /// Returns the tokens that the constraint forces before the first logits, so that they can be run together with
+    /// the prompt. Calling it is optional: without it, the first masks allow one token each.
     pub fn begin(&mut self) -> Result<Step, GenerateError> {
         if self.is_over {
             return Err(GenerateError::IsOver);
         }
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
         self.force(&mut step)?;
-        if let Some(closing) = &mut self.closing {
-            closing.begin(step.tokens.iter().map(|token| token.token));
+        if let Some(closer) = &mut self.closer {
+            closer.begin(step.tokens.iter().map(|token| token.token));
         }
         self.end(&mut step);
         Ok(step)
     }
 
-    /// Chooses the next token from the logits after the last one, and appends what it forces.
+    /// Chooses the next token from the logits after the last one, and appends it and the tokens that it forces.
     pub fn next(&mut self, logits: &[f32]) -> Result<Step, GenerateError> {
         if self.is_over {
             return Err(GenerateError::IsOver);
@@ -166,8 +166,8 @@ impl Generation {
         let sampled = self.sampler.choose(logits, mask.as_ref())?;
         let token = sampled.chosen.token;
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
-        if let Some(way) = self.way_instead_of(token)? {
-            self.close(way, &mut step);
+        if let Some(ending) = self.ending_instead_of(token)? {
+            self.close(ending, &mut step);
             return Ok(step);
         }
         if self.table.is_end(token) {
@@ -184,17 +184,17 @@ impl Generation {
         Ok(step)
     }
 
-    /// The tokens that end the answer in time, where it would not end after `token`.
-    fn way_instead_of(&mut self, token: u32) -> Result<Option<Vec<u32>>, GenerateError> {
-        let (Some(closing), Some(constraint)) = (&mut self.closing, &self.constraint) else {
+    /// Returns tokens that end the answer in time, if it could not end in time after `token`.
+    fn ending_instead_of(&mut self, token: u32) -> Result<Option<Vec<u32>>, GenerateError> {
+        let (Some(closer), Some(constraint)) = (&mut self.closer, &self.constraint) else {
             return Ok(None);
         };
-        Ok(closing.instead_of(token, self.tokens_left, constraint, &self.table)?)
+        Ok(closer.instead_of(token, self.tokens_left, constraint, &self.table)?)
     }
 
-    /// Appends the tokens that end the answer. They are none that the model chose.
-    fn close(&mut self, way: Vec<u32>, step: &mut Step) {
-        for token in way {
+    /// Appends the tokens that end the answer. The model did not choose them.
+    fn close(&mut self, ending: Vec<u32>, step: &mut Step) {
+        for token in ending {
             self.append(StepToken { token, log_probability: None, alternatives: Vec::new() }, step);
             if step.is_over.is_some() {
                 break;
@@ -228,10 +228,10 @@ impl Generation {
     fn append(&mut self, token: StepToken, step: &mut Step) {
         self.sampler.record(token.token);
         self.tokens_left -= 1;
-        if let Some(closing) = &mut self.closing {
-            closing.read(self.table.text(token.token));
+        if let Some(closer) = &mut self.closer {
+            closer.read(self.table.text(token.token));
         }
-        let stop = self.stream.push(self.table.text(token.token), &mut step.text);
+        let stop = self.stop_filter.push(self.table.text(token.token), &mut step.text);
         step.tokens.push(token);
         step.is_over = stop.map(Finish::Stop);
         let is_finished = self.constraint.as_ref().is_some_and(Constraint::is_finished);
@@ -243,7 +243,7 @@ impl Generation {
     fn end(&mut self, step: &mut Step) {
         if step.is_over.is_some() {
             self.is_over = true;
-            self.stream.finish(&mut step.text);
+            self.stop_filter.finish(&mut step.text);
         }
     }
 }

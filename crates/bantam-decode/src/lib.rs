@@ -1,7 +1,7 @@
-//! From logits to answers: sampler, constraints, label tries.
+//! Turns logits into answers: sampler, constraints, label tries.
 //!
-//! Everything here is pure over rows of logits: no model, no thread, no clock. [`Generation`] joins the parts
-//! for one answer; [`Sampler`], [`Constraint`] and [`LabelTrie`] can be used by themselves.
+//! Everything is a pure function of rows of logits: no model, no thread, no clock. [`Generation`] combines the parts
+//! for one answer; [`Sampler`], [`Constraint`] and [`LabelTrie`] also work alone.
 
 mod constraint;
 mod generation;
@@ -21,7 +21,8 @@ pub use generation::{
 };
 pub use labels::{InnerNode, LABEL_TOKENS_MAX, LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
 pub use sampler::{
-    ALTERNATIVES_MAX, SampleError, Sampled, Sampler, SamplingConfig, SamplingConfigError, TokenProbability,
+    ALTERNATIVES_MAX, SampleError, SampledToken, Sampler, SamplingConfig, SamplingConfigError,
+    TokenProbability,
 };
 pub use schema::SchemaError;
 pub use softmax::RowError;

@@ -1,13 +1,12 @@
-//! Random numbers that are the same on every platform, in every build, for ever.
+//! A random number generator whose output never changes, on any platform or in any build.
 
-/// The step of the counter: 2^64 divided by the golden ratio, made odd.
+/// The increment of the counter: 2^64 divided by the golden ratio, made odd.
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A counter that is mixed: SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number
-/// Generators*, 2014).
+/// SplitMix64, a mixed counter (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
 ///
-/// The n-th number depends on the seed and on n alone, so a generation that is resumed at its n-th drawn token
-/// draws what it would have drawn. That is all that sampling asks of a generator; this one is not for secrets.
+/// The n-th number depends only on the seed and n, so a generation that resumes at its n-th draw draws what it would
+/// have drawn before. That is all that sampling needs; do not use it for secrets.
 #[derive(Clone, Debug)]
 pub(crate) struct Random {
     counter: u64,
@@ -27,7 +26,7 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// Returns a number from 0 up to, not including, 1: one of the 2^53 that are evenly spaced.
+    /// Returns one of the 2^53 evenly spaced numbers in [0, 1).
     pub(crate) fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
@@ -38,15 +37,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_those_of_the_published_generator() {
-        // The first outputs of SplitMix64 for the seed 1234567, as its reference code prints them.
+    fn numbers_match_the_published_generator() {
+        // The first outputs of SplitMix64 for the seed 1234567, from its reference code.
         let mut random = Random::new(1_234_567);
         let found: Vec<u64> = (0..3).map(|_| random.bits()).collect();
         assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]
-    fn units_are_even_over_the_interval() {
+    fn units_are_uniform_over_the_interval() {
         let mut random = Random::new(7);
         let mut counts = [0u32; 10];
         for _ in 0..100_000 {

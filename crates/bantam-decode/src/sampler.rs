@@ -1,18 +1,17 @@
-//! From a row of logits to one token.
+//! Chooses a token from a row of logits.
 //!
-//! The steps run in this order, which is that of Hugging Face's `generate`, and of vLLM but for the place of
-//! `min_p`:
+//! The steps run in the order of Hugging Face's `generate`, which is also vLLM's except for the position of `min_p`:
 //!
-//! 1. `logit_bias` is added;
-//! 2. `repetition_penalty` over prompt and answer, then `frequency_penalty` and `presence_penalty` over the
+//! 1. add `logit_bias`;
+//! 2. apply `repetition_penalty` over prompt and answer, then `frequency_penalty` and `presence_penalty` over the
 //!    answer;
-//! 3. the constraint's mask removes what may not follow;
-//! 4. at temperature 0 the largest logit is taken, the lowest token id where several are the largest;
-//! 5. else logits are divided by the temperature;
-//! 6. `top_k`, then `top_p` over what `top_k` left, then `min_p`;
-//! 7. one token is drawn in proportion to what is left.
+//! 3. remove the tokens that the constraint's mask does not allow;
+//! 4. at temperature 0, take the largest logit, or the lowest token id of several that are equally large;
+//! 5. otherwise divide the logits by the temperature;
+//! 6. apply `top_k`, then `top_p` over what `top_k` left, then `min_p`;
+//! 7. draw one token in proportion to what is left.
 //!
-//! The log-probabilities that are told are those of step 0: the model's own, before anything here changed them.
+//! Reported log-probabilities are the model's own, before any of these steps.
 
 mod config;
 mod filter;
@@ -27,7 +26,7 @@ use crate::constraint::TokenMask;
 use crate::random::Random;
 use crate::softmax::{RowError, log_sum};
 
-/// A token with the logarithm of the probability that the model gave it.
+/// A token and the log-probability that the model gave it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TokenProbability {
     /// The token's id.
@@ -38,51 +37,53 @@ pub struct TokenProbability {
 
 /// A chosen token.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sampled {
-    /// The token and what the model thought of it.
+pub struct SampledToken {
+    /// The token with the model's own log-probability.
     pub chosen: TokenProbability,
-    /// The model's most probable tokens, the most probable first, as many as the configuration asks for. They
-    /// are the model's own, so the chosen token need not be among them.
+    /// The model's most probable tokens, in descending order, as many as configured. They come from the model's own
+    /// logits, so the chosen token need not be among them.
     pub alternatives: Vec<TokenProbability>,
 }
 
 /// Why no token was chosen.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SampleError {
-    /// The row is no distribution.
+    /// The row is not a distribution.
     #[error(transparent)]
     Row(#[from] RowError),
-    /// Bias and constraint leave nothing.
-    #[error("no token is left: logit_bias forbids all that the constraint allows, so remove one of them")]
+    /// Bias and constraint together leave no token.
+    #[error(
+        "no token is left: logit_bias forbids every token that the constraint allows; remove one of the two"
+    )]
     NothingLeft,
-    /// A bias names a token that the model does not have.
-    #[error("logit_bias names token {token}, but the model has {vocabulary} tokens")]
+    /// A bias names a token outside the vocabulary.
+    #[error("logit_bias names token {token}, but the model has only {vocabulary} tokens")]
     UnknownToken {
         /// The token.
         token: u32,
-        /// How many the row has.
+        /// Number of logits in the row.
         vocabulary: usize,
     },
 }
 
-/// Chooses tokens, and keeps what penalties need to know of the tokens before.
+/// Chooses tokens, and tracks earlier tokens for the penalties.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     config: SamplingConfig,
     random: Random,
-    /// How often the answer has each token.
+    /// How often each token occurs in the answer.
     counts: BTreeMap<u32, u32>,
     prompt: BTreeSet<u32>,
     scratch: Vec<f32>,
     candidates: Vec<Candidate>,
-    /// The tokens that may follow, of one row.
+    /// The allowed tokens of one row.
     runs: Vec<Range<usize>>,
     weights: Vec<f32>,
 }
 
 impl Sampler {
-    /// Returns a sampler, or the field of its configuration that is out of range. The prompt's tokens matter to
-    /// `repetition_penalty` alone.
+    /// Returns a sampler, or an error naming the first parameter that is out of range. Only `repetition_penalty` uses
+    /// the prompt's tokens.
     pub fn new(config: SamplingConfig, prompt: &[u32]) -> Result<Self, SamplingConfigError> {
         config.check()?;
         let prompt = if config.repetition_penalty == 1.0 { &[] } else { prompt };
@@ -98,28 +99,26 @@ impl Sampler {
         })
     }
 
-    /// Counts a token that was appended to the answer, whoever chose it.
+    /// Records a token that was appended to the answer, whether chosen or forced.
     pub fn record(&mut self, token: u32) {
         *self.counts.entry(token).or_default() += 1;
     }
 
-    /// Chooses one token of a row; `mask` has what a constraint allows. The row is left as it is, and the token
-    /// is not recorded.
+    /// Chooses one token of a row, among those that `mask` allows. Does not record the token.
     ///
-    /// Each call draws one random number unless the temperature is 0, whatever the row: tokens that a constraint
-    /// forces cost none.
-    pub fn choose(&mut self, logits: &[f32], mask: Option<&TokenMask>) -> Result<Sampled, SampleError> {
+    /// Each call draws one random number unless the temperature is 0, whatever the row; forced tokens draw none.
+    pub fn choose(&mut self, logits: &[f32], mask: Option<&TokenMask>) -> Result<SampledToken, SampleError> {
         let row = log_sum(logits)?;
-        let told = |token: u32, logit: f32| TokenProbability {
+        let report = |token: u32, logit: f32| TokenProbability {
             token,
             log_probability: row.log_probability(logit) as f32,
         };
         let is_changed = self.adjust(logits)?;
         let argmax = row.argmax as u32;
-        // What is the largest of all is the largest of those that may follow, if it may.
+        // If the largest logit of all belongs to an allowed token, it is also the largest of the allowed ones.
         let is_argmax =
             self.config.temperature == 0.0 && !is_changed && mask.is_none_or(|mask| mask.allows(argmax));
-        let chosen = if is_argmax { Some(argmax) } else { self.among(logits, mask, is_changed) };
+        let chosen = if is_argmax { Some(argmax) } else { self.choose_allowed(logits, mask, is_changed) };
         let chosen = chosen.ok_or(SampleError::NothingLeft)?;
         let mut alternatives = Vec::new();
         if self.config.alternatives > 0 {
@@ -128,14 +127,14 @@ impl Sampler {
             filter::gather(&mut self.candidates, logits, &[all], self.config.alternatives, Some);
             filter::sort(&mut self.candidates);
             alternatives =
-                self.candidates.iter().map(|candidate| told(candidate.token, candidate.logit)).collect();
+                self.candidates.iter().map(|candidate| report(candidate.token, candidate.logit)).collect();
         }
         let logit = logits.get(chosen as usize).copied().unwrap_or(f32::NEG_INFINITY);
-        Ok(Sampled { chosen: told(chosen, logit), alternatives })
+        Ok(SampledToken { chosen: report(chosen, logit), alternatives })
     }
 
-    /// Chooses among the tokens that may follow, by the changed logits if there are any.
-    fn among(&mut self, logits: &[f32], mask: Option<&TokenMask>, is_changed: bool) -> Option<u32> {
+    /// Chooses among the allowed tokens, by the adjusted logits if there are any.
+    fn choose_allowed(&mut self, logits: &[f32], mask: Option<&TokenMask>, is_changed: bool) -> Option<u32> {
         let Self { config, random, scratch, candidates, runs, weights, .. } = self;
         let logits = if is_changed { &scratch[..] } else { logits };
         runs.clear();
@@ -157,7 +156,7 @@ impl Sampler {
         filter::draw(candidates, config.top_p, config.min_p, unit)
     }
 
-    /// Writes changed logits into `scratch`, and returns whether there are any.
+    /// Writes adjusted logits to `scratch`. Returns whether anything was adjusted.
     fn adjust(&mut self, logits: &[f32]) -> Result<bool, SampleError> {
         let config = &self.config;
         let repeats = config.repetition_penalty != 1.0;

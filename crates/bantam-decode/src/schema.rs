@@ -1,19 +1,18 @@
-//! JSON Schema, brought down to the part that a grammar can honour, or refused by keyword.
+//! Lowers JSON Schema to the subset that a grammar can honour exactly, or refuses it by keyword.
 //!
-//! llguidance reads a schema leniently: what it takes for an annotation it skips, and drafts differ in what that
-//! is. So it never sees the schema that was given. [`lower`] walks that one keyword by keyword, draft by draft,
-//! and writes another, which has only what llguidance honours exactly: plain types with bounds, `pattern`
-//! (translated), `enum`, `const`, `anyOf`, `allOf`, and `$ref` to definitions that are named here. `format`
-//! becomes a pattern, `oneOf` becomes `anyOf` where no value can match two branches. Whatever has no rule here
-//! is refused with its place.
+//! llguidance reads schemas leniently: it skips what it takes for annotations, and drafts differ in what those are.
+//! So it never sees the original schema. [`lower`] walks the original keyword by keyword, following its draft, and
+//! writes a new schema with only what llguidance honours exactly: plain types with bounds, `pattern` (translated),
+//! `enum`, `const`, `anyOf`, `allOf`, and `$ref` to definitions named here. `format` becomes a pattern; `oneOf`
+//! becomes `anyOf` if no value can match two branches. A keyword without a rule here is refused with its path.
 //!
-//! What is allowed may be less than what the schema allows, never more. It is less in these ways:
+//! The result may allow less than the schema, never more. It allows less in these ways:
 //!
 //! - properties come in the order of the schema;
-//! - integers are written without fraction or exponent; bounded numbers without exponent;
+//! - integers have no fraction or exponent; bounded numbers have no exponent;
 //! - numbers of a declared type are within 10^18, which every reader can hold;
-//! - strings have no control characters but those with a short escape, and each string is written in one way;
-//! - formats are matched in their common forms (a host name has at most three labels, for instance).
+//! - strings contain only control characters with a short escape, and each string has one spelling;
+//! - formats are limited to their common forms (for instance, a host name has at most three labels).
 
 mod annotations;
 mod disjoint;
@@ -30,7 +29,7 @@ use annotations::Role;
 use reference::Draft;
 use serde_json::{Map, Value, json};
 
-/// How large a schema may be.
+/// Limits on the size of a schema.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SchemaLimits {
     pub(crate) depth_max: usize,
@@ -42,11 +41,11 @@ pub(crate) struct SchemaLimits {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{keyword}` at {}: {reason}", if pointer.is_empty() { "the root" } else { pointer })]
 pub struct SchemaError {
-    /// The keyword that stands in the way.
+    /// The keyword that cannot be honoured.
     pub keyword: String,
-    /// The JSON pointer of the subschema that has it; empty for the root.
+    /// The JSON pointer of its subschema; empty for the root.
     pub pointer: String,
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     pub reason: String,
 }
 
@@ -56,16 +55,16 @@ impl SchemaError {
     }
 }
 
-/// Where the walk is.
+/// The current position in the schema.
 #[derive(Clone, Debug)]
-struct Place {
+struct SchemaPath {
     pointer: String,
     depth: usize,
-    /// Whether a subschema above has an `$id`, so that references mean something else.
+    /// Whether a subschema above has its own `$id`, which changes the meaning of references.
     is_rebased: bool,
 }
 
-impl Place {
+impl SchemaPath {
     fn below(&self, keyword: &str, member: impl std::fmt::Display) -> Self {
         let member = member.to_string().replace('~', "~0").replace('/', "~1");
         self.at(format!("{}/{keyword}/{member}", self.pointer))
@@ -80,9 +79,9 @@ impl Place {
     }
 }
 
-/// Returns a schema of equal or narrower meaning that llguidance honours exactly; always an object.
+/// Returns an equivalent or narrower schema that llguidance honours exactly; always an object.
 pub(crate) fn lower(schema: &Value, limits: &SchemaLimits) -> Result<Value, SchemaError> {
-    let place = Place { pointer: String::new(), depth: 0, is_rebased: false };
+    let path = SchemaPath { pointer: String::new(), depth: 0, is_rebased: false };
     let mut lowering = Lowering {
         root: schema,
         draft: Draft::of(schema)?,
@@ -94,14 +93,16 @@ pub(crate) fn lower(schema: &Value, limits: &SchemaLimits) -> Result<Value, Sche
         anchors: OnceCell::new(),
         proofs_left: Cell::new(disjoint::WORK_MAX),
     };
-    let mut lowered = match lowering.schema(schema, &place)? {
+    let mut lowered = match lowering.schema(schema, &path)? {
         Value::Bool(true) => json!({}),
-        Value::Bool(false) => return Err(place.refused("false", "no JSON matches it: allow something")),
+        Value::Bool(false) => {
+            return Err(path.refused("false", "no JSON value is valid under `false`: allow something"));
+        }
         lowered => lowered,
     };
     let mut definitions = Map::new();
-    while let Some((name, target, place)) = lowering.pending.pop() {
-        let definition = lowering.schema(target, &place)?;
+    while let Some((name, target, path)) = lowering.pending.pop() {
+        let definition = lowering.schema(target, &path)?;
         definitions.insert(name, definition);
     }
     reference::refuse_loops(&lowered, &definitions)?;
@@ -116,67 +117,71 @@ struct Lowering<'s> {
     root: &'s Value,
     draft: Draft,
     limits: SchemaLimits,
-    /// The name of each definition, by the pointer of what it was.
+    /// The name of each definition, by the pointer of its original.
     names: HashMap<String, String>,
-    pending: Vec<(String, &'s Value, Place)>,
+    pending: Vec<(String, &'s Value, SchemaPath)>,
     subschemas: usize,
     multiples: Vec<scalar::Multiple>,
     anchors: OnceCell<reference::Anchors<'s>>,
-    /// What may still be spent on proving branches of `oneOf` apart.
+    /// Remaining work for proving branches of `oneOf` disjoint.
     proofs_left: Cell<usize>,
 }
 
 impl<'s> Lowering<'s> {
-    fn schema(&mut self, schema: &'s Value, place: &Place) -> Result<Value, SchemaError> {
+    fn schema(&mut self, schema: &'s Value, path: &SchemaPath) -> Result<Value, SchemaError> {
         self.subschemas += 1;
         if self.subschemas > self.limits.subschemas_max {
             let reason = format!(
                 "the schema has more than {} subschemas: make it smaller",
                 self.limits.subschemas_max
             );
-            return Err(place.refused("schema", reason));
+            return Err(path.refused("schema", reason));
         }
-        if place.depth > self.limits.depth_max {
+        if path.depth > self.limits.depth_max {
             let reason = format!("nested deeper than {} subschemas: make it flatter", self.limits.depth_max);
-            return Err(place.refused("schema", reason));
+            return Err(path.refused("schema", reason));
         }
         match schema {
             Value::Bool(_) => Ok(schema.clone()),
-            Value::Object(keywords) => self.keywords(keywords, place),
-            _ => Err(place.refused("schema", "a schema is an object, true or false")),
+            Value::Object(keywords) => self.keywords(keywords, path),
+            _ => Err(path.refused("schema", "a schema must be an object, true or false")),
         }
     }
 
-    fn keywords(&mut self, keywords: &'s Map<String, Value>, place: &Place) -> Result<Value, SchemaError> {
-        let mut place = place.clone();
+    fn keywords(
+        &mut self,
+        keywords: &'s Map<String, Value>,
+        path: &SchemaPath,
+    ) -> Result<Value, SchemaError> {
+        let mut path = path.clone();
         let target = keywords.get("$ref");
         if let Some(target) = target.filter(|_| self.draft.ref_stands_alone()) {
-            // Up to draft 7 whatever stands beside `$ref` is ignored.
-            return Ok(json!({ "$ref": self.reference(target, &place)? }));
+            // Up to draft 7, all keywords beside `$ref` are ignored.
+            return Ok(json!({ "$ref": self.reference(target, &path)? }));
         }
-        place.is_rebased |= !place.pointer.is_empty() && reference::own_id(keywords, self.draft).is_some();
+        path.is_rebased |= !path.pointer.is_empty() && reference::own_id(keywords, self.draft).is_some();
         for (keyword, value) in keywords {
             if let Role::Refused(advice) = annotations::role(keyword, value, keywords) {
-                return Err(place.refused(keyword, advice));
+                return Err(path.refused(keyword, advice));
             }
         }
         let mut lowered = Map::new();
         let mut all = Vec::new();
-        let types = scalar::types(keywords, &place)?;
+        let types = scalar::types(keywords, &path)?;
         if let Some(types) = &types {
             lowered.insert("type".to_owned(), json!(types));
         }
-        self.numbers(keywords, types.as_deref(), &place, &mut lowered, &mut all)?;
-        scalar::strings(keywords, &place, &self.limits, &mut lowered, &mut all)?;
-        self.arrays(keywords, &place, &mut lowered)?;
-        self.objects(keywords, &place, &mut lowered, &mut all)?;
-        scalar::literals(keywords, &place, &mut lowered)?;
-        self.combinations(keywords, &place, &mut lowered, &mut all)?;
+        self.numbers(keywords, types.as_deref(), &path, &mut lowered, &mut all)?;
+        scalar::strings(keywords, &path, &self.limits, &mut lowered, &mut all)?;
+        self.arrays(keywords, &path, &mut lowered)?;
+        self.objects(keywords, &path, &mut lowered, &mut all)?;
+        scalar::literals(keywords, &path, &mut lowered)?;
+        self.combinations(keywords, &path, &mut lowered, &mut all)?;
         if !all.is_empty() {
             lowered.insert("allOf".to_owned(), Value::Array(all));
         }
         if let Some(target) = target {
-            lowered.insert("$ref".to_owned(), Value::String(self.reference(target, &place)?));
+            lowered.insert("$ref".to_owned(), Value::String(self.reference(target, &path)?));
         }
         Ok(Value::Object(lowered))
     }
@@ -184,24 +189,24 @@ impl<'s> Lowering<'s> {
     fn combinations(
         &mut self,
         keywords: &'s Map<String, Value>,
-        place: &Place,
+        path: &SchemaPath,
         lowered: &mut Map<String, Value>,
         all: &mut Vec<Value>,
     ) -> Result<(), SchemaError> {
         if let Some(branches) = keywords.get("anyOf") {
-            lowered.insert("anyOf".to_owned(), Value::Array(self.branches("anyOf", branches, place)?));
+            lowered.insert("anyOf".to_owned(), Value::Array(self.branches("anyOf", branches, path)?));
         }
         if let Some(branches) = keywords.get("allOf") {
-            all.extend(self.branches("allOf", branches, place)?);
+            all.extend(self.branches("allOf", branches, path)?);
         }
         if let Some(branches) = keywords.get("oneOf") {
-            let lowered_branches = self.branches("oneOf", branches, place)?;
+            let lowered_branches = self.branches("oneOf", branches, path)?;
             if let Some((one, other)) = self.overlap(branches, keywords) {
                 let reason = format!(
                     "branches {one} and {other} may match the same JSON: use anyOf, or give both a required \
                      property with different constants"
                 );
-                return Err(place.refused("oneOf", reason));
+                return Err(path.refused("oneOf", reason));
             }
             all.push(json!({ "anyOf": lowered_branches }));
         }
@@ -212,12 +217,12 @@ impl<'s> Lowering<'s> {
         &mut self,
         keyword: &str,
         branches: &'s Value,
-        place: &Place,
+        path: &SchemaPath,
     ) -> Result<Vec<Value>, SchemaError> {
         let branches = branches.as_array().filter(|branches| !branches.is_empty());
         let branches =
-            branches.ok_or_else(|| place.refused(keyword, "it is a list of one or more schemas"))?;
-        let lower = |(member, branch)| self.schema(branch, &place.below(keyword, member));
+            branches.ok_or_else(|| path.refused(keyword, "must be a non-empty list of schemas"))?;
+        let lower = |(member, branch)| self.schema(branch, &path.below(keyword, member));
         branches.iter().enumerate().map(lower).collect()
     }
 }

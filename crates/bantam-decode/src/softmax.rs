@@ -1,23 +1,23 @@
-//! Sums of exponentials: the one piece of arithmetic that every probability here rests on.
+//! Log-sum-exp: the arithmetic behind every probability in this crate.
 //!
-//! Everything is built from `+`, `-`, `*` and bit patterns of IEEE numbers, in a fixed order. A C library's
-//! `expf` differs from platform to platform in its last bit, and one bit is enough to draw another token.
+//! Built only from `+`, `-`, `*` and IEEE bit patterns, in a fixed order. The C library's `expf` differs between
+//! platforms in its last bit, and one bit is enough to draw a different token.
 
-/// Lanes that are summed side by side, so that a compiler can use vectors.
+/// Lanes summed in parallel, so that the compiler can use SIMD.
 const LANES: usize = 8;
 
-/// Below this the power is taken as that of this number: `exp(-87)` is 1.6e-38, nothing beside the 1 of the
-/// largest logit, and still a normal number.
+/// Arguments below this are clamped to it: `exp(-87)` is 1.6e-38, negligible beside the largest logit's 1, and still
+/// a normal number.
 const LOWEST: f32 = -87.0;
 
-/// Returns `e^x` for `x <= 0`, within 2e-7 of the true value relative to it, for numbers from -87 up.
+/// Returns `e^x` for `-87 <= x <= 0`, with a relative error below 2e-7.
 ///
-/// `x = k ln 2 + r` with `|r| <= ln 2 / 2`, then a Taylor sum of `e^r` up to `r^7` (its rest is under 5e-9).
+/// `x = k ln 2 + r` with `|r| <= ln 2 / 2`, then a Taylor series of `e^r` up to `r^7` (its remainder is below 5e-9).
 #[inline]
 fn power(x: f32) -> f32 {
-    /// Adding and taking away 1.5 * 2^23 rounds to whole numbers.
+    /// Adding and subtracting 1.5 * 2^23 rounds to whole numbers.
     const ROUND: f32 = 12_582_912.0;
-    /// `ln 2` in two parts: the first has so few digits that `k` times it is exact.
+    /// `ln 2` in two parts; the first has so few digits that `k` times it is exact.
     const LN_2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     let x = if x > LOWEST { x } else { LOWEST };
     let rounded = x * std::f32::consts::LOG2_E + ROUND;
@@ -27,19 +27,19 @@ fn power(x: f32) -> f32 {
     for factor in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         sum = sum * r + factor;
     }
-    // `k` is from -126 to 0, so the exponent's bits neither overflow nor reach zero. It is read from the bits of
-    // the rounded sum: a conversion that saturates would keep the loop from being made of vectors.
+    // `k` is from -126 to 0, so the exponent bits neither overflow nor reach zero. Reading `k` from the bits of the
+    // rounded sum avoids a saturating conversion, which would keep the loop from being vectorised.
     let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127);
     sum * f32::from_bits(exponent << 23)
 }
 
-/// Returns `e^x` for `x <= 0` and 0 for minus infinity: what the sampler weighs candidates with.
+/// Returns `e^x` for `x <= 0`, and 0 for minus infinity: a candidate's weight in the sampler.
 pub(crate) fn weight(x: f32) -> f64 {
     if x == f32::NEG_INFINITY { 0.0 } else { f64::from(power(x)) }
 }
 
-/// Appends `e^(logit / temperature - max)` for each logit, where none is above `max`; 0 for those that are minus
-/// infinity, before they are divided or after.
+/// Appends `e^(logit / temperature - max)` for each logit, none of which may exceed `max`; 0 for those that are minus
+/// infinity before or after the division.
 pub(crate) fn add_weights(weights: &mut Vec<f32>, logits: &[f32], temperature: f32, max: f32) {
     weights.extend(logits.iter().map(|logit| {
         let x = logit / temperature - max;
@@ -48,46 +48,46 @@ pub(crate) fn add_weights(weights: &mut Vec<f32>, logits: &[f32], temperature: f
     }));
 }
 
-/// A row's largest logit and the logarithm of the sum of all exponentials.
+/// A row's largest logit and log-sum-exp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct LogSum {
     /// The largest logit.
     pub(crate) max: f32,
-    /// Its place; the first one where several are the largest.
+    /// Its index; the first of equals.
     pub(crate) argmax: usize,
     /// `ln sum exp(logit)`.
     pub(crate) log_sum: f64,
 }
 
 impl LogSum {
-    /// Returns the logarithm of the probability that softmax gives a logit of this row.
+    /// Returns the log-probability that softmax gives to a logit of this row.
     pub(crate) fn log_probability(&self, logit: f32) -> f64 {
         f64::from(logit) - self.log_sum
     }
 }
 
-/// What makes a row no distribution.
+/// Why a row is not a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RowError {
-    /// A logit is NaN or plus infinity; the place of the first one.
+    /// A logit is NaN or plus infinity; the index of the first one.
     #[error(
-        "logit {0} is NaN or infinite: the model's weights or activations overflowed, so check its file and precision"
+        "logit {0} is NaN or infinite: the model's weights or activations overflowed; check its file and precision"
     )]
     NotFinite(usize),
-    /// There is no logit above minus infinity.
-    #[error("no logit is above minus infinity: nothing can be chosen")]
+    /// No logit is above minus infinity.
+    #[error("all logits are minus infinity: no token can be chosen")]
     Empty,
 }
 
-/// Returns a row's largest logit and the logarithm of the sum of its exponentials.
+/// Returns a row's largest logit and its log-sum-exp.
 ///
-/// The largest is taken away before a power is taken, so nothing overflows; powers are `f32`, their sum is
-/// `f64` in eight lanes, so a row of 150,000 logits loses nothing to rounding that `f32` could show.
+/// The largest logit is subtracted first, so nothing overflows. Powers are `f32`, their sum is `f64` in eight lanes,
+/// so a row of 150,000 logits loses nothing to rounding that `f32` could show.
 pub(crate) fn log_sum(row: &[f32]) -> Result<LogSum, RowError> {
     let max = largest(row);
     if max == f32::INFINITY || row.iter().fold(false, |is_bad, logit| is_bad | logit.is_nan()) {
-        let place = row.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY);
-        return Err(RowError::NotFinite(place.unwrap_or(0)));
+        let index = row.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY);
+        return Err(RowError::NotFinite(index.unwrap_or(0)));
     }
     if max == f32::NEG_INFINITY {
         return Err(RowError::Empty);
@@ -108,14 +108,14 @@ pub(crate) fn log_sum(row: &[f32]) -> Result<LogSum, RowError> {
     Ok(LogSum { max, argmax, log_sum: f64::from(max) + sum.ln() })
 }
 
-/// Returns the largest logit, as if NaN were none; minus infinity of an empty row.
+/// Returns the largest logit, ignoring NaN; minus infinity for an empty row.
 pub(crate) fn largest(row: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
     for chunk in chunks {
         for (lane, logit) in lanes.iter_mut().zip(chunk) {
-            // Not `f32::max`: this is one instruction, and a NaN is looked for by itself.
+            // Not `f32::max`: this compiles to one instruction, and NaN is checked separately.
             *lane = if *logit > *lane { *logit } else { *lane };
         }
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn powers_are_right_to_the_last_digits_of_f32() {
+    fn powers_are_accurate_to_the_last_digits_of_f32() {
         for step in 0..=8_700 {
             let x = -(step as f32) / 100.0;
             let exact = f64::from(x).exp();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_no_distribution_are_named() {
+    fn invalid_rows_get_their_own_errors() {
         assert_eq!(log_sum(&[]), Err(RowError::Empty));
         assert_eq!(log_sum(&[f32::NEG_INFINITY; 9]), Err(RowError::Empty));
         assert_eq!(log_sum(&[0.0, 1.0, f32::NAN]), Err(RowError::NotFinite(2)));

@@ -1,27 +1,27 @@
-//! What a constraint needs to know of a model's tokens.
+//! The vocabulary data that a constraint needs.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The most tokens that a table may have.
+/// Most tokens in a table.
 pub const TOKENS_MAX: usize = 1 << 21;
-/// The most bytes that one token may have.
+/// Longest token, in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4_096;
 
-/// A tokenizer: the tokens of a text.
+/// A tokenizer: maps a text to tokens.
 type Encode = dyn Fn(&str) -> Vec<u32> + Send + Sync;
 
-/// How text that a grammar forces becomes tokens.
+/// How to tokenize text that a grammar forces.
 ///
-/// Forced text is run in one go instead of token by token. But a model reads text best in the tokens that it
-/// was trained on, so it should be the tokenizer that cuts it.
+/// Forced text is appended at once instead of token by token. A model works best with the tokens it was trained on,
+/// so the model's tokenizer should split it.
 #[derive(Clone)]
 pub enum Forcing {
-    /// Nothing is forced: every token is sampled under its mask.
+    /// Force nothing: sample every token under its mask.
     Off,
-    /// The longest token that fits, again and again. Not what a BPE tokenizer does, though often the same.
+    /// Repeatedly take the longest matching token. Not what a BPE tokenizer does, though often the same.
     LongestMatch,
-    /// The model's own tokenizer, without special tokens and without a space in front.
+    /// Use the model's own tokenizer, without special tokens and without a leading space.
     Encoder(Arc<Encode>),
 }
 
@@ -35,7 +35,7 @@ impl fmt::Debug for Forcing {
     }
 }
 
-/// The bytes of each token, and which tokens are no text. Made once for a model, and shared.
+/// The bytes of each token, and which tokens are not text. Built once per model and shared.
 #[derive(Clone, Debug)]
 pub struct TokenTable {
     bytes: Vec<u8>,
@@ -44,44 +44,46 @@ pub struct TokenTable {
     control: Vec<bool>,
     end_of_sequence: Vec<u32>,
     forcing: Forcing,
-    /// The first token of each single byte of ASCII.
+    /// The first token for each single ASCII byte.
     of_bytes: [Option<u32>; 128],
 }
 
-/// What no table can be made of.
+/// Why a token table cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenTableError {
-    /// No token, or more than [`TOKENS_MAX`].
-    #[error("the table has {0} tokens, but a model has 1 to {TOKENS_MAX}")]
+    /// There are no tokens, or more than [`TOKENS_MAX`].
+    #[error("the table has {0} tokens; the allowed number is 1 to {TOKENS_MAX}")]
     Size(usize),
-    /// A token has more than [`TOKEN_BYTES_MAX`] bytes.
-    #[error("token {token} has {bytes} bytes, more than {TOKEN_BYTES_MAX}: is the vocabulary damaged?")]
+    /// A token is longer than [`TOKEN_BYTES_MAX`].
+    #[error(
+        "token {token} is {bytes} bytes long, over the limit of {TOKEN_BYTES_MAX}: is the vocabulary damaged?"
+    )]
     Long {
         /// The token.
         token: usize,
-        /// How many bytes it has.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// An id names no token.
+    /// A token id is outside the vocabulary.
     #[error(
-        "{role} token {token} is none of the {tokens} tokens: is the configuration that of another model?"
+        "{role} token {token} is outside the vocabulary of {tokens} tokens: does the configuration belong to another model?"
     )]
     Unknown {
         /// "control" or "end-of-sequence".
         role: &'static str,
         /// The id.
         token: u32,
-        /// How many there are.
+        /// Size of the vocabulary.
         tokens: usize,
     },
-    /// Nothing ends an answer.
-    #[error("there is no end-of-sequence token: name at least one, or no constrained answer could end")]
+    /// No token ends an answer.
+    #[error("there is no end-of-sequence token, so no constrained answer could end: set at least one")]
     NoEnd,
 }
 
 impl TokenTable {
-    /// Returns the table of a model whose i-th token stands for `tokens[i]`. Control tokens and end-of-sequence
-    /// tokens are no text, whatever bytes they are given with: no grammar matches them.
+    /// Builds the table of a model whose i-th token stands for `tokens[i]`. Control and end-of-sequence tokens are
+    /// not text, whatever their bytes: no grammar matches them.
     pub fn new<B: AsRef<[u8]>>(
         tokens: impl IntoIterator<Item = B>,
         control: &[u32],
@@ -127,7 +129,7 @@ impl TokenTable {
         Ok(table)
     }
 
-    /// Returns how many tokens there are.
+    /// Returns the number of tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
@@ -139,13 +141,13 @@ impl TokenTable {
         self.ends.is_empty()
     }
 
-    /// Returns what a token adds to the text: nothing for control tokens, end-of-sequence tokens and ids that
-    /// name no token.
+    /// Returns the bytes that a token adds to the text; none for control tokens, end-of-sequence tokens and unknown
+    /// ids.
     #[must_use]
     pub fn text(&self, token: u32) -> &[u8] {
-        let place = token as usize;
-        let Some(end) = self.ends.get(place).filter(|_| !self.control[place]) else { return &[] };
-        let start = place.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let index = token as usize;
+        let Some(end) = self.ends.get(index).filter(|_| !self.control[index]) else { return &[] };
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.bytes[start as usize..*end as usize]
     }
 
@@ -161,7 +163,7 @@ impl TokenTable {
         &self.end_of_sequence
     }
 
-    /// Returns the first token that is this byte of ASCII and nothing else.
+    /// Returns the first token that consists of exactly this ASCII byte.
     pub(crate) fn of_byte(&self, byte: u8) -> Option<u32> {
         self.of_bytes.get(usize::from(byte)).copied().flatten()
     }
@@ -170,7 +172,7 @@ impl TokenTable {
         &self.forcing
     }
 
-    /// Returns whether a token is no text.
+    /// Returns whether a token is not text.
     pub(crate) fn is_control(&self, token: u32) -> bool {
         self.control.get(token as usize).copied().unwrap_or(true)
     }
@@ -181,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_have_their_bytes_and_control_tokens_have_none() {
+    fn text_tokens_have_bytes_and_control_tokens_have_none() {
         let table = TokenTable::new(["a", "bc", "<end>", "", "d"], &[3], &[2], Forcing::Off).unwrap();
         let texts: Vec<&[u8]> = (0..6).map(|token| table.text(token)).collect();
         assert_eq!(texts, [&b"a"[..], b"bc", b"", b"", b"d", b""]);
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_cannot_be_are_named() {
+    fn invalid_tables_get_their_own_errors() {
         let refused = |tokens: &[&[u8]], control: &[u32], end: &[u32]| {
             TokenTable::new(tokens, control, end, Forcing::Off).unwrap_err()
         };

@@ -1,10 +1,10 @@
-//! Times a quantised decoder: opening, prefill, decoding, and the steps of a classification whose prompt is kept.
+//! Times a quantised decoder: opening, prefill, decoding, and steps that reuse a cached prompt, like classification.
 //!
 //! `cargo run --release -p bantam-engine --example decoder_bench -- MODEL [THREADS] [ROUNDS] [ADAPTER ADAPTER]`
 //!
-//! Packed weights are kept in `MODEL.bantam-cache`. Cases take turns within a round, so that a machine whose speed
-//! changes slows all of them.
-#![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
+//! Packed weights are cached in `MODEL.bantam-cache`. The cases alternate within a round, so that a change in the
+//! machine's speed affects all of them.
+#![allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::error::Error;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use std::time::Instant;
 use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
 use bantam_kernels::{KvStore, Pool};
 
-/// Tokens whose keys and values are there, new tokens, sequences.
+/// Cached tokens, new tokens, sequences.
 const CASES: [(&str, usize, usize, usize); 8] = [
     ("prefill 512", 0, 512, 1),
     ("decode x1", 64, 1, 1),
@@ -23,12 +23,12 @@ const CASES: [(&str, usize, usize, usize); 8] = [
     ("8 times 300 kept + 60 new", 300, 60, 8),
     ("360 new", 0, 360, 1),
 ];
-/// Pages of one sequence: 512 tokens.
+/// Pages per sequence: 512 tokens.
 const PAGES: u32 = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = arguments.next().ok_or("give a model")?;
+    let model = arguments.next().ok_or("usage: decoder_bench MODEL [THREADS] [ROUNDS] [ADAPTER ADAPTER]")?;
     let threads: usize = arguments.next().map_or(Ok(2), |text| text.parse())?;
     let rounds: usize = arguments.next().map_or(Ok(20), |text| text.parse())?;
     let pool = Pool::new(threads);
@@ -69,7 +69,7 @@ struct Bench {
     kv: Option<KvStore>,
     scratch: DecoderScratch,
     seed: u64,
-    /// Of the sequences in turn, if there are any.
+    /// Assigned to the sequences in turn, if there are any.
     adapters: Vec<Adapter>,
 }
 
@@ -84,8 +84,8 @@ impl Bench {
         (0..count).map(|_| next()).collect()
     }
 
-    /// Returns the milliseconds of a step with logits for the last token of each sequence. What the kept tokens'
-    /// keys and values are is of no matter to the time.
+    /// Runs a step with logits for the last token of each sequence, and returns its milliseconds. The content of the
+    /// cached keys and values does not affect the time.
     fn step(
         &mut self,
         pool: &Pool,

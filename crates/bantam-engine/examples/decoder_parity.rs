@@ -1,9 +1,9 @@
-//! Compares a decoder's logits with those of transformers: mean Kullback-Leibler divergence, rows whose largest
-//! logit is another, and the largest difference relative to the largest logit.
+//! Compares a decoder's logits with those of transformers: mean Kullback-Leibler divergence, rows with a different
+//! largest logit, and the largest difference relative to the largest logit.
 //!
-//! `cargo run --release -p bantam-engine --example decoder_parity -- MODEL EXPECTED.safetensors`, where EXPECTED is
-//! what `scripts/decoder_fixtures.py --expect MODEL.gguf EXPECTED.safetensors` wrote.
-#![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
+//! `cargo run --release -p bantam-engine --example decoder_parity -- MODEL EXPECTED.safetensors`, where EXPECTED
+//! comes from `scripts/decoder_fixtures.py --expect MODEL.gguf EXPECTED.safetensors`.
+#![allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::error::Error;
 
@@ -13,8 +13,9 @@ use bantam_weights::WeightFile;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let model = arguments.next().ok_or("give a model")?;
-    let expected = WeightFile::open(arguments.next().ok_or("give what is expected of it")?)?;
+    let model = arguments.next().ok_or("usage: decoder_parity MODEL EXPECTED.safetensors")?;
+    let expected =
+        WeightFile::open(arguments.next().ok_or("usage: decoder_parity MODEL EXPECTED.safetensors")?)?;
     let tokens = expected.tensor("tokens.0").ok_or("no tokens")?;
     let tokens: Vec<u32> =
         tokens.bytes().as_chunks::<4>().0.iter().map(|token| u32::from_le_bytes(*token)).collect();
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let logits = decoder.forward(&pool, &mut kv, &[span], &mut scratch)?;
         let rows = expected.chunks_exact(decoder.config().vocabulary);
         if rows.len() != logits.len() {
-            return Err("another number of logits is expected".into());
+            return Err("the number of logits differs from the expected one".into());
         }
         let (mut divergence, mut others, mut difference, mut scale) = (0.0, 0, 0_f32, 0_f32);
         for (found, expected) in logits.rows().zip(rows) {
@@ -42,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let (rows, difference) = (logits.len(), difference / scale);
         println!(
-            "{precision:?}: {divergence:.2e} nats, {others} of {rows} others, difference {difference:.1e}"
+            "{precision:?}: {divergence:.2e} nats, {others} of {rows} rows differ, difference {difference:.1e}"
         );
     }
     Ok(())
@@ -52,7 +53,7 @@ fn best(row: &[f32]) -> Option<usize> {
     (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]))
 }
 
-/// Returns the divergence of what was found from what was expected, in nats.
+/// Returns the Kullback-Leibler divergence of the found from the expected distribution, in nats.
 fn kl(expected: &[f32], found: &[f32]) -> f64 {
     let normaliser = |row: &[f32]| {
         let most = row.iter().copied().fold(f32::MIN, f32::max);

@@ -1,7 +1,7 @@
 //! Times an encoder: milliseconds for one sequence of 12, 32, 64 and 128 tokens.
 //!
 //! `cargo run --release -p bantam-engine --example encoder_bench -- FOLDER [THREADS] [ROUNDS]`
-#![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
+#![allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::error::Error;
 use std::time::Instant;
@@ -11,7 +11,7 @@ use bantam_kernels::Pool;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("give the folder of a model")?;
+    let folder = arguments.next().ok_or("usage: encoder_bench FOLDER [THREADS] [ROUNDS]")?;
     let threads: Vec<usize> =
         arguments.next().map_or(Ok(vec![1, 2]), |text| text.parse().map(|n| vec![n]))?;
     let rounds: usize = arguments.next().map_or(Ok(200), |text| text.parse())?;
@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns median, lowest and 95th percentile over sequences of different tokens.
+/// Returns the median, minimum and 95th percentile over random sequences.
 fn time(encoder: &Encoder, pool: &Pool, tokens: usize, rounds: usize) -> Result<String, Box<dyn Error>> {
     let (mut scratch, mut batch, mut seed) = (EncoderScratch::default(), TokenBatch::new(), 88_172_645_u64);
     let mut milliseconds = Vec::new();

@@ -1,7 +1,7 @@
-//! Holds an encoder against what the reference implementation answered (`scripts/references.py minilm`).
+//! Compares an encoder with the output of the reference implementation (`scripts/references.py minilm`).
 //!
 //! `cargo run --release -p bantam-engine --example encoder_parity -- FOLDER REFERENCE`
-#![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
+#![allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::error::Error;
 use std::path::Path;
@@ -12,8 +12,8 @@ use bantam_weights::{WeightFile, WordPiece};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("give the folder of a model")?;
-    let reference = arguments.next().ok_or("give the folder of the reference")?;
+    let folder = arguments.next().ok_or("usage: encoder_parity FOLDER REFERENCE")?;
+    let reference = arguments.next().ok_or("usage: encoder_parity FOLDER REFERENCE")?;
     let (folder, reference) = (Path::new(&folder), Path::new(&reference));
     let texts: Vec<String> = serde_json::from_slice(&std::fs::read(reference.join("texts.json"))?)?;
     let file = WeightFile::open(reference.join("embeddings.safetensors"))?;

@@ -1,12 +1,12 @@
-//! Drives a scheduler with mixed load and prints how long callers wait.
+//! Puts a mixed load on a scheduler and prints how long callers wait.
 //!
 //! `cargo run --release -p bantam-engine --example engine_load -- MODEL [--adapters FILE,FILE..] [--callers N]
 //! [--seconds N] [--threads N] [--busy N]`
 //!
-//! Callers come in two kinds. Classifiers send a prompt that shares its first 300 tokens with others of the same task,
-//! followed by 60 of its own, and ask for the scores of six labels. Talkers send 100 tokens and generate 32. Every
-//! caller asks again as soon as it is answered. `--busy N` starts N processes that do nothing but spin meanwhile.
-#![allow(clippy::print_stdout, reason = "an example talks to the person at the terminal")]
+//! There are two kinds of callers. Classifiers send a prompt of 300 tokens shared by all prompts of a task plus 60 of
+//! its own, and request the scores of six labels. Talkers send 100 tokens and generate 32. Every caller sends its
+//! next request as soon as it has an answer. `--busy N` also starts N processes that spin.
+#![allow(clippy::print_stdout, reason = "an example prints to the terminal")]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,16 +21,16 @@ use bantam_kernels::Pool;
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// Tokens that prompts of a task share, and that each has of its own.
+/// Tokens that the prompts of a task share, and tokens of each prompt's own.
 const SHARED: usize = 300;
 const OWN: usize = 60;
-/// Tokens of a talker's prompt, and of its answer.
+/// Tokens of a talker's prompt and of its answer.
 const TALK: usize = 100;
 const ANSWER: usize = 32;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let model = arguments.next().ok_or("give the file of a model")?;
+    let model = arguments.next().ok_or("give a model file")?;
     if model == "--spin" {
         loop {
             std::hint::spin_loop();
@@ -38,7 +38,7 @@ fn main() -> Result<(), Failure> {
     }
     let mut settings: HashMap<String, String> = HashMap::new();
     while let Some(name) = arguments.next() {
-        settings.insert(name.clone(), arguments.next().ok_or(format!("{name} wants a value"))?);
+        settings.insert(name.clone(), arguments.next().ok_or(format!("{name} needs a value"))?);
     }
     let number = |name: &str, otherwise: usize| -> Result<usize, Failure> {
         settings.get(name).map_or(Ok(otherwise), |text| Ok(text.parse()?))
@@ -57,7 +57,7 @@ fn main() -> Result<(), Failure> {
         names.iter().map(load).collect::<Result<_, _>>()?
     };
     let vocabulary = decoder.config().vocabulary;
-    // A model with a short context gets prompts that are shorter in proportion.
+    // A model with a short context gets proportionally shorter prompts.
     let positions = decoder.config().positions;
     let part = |tokens: usize| if positions < 512 { tokens * positions / 512 } else { tokens };
     let [shared, own, talk, answer] = [SHARED, OWN, TALK, ANSWER].map(part);
@@ -102,7 +102,7 @@ struct Load {
     until: Instant,
 }
 
-/// What callers waited for, in milliseconds.
+/// Waiting times of callers, in milliseconds.
 #[derive(Default)]
 struct Times {
     scores: Vec<f64>,
@@ -121,7 +121,7 @@ impl Times {
 }
 
 impl Load {
-    /// Asks until the time is up: even callers classify, odd ones talk.
+    /// Sends requests until time is up: even callers classify, odd callers talk.
     fn call(&self, caller: usize) -> Result<Times, Failure> {
         let mut times = Times::default();
         let mut random = Random(caller as u64 * 7919 + 1);
@@ -194,7 +194,7 @@ fn report(times: Times, statistics: SchedulerStatistics, seconds: f64) {
     let SchedulerStatistics { steps, tokens_computed, tokens_generated, prefix, preemptions, .. } =
         statistics;
     println!(
-        "{:.1} classified/s, {:.1} answers/s; {:.0} tokens/s computed, {:.0}/s generated, {:.0}/s with the cached; \
+        "{:.1} classified/s, {:.1} answers/s; {:.0} tokens/s computed, {:.0}/s generated, {:.0}/s including cached; \
          {:.1} tokens a step; {:.0} % of prompts cached, {} pages cached, {} evicted, {preemptions} preempted",
         counts.0 as f64 / seconds,
         counts.1 as f64 / seconds,

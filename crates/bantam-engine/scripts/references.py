@@ -1,13 +1,13 @@
-"""Writes what the reference implementation answers, for the tests of this crate.
+"""Writes the reference implementation's outputs for the tests of this crate.
 
 Needs PyPI `torch transformers tokenizers safetensors numpy`.
 
-    references.py tiny FOLDER            a seeded random BERT of some KB, and its hidden states
-    references.py modernbert FOLDER BIASED  two seeded random ModernBERTs of some KB, and their hidden states: as the
-                                         library saves one today, without biases; and as a classifier of older days,
-                                         with biases everywhere
-    references.py minilm MODEL OUT [TEXTS]  embeddings of all-MiniLM-L6-v2 for 1,000 sentences, or for the lines of
-                                         TEXTS, and of the first 48 in half precision
+        references.py tiny FOLDER            a seeded random BERT of some KB, and its hidden states
+        references.py modernbert FOLDER BIASED  two seeded random ModernBERTs of some KB, and their hidden states: one as
+                                             transformers saves it today, without biases; and a classifier in the older
+                                             format, with biases everywhere
+        references.py minilm MODEL OUT [TEXTS]  embeddings of all-MiniLM-L6-v2 for 1,000 sentences, or for the lines of
+                                             TEXTS, and of the first 48 in half precision
 """
 
 import json
@@ -32,7 +32,7 @@ that is possible|日本語もお願いします|because of the naïve café owne
 
 
 def sentences(count: int) -> list[str]:
-    """Sentences of a few words up to some hundred, the same every time."""
+    """Seeded sentences of a few to about a hundred words."""
     generator = random.Random(20261121)
     made = []
     for _ in range(count):
@@ -45,7 +45,7 @@ def sentences(count: int) -> list[str]:
 
 
 def tiny(folder: Path) -> None:
-    """A BERT with heads of an odd size and weights large enough that every part of it matters."""
+    """A BERT with an odd head size and weights large enough that every part affects the output."""
     torch.manual_seed(7)
     sizes = {"vocab_size": 40, "hidden_size": 30, "num_hidden_layers": 2, "num_attention_heads": 3}
     config = BertConfig(**sizes, intermediate_size=52, max_position_embeddings=24, hidden_act="gelu")
@@ -68,12 +68,12 @@ def tiny(folder: Path) -> None:
 
 MODERN = {"vocab_size": 60, "local_attention": 8, "max_position_embeddings": 48, "hidden_activation": "gelu"}
 MODERN |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
-# What the library wrote before its version 5; each holds what is computed in the one spelling only.
+# What transformers wrote before version 5. Each of the two models is saved in only one of the formats.
 OLD_FIELDS = {"global_attn_every_n_layers": 2, "global_rope_theta": 2000.0, "local_rope_theta": 50.0}
 
 
 def modernbert(folder: Path, biased_folder: Path) -> None:
-    """Windows shorter than the sequences, rotations that reach around, heads of an odd half."""
+    """Windows shorter than the sequences, rotations beyond a full turn, heads with an odd half."""
     torch.manual_seed(11)
     sizes = {"hidden_size": 30, "num_hidden_layers": 5, "num_attention_heads": 3, "intermediate_size": 44}
     config = ModernBertConfig(**MODERN, **sizes, global_attn_every_n_layers=3)
@@ -89,7 +89,7 @@ def modernbert(folder: Path, biased_folder: Path) -> None:
 
 
 def save_modernbert(folder: Path, model: torch.nn.Module, config: dict, lengths: list[int]) -> None:
-    """Weights in half precision, large enough that every part matters; states as f32 computes them from those."""
+    """Half-precision weights, large enough that every part affects the output; the states are computed from them in f32."""
     model = model.eval()
     model.set_attn_implementation("eager")
     with torch.no_grad():
@@ -111,7 +111,7 @@ def save_modernbert(folder: Path, model: torch.nn.Module, config: dict, lengths:
 
 
 def minilm(model_folder: Path, out: Path, texts: list[str]) -> None:
-    """Mean over the tokens, then length 1, as the model's card says; each text alone, so without padding."""
+    """The mean over the tokens, scaled to length 1, as in the model card; each text alone, so without padding."""
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(model_folder / "tokenizer.json"))

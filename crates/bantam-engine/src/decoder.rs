@@ -7,7 +7,7 @@ mod forward;
 mod layer;
 mod linear;
 mod load;
-mod plan;
+mod naming;
 mod scratch;
 
 use std::path::{Path, PathBuf};
@@ -23,47 +23,46 @@ use linear::Linear;
 pub use load::{DecoderSurvey, LoadDecoderError, LoadDecoderErrorKind};
 pub use scratch::{DecoderScratch, Logits};
 
-/// What weights and activations of matrix products are held in.
+/// The precision of weights and activations in matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecoderPrecision {
-    /// As trained; keys and values in 32 bits.
+    /// As trained; the KV cache in 32 bits.
     F32,
-    /// Weights in 4 bits where the file has them so (Q4_0) and in 8 otherwise, with a scale for every 32 of them;
-    /// activations in 8 bits with a scale for every 32; keys and values in 16-bit floats. Norms, biases and
-    /// adapters stay as they are.
+    /// Weights in 4 bits if the file has them in Q4_0, otherwise in 8 bits, with a scale per 32 weights; activations
+    /// in 8 bits with a scale per 32; the KV cache in 16-bit floats. Norms, biases and adapters are unchanged.
     Quantised,
 }
 
-/// How a decoder is opened.
+/// Options for opening a decoder.
 #[derive(Clone, Debug)]
 pub struct DecoderOptions {
-    /// What it runs in.
+    /// The precision to run in.
     pub precision: DecoderPrecision,
-    /// The file that quantised weights are kept in once they are laid out. It is read if it was made from the
-    /// same model, and otherwise made anew, if it can be.
+    /// The cache file for packed weights. It is used if it was made from the same model, and otherwise written if
+    /// possible.
     pub cache: Option<PathBuf>,
 }
 
-/// A decoder, ready to run. It is never written to, so threads may share it.
+/// A decoder, ready to run. It is immutable, so threads can share it.
 #[derive(Debug)]
 pub struct Decoder {
     config: DecoderConfig,
     precision: DecoderPrecision,
-    /// Where embeddings are read from, row by row.
+    /// The source of embeddings, read row by row.
     file: WeightFile,
     embeddings: String,
-    /// Rotation, and the one of layers with a window.
+    /// The rotation, and that of layers with a window.
     ropes: (Rope, Option<Rope>),
     layers: Vec<Layer>,
     norm: RmsNorm,
     head: Linear,
-    /// Bytes of all linear layers.
+    /// Total bytes of all linear layers.
     weight_bytes: usize,
 }
 
 impl Decoder {
-    /// Returns where packed weights are kept unless somebody wants them elsewhere: `NAME.bantam-cache` beside a
-    /// file, `model.bantam-cache` within a folder.
+    /// Returns the default cache file for packed weights: `NAME.bantam-cache` beside a file, `model.bantam-cache` in
+    /// a folder.
     pub fn cache_path(model: impl AsRef<Path>) -> PathBuf {
         let model = model.as_ref();
         if model.is_dir() {
@@ -74,35 +73,35 @@ impl Decoder {
         path.into()
     }
 
-    /// Returns what the model is made of.
+    /// Returns the model's configuration.
     pub fn config(&self) -> &DecoderConfig {
         &self.config
     }
 
-    /// Returns what it runs in.
+    /// Returns the precision it runs in.
     pub fn precision(&self) -> DecoderPrecision {
         self.precision
     }
 
-    /// Returns the files it was read from, for their metadata.
+    /// Returns the files it was loaded from, for their metadata.
     pub fn weights(&self) -> &WeightFile {
         &self.file
     }
 
-    /// Returns what a token's keys and values take.
+    /// Returns the shape of its KV cache.
     pub fn kv_shape(&self) -> KvShape {
         self.config.kv_shape(self.precision)
     }
 
-    /// Returns how many bytes its linear layers take, in memory or in the mapped file that they are kept in.
+    /// Returns the size of its linear layers in bytes, in memory or in the mapped cache file.
     pub fn weight_bytes(&self) -> usize {
         self.weight_bytes
     }
 
-    /// Returns an empty store of `pages` pages of 16 tokens.
+    /// Returns an empty KV store of `pages` pages of 16 tokens.
     ///
     /// # Panics
-    /// If these are more than can be addressed.
+    /// If the store is not addressable.
     pub fn new_kv(&self, pages: usize) -> KvStore {
         KvStore::new(self.kv_shape(), pages)
     }

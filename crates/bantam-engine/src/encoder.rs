@@ -1,4 +1,4 @@
-//! BERT (absolute positions, token types, norms after the sums, GELU) and ModernBERT.
+//! Encoders: BERT (absolute positions, token types, post-norm, GELU) and ModernBERT.
 
 mod adapter;
 mod batch;
@@ -23,58 +23,58 @@ pub use load::{LoadEncoderError, LoadEncoderErrorKind};
 use modernbert::ModernBert;
 pub use pooling::Pooling;
 
-/// Tokens that go through the layers together, unless one sequence alone has more. It bounds what a batch needs
-/// in memory, and keeps what a layer hands to the next in the caches.
+/// Tokens that go through the layers together, unless one sequence alone has more. This bounds a batch's memory, and
+/// keeps a layer's output in the CPU caches for the next.
 const SLICE_TOKENS: usize = 512;
 
-/// What weights and activations of matrix products are held in.
+/// The precision of weights and activations in matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// As trained.
     F32,
-    /// Weights in int8 with one scale for each output, activations in u8 with a scale and a zero for each token;
-    /// a few inputs of each layer, the same outliers for every token, stay f32.
+    /// Weights in int8 with one scale per output, activations in u8 with a scale and zero point per token; a few
+    /// inputs of each layer, outliers for every token, stay f32.
     Int8,
 }
 
-/// Why a batch could not be encoded.
+/// Why a batch was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// A sequence without tokens has no vector.
+    /// A sequence has no tokens, so it has no vector.
     #[error("sequence {sequence} has no tokens")]
     EmptySequence {
-        /// Which of the batch.
+        /// The sequence's index in the batch.
         sequence: usize,
     },
-    /// More tokens than the model has positions.
-    #[error("sequence {sequence} has {tokens} tokens; the model takes {tokens_max}")]
+    /// A sequence is longer than the model's context.
+    #[error("sequence {sequence} has {tokens} tokens; the model's limit is {tokens_max}")]
     TooLong {
-        /// Which of the batch.
+        /// The sequence's index in the batch.
         sequence: usize,
-        /// Its tokens.
+        /// Number of its tokens.
         tokens: usize,
-        /// Most tokens of a sequence.
+        /// The model's longest sequence.
         tokens_max: usize,
     },
-    /// A token that the model does not have.
-    #[error("sequence {sequence} has token {token}; the model knows {vocabulary}")]
+    /// A token is not in the vocabulary.
+    #[error("sequence {sequence} contains token {token}, outside the vocabulary of {vocabulary}")]
     UnknownToken {
-        /// Which of the batch.
+        /// The sequence's index in the batch.
         sequence: usize,
         /// The token.
         token: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocabulary: usize,
     },
-    /// A second text for a model that was trained on single ones.
-    #[error("sequence {sequence} is a pair; the model has one token type")]
+    /// A sequence has two texts, but the model was trained on single texts.
+    #[error("sequence {sequence} is a pair, but the model has only one token type")]
     NoPairs {
-        /// Which of the batch.
+        /// The sequence's index in the batch.
         sequence: usize,
     },
 }
 
-/// An encoder, ready to run. It is never written to, so threads may share it.
+/// An encoder, ready to run. It is immutable, so threads can share it.
 #[derive(Debug)]
 pub struct Encoder {
     config: EncoderConfig,
@@ -84,15 +84,15 @@ pub struct Encoder {
     stack: Stack,
 }
 
-/// The layers of an architecture.
+/// The layers, by architecture.
 #[derive(Debug)]
 enum Stack {
     Bert(Vec<Layer>),
     ModernBert(ModernBert),
 }
 
-/// Memory that an [`Encoder`] works in. After the first batches it has grown to what they need, and further ones
-/// allocate nothing.
+/// The working memory of an [`Encoder`]. It grows in the first batches to what they need; later batches allocate
+/// nothing.
 #[derive(Debug, Default)]
 pub struct EncoderScratch {
     hidden: Vec<f32>,
@@ -111,17 +111,17 @@ pub struct EncoderScratch {
 }
 
 impl Encoder {
-    /// Returns what the model is made of.
+    /// Returns the model's configuration.
     pub fn config(&self) -> &EncoderConfig {
         &self.config
     }
 
-    /// Returns what it runs in.
+    /// Returns the precision it runs in.
     pub fn precision(&self) -> Precision {
         self.precision
     }
 
-    /// Returns one vector of length 1 for each sequence, [`EncoderConfig::hidden`] numbers each.
+    /// Returns one vector of length 1 for each sequence, of [`EncoderConfig::hidden`] elements.
     pub fn embed<'s>(
         &self,
         batch: &TokenBatch,
@@ -131,7 +131,7 @@ impl Encoder {
     ) -> Result<&'s [f32], EncodeError> {
         self.check(batch)?;
         let width = self.config.hidden;
-        fit(&mut scratch.answer, batch.len() * width);
+        resized(&mut scratch.answer, batch.len() * width);
         for sequences in slices(batch) {
             self.encode(batch, sequences.clone(), pool, scratch);
             let mut start = 0;
@@ -144,7 +144,7 @@ impl Encoder {
         Ok(&scratch.answer[..batch.len() * width])
     }
 
-    /// Returns the last layer's output for every token, one sequence after the other.
+    /// Returns the last layer's output for every token, sequence by sequence.
     pub fn hidden_states<'s>(
         &self,
         batch: &TokenBatch,
@@ -154,7 +154,7 @@ impl Encoder {
         self.check(batch)?;
         let width = self.config.hidden;
         let all = batch.tokens() * width;
-        fit(&mut scratch.answer, all);
+        resized(&mut scratch.answer, all);
         for sequences in slices(batch) {
             let tokens = batch.rows(sequences.clone());
             self.encode(batch, sequences, pool, scratch);
@@ -170,13 +170,13 @@ impl Encoder {
         scratch.ends.clear();
         scratch.ends.extend(sequences.clone().map(|sequence| batch.row_range(sequence).end - first));
         let tokens = batch.rows(sequences.clone()).len();
-        let hidden = fit(&mut scratch.hidden, tokens * self.config.hidden);
+        let hidden = resized(&mut scratch.hidden, tokens * self.config.hidden);
         self.embeddings.write(batch, sequences, hidden);
         let qkv = match &self.stack {
             Stack::Bert(layers) => layers.first().map(|layer| &layer.qkv),
             Stack::ModernBert(modern) => modern.layers.first().map(|layer| &layer.qkv),
         };
-        let bytes = qkv.and_then(|qkv| qkv.wanting(&mut scratch.hidden_bytes));
+        let bytes = qkv.and_then(|qkv| qkv.quantise_target(&mut scratch.hidden_bytes));
         self.norm.forward(pool, hidden, Addend::None, bytes);
         match &self.stack {
             Stack::Bert(layers) => {
@@ -210,7 +210,7 @@ impl Encoder {
     }
 }
 
-/// Cuts a batch into runs of sequences that go through the layers together.
+/// Divides a batch into runs of sequences that go through the layers together.
 fn slices(batch: &TokenBatch) -> impl Iterator<Item = Range<usize>> + '_ {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -224,8 +224,8 @@ fn slices(batch: &TokenBatch) -> impl Iterator<Item = Range<usize>> + '_ {
     })
 }
 
-/// Returns the first `length` numbers, whatever they are, after making room for them.
-fn fit(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
+/// Returns the first `length` elements, with arbitrary content, after growing the buffer if necessary.
+fn resized(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if numbers.len() < length {
         numbers.resize(length, 0.0);
     }

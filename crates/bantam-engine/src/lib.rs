@@ -1,19 +1,19 @@
-//! Models that run on the CPU at hand.
+//! Runs models on the CPU.
 //!
-//! The first kind is the [`Encoder`], a BERT or ModernBERT that turns token ids into vectors: [`Encoder::load`] reads and checks
-//! a folder, [`Encoder::embed`] answers for a [`TokenBatch`]. Sequences of a batch are laid one after the other
-//! and never padded: matrix products run over all their tokens, attention over each sequence.
+//! An [`Encoder`], BERT or ModernBERT, turns token ids into vectors: [`Encoder::load`] reads and checks a folder,
+//! [`Encoder::embed`] embeds a [`TokenBatch`]. The sequences of a batch are concatenated and never padded: matrix
+//! products run over all their tokens, attention over each sequence.
 //!
-//! The second kind is the [`Decoder`], a Llama, Qwen, Gemma or Phi that continues texts: [`Decoder::open`] reads a
-//! GGUF file or a folder of safetensors, [`Decoder::forward`] runs new tokens of many sequences in one step, whose
-//! keys and values are in a paged store, each with an [`Adapter`] of its own or none.
+//! A [`Decoder`], Llama, Qwen, Gemma or Phi, generates text: [`Decoder::open`] reads a GGUF file or a folder of
+//! safetensors, [`Decoder::forward`] runs new tokens of many sequences in one step. Their keys and values are in a
+//! paged KV cache, and each sequence can have its own [`Adapter`].
 //!
 //! A [`Scheduler`] runs one [`StepModel`], such as a [`DecoderModel`], for many callers at once.
 //!
-//! **Invariant:** a loaded model has every tensor, in the shape its configuration asks for, with finite numbers.
+//! **Invariant:** a loaded model has every tensor, in the shape that its configuration requires, with finite values.
 //!
-//! **Invariant:** with the same instructions, a sequence's answer is the same to the bit in whatever batch it
-//! comes and on whatever number of threads.
+//! **Invariant:** with the same instruction set, a sequence's result is bit-identical in any batch and for any number
+//! of threads.
 
 mod decoder;
 mod encoder;

@@ -1,4 +1,4 @@
-//! The pages of the key-value memory, who holds them, and which of them are worth keeping for later prompts.
+//! The pages of the KV cache: who holds them, and which are kept for later prompts.
 
 mod cache;
 mod pages;
@@ -9,7 +9,7 @@ pub(crate) use pages::{Page, PagePool, PageTable};
 
 pub(crate) use bantam_kernels::PAGE_TOKENS;
 
-/// Returns how many pages `tokens` tokens take.
+/// Returns the number of pages for `tokens` tokens.
 pub(crate) fn pages_for(tokens: usize) -> usize {
     tokens.div_ceil(PAGE_TOKENS)
 }

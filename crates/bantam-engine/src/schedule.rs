@@ -1,27 +1,27 @@
-//! Many requests, one model: continuous batching over a paged key-value memory.
+//! Continuous batching: many requests share one model with a paged KV cache.
 //!
-//! One thread owns the model and runs it step by step. A step is one pass over spans of many requests: the next tokens
-//! of all that generate, then branches of scores, then pieces of prompts, as many tokens as a step may have. Between
-//! two steps requests come and go, so nobody waits for another's answer to end.
+//! One thread owns the model and runs it step by step. A step is one pass over spans of many requests: first the next
+//! tokens of all that generate, then branches of scores, then pieces of prompts, up to the step's token limit.
+//! Requests come and go between two steps, so none waits for another's answer to end.
 //!
-//! **Invariant:** a request's answer is the same to the bit whatever runs beside it, and whether its prefix was cached,
-//! was cut into pieces, or was computed twice; provided that the model keeps the promise of [`StepModel`].
+//! **Invariant:** a request's result is bit-identical whatever runs beside it, and whether its prefix was cached, cut
+//! into pieces, or computed twice, provided that the model keeps the promise of [`StepModel`].
 //!
-//! **Invariant:** a page is written only by the request that took it from the pool; what is shared is only read.
+//! **Invariant:** a page is written only by the request that took it from the pool; shared pages are only read.
 //!
-//! **Invariant:** every request ends with one last letter to its caller, even if the scheduler's thread panics.
+//! **Invariant:** every request ends with exactly one final reply, even if the scheduler's thread panics.
 
 mod adapters;
 mod answers;
 mod core;
 mod decoding;
+mod fair_queue;
 mod handle;
-mod lanes;
-mod mail;
 mod model;
 mod options;
 mod pace;
 mod plan;
+mod reply;
 mod request;
 mod room;
 mod scoring;

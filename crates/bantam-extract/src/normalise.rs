@@ -8,5 +8,6 @@ pub use amount::{amount, whole};
 pub use choice::{boolean, choice};
 pub use date::date;
 
-/// The version of all rules that decide how values are written. What was proved about answers holds for one version only.
+/// The version of all rules that decide how values are written. What was proved about answers holds for one version
+/// only.
 pub const NORMALISERS: u32 = 2;

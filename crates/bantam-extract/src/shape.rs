@@ -97,8 +97,8 @@ impl Shape {
         Self { schema: None, validator: None, properties: Vec::new() }
     }
 
-    /// Returns the shape that a schema describes, for a student with these slots. Its objects omit slots that the schema
-    /// does not name.
+    /// Returns the shape that a schema describes, for a student with these slots. Its objects omit slots that the
+    /// schema does not name.
     ///
     /// # Errors
     /// [`ShapeError`] if no answer of such a student could ever have this shape.
@@ -139,7 +139,8 @@ impl Shape {
         self.schema.as_ref()
     }
 
-    /// Returns everything that decides how objects are written. What was proved about answers holds for this value only.
+    /// Returns everything that decides how objects are written. What was proved about answers holds for this value
+    /// only.
     pub fn facts(&self) -> Value {
         json!({ "schema": self.schema, "normalisers": NORMALISERS })
     }
@@ -170,7 +171,8 @@ impl Shape {
     }
 
     /// Returns an answer in canonical form, so that equivalent answers compare equal: values as the shape writes them,
-    /// whole numbers without decimals, single values wrapped where the shape has lists, and no empty or null properties.
+    /// whole numbers without decimals, single values wrapped where the shape has lists, and no empty or null
+    /// properties.
     pub fn canonical(&self, answer: &Value) -> Value {
         let Value::Object(entries) = answer else { return answer.clone() };
         let kept = entries.iter().filter_map(|(name, value)| {

@@ -1,4 +1,4 @@
-//! Times the matrix products of a decoder's step, and its attention, against what the machine could do at most.
+//! Times the matrix products and the attention of a decoder step, and compares them with the machine's peak.
 //!
 //! `cargo run --release -p bantam-kernels --example decoder_products -- [135m|0.6b] [threads] [rounds] [rows,…]`
 
@@ -33,7 +33,7 @@ const LARGE: Shape = Shape {
     vocabulary: 151_936,
 };
 
-/// All layers of a shape, of bytes that look random.
+/// All layers of a shape, with random weights.
 struct Model {
     layers: Vec<[GroupedLinear; 4]>,
     head: GroupedLinear,
@@ -80,7 +80,7 @@ impl Model {
         Self { layers, head, packing }
     }
 
-    /// Rows of the last layer: all when decoding, the last one after a prefill.
+    /// Rows of the output head: all when decoding, only the last after a prefill.
     fn head_rows(rows: usize) -> usize {
         if rows <= 16 { rows } else { 1 }
     }
@@ -101,7 +101,7 @@ impl Model {
         self.products().map(|(layer, _)| layer.bytes().as_slice().len()).sum::<usize>() as f64
     }
 
-    /// Runs all products on rows of each width, and returns the seconds.
+    /// Runs all products on inputs of matching width. Returns the seconds.
     fn time(&self, pool: &Pool, rows: usize, inputs: &[GroupedRows], outputs: &mut [f32]) -> f64 {
         let begun = Instant::now();
         for (layer, is_head) in self.products() {
@@ -132,7 +132,7 @@ fn inputs(pool: &Pool, shape: Shape, rows: usize) -> Vec<GroupedRows> {
     all
 }
 
-/// The steps of all layers that are no products, at `rows` new tokens after `cached`: attention, then the rest.
+/// The parts of all layers that are not products, for `rows` new tokens after `cached`: attention and cache writes.
 struct Rest {
     shape: Shape,
     store: KvStore,
@@ -203,7 +203,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Prints the steps that are no products.
+/// Prints the timings of everything but products.
 fn print_rest(out: &mut impl Write, pool: &Pool, shape: Shape, rounds: usize) -> std::io::Result<()> {
     for precision in [KvPrecision::F32, KvPrecision::F16] {
         let mut rest = Rest::new(shape, 512, precision);

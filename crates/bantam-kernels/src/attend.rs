@@ -1,53 +1,53 @@
-//! Causal attention of new tokens to the keys and values of their sequences.
+//! Causal attention of new tokens to the cached keys and values of their sequences.
 
 mod head;
 
 use std::ops::Range;
 
 use crate::grid::even_part;
-use crate::kv::{Columns, KvStore, Numbers, PAGE_TOKENS};
+use crate::kv::{Columns, KvElements, KvStore, PAGE_TOKENS};
 use crate::pool::Pool;
 use crate::shared::SharedSlice;
-use head::{BLOCK, Head, Room};
+use head::{BLOCK, Head, HeadScratch};
 
-/// New tokens of one sequence.
+/// The new tokens of one sequence.
 #[derive(Clone, Debug)]
 pub struct AttendSpan<'a> {
     /// Rows of the queries and outputs, in order.
     pub rows: Range<usize>,
-    /// Pages of the sequence, for all tokens up to the last of `rows`. Keys and values of `rows` are written.
+    /// Pages of the sequence, for all tokens up to the last of `rows`. The keys and values of `rows` must be written.
     pub pages: &'a [u32],
-    /// Tokens of the sequence before `rows`.
+    /// Number of the sequence's tokens before `rows`.
     pub start: usize,
-    /// How many tokens one sees, itself included; none: all.
+    /// How many tokens each token sees, including itself; `None` for all.
     pub window: Option<usize>,
 }
 
-/// How scores are made.
+/// How to compute scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttendOptions {
-    /// Query heads: a multiple of the heads of keys, which so many neighbours share.
+    /// Number of query heads: a multiple of the key heads, each of which is shared by neighbouring query heads.
     pub heads: usize,
-    /// What products of queries and keys are multiplied by.
+    /// Factor for products of queries and keys.
     pub scale: f32,
-    /// Where given, scores become `softcap * tanh(score / softcap)`.
+    /// If set, scores become `softcap * tanh(score / softcap)`.
     pub softcap: Option<f32>,
 }
 
-/// Memory that [`attend`] works in.
+/// Working memory of [`attend`].
 #[derive(Clone, Debug, Default)]
 pub struct AttendScratch {
     numbers: Vec<f32>,
 }
 
-/// Writes, for each row of the spans and each query head, the mean of the values that the token sees, weighted by
-/// softmax of scaled products of its query with their keys. A token sees itself and those before it.
+/// Writes, for each row of the spans and each query head, the mean of the values that the token sees, weighted by the
+/// softmax of the scaled products of its query with their keys. A token sees itself and the tokens before it.
 ///
-/// `queries` and `outputs` have a row of all heads for each token; rows of no span stay as they are. What comes
-/// out for a row is the same to the bit whatever else is in the batch.
+/// `queries` and `outputs` have one row per token with all heads; rows outside all spans are not written. A row's
+/// result is bit-identical whatever else is in the batch.
 ///
 /// # Panics
-/// If the lengths do not fit, spans share a row, or a page does not exist.
+/// If the lengths do not match, spans share a row, or a page does not exist.
 pub fn attend(
     pool: &Pool,
     (store, layer): (&KvStore, usize),
@@ -60,8 +60,8 @@ pub fn attend(
     let shape = store.shape();
     let width = options.heads * shape.head_size;
     assert!(layer < shape.layers, "layer {layer} of {}", shape.layers);
-    assert!(options.heads.is_multiple_of(shape.kv_heads), "heads of keys are shared evenly");
-    assert!(queries.width() >= width, "queries of all heads");
+    assert!(options.heads.is_multiple_of(shape.kv_heads), "query heads are not a multiple of key heads");
+    assert!(queries.width() >= width, "queries lack heads");
     assert_eq!(outputs.len(), queries.rows() * width);
     check(store, spans, queries.rows());
     let shared_by = options.heads / shape.kv_heads;
@@ -76,31 +76,31 @@ pub fn attend(
             tasks.extend((0..blocks).map(|index| (span, head, even_part(count, blocks, index))));
         }
     }
-    let room = Room::new(shape.head_size);
-    scratch.numbers.resize(room.all() * pool.threads(), 0.0);
-    let (rooms, outputs) = (SharedSlice::new(&mut scratch.numbers), SharedSlice::new(outputs));
+    let layout = HeadScratch::new(shape.head_size);
+    scratch.numbers.resize(layout.all() * pool.threads(), 0.0);
+    let (scratches, outputs) = (SharedSlice::new(&mut scratch.numbers), SharedSlice::new(outputs));
     pool.run(tasks.len(), |thread, index| {
-        // The last tokens see most: they go first, so that what is left at the end is short.
+        // The last tokens see most, so they go first: the work left at the end is short.
         let (span, head, block) = tasks[tasks.len() - 1 - index].clone();
-        // SAFETY: no two chunks run on the same thread at once.
-        let memory = unsafe { rooms.part(thread * room.all()..(thread + 1) * room.all()) };
+        // SAFETY: no two chunks run on one thread at the same time.
+        let memory = unsafe { scratches.part(thread * layout.all()..(thread + 1) * layout.all()) };
         let head =
-            Head { store, layer, head, queries, options, span, block, room, memory, outputs: &outputs };
+            Head { store, layer, head, queries, options, span, block, layout, memory, outputs: &outputs };
         match &store.numbers {
-            Numbers::F32(numbers) => pool.isa().call(head.over(numbers)),
-            Numbers::F16(numbers) => pool.isa().call(head.over(numbers)),
+            KvElements::F32(numbers) => pool.isa().call(head.typed(numbers)),
+            KvElements::F16(numbers) => pool.isa().call(head.typed(numbers)),
         }
     });
 }
 
 fn check(store: &KvStore, spans: &[AttendSpan<'_>], rows: usize) {
-    let mut is_taken = vec![false; rows];
+    let mut is_covered = vec![false; rows];
     for span in spans {
-        assert!(span.rows.end <= rows, "rows of a span");
-        assert!(span.start + span.rows.len() <= span.pages.len() * PAGE_TOKENS, "pages for all tokens");
-        assert!(span.pages.iter().all(|page| (*page as usize) < store.pages()), "pages that exist");
+        assert!(span.rows.end <= rows, "span outside the rows");
+        assert!(span.start + span.rows.len() <= span.pages.len() * PAGE_TOKENS, "too few pages");
+        assert!(span.pages.iter().all(|page| (*page as usize) < store.pages()), "no such page");
         for row in span.rows.clone() {
-            assert!(!std::mem::replace(&mut is_taken[row], true), "row {row} in two spans");
+            assert!(!std::mem::replace(&mut is_covered[row], true), "row {row} in two spans");
         }
     }
 }

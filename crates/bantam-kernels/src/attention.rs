@@ -1,4 +1,4 @@
-//! Attention of every token to the tokens of its own sequence, all or those nearby.
+//! Attention of every token to all or nearby tokens of its own sequence.
 
 use std::ops::Range;
 
@@ -11,55 +11,55 @@ use crate::rotation::RotationTable;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// Tokens times numbers of a head below which several heads share a chunk.
+/// Tokens times head size below which several heads share a chunk.
 const CHUNK_WORK: usize = 1536;
-/// Rows of scores held at once, at most.
-const ROWS: usize = 12;
+/// Most rows of scores held at once.
+const SCORE_ROWS: usize = 12;
 
-/// How queries, keys and values are cut into heads.
+/// The heads of queries, keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heads {
-    /// Heads.
+    /// Number of heads.
     pub count: usize,
-    /// Numbers of one head.
+    /// Elements per head.
     pub size: usize,
 }
 
-/// What a token sees of its sequence.
+/// Which tokens a token sees, and how positions matter.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Sight<'t> {
-    /// Turns queries and keys to their positions, the first of a sequence being 0; without it, positions do not
+pub struct AttentionScope<'t> {
+    /// Rotates queries and keys by their positions, counted from 0 in each sequence; without it, positions do not
     /// matter.
     pub rotation: Option<&'t RotationTable>,
-    /// Tokens further away than this are not seen; without it, all are.
+    /// The largest distance at which tokens are seen; `None` for no limit.
     pub reach: Option<usize>,
 }
 
-/// Memory that [`attention`] works in; it grows to what the longest sequence needs.
+/// Working memory of [`attention`]; it grows to the size that the longest sequence needs.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionScratch {
     numbers: Vec<f32>,
 }
 
-/// Writes, for each token and head, the mean of the sequence's values weighted by softmax of scaled products.
+/// Writes, for each token and head, the mean of the sequence's values weighted by the softmax of scaled products.
 ///
-/// `qkv` has a row for each token: all heads' queries, then keys, then values. `ends` are the rows at which the
-/// sequences end, in order; the last one is the number of rows. `outputs` has a row of all heads for each token.
+/// `qkv` has one row per token: the queries of all heads, then keys, then values. `ends` lists the rows at which
+/// sequences end, in order; the last is the number of rows. `outputs` has one row per token with all heads.
 ///
 /// # Panics
-/// If the lengths do not fit, `ends` does not rise, or a rotation is for heads of another size or has fewer
-/// positions than the longest sequence.
+/// If the lengths do not match, `ends` is not sorted, or a rotation has another head size or fewer positions than the
+/// longest sequence.
 pub fn attention(
     pool: &Pool,
     qkv: &[f32],
     ends: &[usize],
-    (heads, sight): (Heads, Sight<'_>),
+    (heads, scope): (Heads, AttentionScope<'_>),
     scratch: &mut AttentionScratch,
     outputs: &mut [f32],
 ) {
     let width = heads.count * heads.size;
     let rows = ends.last().copied().unwrap_or(0);
-    assert!(ends.is_sorted(), "ends rise");
+    assert!(ends.is_sorted(), "ends are not sorted");
     assert_eq!(qkv.len(), rows * 3 * width);
     assert_eq!(outputs.len(), rows * width);
     let lengths = std::iter::once(0).chain(ends.iter().copied()).zip(ends).map(|(start, end)| end - start);
@@ -67,72 +67,77 @@ pub fn attention(
     if longest == 0 || width == 0 {
         return;
     }
-    if let Some(rotation) = sight.rotation {
-        assert!(rotation.size() == heads.size && rotation.positions() >= longest, "a rotation that fits");
+    if let Some(rotation) = scope.rotation {
+        assert!(rotation.size() == heads.size && rotation.positions() >= longest, "rotation of another size");
     }
-    let room = Room::new(longest, heads.size);
-    let needed = room.all() * pool.threads();
+    let layout = HeadScratch::new(longest, heads.size);
+    let needed = layout.all() * pool.threads();
     if scratch.numbers.len() < needed {
         scratch.numbers.resize(needed, 0.0);
     }
     let wanted = (CHUNK_WORK / (longest * heads.size)).clamp(1, heads.count.div_ceil(pool.threads()));
     let groups = heads.count.div_ceil(wanted);
-    let (rooms, outputs) = (SharedSlice::new(&mut scratch.numbers), SharedSlice::new(outputs));
+    let (scratches, outputs) = (SharedSlice::new(&mut scratch.numbers), SharedSlice::new(outputs));
     pool.run(ends.len() * groups, |thread, chunk| {
         let (sequence, group) = (chunk / groups, chunk % groups);
         let start = if sequence == 0 { 0 } else { ends[sequence - 1] };
-        // SAFETY: no two chunks run on the same thread at once.
-        let memory = unsafe { rooms.part(thread * room.all()..(thread + 1) * room.all()) };
+        // SAFETY: no two chunks run on one thread at the same time.
+        let memory = unsafe { scratches.part(thread * layout.all()..(thread + 1) * layout.all()) };
         for head in even_part(heads.count, groups, group) {
             let rows = start..ends[sequence];
             let memory = &mut *memory;
-            pool.isa().call(Head { qkv, heads, sight, head, rows, room, memory, outputs: &outputs });
+            pool.isa().call(Head { qkv, heads, scope, head, rows, layout, memory, outputs: &outputs });
         }
     });
 }
 
-/// How one thread's memory is cut, in numbers.
+/// The layout of one thread's working memory, in elements.
 #[derive(Clone, Copy)]
-struct Room {
+struct HeadScratch {
     keys: usize,
     values: usize,
     scores: usize,
-    /// Queries or keys that have been turned: no more than [`ROWS`], or a vector's lanes, at once.
-    turned: usize,
+    /// Rotated queries or keys: at most [`SCORE_ROWS`], or a vector's lanes, at once.
+    rotated: usize,
 }
 
-impl Room {
+impl HeadScratch {
     fn new(tokens: usize, size: usize) -> Self {
         let (tokens, padded) = (tokens.next_multiple_of(TILE), size.next_multiple_of(TILE));
-        Self { keys: size * tokens, values: tokens * padded, scores: ROWS * tokens, turned: TILE * size }
+        Self {
+            keys: size * tokens,
+            values: tokens * padded,
+            scores: SCORE_ROWS * tokens,
+            rotated: TILE * size,
+        }
     }
 
     fn all(self) -> usize {
-        self.keys + self.values + self.scores + self.turned
+        self.keys + self.values + self.scores + self.rotated
     }
 
-    /// Returns keys, values, scores and turned rows.
+    /// Splits the memory into keys, values, scores and rotated rows.
     #[inline(always)]
     fn cut(self, memory: &mut [f32]) -> [&mut [f32]; 4] {
         let (keys, rest) = memory.split_at_mut(self.keys);
         let (values, rest) = rest.split_at_mut(self.values);
-        let (scores, turned) = rest.split_at_mut(self.scores);
-        [keys, values, scores, turned]
+        let (scores, rotated) = rest.split_at_mut(self.scores);
+        [keys, values, scores, rotated]
     }
 }
 
 /// One head of one sequence.
 ///
-/// **Invariant:** `rows` are within `qkv` and `outputs`, `head` is one of `heads`, `room` is made for at least as
-/// many tokens and fits `memory`, a rotation has a position for each row, and nobody else writes these rows and
-/// columns of `outputs`.
+/// **Invariant:** `rows` are within `qkv` and `outputs`, `head` is below `heads.count`, `layout` is made for at least
+/// as many tokens and fits `memory`, a rotation has a position for each row, and no other thread writes these rows
+/// and columns of `outputs`.
 struct Head<'c> {
     qkv: &'c [f32],
     heads: Heads,
-    sight: Sight<'c>,
+    scope: AttentionScope<'c>,
     head: usize,
     rows: Range<usize>,
-    room: Room,
+    layout: HeadScratch,
     memory: &'c mut [f32],
     outputs: &'c SharedSlice<'c, f32>,
 }
@@ -158,7 +163,7 @@ impl Kernel for Head<'_> {
 }
 
 impl Head<'_> {
-    /// Lays out scaled keys by columns and values by rows, both padded with zeros to whole vectors.
+    /// Stores scaled keys by columns and values by rows, both padded with zeros to whole vectors.
     #[inline(always)]
     fn gather<S: Simd>(&mut self, s: S) {
         let (tokens, size) = (self.rows.len(), self.heads.size);
@@ -166,29 +171,29 @@ impl Head<'_> {
         let (padded_tokens, padded_size) =
             (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
         let scale = 1.0 / (size as f32).sqrt();
-        let [keys, values, _, turned] = self.room.cut(self.memory);
+        let [keys, values, _, rotated] = self.layout.cut(self.memory);
         let key = &self.qkv[self.rows.start * 3 * width + width + self.head * size..];
-        let rotation = self.sight.rotation;
+        let rotation = self.scope.rotation;
         let whole = tokens - tokens % S::LANES;
         for token in (0..whole).step_by(S::LANES) {
             let from = match rotation {
                 None => (key[token * 3 * width..].as_ptr(), 3 * width),
                 Some(rotation) => {
                     let key = &key[token * 3 * width..];
-                    turn_rows(s, rotation, token..token + S::LANES, (key, 3 * width), turned);
-                    (turned.as_ptr(), size)
+                    rotate_rows(s, rotation, token..token + S::LANES, (key, 3 * width), rotated);
+                    (rotated.as_ptr(), size)
                 }
             };
-            // SAFETY: `token + LANES <= tokens` rows of `size` keys, by the type's invariant, or as many turned
-            // ones; the room has `size` rows of at least `padded_tokens`.
+            // SAFETY: `token + LANES <= tokens` rows of `size` keys, by the type's invariant, or as many rotated
+            // ones; the layout has `size` rows of at least `padded_tokens`.
             unsafe { s.transpose(from, size, (keys[token..].as_mut_ptr(), padded_tokens), scale) };
         }
         let last = &key[(whole * 3 * width).min(key.len())..];
         let (last, stride) = match rotation {
             None => (last, 3 * width),
             Some(rotation) => {
-                turn_rows(s, rotation, whole..tokens, (last, 3 * width), turned);
-                (&*turned, size)
+                rotate_rows(s, rotation, whole..tokens, (last, 3 * width), rotated);
+                (&*rotated, size)
             }
         };
         for number in 0..size {
@@ -204,19 +209,18 @@ impl Head<'_> {
         }
     }
 
-    /// Returns the tokens that one of `queries` sees, and up to a vector's worth more before them, so that they
-    /// begin a vector.
+    /// Returns the tokens that at least one of `queries` sees, extended downwards to the start of a vector.
     #[inline(always)]
     fn seen<S: Simd>(&self, queries: Range<usize>) -> Range<usize> {
-        let Some(reach) = self.sight.reach else { return 0..self.rows.len() };
+        let Some(reach) = self.scope.reach else { return 0..self.rows.len() };
         let start = queries.start.saturating_sub(reach);
         start - start % S::LANES..queries.end.saturating_add(reach).min(self.rows.len())
     }
 
-    /// Does `R` tokens from `first`.
+    /// Processes `R` tokens from `first`.
     ///
     /// # Safety
-    /// They are tokens of the sequence, and keys and values have been gathered.
+    /// They are tokens of the sequence, and `gather` has run.
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize>(&mut self, s: S, first: usize) {
         let (tokens, size) = (self.rows.len(), self.heads.size);
@@ -224,21 +228,21 @@ impl Head<'_> {
         let (padded_tokens, padded_size) =
             (tokens.next_multiple_of(S::LANES), size.next_multiple_of(S::LANES));
         let seen = self.seen::<S>(first..first + R);
-        // The first seen token begins a vector, so these are at most the padded tokens from there.
+        // The first token begins a vector, so the padded length fits in the padded tokens from there on.
         let (depth, padded_depth) = (seen.len(), seen.len().next_multiple_of(S::LANES));
         let row = self.rows.start + first;
         let query = &self.qkv[row * 3 * width + self.head * size..];
-        let [keys, values, scores, turned] = self.room.cut(self.memory);
-        let (query, query_stride) = match self.sight.rotation {
+        let [keys, values, scores, rotated] = self.layout.cut(self.memory);
+        let (query, query_stride) = match self.scope.rotation {
             None => (query, 3 * width),
             Some(rotation) => {
-                turn_rows(s, rotation, first..first + R, (query, 3 * width), turned);
-                (&*turned, size)
+                rotate_rows(s, rotation, first..first + R, (query, 3 * width), rotated);
+                (&*rotated, size)
             }
         };
         let scores = &mut scores[..R * padded_depth];
-        // SAFETY: `R` rows of queries; keys have `size` rows of `padded_tokens`, of which `padded_depth` are
-        // left; scores `R` rows of `padded_depth`.
+        // SAFETY: `R` rows of queries; keys have `size` rows of `padded_tokens`, of which `padded_depth` remain;
+        // scores have `R` rows of `padded_depth`.
         unsafe {
             let to = (scores.as_mut_ptr(), padded_depth);
             let keys = (keys.as_ptr().add(seen.start), padded_tokens);
@@ -247,7 +251,7 @@ impl Head<'_> {
         }
         let mut inverses = [0.0; R];
         for (r, (scores, inverse)) in scores.chunks_exact_mut(padded_depth).zip(&mut inverses).enumerate() {
-            let valid = match self.sight.reach {
+            let valid = match self.scope.reach {
                 None => 0..depth,
                 Some(reach) => {
                     let (start, end) = ((first + r).saturating_sub(reach), (first + r).saturating_add(reach));
@@ -256,8 +260,8 @@ impl Head<'_> {
             };
             *inverse = 1.0 / softmax(s, scores, valid);
         }
-        // SAFETY: scores have `R` rows of `depth`, values `tokens` rows of `padded_size`; the outputs' rows and
-        // columns are this head's own, and `size` of them are written.
+        // SAFETY: scores have `R` rows of `depth`, values `tokens` rows of `padded_size`; only this head writes these
+        // rows and columns of the outputs, `size` elements a row.
         unsafe {
             let to = (self.outputs.pointer().add(row * width + self.head * size), width);
             let values = (values.as_ptr().add(seen.start * padded_size), padded_size);
@@ -266,26 +270,26 @@ impl Head<'_> {
     }
 }
 
-/// Writes rows, `stride` apart, one after the other, turned to `positions`.
+/// Writes rows, `stride` apart, consecutively and rotated to `positions`.
 #[inline(always)]
-fn turn_rows<S: Simd>(
+fn rotate_rows<S: Simd>(
     s: S,
     rotation: &RotationTable,
     positions: Range<usize>,
     (rows, stride): (&[f32], usize),
-    turned: &mut [f32],
+    rotated: &mut [f32],
 ) {
     let size = rotation.size();
-    for ((index, position), to) in positions.enumerate().zip(turned.chunks_exact_mut(size)) {
-        rotation.turn(s, position, &rows[index * stride..index * stride + size], to);
+    for ((index, position), to) in positions.enumerate().zip(rotated.chunks_exact_mut(size)) {
+        rotation.rotate(s, position, &rows[index * stride..index * stride + size], to);
     }
 }
 
-/// Writes `R` rows of products, row `r` times `factors[r]`: `a` (`R` × `depth`) by `b` (`depth` × `columns`).
+/// Writes `R` rows of the product of `a` (`R` × `depth`) and `b` (`depth` × `columns`), row `r` times `factors[r]`.
 ///
 /// # Safety
-/// Each matrix, a pointer and its stride, has its rows; `b` is readable and its columns are padded to whole
-/// vectors; `to` is writable for `columns` numbers a row and overlaps neither.
+/// Each matrix, given as pointer and stride, has its rows; `b` is readable and its columns are padded to whole
+/// vectors; `to` is writable for `columns` elements a row and overlaps neither.
 #[inline(always)]
 unsafe fn multiply<S: Simd, const R: usize>(
     s: S,
@@ -309,7 +313,7 @@ unsafe fn multiply<S: Simd, const R: usize>(
         };
         for (row, (sums, factor)) in sums.into_iter().zip(factors).enumerate() {
             let factor = s.splat(*factor);
-            // SAFETY: the caller vouches for `columns` numbers a row, and no more are written.
+            // SAFETY: the caller vouches for `columns` elements a row; no more are written.
             unsafe {
                 let to = to.add(row * to_stride + column);
                 store_some(s, s.mul(sums[0], factor), to, columns - column);
@@ -322,8 +326,7 @@ unsafe fn multiply<S: Simd, const R: usize>(
     }
 }
 
-/// Replaces the `valid` scores by e^(score - highest), those around them, up to whole vectors, by nothing, and
-/// returns the sum.
+/// Replaces the `valid` scores by e^(score - highest) and the padding around them by zero. Returns the sum.
 #[inline(always)]
 fn softmax<S: Simd>(s: S, scores: &mut [f32], valid: Range<usize>) -> f32 {
     scores[..valid.start].fill(f32::NEG_INFINITY);
@@ -343,7 +346,7 @@ fn softmax<S: Simd>(s: S, scores: &mut [f32], valid: Range<usize>) -> f32 {
             sum = s.add(sum, value);
         }
     }
-    // The exponential has no 0; what it gives instead times a value would be denormal, and that is slow.
+    // The exponential never gives 0; its tiny results times values would be denormal, which is slow.
     scores[..valid.start].fill(0.0);
     scores[valid.end..].fill(0.0);
     s.sum(sum)

@@ -11,19 +11,19 @@ use crate::quantise::row_chunks;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// What is applied to the gate before it multiplies.
+/// The activation applied to gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// x / (1 + e^-x).
     Silu,
-    /// GELU by the hyperbolic tangent, x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))).
+    /// GELU with the tanh approximation, x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))).
     GeluTanh,
 }
 
 impl Gate {
     #[inline(always)]
     fn apply<S: Simd>(self, s: S, x: S::F) -> S::F {
-        // (1 + tanh(z)) / 2 is 1 / (1 + e^-2z), so both are x over 1 + e^-z.
+        // (1 + tanh(z)) / 2 is 1 / (1 + e^-2z), so both gates are x over 1 + e^-z.
         let z = match self {
             Self::Silu => x,
             Self::GeluTanh => {
@@ -36,11 +36,11 @@ impl Gate {
     }
 }
 
-/// Writes, for rows of `width` gates followed by `width` values, as one product of both makes them, the activated
-/// gates times the values, a row of `width` after the other.
+/// Multiplies activated gates by values. Each input row has `width` gates followed by `width` values, as one product
+/// makes both; each output row has `width` elements.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn gated(pool: &Pool, gate: Gate, rows: &[f32], width: usize, outputs: &mut [f32]) {
     let count = check(rows, width);
     assert_eq!(outputs.len(), count * width);
@@ -48,10 +48,10 @@ pub fn gated(pool: &Pool, gate: Gate, rows: &[f32], width: usize, outputs: &mut 
     run(pool, gate, rows, width, &Target::Numbers(&shared));
 }
 
-/// The same, quantised for the next product.
+/// Like [`gated`], but quantises the result for the next product.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn gated_quantise(pool: &Pool, gate: Gate, rows: &[f32], width: usize, quantised: &mut GroupedRows) {
     let count = check(rows, width);
     let groups = quantised.reshape(count, width);
@@ -59,7 +59,7 @@ pub fn gated_quantise(pool: &Pool, gate: Gate, rows: &[f32], width: usize, quant
 }
 
 fn check(rows: &[f32], width: usize) -> usize {
-    assert!(width > 0 && rows.len().is_multiple_of(2 * width), "whole rows of gates and values");
+    assert!(width > 0 && rows.len().is_multiple_of(2 * width), "not whole rows of gates and values");
     rows.len() / (2 * width)
 }
 
@@ -77,7 +77,7 @@ enum Target<'t> {
     Groups(&'t SharedGroups<'t>),
 }
 
-/// **Invariant:** `rows` are within `numbers` and the target, and nobody else's.
+/// **Invariant:** `rows` are within `numbers` and the target, and no other thread uses them.
 struct Chunk<'c> {
     gate: Gate,
     numbers: &'c [f32],
@@ -111,13 +111,13 @@ impl Kernel for Chunk<'_> {
     }
 }
 
-/// Multiplies equally many gates and values.
+/// Writes activated gates times values.
 #[inline(always)]
 fn multiply<S: Simd>(s: S, gate: Gate, gates: &[f32], values: &[f32], to: &mut [f32]) {
     let width = to.len().min(gates.len()).min(values.len());
     for start in (0..width).step_by(S::LANES) {
         let count = width - start;
-        // SAFETY: so many are left of all three.
+        // SAFETY: all three have `count` elements left.
         unsafe {
             let gates = gate.apply(s, load_some(s, gates.as_ptr().add(start), count));
             let values = load_some(s, values.as_ptr().add(start), count);

@@ -1,4 +1,4 @@
-//! The gated GELU of feed-forward layers, with the quantisation after it.
+//! The GELU gate of feed-forward layers, combined with the quantisation after it.
 
 use std::ops::Range;
 
@@ -11,14 +11,14 @@ use crate::quantise::{QuantisedRows, SharedRows, row_chunks};
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// How many plain numbers take as long as one that goes through GELU.
-const WEIGHT: usize = 4;
+/// How many plain elements cost as much as one GELU.
+const GELU_COST: usize = 4;
 
-/// Writes, for rows of two halves of `width` numbers, GELU of the first half times the second, and, if asked to,
-/// quantises what it wrote for a layer too.
+/// Writes GELU of the first half of each row times its second half, both `width` wide. Also quantises the result for
+/// a layer if `quantised` is set.
 ///
 /// # Panics
-/// If the lengths do not fit.
+/// If the lengths do not match.
 pub fn geglu(
     pool: &Pool,
     rows: &[f32],
@@ -26,7 +26,7 @@ pub fn geglu(
     outputs: &mut [f32],
     quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
 ) {
-    assert!(width > 0 && outputs.len().is_multiple_of(width), "whole rows");
+    assert!(width > 0 && outputs.len().is_multiple_of(width), "not whole rows");
     assert_eq!(rows.len(), 2 * outputs.len());
     let count = outputs.len() / width;
     let quantised = quantised.map(|(layer, quantised)| {
@@ -34,7 +34,7 @@ pub fn geglu(
         quantised.reshape(count, layer);
         quantised.share()
     });
-    let (per_chunk, chunks) = row_chunks(count, WEIGHT * width);
+    let (per_chunk, chunks) = row_chunks(count, GELU_COST * width);
     let shared = SharedSlice::new(outputs);
     pool.run(chunks, |_, chunk| {
         let range = chunk * per_chunk..((chunk + 1) * per_chunk).min(count);
@@ -43,7 +43,7 @@ pub fn geglu(
     });
 }
 
-/// **Invariant:** `range` is within `rows`, `outputs` and `quantised`, and nobody else's.
+/// **Invariant:** `range` is within `rows`, `outputs` and `quantised`, and no other thread uses it.
 struct Chunk<'c> {
     rows: &'c [f32],
     width: usize,
@@ -65,7 +65,7 @@ impl Kernel for Chunk<'_> {
             let to = outputs.as_mut_ptr();
             for start in (0..width).step_by(S::LANES) {
                 let left = width - start;
-                // SAFETY: `left` are left in both halves of the row, which was just sliced, and in the output.
+                // SAFETY: `left` elements remain in both halves of the row, which was just sliced, and in the output.
                 unsafe {
                     let first = load_some(s, from.add(start), left);
                     let second = load_some(s, from.add(width + start), left);

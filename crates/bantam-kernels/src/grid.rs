@@ -1,15 +1,15 @@
-//! How a matrix product is cut into chunks for the threads.
+//! Divides a matrix product into chunks for the threads.
 
 use std::ops::Range;
 
-/// Columns in a tile of weights, whatever the instructions.
+/// Columns in a tile of weights, for all instruction sets.
 pub(crate) const TILE: usize = 16;
-/// Columns are padded to this, two of the widest vectors.
+/// Columns are padded to a multiple of this: two of the widest vectors.
 pub(crate) const PAIR: usize = 2 * TILE;
-/// Rows of a panel at most: its inputs stay in the second-level cache while columns pass.
+/// Most rows of a panel: its inputs stay in the L2 cache while the columns pass.
 const PANEL_ROWS: usize = 96;
 
-/// Chunks of rows × columns.
+/// A division into chunks of rows × columns.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     rows: usize,
@@ -19,8 +19,8 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// Cuts `rows` × `columns` (a multiple of [`PAIR`]) so that a chunk is about `work` multiplications, and
-    /// every thread can have several.
+    /// Divides `rows` × `columns` (a multiple of [`PAIR`]) into chunks of about `work` multiplications, with several
+    /// chunks for every thread.
     pub(crate) fn new(rows: usize, columns: usize, inputs: usize, threads: usize, work: usize) -> Self {
         let panels = rows.div_ceil(PANEL_ROWS).max(1);
         let pairs = columns / PAIR;
@@ -34,7 +34,7 @@ impl Grid {
         self.panels * self.pairs.div_ceil(self.pairs_per_chunk)
     }
 
-    /// Returns a chunk's rows and columns. Chunks that follow each other share their weights.
+    /// Returns a chunk's rows and columns. Consecutive chunks share their weights.
     pub(crate) fn chunk(&self, index: usize) -> (Range<usize>, Range<usize>) {
         let (group, panel) = (index / self.panels, index % self.panels);
         let rows = even_part(self.rows, self.panels, panel);
@@ -43,15 +43,15 @@ impl Grid {
     }
 }
 
-/// Returns part `index` of `0..length` cut into `parts` that differ by at most one.
+/// Returns part `index` of `0..length`, divided into `parts` whose lengths differ by at most one.
 pub(crate) fn even_part(length: usize, parts: usize, index: usize) -> Range<usize> {
     let (size, longer) = (length / parts, length % parts);
     let start = index * size + index.min(longer);
     start..start + size + usize::from(index < longer)
 }
 
-/// Evaluates `$body` with the constant `$name` equal to `$rows`, which is in `1..=$most` and at most 12; what is
-/// above `$most` is not even compiled.
+/// Evaluates `$body` with the constant `$name` equal to `$rows`, which is in `1..=$most` and at most 12. Cases above
+/// `$most` are not compiled.
 macro_rules! with_rows {
     ($rows:expr, up to $most:expr, $name:ident => $body:expr) => {
         with_rows!(@ $rows, $most, $name, $body, 1 2 3 4 5 6 7 8 9 10 11 12)
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_even_and_in_order() {
+    fn parts_are_equally_long_and_in_order() {
         let parts: Vec<_> = (0..3).map(|index| even_part(11, 3, index)).collect();
         assert_eq!(parts, [0..4, 4..8, 8..11]);
     }

@@ -1,4 +1,4 @@
-//! Linear layers whose weights come in groups of 32 with a scale each, as quantised model files have them.
+//! Linear layers whose weights share a scale in groups of 32, as in quantised model files.
 
 mod bytes;
 mod pack;
@@ -10,26 +10,27 @@ pub use pack::Weights;
 pub use rows::GroupedRows;
 pub(crate) use rows::SharedGroups;
 
+use half::f16;
+
 use crate::grid::PAIR;
-use crate::half::f16_to_f32;
 use crate::pool::Pool;
 
-/// Inputs that share a scale.
+/// Inputs per scale.
 pub(crate) const GROUP: usize = 32;
-/// Bytes of the scales of a block: a half for each of 32 outputs.
+/// Bytes of a block's scales: an f16 for each of 32 outputs.
 const SCALES: usize = 2 * PAIR;
 
-/// How weights are held.
+/// The format of packed weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Packing {
-    /// 8 bits a weight and a half for every 32: what Q8_0 holds.
+    /// 8 bits per weight and an f16 scale per 32: holds what Q8_0 holds.
     Int8,
-    /// 4 bits a weight and a half for every 32: what Q4_0 holds.
+    /// 4 bits per weight and an f16 scale per 32: holds what Q4_0 holds.
     Int4,
 }
 
 impl Packing {
-    /// Returns how many bytes a block has: 32 outputs by 32 inputs.
+    /// Returns the size of a block of 32 outputs by 32 inputs, in bytes.
     pub(crate) fn block(self) -> usize {
         SCALES
             + match self {
@@ -38,25 +39,25 @@ impl Packing {
             }
     }
 
-    /// Returns how many bytes packed weights have, or nothing where that is more than can be addressed.
+    /// Returns the size of packed weights in bytes, or `None` if it is not addressable.
     ///
-    /// Layers of the same inputs whose outputs are multiples of 32 may be put one after the other: their bytes
-    /// are then those of one layer with all outputs.
+    /// The packed weights of layers with the same inputs can be concatenated, if their outputs are multiples of 32:
+    /// the result is one layer with all outputs.
     pub fn packed_bytes(self, outputs: usize, inputs: usize) -> Option<usize> {
         outputs.div_ceil(PAIR).checked_mul(inputs.div_ceil(GROUP))?.checked_mul(self.block())
     }
 }
 
-/// Why bytes are no packed weights.
+/// Why bytes are not valid packed weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PackedError {
-    /// A layer without inputs or outputs.
+    /// The layer has no inputs or no outputs.
     Empty,
-    /// Another number of bytes than the shape has.
+    /// The length does not match the shape.
     Length {
-        /// How many there are.
+        /// Number of bytes.
         found: usize,
-        /// How many the shape has.
+        /// Number of bytes that the shape needs, if addressable.
         expected: Option<usize>,
     },
 }
@@ -66,40 +67,43 @@ impl std::fmt::Display for PackedError {
         match self {
             Self::Empty => write!(f, "the layer has no inputs or no outputs"),
             Self::Length { found, expected: Some(expected) } => {
-                write!(f, "{found} bytes of packed weights, where the shape has {expected}; pack them again")
+                write!(
+                    f,
+                    "{found} bytes of packed weights do not match the layer's shape, which needs {expected}; pack them again"
+                )
             }
-            Self::Length { .. } => write!(f, "the shape of the layer has more bytes than can be addressed"),
+            Self::Length { .. } => write!(f, "the layer is too large to address"),
         }
     }
 }
 
 impl std::error::Error for PackedError {}
 
-/// A linear layer, `y = W x + b`, of weights in groups of 32 inputs with a scale for each output and group.
+/// A linear layer, `y = W x + b`, whose weights have a scale per output and group of 32 inputs.
 ///
-/// Inputs come as [`GroupedRows`], which are signed bytes in the same groups. Products within a group are summed
-/// exactly; the groups' sums are added up in f32, always in the same order. So what comes out for a row is the
-/// same to the bit whatever other rows there are and however many threads, with the same instructions.
+/// Inputs are [`GroupedRows`]: signed bytes in the same groups. Products within a group are summed exactly; the
+/// groups' sums are added in f32, always in the same order. So with the same instruction set, a row's result is
+/// bit-identical whatever the other rows and the number of threads.
 #[derive(Clone, Debug)]
 pub struct GroupedLinear {
     outputs: usize,
     inputs: usize,
     packing: Packing,
-    /// Pairs of tiles of 16 outputs; of these, for every group of inputs a block: 32 scales as halves; then, for
-    /// every four inputs and each tile, 16 times four bytes, offset by 128. With [`Packing::Int4`] the first tile
-    /// is in the lower halves of the bytes, the second in the upper ones, offset by 8.
+    /// Pairs of tiles of 16 outputs. Each pair has a block per group of inputs: 32 f16 scales, then for every four
+    /// inputs and each tile 16 times four bytes, offset by 128. With [`Packing::Int4`] the first tile is in the low
+    /// nibbles and the second in the high nibbles, offset by 8.
     bytes: PackedBytes,
-    /// None, or one for each output, padded to whole pairs.
+    /// Empty, or one per output, padded to whole pairs.
     bias: Vec<f32>,
 }
 
 impl GroupedLinear {
-    /// Returns a layer of weights that [`Weights::pack`] made, perhaps long ago and read from a file.
+    /// Returns a layer with weights from [`Weights::pack`], possibly read back from a file.
     ///
-    /// The bytes' meaning is not checked: whatever they are, what comes out are numbers.
+    /// The contents of the bytes are not checked: any bytes are valid weights.
     ///
     /// # Errors
-    /// If the bytes are not as many as the shape has.
+    /// If the number of bytes does not match the shape.
     pub fn from_packed(
         bytes: PackedBytes,
         outputs: usize,
@@ -116,10 +120,10 @@ impl GroupedLinear {
         Ok(Self { outputs, inputs, packing, bytes, bias: Vec::new() })
     }
 
-    /// Packs weights into memory of the layer's own.
+    /// Packs weights into memory owned by the layer.
     ///
     /// # Panics
-    /// If there are no inputs or outputs, or `weights` are not as many.
+    /// If there are no inputs or outputs, or the number of weights does not match.
     pub fn pack(pool: &Pool, weights: &Weights<'_>, outputs: usize, inputs: usize, packing: Packing) -> Self {
         assert!(0 < inputs && 0 < outputs, "{outputs} outputs of {inputs} inputs");
         let mut bytes = AlignedBytes::zeros(packing.packed_bytes(outputs, inputs).unwrap_or(0));
@@ -130,7 +134,7 @@ impl GroupedLinear {
     /// Returns the layer with a bias, which is added last.
     ///
     /// # Panics
-    /// If there is not one for each output.
+    /// If there is not one element per output.
     #[must_use]
     pub fn with_bias(mut self, mut bias: Vec<f32>) -> Self {
         assert_eq!(bias.len(), self.outputs);
@@ -139,17 +143,17 @@ impl GroupedLinear {
         self
     }
 
-    /// Returns how many outputs there are.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Returns how many inputs there are.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
 
-    /// Returns how the weights are held.
+    /// Returns the format of the weights.
     pub fn packing(&self) -> Packing {
         self.packing
     }
@@ -159,10 +163,10 @@ impl GroupedLinear {
         &self.bytes
     }
 
-    /// Writes the weights of one output, as embeddings that are also the last layer are read.
+    /// Writes the weights of one output. Embeddings that are tied to the output head are read this way.
     ///
     /// # Panics
-    /// If there is no such output, or `numbers` is not one for each input.
+    /// If there is no such output, or `numbers` does not have one element per input.
     pub fn weights_of(&self, output: usize, numbers: &mut [f32]) {
         assert!(output < self.outputs, "output {output} of {}", self.outputs);
         assert_eq!(numbers.len(), self.inputs);
@@ -172,7 +176,7 @@ impl GroupedLinear {
         for (numbers, block) in numbers.chunks_mut(GROUP).zip(blocks) {
             let (scales, bytes) = block.split_at(SCALES);
             let at = 2 * (output % PAIR);
-            let scale = f16_to_f32(u16::from_le_bytes([scales[at], scales[at + 1]]));
+            let scale = f16::from_le_bytes([scales[at], scales[at + 1]]).to_f32();
             for (input, number) in numbers.iter_mut().enumerate() {
                 let within = (input / 4, 4 * column + input % 4);
                 let weight = match self.packing {
@@ -184,10 +188,10 @@ impl GroupedLinear {
         }
     }
 
-    /// Writes the layer's outputs for every row of `rows`, one row after the other.
+    /// Writes the layer's outputs for every row of `rows`, row after row.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(&self, pool: &Pool, rows: &GroupedRows, outputs: &mut [f32]) {
         self.multiply(pool, rows, false, outputs);
     }
@@ -195,7 +199,7 @@ impl GroupedLinear {
     /// Adds the layer's outputs for every row of `rows` to `outputs`.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward_add(&self, pool: &Pool, rows: &GroupedRows, outputs: &mut [f32]) {
         self.multiply(pool, rows, true, outputs);
     }

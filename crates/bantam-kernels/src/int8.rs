@@ -8,54 +8,54 @@ use crate::quantise::QuantisedRows;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// Most inputs of an [`Int8Linear`]: a sum of that many products of bytes fits 32 bits.
+/// Most inputs of an [`Int8Linear`]: the sum of that many byte products fits into 32 bits.
 pub const INPUTS_MAX: usize = 32_768;
-/// Multiplications worth a chunk: some microseconds of one core.
+/// Multiplications that justify a chunk: some microseconds of one core.
 const CHUNK_WORK: usize = 700_000;
-/// How far ahead weights are asked for, in bytes of one tile.
-const AHEAD: usize = 1024;
+/// Prefetch distance within one tile, in bytes.
+const PREFETCH_BYTES: usize = 1024;
 
-/// A linear layer, `y = W x + b`, whose weights are int8 with one scale for each output.
+/// A linear layer, `y = W x + b`, with int8 weights and one scale per output.
 ///
-/// Inputs come as [`QuantisedRows`], u8 with one scale and one zero for each row. The products are summed
-/// exactly in 32 bits; the zero is folded into one sum of weights for each output.
+/// Inputs are [`QuantisedRows`]: u8 with one scale and zero point per row. The products are summed exactly in 32
+/// bits; the zero point is folded into the sum of each output's weights.
 ///
-/// A few inputs may be named *exact*: those that are so large in every row that they would take the others'
-/// precision. Their numbers and weights stay f32, which costs one multiplication for each and output.
+/// A few inputs can be declared *exact*: those that are so large in every row that they would cost the others
+/// precision. Their activations and weights stay f32, at the cost of one multiplication per exact input and output.
 #[derive(Clone, Debug)]
 pub struct Int8Linear {
     outputs: usize,
     inputs: usize,
-    /// Tiles of 16 outputs; within a tile, for every four inputs, 16 times four bytes. Padded with zeros to
-    /// whole pairs of tiles and whole fours.
+    /// Tiles of 16 outputs; within a tile, for every four inputs, 16 times four bytes. Padded with zeros to whole
+    /// pairs of tiles and whole fours.
     weights: Vec<i8>,
-    /// Per output, padded: the sum of its weights.
+    /// The sum of each output's weights, padded.
     sums: Vec<i32>,
-    /// Per output, padded: what one step of its weights is worth.
+    /// The quantisation step of each output's weights, padded.
     scales: Vec<f32>,
-    /// Per output, padded.
+    /// One per output, padded.
     bias: Vec<f32>,
-    /// Inputs that stay f32, whose bytes of weights are 0.
+    /// Inputs that stay f32; their byte weights are 0.
     exact: Vec<usize>,
-    /// For each exact input, its weight per output, padded.
+    /// For each exact input, one weight per output, padded.
     exact_weights: Vec<f32>,
 }
 
 impl Int8Linear {
-    /// Quantises `weights`, a row of inputs for each output, by the largest of each row but for the inputs that
-    /// are `exact`.
+    /// Quantises `weights`, one row of inputs per output, by the largest weight of each row among the inputs that are
+    /// not `exact`.
     ///
     /// # Panics
-    /// If there are no inputs or more than [`INPUTS_MAX`], or `weights` has not one row for each of `bias`, or
-    /// there is no such exact input or it is named twice.
+    /// If there are no inputs or more than [`INPUTS_MAX`], if `weights` does not have one row per element of `bias`,
+    /// or if an exact input does not exist or is listed twice.
     pub fn quantise(weights: &[f32], bias: &[f32], inputs: usize, exact: &[usize]) -> Self {
         let outputs = bias.len();
         let mut is_exact = vec![false; inputs];
         for input in exact {
-            assert!(!std::mem::replace(&mut is_exact[*input], true), "exact input {input} twice");
+            assert!(!std::mem::replace(&mut is_exact[*input], true), "exact input {input} is listed twice");
         }
         assert!(0 < inputs && inputs <= INPUTS_MAX, "{inputs} inputs");
-        assert!(inputs.checked_mul(outputs) == Some(weights.len()), "one row for each output");
+        assert!(inputs.checked_mul(outputs) == Some(weights.len()), "weights do not match the bias");
         let (padded, fours) = (outputs.next_multiple_of(PAIR), inputs.div_ceil(4));
         let mut layer = Self {
             outputs,
@@ -92,12 +92,12 @@ impl Int8Linear {
         self.scales[output] = step;
     }
 
-    /// Returns how many outputs there are.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Returns how many inputs there are.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
@@ -107,10 +107,10 @@ impl Int8Linear {
         &self.exact
     }
 
-    /// Writes the layer's outputs for every row of `rows`, one row after the other.
+    /// Writes the layer's outputs for every row of `rows`, row after row.
     ///
     /// # Panics
-    /// If the lengths do not fit, or `rows` were quantised for other exact inputs.
+    /// If the lengths do not match, or `rows` were quantised for other exact inputs.
     pub fn forward(&self, pool: &Pool, rows: &QuantisedRows, activation: Activation, outputs: &mut [f32]) {
         assert_eq!(rows.width(), self.inputs);
         assert_eq!(rows.exact(), self.exact);
@@ -128,7 +128,7 @@ impl Int8Linear {
 
 /// One chunk of the grid.
 ///
-/// **Invariant:** `outputs` has `rows.len()` rows of `layer.outputs`, and nobody else writes this chunk of it.
+/// **Invariant:** `outputs` has `rows.len()` rows of `layer.outputs`, and no other thread writes this chunk of it.
 struct Chunk<'c> {
     layer: &'c Int8Linear,
     rows: &'c QuantisedRows,
@@ -149,7 +149,7 @@ impl Kernel for Chunk<'_> {
             for index in 0..blocks {
                 let block = even_part(rows.len(), blocks, index);
                 let first = rows.start + block.start;
-                // SAFETY: the block lies within this chunk.
+                // SAFETY: the block is within this chunk.
                 with_rows!(block.len(), up to S::BLOCK_ROWS, R => unsafe { self.block::<S, R>(s, first, column) });
             }
         }
@@ -157,17 +157,17 @@ impl Kernel for Chunk<'_> {
 }
 
 impl Chunk<'_> {
-    /// Does `R` rows from `row` and two vectors of columns from `column`.
+    /// Processes `R` rows from `row` and two vectors of columns from `column`.
     ///
     /// # Safety
-    /// Rows and columns are within the chunk, columns counted with their padding.
+    /// Rows and columns are within the chunk, including the padding of columns.
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize) {
         let layer = self.layer;
         let fours = layer.inputs.div_ceil(4);
         let stride = self.rows.stride();
         let inputs = self.rows.row(row);
-        // Vector `v` starts at a multiple of its length, so it lies within one tile.
+        // Vector `v` starts at a multiple of its length, so it is within one tile.
         let mut weights = [0, S::LANES].map(|offset| {
             let (tile, within) = ((column + offset) / TILE, (column + offset) % TILE);
             layer.weights[(tile * fours * TILE + within) * 4..].as_ptr()
@@ -176,8 +176,8 @@ impl Chunk<'_> {
         for four in 0..fours {
             // SAFETY: each tile has `fours` groups of 64 bytes, and `within` is 0 or leaves a whole vector.
             let vectors = weights.map(|weights| unsafe { s.load_weights(weights) });
-            s.prefetch(weights[0].wrapping_add(AHEAD));
-            s.prefetch(weights[1].wrapping_add(AHEAD));
+            s.prefetch(weights[0].wrapping_add(PREFETCH_BYTES));
+            s.prefetch(weights[1].wrapping_add(PREFETCH_BYTES));
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: rows `row..row + R` exist, and a row has `4 * fours` bytes.
                 let quad = unsafe { s.load_quad(inputs.add(r * stride + 4 * four)) };
@@ -187,12 +187,12 @@ impl Chunk<'_> {
             }
             weights = weights.map(|weights| weights.wrapping_add(4 * TILE));
         }
-        // SAFETY: as for this function.
+        // SAFETY: same as for this function.
         unsafe { self.store(s, row, column, sums) };
     }
 
     /// # Safety
-    /// As for [`Self::block`].
+    /// Same as for [`Self::block`].
     #[inline(always)]
     unsafe fn store<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize, sums: [[S::I; 2]; R]) {
         let layer = self.layer;
@@ -201,7 +201,7 @@ impl Chunk<'_> {
                 break;
             }
             let valid = layer.outputs - column;
-            // SAFETY: these have a number for each column, the padding's included.
+            // SAFETY: each has an element per column, including padding.
             let (of_weights, scales, bias) = unsafe {
                 (
                     s.load_int(layer.sums[column..].as_ptr()),
@@ -215,12 +215,12 @@ impl Chunk<'_> {
                 let mut value = s.mul_add(real, s.mul(s.splat(scale), scales), bias);
                 let exact = layer.exact_weights.chunks_exact(layer.bias.len());
                 for (number, weights) in self.rows.exact_numbers(row + r).iter().zip(exact) {
-                    // SAFETY: there is a weight for each column, the padding's included.
+                    // SAFETY: there is a weight for each column, including padding.
                     let weights = unsafe { s.load(weights[column..].as_ptr()) };
                     value = s.mul_add(s.splat(*number), weights, value);
                 }
                 let value = self.activation.apply(s, value);
-                // SAFETY: row and column are within the outputs, and this chunk's own.
+                // SAFETY: row and column are within the outputs and belong to this chunk.
                 unsafe {
                     let to = self.outputs.pointer().add((row + r) * layer.outputs + column);
                     store_some(s, value, to, valid);

@@ -1,11 +1,11 @@
-//! Which instructions this machine has, and the one place that enters code compiled for them.
+//! Detects the machine's instruction sets, and enters the code compiled for them.
 
 use crate::simd::{Portable, Simd};
 
-/// A set of instructions that the machine at hand is known to have.
+/// An instruction set that this machine has.
 ///
-/// **Invariant:** a value exists only after its instructions were detected, so that the kernels it selects are
-/// safe to call.
+/// **Invariant:** a value exists only after its instructions were detected, so the kernels it selects are safe to
+/// call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Set);
 
@@ -21,12 +21,12 @@ enum Set {
 }
 
 impl Isa {
-    /// Returns the fastest set that this machine has.
+    /// Returns the fastest instruction set of this machine.
     pub fn best() -> Self {
         Self::available().first().copied().unwrap_or(Self(Set::Portable))
     }
 
-    /// Returns every set that this machine has, fastest first; the last one runs anywhere.
+    /// Returns every instruction set of this machine, fastest first; the last one works everywhere.
     pub fn available() -> Vec<Self> {
         let mut found = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -53,7 +53,7 @@ impl Isa {
         found
     }
 
-    /// Returns the name, as a person would look it up.
+    /// Returns the common name of the instruction set.
     pub fn name(self) -> &'static str {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
@@ -66,15 +66,15 @@ impl Isa {
         }
     }
 
-    /// Runs plain loops compiled for this set.
+    /// Runs plain loops compiled for this instruction set.
     pub fn run<L: Loops>(self, loops: L) -> L::Output {
         self.call(Plain(loops))
     }
 
-    /// Runs a kernel compiled for this set.
+    /// Runs a kernel compiled for this instruction set.
     pub(crate) fn call<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: a value of this type exists only where these instructions were detected.
+            // SAFETY: a value of this type exists only if these instructions were detected.
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => unsafe { x86::avx512_vnni(kernel) },
             // SAFETY: as above.
@@ -88,10 +88,10 @@ impl Isa {
     }
 }
 
-/// Loops over slices that the compiler turns into vectors by itself, compiled once for every set of instructions.
+/// Loops over slices that the compiler vectorises, compiled once for every instruction set.
 ///
-/// Implementations mark `run` and all it calls `#[inline(always)]`: only then the compiler may use the set's
-/// instructions in it.
+/// Implementations mark `run` and everything it calls `#[inline(always)]`: only then may the compiler use the
+/// instruction set in it.
 pub trait Loops {
     /// What the loops return.
     type Output;
@@ -111,10 +111,10 @@ impl<L: Loops> Kernel for Plain<L> {
     }
 }
 
-/// Work that is compiled once for every set of instructions.
+/// A computation that is compiled once for every instruction set.
 ///
-/// Implementations mark `run` and all it calls `#[inline(always)]`: only then the compiler may use the set's
-/// instructions in it.
+/// Implementations mark `run` and everything it calls `#[inline(always)]`: only then may the compiler use the
+/// instruction set in it.
 pub(crate) trait Kernel {
     type Output;
 
@@ -127,7 +127,7 @@ mod x86 {
     use crate::simd::{Avx2, Avx512};
 
     /// # Safety
-    /// The machine has the features named.
+    /// The machine has the named features.
     #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     pub(super) unsafe fn avx512_vnni<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
@@ -135,7 +135,7 @@ mod x86 {
     }
 
     /// # Safety
-    /// The machine has the features named.
+    /// The machine has the named features.
     #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
     pub(super) unsafe fn avx_vnni<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
@@ -143,7 +143,7 @@ mod x86 {
     }
 
     /// # Safety
-    /// The machine has the features named.
+    /// The machine has the named features.
     #[target_feature(enable = "avx2,fma,f16c")]
     pub(super) unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: the caller vouches for the features.
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_portable_set_is_always_there_and_last() {
+    fn the_portable_set_is_always_available_and_last() {
         let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
         assert_eq!(names.last(), Some(&"portable"));
         assert_eq!(names.first(), Some(&Isa::best().name()));

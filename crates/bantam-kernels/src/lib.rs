@@ -1,16 +1,16 @@
-//! Matrix kernels for the instructions that the machine at hand has, and the threads that run them.
+//! Matrix kernels for the instruction sets of the machine, and the thread pool that runs them.
 //!
-//! One binary holds every kernel several times; [`Isa`] says at run time which may be used, and [`Pool`] carries
-//! that choice together with its threads. Kernels are written once, over vectors of the machine, and compiled for
-//! AVX-512 VNNI, AVX-VNNI, AVX2 and for machines with none of these. What they offer is what a transformer's
-//! forward pass over short sequences needs: for encoders [`Int8Linear`] and [`F32Linear`], [`quantise_rows`],
-//! [`LayerNorm`], [`attention`] and [`geglu`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`],
-//! [`Rope`], [`gated`], [`attend`] over a [`KvStore`], and [`add_low_rank`]. Training adds products of any two matrices
-//! in f32, [`multiply`], and [`Loops`] that the compiler makes vectors of.
+//! One binary contains every kernel several times; [`Isa`] says at run time which version may be used, and [`Pool`]
+//! combines that choice with its threads. Kernels are written once over SIMD vectors and compiled for AVX-512 VNNI,
+//! AVX-VNNI, AVX2 and for machines with none of these. They cover the forward pass of transformers over short
+//! sequences: for encoders [`Int8Linear`] and [`F32Linear`], [`quantise_rows`], [`LayerNorm`], [`attention`] and
+//! [`geglu`]; for decoders [`GroupedLinear`] on [`GroupedRows`], [`RmsNorm`], [`Rope`], [`gated`], [`attend`] over a
+//! [`KvStore`], and [`add_low_rank`]. Training adds [`multiply`], a product of any two f32 matrices, and [`Loops`],
+//! which the compiler vectorises.
 //!
 //! **Invariant:** every public function is safe: shapes are asserted before anything is read or written.
 //!
-//! **Invariant:** integer products are exact with every set of instructions; only f32 sums differ, in their order.
+//! **Invariant:** integer products are exact with every instruction set; only f32 sums differ, in their order.
 //!
 //! # Example
 //!
@@ -23,7 +23,7 @@
 //! multiply(Matrix::new(&left, 2, 2), Matrix::new(&right, 2, 2).transposed(), 1.0, into, Write::Set);
 //! assert_eq!(product, [17.0, 23.0, 39.0, 53.0]);
 //! ```
-#![expect(unsafe_code, reason = "vector instructions and slices shared between threads; each use says why")]
+#![expect(unsafe_code, reason = "SIMD instructions and slices shared between threads; each use says why")]
 
 mod attend;
 mod attention;
@@ -32,7 +32,6 @@ mod gated;
 mod geglu;
 mod grid;
 mod grouped;
-mod half;
 mod int8;
 mod isa;
 mod kv;
@@ -51,7 +50,7 @@ mod shared;
 mod simd;
 
 pub use attend::{AttendOptions, AttendScratch, AttendSpan, attend};
-pub use attention::{AttentionScratch, Heads, Sight, attention};
+pub use attention::{AttentionScope, AttentionScratch, Heads, attention};
 pub use dense::F32Linear;
 pub use gated::{Gate, gated, gated_quantise};
 pub use geglu::geglu;

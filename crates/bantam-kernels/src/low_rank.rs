@@ -1,4 +1,4 @@
-//! Low-rank adapters beside linear layers.
+//! Low-rank adapters (LoRA) of linear layers.
 
 use std::ops::Range;
 
@@ -9,33 +9,32 @@ use crate::product::{block, load_some, store_some};
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// The change that an adapter makes to a linear layer: `scale * B (A x)` (Hu et al. 2021).
+/// An adapter's change to a linear layer: `scale * B (A x)` (Hu et al. 2021).
 #[derive(Clone, Debug)]
 pub struct LowRank {
     inputs: usize,
     rank: usize,
     outputs: usize,
-    /// A, by tiles of 16 of the rank: within a tile, 16 numbers for every input. Padded with zeros.
+    /// A in tiles of 16 ranks, each with 16 weights per input. Padded with zeros.
     down: Vec<f32>,
-    /// `scale * B`, by tiles of 16 outputs: within a tile, 16 numbers for each of the rank. Padded with zeros.
+    /// `scale * B` in tiles of 16 outputs, each with 16 weights per rank. Padded with zeros.
     up: Vec<f32>,
 }
 
 impl LowRank {
-    /// Returns the adapter of `down`, a row of inputs for each of the rank, and `up`, a row of the rank for each
-    /// output.
+    /// Returns the adapter of `down`, one row of inputs per rank, and `up`, one row of ranks per output.
     ///
     /// # Panics
-    /// If there are no inputs or no rank, or the lengths do not fit.
+    /// If there are no inputs or the rank is 0, or the lengths do not match.
     pub fn new(down: &[f32], up: &[f32], inputs: usize, rank: usize, scale: f32) -> Self {
         assert!(inputs > 0 && rank > 0, "rank {rank} of {inputs} inputs");
         assert_eq!(Some(down.len()), inputs.checked_mul(rank));
-        assert!(up.len().is_multiple_of(rank), "a row of the rank for each output");
+        assert!(up.len().is_multiple_of(rank), "not whole rows of the rank");
         let outputs = up.len() / rank;
         Self { inputs, rank, outputs, down: tiles(down, inputs, 1.0), up: tiles(up, rank, scale) }
     }
 
-    /// Returns how many inputs there are.
+    /// Returns the number of inputs.
     pub fn inputs(&self) -> usize {
         self.inputs
     }
@@ -45,18 +44,18 @@ impl LowRank {
         self.rank
     }
 
-    /// Returns how many outputs there are.
+    /// Returns the number of outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
     }
 
-    /// Returns how many bytes of memory both factors take.
+    /// Returns the memory of both factors, in bytes.
     pub fn bytes(&self) -> usize {
         (self.down.len() + self.up.len()) * size_of::<f32>()
     }
 }
 
-/// Lays out rows of `width` numbers by tiles of 16 rows, scaled.
+/// Packs rows of `width` elements into tiles of 16 rows, scaled.
 fn tiles(rows: &[f32], width: usize, scale: f32) -> Vec<f32> {
     let mut laid_out = vec![0.0; (rows.len() / width).next_multiple_of(TILE) * width];
     for (row, numbers) in rows.chunks_exact(width).enumerate() {
@@ -67,13 +66,13 @@ fn tiles(rows: &[f32], width: usize, scale: f32) -> Vec<f32> {
     laid_out
 }
 
-/// Adds to the first columns of `outputs`, rows of `stride` numbers from column `start` on, what adapters make of
-/// `rows`: each of `groups` is a range of rows and their adapter. Rows of no group stay as they are.
+/// Adds the adapters' outputs for `rows` to `outputs`, whose rows have `stride` elements, from column `start` on.
+/// Each of `groups` is a range of rows and their adapter; rows outside all groups stay unchanged.
 ///
-/// What comes out for a row does not depend on the others.
+/// A row's result does not depend on other rows.
 ///
 /// # Panics
-/// If the lengths do not fit, or two groups share a row.
+/// If the lengths do not match, or two groups share a row.
 pub fn add_low_rank(
     pool: &Pool,
     rows: &[f32],
@@ -85,20 +84,20 @@ pub fn add_low_rank(
     let count = rows.len() / first.inputs;
     assert_eq!(rows.len(), count * first.inputs);
     assert_eq!(outputs.len(), count * stride);
-    let mut is_taken = vec![false; count];
+    let mut is_covered = vec![false; count];
     let mut blocks = Vec::new();
     for (range, adapter) in groups {
         assert!(
             adapter.inputs == first.inputs && start + adapter.outputs <= stride,
-            "adapters of this layer"
+            "adapter of another layer"
         );
-        assert!(range.end <= count, "rows of a group");
+        assert!(range.end <= count, "group outside the rows");
         for row in range.clone() {
-            assert!(!std::mem::replace(&mut is_taken[row], true), "row {row} in two groups");
+            assert!(!std::mem::replace(&mut is_covered[row], true), "row {row} in two groups");
         }
         blocks.extend(range.clone().step_by(BLOCK).map(|row| (row..(row + BLOCK).min(range.end), *adapter)));
     }
-    // Where rows are few, each block's outputs are shared out, and its low-rank part is computed by each.
+    // With few rows, each block's outputs are divided among chunks, and each computes the low-rank part again.
     let parts = (2 * pool.threads()).div_ceil(blocks.len().max(1));
     let shared = SharedSlice::new(outputs);
     pool.run(blocks.len() * parts, |_, chunk| {
@@ -109,13 +108,13 @@ pub fn add_low_rank(
     });
 }
 
-/// Rows of a block at most.
+/// Most rows of a block.
 const BLOCK: usize = 8;
-/// Rows that are multiplied together.
+/// Most rows multiplied together.
 const ROWS: usize = 4;
 
-/// **Invariant:** `rows` are within `numbers` and `outputs`, of the adapter's inputs and of at least its outputs
-/// from `start` on; nobody else writes these rows' outputs of `tiles`.
+/// **Invariant:** `rows` are within `numbers`, with the adapter's inputs, and within `outputs`, with at least its
+/// outputs from `start` on; no other thread writes the `tiles` of these rows.
 struct Chunk<'c> {
     adapter: &'c LowRank,
     numbers: &'c [f32],
@@ -139,7 +138,7 @@ impl Kernel for Chunk<'_> {
         for index in 0..blocks {
             let rows = even_part(self.rows.len(), blocks, index);
             let first = self.rows.start + rows.start;
-            // SAFETY: the rows are this chunk's.
+            // SAFETY: the rows belong to this chunk.
             with_rows!(rows.len(), up to ROWS, R => unsafe { self.block::<S, R>(s, first, &mut low) });
         }
     }
@@ -147,7 +146,7 @@ impl Kernel for Chunk<'_> {
 
 impl Chunk<'_> {
     /// # Safety
-    /// The `R` rows from `row` on are this chunk's, and `low` has room for as many times the padded rank.
+    /// The `R` rows from `row` on belong to this chunk, and `low` has room for `R` rows of the padded rank.
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize>(&self, s: S, row: usize, low: &mut [f32]) {
         let adapter = self.adapter;
@@ -156,10 +155,10 @@ impl Chunk<'_> {
         let numbers = self.numbers[row * inputs..(row + R) * inputs].as_ptr();
         for column in (0..padded).step_by(S::LANES) {
             let from = adapter.down[column / TILE * TILE * inputs + column % TILE..].as_ptr();
-            // SAFETY: a tile has 16 numbers for every input; the rows were just sliced.
+            // SAFETY: a tile has 16 weights per input; the rows were just sliced.
             let sums = unsafe { block::<S, R, 1>(s, inputs, (numbers, inputs), ([from], TILE)) };
             for (r, [sum]) in sums.into_iter().enumerate() {
-                // SAFETY: `low` has `R` rows of `padded` numbers.
+                // SAFETY: `low` has `R` rows of `padded` elements.
                 unsafe { s.store(sum, low.as_mut_ptr().add(r * padded + column)) };
             }
         }
@@ -168,7 +167,7 @@ impl Chunk<'_> {
                 break;
             }
             let from = adapter.up[column / TILE * TILE * rank + column % TILE..].as_ptr();
-            // SAFETY: a tile has 16 numbers for each of the rank; `low` as above.
+            // SAFETY: a tile has 16 weights per rank; `low` as above.
             let sums = unsafe { block::<S, R, 1>(s, rank, (low.as_ptr(), padded), ([from], TILE)) };
             for (r, [sum]) in sums.into_iter().enumerate() {
                 let valid = adapter.outputs - column;

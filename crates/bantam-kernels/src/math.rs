@@ -1,8 +1,9 @@
-//! Exponential and GELU for vectors.
+//! The exponential and GELU for vectors.
 
 use crate::simd::Simd;
 
-/// Returns e^x for x <= 88, within about two units in the last place; what would be denormal is tiny instead.
+/// Returns e^x for x <= 88, within about two units in the last place; denormal results become tiny normal numbers
+/// instead.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     // ln 2 in two parts: the first has few bits, so that its product with an integer is exact.
@@ -22,10 +23,10 @@ pub(crate) fn exp<S: Simd>(s: S, x: S::F) -> S::F {
     s.mul(series, s.power_of_two(power))
 }
 
-/// Returns x / 2 * (1 + erf(x / sqrt 2)), the GELU that BERT was trained with, within 4e-7.
+/// Returns x / 2 * (1 + erf(x / sqrt 2)), the exact GELU used by BERT, within 4e-7.
 ///
-/// By the complement of the error function (Abramowitz and Stegun, 7.1.26): for large |x| what is computed is
-/// what is missing to x or 0, so its error fades with it. A quotient of polynomials does not have that.
+/// Uses the complementary error function (Abramowitz and Stegun, 7.1.26): for large |x| it computes only the
+/// difference from x or 0, so the error vanishes with it. A rational approximation does not have this property.
 #[inline(always)]
 pub(crate) fn gelu<S: Simd>(s: S, x: S::F) -> S::F {
     const TERMS: [f32; 5] = [1.061_405_4, -1.453_152, 1.421_413_7, -0.284_496_75, 0.254_829_6];

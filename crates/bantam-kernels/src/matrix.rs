@@ -1,23 +1,23 @@
-//! Products of f32 matrices that lie in any order, on the calling thread.
+//! Products of f32 matrices in any layout, on the calling thread.
 //!
-//! Training multiplies by matrices that change at every step, and by their transposes; packing them ahead, as the
-//! layers of a forward pass do, would cost more than it saves. The kernels are those of the crate `gemm-f32`, which
-//! reach 95 % of MKL's speed on one core; here is what makes them safe: views whose every number lies in a slice.
+//! Training multiplies by matrices that change at every step, and by their transposes; packing them first, like the
+//! layers of a forward pass, would cost more than it saves. The kernels come from the crate `gemm-f32`, which reaches
+//! 95 % of MKL's speed on one core. This module makes them safe: every element of a view is within its slice.
 
 use gemm_common::Parallelism;
 use gemm_f32::gemm::f32::get_gemm_fn;
 
-/// Where the numbers of a matrix lie in its slice.
+/// The layout of a matrix in its slice.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct Layout {
     rows: usize,
     columns: usize,
     row_step: usize,
     column_step: usize,
 }
 
-impl Place {
-    /// A place whose rows begin `step` numbers apart, once it is known to lie within `length` numbers.
+impl Layout {
+    /// Returns the layout of rows that start `step` elements apart, checked against a slice of `length` elements.
     #[track_caller]
     fn new(length: usize, rows: usize, columns: usize, step: usize) -> Self {
         assert!(columns <= step || rows <= 1, "rows overlap");
@@ -25,7 +25,7 @@ impl Place {
             Some(last) if columns > 0 => last.checked_mul(step).and_then(|start| start.checked_add(columns)),
             _ => Some(0),
         };
-        assert!(end.is_some_and(|end| end <= length), "the matrix is longer than its slice");
+        assert!(end.is_some_and(|end| end <= length), "the matrix exceeds its slice");
         Self { rows, columns, row_step: step, column_step: 1 }
     }
 
@@ -35,17 +35,17 @@ impl Place {
     }
 }
 
-/// A matrix that is read.
+/// A view of a matrix for reading.
 ///
-/// **Invariant:** every number of the place lies in the slice.
+/// **Invariant:** every element of the layout is within the slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix<'m> {
     numbers: &'m [f32],
-    place: Place,
+    layout: Layout,
 }
 
 impl<'m> Matrix<'m> {
-    /// Returns the view of `rows` rows of `columns` numbers, one row after the other.
+    /// Returns the view of `rows` consecutive rows of `columns` elements.
     ///
     /// # Panics
     /// If the slice is shorter.
@@ -54,33 +54,33 @@ impl<'m> Matrix<'m> {
         Self::strided(numbers, rows, columns, columns)
     }
 
-    /// Returns the view of `rows` rows of `columns` numbers that begin `step` numbers apart.
+    /// Returns the view of `rows` rows of `columns` elements that start `step` elements apart.
     ///
     /// # Panics
     /// If the slice is shorter, or rows overlap.
     #[track_caller]
     pub fn strided(numbers: &'m [f32], rows: usize, columns: usize, step: usize) -> Self {
-        Self { numbers, place: Place::new(numbers.len(), rows, columns, step) }
+        Self { numbers, layout: Layout::new(numbers.len(), rows, columns, step) }
     }
 
-    /// Returns the transposed view; nothing is moved.
+    /// Returns the transposed view, without moving data.
     #[must_use]
     pub fn transposed(self) -> Self {
-        Self { place: self.place.transposed(), ..self }
+        Self { layout: self.layout.transposed(), ..self }
     }
 }
 
-/// A matrix that is written.
+/// A view of a matrix for writing.
 ///
-/// **Invariant:** every number of the place lies in the slice, and no two are the same.
+/// **Invariant:** every element of the layout is within the slice, and no two coincide.
 #[derive(Debug)]
 pub struct MatrixMut<'m> {
     numbers: &'m mut [f32],
-    place: Place,
+    layout: Layout,
 }
 
 impl<'m> MatrixMut<'m> {
-    /// Returns the view of `rows` rows of `columns` numbers, one row after the other.
+    /// Returns the view of `rows` consecutive rows of `columns` elements.
     ///
     /// # Panics
     /// If the slice is shorter.
@@ -89,67 +89,72 @@ impl<'m> MatrixMut<'m> {
         Self::strided(numbers, rows, columns, columns)
     }
 
-    /// Returns the view of `rows` rows of `columns` numbers that begin `step` numbers apart.
+    /// Returns the view of `rows` rows of `columns` elements that start `step` elements apart.
     ///
     /// # Panics
     /// If the slice is shorter, or rows overlap.
     #[track_caller]
     pub fn strided(numbers: &'m mut [f32], rows: usize, columns: usize, step: usize) -> Self {
-        let place = Place::new(numbers.len(), rows, columns, step);
-        Self { numbers, place }
+        let layout = Layout::new(numbers.len(), rows, columns, step);
+        Self { numbers, layout }
     }
 }
 
-/// What becomes of the numbers that a product is written to.
+/// What to do with the old content of a product's target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// They are replaced.
+    /// Replace it.
     Set,
-    /// The product is added to them.
+    /// Add the product to it.
     Add,
 }
 
-/// Writes `factor · left · right` to `into`, on this thread. The order of every sum depends on the shapes alone.
+/// Writes `factor · left · right` to `into`, on this thread. The order of every sum depends only on the shapes.
 ///
 /// # Panics
-/// If the shapes do not fit each other.
+/// If the shapes do not match.
 #[track_caller]
 pub fn multiply(left: Matrix<'_>, right: Matrix<'_>, factor: f32, into: MatrixMut<'_>, write: Write) {
-    let (mut left, mut right, mut place) = (left, right, into.place);
-    assert_eq!(left.place.columns, right.place.rows, "the inner sizes differ");
-    assert_eq!((left.place.rows, right.place.columns), (place.rows, place.columns), "the outer sizes differ");
-    if place.rows == 0 || place.columns == 0 {
+    let (mut left, mut right, mut layout) = (left, right, into.layout);
+    assert_eq!(left.layout.columns, right.layout.rows, "the inner sizes differ");
+    assert_eq!(
+        (left.layout.rows, right.layout.columns),
+        (layout.rows, layout.columns),
+        "the outer sizes differ"
+    );
+    if layout.rows == 0 || layout.columns == 0 {
         return;
     }
-    if left.place.columns == 0 {
+    if left.layout.columns == 0 {
         if write == Write::Set {
-            (0..place.rows).for_each(|row| into.numbers[row * place.row_step..][..place.columns].fill(0.0));
+            (0..layout.rows)
+                .for_each(|row| into.numbers[row * layout.row_step..][..layout.columns].fill(0.0));
         }
         return;
     }
-    // The kernels want the first dimension of what they write to be the dense one.
-    if place.column_step < place.row_step {
-        (left, right, place) = (right.transposed(), left.transposed(), place.transposed());
+    // The kernels want the first dimension of the target to be the contiguous one.
+    if layout.column_step < layout.row_step {
+        (left, right, layout) = (right.transposed(), left.transposed(), layout.transposed());
     }
     let step = |step: usize| step as isize;
-    let (m, n, k) = (place.rows, place.columns, left.place.columns);
-    // SAFETY: the views' invariants say that every number read and written lies in its slice; the slice written is
-    // borrowed mutably, so it is none of those read; the kernel was chosen for the instructions of this machine.
+    let (m, n, k) = (layout.rows, layout.columns, left.layout.columns);
+    // SAFETY: by the views' invariants, every element read or written is within its slice; the written slice is
+    // borrowed mutably, so it overlaps no other; the kernel was chosen for this machine's instructions.
     unsafe {
         get_gemm_fn()(
             m,
             n,
             k,
             into.numbers.as_mut_ptr(),
-            step(place.column_step),
-            step(place.row_step),
+            step(layout.column_step),
+            step(layout.row_step),
             write == Write::Add,
             left.numbers.as_ptr(),
-            step(left.place.column_step),
-            step(left.place.row_step),
+            step(left.layout.column_step),
+            step(left.layout.row_step),
             right.numbers.as_ptr(),
-            step(right.place.column_step),
-            step(right.place.row_step),
+            step(right.layout.column_step),
+            step(right.layout.row_step),
             1.0,
             factor,
             false,
@@ -181,7 +186,7 @@ mod tests {
                 Matrix::new(values, rows, columns)
             }
         };
-        // Two columns of the target's rows are not the product's.
+        // Two columns of the target's rows are outside the product.
         let mut found = numbers(m * (n + 2), 3);
         let before = found.clone();
         let into = MatrixMut::strided(&mut found, m, n, n + 2);
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn products_are_those_of_the_definition_in_every_order() {
+    fn products_match_the_definition_in_every_layout() {
         for (m, k, n) in [(1, 1, 1), (3, 5, 7), (17, 33, 9), (40, 16, 50), (2, 0, 3), (0, 2, 3), (3, 2, 0)] {
             for turned in [[false, false], [false, true], [true, false], [true, true]] {
                 check(m, k, n, turned, Write::Set);

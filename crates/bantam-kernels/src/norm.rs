@@ -1,4 +1,4 @@
-//! Layer norm, with the sum before it and the quantisation after it.
+//! Layer norm, combined with the addition before it and the quantisation after it.
 
 use crate::int8::Int8Linear;
 use crate::isa::Kernel;
@@ -8,12 +8,12 @@ use crate::quantise::{QuantisedRows, SharedRows, row_chunks};
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// What is added to rows before they are normalised.
+/// What to add to rows before normalising them.
 #[derive(Clone, Copy, Debug)]
 pub enum Addend<'a> {
     /// Nothing.
     None,
-    /// As many rows.
+    /// Equally many rows.
     Rows(&'a [f32]),
 }
 
@@ -31,14 +31,14 @@ impl LayerNorm {
     /// # Panics
     /// If they are empty or differ in length.
     pub fn new(gain: Vec<f32>, bias: Vec<f32>, epsilon: f32) -> Self {
-        assert!(!gain.is_empty() && gain.len() == bias.len(), "equally long gain and bias");
+        assert!(!gain.is_empty() && gain.len() == bias.len(), "gain and bias are empty or differ in length");
         Self { gain, bias, epsilon }
     }
 
-    /// Adds `addend` to `rows`, normalises them in place, and, if asked to, quantises them for a layer too.
+    /// Adds `addend` to `rows` and normalises them in place. Also quantises them for a layer if `quantised` is set.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(
         &self,
         pool: &Pool,
@@ -49,11 +49,11 @@ impl LayerNorm {
         self.rows(pool, rows, addend, None, quantised);
     }
 
-    /// Adds `addend` to `rows` and leaves the sums there; writes them normalised to `outputs`, and, if asked to,
-    /// quantised for a layer too.
+    /// Adds `addend` to `rows` in place and writes the normalised sums to `outputs`. Also quantises them for a layer
+    /// if `quantised` is set.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward_apart(
         &self,
         pool: &Pool,
@@ -75,7 +75,7 @@ impl LayerNorm {
         quantised: Option<(&Int8Linear, &mut QuantisedRows)>,
     ) {
         let width = self.gain.len();
-        assert!(rows.len().is_multiple_of(width), "whole rows");
+        assert!(rows.len().is_multiple_of(width), "not whole rows");
         if let Addend::Rows(addend) = addend {
             assert_eq!(addend.len(), rows.len());
         }
@@ -101,13 +101,13 @@ impl LayerNorm {
     }
 }
 
-/// **Invariant:** `rows` are within `numbers`, the addend, `outputs` and `quantised`, and nobody else's.
+/// **Invariant:** `rows` are within `numbers`, the addend, `outputs` and `quantised`, and no other thread uses them.
 struct Chunk<'c> {
     norm: &'c LayerNorm,
     rows: std::ops::Range<usize>,
     numbers: &'c SharedSlice<'c, f32>,
     addend: Addend<'c>,
-    /// Where normalised rows go, if not to where they came from.
+    /// Where normalised rows go, if not back to `numbers`.
     outputs: Option<&'c SharedSlice<'c, f32>>,
     quantised: Option<&'c SharedRows<'c>>,
 }
@@ -124,7 +124,7 @@ impl Kernel for Chunk<'_> {
                 Addend::None => None,
                 Addend::Rows(rows) => Some(&rows[range.clone()]),
             };
-            // SAFETY: the type's invariant; the rows of both are equally wide.
+            // SAFETY: the type's invariant; both have rows of the same width.
             let numbers = unsafe {
                 let from = self.numbers.part(range.clone()).as_mut_ptr();
                 let to = self.outputs.unwrap_or(self.numbers).part(range).as_mut_ptr();
@@ -139,18 +139,19 @@ impl Kernel for Chunk<'_> {
     }
 }
 
-/// Adds, takes the mean, takes the variance around it, normalises: exact where one pass over squares is not.
+/// Adds, computes the mean, then the variance around it, and normalises: exact where one pass over squares would not
+/// be.
 ///
 /// # Safety
-/// `row` and `to`, which may be the same, are readable and writable for as many numbers as the norm is wide, and
-/// so many are in `addend`.
+/// `row` and `to`, which may be the same, are readable and writable for the norm's width, and `addend` has as many
+/// elements.
 #[inline(always)]
 unsafe fn normalise<S: Simd>(s: S, norm: &LayerNorm, row: *mut f32, addend: Option<&[f32]>, to: *mut f32) {
     let width = norm.gain.len();
     let mut sum = s.splat(0.0);
     for start in (0..width).step_by(S::LANES) {
         let left = width - start;
-        // SAFETY: `left` numbers are left in each, as the caller vouches.
+        // SAFETY: each has `left` elements left, as the caller vouches.
         unsafe {
             let mut value = load_some(s, row.add(start), left);
             if let Some(addend) = addend {
@@ -163,7 +164,7 @@ unsafe fn normalise<S: Simd>(s: S, norm: &LayerNorm, row: *mut f32, addend: Opti
     let mean = s.sum(sum) / width as f32;
     let (mean_vector, mut squares) = (s.splat(mean), s.splat(0.0));
     for start in (0..width).step_by(S::LANES) {
-        // SAFETY: so many are left.
+        // SAFETY: `width - start` elements are left.
         let off = s.sub(unsafe { load_some(s, row.add(start), width - start) }, mean_vector);
         squares = s.mul_add(off, off, squares);
     }
@@ -173,7 +174,7 @@ unsafe fn normalise<S: Simd>(s: S, norm: &LayerNorm, row: *mut f32, addend: Opti
     let factor = s.splat(1.0 / (variance + norm.epsilon).sqrt());
     for start in (0..width).step_by(S::LANES) {
         let left = width - start;
-        // SAFETY: `left` are left in each; gain and bias are as wide as rows, and so is `to`.
+        // SAFETY: each has `left` elements left; gain, bias and `to` are as wide as the rows.
         unsafe {
             let gain = load_some(s, norm.gain[start..].as_ptr(), left);
             let bias = load_some(s, norm.bias[start..].as_ptr(), left);

@@ -1,11 +1,11 @@
-//! Threads that share out the chunks of one region at a time.
+//! A thread pool that divides the chunks of one parallel region at a time.
 //!
-//! A transformer's forward pass is dozens of parallel regions of tens of microseconds with a meeting point after
-//! each. Pools made for coarse work pay a wake-up for each; spin barriers are fast until one core is taken away,
-//! and then everybody spins for a whole time slice. Here chunks are claimed one at a time from a counter, so a
-//! thread that is not running holds nothing up: the caller does the chunks itself, and waits at most for a chunk
-//! that another thread has begun. Waiting spins for some microseconds and then parks, which also lets the
-//! scheduler bring a preempted thread over to the idle core.
+//! A transformer's forward pass has dozens of parallel regions of tens of microseconds, each followed by a join.
+//! Pools made for coarse work pay a wake-up for each region; spin barriers are fast until one core is taken away, and
+//! then all threads spin for a whole time slice. Here threads claim chunks one at a time from a counter, so a thread
+//! that is not running delays nothing: the caller does the chunks itself, and waits at most for chunks that other
+//! threads have started. Waiting spins for some microseconds and then parks, which also lets the scheduler move a
+//! preempted thread to the idle core.
 
 mod region;
 
@@ -17,19 +17,19 @@ use std::thread::{JoinHandle, Thread};
 use crate::isa::Isa;
 use region::{Job, Payload, Shared};
 
-/// Most threads that a pool has.
+/// Most threads of a pool.
 pub const THREADS_MAX: usize = 256;
 
-/// A fixed set of threads and the instructions that their kernels use.
+/// A fixed set of threads, and the instruction set of their kernels.
 ///
-/// The caller's thread always takes part, so a pool of one starts no thread and costs nothing. One pool may be
-/// used from many threads: while one call has the workers, others run on their own thread alone.
+/// The caller's thread always takes part, so a pool of one thread starts none and costs nothing. Many threads may use
+/// one pool: while one call has the workers, other calls run on their own thread only.
 pub struct Pool {
     isa: Isa,
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
-    /// Whether a call has the workers now.
-    is_taken: AtomicBool,
+    /// Whether a call is using the workers.
+    is_busy: AtomicBool,
 }
 
 impl std::fmt::Debug for Pool {
@@ -42,14 +42,14 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// Returns a pool of `threads` threads, the caller's included, with the best instructions there are.
+    /// Returns a pool of `threads` threads, including the caller's, with the best instruction set.
     ///
-    /// `threads` is brought into 1..=[`THREADS_MAX`]. Where the system gives fewer threads the pool has fewer.
+    /// `threads` is clamped to 1..=[`THREADS_MAX`]. If the system provides fewer threads, the pool has fewer.
     pub fn new(threads: usize) -> Self {
         Self::with_isa(threads, Isa::best())
     }
 
-    /// Returns a pool whose kernels use the instructions of `isa`.
+    /// Returns a pool whose kernels use the instruction set `isa`.
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
         let wanted = threads.clamp(1, THREADS_MAX) - 1;
         let shared = Arc::new(Shared::new(wanted));
@@ -62,46 +62,46 @@ impl Pool {
                 Err(_) => break,
             }
         }
-        Self { isa, shared, workers, is_taken: AtomicBool::new(false) }
+        Self { isa, shared, workers, is_busy: AtomicBool::new(false) }
     }
 
-    /// Returns how many threads take part, the caller's included.
+    /// Returns the number of threads, including the caller's.
     pub fn threads(&self) -> usize {
         self.workers.len() + 1
     }
 
-    /// Returns the instructions that kernels use here.
+    /// Returns the instruction set of the kernels.
     pub fn isa(&self) -> Isa {
         self.isa
     }
 
-    /// Calls `body(thread, chunk)` once for each chunk in `0..chunks` and returns when all have ended.
+    /// Calls `body(thread, chunk)` once for each chunk in `0..chunks` and returns when all calls have ended.
     ///
     /// `thread` is below [`Pool::threads`], and no two calls of `body` with the same `thread` overlap within one
-    /// `run`. Chunks begin in no certain order. Called from within `body`, it runs on that thread alone.
+    /// `run`. Chunks start in no particular order. A nested call from within `body` runs on that thread only.
     ///
     /// # Panics
-    /// With the panic of `body`, after all other chunks have ended.
+    /// Propagates a panic of `body`, after all other chunks have ended.
     pub fn run<B: Fn(usize, usize) + Sync>(&self, chunks: usize, body: B) {
         let alone = chunks <= 1 || self.workers.is_empty() || chunks > u32::MAX as usize;
-        if alone || self.is_taken.swap(true, Ordering::Acquire) {
+        if alone || self.is_busy.swap(true, Ordering::Acquire) {
             (0..chunks).for_each(|chunk| body(0, chunk));
             return;
         }
-        let panic = self.share(chunks as u32, &body);
-        self.is_taken.store(false, Ordering::Release);
+        let panic = self.run_shared(chunks as u32, &body);
+        self.is_busy.store(false, Ordering::Release);
         if let Some(payload) = panic {
             resume_unwind(payload);
         }
     }
 
-    fn share(&self, chunks: u32, body: &(dyn Fn(usize, usize) + Sync)) -> Option<Payload> {
+    fn run_shared(&self, chunks: u32, body: &(dyn Fn(usize, usize) + Sync)) -> Option<Payload> {
         let job = Job::new(body, chunks);
-        // SAFETY: `is_taken` makes this the only region of the pool, and `job` lives until `finish` has returned,
-        // which is when every chunk has ended; nothing between the two unwinds, because chunks' panics are kept.
+        // SAFETY: `is_busy` makes this the only region of the pool, and `job` lives until `finish` has returned,
+        // which is when every chunk has ended; nothing in between unwinds, because the chunks' panics are caught.
         unsafe { self.shared.publish(&job) };
         self.wake(chunks as usize - 1);
-        self.shared.take_part(0);
+        self.shared.process_chunks(0);
         self.shared.finish(&job);
         job.into_panic()
     }
@@ -121,7 +121,7 @@ impl Drop for Pool {
         self.shared.stop();
         self.workers.iter().map(JoinHandle::thread).for_each(Thread::unpark);
         for worker in self.workers.drain(..) {
-            // Workers catch what their chunks throw, so there is nothing to hear here.
+            // Workers catch the panics of their chunks, so there is no error to handle here.
             drop(worker.join());
         }
     }

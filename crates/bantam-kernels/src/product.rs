@@ -1,14 +1,14 @@
-//! The f32 block that products and attention share, and what is done with sums before they are stored.
+//! The f32 block shared by products and attention, and the activations applied before sums are stored.
 
 use crate::math::gelu;
 use crate::simd::Simd;
 
-/// What is applied to each output of a linear layer.
+/// The activation applied to each output of a linear layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
     None,
-    /// GELU by the error function, within 1e-6 of the exact one.
+    /// GELU with the error function, within 1e-6 of the exact value.
     Gelu,
 }
 
@@ -25,8 +25,8 @@ impl Activation {
 /// Returns, for `R` rows of `a` and `V` vectors of columns, the sums over `depth` of `a[row][k] * b[k][column]`.
 ///
 /// # Safety
-/// `a` is readable for `R` rows of `depth` numbers, `a_stride` apart; each of `b` for `depth` vectors, `b_stride`
-/// numbers apart.
+/// `a` is readable for `R` rows of `depth` elements, `a_stride` apart; each of `b` for `depth` vectors, `b_stride`
+/// elements apart.
 #[inline(always)]
 pub(crate) unsafe fn block<S: Simd, const R: usize, const V: usize>(
     s: S,
@@ -50,20 +50,20 @@ pub(crate) unsafe fn block<S: Simd, const R: usize, const V: usize>(
     sums
 }
 
-/// Loads `count` lanes, or all where `count` is more.
+/// Loads `count` lanes, or all if `count` is larger.
 ///
 /// # Safety
-/// `from` is readable for that many numbers.
+/// `from` is readable for that many elements.
 #[inline(always)]
 pub(crate) unsafe fn load_some<S: Simd>(s: S, from: *const f32, count: usize) -> S::F {
     // SAFETY: the caller vouches for it.
     unsafe { if count >= S::LANES { s.load(from) } else { s.load_first(from, count) } }
 }
 
-/// Stores `count` lanes, or all where `count` is more.
+/// Stores `count` lanes, or all if `count` is larger.
 ///
 /// # Safety
-/// `to` is writable for that many numbers.
+/// `to` is writable for that many elements.
 #[inline(always)]
 pub(crate) unsafe fn store_some<S: Simd>(s: S, value: S::F, to: *mut f32, count: usize) {
     // SAFETY: the caller vouches for it.

@@ -1,4 +1,4 @@
-//! Activations as bytes.
+//! Activations as unsigned bytes.
 
 use crate::int8::Int8Linear;
 use crate::isa::Kernel;
@@ -7,29 +7,29 @@ use crate::product::load_some;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// Numbers of a row-wise step that are worth a chunk.
+/// Elements of a row-wise step that justify a chunk.
 const CHUNK_NUMBERS: usize = 12_288;
 
-/// Rows of u8, each with a scale and a zero of its own: a number is `scale * (byte - zero)`.
+/// Rows of u8, each row with its own scale and zero point: a value is `scale * (byte - zero)`.
 ///
-/// One scale for a whole batch would let one outlier blur every row; one for each row costs nothing in the
-/// products. The exact inputs of the layer that the rows are for stay f32 beside the bytes. Made once and used
-/// again: it grows to the largest batch it has held.
+/// With one scale for a whole batch, one outlier would blur every row; a scale per row costs the products nothing.
+/// The exact inputs of the target layer stay f32 beside the bytes. Reusable: it grows to the largest batch that it
+/// has held.
 #[derive(Clone, Debug, Default)]
 pub struct QuantisedRows {
     width: usize,
-    /// Which numbers of a row are exact; their bytes stand for 0.
+    /// Which elements of a row are exact; their bytes represent 0.
     exact: Vec<usize>,
-    /// For each row, its exact numbers.
+    /// The exact elements of each row.
     exact_numbers: Vec<f32>,
-    /// `rows` times `stride` bytes, and what is left of larger batches.
+    /// `rows` times `stride` bytes; may be longer after a larger batch.
     bytes: Vec<u8>,
-    /// Scale and zero for each row.
+    /// Scale and zero point of each row.
     scales: Vec<(f32, i32)>,
 }
 
 impl QuantisedRows {
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.scales.len()
     }
@@ -39,12 +39,12 @@ impl QuantisedRows {
         self.scales.is_empty()
     }
 
-    /// Returns how many numbers a row has.
+    /// Returns the number of elements per row.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Returns the numbers that row `index` stands for.
+    /// Returns the values that row `index` represents.
     ///
     /// # Panics
     /// If there is no such row.
@@ -62,18 +62,18 @@ impl QuantisedRows {
         &self.exact
     }
 
-    /// Returns the exact numbers of row `index`.
+    /// Returns the exact elements of row `index`.
     #[inline(always)]
     pub(crate) fn exact_numbers(&self, index: usize) -> &[f32] {
         &self.exact_numbers[index * self.exact.len()..(index + 1) * self.exact.len()]
     }
 
-    /// Bytes from one row to the next: whole fours, whose padding meets weights of zero.
+    /// Returns the bytes from one row to the next: a multiple of four, whose padding meets weights of zero.
     pub(crate) fn stride(&self) -> usize {
         self.width.next_multiple_of(4)
     }
 
-    /// Returns where row `index` starts; it and all after it are readable for `stride` bytes each.
+    /// Returns a pointer to row `index`; it and all rows after it are readable for `stride` bytes each.
     pub(crate) fn row(&self, index: usize) -> *const u8 {
         self.bytes[index * self.stride()..].as_ptr()
     }
@@ -83,7 +83,7 @@ impl QuantisedRows {
         self.scales[index]
     }
 
-    /// Makes room for `rows` rows of inputs of `layer`, whose content is what was there.
+    /// Sets the shape to `rows` rows of inputs of `layer`, keeping the old content.
     pub(crate) fn reshape(&mut self, rows: usize, layer: &Int8Linear) {
         self.width = layer.inputs();
         self.exact.clear();
@@ -108,7 +108,7 @@ impl QuantisedRows {
     }
 }
 
-/// Rows that several threads fill.
+/// Rows being filled by several threads.
 pub(crate) struct SharedRows<'r> {
     stride: usize,
     exact: &'r [usize],
@@ -118,10 +118,10 @@ pub(crate) struct SharedRows<'r> {
 }
 
 impl SharedRows<'_> {
-    /// Quantises `numbers` into row `index`, and leaves them as they were.
+    /// Quantises `numbers` into row `index`. `numbers` is unchanged afterwards.
     ///
     /// # Safety
-    /// The row exists, `numbers` has its width, and nobody else reads or writes it.
+    /// The row exists, `numbers` has its width, and no other thread uses the row.
     #[inline(always)]
     pub(crate) unsafe fn fill<S: Simd>(&self, s: S, index: usize, numbers: &mut [f32]) {
         let (start, exact_start) = (index * self.stride, index * self.exact.len());
@@ -133,7 +133,7 @@ impl SharedRows<'_> {
                 self.exact_numbers.part(exact_start..exact_start + self.exact.len()),
             )
         };
-        // As zeros they do not widen the range, and their bytes mean nothing.
+        // As zeros, exact elements do not widen the range; their bytes are not used.
         for (place, input) in exact.iter_mut().zip(self.exact) {
             *place = std::mem::replace(&mut numbers[*input], 0.0);
         }
@@ -144,14 +144,14 @@ impl SharedRows<'_> {
     }
 }
 
-/// Quantises a row and returns its scale and zero.
+/// Quantises a row and returns its scale and zero point.
 #[inline(always)]
 fn quantise_row<S: Simd>(s: S, numbers: &[f32], bytes: &mut [u8]) -> (f32, i32) {
     let from = numbers.as_ptr();
-    // Zero is always within the range, so that it is exact.
+    // The range always includes zero, so that zero is exact.
     let (mut lowest, mut highest) = (s.splat(0.0), s.splat(0.0));
     for start in (0..numbers.len()).step_by(S::LANES) {
-        // SAFETY: so many numbers are left.
+        // SAFETY: `numbers.len() - start` elements are left.
         let value = unsafe { load_some(s, from.add(start), numbers.len() - start) };
         lowest = s.min(lowest, value);
         highest = s.max(highest, value);
@@ -164,7 +164,7 @@ fn quantise_row<S: Simd>(s: S, numbers: &[f32], bytes: &mut [u8]) -> (f32, i32) 
     let to = bytes.as_mut_ptr();
     for start in (0..numbers.len().min(bytes.len())).step_by(S::LANES) {
         let count = (numbers.len() - start).min(S::LANES);
-        // SAFETY: so many are left of both.
+        // SAFETY: both have `count` elements left.
         unsafe {
             let value = s.mul_add(load_some(s, from.add(start), count), factor, shift);
             s.store_bytes(value, to.add(start), count);
@@ -173,13 +173,13 @@ fn quantise_row<S: Simd>(s: S, numbers: &[f32], bytes: &mut [u8]) -> (f32, i32) 
     (range / 255.0, zero as i32)
 }
 
-/// Quantises rows of inputs of `layer`, replacing what `quantised` held. The rows are as before afterwards.
+/// Quantises rows of inputs of `layer`, replacing the content of `quantised`. The rows are unchanged afterwards.
 ///
 /// # Panics
-/// If `numbers` is not whole rows.
+/// If `numbers` does not consist of whole rows.
 pub fn quantise_rows(pool: &Pool, numbers: &mut [f32], layer: &Int8Linear, quantised: &mut QuantisedRows) {
     let width = layer.inputs();
-    assert!(numbers.len().is_multiple_of(width), "whole rows");
+    assert!(numbers.len().is_multiple_of(width), "not whole rows");
     let rows = numbers.len() / width;
     quantised.reshape(rows, layer);
     let (shared, numbers) = (quantised.share(), SharedSlice::new(numbers));
@@ -190,13 +190,13 @@ pub fn quantise_rows(pool: &Pool, numbers: &mut [f32], layer: &Int8Linear, quant
     });
 }
 
-/// Returns how many rows a chunk of a row-wise step has, and how many chunks that makes.
+/// Returns the rows per chunk of a row-wise step, and the number of chunks.
 pub(crate) fn row_chunks(rows: usize, width: usize) -> (usize, usize) {
     let per_chunk = (CHUNK_NUMBERS / width).max(1);
     (per_chunk, rows.div_ceil(per_chunk))
 }
 
-/// **Invariant:** `rows` are within `numbers` and `quantised`, and nobody else's.
+/// **Invariant:** `rows` are within `numbers` and `quantised`, and no other thread uses them.
 struct Chunk<'c> {
     numbers: &'c SharedSlice<'c, f32>,
     width: usize,

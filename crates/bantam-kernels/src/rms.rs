@@ -11,7 +11,7 @@ use crate::quantise::row_chunks;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// A norm that divides rows by the root of their mean square (plus epsilon) and multiplies them by a gain.
+/// A norm that divides rows by their root mean square (with epsilon) and multiplies them by a gain.
 #[derive(Clone, Debug)]
 pub struct RmsNorm {
     gain: Vec<f32>,
@@ -19,27 +19,27 @@ pub struct RmsNorm {
 }
 
 impl RmsNorm {
-    /// Returns a norm over as many numbers as `gain` has.
+    /// Returns a norm over rows as wide as `gain`.
     ///
     /// # Panics
-    /// If there is none.
+    /// If `gain` is empty.
     pub fn new(gain: Vec<f32>, epsilon: f32) -> Self {
-        assert!(!gain.is_empty(), "no gain");
+        assert!(!gain.is_empty(), "the gain is empty");
         Self { gain, epsilon }
     }
 
-    /// Returns how many numbers are normalised together.
+    /// Returns how many elements are normalised together.
     pub fn width(&self) -> usize {
         self.gain.len()
     }
 
-    /// Adds `addend` to `rows` (a residual, which stays), and quantises the rows' norm.
+    /// Adds `addend` to `rows` in place (the residual), and quantises the norm of the sums.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn quantise(&self, pool: &Pool, rows: &mut [f32], addend: Addend<'_>, quantised: &mut GroupedRows) {
         let width = self.width();
-        assert!(rows.len().is_multiple_of(width), "whole rows");
+        assert!(rows.len().is_multiple_of(width), "not whole rows");
         if let Addend::Rows(addend) = addend {
             assert_eq!(addend.len(), rows.len());
         }
@@ -53,14 +53,14 @@ impl RmsNorm {
         });
     }
 
-    /// Normalises, in place, the heads `heads` of every row: numbers `heads.start * width()..heads.end * width()`
-    /// of each `stride` numbers. With one head and a stride of the width these are whole rows.
+    /// Normalises in place the heads `heads` of every row: elements `heads.start * width()..heads.end * width()` of
+    /// each `stride` elements. With one head and a stride equal to the width, these are whole rows.
     ///
     /// # Panics
-    /// If the lengths do not fit.
+    /// If the lengths do not match.
     pub fn forward(&self, pool: &Pool, rows: &mut [f32], stride: usize, heads: Range<usize>) {
-        assert!(stride > 0 && rows.len().is_multiple_of(stride), "whole rows");
-        assert!(heads.start <= heads.end && heads.end <= stride / self.width(), "heads within a row");
+        assert!(stride > 0 && rows.len().is_multiple_of(stride), "not whole rows");
+        assert!(heads.start <= heads.end && heads.end <= stride / self.width(), "heads outside the row");
         let count = rows.len() / stride;
         let (per_chunk, chunks) = row_chunks(count, stride);
         let shared = SharedSlice::new(rows);
@@ -70,27 +70,27 @@ impl RmsNorm {
         });
     }
 
-    /// Returns what numbers are to be multiplied by, but for the gain.
+    /// Returns the factor that normalises `numbers`, without the gain.
     #[inline(always)]
     fn factor<S: Simd>(&self, s: S, numbers: &[f32]) -> f32 {
         let mut sum = s.splat(0.0);
         for start in (0..numbers.len()).step_by(S::LANES) {
-            // SAFETY: so many numbers are left.
+            // SAFETY: `numbers.len() - start` elements are left.
             let value = unsafe { load_some(s, numbers.as_ptr().add(start), numbers.len() - start) };
             sum = s.mul_add(value, value, sum);
         }
         1.0 / (s.sum(sum) / numbers.len() as f32 + self.epsilon).sqrt()
     }
 
-    /// Writes `numbers`' norm to `to`, both as wide as the gain.
+    /// Writes the norm of `numbers` to `to`, both as wide as the gain.
     ///
     /// # Safety
-    /// `to` is writable for `width()` numbers; it may be where `numbers` is.
+    /// `to` is writable for `width()` elements; it may equal `numbers`.
     #[inline(always)]
     unsafe fn scale<S: Simd>(&self, s: S, numbers: *const f32, factor: f32, to: *mut f32) {
         let width = self.width();
         for start in (0..width).step_by(S::LANES) {
-            // SAFETY: so many are left of all three.
+            // SAFETY: all three have `width - start` elements left.
             unsafe {
                 let value = s.mul(load_some(s, numbers.add(start), width - start), s.splat(factor));
                 let value = s.mul(value, load_some(s, self.gain.as_ptr().add(start), width - start));
@@ -100,7 +100,7 @@ impl RmsNorm {
     }
 }
 
-/// **Invariant:** `rows` are within all three, as wide as the norm, and nobody else's.
+/// **Invariant:** `rows` are within all three, which have the norm's width, and no other thread uses them.
 struct Chunk<'c> {
     norm: &'c RmsNorm,
     rows: Range<usize>,
@@ -125,7 +125,7 @@ impl Kernel for Chunk<'_> {
                 }
             }
             let factor = self.norm.factor(s, numbers);
-            // SAFETY: both have the norm's width, and the row is this chunk's.
+            // SAFETY: both have the norm's width, and the row belongs to this chunk.
             unsafe {
                 self.norm.scale(s, numbers.as_ptr(), factor, normed.as_mut_ptr());
                 self.quantised.fill(s, row, &normed);
@@ -134,7 +134,7 @@ impl Kernel for Chunk<'_> {
     }
 }
 
-/// **Invariant:** `rows` are within `numbers`, `heads` within a row, and nobody else's.
+/// **Invariant:** `rows` are within `numbers`, `heads` within a row, and no other thread uses them.
 struct Heads<'c> {
     norm: &'c RmsNorm,
     rows: Range<usize>,
@@ -156,7 +156,7 @@ impl Kernel for Heads<'_> {
                 let numbers = unsafe { self.numbers.part(start..start + width) };
                 let factor = self.norm.factor(s, numbers);
                 let to = numbers.as_mut_ptr();
-                // SAFETY: both are the same numbers, of the norm's width.
+                // SAFETY: source and target are the same elements, of the norm's width.
                 unsafe { self.norm.scale(s, to, factor, to) };
             }
         }

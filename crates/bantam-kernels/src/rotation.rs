@@ -1,28 +1,28 @@
-//! Where tokens stand, told by turning their queries and keys (rotary position embeddings).
+//! Rotary position embeddings from a table, for encoders.
 
 use crate::product::{load_some, store_some};
 use crate::simd::Simd;
 
-/// Sines and cosines for every position that a model has.
+/// Sines and cosines for every position of a model.
 ///
-/// Number `i` of a head's first half turns together with number `i` of its second half, by `position * base^(-i /
-/// half)` (Su et al. 2021, in the order of GPT-NeoX).
+/// Element `i` of a head's first half rotates together with element `i` of its second half, by `position * base^(-i /
+/// half)` (Su et al. 2021, in the layout of GPT-NeoX).
 #[derive(Clone, Debug)]
 pub struct RotationTable {
     half: usize,
-    /// For each position, `half` cosines, then as many sines.
+    /// For each position, `half` cosines, then `half` sines.
     numbers: Vec<f32>,
 }
 
 impl RotationTable {
-    /// Returns the table for heads of `size` numbers, which takes `size` numbers for each position.
+    /// Returns the table for heads of `size` elements, with `size` elements per position.
     ///
-    /// Frequencies and their products with positions are rounded to f32, because models are trained with that.
+    /// Frequencies and their products with positions are rounded to f32, because models are trained that way.
     ///
     /// # Panics
     /// If `size` is odd or 0.
     pub fn new(base: f64, size: usize, positions: usize) -> Self {
-        assert!(size > 0 && size.is_multiple_of(2), "a head of two halves");
+        assert!(size > 0 && size.is_multiple_of(2), "the head size is odd or 0");
         let half = size / 2;
         let frequencies: Vec<f32> = (0..half).map(|i| base.powf(-(i as f64) / half as f64) as f32).collect();
         let mut numbers = Vec::with_capacity(positions * size);
@@ -34,38 +34,38 @@ impl RotationTable {
         Self { half, numbers }
     }
 
-    /// Returns how many numbers a head has.
+    /// Returns the number of elements per head.
     pub(crate) fn size(&self) -> usize {
         2 * self.half
     }
 
-    /// Returns how many positions there are.
+    /// Returns the number of positions.
     pub(crate) fn positions(&self) -> usize {
         self.numbers.len() / self.size()
     }
 
-    /// Writes one head's numbers, turned to `position`.
+    /// Writes one head's elements, rotated to `position`.
     ///
     /// # Panics
     /// If there is no such position, or the slices are not [`Self::size`] long.
     #[inline(always)]
-    pub(crate) fn turn<S: Simd>(&self, s: S, position: usize, from: &[f32], to: &mut [f32]) {
+    pub(crate) fn rotate<S: Simd>(&self, s: S, position: usize, from: &[f32], to: &mut [f32]) {
         let (half, size) = (self.half, self.size());
         assert!(from.len() == size && to.len() == size);
         let turns = &self.numbers[position * size..(position + 1) * size];
         let (from, turns, to) = (from.as_ptr(), turns.as_ptr(), to.as_mut_ptr());
         for start in (0..half).step_by(S::LANES) {
             let left = half - start;
-            // SAFETY: each has two halves, and `left` numbers are left in either of them.
+            // SAFETY: each has two halves, and `left` elements are left in either.
             unsafe {
                 let (first, second) = (from.add(start), from.add(half + start));
                 let (first, second) = (load_some(s, first, left), load_some(s, second, left));
                 let cosine = load_some(s, turns.add(start), left);
                 let sine = load_some(s, turns.add(half + start), left);
-                let turned = s.sub(s.mul(first, cosine), s.mul(second, sine));
-                store_some(s, turned, to.add(start), left);
-                let turned = s.add(s.mul(second, cosine), s.mul(first, sine));
-                store_some(s, turned, to.add(half + start), left);
+                let rotated = s.sub(s.mul(first, cosine), s.mul(second, sine));
+                store_some(s, rotated, to.add(start), left);
+                let rotated = s.add(s.mul(second, cosine), s.mul(first, sine));
+                store_some(s, rotated, to.add(half + start), left);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Vectors of the machine behind one trait, so that every kernel is written once.
+//! SIMD vectors behind one trait, so that every kernel is written once.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -12,23 +12,23 @@ pub(crate) use avx2::Avx2;
 pub(crate) use avx512::Avx512;
 pub(crate) use portable::Portable;
 
-/// A set of instructions, as a value that proves they are there.
+/// An instruction set, as a value that proves its presence.
 ///
-/// Arithmetic is safe, because a value of the type exists only where its instructions do; what touches memory
-/// is not. Kernels use vectors in pairs, and tiles of weights are 16 columns wide: `LANES` divides 16.
+/// Arithmetic is safe, because a value of the type exists only if its instructions do; memory access is not. Kernels
+/// use vectors in pairs, and tiles of weights are 16 columns wide: `LANES` divides 16.
 pub(crate) trait Simd: Copy {
-    /// Numbers in one vector.
+    /// Elements per vector.
     const LANES: usize;
-    /// Rows that a block of a matrix product has at most, given the registers there are for two vectors a row.
+    /// Most rows in a block of a matrix product, limited by the registers for two vectors a row.
     const BLOCK_ROWS: usize;
-    /// What [`Simd::dot`] takes off each unsigned byte.
+    /// What [`Simd::dot`] subtracts from each unsigned byte.
     const DOT_OFFSET: i32;
 
     /// A vector of f32.
     type F: Copy;
     /// A vector of i32, or of four times as many bytes.
     type I: Copy;
-    /// Four unsigned bytes, made ready to meet weights.
+    /// Four unsigned bytes, prepared for [`Simd::dot`].
     type Quad: Copy;
 
     fn splat(self, value: f32) -> Self::F;
@@ -40,7 +40,7 @@ pub(crate) trait Simd: Copy {
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F;
     fn min(self, a: Self::F, b: Self::F) -> Self::F;
     fn max(self, a: Self::F, b: Self::F) -> Self::F;
-    /// Rounds to the nearest integer, ties to even. For |a| < 2^22.
+    /// Rounds to the nearest integer, ties to even, for |a| < 2^22.
     fn round(self, a: Self::F) -> Self::F;
     /// Returns 2^a for integers a in -126..=127.
     fn power_of_two(self, a: Self::F) -> Self::F;
@@ -49,20 +49,20 @@ pub(crate) trait Simd: Copy {
     fn highest(self, a: Self::F) -> f32;
 
     /// # Safety
-    /// `from` is readable for `LANES` numbers.
+    /// `from` is readable for `LANES` elements.
     unsafe fn load(self, from: *const f32) -> Self::F;
-    /// Loads the first `count` lanes and zeros, `count <= LANES`.
+    /// Loads the first `count` lanes, `count <= LANES`, and sets the others to zero.
     ///
     /// # Safety
-    /// `from` is readable for `count` numbers.
+    /// `from` is readable for `count` elements.
     unsafe fn load_first(self, from: *const f32, count: usize) -> Self::F;
     /// # Safety
-    /// `to` is writable for `LANES` numbers.
+    /// `to` is writable for `LANES` elements.
     unsafe fn store(self, a: Self::F, to: *mut f32);
     /// Stores the first `count` lanes, `count <= LANES`.
     ///
     /// # Safety
-    /// `to` is writable for `count` numbers.
+    /// `to` is writable for `count` elements.
     unsafe fn store_first(self, a: Self::F, to: *mut f32, count: usize);
     /// Rounds, saturates to 0..=255 and stores the first `count` lanes, `count <= LANES`.
     ///
@@ -73,7 +73,7 @@ pub(crate) trait Simd: Copy {
     fn splat_int(self, value: i32) -> Self::I;
     /// Returns `sums - a * b` as f32.
     fn settle(self, sums: Self::I, a: Self::I, b: Self::I) -> Self::F;
-    /// Adds, in each lane, the products of four unsigned bytes less `DOT_OFFSET` with four signed ones of at
+    /// Adds, in each lane, the products of four unsigned bytes minus `DOT_OFFSET` with four signed bytes, each at
     /// least -127. Exact.
     fn dot(self, sums: Self::I, quad: Self::Quad, weights: Self::I) -> Self::I;
     /// # Safety
@@ -83,25 +83,25 @@ pub(crate) trait Simd: Copy {
     /// `from` is readable for `4 * LANES` bytes.
     unsafe fn load_weights(self, from: *const i8) -> Self::I;
     /// # Safety
-    /// `from` is readable for `LANES` numbers.
+    /// `from` is readable for `LANES` elements.
     unsafe fn load_int(self, from: *const i32) -> Self::I;
 
-    /// Rows that a block of a grouped product has at most, given the registers there are for two vectors a row,
-    /// each of integers and of floats.
+    /// Most rows in a block of a grouped product, limited by the registers for two vectors a row of both integers and
+    /// floats.
     const GROUPED_ROWS: usize;
-    /// Rows of a block that is all there is, at most 8: then weights are read once, as memory gives them.
+    /// Most rows, at most 8, in a block that contains all rows: then weights are read once, at memory speed.
     const DECODED_ROWS: usize;
-    /// `LANES` fours of unsigned bytes, made ready to meet activations.
+    /// `LANES` fours of unsigned bytes, prepared for [`Simd::dot_bytes`].
     type Bytes: Copy;
-    /// Four signed bytes in every lane, made ready to meet weights.
+    /// Four signed bytes in every lane, prepared for [`Simd::dot_bytes`].
     type Signed: Copy;
 
-    /// Adds, in each lane, the products of four unsigned bytes with four signed ones. Exact, whatever the bytes.
+    /// Adds, in each lane, the products of four unsigned bytes with four signed bytes. Exact for all bytes.
     fn dot_bytes(self, sums: Self::I, bytes: Self::Bytes, quad: Self::Signed) -> Self::I;
     /// # Safety
     /// `from` is readable for `4 * LANES` bytes.
     unsafe fn load_unsigned(self, from: *const u8) -> Self::Bytes;
-    /// Loads the lower halves of bytes, 0..=15, or with `UPPER` 16 times the upper halves.
+    /// Loads the low nibbles of bytes, 0..=15, or with `UPPER` 16 times the high nibbles.
     ///
     /// # Safety
     /// `from` is readable for `4 * LANES` bytes.
@@ -109,35 +109,35 @@ pub(crate) trait Simd: Copy {
     /// # Safety
     /// `from` is readable for four bytes.
     unsafe fn load_signed(self, from: *const i8) -> Self::Signed;
-    /// Returns `(sums - 0x4b40_0000) * scale`, rounded once, for differences below 2^22 in size and scales of
-    /// at most 21 bits of mantissa; `shift` is `1.5 * 2^23 * scale`.
+    /// Returns `(sums - 0x4b40_0000) * scale`, rounded once, for differences below 2^22 in magnitude and scales of at
+    /// most 21 mantissa bits; `shift` is `1.5 * 2^23 * scale`.
     fn unshift(self, sums: Self::I, scale: Self::F, shift: Self::F) -> Self::F;
     /// Loads half-precision numbers.
     ///
     /// # Safety
-    /// `from` is readable for `LANES` numbers.
+    /// `from` is readable for `LANES` elements.
     unsafe fn load_half(self, from: *const u16) -> Self::F;
-    /// Rounds to the nearest, saturates to -128..=127 and stores `LANES` bytes.
+    /// Rounds to the nearest integer, saturates to -128..=127 and stores `LANES` bytes.
     ///
     /// # Safety
     /// `to` is writable for `LANES` bytes.
     unsafe fn store_signed(self, a: Self::F, to: *mut i8);
 
-    /// Asks for a cache line that will be read soon. Any address is fine.
+    /// Prefetches a cache line that will be read soon. Any address is allowed.
     fn prefetch(self, from: *const i8);
-    /// The same, into the second-level cache only.
+    /// Prefetches into the L2 cache only.
     fn prefetch_far(self, from: *const i8);
-    /// Stores numbers in half precision, rounded to nearest, ties to even.
+    /// Stores elements in half precision, rounded to nearest, ties to even.
     ///
     /// # Safety
-    /// `to` is writable for `LANES` numbers.
+    /// `to` is writable for `LANES` elements.
     unsafe fn store_half(self, a: Self::F, to: *mut u16);
 
-    /// Writes the transpose of `LANES` rows of `columns` numbers, scaled.
+    /// Writes the transpose of `LANES` rows of `columns` elements, scaled.
     ///
     /// # Safety
-    /// Each of `LANES` rows at `from`, `from + stride`, … is readable for `columns` numbers; each of `columns`
-    /// rows at `to`, `to + to_stride`, … is writable for `LANES` numbers. The two do not overlap.
+    /// Each of `LANES` rows at `from`, `from + stride`, … is readable for `columns` elements; each of `columns` rows
+    /// at `to`, `to + to_stride`, … is writable for `LANES` elements. The two do not overlap.
     #[inline(always)]
     unsafe fn transpose(
         self,

@@ -1,33 +1,33 @@
-//! How far one model's probabilities are from another's, over a text.
+//! Measures how far one model's probabilities are from another's on a text.
 //!
-//! As llama.cpp's `perplexity --kl-divergence` does it: the text is cut into windows, and of each the second half's
-//! tokens are predicted, all from what is before them in the window.
+//! Works like llama.cpp's `perplexity --kl-divergence`: the text is cut into windows, and the tokens of each window's
+//! second half are predicted from everything before them in the window.
 
 use bantam_engine::{Decoder, DecoderScratch, ForwardError, Span, Wanted};
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_types::Cancel;
 
-/// Tokens of a window, where both models can hold as many.
+/// Tokens in a window, if both models have room for that many.
 const WINDOW: usize = 512;
-/// Tokens below which a window predicts too little.
+/// Smallest window; a shorter one has too few predictions.
 const WINDOW_MIN: usize = 32;
-/// The share of positions whose divergence is at most what is told.
+/// The quantile of the divergences that is reported.
 const QUANTILE: f64 = 0.999;
 
-/// How far the other model is from the first.
+/// How far the second model is from the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Comparison {
-    /// Positions that were predicted.
+    /// Number of predicted positions.
     pub positions: usize,
-    /// Mean Kullback-Leibler divergence of the other's probabilities from the original's, in nats.
+    /// Mean Kullback-Leibler divergence of the second model's probabilities from the original's, in nats.
     pub mean_kl: f64,
-    /// What 99.9 % of positions are not above.
+    /// The 99.9 % quantile of the divergence.
     pub quantile_kl: f64,
-    /// The share of positions at which both have the same likeliest token.
+    /// Share of positions at which both models have the same most likely token.
     pub top_1: f64,
     /// The original's perplexity.
     pub perplexity: f64,
-    /// The other's.
+    /// The second model's perplexity.
     pub other_perplexity: f64,
 }
 
@@ -35,23 +35,23 @@ pub struct Comparison {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompareError {
-    /// Models that do not predict the same tokens.
-    #[error("the vocabularies have {original} and {other} tokens")]
+    /// The models have different vocabularies.
+    #[error("the models' vocabularies differ: {original} and {other} tokens")]
     Vocabulary {
-        /// Tokens of the original.
+        /// Tokens in the original's vocabulary.
         original: usize,
-        /// Tokens of the other.
+        /// Tokens in the second model's vocabulary.
         other: usize,
     },
-    /// A text of too few tokens for one window.
-    #[error("the text has {found} tokens; {needed} are needed at least")]
+    /// The text is too short for one window.
+    #[error("the text has {found} tokens; at least {needed} are needed")]
     TooShort {
-        /// Its tokens.
+        /// Tokens in the text.
         found: usize,
         /// Tokens needed.
         needed: usize,
     },
-    /// A model failed.
+    /// A forward pass failed.
     #[error("run the model")]
     Forward(#[from] ForwardError),
     /// The caller asked to stop.
@@ -59,11 +59,11 @@ pub enum CompareError {
     Cancelled,
 }
 
-/// Compares two models over the tokens of a text. `advance` is told of windows as they are done, and of all there are;
-/// `cancel` is looked at between two windows.
+/// Compares two models on the tokens of a text. Calls `advance` with the number of finished windows and the total;
+/// `cancel` is checked between windows.
 ///
 /// # Errors
-/// [`CompareError`], when the models do not predict the same tokens, the text is too short, or a model fails.
+/// [`CompareError`] if the models have different vocabularies, the text is too short, or a model fails.
 pub fn compare(
     (original, other): (&Decoder, &Decoder),
     (tokens, bos): (&[u32], Option<u32>),
@@ -88,14 +88,14 @@ pub fn compare(
             return Err(CompareError::Cancelled);
         }
         let mut part = part.to_vec();
-        // As a text begins in training, where the model wants that.
+        // Start the window like a training text, if the model expects a first token.
         if let (Some(bos), Some(begin)) = (bos, part.first_mut()) {
             *begin = bos;
         }
         first.run(pool, &part)?;
         second.run(pool, &part)?;
-        for (place, next) in part.iter().skip(window / 2 + 1).enumerate() {
-            if let (Some(one), Some(other)) = (first.row(place), second.row(place)) {
+        for (position, next) in part.iter().skip(window / 2 + 1).enumerate() {
+            if let (Some(one), Some(other)) = (first.row(position), second.row(position)) {
                 sums.add(one, other, *next as usize);
             }
         }
@@ -104,13 +104,13 @@ pub fn compare(
     Ok(sums.finish())
 }
 
-/// One model with room for a window.
+/// One model with room for one window.
 struct Runner<'d> {
     decoder: &'d Decoder,
     kv: KvStore,
     pages: Vec<u32>,
     scratch: DecoderScratch,
-    /// Logits of the second half's positions, one after the other.
+    /// Logits of the second half's positions, one row after another.
     logits: Vec<f32>,
 }
 
@@ -135,9 +135,9 @@ impl<'d> Runner<'d> {
         Ok(())
     }
 
-    fn row(&self, place: usize) -> Option<&[f32]> {
+    fn row(&self, position: usize) -> Option<&[f32]> {
         let width = self.decoder.config().vocabulary;
-        self.logits.get(place * width..(place + 1) * width)
+        self.logits.get(position * width..(position + 1) * width)
     }
 }
 
@@ -145,7 +145,7 @@ impl<'d> Runner<'d> {
 struct Sums {
     divergences: Vec<f64>,
     same: usize,
-    /// Negative log-likelihoods.
+    /// Sums of negative log-likelihoods.
     original: f64,
     other: f64,
 }
@@ -186,7 +186,7 @@ impl Sums {
     }
 }
 
-/// Returns the logarithm of the sum of exponentials.
+/// Returns log-sum-exp of the logits.
 fn log_sum(logits: &[f32]) -> f64 {
     let most = f64::from(logits.iter().copied().fold(f32::MIN, f32::max));
     most + logits.iter().map(|logit| (f64::from(*logit) - most).exp()).sum::<f64>().ln()
@@ -201,9 +201,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn divergence_agreement_and_perplexity_are_those_of_the_definitions() {
+    fn divergence_agreement_and_perplexity_follow_their_definitions() {
         let mut sums = Sums::default();
-        // Probabilities 3/4, 1/4 against 1/2, 1/2.
+        // Probabilities 3/4, 1/4 against 1/2, 1/2 and 1/4, 3/4.
         let logs = |p: &[f32]| p.iter().map(|p| p.ln() + 7.0).collect::<Vec<f32>>();
         sums.add(&logs(&[0.75, 0.25]), &logs(&[0.5, 0.5]), 0);
         sums.add(&logs(&[0.75, 0.25]), &logs(&[0.25, 0.75]), 0);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_model_is_at_no_distance() {
+    fn a_model_has_no_distance_from_itself() {
         let mut sums = Sums::default();
         sums.add(&[1.0, 2.0, 3.0], &[1.0, 2.0, 3.0], 2);
         let found = sums.finish();

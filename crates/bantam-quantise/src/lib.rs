@@ -1,12 +1,12 @@
-//! Models to smaller ones, and what that costs.
+//! Quantises models, and measures what that costs in quality.
 //!
-//! [`quantise`] writes a GGUF file from one of whole numbers (F32, F16, BF16), or from a folder of safetensors, with
-//! the mixes of types that llama.cpp has; [`compare`] runs both over a text and says how far the smaller one's
-//! probabilities are from the original's. [`quantise_stored`] does both for a model of the store, with events and a
-//! typed report.
+//! [`quantise`] writes a GGUF file from an unquantised one (F32, F16, BF16) or from a folder of safetensors, with
+//! llama.cpp's mixes of types; [`compare`] runs both models on a text and reports how far the quantised one's
+//! probabilities are from the original's. [`quantise_stored`] does both for a model of the
+//! store, with events and a typed report.
 //!
-//! **Invariant:** what is written is read back and checked before it has its name, and a tokenizer that was converted
-//! gives the ids of the original on every probe, or nothing is written.
+//! **Invariant:** the output is read back and checked before it gets its name. A converted tokenizer gives the
+//! original's ids on every probe, or nothing is written.
 
 mod compare;
 mod mix;

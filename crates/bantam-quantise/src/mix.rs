@@ -1,26 +1,25 @@
-//! Which tensor is stored in which type.
+//! Chooses the type in which each tensor is stored.
 //!
-//! The mixes are those of llama.cpp (`llama_tensor_get_type` in `src/llama-quant.cpp`): the head in 6 bits, and of the
-//! values and the last products of the feed-forward parts those of the first and last eighth of layers and of every
-//! third between.
+//! The mixes are llama.cpp's (`llama_tensor_get_type` in `src/llama-quant.cpp`): 6 bits for the output head, and for
+//! `attn_v` and `ffn_down` in the first and last eighth of the layers and in every third layer between.
 
 use bantam_weights::Dtype;
 
-/// What a model's numbers become.
+/// A quantisation mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantisation {
-    /// 8.5 bits.
+    /// 8.5 bits per weight.
     Q8_0,
-    /// About 5.7 bits.
+    /// About 5.7 bits per weight.
     Q5KM,
-    /// About 4.9 bits.
+    /// About 4.9 bits per weight.
     Q4KM,
-    /// 4.5 bits.
+    /// 4.5 bits per weight.
     Q4_0,
 }
 
 impl Quantisation {
-    /// Returns the name as GGUF tools print it.
+    /// Returns the name that GGUF tools print.
     pub fn name(self) -> &'static str {
         match self {
             Self::Q8_0 => "Q8_0",
@@ -30,7 +29,7 @@ impl Quantisation {
         }
     }
 
-    /// Returns the number that GGUF has for the mix (`general.file_type`).
+    /// Returns GGUF's number for the mix (`general.file_type`).
     pub(crate) fn file_type(self) -> u32 {
         match self {
             Self::Q8_0 => 7,
@@ -40,7 +39,7 @@ impl Quantisation {
         }
     }
 
-    fn plain(self) -> Dtype {
+    fn base_type(self) -> Dtype {
         match self {
             Self::Q8_0 => Dtype::Q8_0,
             Self::Q5KM => Dtype::Q5K,
@@ -49,7 +48,8 @@ impl Quantisation {
         }
     }
 
-    /// Returns the type of a tensor. `layers` are the model's; `is_tied` where the head's weights are the embeddings.
+    /// Returns the type of a tensor in a model with `layers` layers. `is_tied` says that the head shares the
+    /// embeddings.
     pub(crate) fn dtype(self, name: &str, shape: &[usize], layers: usize, is_tied: bool) -> Dtype {
         let is_matrix = shape.len() == 2 && name.ends_with(".weight") && !name.contains("norm");
         if !is_matrix || name.starts_with("rope_") {
@@ -68,18 +68,18 @@ impl Quantisation {
             }
             (Some("attn_qkv.weight"), _) if self == Self::Q4KM => Dtype::Q5K,
             (Some("attn_qkv.weight"), _) if self == Self::Q5KM => Dtype::Q6K,
-            _ => self.plain(),
+            _ => self.base_type(),
         };
         fitting(wanted, shape.last().copied().unwrap_or(1))
     }
 }
 
-/// Whether a layer is one whose quality matters more: an eighth at each end, every third between.
+/// Whether a layer matters more for quality: an eighth at each end, and every third layer between.
 fn has_more_bits(layer: usize, layers: usize) -> bool {
     layer < layers / 8 || layer >= 7 * layers / 8 || (layer - layers / 8) % 3 == 2
 }
 
-/// Returns the type, or the next larger one whose blocks a row is made of.
+/// Returns the wanted type, or the next larger one whose block length divides a row.
 fn fitting(wanted: Dtype, row: usize) -> Dtype {
     let fits = |dtype: &Dtype| row.is_multiple_of(dtype.block_len());
     [wanted, Dtype::Q8_0, Dtype::F16].into_iter().find(fits).unwrap_or(Dtype::F16)
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn mixes_are_those_of_the_reference() {
+    fn mixes_match_llama_cpp() {
         use Quantisation::{Q4_0, Q4KM, Q5KM, Q8_0};
         check(Q4KM, "blk.0.attn_v.weight", Dtype::Q6K);
         check(Q4KM, "blk.4.attn_v.weight", Dtype::Q4K);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_no_whole_blocks_get_a_larger_type() {
+    fn rows_of_partial_blocks_get_a_larger_type() {
         let of = |row| Quantisation::Q4KM.dtype("blk.9.attn_q.weight", &[8, row], 32, false);
         assert_eq!([256, 96, 20].map(of), [Dtype::Q4K, Dtype::Q8_0, Dtype::F16]);
     }

@@ -1,4 +1,4 @@
-//! What is quantised: a GGUF file, or a folder of safetensors seen as one.
+//! The model to quantise: a GGUF file, or a folder of safetensors presented as one.
 
 mod names;
 mod settings;
@@ -7,24 +7,24 @@ mod tokens;
 use std::path::Path;
 
 use bantam_engine::{Architecture, Decoder, DecoderConfig};
-use bantam_weights::{Dtype, Format, NewValue, StoredValue, WeightFile};
+use bantam_weights::{Dtype, Format, NewValue, RawValue, WeightFile};
 
 use crate::write::QuantiseModelError;
 
-/// Keys that say how a file was quantised.
+/// Keys that describe a file's own quantisation and layout; they are written anew.
 const OWN_KEYS: [&str; 3] = ["general.file_type", "general.quantization_version", "general.alignment"];
 
-/// A model of whole numbers, as GGUF would have it.
+/// An unquantised model as GGUF would hold it.
 pub(crate) struct Original {
     pub(crate) file: WeightFile,
     pub(crate) config: DecoderConfig,
-    /// Keys that stand in no file yet; those of a GGUF file are taken from it.
-    pub(crate) keys: Vec<(String, Key)>,
+    /// Keys that no file holds yet; the keys of a GGUF source are copied from it.
+    pub(crate) keys: Vec<(String, MetadataValue)>,
     pub(crate) tensors: Vec<Tensor>,
 }
 
-/// A value of a key.
-pub(crate) enum Key {
+/// A metadata value to write.
+pub(crate) enum MetadataValue {
     U32(u32),
     F32(f32),
     Bool(bool),
@@ -34,32 +34,33 @@ pub(crate) enum Key {
     F32s(Vec<f32>),
 }
 
-/// A tensor, and where its numbers come from.
+/// A tensor to write, and where its numbers come from.
 #[derive(Clone, Debug)]
 pub(crate) struct Tensor {
-    /// What GGUF calls it.
+    /// Its GGUF name.
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
-    pub(crate) from: From,
+    pub(crate) source: NumberSource,
 }
 
 /// Where a tensor's numbers come from.
 #[derive(Clone, Debug)]
-pub(crate) enum From {
-    /// A tensor of the file. `halves` has the size of heads and how much of it is rotated, where the file has pairs in
-    /// halves and GGUF has them side by side; `plus_one` where the file has gains less one.
+pub(crate) enum NumberSource {
+    /// A tensor of the source file. `halves` holds the head size and its rotated part if the file stores rotation
+    /// pairs in two halves but GGUF stores them side by side; `plus_one` says that the file stores norm gains minus
+    /// one.
     File { tensor: String, halves: Option<(usize, usize)>, plus_one: bool },
-    /// These.
+    /// These numbers.
     Numbers(Vec<f32>),
 }
 
 impl Original {
-    /// Opens a GGUF file or a folder, and refuses one whose numbers are quantised already.
+    /// Opens a GGUF file or a folder. Refuses a model that is already quantised.
     pub(crate) fn open(path: &Path, scratch: &Path) -> Result<Self, QuantiseModelError> {
         let config = Decoder::inspect(path).map_err(Box::new)?;
         let file = WeightFile::open(path)?;
-        let whole = [Dtype::F32, Dtype::F16, Dtype::BF16];
-        if let Some((name, view)) = file.tensors().find(|(_, view)| !whole.contains(&view.dtype())) {
+        let unquantised = [Dtype::F32, Dtype::F16, Dtype::BF16];
+        if let Some((name, view)) = file.tensors().find(|(_, view)| !unquantised.contains(&view.dtype())) {
             let (tensor, dtype) = (name.to_owned(), view.dtype());
             return Err(QuantiseModelError::Quantised { tensor, dtype });
         }
@@ -67,7 +68,7 @@ impl Original {
             let tensors = file.tensors().map(|(name, view)| Tensor {
                 name: name.to_owned(),
                 shape: view.shape().to_vec(),
-                from: From::File { tensor: name.to_owned(), halves: None, plus_one: false },
+                source: NumberSource::File { tensor: name.to_owned(), halves: None, plus_one: false },
             });
             let tensors = tensors.collect();
             return Ok(Self { config, keys: Vec::new(), tensors, file });
@@ -79,39 +80,39 @@ impl Original {
             tensors.push(Tensor {
                 name: "rope_freqs.weight".to_owned(),
                 shape,
-                from: From::Numbers(factors),
+                source: NumberSource::Numbers(factors),
             });
         }
         keys.extend(tokens::keys(path, config.vocabulary, scratch)?);
         Ok(Self { config, keys, tensors, file })
     }
 
-    /// Returns the keys that are written.
+    /// Returns the metadata to write.
     pub(crate) fn metadata<'o>(&'o self, texts: &'o [Vec<&'o str>]) -> Vec<(&'o str, NewValue<'o>)> {
         let own = self.file.metadata();
         let stored = own.keys().filter(|key| !OWN_KEYS.contains(key)).filter_map(|key| {
-            let value: StoredValue<'_> = own.stored(key)?;
-            Some((key, NewValue::Stored(value)))
+            let value: RawValue<'_> = own.raw(key)?;
+            Some((key, NewValue::Raw(value)))
         });
         stored.chain(written(&self.keys, texts)).collect()
     }
 
-    /// Returns the lists of texts among the keys, borrowed as they are written.
+    /// Returns the string lists among the keys, borrowed for writing.
     pub(crate) fn texts(&self) -> Vec<Vec<&str>> {
         texts(&self.keys)
     }
 
-    /// Writes a row of a tensor. Returns whether there is one.
+    /// Copies a row of a tensor to `numbers`. Returns whether the row exists.
     pub(crate) fn write_row(&self, tensor: &Tensor, row: usize, numbers: &mut [f32]) -> bool {
-        match &tensor.from {
-            From::Numbers(all) => {
+        match &tensor.source {
+            NumberSource::Numbers(all) => {
                 let width = numbers.len();
                 let found = all.get(row * width..(row + 1) * width);
                 found.inspect(|found| numbers.copy_from_slice(found)).is_some()
             }
-            From::File { tensor: name, halves, plus_one } => {
+            NumberSource::File { tensor: name, halves, plus_one } => {
                 let Some(view) = self.file.tensor(name) else { return false };
-                // A bias is one row, of which the numbers are turned.
+                // A bias is a single row whose elements are permuted.
                 let is_vector = tensor.shape.len() == 1;
                 let row = match halves {
                     Some(halves) if !is_vector => side_by_side(row, *halves),
@@ -133,36 +134,36 @@ impl Original {
     }
 }
 
-/// Returns keys as they are written; `lists` are the lists of texts among them, in order.
+/// Returns keys as values to write; `lists` holds the string lists among them, in order.
 fn written<'k>(
-    keys: &'k [(String, Key)],
+    keys: &'k [(String, MetadataValue)],
     lists: &'k [Vec<&'k str>],
 ) -> impl Iterator<Item = (&'k str, NewValue<'k>)> {
     let mut lists = lists.iter();
     keys.iter().map(move |(key, value)| {
         let value = match value {
-            Key::U32(value) => NewValue::U32(*value),
-            Key::F32(value) => NewValue::F32(*value),
-            Key::Bool(value) => NewValue::Bool(*value),
-            Key::Text(text) => NewValue::Text(text),
-            Key::Texts(_) => NewValue::Texts(lists.next().map_or(&[], Vec::as_slice)),
-            Key::I32s(values) => NewValue::I32s(values),
-            Key::F32s(values) => NewValue::F32s(values),
+            MetadataValue::U32(value) => NewValue::U32(*value),
+            MetadataValue::F32(value) => NewValue::F32(*value),
+            MetadataValue::Bool(value) => NewValue::Bool(*value),
+            MetadataValue::Text(text) => NewValue::Text(text),
+            MetadataValue::Texts(_) => NewValue::Texts(lists.next().map_or(&[], Vec::as_slice)),
+            MetadataValue::I32s(values) => NewValue::I32s(values),
+            MetadataValue::F32s(values) => NewValue::F32s(values),
         };
         (&**key, value)
     })
 }
 
-/// Returns the lists of texts among keys.
-pub(crate) fn texts(keys: &[(String, Key)]) -> Vec<Vec<&str>> {
+/// Returns the string lists among keys.
+pub(crate) fn texts(keys: &[(String, MetadataValue)]) -> Vec<Vec<&str>> {
     let lists = keys.iter().filter_map(|(_, key)| match key {
-        Key::Texts(texts) => Some(texts.iter().map(String::as_str).collect()),
+        MetadataValue::Texts(texts) => Some(texts.iter().map(String::as_str).collect()),
         _ => None,
     });
     lists.collect()
 }
 
-/// Returns which row of halves is row `row` of pairs side by side.
+/// Returns the row in the half-split layout that becomes row `row` of the interleaved layout.
 fn side_by_side(row: usize, (size, rotated): (usize, usize)) -> usize {
     let (head, within) = (row / size, row % size);
     if within >= rotated {
@@ -171,7 +172,7 @@ fn side_by_side(row: usize, (size, rotated): (usize, usize)) -> usize {
     head * size + (within % 2) * (rotated / 2) + within / 2
 }
 
-/// Whether GGUF has an architecture's queries and keys with the numbers of a pair side by side.
+/// Whether GGUF stores an architecture's queries and keys with rotation pairs interleaved.
 fn is_interleaved(architecture: Architecture) -> bool {
     architecture == Architecture::Llama
 }
@@ -181,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn halves_become_pairs_side_by_side() {
+    fn split_halves_become_interleaved_pairs() {
         let rows: Vec<usize> = (0..16).map(|row| side_by_side(row, (8, 8))).collect();
         assert_eq!(rows, [0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15]);
         let rows: Vec<usize> = (0..8).map(|row| side_by_side(row, (8, 4))).collect();

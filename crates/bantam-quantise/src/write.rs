@@ -1,4 +1,4 @@
-//! A model, written anew in smaller numbers.
+//! Writes a model in a smaller type.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,75 +13,75 @@ use bantam_weights::{
 use crate::mix::Quantisation;
 use crate::original::Original;
 
-/// The version of the block formats that GGUF files name.
+/// The version of the block formats, as GGUF files record it.
 const FORMAT_VERSION: u32 = 2;
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quantised {
-    /// Tensors of each type, with their bytes, most bytes first.
+    /// For each type: the number of tensors and their bytes, most bytes first.
     pub types: Vec<(Dtype, usize, u64)>,
     /// Bytes of the original's tensors.
     pub bytes_before: u64,
-    /// Bytes of the tensors that were written.
+    /// Bytes of the written tensors.
     pub bytes_after: u64,
 }
 
-/// Why a model could not be quantised. Nothing was written then.
+/// Why a model could not be quantised. Nothing was written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantiseModelError {
-    /// Numbers that are no whole ones any more.
-    #[error("the tensor {tensor} is {dtype} already; quantising again loses twice")]
+    /// The model is already quantised.
+    #[error("tensor {tensor} is already quantised to {dtype}; quantising twice loses quality twice")]
     Quantised {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
-        /// Its type.
+        /// The tensor's type.
         dtype: Dtype,
     },
-    /// A tensor that GGUF has no name for.
-    #[error("the tensor {tensor} has no place in a GGUF file")]
+    /// GGUF has no name for a tensor.
+    #[error("GGUF has no name for tensor {tensor}")]
     Tensor {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
     },
-    /// A setting that GGUF cannot say.
-    #[error("GGUF cannot say what `{what}` in config.json says")]
+    /// GGUF cannot express a setting.
+    #[error("GGUF cannot express `{what}` of config.json")]
     Setting {
         /// The setting.
         what: &'static str,
     },
-    /// A tokenizer that GGUF cannot say.
+    /// GGUF cannot express the tokenizer.
     #[error("the tokenizer cannot be converted: it has {what}")]
     Tokenizer {
-        /// What of it.
+        /// The part that cannot be converted.
         what: String,
     },
-    /// A number that no type can hold.
-    #[error("the tensor {tensor} holds a number that is not finite")]
+    /// A tensor holds NaN or infinity.
+    #[error("tensor {tensor} contains NaN or infinity")]
     NotFinite {
-        /// Its name.
+        /// The tensor's name.
         tensor: String,
     },
     /// The weights cannot be read.
     #[error(transparent)]
     Open(#[from] OpenWeightsError),
-    /// The model does not run here.
+    /// The model cannot run here.
     #[error(transparent)]
     Decoder(#[from] Box<LoadDecoderError>),
-    /// The tokenizer cannot be used.
-    #[error("use the tokenizer")]
+    /// The tokenizer cannot be loaded.
+    #[error("load the tokenizer")]
     OpenTokenizer(#[from] TokenizerError),
     /// A file cannot be read.
     #[error("read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The result cannot be written.
+    /// The output cannot be written.
     #[error(transparent)]
     Write(#[from] WriteWeightsError),
     /// The caller asked to stop.
@@ -90,24 +90,26 @@ pub enum QuantiseModelError {
 }
 
 impl QuantiseModelError {
-    /// Returns what to do about it.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Quantised { .. } => "quantise the original: F32, F16, BF16 or safetensors",
-            Self::NotFinite { .. } => "the file is damaged: get it again",
-            Self::Write(_) => "check that the disk has room",
+            Self::Quantised { .. } => {
+                "quantise the original model instead: F32, F16 or BF16 in GGUF, or safetensors"
+            }
+            Self::NotFinite { .. } => "the file is damaged; download it again",
+            Self::Write(_) => "check that the disk has enough free space",
             Self::Cancelled => "quantise it again",
-            _ => "get a GGUF file of the model in F16 or BF16 and quantise that",
+            _ => "download the model as an F16 or BF16 GGUF file and quantise that",
         }
     }
 }
 
-/// Writes the model at `source`, a GGUF file of whole numbers or a folder of safetensors, to the GGUF file `target`.
-/// `advance` is told of numbers of the original as they are done; a tensor at a time is in memory, and `cancel` is looked at
-/// between two of them.
+/// Quantises the model at `source`, an unquantised GGUF file or a folder of safetensors, to the GGUF file `target`.
+/// Calls `advance` with the number of weights of each finished tensor; holds one tensor in memory at a time. `cancel` is
+/// checked between tensors.
 ///
 /// # Errors
-/// If the original is quantised already or cannot be said in GGUF; `target` is not there then.
+/// If the original is already quantised or GGUF cannot express it. `target` does not exist then.
 pub fn quantise(
     source: &Path,
     target: &Path,
@@ -131,18 +133,18 @@ pub fn quantise(
     let mut metadata = original.metadata(&texts);
     metadata.push(("general.quantization_version", NewValue::U32(FORMAT_VERSION)));
     metadata.push(("general.file_type", NewValue::U32(to.file_type())));
-    let (mut places, mut broken) = (original.tensors.iter(), None);
+    let (mut tensors, mut not_finite) = (original.tensors.iter(), None);
     let written = write_gguf_planned(target, &metadata, &planned, |plan| {
         if cancel.is_cancelled() {
             return Err(io::Error::from(io::ErrorKind::Interrupted));
         }
-        let tensor = places.next().ok_or_else(|| io::Error::other("a tensor is missing"))?;
-        let made =
-            rows(&original, tensor, plan.dtype, threads).inspect_err(|_| broken = Some(plan.name.clone()));
+        let tensor = tensors.next().ok_or_else(|| io::Error::other("a tensor is missing"))?;
+        let made = rows(&original, tensor, plan.dtype, threads)
+            .inspect_err(|_| not_finite = Some(plan.name.clone()));
         advance(tensor.shape.iter().product::<usize>() as u64);
         made
     });
-    match (written, broken) {
+    match (written, not_finite) {
         (Err(_), _) if cancel.is_cancelled() => return Err(QuantiseModelError::Cancelled),
         (Err(_), Some(tensor)) => return Err(QuantiseModelError::NotFinite { tensor }),
         (written, _) => written?,
@@ -165,7 +167,7 @@ fn summary(original: &Original, planned: &[PlannedTensor]) -> Quantised {
     Quantised { bytes_after: types.iter().map(|(_, _, bytes)| bytes).sum(), types, bytes_before }
 }
 
-/// Returns a tensor's bytes in a type; its rows are done by several threads.
+/// Encodes a tensor in a type, with several threads sharing its rows.
 fn rows(
     original: &Original,
     tensor: &crate::original::Tensor,

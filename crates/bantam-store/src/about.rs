@@ -1,4 +1,4 @@
-//! What a model is, and whether it can run here, before it enters the store.
+//! Describes a model and checks that it can run here, before it enters the store.
 
 use std::path::{Path, PathBuf};
 
@@ -6,12 +6,12 @@ use bantam_engine::{Decoder, EncoderConfig, EncoderConfigError, LoadDecoderError
 use bantam_weights::{Format, OpenWeightsError, Tokenizer, TokenizerError, WeightFile, WordPiece};
 use serde::{Deserialize, Serialize};
 
-/// Endings of files that are pickles: programs, which run when they are read.
+/// File extensions of Python pickles, which run code when they are loaded.
 const PICKLES: [&str; 7] = ["bin", "pt", "pth", "ckpt", "pkl", "pickle", "model_state"];
-/// Bytes of a `config.json` at most.
+/// Largest `config.json` accepted, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// How a model's weights are written.
+/// The file format of a model's weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelFormat {
@@ -21,47 +21,47 @@ pub enum ModelFormat {
     Safetensors,
 }
 
-/// What a model does.
+/// What a model is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ModelKind {
-    /// Continues texts.
+    /// Generates text.
     Decoder,
-    /// Turns texts into vectors.
+    /// Turns text into vectors.
     Encoder,
 }
 
-/// What a model says about itself, as its manifest keeps it.
+/// Properties of a model, as its manifest records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct About {
-    /// How its weights are written.
+    /// The file format of its weights.
     pub format: ModelFormat,
-    /// What it does.
+    /// What it is used for.
     pub kind: ModelKind,
     /// Its family, such as `qwen3`.
     pub architecture: String,
-    /// How its numbers are stored, such as `Q4_K_M` or `BF16`.
+    /// The type of most of its weights, such as `Q4_K_M` or `BF16`.
     pub quantisation: String,
-    /// How many numbers it has.
+    /// Number of parameters.
     pub parameters: u64,
-    /// Most tokens that it can hold.
+    /// Longest context, in tokens.
     pub context_tokens: u64,
-    /// Bytes of its weights.
+    /// Size of its weights in bytes.
     pub weight_bytes: u64,
-    /// Its layers.
+    /// Number of layers.
     pub layers: u64,
-    /// Numbers of one token's keys in a layer, and of its values; 0 for an encoder.
+    /// Elements in one token's keys per layer, and in its values; 0 for an encoder.
     pub kv_width: u64,
     /// Whether it has a chat template.
     pub has_template: bool,
 }
 
-/// A file that would run code when it is read.
+/// The file is a Python pickle, which would run code when loaded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} is a Python pickle, a program that runs when it is read")]
+#[error("{name} is a Python pickle, which runs code when it is loaded")]
 pub struct PickleError {
-    /// Its name.
+    /// The file's name.
     pub name: String,
 }
 
@@ -69,72 +69,72 @@ pub struct PickleError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InspectError {
-    /// There is nothing at the path.
-    #[error("there is no file or folder {}", .path.display())]
+    /// The path does not exist.
+    #[error("no file or folder at {}", .path.display())]
     Missing {
         /// The path.
         path: PathBuf,
     },
-    /// A file that runs when it is read.
+    /// The file is a pickle.
     #[error(transparent)]
     Pickle(#[from] PickleError),
-    /// A part of a model in safetensors, which needs the files beside it.
-    #[error("{name} is only a part of a model, which needs config.json and tokenizer.json beside it")]
+    /// A single safetensors file, which needs the files beside it.
+    #[error("{name} alone is not a model; it needs config.json and tokenizer.json beside it")]
     Part {
         /// The file's name.
         name: String,
     },
-    /// A file that is damaged, or of no format that is read here.
+    /// The file is damaged or in an unsupported format.
     #[error(transparent)]
     Weights(#[from] OpenWeightsError),
-    /// A decoder of an unknown architecture, or with tensors that are missing or of an unknown type.
+    /// The decoder has an unsupported architecture, missing tensors, or tensors of an unsupported type.
     #[error(transparent)]
     Decoder(#[from] Box<LoadDecoderError>),
-    /// An encoder of an unknown architecture.
-    #[error("use config.json")]
+    /// The encoder has an unsupported architecture.
+    #[error("load config.json")]
     Encoder(#[from] EncoderConfigError),
-    /// A tokenizer that cannot be used.
-    #[error("use the tokenizer")]
+    /// The tokenizer cannot be loaded.
+    #[error("load the tokenizer")]
     Tokenizer(#[from] TokenizerError),
-    /// A word-piece tokenizer that cannot be used.
-    #[error("use the tokenizer")]
+    /// The WordPiece tokenizer cannot be loaded.
+    #[error("load the tokenizer")]
     WordPiece(#[from] bantam_weights::WordPieceError),
-    /// What the system said.
+    /// A file cannot be read.
     #[error("read {}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What it said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
 }
 
 impl InspectError {
-    /// Returns what to do about it.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "check the path; a model of the hub is pulled, not imported",
-            Self::Pickle(_) => "get the model as safetensors or GGUF: those cannot run anything",
-            Self::Part { .. } => "give the folder that it lies in",
+            Self::Pickle(_) => "use the model's safetensors or GGUF files: they cannot run code",
+            Self::Part { .. } => "pass the folder that contains it",
             Self::Weights(error) => error.kind.hint(),
             Self::Decoder(_) | Self::Encoder(_) => {
-                "Llama, Mistral, Qwen 2 and 3, Gemma 3 (text) and Phi-3 decoders run here, and BERT and ModernBERT \
-                 encoders; get one of these, or serve the model by another engine as an upstream"
+                "supported are Llama, Mistral, Qwen 2 and 3, Gemma 3 (text) and Phi-3 decoders, and BERT and ModernBERT \
+                 encoders; use one of these, or serve the model with another engine and add it as an upstream"
             }
             Self::Tokenizer(_) | Self::WordPiece(_) => {
-                "get the model from where it was published: its tokenizer is part of it"
+                "download the model again from its publisher, with its tokenizer"
             }
-            Self::Read { .. } => "check that the file may be read",
+            Self::Read { .. } => "check the file's permissions",
         }
     }
 }
 
-/// Returns what the model at `path` is: a GGUF file, or a folder with `config.json`, safetensors and
-/// `tokenizer.json`. Reads headers alone.
+/// Describes the model at `path`: a GGUF file, or a folder with `config.json`, safetensors and `tokenizer.json`.
+/// Reads only headers.
 ///
 /// # Errors
-/// If the model could not run here: everything is checked but the numbers.
+/// If the model could not run here. Checks everything except the values of the weights.
 pub fn inspect(path: &Path) -> Result<About, InspectError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !path.exists() {
@@ -142,7 +142,7 @@ pub fn inspect(path: &Path) -> Result<About, InspectError> {
     }
     refuse_pickle(&name)?;
     if path.is_dir() && encoder_type(path)?.is_some() {
-        return encoder(path);
+        return inspect_encoder(path);
     }
     let file = WeightFile::open(path)?;
     let is_gguf = matches!(file.format(), Format::Gguf { .. });
@@ -165,7 +165,7 @@ pub fn inspect(path: &Path) -> Result<About, InspectError> {
     })
 }
 
-/// Refuses a file that is a pickle by its name.
+/// Refuses a file whose name says that it is a pickle.
 pub(crate) fn refuse_pickle(name: &str) -> Result<(), PickleError> {
     let ending = Path::new(name).extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     match PICKLES.contains(&&*ending) {
@@ -174,7 +174,7 @@ pub(crate) fn refuse_pickle(name: &str) -> Result<(), PickleError> {
     }
 }
 
-/// Returns the type of a folder's model, if it is that of an encoder.
+/// Returns the model type of a folder, if it is an encoder.
 fn encoder_type(folder: &Path) -> Result<Option<String>, InspectError> {
     let path = folder.join("config.json");
     if !path.exists() {
@@ -190,12 +190,12 @@ fn read_config(path: &Path) -> Result<Vec<u8>, InspectError> {
     let wrong = |source| InspectError::Read { path: path.to_owned(), source };
     let bytes = std::fs::metadata(path).map_err(wrong)?.len();
     if bytes > CONFIG_BYTES_MAX {
-        return Err(wrong(std::io::Error::other("it is longer than any configuration")));
+        return Err(wrong(std::io::Error::other("the file is too long for a model configuration")));
     }
     std::fs::read(path).map_err(wrong)
 }
 
-fn encoder(folder: &Path) -> Result<About, InspectError> {
+fn inspect_encoder(folder: &Path) -> Result<About, InspectError> {
     let config = EncoderConfig::from_json(&read_config(&folder.join("config.json"))?)?;
     let path = folder.join("tokenizer.json");
     let json = std::fs::read(&path).map_err(|source| InspectError::Read { path, source })?;
@@ -220,7 +220,7 @@ fn encoder(folder: &Path) -> Result<About, InspectError> {
     })
 }
 
-/// Returns what the file says of its quantisation, or the type that has the most bytes.
+/// Returns the quantisation that the file names, or else the type with the most bytes.
 fn quantisation(file: &WeightFile) -> String {
     let said = match file.metadata().u32("general.file_type") {
         Some(14) => Some("Q4_K_S"),
@@ -238,7 +238,7 @@ fn quantisation(file: &WeightFile) -> String {
         }
     }
     let most = bytes.iter().max_by_key(|(_, bytes)| *bytes).map_or("F32", |(name, _)| *name);
-    // What a file says is believed only as far as its tensors bear it out.
+    // The file's claim counts only if its tensors agree with it.
     let said = said.filter(|said| most.starts_with("Q6_K") || said.starts_with(most));
     said.unwrap_or(most).to_owned()
 }
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_at_the_path_says_so() {
+    fn a_missing_path_is_reported() {
         let error = inspect(Path::new("/nowhere/at/all.gguf")).unwrap_err();
         assert!(matches!(error, InspectError::Missing { .. }), "{error}");
     }

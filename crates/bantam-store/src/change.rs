@@ -1,4 +1,4 @@
-//! The store, changed: one change at a time, each whole or not at all.
+//! Changes to the store. One runs at a time, and each is atomic.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -16,62 +16,62 @@ use crate::manifest::{Manifest, Origin, StoredFile};
 use crate::name::ModelName;
 use crate::store::{Entry, ResolveError, Store, walk};
 
-/// How long another change is waited for; each takes milliseconds.
+/// How long to wait for another change; each takes milliseconds.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-/// A model that got a name.
+/// The result of naming a model.
 #[derive(Clone, Debug)]
 pub struct Added {
     /// The model.
     pub entry: Entry,
-    /// Whether the store had all of it already.
+    /// Whether the name already stood for this very model.
     pub was_there: bool,
     /// Whether the name stood for another model before.
     pub has_replaced: bool,
 }
 
-/// A model that lost its name.
+/// The result of removing a model's name.
 #[derive(Clone, Debug)]
 pub struct Removed {
     /// The name.
     pub name: ModelName,
-    /// Bytes that nothing needs any more and that were deleted.
+    /// Bytes of the files that no other model used, which were deleted.
     pub freed_bytes: u64,
 }
 
-/// Holds the store's lock; the system gives it back when the process ends, however it ends.
-pub(crate) struct Lock(#[expect(dead_code, reason = "the lock is given back with the file")] File);
+/// Holds the store's lock. The system releases it when the process ends, however it ends.
+pub(crate) struct StoreLock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
-/// A folder in which a model's files come together. It is removed with what is left in it.
-pub(crate) struct Stage {
+/// A folder in which a model's files are assembled. Dropping it removes the folder and anything left in it.
+pub(crate) struct StagingFolder {
     folder: PathBuf,
-    #[expect(dead_code, reason = "the lock tells sweepers that somebody still works here")]
+    #[expect(dead_code, reason = "the lock tells sweepers that the folder is in use")]
     lock: File,
 }
 
-impl Stage {
-    /// Where the model's files go, under their own names.
+impl StagingFolder {
+    /// The folder for the model's files, under their own names.
     pub(crate) fn model(&self) -> PathBuf {
         self.folder.join("model")
     }
 
-    /// Where other files go.
+    /// The folder for other files.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }
 
-impl Drop for Stage {
+impl Drop for StagingFolder {
     fn drop(&mut self) {
-        // What cannot be removed now is removed by the next change.
+        // If this fails, the next change removes the folder.
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
 impl Store {
-    /// Returns a new folder for files on their way in.
-    pub(crate) fn stage(&self) -> Result<Stage, StoreError> {
+    /// Creates a staging folder.
+    pub(crate) fn staging(&self) -> Result<StagingFolder, StoreError> {
         static COUNTER: AtomicU64 = AtomicU64::new(0);
         let count = COUNTER.fetch_add(1, Ordering::Relaxed);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
@@ -84,18 +84,19 @@ impl Store {
             lock.lock()?;
             Ok::<_, io::Error>(lock)
         };
-        let lock = make().map_err(StoreError::at("make the folder", &folder))?;
-        Ok(Stage { folder, lock })
+        let lock = make().map_err(StoreError::at("create the folder", &folder))?;
+        Ok(StagingFolder { folder, lock })
     }
 
-    /// Makes the store's folder where there is none, for its owner alone. One that exists keeps its permissions: it may
-    /// be shared on purpose.
+    /// Creates the store's folder if it is missing, accessible to its owner only. An existing folder keeps its
+    /// permissions: it may be shared on purpose.
     pub(crate) fn make_root(&self) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.root)
     }
 
-    /// Waits until nobody else changes the store. It sleeps meanwhile, so it is not for threads that run futures.
-    pub(crate) fn lock(&self) -> Result<Lock, StoreError> {
+    /// Waits until no other process changes the store, and locks it. Sleeps while it waits, so it must not run on a
+    /// thread that runs futures.
+    pub(crate) fn lock(&self) -> Result<StoreLock, StoreError> {
         let path = self.root.join("lock");
         let wrong = |error: io::Error| StoreError::at("lock", &path)(error);
         self.make_root().map_err(wrong)?;
@@ -103,7 +104,7 @@ impl Store {
         let begin = Instant::now();
         loop {
             match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
+                Ok(()) => return Ok(StoreLock(file)),
                 Err(TryLockError::WouldBlock) if begin.elapsed() < LOCK_WAIT => {
                     std::thread::sleep(LOCK_PAUSE);
                 }
@@ -116,10 +117,10 @@ impl Store {
         }
     }
 
-    /// Gives a name to the model whose files lie in a stage. The files must have been checked.
+    /// Names the model whose files are in a staging folder. The files must have been checked.
     pub(crate) fn publish(
         &self,
-        stage: &Stage,
+        staging: &StagingFolder,
         name: &ModelName,
         (files, about, origin): (Vec<StoredFile>, About, Origin),
         replaces: bool,
@@ -136,12 +137,12 @@ impl Store {
         if let Some(before) = before.as_ref().filter(|_| !was_there && !replaces) {
             return Err(ImportError::Exists { name: Box::new(before.name.clone()) });
         }
-        // The name keeps the letters that it had.
+        // A replaced name keeps its spelling (upper and lower case).
         let name = before.as_ref().map_or(name, |before| before.name.clone());
         for file in &manifest.files {
-            self.take_in(&stage.model().join(&file.path), file)?;
+            self.store_blob(&staging.model().join(&file.path), file)?;
         }
-        self.grow(&manifest)?;
+        self.link_tree(&manifest)?;
         self.write_manifest(&name, &manifest)?;
         let has_replaced = before.is_some() && !was_there;
         self.sweep(&lock)?;
@@ -149,13 +150,13 @@ impl Store {
         Ok(Added { entry, was_there, has_replaced })
     }
 
-    /// Moves a file among the blobs, unless it is there.
-    fn take_in(&self, staged: &Path, file: &StoredFile) -> Result<(), StoreError> {
+    /// Moves a file to the blobs, unless it is already there.
+    fn store_blob(&self, staged: &Path, file: &StoredFile) -> Result<(), StoreError> {
         let blob = self.blob(&file.digest);
         let folder = self.root.join("blobs");
         let take = || {
             fs::create_dir_all(&folder)?;
-            // A blob of another length was damaged by somebody; the name promises its content.
+            // A blob of another length is damaged, since its name is the hash of its content: replace it.
             if fs::metadata(&blob).is_ok_and(|found| found.len() == file.bytes) {
                 return Ok(());
             }
@@ -176,10 +177,10 @@ impl Store {
         files::write_whole(&path, &json).map_err(StoreError::at("write", &path))
     }
 
-    /// Gives a model a second name. The bytes are shared.
+    /// Gives a model a second name. Both names share the files.
     ///
     /// # Errors
-    /// If there is no such model, or if the new name stands for another one.
+    /// If there is no such model, or the new name stands for another one.
     pub fn copy(&self, from: &ModelName, to: &ModelName) -> Result<Added, ImportError> {
         // Locked first: what is resolved must still be there when it gets its second name.
         let _lock = self.lock()?;
@@ -198,8 +199,7 @@ impl Store {
         Ok(Added { entry: Entry { name: to, ..source }, was_there, has_replaced: false })
     }
 
-    /// Takes a model's name away, and deletes every file that no name needs any more. A damaged manifest is removed
-    /// like a good one.
+    /// Removes a model's name and deletes every file that no other name uses. Also removes a damaged manifest.
     pub fn remove(&self, name: &ModelName) -> Result<Removed, ResolveError> {
         let lock = self.lock()?;
         let damaged = self.list()?.damaged.into_iter().find(|(other, _)| name.means(other));
@@ -207,7 +207,7 @@ impl Store {
             Some((name, _)) => name,
             None => match self.resolve(name) {
                 Ok(entry) => entry.name,
-                // A model whose files are gone can still be forgotten.
+                // A model can be removed even if its files are gone.
                 Err(ResolveError::Store(StoreError { kind: StoreErrorKind::BlobGone, .. })) => {
                     self.find(name)?.map_or_else(|| name.clone(), |entry| entry.name)
                 }
@@ -218,16 +218,17 @@ impl Store {
         fs::remove_file(&path).map_err(StoreError::at("remove", &path))?;
         if let Some(folder) = path.parent() {
             files::sync_folder(folder).map_err(StoreError::at("remove", &path))?;
-            // Folders of names go with their last tag; one that still has others stays.
+            // A name's folder goes with its last tag; removing a non-empty folder fails, which is fine.
             let _ = fs::remove_dir(folder).and_then(|()| folder.parent().map_or(Ok(()), fs::remove_dir));
         }
         Ok(Removed { name, freed_bytes: self.sweep(&lock)? })
     }
 
-    /// Deletes what no manifest names: files, links, measurements, and what broken-off changes left. Returns the
-    /// bytes of the files. Deletes nothing while a manifest cannot be read, since what it names is not known.
-    pub(crate) fn sweep(&self, _lock: &Lock) -> Result<u64, StoreError> {
-        self.sweep_incoming();
+    /// Deletes everything that no manifest refers to: files, links, measurements and remains of interrupted changes.
+    /// Returns the bytes of the deleted files. Deletes no files while a manifest cannot be read, because it might
+    /// refer to them.
+    pub(crate) fn sweep(&self, _lock: &StoreLock) -> Result<u64, StoreError> {
+        self.sweep_staging();
         let listing = self.list()?;
         if !listing.damaged.is_empty() {
             return Ok(0);
@@ -260,8 +261,8 @@ impl Store {
         Ok(freed)
     }
 
-    /// Removes stages whose owners have ended: nobody holds their locks.
-    fn sweep_incoming(&self) {
+    /// Removes staging folders whose locks nobody holds: their owners have ended.
+    fn sweep_staging(&self) {
         let Ok(entries) = fs::read_dir(self.root.join("incoming")) else { return };
         for path in entries.flatten().map(|entry| entry.path()) {
             let is_left = match File::open(path.join("lock")) {

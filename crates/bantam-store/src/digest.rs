@@ -1,14 +1,15 @@
-//! SHA-256, as the name of a file.
+//! SHA-256 digests, by which files are named.
 
 use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::str::FromStr;
 
+use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// Bytes that are read at a time.
+/// Bytes read at a time.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// The SHA-256 of a file's content, written as 64 hexadecimal digits.
@@ -16,18 +17,18 @@ pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 
-/// A text that is no SHA-256.
+/// The text is not a SHA-256 digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a SHA-256 has 64 hexadecimal digits")]
+#[error("a SHA-256 digest has 64 hexadecimal digits")]
 pub struct ParseDigestError;
 
 impl Digest {
-    /// Returns the digest of some bytes.
+    /// Returns the digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Returns the digest of all that a reader gives, and how many bytes that was.
+    /// Returns the digest of everything the reader yields, and its length in bytes.
     pub fn of_reader(reader: &mut dyn Read) -> io::Result<(Self, u64)> {
         let (mut hasher, mut bytes) = (Hasher::default(), 0);
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -49,7 +50,7 @@ impl Digest {
         Ok(Self::of_reader(&mut std::fs::File::open(path)?)?.0)
     }
 
-    /// Returns the first 12 digits, to tell models apart by eye.
+    /// Returns the first 12 digits, for display.
     pub fn short(&self) -> String {
         self.to_string().chars().take(12).collect()
     }
@@ -57,7 +58,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -71,12 +72,9 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-        let nibble = |digit: u8| char::from(digit).to_digit(16).ok_or(ParseDigestError);
         let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| ParseDigestError)?;
         let mut bytes = [0; 32];
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = (nibble(pair[0])? << 4 | nibble(pair[1])?) as u8;
-        }
+        HEXLOWER_PERMISSIVE.decode_mut(digits, &mut bytes).map_err(|_| ParseDigestError)?;
         Ok(Self(bytes))
     }
 }
@@ -95,7 +93,7 @@ impl From<Digest> for String {
     }
 }
 
-/// A digest in the making.
+/// Computes a digest incrementally.
 #[derive(Clone, Default)]
 pub(crate) struct Hasher(Sha256);
 
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_those_of_the_standard_and_read_back() {
+    fn digests_match_the_standard_and_parse_again() {
         let digest = Digest::of(b"abc");
         let text = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);

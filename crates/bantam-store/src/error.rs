@@ -1,4 +1,4 @@
-//! What goes wrong with the store itself.
+//! Errors of the store itself.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,36 +7,36 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[error("{what} {}", .path.display())]
 pub struct StoreError {
-    /// What was being done, such as "write".
+    /// The operation, such as "write".
     pub what: &'static str,
     /// The file or folder.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The cause.
     #[source]
     pub kind: StoreErrorKind,
 }
 
-/// What is wrong with the store.
+/// What went wrong with the store.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The disk is full, or a file may not become so large: by a limit of the user's, or of the file system.
-    #[error("the disk is full, or takes no file of that size")]
+    /// The disk is full, or the file exceeds a size limit of the user or the file system.
+    #[error("the disk is full or does not allow files of that size")]
     Full,
-    /// What the system said.
+    /// Another error of the system.
     #[error(transparent)]
     Io(io::Error),
-    /// A manifest that is damaged, or of a later version.
-    #[error("it is no manifest that this version reads")]
+    /// The manifest is damaged or from a later version.
+    #[error("the manifest is damaged or from a newer version")]
     Manifest(#[source] serde_json::Error),
-    /// Another process has been changing the store all the time.
-    #[error("another process has been changing the store for {seconds} seconds")]
+    /// Another process kept the store locked.
+    #[error("another process has held the store's lock for {seconds} seconds")]
     Busy {
-        /// How long it was waited for.
+        /// How long the lock was waited for.
         seconds: u64,
     },
-    /// A file that a manifest names and that is not there any more.
-    #[error("a file of the model is gone from the store")]
+    /// A file that a manifest refers to no longer exists.
+    #[error("a file of the model is missing from the store")]
     BlobGone,
 }
 
@@ -52,7 +52,7 @@ impl From<io::Error> for StoreErrorKind {
 }
 
 impl StoreError {
-    /// Returns a function that adds to an error what was being done, and to which file.
+    /// Returns a function that adds the operation and the path to an error.
     pub(crate) fn at<E: Into<StoreErrorKind>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |kind| Self { what, path: path.to_owned(), kind: kind.into() }
     }

@@ -1,4 +1,4 @@
-//! Files that are whole or not there, and links between them.
+//! Atomic writes, durable copies and links.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::{CHUNK_BYTES, Digest, Hasher};
 
-/// Makes a rename or a new name in `folder` last.
+/// Makes a rename or a new file in `folder` durable.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Writes a small file: its path then holds all of `bytes`, or what it held before.
+/// Replaces a small file atomically.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -20,8 +20,8 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     bantam_weights::write_file(path, |sink| sink.write_all(bytes))
 }
 
-/// Copies a file to a path where there is none, durably, and returns the digest of what was copied. `advance` is told
-/// of bytes as they are written.
+/// Copies a stream to a new file, durably, and returns its digest and length. Calls `advance` with the number of
+/// bytes of each write. Fails if the file exists.
 pub(crate) fn copy_hashed(
     source: &mut dyn Read,
     target: &Path,
@@ -49,13 +49,13 @@ pub(crate) fn copy_hashed(
     Ok((hasher.finish(), bytes))
 }
 
-/// Makes a file one that nobody writes to by mistake: models and other trees share its bytes.
+/// Protects a file from accidental writes: models and trees share it.
 pub(crate) fn make_read_only(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o444))
 }
 
-/// Gives the file at `original` another path; a symbolic link where the file system has no others. `up` leads from
-/// the new path's folder to the folder that both are in.
+/// Links `path` to `original`: a hard link, or a relative symbolic link if the file system has no hard links.
+/// `common` is a folder that contains both.
 pub(crate) fn link(original: &Path, path: &Path, common: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -68,13 +68,13 @@ pub(crate) fn link(original: &Path, path: &Path, common: &Path) -> io::Result<()
     }
 }
 
-/// Returns the way from `path`'s folder to `original`, both within `common`.
+/// Returns the relative path from `path`'s folder to `original`, both within `common`.
 fn relative(original: &Path, path: &Path, common: &Path) -> PathBuf {
     let within = |path: &Path| path.strip_prefix(common).map(Path::to_owned).unwrap_or_default();
-    let up = within(path).components().count().saturating_sub(1);
-    let mut way: PathBuf = std::iter::repeat_n("..", up).collect();
-    way.push(within(original));
-    way
+    let levels_up = within(path).components().count().saturating_sub(1);
+    let mut relative: PathBuf = std::iter::repeat_n("..", levels_up).collect();
+    relative.push(within(original));
+    relative
 }
 
 #[cfg(test)]
@@ -93,8 +93,8 @@ mod tests {
     }
 
     #[test]
-    fn a_link_by_symbol_leads_to_the_file() {
-        let way = relative(Path::new("/s/blobs/x"), Path::new("/s/trees/t/1/config"), Path::new("/s"));
-        assert_eq!(way, Path::new("../../../blobs/x"));
+    fn a_symbolic_link_points_to_the_file() {
+        let found = relative(Path::new("/s/blobs/x"), Path::new("/s/trees/t/1/config"), Path::new("/s"));
+        assert_eq!(found, Path::new("../../../blobs/x"));
     }
 }

@@ -1,7 +1,7 @@
-//! Models from a hub that speaks Hugging Face's protocol.
+//! Downloads models from a hub that speaks Hugging Face's protocol.
 //!
-//! Written over hyper rather than taken from the crate `hf-hub` (1.0), which stands on reqwest, reads its settings
-//! and proxies from the environment, and checks no hash of what it resumes.
+//! Built on hyper instead of the crate `hf-hub` (1.0), which depends on reqwest, reads its settings and proxies from
+//! the environment, and does not verify the hashes of resumed downloads.
 
 mod choose;
 mod connect;
@@ -10,34 +10,34 @@ mod exchange;
 mod listing;
 mod pull;
 
-pub use choose::ChooseError;
-pub use exchange::ExchangeError;
+pub use choose::SelectFilesError;
+pub use exchange::HubRequestError;
 pub use pull::{PullError, PullEvent};
 
 use std::time::Duration;
 
-/// Where the hub is, and how it is spoken to.
+/// How to reach the hub.
 #[derive(Clone)]
 pub struct HubSettings {
-    /// Where the hub is, such as `https://huggingface.co`.
+    /// The hub's address, such as `https://huggingface.co`.
     pub endpoint: String,
-    /// What proves to the hub who asks. It is sent to the endpoint alone, never to where that redirects, and never
-    /// in the clear but on this machine.
+    /// The access token. It is sent only to the endpoint itself, never to a redirect's target, and never unencrypted
+    /// except to this machine.
     pub token: Option<String>,
     /// The proxy for `https` addresses, such as `http://proxy:3128`.
     pub proxy: Option<String>,
-    /// Hosts that are asked without the proxy; `.example.com` means all of a domain, `*` all.
+    /// Hosts that bypass the proxy; `.example.com` means the whole domain, `*` all hosts.
     pub no_proxy: Vec<String>,
-    /// How long a connection, an answer's beginning or its next piece may take.
+    /// Longest wait for a connection, for a response's head, or for its next chunk.
     pub stall: Duration,
-    /// How often in a row something may fail, without a new MiB between, before it is given up.
+    /// Failures in a row after which a download is abandoned; every new MiB resets the count.
     pub attempts: u32,
-    /// How long the second attempt waits; each further one waits twice as long, a minute at most.
+    /// Pause before the second attempt. Each further pause is twice as long, at most one minute.
     pub backoff: Duration,
 }
 
 impl HubSettings {
-    /// The public hub, without a token and without a proxy.
+    /// Returns the settings for the public hub, without a token or proxy.
     pub fn public() -> Self {
         Self {
             endpoint: "https://huggingface.co".to_owned(),

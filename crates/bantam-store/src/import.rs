@@ -1,10 +1,10 @@
-//! A model from a file or folder of the user's.
+//! Imports a model from a file or folder of the user.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::about::{InspectError, PickleError, inspect, refuse_pickle};
-use crate::change::{Added, Stage};
+use crate::change::{Added, StagingFolder};
 use crate::error::StoreError;
 use crate::files;
 use crate::manifest::{Origin, StoredFile};
@@ -12,8 +12,8 @@ use crate::name::{ModelName, ParseNameError};
 use crate::space::{RESERVE_BYTES, free_bytes};
 use crate::store::{ResolveError, Store};
 
-/// Files of a folder that are parts of a model; others stay where they are.
-pub(crate) const PARTS: [&str; 15] = [
+/// Files of a folder that belong to a model; others are ignored.
+pub(crate) const MODEL_FILES: [&str; 15] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -31,33 +31,33 @@ pub(crate) const PARTS: [&str; 15] = [
     "README.md",
 ];
 
-/// Why a model did not enter the store, which is as it was.
+/// Why a model did not enter the store. The store is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// It could not run here.
+    /// The model cannot run here.
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// The name stands for another model.
-    #[error("there is another model `{name}` already")]
+    #[error("another model is already named `{name}`")]
     Exists {
         /// The name.
         name: Box<ModelName>,
     },
-    /// Something removed it the moment it had entered.
-    #[error("the model `{name}` was removed while it was added")]
+    /// Another process removed the model right after it was added.
+    #[error("the model `{name}` was removed while it was being added")]
     Lost {
         /// The name.
         name: Box<ModelName>,
     },
-    /// The disk has no room for it.
-    #[error("the model has {needed} bytes and the disk of {} has {free} free", .root.display())]
+    /// The disk has not enough free space.
+    #[error("the model needs {needed} bytes, but the disk of {} has only {free} free", .root.display())]
     NoRoom {
-        /// Bytes of the model and a reserve.
+        /// Bytes of the model plus a reserve.
         needed: u64,
-        /// Bytes that are free.
+        /// Free bytes.
         free: u64,
-        /// The store.
+        /// The store's folder.
         root: PathBuf,
     },
     /// A file could not be read.
@@ -65,14 +65,14 @@ pub enum ImportError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A name that is not valid.
+    /// The name is not valid.
     #[error(transparent)]
     Name(#[from] ParseNameError),
-    /// The model to be copied does not exist.
+    /// The model to copy could not be found.
     #[error(transparent)]
     Resolve(#[from] ResolveError),
     /// The store could not be changed.
@@ -87,36 +87,36 @@ impl From<PickleError> for ImportError {
 }
 
 impl ImportError {
-    /// Returns what to do about it.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> String {
         match self {
             Self::Inspect(error) => error.hint().to_owned(),
             Self::Exists { name } => {
                 format!("choose another name, or remove `{name}` first")
             }
-            Self::Lost { .. } => "do it again".to_owned(),
+            Self::Lost { .. } => "import it again".to_owned(),
             Self::NoRoom { needed, free, .. } => format!(
-                "free {} MB, or keep models on another disk: store.path",
+                "free {} MB, or set `store.path` to another disk",
                 needed.saturating_sub(*free).div_ceil(1_000_000)
             ),
-            Self::Read { .. } => "check that the file may be read".to_owned(),
+            Self::Read { .. } => "check the file's permissions".to_owned(),
             Self::Name(_) => "write NAME or NAME:TAG".to_owned(),
             Self::Resolve(error) => error.hint(),
             Self::Store(error) if error.is_full() => {
-                "free some space, or keep models on another disk: store.path".to_owned()
+                "free some space, or set `store.path` to another disk".to_owned()
             }
-            Self::Store(_) => "check that the store's folder may be written to".to_owned(),
+            Self::Store(_) => "check that the store's folder is writable".to_owned(),
         }
     }
 }
 
 impl Store {
-    /// Copies a GGUF file, or the parts of a model in a folder, into the store under a name; the user's files stay as
-    /// they are. `advance` is told of bytes as they are copied.
+    /// Copies a GGUF file, or the model files of a folder, into the store under a name, and leaves the originals
+    /// alone. Calls `advance` with the number of bytes of each write.
     ///
     /// # Errors
-    /// If the model could not run here, and then the store is as it was; also if the name stands for another model,
-    /// unless it `replaces` that one.
+    /// If the model cannot run here, or the name stands for another model and `replaces` is not set. The store is
+    /// unchanged then.
     pub fn import(
         &self,
         path: &Path,
@@ -124,42 +124,42 @@ impl Store {
         replaces: bool,
         advance: &mut dyn FnMut(u64),
     ) -> Result<Added, ImportError> {
-        // Checked where it lies, so that nothing is copied that is refused.
+        // Check the original first, so that nothing is copied only to be refused.
         inspect(path)?;
-        let parts = parts(path)?;
+        let parts = model_files(path)?;
         let needed: u64 = parts.iter().map(|part| fs::metadata(&part.1).map_or(0, |file| file.len())).sum();
         self.check_room(needed)?;
-        let stage = self.stage()?;
+        let staging = self.staging()?;
         let mut files = Vec::new();
         for (within, source) in parts {
-            files.push(stage.copy_in(&within, &source, advance)?);
+            files.push(staging.copy_in(&within, &source, advance)?);
         }
         let whole = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.admit(&stage, files, name, Origin::File { name: whole }, replaces)
+        self.check_and_publish(&staging, files, name, Origin::File { name: whole }, replaces)
     }
 
-    /// Checks what lies in a stage, as what it will be, and gives it a name.
-    pub(crate) fn admit(
+    /// Checks the model in a staging folder and names it.
+    pub(crate) fn check_and_publish(
         &self,
-        stage: &Stage,
+        staging: &StagingFolder,
         files: Vec<StoredFile>,
         name: &ModelName,
         origin: Origin,
         replaces: bool,
     ) -> Result<Added, ImportError> {
         let path = match &*files {
-            [only] => stage.model().join(&only.path),
-            _ => stage.model(),
+            [only] => staging.model().join(&only.path),
+            _ => staging.model(),
         };
-        // What was copied is what is checked: the file may have changed since.
+        // Check the copy too: the original may have changed since.
         let about = inspect(&path)?;
-        self.publish(stage, name, (files, about, origin), replaces)
+        self.publish(staging, name, (files, about, origin), replaces)
     }
 
-    /// Refuses what the disk has no room for.
+    /// Refuses a model for which the disk has no room.
     pub(crate) fn check_room(&self, bytes: u64) -> Result<(), ImportError> {
         let needed = bytes.saturating_add(RESERVE_BYTES);
-        // A system that does not tell says so when it is full.
+        // If the free space is unknown, a full disk shows up as a write error.
         let free = free_bytes(&self.root).unwrap_or(u64::MAX);
         if free < needed {
             return Err(ImportError::NoRoom { needed, free, root: self.root.clone() });
@@ -168,8 +168,8 @@ impl Store {
     }
 }
 
-impl Stage {
-    /// Copies a file in, as `within` of the model.
+impl StagingFolder {
+    /// Copies a file to the path `within` of the model.
     pub(crate) fn copy_in(
         &self,
         within: &str,
@@ -185,11 +185,11 @@ impl Stage {
     }
 }
 
-/// Returns the files of a model with their names within it.
-fn parts(path: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
+/// Returns the files of a model with their paths within it.
+fn model_files(path: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
     if !path.is_dir() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        // A model's file keeps its name, as far as every system can.
+        // Keep the file's name, except characters that some systems do not allow.
         let mut name: String = name
             .chars()
             .map(|letter| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '_' })
@@ -207,10 +207,10 @@ fn parts(path: &Path) -> Result<Vec<(String, PathBuf)>, ImportError> {
         .filter(|name| name.ends_with(".safetensors"))
         .collect();
     if names.is_empty() {
-        // Only pickles: `inspect` has refused the folder already, unless something changed meanwhile.
+        // Only pickles. `inspect` has already refused such a folder, unless it changed since.
         refuse_pickle("pytorch_model.bin")?;
     }
-    names.extend(PARTS.iter().filter(|part| path.join(part).is_file()).map(|part| (*part).to_owned()));
+    names.extend(MODEL_FILES.iter().filter(|part| path.join(part).is_file()).map(|part| (*part).to_owned()));
     names.sort();
     Ok(names.into_iter().map(|name| (name.clone(), path.join(name))).collect())
 }

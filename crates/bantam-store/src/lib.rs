@@ -1,18 +1,18 @@
-//! Models on this machine: named, checked, kept by content, and brought here.
+//! The models on this machine: named, checked, deduplicated and downloaded.
 //!
-//! A [`Store`] is a folder. Files lie in it once, under the SHA-256 of what they hold; a model is a small manifest
-//! that names files, so that two names of one model, or two models with one tokenizer, share bytes. A model gets in
-//! by [`Store::import`] from a file or a folder of the user's, from a bundle, or from a hub, and out by
-//! [`Store::remove`], which deletes every file that no manifest names any more.
+//! A [`Store`] is a folder. It keeps every file once, under the SHA-256 of its content. A model is a small manifest
+//! that refers to files, so two names of one model, or two models with the same tokenizer, share them. A model enters
+//! through [`Store::import`] from the user's files, through a bundle, or from a hub. [`Store::remove`] removes it and
+//! deletes every file that no manifest refers to any more.
 //!
-//! **Invariant:** a model is checked before it enters: its format, its architecture, its quantisation, its
-//! tokenizer, and where it was promised, its hash. What cannot run never has a name here.
+//! **Invariant:** a model is checked before it enters: its format, architecture, quantisation and tokenizer, and its
+//! hash if one was promised. A model that cannot run here never gets a name.
 //!
-//! **Invariant:** whatever is interrupted, by an error, a signal or the end of the machine, every name resolves to
-//! what it resolved to before or to all of what was put there. What was left half made is swept by the next change.
+//! **Invariant:** after any interruption, by an error, a signal or a power loss, every name resolves either to what
+//! it resolved to before or to the complete new model. The next change sweeps partial remains.
 //!
-//! **Invariant:** no model is ever used in place of another. A name that is missing or has several meanings is an
-//! error that says which names there are.
+//! **Invariant:** no model is ever used in place of another. A missing or ambiguous name is an error that lists the
+//! names that exist.
 
 mod about;
 mod bundle;
@@ -37,10 +37,10 @@ pub use change::{Added, Removed};
 pub use create::CreateError;
 pub use digest::{Digest, ParseDigestError};
 pub use error::{StoreError, StoreErrorKind};
-pub use hub::{ChooseError, ExchangeError, HubSettings, PullError, PullEvent};
+pub use hub::{HubRequestError, HubSettings, PullError, PullEvent, SelectFilesError};
 pub use import::ImportError;
 pub use manifest::{Manifest, Origin, StoredFile};
 pub use name::{ModelName, ParseNameError};
 pub use record::Measurement;
 pub use space::free_bytes;
-pub use store::{Entry, Listing, ResolveError, Store};
+pub use store::{Entry, ResolveError, Store, StoreListing};

@@ -1,11 +1,11 @@
-//! A model's manifest: which files it is made of, what it is and where it came from.
+//! Manifests: a model's files, properties and origin.
 
 use serde::{Deserialize, Serialize};
 
 use crate::about::About;
 use crate::digest::Digest;
 
-/// The version of manifests that is written; others are not read.
+/// The version of manifests that is written; other versions are refused.
 const VERSION: u32 = 1;
 
 /// One file of a model.
@@ -14,9 +14,9 @@ const VERSION: u32 = 1;
 pub struct StoredFile {
     /// Its path within the model, such as `model.safetensors` or `1_Pooling/config.json`.
     pub path: String,
-    /// What it holds.
+    /// The SHA-256 of its content.
     pub digest: Digest,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
 }
 
@@ -24,21 +24,21 @@ pub struct StoredFile {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Origin {
-    /// A hub.
+    /// It was pulled from a hub.
     Hub {
         /// The repository.
         repo: String,
-        /// The revision that was asked for.
+        /// The requested revision.
         revision: String,
-        /// The commit that this was.
+        /// The commit that the revision pointed to.
         commit: String,
     },
-    /// A file or folder of the user's.
+    /// It was imported from a file or folder.
     File {
-        /// Its name, without its folder.
+        /// The file's or folder's name, without its path.
         name: String,
     },
-    /// Another model of this store, by quantising it.
+    /// It was quantised from another model of this store.
     Quantised {
         /// The model.
         from: String,
@@ -50,13 +50,13 @@ pub enum Origin {
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     version: u32,
-    /// The model's files, by path.
+    /// The model's files, sorted by path.
     pub files: Vec<StoredFile>,
-    /// What it is.
+    /// The model's properties.
     pub about: About,
     /// Where it came from.
     pub origin: Origin,
-    /// When it entered, in seconds since 1970.
+    /// When it was added, in seconds since 1970.
     pub added_s: u64,
 }
 
@@ -66,15 +66,15 @@ impl Manifest {
         Self { version: VERSION, files, about, origin, added_s }
     }
 
-    /// Reads a manifest, and refuses one of another version or with paths that leave their folder.
+    /// Parses a manifest. Refuses another version and paths outside the model's folder.
     pub(crate) fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let manifest: Self = serde_json::from_slice(bytes)?;
         let wrong = |what: &str| Err(serde::de::Error::custom(what));
         if manifest.version != VERSION {
-            return wrong("the version is another one");
+            return wrong("the manifest has an unknown version");
         }
         if manifest.files.is_empty() || !manifest.files.iter().all(|file| is_inside(&file.path)) {
-            return wrong("a path leaves the model's folder");
+            return wrong("a path is outside the model's folder");
         }
         Ok(manifest)
     }
@@ -85,7 +85,7 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Returns what all files together hold: two models are the same if this is.
+    /// Returns a digest over all files and their paths: two models are the same if their digests are.
     pub fn digest(&self) -> Digest {
         let mut text = String::new();
         for file in &self.files {
@@ -94,13 +94,13 @@ impl Manifest {
         Digest::of(text.as_bytes())
     }
 
-    /// Returns the bytes of all files together.
+    /// Returns the total bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
 }
 
-/// Whether a path stays in its folder, on every system: short parts of harmless letters.
+/// Whether a path stays in its folder on every system: short components without special characters.
 pub(crate) fn is_inside(path: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_reads_back_and_one_of_another_version_does_not() {
+    fn a_manifest_parses_again_but_another_version_is_refused() {
         let whole = manifest("1_Pooling/config.json");
         let json = whole.to_json().unwrap();
         assert_eq!(Manifest::from_json(&json).unwrap(), whole);
@@ -143,14 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_leave_the_folder_are_refused() {
+    fn paths_outside_the_folder_are_refused() {
         for path in ["../x", "/x", "a//b", "a/./b", ".hidden", "a\\b", "c:x", "", "a\nb"] {
             assert!(Manifest::from_json(&manifest(path).to_json().unwrap()).is_err(), "{path:?}");
         }
     }
 
     #[test]
-    fn the_digest_is_of_paths_and_content() {
+    fn the_digest_covers_paths_and_content() {
         assert_eq!(manifest("a").digest(), manifest("a").digest());
         assert_ne!(manifest("a").digest(), manifest("b").digest());
     }

@@ -1,17 +1,17 @@
-//! What models are called: `NAME[:TAG][@REVISION]`.
+//! Model names: `NAME[:TAG][@REVISION]`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Bytes of one part of a name at most.
+/// Longest part of a name, in bytes.
 const PART_BYTES_MAX: usize = 96;
-/// What stands before names of the hub where somebody writes their place too.
+/// Prefixes of hub names that users paste from an address.
 const HUB_PREFIXES: [&str; 4] = ["https://huggingface.co/", "https://hf.co/", "huggingface.co/", "hf.co/"];
 
-/// The name of a model: `NAME` or `ORG/REPO`, where the hub has it so, with a `:TAG` that tells variants of one model
-/// apart, such as quantisations, and the `@REVISION` that a hub is asked for.
+/// The name of a model: `NAME`, or `ORG/REPO` as on the hub. A `:TAG` tells variants of one model apart, such as
+/// quantisations, and `@REVISION` selects a revision on the hub.
 ///
-/// Names and tags compare without regard to the case of ASCII letters, so that `:q4_k_m` means `:Q4_K_M`.
+/// Comparisons of names and tags ignore ASCII case, so `:q4_k_m` means `:Q4_K_M`.
 #[derive(Clone, Debug)]
 pub struct ModelName {
     name: String,
@@ -23,14 +23,14 @@ pub struct ModelName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a valid model name: {what}")]
 pub struct ParseNameError {
-    /// The text, cut where it is long.
+    /// The text, shortened if it is long.
     pub text: String,
     /// What is wrong with it.
     pub what: &'static str,
 }
 
 impl ModelName {
-    /// The tag of a model that got none.
+    /// The tag of a model without an explicit one.
     pub const DEFAULT_TAG: &str = "latest";
 
     /// Returns the name without tag and revision: `NAME` or `ORG/REPO`.
@@ -38,33 +38,33 @@ impl ModelName {
         &self.name
     }
 
-    /// Returns the tag, where there is one.
+    /// Returns the tag, if there is one.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Returns the revision, where there is one.
+    /// Returns the revision, if there is one.
     pub fn revision(&self) -> Option<&str> {
         self.revision.as_deref()
     }
 
-    /// Returns whether a hub can have a model of this name.
+    /// Returns whether the name has the form `ORG/REPO` of a hub model.
     pub fn is_of_hub(&self) -> bool {
         self.name.contains('/')
     }
 
-    /// Returns the name with another tag and no revision: what a manifest is kept under.
+    /// Returns the name with another tag and without a revision: the form under which manifests are stored.
     pub fn with_tag(&self, tag: &str) -> Result<Self, ParseNameError> {
-        check_part(tag).map_err(|what| ParseNameError { text: shown(tag), what })?;
+        check_part(tag).map_err(|what| ParseNameError { text: shortened(tag), what })?;
         Ok(Self { name: self.name.clone(), tag: Some(tag.to_owned()), revision: None })
     }
 
-    /// Returns what follows `manifests/` in the path of this model's manifest.
+    /// Returns the path of this model's manifest below `manifests/`.
     pub(crate) fn manifest_path(&self) -> String {
         format!("{}/{}.json", self.name, self.tag.as_deref().unwrap_or(Self::DEFAULT_TAG))
     }
 
-    /// Whether `other`, which has a tag, is what this name means.
+    /// Whether this name matches `other`, which has a tag.
     pub(crate) fn means(&self, other: &Self) -> bool {
         let has_tag = |tag: &str| other.tag.as_deref().is_some_and(|other| other.eq_ignore_ascii_case(tag));
         self.name.eq_ignore_ascii_case(&other.name) && self.tag.as_deref().is_none_or(has_tag)
@@ -75,7 +75,7 @@ impl FromStr for ModelName {
     type Err = ParseNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
-        parse(text.trim()).map_err(|what| ParseNameError { text: shown(text), what })
+        parse(text.trim()).map_err(|what| ParseNameError { text: shortened(text), what })
     }
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for ModelName {
     }
 }
 
-fn shown(text: &str) -> String {
+fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
@@ -108,27 +108,27 @@ fn parse(text: &str) -> Result<ModelName, &'static str> {
     };
     let parts: Vec<&str> = name.split('/').collect();
     if parts.len() > 2 {
-        return Err("it has more than one `/`; a file is imported, and gets a name of its own");
+        return Err("it has more than one `/`; import a model file under a name of its own");
     }
     parts.iter().copied().chain(tag).try_for_each(check_part)?;
     if let Some(revision) = revision {
-        // A branch may have slashes in it.
+        // Branch names may contain slashes.
         revision.split('/').try_for_each(check_part)?;
     }
     let owned = |part: Option<&str>| part.map(str::to_owned);
     Ok(ModelName { name: name.to_owned(), tag: owned(tag), revision: owned(revision) })
 }
 
-/// Names become paths and addresses, so they are made of what is harmless in both.
+/// Names become paths and URLs, so they may contain only characters that are safe in both.
 fn check_part(part: &str) -> Result<(), &'static str> {
     if part.is_empty() {
         return Err("a part of it is empty; write NAME, ORG/REPO or ORG/REPO:TAG");
     }
     if part.len() > PART_BYTES_MAX {
-        return Err("a part of it has more than 96 letters");
+        return Err("a part of it is longer than 96 characters");
     }
     if !part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
-        return Err("it has other letters than A to Z, 0 to 9, `.`, `_` and `-`");
+        return Err("it may contain only A to Z, a to z, 0 to 9, `.`, `_` and `-`");
     }
     if part.starts_with(['.', '-']) || part.ends_with('.') {
         return Err("a part of it begins with `.` or `-`, or ends with `.`");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_tags_and_revisions_and_may_say_where_the_hub_is() {
+    fn names_parse_with_tags_revisions_and_hub_addresses() {
         check("smol", ("smol", None, None));
         check("smol:q8", ("smol", Some("q8"), None));
         check("Qwen/Qwen3-0.6B-GGUF:Q4_K_M", ("Qwen/Qwen3-0.6B-GGUF", Some("Q4_K_M"), None));
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_leave_its_folder_is_refused() {
+    fn names_that_could_escape_their_folder_are_refused() {
         for text in
             ["", "..", "a/..", "a/b/c", "/etc/passwd", "./a", "a:", "a:../b", "a@..", "a b", "ä", "-x"]
         {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_without_a_tag_means_any_and_case_does_not_matter() {
+    fn a_name_without_a_tag_matches_any_tag_and_case_is_ignored() {
         let name = |text: &str| text.parse::<ModelName>().unwrap();
         assert!(name("A/b").means(&name("a/B:x")));
         assert!(name("a/b:q8_0").means(&name("a/b:Q8_0")));
@@ -179,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_parses_says_itself_and_stays_in_its_folder(text in "[-a-c./:@A_ ]{0,12}") {
+        fn every_parsed_name_round_trips_and_stays_in_its_folder(text in "[-a-c./:@A_ ]{0,12}") {
             if let Ok(name) = text.parse::<ModelName>() {
                 let again: ModelName = name.to_string().parse().unwrap();
                 prop_assert_eq!(again.to_string(), name.to_string());

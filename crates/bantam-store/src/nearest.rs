@@ -1,16 +1,16 @@
-//! The names that somebody probably meant.
+//! Suggests names that the user may have meant.
 
-/// Names that a hint lists at most.
+/// Most names that a hint lists.
 const NAMES_MAX: usize = 3;
 
-/// Returns the candidates that are near to `word`, nearest first: slips of the hand, and names that one is part of.
+/// Returns the candidates similar to `word`, nearest first: misspellings, and names that contain it.
 pub(crate) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let word = word.to_ascii_lowercase();
     let mut near: Vec<(usize, &str)> = candidates
         .into_iter()
         .filter_map(|candidate| {
             let lower = candidate.to_ascii_lowercase();
-            // A tag or an owner that was left out is no distance.
+            // A missing tag or owner does not count as a difference.
             let bare = lower.split(':').next().unwrap_or(&lower);
             let last = bare.rsplit('/').next().unwrap_or(bare);
             let distance = [&*lower, bare, last]
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slips_and_parts_are_found_and_strangers_are_not() {
+    fn misspellings_and_parts_are_suggested_but_unrelated_names_are_not() {
         let names = ["Qwen/Qwen3-0.6B:Q8_0", "smol:latest", "Qwen/Qwen3-0.6B:Q4_K_M"];
         assert_eq!(nearest("smoll", names), ["smol:latest"]);
         assert_eq!(nearest("qwen3-0.6b", names).len(), 2);

@@ -1,4 +1,4 @@
-//! How fast a model ran on this machine, as it was measured.
+//! Records how fast each model ran on this machine.
 
 use std::path::PathBuf;
 
@@ -8,8 +8,8 @@ use crate::error::{StoreError, StoreErrorKind};
 use crate::files;
 use crate::store::{Entry, Store};
 
-/// Measurements of one model that are kept.
-const KEPT: usize = 16;
+/// Measurements kept per model.
+const MEASUREMENTS_KEPT: usize = 16;
 
 /// One measurement.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,23 +17,23 @@ const KEPT: usize = 16;
 pub struct Measurement {
     /// Seconds since 1970.
     pub at_s: u64,
-    /// Threads that computed.
+    /// Number of compute threads.
     pub threads: usize,
-    /// Tokens of prompts a second.
+    /// Prompt tokens processed per second.
     pub prefill_tokens_per_s: f64,
-    /// Tokens of one answer a second.
+    /// Tokens generated per second in one answer.
     pub decode_tokens_per_s: f64,
-    /// What measured it, such as `bench` or `run`.
+    /// The command that measured it, such as `bench` or `run`.
     pub by: String,
 }
 
 impl Store {
-    /// Keeps a measurement of a model; the oldest of many is dropped.
+    /// Records a measurement of a model, and drops the oldest if there are too many.
     pub fn record(&self, entry: &Entry, measurement: Measurement) -> Result<(), StoreError> {
         let path = self.record_path(entry);
         let mut all = self.measurements(entry);
         all.push(measurement);
-        all.drain(..all.len().saturating_sub(KEPT));
+        all.drain(..all.len().saturating_sub(MEASUREMENTS_KEPT));
         let json = serde_json::to_vec_pretty(&all).map_err(|error| StoreError {
             what: "write",
             path: path.clone(),
@@ -42,8 +42,8 @@ impl Store {
         files::write_whole(&path, &json).map_err(StoreError::at("write", &path))
     }
 
-    /// Returns what was measured of a model, oldest first. A record that cannot be read is none: it is no part of
-    /// the model.
+    /// Returns the measurements of a model, oldest first. An unreadable record counts as empty: it is not part of the
+    /// model.
     pub fn measurements(&self, entry: &Entry) -> Vec<Measurement> {
         let bytes = std::fs::read(self.record_path(entry)).unwrap_or_default();
         serde_json::from_slice(&bytes).unwrap_or_default()

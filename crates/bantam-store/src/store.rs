@@ -1,4 +1,4 @@
-//! The folder that models are kept in, read.
+//! The model store and its lookups.
 
 use std::fs;
 use std::io;
@@ -11,64 +11,64 @@ use crate::manifest::Manifest;
 use crate::name::ModelName;
 use crate::nearest::nearest;
 
-/// A manifest's bytes at most: thousands of files.
+/// Largest manifest accepted, in bytes: thousands of files.
 const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 
 /// The models on this machine.
 ///
 /// | Path | Content |
 /// |---|---|
-/// | `manifests/NAME/TAG.json` | what a name stands for |
-/// | `blobs/sha256-…` | files, each once |
-/// | `trees/DIGEST/` | a model's files by their own names, linked to the blobs: what an engine opens |
+/// | `manifests/NAME/TAG.json` | a name's model |
+/// | `blobs/sha256-…` | every file once |
+/// | `trees/DIGEST/` | a model's files under their own names, linked to the blobs; the engine opens these |
 /// | `measured/DIGEST.json` | how fast a model ran here |
-/// | `partial/` | downloads that broke off |
-/// | `incoming/` | models on their way in |
+/// | `partial/` | interrupted downloads |
+/// | `incoming/` | models being added |
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) root: PathBuf,
 }
 
-/// A model of the store.
+/// A model in the store.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its name, with its tag.
     pub name: ModelName,
-    /// What the name stands for.
+    /// Its files, properties and origin.
     pub manifest: Manifest,
     /// What the engine opens: a GGUF file, or a folder with `config.json`, safetensors and `tokenizer.json`.
     pub path: PathBuf,
 }
 
-/// Everything that has a name in the store.
+/// All named models of the store.
 #[derive(Debug, Default)]
-pub struct Listing {
-    /// The models, by name.
+pub struct StoreListing {
+    /// The models, sorted by name.
     pub models: Vec<Entry>,
-    /// Manifests that cannot be read.
+    /// Names whose manifests cannot be read.
     pub damaged: Vec<(ModelName, StoreError)>,
 }
 
-/// Why a name stands for no model.
+/// Why a name could not be resolved.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveError {
     /// There is no such model.
     #[error("there is no model `{name}` on this machine")]
     Missing {
-        /// The name that was asked for.
+        /// The requested name.
         name: Box<ModelName>,
-        /// Names that are near to it.
+        /// Similar names.
         nearest: Vec<String>,
-        /// How many models there are.
+        /// Number of models in the store.
         models: usize,
     },
-    /// The name has several tags and none was given.
+    /// The name has no tag and matches several models.
     #[error("`{name}` has several variants")]
     Ambiguous {
-        /// The name that was asked for.
+        /// The requested name.
         name: Box<ModelName>,
-        /// All that it could mean.
+        /// All matching models.
         variants: Vec<String>,
     },
     /// The store could not be read.
@@ -77,15 +77,15 @@ pub enum ResolveError {
 }
 
 impl ResolveError {
-    /// Returns what to do about it.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> String {
         match self {
             Self::Missing { nearest, .. } if !nearest.is_empty() => {
                 format!("did you mean {}?", quoted(nearest))
             }
             Self::Missing { .. } => "pull it from the hub, or import it from a file".to_owned(),
-            Self::Ambiguous { variants, .. } => format!("say which: {}", quoted(variants)),
-            Self::Store(_) => "check that the store's folder may be read".to_owned(),
+            Self::Ambiguous { variants, .. } => format!("choose one: {}", quoted(variants)),
+            Self::Store(_) => "check that the store's folder is readable".to_owned(),
         }
     }
 }
@@ -95,7 +95,7 @@ fn quoted(names: &[String]) -> String {
 }
 
 impl Store {
-    /// Returns the store in a folder, which need not be there: it is then made by the first change.
+    /// Returns the store in a folder. The folder need not exist; the first change creates it.
     pub fn open(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -105,20 +105,20 @@ impl Store {
         &self.root
     }
 
-    /// Returns the folder that holds what names stand for; it changes whenever a name gets another meaning.
+    /// Returns the folder of the manifests; it changes whenever a name is given another meaning.
     pub fn manifests(&self) -> PathBuf {
         self.root.join("manifests")
     }
 
-    /// Returns everything that has a name, sorted by it.
-    pub fn list(&self) -> Result<Listing, StoreError> {
+    /// Returns all named models, sorted by name.
+    pub fn list(&self) -> Result<StoreListing, StoreError> {
         let manifests = self.manifests();
-        let mut listing = Listing::default();
+        let mut listing = StoreListing::default();
         let mut paths = Vec::new();
         walk(&manifests, &mut paths).map_err(StoreError::at("list", &manifests))?;
         paths.sort();
         for path in paths {
-            let Some(name) = name_of(&manifests, &path) else { continue };
+            let Some(name) = name_from_path(&manifests, &path) else { continue };
             match self.read(&name, &path) {
                 Ok(entry) => listing.models.push(entry),
                 Err(error) => listing.damaged.push((name, error)),
@@ -129,8 +129,8 @@ impl Store {
 
     /// Returns the model that a name stands for, ready to be opened.
     ///
-    /// A name without a tag means the tag `latest`, or the only one that there is. No other model is ever returned
-    /// in place of one that is missing.
+    /// A name without a tag means the tag `latest`, or the only tag there is. A missing model is never replaced by
+    /// another.
     pub fn resolve(&self, name: &ModelName) -> Result<Entry, ResolveError> {
         let listing = self.list()?;
         if let Some(at) = listing.damaged.iter().position(|(other, _)| name.means(other)) {
@@ -152,11 +152,11 @@ impl Store {
                 return Err(ResolveError::Ambiguous { name: Box::new(name.clone()), variants });
             }
         };
-        self.grow(&entry.manifest)?;
+        self.link_tree(&entry.manifest)?;
         Ok(entry)
     }
 
-    /// Returns the model of exactly this name and tag, if there is one.
+    /// Returns the model with exactly this name and tag, if it exists.
     pub(crate) fn find(&self, name: &ModelName) -> Result<Option<Entry>, StoreError> {
         Ok(self.list()?.models.into_iter().find(|entry| name.means(&entry.name)))
     }
@@ -164,7 +164,7 @@ impl Store {
     fn read(&self, name: &ModelName, path: &Path) -> Result<Entry, StoreError> {
         let read = || -> Result<Manifest, StoreErrorKind> {
             if fs::metadata(path)?.len() > MANIFEST_BYTES_MAX {
-                return Err(io::Error::other("it is longer than any manifest").into());
+                return Err(io::Error::other("the file is too long for a manifest").into());
             }
             Manifest::from_json(&fs::read(path)?).map_err(StoreErrorKind::Manifest)
         };
@@ -181,7 +181,7 @@ impl Store {
         self.root.join("trees").join(manifest.digest().to_string())
     }
 
-    /// Returns what the engine opens.
+    /// Returns the path that the engine opens.
     fn model_path(&self, manifest: &Manifest) -> PathBuf {
         let tree = self.tree(manifest);
         match (manifest.about.format, &*manifest.files) {
@@ -202,20 +202,20 @@ impl Entry {
     }
 }
 
-fn missing(name: &ModelName, listing: &Listing) -> ResolveError {
+fn missing(name: &ModelName, listing: &StoreListing) -> ResolveError {
     let known: Vec<String> = listing.models.iter().map(|entry| entry.name.to_string()).collect();
     let nearest = nearest(&name.to_string(), known.iter().map(String::as_str));
     ResolveError::Missing { name: Box::new(name.clone()), nearest, models: known.len() }
 }
 
-/// Returns the name that a manifest's path says.
-fn name_of(manifests: &Path, path: &Path) -> Option<ModelName> {
+/// Returns the model name that a manifest's path encodes.
+fn name_from_path(manifests: &Path, path: &Path) -> Option<ModelName> {
     let within = path.strip_prefix(manifests).ok()?.to_str()?.strip_suffix(".json")?;
     let (name, tag) = within.rsplit_once('/')?;
     name.parse::<ModelName>().ok()?.with_tag(tag).ok()
 }
 
-/// Collects all files below a folder; none where it is not there.
+/// Collects all files below a folder, or none if it does not exist.
 pub(crate) fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

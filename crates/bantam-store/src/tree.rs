@@ -1,4 +1,4 @@
-//! A model's files under their own names.
+//! Lays out a model's files under their own names.
 
 use std::fs;
 use std::io;
@@ -9,8 +9,9 @@ use crate::manifest::Manifest;
 use crate::store::Store;
 
 impl Store {
-    /// Makes the folder of a model's links, unless it is there. Two processes that do so at once make the same.
-    pub(crate) fn grow(&self, manifest: &Manifest) -> Result<(), StoreError> {
+    /// Creates the folder with links to a model's files, unless it exists. Safe for two processes at once: both
+    /// create the same links.
+    pub(crate) fn link_tree(&self, manifest: &Manifest) -> Result<(), StoreError> {
         let tree = self.tree(manifest);
         for file in &manifest.files {
             let blob = self.blob(&file.digest);

@@ -1,4 +1,4 @@
-//! What can go wrong with a template.
+//! Errors of chat templates.
 
 use minijinja::{Error, ErrorKind};
 
@@ -6,47 +6,47 @@ use minijinja::{Error, ErrorKind};
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TemplateError {
-    /// Longer than any published template.
-    #[error("the chat template has {bytes} bytes; at most {at_most} are read")]
+    /// The template is longer than any published one.
+    #[error("the chat template is {bytes} bytes long; the limit is {at_most}")]
     TooLong {
         /// Its length.
         bytes: usize,
-        /// The most that are read.
+        /// The most bytes that are accepted.
         at_most: usize,
     },
-    /// It is not Jinja.
-    #[error("the chat template does not parse, line {line}: {reason}")]
+    /// The source is not valid Jinja.
+    #[error("the chat template has a syntax error at line {line}: {reason}")]
     Syntax {
-        /// Where, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// What the parser says.
+        /// The parser's message.
         reason: String,
     },
-    /// It ended itself with `raise_exception`, which is how templates refuse conversations.
+    /// The template called `raise_exception`, which is how templates refuse conversations.
     #[error("the model's chat template refuses this conversation (line {line}): {message}")]
     Raised {
-        /// Where, from 1.
+        /// Line number, from 1.
         line: usize,
-        /// Its own words.
+        /// The template's message.
         message: String,
     },
-    /// It took more steps than it is given.
-    #[error("the chat template did not end within {steps} steps")]
+    /// The template exceeded its step limit.
+    #[error("the chat template did not finish within {steps} steps")]
     Endless {
-        /// The steps it is given.
+        /// The step limit.
         steps: u64,
     },
-    /// It used something that is not there.
-    #[error("the chat template fails at line {line}: {reason}")]
+    /// The template used something that does not exist, or a call in it failed.
+    #[error("the chat template failed at line {line}: {reason}")]
     Failed {
-        /// Where, from 1; 0 where that is unknown.
+        /// Line number, from 1; 0 if unknown.
         line: usize,
         /// What went wrong.
         reason: String,
     },
 }
 
-/// Marks the words of `raise_exception` in minijinja's error.
+/// Prefix that marks a `raise_exception` message inside a minijinja error.
 pub(crate) const RAISED: &str = "raised: ";
 
 impl TemplateError {
@@ -66,7 +66,7 @@ impl TemplateError {
     }
 }
 
-/// Returns what went wrong without the place, which is a field of its own.
+/// Returns what went wrong, without the line, which is a separate field.
 fn reason(error: &Error) -> String {
     let kind = error.kind().to_string();
     error.detail().map_or_else(|| kind.clone(), |detail| format!("{kind}: {detail}"))

@@ -1,23 +1,23 @@
-//! JSON as Python's `json.dumps` writes it, which is what models were trained on.
+//! JSON formatted like Python's `json.dumps`, the form models were trained on.
 
 use std::fmt::Write;
 
 use serde_json::Value;
 
-/// How JSON is laid out.
+/// How to lay out JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Spaces a level; everything on one line without.
+    /// Spaces per level; `None` puts everything on one line.
     pub(crate) indent: Option<usize>,
-    /// Whether what is not ASCII is escaped.
+    /// Whether to escape non-ASCII characters.
     pub(crate) ascii: bool,
-    /// Whether keys are sorted.
+    /// Whether to sort keys.
     pub(crate) sorted: bool,
-    /// Between members and after keys, where not Python's own.
+    /// The text between members and after keys, if not Python's defaults.
     pub(crate) separators: Option<(String, String)>,
 }
 
-/// Returns the text of `value`: `", "` and `": "` between things, unless indented or told otherwise.
+/// Returns the text of `value`, with Python's default separators `", "` and `": "` unless `layout` says otherwise.
 pub(crate) fn dump(value: &Value, layout: &Layout) -> String {
     let between = if layout.indent.is_some() { "," } else { ", " };
     let (between, after_key) =
@@ -89,7 +89,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Python's `repr` of floats: `1.0`, `1e-05`, `1e+16`.
+    /// Writes floats like Python's `repr`: `1.0`, `1e-05`, `1e+16`.
     fn number(&mut self, number: &serde_json::Number) {
         let Some(float) = number.as_f64().filter(|_| number.is_f64()) else {
             self.text.push_str(&number.to_string());
@@ -100,7 +100,7 @@ impl Writer<'_> {
         let exponent: i32 = exponent.parse().unwrap_or(0);
         if float != 0.0 && !(-4..16).contains(&exponent) {
             let sign = if exponent < 0 { '-' } else { '+' };
-            // Writing to a string does not fail.
+            // Writing to a `String` cannot fail.
             let _ = write!(self.text, "{digits}e{sign}{:02}", exponent.abs());
         } else {
             let plain = format!("{float}");
@@ -141,9 +141,9 @@ mod tests {
         dump(&serde_json::from_str(json).unwrap(), layout)
     }
 
-    // The expectations were printed by Python's json.dumps(ensure_ascii=False).
+    // The expected texts are the output of Python's json.dumps(ensure_ascii=False).
     #[test]
-    fn numbers_and_separators_are_those_of_python() {
+    fn numbers_and_separators_match_python() {
         let text =
             dumped(r#"{"b":[1,2.5,1e-7,1e16,1e15,-0.00001,0.0,100.0],"a":{},"c":[]}"#, &Layout::default());
         assert_eq!(
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn indented_json_has_no_space_at_the_end_of_a_line() {
+    fn indented_json_has_no_trailing_spaces() {
         let layout = Layout { indent: Some(2), sorted: true, ..Layout::default() };
         assert_eq!(
             dumped(r#"{"b":[1,2],"a":{}}"#, &layout),
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn only_ascii_layout_escapes_other_characters() {
+    fn only_the_ascii_layout_escapes_non_ascii_characters() {
         let text = serde_json::json!("é<&>\u{1}\n😀");
         assert_eq!(dump(&text, &Layout::default()), "\"é<&>\\u0001\\n😀\"");
         let layout = Layout { ascii: true, ..Layout::default() };

@@ -1,12 +1,12 @@
-//! Conversations to the text that a model was trained on.
+//! Renders conversations into the text format a model was trained on.
 //!
-//! A model's file carries a Jinja template that writes messages and tools down as its training data did.
-//! [`ChatTemplate`] runs it as `transformers` does: the same filters, functions and Python methods, blocks trimmed
-//! the same way. Templates are foreign code, so they run with a bound on their steps, see nothing but what they
-//! are given, and can only fail with a [`TemplateError`] that says where.
+//! A model file carries a Jinja template that formats messages and tools like its training data. [`ChatTemplate`]
+//! runs it like `transformers`: same filters, functions and Python methods, same block trimming. Templates are
+//! untrusted code, so they run with a step limit, see only what they are given, and can fail only with a
+//! [`TemplateError`] that names the line.
 //!
-//! **Invariant:** text of a message that reads like one of the model's control tokens comes out as a
-//! [`Piece`] of its own, marked as a quotation, so that nobody can speak in another role's name.
+//! **Invariant:** message text that looks like one of the model's control tokens comes out as a separate [`Piece`]
+//! marked as a quotation, so that no message can speak in another role.
 //!
 //! # Example
 //!

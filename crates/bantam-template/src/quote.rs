@@ -1,8 +1,8 @@
-//! Text of messages that reads like a control token stays text.
+//! Keeps message text that looks like a control token as plain text.
 //!
-//! Control tokens are recognised in what a template writes, because it writes them as text. What a message says
-//! must never become one, so look-alikes are wrapped in two characters that no text holds (Unicode's
-//! noncharacters, taken out of messages first), pass through the template, and come out as pieces of their own.
+//! Templates write control tokens as text, and the rendered text is scanned for them. Message text must never become
+//! a control token, so look-alikes are wrapped in two characters that no text contains (Unicode noncharacters,
+//! removed from messages first), pass through the template, and come out as separate pieces.
 
 use serde_json::Value;
 
@@ -14,11 +14,11 @@ const CLOSE: char = '\u{FDD1}';
 pub struct Piece {
     /// The text.
     pub text: String,
-    /// Whether it is a message's text that only reads like a control token: encode it as plain text.
+    /// Whether this is message text that only looks like a control token: encode it as plain text.
     pub is_quotation: bool,
 }
 
-/// Wraps every look-alike in the texts and keys of `value`. `control` holds the texts of the control tokens.
+/// Wraps every look-alike in the strings and keys of `value`. `control` lists the texts of the control tokens.
 pub(crate) fn quote(value: &mut Value, control: &[&str]) {
     match value {
         Value::String(text) => quote_text(text, control),
@@ -60,8 +60,8 @@ fn quote_text(text: &mut String, control: &[&str]) {
     *text = quoted;
 }
 
-/// Cuts rendered text at the marks, which do not stay in it.
-pub(crate) fn pieces(rendered: &str) -> Vec<Piece> {
+/// Splits rendered text at the marks and drops the marks.
+pub(crate) fn split_pieces(rendered: &str) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut rest = rendered;
     let mut is_quotation = false;
@@ -83,30 +83,33 @@ mod tests {
 
     use super::*;
 
-    fn through(text: &str) -> Vec<(String, bool)> {
+    fn quote_and_split(text: &str) -> Vec<(String, bool)> {
         let mut value = json!(text);
         quote(&mut value, &["<|end|>", "<|end|>x", "<s>"]);
         let marked = value.as_str().unwrap().to_owned();
-        pieces(&marked).into_iter().map(|piece| (piece.text, piece.is_quotation)).collect()
+        split_pieces(&marked).into_iter().map(|piece| (piece.text, piece.is_quotation)).collect()
     }
 
     #[test]
-    fn look_alikes_become_quotations_the_longest_first() {
+    fn look_alikes_become_quotations_longest_match_first() {
         let plain = |text: &str| (text.to_owned(), false);
         let quotation = |text: &str| (text.to_owned(), true);
-        assert_eq!(through("a<|end|>b<s>"), [plain("a"), quotation("<|end|>"), plain("b"), quotation("<s>")]);
-        assert_eq!(through("<|end|>xy"), [quotation("<|end|>x"), plain("y")]);
-        assert_eq!(through("nothing < here"), [plain("nothing < here")]);
-        assert!(through("").is_empty());
+        assert_eq!(
+            quote_and_split("a<|end|>b<s>"),
+            [plain("a"), quotation("<|end|>"), plain("b"), quotation("<s>")]
+        );
+        assert_eq!(quote_and_split("<|end|>xy"), [quotation("<|end|>x"), plain("y")]);
+        assert_eq!(quote_and_split("nothing < here"), [plain("nothing < here")]);
+        assert!(quote_and_split("").is_empty());
     }
 
     #[test]
-    fn marks_in_a_message_open_no_quotation_and_close_none() {
-        assert_eq!(through("\u{FDD1}<s>\u{FDD0}").concat_texts(), "\u{FFFD}<s>\u{FFFD}");
+    fn marks_in_a_message_neither_open_nor_close_a_quotation() {
+        assert_eq!(quote_and_split("\u{FDD1}<s>\u{FDD0}").concat_texts(), "\u{FFFD}<s>\u{FFFD}");
     }
 
     #[test]
-    fn keys_are_quoted_as_values_are() {
+    fn keys_are_quoted_like_values() {
         let mut value = json!({"<s>": ["<s>", 1, null]});
         quote(&mut value, &["<s>"]);
         assert_eq!(value, json!({"\u{FDD0}<s>\u{FDD1}": ["\u{FDD0}<s>\u{FDD1}", 1, null]}));

@@ -1,4 +1,4 @@
-//! One model's template, compiled once.
+//! One model's chat template, compiled once.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use serde_json::Value as Json;
 
 use crate::error::{RAISED, TemplateError};
 use crate::json::{Layout, dump};
-use crate::quote::{Piece, pieces, quote};
+use crate::quote::{Piece, quote, split_pieces};
 use crate::time;
 
-/// Bytes of a template at most. The longest that are published have some 20 KB.
+/// Largest template source accepted, in bytes. The longest published ones are about 20 KB.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
-/// Steps that a template may take, and more for each message and tool.
+/// Base step limit of one render; [`STEPS_EACH`] is added for each message and tool.
 const STEPS: u64 = 200_000;
 const STEPS_EACH: u64 = 20_000;
 const NAME: &str = "chat_template";
@@ -24,32 +24,32 @@ const NAME: &str = "chat_template";
 /// A chat template, ready to run. Threads may share it.
 #[derive(Debug)]
 pub struct ChatTemplate {
-    /// The compiled template and all that it may call, but for the time.
+    /// The compiled template and everything it may call except `strftime_now`.
     environment: Environment<'static>,
     bos: String,
     eos: String,
 }
 
-/// What a template writes down.
+/// The input of a template.
 #[derive(Clone, Copy, Debug)]
 pub struct Conversation<'c> {
-    /// Messages as the OpenAI API has them: objects with `role`, `content` and, of tools, `tool_calls`,
-    /// `tool_call_id` and `name`.
+    /// Messages in OpenAI's format: objects with `role`, `content` and, for tools, `tool_calls`, `tool_call_id` and
+    /// `name`.
     pub messages: &'c [Json],
-    /// Tools as the OpenAI API has them.
+    /// Tools in OpenAI's format.
     pub tools: &'c [Json],
-    /// Whether the text ends where the model's answer begins.
+    /// Whether to end the text where the model's answer begins.
     pub add_generation_prompt: bool,
-    /// More variables, such as `enable_thinking`.
+    /// Extra variables, such as `enable_thinking`.
     pub variables: &'c BTreeMap<String, Json>,
-    /// The time that `strftime_now` writes.
+    /// The time that `strftime_now` formats.
     pub now: DateTime,
 }
 
 #[derive(Serialize)]
 struct Variables<'v> {
     messages: Json,
-    /// Templates ask `if tools`; `transformers` gives none rather than an empty list.
+    /// Templates test `if tools`, and `transformers` passes `None`, not an empty list.
     tools: Option<Json>,
     add_generation_prompt: bool,
     bos_token: &'v str,
@@ -59,7 +59,7 @@ struct Variables<'v> {
 }
 
 impl ChatTemplate {
-    /// Checks a template and keeps it with the texts of the model's first and last token.
+    /// Compiles a template and keeps the texts of the model's first and last token.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(TemplateError::TooLong { bytes: source.len(), at_most: SOURCE_BYTES_MAX });
@@ -70,38 +70,43 @@ impl ChatTemplate {
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
-    /// Writes a conversation down. `control` holds the texts of the model's control tokens: where a message or
-    /// a tool holds one of them, it comes out as a quotation.
-    pub fn render(&self, talk: &Conversation<'_>, control: &[&str]) -> Result<Vec<Piece>, TemplateError> {
-        let steps = STEPS + STEPS_EACH * (talk.messages.len() + talk.tools.len()) as u64;
-        // A copy shares what was compiled; the steps and the time are this conversation's own.
+    /// Renders a conversation. `control` lists the texts of the model's control tokens: where a message or a tool
+    /// contains one, it comes out as a quotation.
+    pub fn render(
+        &self,
+        conversation: &Conversation<'_>,
+        control: &[&str],
+    ) -> Result<Vec<Piece>, TemplateError> {
+        let items = conversation.messages.len() + conversation.tools.len();
+        let steps = STEPS + STEPS_EACH * items as u64;
+        // The clone shares the compiled template; the step limit and the time belong to this conversation.
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(steps));
-        let now = talk.now;
-        environment.add_function("strftime_now", move |format: &str| time::written(now, format));
-        let mut messages: Json = talk.messages.iter().map(plain).collect();
-        let mut tools = Json::Array(talk.tools.to_vec());
+        let now = conversation.now;
+        environment.add_function("strftime_now", move |format: &str| time::strftime(now, format));
+        let mut messages: Json = conversation.messages.iter().map(normalise_message).collect();
+        let mut tools = Json::Array(conversation.tools.to_vec());
         quote(&mut messages, control);
         quote(&mut tools, control);
         let variables = Variables {
             messages,
-            tools: (!talk.tools.is_empty()).then_some(tools),
-            add_generation_prompt: talk.add_generation_prompt,
+            tools: (!conversation.tools.is_empty()).then_some(tools),
+            add_generation_prompt: conversation.add_generation_prompt,
             bos_token: &self.bos,
             eos_token: &self.eos,
-            more: talk.variables,
+            more: conversation.variables,
         };
         let template = environment.get_template(NAME).map_err(|error| TemplateError::of_syntax(&error))?;
         let text = template
             .render(Value::from(Serde(&variables)))
             .map_err(|error| TemplateError::of_run(&error, steps))?;
-        Ok(pieces(&text))
+        Ok(split_pieces(&text))
     }
 }
 
-/// Returns a message as templates expect it: parts that are all text joined to one, and arguments of tool calls,
-/// which the API sends as text, as the object they are.
-fn plain(message: &Json) -> Json {
+/// Returns a message as templates expect it: content parts that are all text are joined, and tool-call arguments,
+/// which the API sends as a string, become an object.
+fn normalise_message(message: &Json) -> Json {
     let mut message = message.clone();
     if let Some(parts) = message.get("content").and_then(Json::as_array) {
         let texts: Option<Vec<&str>> =
@@ -135,7 +140,7 @@ fn environment() -> Result<Environment<'static>, TemplateError> {
     Ok(environment)
 }
 
-/// `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
+/// Implements `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
 fn to_json(value: Serde<Json>, options: Kwargs) -> Result<String, Error> {
     let separators: Option<Vec<String>> = options.get("separators")?;
     let layout = Layout {
@@ -145,15 +150,15 @@ fn to_json(value: Serde<Json>, options: Kwargs) -> Result<String, Error> {
         separators: match separators.as_deref() {
             None => None,
             Some([between, after_key]) => Some((between.clone(), after_key.clone())),
-            Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "separators are two texts")),
+            Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "separators must be two strings")),
         },
     };
     options.assert_all_used()?;
     Ok(dump(&value, &layout))
 }
 
-/// Takes out `{% generation %}` and `{% endgeneration %}`, which mark a model's words for training and write
-/// nothing, but leaves their trimming of spaces.
+/// Replaces `{% generation %}` and `{% endgeneration %}`, which mark the assistant's text for training and write
+/// nothing, with tags that keep their whitespace trimming.
 fn without_generation_tags(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;

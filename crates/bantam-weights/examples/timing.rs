@@ -1,7 +1,6 @@
-//! How long opening a model, widening its tensors and tokenizing take on this machine:
-//! `cargo run --release -p bantam-weights --example timing -- FOLDER`, where FOLDER has model.safetensors and
-//! tokenizer.json.
-#![expect(clippy::print_stdout, reason = "an example shows its result")]
+//! Measures opening a model, converting its tensors to f32, and tokenizing: `cargo run --release -p bantam-weights
+//! --example timing -- FOLDER`, where FOLDER has model.safetensors and tokenizer.json.
+#![expect(clippy::print_stdout, reason = "the example prints its results")]
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -14,7 +13,7 @@ const TEXT: &str = "my card payment was declined twice yesterday, but the money 
 const RUNS: usize = 31;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("give a model's folder")?);
+    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("pass a model's folder")?);
     let definition = std::fs::read(folder.join("tokenizer.json"))?;
     let tokenizer = WordPiece::from_tokenizer_json(&definition)?;
     let file = WeightFile::open(&folder)?;
@@ -31,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let linear = median(|| {
         black_box(tokenizer.encode(black_box(&long), usize::MAX, &mut ids));
     });
-    println!("encode, 10,000 times as long: {:.2} us for each", linear.as_secs_f64() * 1e2);
+    println!("encode, 10,000 times as long: {:.2} us per copy", linear.as_secs_f64() * 1e2);
     println!(
         "read tokenizer.json: {:?}",
         median(|| drop(black_box(WordPiece::from_tokenizer_json(&definition))))
@@ -43,7 +42,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let widening = median(|| {
         black_box(widen());
     });
-    println!("to f32, {count} numbers: {widening:?}");
+    println!("to f32, {count} values: {widening:?}");
     let started = Instant::now();
     println!("sha256 {}: {:?}", file.sha256(), started.elapsed());
     Ok(())

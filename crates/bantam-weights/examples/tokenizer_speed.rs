@@ -1,7 +1,7 @@
-//! How long tokenizing takes on this machine: `cargo run --release -p bantam-weights --example tokenizer_speed --
-//! TOKENIZER TEXT`, where TOKENIZER is a GGUF file or a folder and TEXT a file of at least 1 KB of English.
-//! scripts/tokenizer_speed.py runs this and PyPI `tokenizers` in turns.
-#![expect(clippy::print_stdout, reason = "an example shows its result")]
+//! Measures tokenizing: `cargo run --release -p bantam-weights --example tokenizer_speed -- TOKENIZER TEXT`, where
+//! TOKENIZER is a GGUF file or a folder and TEXT a file of at least 1 KB of English. scripts/tokenizer_speed.py
+//! alternates this with PyPI `tokenizers`.
+#![expect(clippy::print_stdout, reason = "the example prints its results")]
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -12,8 +12,8 @@ const RUNS: usize = 301;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args_os().skip(1);
-    let path = arguments.next().ok_or("give a tokenizer")?;
-    let text = std::fs::read_to_string(arguments.next().ok_or("give a text")?)?;
+    let path = arguments.next().ok_or("pass a tokenizer")?;
+    let text = std::fs::read_to_string(arguments.next().ok_or("pass a text file")?)?;
     let started = Instant::now();
     let tokenizer = Tokenizer::open(path)?;
     println!("open: {:.1} ms", started.elapsed().as_secs_f64() * 1e3);
@@ -36,6 +36,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ids = tokenizer.encode(&text, options);
     let started = Instant::now();
     black_box(tokenizer.decode(&ids));
-    println!("decode: {:.3} us a token", started.elapsed().as_secs_f64() * 1e6 / ids.len() as f64);
+    println!("decode: {:.3} us per token", started.elapsed().as_secs_f64() * 1e6 / ids.len() as f64);
     Ok(())
 }

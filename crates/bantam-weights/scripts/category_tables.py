@@ -1,9 +1,9 @@
-"""Writes `src/tokenizer/categories.txt`: what each code point is to the patterns that split text.
+"""Writes `src/tokenizer/categories.txt`: the class of each code point for the patterns that split text.
 
     pip install tokenizers==0.23.3
     python category_tables.py ../src/tokenizer/categories.txt
 
-Asks the reference itself, so that a letter here is a letter there, whatever Unicode version either was built with.
+Queries the reference itself, so that the classes agree even if the two use different Unicode versions.
 """
 
 import sys
@@ -38,7 +38,7 @@ def ranges(codes):
 def main(path):
     every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
     chunks = ["".join(every[i : i + 4096]) for i in range(0, len(every), 4096)]
-    lines = ["# What code points are to the reference's patterns; written by scripts/category_tables.py."]
+    lines = ["# Classes of code points in the reference's patterns; written by scripts/category_tables.py."]
     seen = set()
     for name, pattern in CLASSES.items():
         remove = normalizers.Replace(Regex(pattern), "")

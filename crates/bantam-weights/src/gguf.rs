@@ -1,10 +1,10 @@
-//! The header of a GGUF file, versions 2 and 3, checked before any of it is used.
+//! The header of a GGUF file, versions 2 and 3, checked completely before use.
 //!
 //! | Bytes | Content |
 //! |---|---|
 //! | 4 | `GGUF` |
-//! | 4 | version, little-endian like every number here |
-//! | 8, 8 | how many tensors, how many keys |
+//! | 4 | version, little-endian like all numbers |
+//! | 8, 8 | number of tensors, number of keys |
 //! | … | keys: name, type, value |
 //! | … | tensors: name, dimensions (fastest first), type, offset into the data |
 //! | … | padding to `general.alignment` (32), then the data |
@@ -17,35 +17,35 @@ pub use error::GgufError;
 use cursor::Cursor;
 
 use crate::dtype::Dtype;
-use crate::metadata::{Entries, Metadata, MetadataEntry, Stored, Value, ValueType};
-use crate::tensor::{self, Entry, TensorError, TensorErrorKind};
+use crate::metadata::{Metadata, MetadataEntries, MetadataEntry, Stored, Value, ValueType};
+use crate::tensor::{self, TensorEntry, TensorError, TensorErrorKind};
 
 pub(crate) const MAGIC: &[u8; 4] = b"GGUF";
 pub(crate) const ALIGNMENT_KEY: &str = "general.alignment";
 pub(crate) const ALIGNMENT_DEFAULT: usize = 32;
 pub(crate) const DIMENSIONS_MAX: usize = 4;
-/// The multiple that an alignment must be of, by the format's description, and its largest sensible value.
+/// The format requires a multiple of this alignment.
 const ALIGNMENT_UNIT: u64 = 8;
 const ALIGNMENT_MAX: u64 = 1 << 16;
 const KEY_BYTES_MAX: u64 = 65_535;
-/// Arrays in arrays at most; real files have none.
+/// Largest nesting depth of arrays; real files have none.
 const DEPTH_MAX: u32 = 4;
-/// The fewest bytes that a key with its value, and a tensor, can take: what bounds their counts.
+/// Smallest size in bytes of a key with its value, and of a tensor's description. They bound the counts.
 const KEY_BYTES_MIN: u64 = 8 + 1 + 4 + 1;
 const TENSOR_BYTES_MIN: u64 = 8 + 1 + 4 + 8 + 4 + 8;
 
-/// What a header says, checked against the file.
+/// A header, checked against the file.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) version: u32,
-    pub(crate) metadata: Entries,
-    pub(crate) tensors: Vec<Entry>,
+    pub(crate) metadata: MetadataEntries,
+    pub(crate) tensors: Vec<TensorEntry>,
 }
 
-/// Reads and checks the header of a whole file.
+/// Reads and checks the header of a file, given all its bytes.
 pub(crate) fn read(bytes: &[u8]) -> Result<Header, GgufError> {
     let mut cursor = Cursor::new(bytes);
-    cursor.take(MAGIC.len() as u64, "the magic")?;
+    cursor.take(MAGIC.len() as u64, "the magic number")?;
     let version = cursor.u32("the version")?;
     if !(2..=3).contains(&version) {
         let is_swapped = (1..=3).contains(&version.swap_bytes());
@@ -60,11 +60,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Header, GgufError> {
     }
     let alignment = alignment(&view)?;
     let mut tensors = read_tensors(&mut cursor, tensor_count, alignment)?;
-    place(&mut tensors, cursor.at(), bytes.len(), alignment)?;
+    locate_data(&mut tensors, cursor.at(), bytes.len(), alignment)?;
     Ok(Header { version, metadata, tensors })
 }
 
-fn read_metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<Entries, GgufError> {
+fn read_metadata(cursor: &mut Cursor<'_>, count: u64) -> Result<MetadataEntries, GgufError> {
     let count = cursor.count(count, KEY_BYTES_MIN, "keys")?;
     let mut entries = Vec::with_capacity(count);
     for _ in 0..count {
@@ -111,10 +111,10 @@ fn read_array_head(cursor: &mut Cursor<'_>, key: &str) -> Result<(ValueType, usi
     Ok((element, cursor.count(count, bytes_min, "values of an array")?))
 }
 
-/// Walks over one value and checks it; what was walked over can be read without further checks.
+/// Walks over one value and checks it. What was walked over can be read without further checks.
 fn skip(cursor: &mut Cursor<'_>, key: &str, value: ValueType, depth: u32) -> Result<(), GgufError> {
     match value {
-        ValueType::Text => cursor.text(u64::MAX, "a text").map(drop),
+        ValueType::Text => cursor.text(u64::MAX, "a string").map(drop),
         ValueType::Array if depth >= DEPTH_MAX => Err(GgufError::TooDeep { key: key.into() }),
         ValueType::Array => {
             let (element, len) = read_array_head(cursor, key)?;
@@ -151,8 +151,12 @@ fn alignment(metadata: &Metadata<'_>) -> Result<usize, GgufError> {
     }
 }
 
-/// Reads the tensors' descriptions; their ranges still count from the start of the data.
-fn read_tensors(cursor: &mut Cursor<'_>, count: u64, alignment: usize) -> Result<Vec<Entry>, GgufError> {
+/// Reads the tensors' descriptions. Their ranges are relative to the start of the data.
+fn read_tensors(
+    cursor: &mut Cursor<'_>,
+    count: u64,
+    alignment: usize,
+) -> Result<Vec<TensorEntry>, GgufError> {
     let count = cursor.count(count, TENSOR_BYTES_MIN, "tensors")?;
     let mut tensors = Vec::with_capacity(count);
     for _ in 0..count {
@@ -161,7 +165,7 @@ fn read_tensors(cursor: &mut Cursor<'_>, count: u64, alignment: usize) -> Result
     Ok(tensors)
 }
 
-fn read_tensor(cursor: &mut Cursor<'_>, alignment: usize) -> Result<Entry, GgufError> {
+fn read_tensor(cursor: &mut Cursor<'_>, alignment: usize) -> Result<TensorEntry, GgufError> {
     let name = cursor.text(u64::MAX, "a tensor's name")?;
     tensor::check_name(name)?;
     let wrong = |kind| TensorError::new(name, kind);
@@ -196,13 +200,18 @@ fn read_tensor(cursor: &mut Cursor<'_>, alignment: usize) -> Result<Entry, GgufE
     let length = dtype.bytes_of(&shape).ok_or_else(overflow)?;
     let start = usize::try_from(offset).map_err(|_| overflow())?;
     let end = start.checked_add(length).ok_or_else(overflow)?;
-    Ok(Entry { name: name.into(), dtype, shape: shape.into(), range: start..end, part: 0 })
+    Ok(TensorEntry { name: name.into(), dtype, shape: shape.into(), range: start..end, part: 0 })
 }
 
-/// Checks where the tensors lie and moves their ranges from the start of the data to the start of the file.
-fn place(tensors: &mut [Entry], header: usize, file: usize, alignment: usize) -> Result<(), GgufError> {
+/// Checks the positions of the tensors and makes their ranges relative to the start of the file.
+fn locate_data(
+    tensors: &mut [TensorEntry],
+    header: usize,
+    file: usize,
+    alignment: usize,
+) -> Result<(), GgufError> {
     if tensors.is_empty() {
-        // A vocabulary alone: nothing but padding may follow.
+        // A file with only a vocabulary: nothing but padding may follow.
         return match file - header {
             padding if padding < alignment => Ok(()),
             bytes => Err(GgufError::Trailing { bytes: bytes as u64 }),
@@ -211,12 +220,12 @@ fn place(tensors: &mut [Entry], header: usize, file: usize, alignment: usize) ->
     let (expected, found) = (header.checked_next_multiple_of(alignment), file as u64);
     let start = expected.filter(|&start| start <= file).ok_or(GgufError::NoData { found })?;
     let end = tensor::check_layout(tensors, file - start, alignment)?;
-    // Writers pad the last tensor or do not; beyond its padding nothing may follow.
+    // Not all writers pad the last tensor; nothing may follow its padding.
     if let Some(bytes @ 1..) = (file - start).checked_sub(end) {
         return Err(GgufError::Trailing { bytes: bytes as u64 });
     }
     for tensor in tensors {
-        // Both fit: `check_layout` held every end against what the file has after `start`.
+        // No overflow: `check_layout` compared every end with the bytes after `start`.
         tensor.range = tensor.range.start + start..tensor.range.end + start;
     }
     Ok(())

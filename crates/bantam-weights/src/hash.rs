@@ -1,21 +1,22 @@
-//! The name of a weight file's content.
+//! The hash of a weight file's content.
 
 use std::fmt;
 use std::io::{self, Write};
 
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of a weight file's content, shown as 64 hexadecimal digits.
+/// The SHA-256 of a weight file's content, displayed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WeightsHash([u8; 32]);
 
 impl WeightsHash {
-    /// The hash of some bytes.
+    /// Returns the hash of some bytes.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The hash of several hashes in their order.
+    /// Returns the hash of concatenated hashes.
     pub(crate) fn of_hashes(hashes: &[Self]) -> Self {
         let mut hasher = Sha256::new();
         for hash in hashes {
@@ -24,20 +25,20 @@ impl WeightsHash {
         Self(hasher.finalize().into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// The 64 hexadecimal digits, lower case.
+    /// Returns 64 lowercase hexadecimal digits.
     pub fn to_hex(&self) -> String {
-        self.to_string()
+        HEXLOWER.encode(&self.0)
     }
 }
 
 impl fmt::Display for WeightsHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(&HEXLOWER.encode(&self.0))
     }
 }
 
@@ -47,7 +48,7 @@ impl fmt::Debug for WeightsHash {
     }
 }
 
-/// Hashes what it passes on, so that a file is written and named in one walk.
+/// Hashes everything written through it, so that a file is written and hashed in one pass.
 pub(crate) struct HashingWriter<W> {
     inner: W,
     hasher: Sha256,
@@ -58,7 +59,7 @@ impl<W: Write> HashingWriter<W> {
         Self { inner, hasher: Sha256::new() }
     }
 
-    /// The inner writer and the hash of everything that went through.
+    /// Returns the inner writer and the hash of everything written.
     pub(crate) fn finish(self) -> (W, WeightsHash) {
         (self.inner, WeightsHash(self.hasher.finalize().into()))
     }
@@ -81,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn agrees_with_the_published_vector_however_the_bytes_arrive() {
+    fn hashes_match_the_published_test_vector_for_any_chunking() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(WeightsHash::of(b"abc").to_hex(), expected);
         let mut writer = HashingWriter::new(Vec::new());

@@ -1,22 +1,22 @@
-//! Model files, checked and mapped, and the tokenizers that go with them.
+//! Model files, checked and memory-mapped, and their tokenizers.
 //!
-//! [`WeightFile::open`] reads GGUF (versions 2 and 3) and safetensors (one file or sharded) without copying
-//! tensors; [`TensorView::to_f32`] widens any tensor type read here; [`write_safetensors`] and [`write_gguf`]
-//! write files that are either whole or absent. [`WordPiece`] turns text into the token ids of BERT encoders;
-//! [`Tokenizer`] does so for every other model, and turns ids back into text.
+//! [`WeightFile::open`] reads GGUF (versions 2 and 3) and safetensors (one file or sharded) without copying tensors.
+//! [`TensorView::to_f32`] converts any supported tensor type. [`write_safetensors`] and [`write_gguf`] write files
+//! atomically. [`WordPiece`] converts text to the token ids of BERT encoders; [`Tokenizer`] does so for all other
+//! models, and converts ids back to text.
 //!
-//! A file is known by its content, never by its name, and everything in its header is checked before the first
-//! tensor is handed out, because a model file comes from strangers:
+//! The content of a file decides its format, never its name. Model files come from strangers, so everything in a
+//! header is checked before the first tensor is returned:
 //!
-//! **Invariant:** no file, however damaged or crafted, makes opening it or reading what it gave panic, or
-//! allocate more than a small multiple of the file's size.
+//! **Invariant:** no file, however damaged or crafted, makes opening it or reading its contents panic, or allocate
+//! more than a small multiple of the file's size.
 //!
-//! **Invariant:** a [`TensorView`] has exactly the bytes that its type and shape ask for, and no two tensors of
-//! a file share a byte.
+//! **Invariant:** a [`TensorView`] has exactly the bytes that its type and shape need, and no two tensors of a file
+//! share a byte.
 //!
-//! **Invariant:** only safetensors and GGUF are read. Nothing here can run what a file holds, as a pickle could.
+//! **Invariant:** only safetensors and GGUF are read. No file can run code when it is loaded, as a pickle can.
 //!
-//! **Invariant:** the only `unsafe` is the mapping of a file, in `map.rs`, beside what makes it sound.
+//! **Invariant:** the only `unsafe` is the memory mapping in `map.rs`, with its safety argument beside it.
 //!
 //! # Example
 //!
@@ -39,7 +39,6 @@ mod dequantise;
 mod dtype;
 mod file;
 mod gguf;
-mod half;
 mod hash;
 mod map;
 mod metadata;
@@ -55,12 +54,11 @@ pub use dequantise::DequantiseError;
 pub use dtype::Dtype;
 pub use file::{Format, OpenWeightsError, OpenWeightsErrorKind, RequireTensorError, WeightFile};
 pub use gguf::GgufError;
-pub use half::{bf16_to_f32, f16_to_f32, f32_to_bf16, f32_to_f16};
 pub use hash::WeightsHash;
 pub use map::MappedFile;
-pub use metadata::{Array, Metadata, StoredValue, Strings, Value};
+pub use metadata::{Array, Metadata, RawValue, Strings, Value};
 pub use quantise::{QuantiseError, quantise};
-pub use safetensors::{IndexError, SafetensorsError};
+pub use safetensors::{SafetensorsError, ShardIndexError};
 pub use sniff::RefusedContent;
 pub use tensor::{TensorError, TensorErrorKind, TensorView};
 pub use tokenizer::{EncodeOptions, FillInTheMiddle, TextStream, Tokenizer, TokenizerError};

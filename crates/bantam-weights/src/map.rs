@@ -1,5 +1,8 @@
-//! A file's bytes, mapped: the only `unsafe` of this crate.
-#![allow(unsafe_code, reason = "mapping a file is unsafe in every API; its invariants stand beside the call")]
+//! Memory-mapped files: the only `unsafe` of this crate.
+#![allow(
+    unsafe_code,
+    reason = "mapping a file is unsafe in every API; the safety argument is beside the call"
+)]
 
 use std::fs::File;
 use std::io;
@@ -8,30 +11,29 @@ use std::time::SystemTime;
 
 use memmap2::Mmap;
 
-/// A file's bytes, mapped, or bytes that were in memory anyway.
+/// The bytes of a file: mapped, or owned.
 #[derive(Debug)]
-pub(crate) enum Map {
-    /// Pages of a file, read when touched, and when it was last changed.
+pub(crate) enum FileBytes {
+    /// A mapped file, read on access, and its modification time.
     Mapped(Mmap, Option<SystemTime>),
-    /// Bytes of our own.
+    /// Bytes in memory.
     Owned(Vec<u8>),
 }
 
-impl Map {
-    /// Maps a whole regular file; an empty one becomes no bytes.
+impl FileBytes {
+    /// Maps a regular file. An empty file gives no bytes.
     pub(crate) fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         if metadata.len() == 0 {
             return Ok(Self::Owned(Vec::new()));
         }
         let modified = metadata.modified().ok();
-        // SAFETY: the mapping is read-only, its length is the file's at this moment, and it is
-        // unmapped only when `self` is dropped, which every borrow of its bytes prevents. What a mapping cannot
-        // rule out is another process that changes the file in place. Weight files are never written in place
-        // here: writers rename a finished file over the path, which leaves a mapped one as it was. Bytes of a
-        // mapping are only ever read as `u8`, for which every bit pattern is valid, and sizes are checked
-        // against the mapping's length, which cannot change. A foreign process that shortens the file makes the
-        // system end this one (SIGBUS); it cannot make it read foreign memory.
+        // SAFETY: the mapping is read-only, its length is the file's current length, and it is unmapped only when
+        // `self` is dropped, which borrows of its bytes prevent. A mapping cannot rule out that another process
+        // changes the file in place. This program never writes weight files in place: it renames a finished file over
+        // the path, which leaves a mapped file unchanged. Bytes of a mapping are only read as `u8`, for which every
+        // bit pattern is valid, and sizes are checked against the mapping's length, which cannot change. If another
+        // process truncates the file, the system kills this process (SIGBUS); it cannot make it read other memory.
         unsafe { Mmap::map(file) }.map(|map| Self::Mapped(map, modified))
     }
 
@@ -42,7 +44,7 @@ impl Map {
         }
     }
 
-    /// When the file was last changed, where the system says it.
+    /// Returns when the file was last modified, if the system says so.
     pub(crate) fn modified(&self) -> Option<SystemTime> {
         match self {
             Self::Mapped(_, modified) => *modified,
@@ -51,20 +53,20 @@ impl Map {
     }
 }
 
-/// A whole file, mapped for reading: a cache of what was derived from weights, for instance. It must not be
-/// changed in place while it is open; replacing it by a rename is fine.
+/// A file mapped for reading, such as a cache derived from weights. It must not be changed in place while it is open;
+/// replacing it with a rename is fine.
 #[derive(Debug)]
-pub struct MappedFile(Map);
+pub struct MappedFile(FileBytes);
 
 impl MappedFile {
     /// Maps a regular file.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
         let path = path.as_ref();
-        // Asked before opening, because opening a pipe waits for its other end.
+        // Checked before opening, because opening a pipe blocks until its other end is opened.
         if !path.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is no regular file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        Map::of(&File::open(path)?).map(Self)
+        FileBytes::of(&File::open(path)?).map(Self)
     }
 }
 

@@ -1,26 +1,26 @@
-//! What a file says about its model: typed values by key.
+//! A file's metadata: typed values by key.
 
 use std::ops::Range;
 
-/// A value of a key.
+/// The value of a key.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]
 pub enum Value<'a> {
-    /// Any unsigned integer.
+    /// An unsigned integer of any width.
     Unsigned(u64),
-    /// Any signed integer.
+    /// A signed integer of any width.
     Signed(i64),
-    /// A float; singles are widened.
+    /// A float, converted to a double.
     Float(f64),
-    /// True or false.
+    /// A boolean.
     Bool(bool),
-    /// A text.
+    /// A string.
     Text(&'a str),
-    /// Several values of one type.
+    /// An array of one type.
     Array(Array<'a>),
 }
 
-/// Several values of one type, left in the file.
+/// An array of one type, borrowed from the file.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Array<'a> {
     element: ValueType,
@@ -29,24 +29,24 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// How many values there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The values in their order.
+    /// Returns the values in order.
     pub fn iter(&self) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let Self { element, len, mut bytes } = *self;
         (0..len).map_while(move |_| element.split(&mut bytes))
     }
 }
 
-/// The texts of an array, in their order, borrowed from the file.
+/// The strings of an array in order, borrowed from the file.
 #[derive(Debug, Clone)]
 pub struct Strings<'a> {
     left: usize,
@@ -68,33 +68,33 @@ impl<'a> Iterator for Strings<'a> {
 
 impl ExactSizeIterator for Strings<'_> {}
 
-/// What a file says about its model. A GGUF file has keys like `llama.block_count`; safetensors has texts only.
+/// A file's metadata. A GGUF file has keys like `llama.block_count`; safetensors has only strings.
 #[derive(Debug, Clone, Copy)]
 pub struct Metadata<'a> {
-    pub(crate) entries: &'a Entries,
+    pub(crate) entries: &'a MetadataEntries,
     pub(crate) bytes: &'a [u8],
 }
 
 impl<'a> Metadata<'a> {
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
         let found = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
         self.entries.get(found)?.stored.value(self.bytes)
     }
 
-    /// The keys, sorted.
+    /// Returns the keys, sorted.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         self.entries.iter().map(|entry| &*entry.key)
     }
 
-    /// The value of a key as it stands in a GGUF file, to be written to another one unchanged.
-    pub fn stored(&self, key: &str) -> Option<StoredValue<'a>> {
+    /// Returns the raw value of a key in a GGUF file, for writing it unchanged to another one.
+    pub fn raw(&self, key: &str) -> Option<RawValue<'a>> {
         let found = self.entries.binary_search_by(|entry| (*entry.key).cmp(key)).ok()?;
         match &self.entries.get(found)?.stored {
             Stored::Plain { value, range } => {
-                Some(StoredValue { value: *value, head: None, bytes: self.bytes.get(range.clone())? })
+                Some(RawValue { value: *value, head: None, bytes: self.bytes.get(range.clone())? })
             }
-            Stored::Array { element, len, range } => Some(StoredValue {
+            Stored::Array { element, len, range } => Some(RawValue {
                 value: ValueType::Array,
                 head: Some((*element, *len)),
                 bytes: self.bytes.get(range.clone())?,
@@ -103,7 +103,7 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// An integer of any width and signedness, where it fits.
+    /// Returns an integer of any width and signedness, if it fits.
     pub fn u64(&self, key: &str) -> Option<u64> {
         match self.get(key)? {
             Value::Unsigned(value) => Some(value),
@@ -112,17 +112,17 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// An integer of any width and signedness, where it fits.
+    /// Returns an integer of any width and signedness, if it fits.
     pub fn u32(&self, key: &str) -> Option<u32> {
         self.u64(key)?.try_into().ok()
     }
 
-    /// An integer of any width and signedness, where it fits.
+    /// Returns an integer of any width and signedness, if it fits.
     pub fn usize(&self, key: &str) -> Option<usize> {
         self.u64(key)?.try_into().ok()
     }
 
-    /// A float; a double is rounded.
+    /// Returns a float; doubles are rounded.
     pub fn f32(&self, key: &str) -> Option<f32> {
         match self.get(key)? {
             Value::Float(value) => Some(value as f32),
@@ -130,7 +130,7 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// True or false.
+    /// Returns a boolean.
     pub fn bool(&self, key: &str) -> Option<bool> {
         match self.get(key)? {
             Value::Bool(value) => Some(value),
@@ -138,7 +138,7 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// A text.
+    /// Returns a string.
     pub fn text(&self, key: &str) -> Option<&'a str> {
         match self.get(key)? {
             Value::Text(value) => Some(value),
@@ -146,7 +146,7 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// An array of any type.
+    /// Returns an array of any type.
     pub fn array(&self, key: &str) -> Option<Array<'a>> {
         match self.get(key)? {
             Value::Array(array) => Some(array),
@@ -154,24 +154,24 @@ impl<'a> Metadata<'a> {
         }
     }
 
-    /// An array of texts.
+    /// Returns an array of strings.
     pub fn texts(&self, key: &str) -> Option<Strings<'a>> {
         let array = self.array(key)?;
         (array.element == ValueType::Text).then_some(Strings { left: array.len, bytes: array.bytes })
     }
 }
 
-/// A value as it stands in a GGUF file.
+/// A raw value of a GGUF file.
 #[derive(Debug, Clone, Copy)]
-pub struct StoredValue<'a> {
+pub struct RawValue<'a> {
     pub(crate) value: ValueType,
-    /// What the values of an array are, and how many.
+    /// The element type and length, if it is an array.
     pub(crate) head: Option<(ValueType, usize)>,
     pub(crate) bytes: &'a [u8],
 }
 
-/// All keys of a file, sorted, each once.
-pub(crate) type Entries = Vec<MetadataEntry>;
+/// The keys of a file, sorted and unique.
+pub(crate) type MetadataEntries = Vec<MetadataEntry>;
 
 #[derive(Debug)]
 pub(crate) struct MetadataEntry {
@@ -179,7 +179,7 @@ pub(crate) struct MetadataEntry {
     pub(crate) stored: Stored,
 }
 
-/// A checked value: its bytes lie at a range of the file, or it is a text of its own.
+/// A checked value: a byte range of the file, or an owned string.
 #[derive(Debug)]
 pub(crate) enum Stored {
     Plain { value: ValueType, range: Range<usize> },
@@ -199,7 +199,7 @@ impl Stored {
     }
 }
 
-/// GGUF's types of values.
+/// GGUF's value types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueType {
     U8,
@@ -242,7 +242,7 @@ impl ValueType {
         self as u32
     }
 
-    /// The bytes that every value of the type takes, where they all take the same.
+    /// Returns the size of a value in bytes, if all values of the type have the same.
     pub(crate) fn fixed_bytes(self) -> Option<u64> {
         match self {
             Self::U8 | Self::I8 | Self::Bool => Some(1),
@@ -253,7 +253,7 @@ impl ValueType {
         }
     }
 
-    /// Takes one value off the front of bytes that were checked when the file was opened.
+    /// Reads one value from the front of bytes that were checked when the file was opened.
     fn split<'a>(self, bytes: &mut &'a [u8]) -> Option<Value<'a>> {
         Some(match self {
             Self::U8 => Value::Unsigned(u64::from(u8::from_le_bytes(split_array(bytes)?))),
@@ -290,7 +290,7 @@ fn split_text<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(text).ok()
 }
 
-/// An array inside an array. Its end is only known by walking it, which its depth's limit keeps cheap.
+/// Reads an array inside an array. Only walking it finds its end, which the depth limit keeps cheap.
 fn split_nested<'a>(bytes: &mut &'a [u8]) -> Option<Array<'a>> {
     let element = ValueType::from_number(u32::from_le_bytes(split_array(bytes)?))?;
     let len = split_length(bytes)?;

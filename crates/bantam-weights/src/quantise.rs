@@ -1,41 +1,42 @@
-//! `f32` to the types that are written here.
+//! Converts `f32` to the types that this crate writes.
 //!
-//! F32, F16, BF16, Q8_0 and Q4_0 come out bit for bit as the reference (ggml) writes them; the K types have its
-//! format and, by its measure of error, are at least as good.
+//! F32, F16, BF16, Q8_0 and Q4_0 are bit-identical to the reference (ggml). The K types have its format and, by its
+//! error measure, are at least as good.
 
 mod k;
 
-use crate::dtype::Dtype;
-use crate::half::{f32_to_bf16, f32_to_f16};
+use half::{bf16, f16};
 
-/// Why numbers cannot be stored in a type.
+use crate::dtype::Dtype;
+
+/// Why values cannot be stored in a type.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantiseError {
-    /// A type that is only read.
-    #[error("numbers are not written as {dtype}; F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K are")]
+    /// The type can only be read.
+    #[error("cannot quantise to {dtype}; supported are F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K and Q6_K")]
     Unsupported {
         /// The type.
         dtype: Dtype,
     },
-    /// A last block that would not be full.
-    #[error("{count} numbers are no whole blocks of {dtype}")]
+    /// The last block would be incomplete.
+    #[error("{count} values do not fill whole blocks of {dtype}")]
     PartialBlock {
-        /// How many there are.
+        /// Number of values.
         count: usize,
         /// The type.
         dtype: Dtype,
     },
 }
 
-/// Returns numbers as the bytes of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K.
+/// Returns values as the bytes of F32, F16, BF16, Q8_0, Q4_0, Q4_K, Q5_K or Q6_K.
 ///
-/// Numbers are expected to be finite; what is not gives bytes without meaning, but no panic.
+/// Values must be finite; others give meaningless bytes but no panic.
 pub fn quantise(dtype: Dtype, values: &[f32]) -> Result<Vec<u8>, QuantiseError> {
     match dtype {
         Dtype::F32 => Ok(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-        Dtype::F16 => Ok(values.iter().flat_map(|&value| f32_to_f16(value).to_le_bytes()).collect()),
-        Dtype::BF16 => Ok(values.iter().flat_map(|&value| f32_to_bf16(value).to_le_bytes()).collect()),
+        Dtype::F16 => Ok(values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()),
+        Dtype::BF16 => Ok(values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()),
         Dtype::Q8_0 => blocks(dtype, values, q8_0),
         Dtype::Q4_0 => blocks(dtype, values, q4_0),
         Dtype::Q4K => blocks(dtype, values, k::q4_k),
@@ -57,15 +58,15 @@ fn blocks<const LEN: usize, const BYTES: usize>(
     Ok(blocks.iter().flat_map(one).collect())
 }
 
-/// The number of largest size takes -8, so that all of a nibble is used.
+/// The value of largest magnitude becomes -8, so that the whole range of a nibble is used.
 fn q4_0(block: &[f32; 32]) -> [u8; 18] {
     let largest = block.iter().fold(0f32, |most, value| if value.abs() > most.abs() { *value } else { most });
     let scale = largest / -8.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    // Cut, not rounded, after adding a half: as the reference does.
+    // Truncated, not rounded, after adding a half, like the reference.
     let nibble = |value: f32| ((value * inverse + 8.5) as u8).min(15);
     let mut bytes = [0; 18];
-    bytes[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    bytes[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
     for (index, byte) in bytes[2..].iter_mut().enumerate() {
         *byte = nibble(block[index]) | nibble(block[index + 16]) << 4;
     }
@@ -77,9 +78,9 @@ fn q8_0(block: &[f32; 32]) -> [u8; 34] {
     let scale = largest / 127.0;
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
     let mut bytes = [0; 34];
-    bytes[..2].copy_from_slice(&f32_to_f16(scale).to_le_bytes());
+    bytes[..2].copy_from_slice(&f16::from_f32(scale).to_le_bytes());
     for (byte, value) in bytes[2..].iter_mut().zip(block) {
-        // `round` takes ties away from zero, as the reference does; the cast saturates.
+        // `round` rounds ties away from zero, like the reference; the cast saturates.
         *byte = ((value * inverse).round() as i8).cast_unsigned();
     }
     bytes

@@ -1,36 +1,36 @@
-//! What a file is, by its first bytes. Its name is never asked.
+//! Detects the format of a file from its first bytes, never from its name.
 
 use std::fmt;
 
 use crate::gguf;
 use crate::safetensors::HEADER_BYTES_MAX;
 
-/// What can be opened.
+/// A supported format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Gguf,
     Safetensors,
-    /// JSON: a list of shards, if anything.
+    /// JSON, which can only be a shard index.
     Index,
 }
 
-/// What a file is that is not opened.
+/// The format of a file that is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefusedContent {
-    /// No bytes.
+    /// An empty file.
     Empty,
-    /// A Python pickle: a program, which runs when it is read.
+    /// A Python pickle: a program that runs when it is loaded.
     Pickle,
-    /// A zip archive with a pickle inside, as PyTorch writes `.bin`, `.pt` and `.ckpt`.
+    /// A zip archive with a pickle inside, PyTorch's format for `.bin`, `.pt` and `.ckpt`.
     PickleInZip,
-    /// Some other zip archive, such as NumPy's `.npz`.
+    /// Another zip archive, such as NumPy's `.npz`.
     Zip,
-    /// A tar archive, which old PyTorch wrote.
+    /// A tar archive, PyTorch's oldest format.
     Tar,
-    /// What llama.cpp wrote before GGUF.
+    /// A format of llama.cpp older than GGUF.
     OldGgml,
-    /// Keras and TensorFlow.
+    /// HDF5, used by Keras and TensorFlow.
     Hdf5,
     /// ONNX, or another protocol buffer.
     Onnx,
@@ -40,29 +40,31 @@ pub enum RefusedContent {
     Numpy,
     /// A gzip archive.
     Gzip,
-    /// A program.
+    /// An executable or a script.
     Executable,
-    /// The stand-in that Git LFS leaves where the file was not fetched.
+    /// The placeholder that Git LFS leaves if the file was not fetched.
     LfsPointer,
-    /// A web page, such as an error in place of a download.
+    /// A web page, such as an error page instead of a download.
     Html,
-    /// None of these.
+    /// Another format.
     Unknown,
 }
 
 impl RefusedContent {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Pickle | Self::PickleInZip | Self::Tar => {
-                "get the model as safetensors, or convert it on a machine you can lose: reading a pickle runs it"
+                "use the safetensors version of the model, or convert it in a sandbox: loading a pickle runs code"
             }
             Self::LfsPointer => "fetch the file itself with `git lfs pull`",
             Self::Html | Self::Empty => "the download failed: download the file again",
-            Self::Gzip | Self::Zip => "unpack it and give the model file inside",
+            Self::Gzip | Self::Zip => "unpack it and use the model file inside",
             Self::OldGgml => "convert it to GGUF with a current llama.cpp",
-            Self::Hdf5 | Self::Onnx | Self::TfLite | Self::Numpy => "get the model as safetensors or GGUF",
-            Self::Executable | Self::Unknown => "give a safetensors or GGUF file",
+            Self::Hdf5 | Self::Onnx | Self::TfLite | Self::Numpy => {
+                "use a safetensors or GGUF version of the model"
+            }
+            Self::Executable | Self::Unknown => "use a safetensors or GGUF file",
         }
     }
 }
@@ -77,13 +79,13 @@ impl fmt::Display for RefusedContent {
             }
             Self::Zip => "the file is a zip archive",
             Self::Tar => "the file is a tar archive",
-            Self::OldGgml => "the file is in a format from before GGUF",
-            Self::Hdf5 => "the file is HDF5, as Keras writes it",
+            Self::OldGgml => "the file is in a llama.cpp format older than GGUF",
+            Self::Hdf5 => "the file is HDF5, a format of Keras",
             Self::Onnx => "the file looks like ONNX",
             Self::TfLite => "the file is TensorFlow Lite",
             Self::Numpy => "the file is a NumPy array",
             Self::Gzip => "the file is a gzip archive",
-            Self::Executable => "the file is a program",
+            Self::Executable => "the file is an executable",
             Self::LfsPointer => "the file is a Git LFS pointer, not the file it points to",
             Self::Html => "the file is a web page",
             Self::Unknown => "the file is neither GGUF nor safetensors",
@@ -93,17 +95,17 @@ impl fmt::Display for RefusedContent {
 
 impl std::error::Error for RefusedContent {}
 
-/// How far into a zip archive the name of a pickle is looked for.
+/// Number of bytes at the start of a zip archive in which a pickle's name is searched.
 const ZIP_PREFIX_BYTES: usize = 4096;
-/// Where tar says what it is.
+/// Offset of tar's magic number.
 const TAR_MAGIC_AT: usize = 257;
 
-/// Says what a whole file is.
+/// Returns the format of a file, given all its bytes.
 pub(crate) fn content(bytes: &[u8]) -> Result<Content, RefusedContent> {
     if bytes.starts_with(gguf::MAGIC) {
         return Ok(Content::Gguf);
     }
-    // Before the others, since its first bytes are a number and may look like anything.
+    // Checked before the others, because a safetensors file starts with a number that can look like any format.
     if is_safetensors(bytes) {
         return Ok(Content::Safetensors);
     }
@@ -112,7 +114,7 @@ pub(crate) fn content(bytes: &[u8]) -> Result<Content, RefusedContent> {
     }
     match bytes.trim_ascii_start().first() {
         Some(b'{') => Ok(Content::Index),
-        // A length that is out of range still deserves the name of what is wrong.
+        // A safetensors file with an invalid length: its reader gives a better error.
         _ if bytes.get(8) == Some(&b'{') => Ok(Content::Safetensors),
         _ => Err(RefusedContent::Unknown),
     }
@@ -163,14 +165,15 @@ fn refused(bytes: &[u8]) -> Option<RefusedContent> {
     if bytes.get(4..).is_some_and(|rest| rest.starts_with(b"TFL3")) {
         return Some(RefusedContent::TfLite);
     }
-    // The first field of an ONNX model is its version, a small number, and its producer's name follows.
+    // An ONNX model starts with its version, a small number, followed by its producer's name.
     match bytes {
         [0x08, version, 0x12 | 0x1a | 0x22, ..] if *version < 32 => Some(RefusedContent::Onnx),
         _ => None,
     }
 }
 
-/// Protocols 2 to 5 say so; 0 and 1 are text, known by an import or a mark at their start and a stop at their end.
+/// Protocols 2 to 5 have a magic number. Protocols 0 and 1 are text, recognised by an import or a mark at the start
+/// and a stop at the end.
 fn is_pickle(bytes: &[u8]) -> bool {
     match bytes {
         [0x80, 2..=5, ..] => true,

@@ -1,14 +1,14 @@
-//! Where tensors lie in a file, and the check that they lie there rightly.
+//! The location of tensors in a file, and its checks.
 
 use std::ops::Range;
 
 use crate::dequantise::{self, DequantiseError};
 use crate::dtype::Dtype;
 
-/// Bytes of a tensor's name at most.
+/// Largest length of a tensor's name in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 
-/// A tensor of an open file: its type, its shape and its bytes, which fit each other.
+/// A tensor of an open file: type, shape and matching bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct TensorView<'a> {
     dtype: Dtype,
@@ -17,40 +17,40 @@ pub struct TensorView<'a> {
 }
 
 impl<'a> TensorView<'a> {
-    /// How the numbers are stored.
+    /// Returns the storage type.
     pub fn dtype(&self) -> Dtype {
         self.dtype
     }
 
-    /// The sizes, outermost first, as safetensors and NumPy say them; GGUF's order is turned round.
+    /// Returns the dimensions, outermost first, as in safetensors and NumPy; GGUF's order is reversed.
     pub fn shape(&self) -> &'a [usize] {
         self.shape
     }
 
-    /// The bytes as they lie in the file: little-endian, rows one after another, of any alignment.
+    /// Returns the raw bytes: little-endian, row after row, not aligned.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// How many numbers there are.
+    /// Returns the number of values.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether there are no numbers.
+    /// Returns whether there are no values.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// All numbers as `f32`.
+    /// Returns all values as `f32`.
     ///
-    /// Allocates up to eight times the tensor's bytes (four bytes for a nibble); integers are refused, since
-    /// they are positions or token ids, whose silent rounding would hide a mistake.
+    /// Allocates up to eight times the tensor's bytes (four bytes for a nibble). Integers are refused: they are
+    /// positions or token ids, and rounding them silently would hide a mistake.
     pub fn to_f32(&self) -> Result<Vec<f32>, DequantiseError> {
         dequantise::to_f32(self.dtype, self.bytes)
     }
 
-    /// The bytes of one row, the numbers of the innermost dimension; nothing where there is no such row.
+    /// Returns the bytes of one row (the innermost dimension), or `None` if the row does not exist.
     pub fn row_bytes(&self, row: usize) -> Option<&'a [u8]> {
         let width = self.shape.last().copied().unwrap_or(1);
         let bytes = self.dtype.bytes_of(&[width])?;
@@ -58,8 +58,8 @@ impl<'a> TensorView<'a> {
         self.bytes.get(start..start.checked_add(bytes)?)
     }
 
-    /// Writes the numbers of one row as `f32`, for readers that need a few rows of a large tensor, or one after
-    /// the other. Returns whether there is such a row; `numbers` beyond it, or without it, stay as they are.
+    /// Writes the values of one row as `f32`, for callers that need a few rows of a large tensor or read row by row.
+    /// Returns whether the row exists; if not, `numbers` stays unchanged, and so do elements beyond the row.
     pub fn write_row(&self, row: usize, numbers: &mut [f32]) -> Result<bool, DequantiseError> {
         let Some(bytes) = self.row_bytes(row) else { return Ok(false) };
         dequantise::write_f32(self.dtype, bytes, numbers)?;
@@ -67,32 +67,32 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// Where a tensor lies in its part of a file. The range was checked against the bytes it points into.
+/// The location of a tensor in its part of a file. The range was checked against the part's bytes.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct TensorEntry {
     pub(crate) name: Box<str>,
     pub(crate) dtype: Dtype,
     pub(crate) shape: Box<[usize]>,
     pub(crate) range: Range<usize>,
-    /// Which of the file's parts holds it.
+    /// Index of the part.
     pub(crate) part: usize,
 }
 
-impl Entry {
-    /// The view into its part's bytes.
+impl TensorEntry {
+    /// Returns a view into the part's bytes.
     pub(crate) fn view<'a>(&'a self, part: &'a [u8]) -> TensorView<'a> {
         let bytes = part.get(self.range.clone()).unwrap_or_default();
         TensorView { dtype: self.dtype, shape: &self.shape, bytes }
     }
 }
 
-/// A tensor that a file describes wrongly.
+/// An invalid tensor description.
 #[derive(Debug, thiserror::Error)]
 #[error("tensor {tensor:?}")]
 pub struct TensorError {
     /// Its name.
     pub tensor: Box<str>,
-    /// What is wrong.
+    /// The cause.
     #[source]
     pub kind: TensorErrorKind,
 }
@@ -103,101 +103,101 @@ impl TensorError {
     }
 }
 
-/// What is wrong with a tensor's description.
+/// The cause of a [`TensorError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorErrorKind {
-    /// No name, or a very long one.
-    #[error("the name has {bytes} bytes; it must have 1 to {NAME_BYTES_MAX}")]
+    /// The name is empty or too long.
+    #[error("the name is {bytes} bytes long; it must be 1 to {NAME_BYTES_MAX}")]
     Name {
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
-    /// Two tensors of one name.
-    #[error("the name stands twice")]
+    /// Two tensors have this name.
+    #[error("the name appears twice")]
     Duplicate,
-    /// More dimensions than any model has.
-    #[error("it has {found} dimensions; at most {at_most} are read")]
+    /// There are too many dimensions.
+    #[error("it has {found} dimensions; the limit is {at_most}")]
     Dimensions {
-        /// How many it has.
+        /// Number of dimensions.
         found: u64,
-        /// How many are read.
+        /// The limit.
         at_most: u64,
     },
-    /// A size of zero.
+    /// A dimension is zero.
     #[error("dimension {dimension} is zero")]
     ZeroDimension {
-        /// Which.
+        /// The dimension's index.
         dimension: usize,
     },
-    /// A type that is not read.
-    #[error("its type {found} is not read")]
+    /// The type is not supported.
+    #[error("its type {found} is not supported")]
     UnknownType {
         /// The type, as the file names it.
         found: Box<str>,
     },
-    /// A row that ends inside a block.
-    #[error("rows of {row} numbers are no whole blocks of {dtype}")]
+    /// A row ends inside a block.
+    #[error("rows of {row} values do not fill whole blocks of {dtype}")]
     PartialBlock {
-        /// Numbers in a row.
+        /// Values per row.
         row: usize,
         /// The type.
         dtype: Dtype,
     },
-    /// A size that no memory holds.
+    /// The size overflows.
     #[error("its size overflows")]
     Overflow,
-    /// Data that starts off the alignment.
-    #[error("its offset {offset} is no multiple of the alignment {alignment}")]
+    /// The data is not aligned.
+    #[error("its offset {offset} is not a multiple of the alignment {alignment}")]
     Misaligned {
-        /// Where it starts.
+        /// Its offset.
         offset: u64,
         /// The alignment.
         alignment: u64,
     },
-    /// Fewer or more bytes than type and shape need.
+    /// The number of bytes does not match type and shape.
     #[error("it has {found} bytes; its type and shape need {expected}")]
     Size {
-        /// Bytes there are.
+        /// Bytes in the file.
         found: u64,
-        /// Bytes there should be.
+        /// Bytes needed.
         expected: u64,
     },
-    /// Data beyond the end.
-    #[error("it ends at byte {end} of {available} bytes of data")]
+    /// The data extends beyond the end of the file.
+    #[error("it ends at byte {end}, beyond the {available} bytes of data")]
     OutOfFile {
-        /// Where it would end.
+        /// Where it ends.
         end: u64,
         /// Bytes of data in the file.
         available: u64,
     },
-    /// Two tensors that share bytes.
-    #[error("it shares bytes with {other:?}")]
+    /// Two tensors overlap.
+    #[error("it overlaps {other:?}")]
     Overlap {
-        /// The tensor before it.
+        /// The preceding tensor.
         other: Box<str>,
     },
-    /// Bytes before it that belong to no tensor.
+    /// Unused bytes precede it.
     #[error("{bytes} bytes before it belong to no tensor")]
     Gap {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
 }
 
-/// Checks that tensors, given with ranges inside a data section of `available` bytes, neither overlap nor leave
-/// bytes over but for padding to `alignment`; returns where the last one ends, padded.
+/// Checks that tensors, with ranges inside a data section of `available` bytes, do not overlap and leave no gaps
+/// except padding to `alignment`. Returns the padded end of the last one.
 ///
-/// Unowned bytes are refused because they are where something else can hide, and no writer makes them.
+/// Gaps are refused because other content could hide in them, and no writer creates them.
 pub(crate) fn check_layout(
-    tensors: &[Entry],
+    tensors: &[TensorEntry],
     available: usize,
     alignment: usize,
 ) -> Result<usize, TensorError> {
-    let mut order: Vec<&Entry> = tensors.iter().collect();
+    let mut order: Vec<&TensorEntry> = tensors.iter().collect();
     order.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
     let mut end = 0usize;
-    let mut before: Option<&Entry> = None;
+    let mut before: Option<&TensorEntry> = None;
     for tensor in order {
         let wrong = |kind| TensorError::new(&tensor.name, kind);
         if tensor.range.end > available {
@@ -221,8 +221,8 @@ pub(crate) fn check_layout(
     Ok(end)
 }
 
-/// The order of tensors by name, in which two of one name would stand side by side.
-pub(crate) fn index_by_name(tensors: &[Entry]) -> Result<Vec<usize>, TensorError> {
+/// Returns the tensors' indices sorted by name, after checking that names are unique.
+pub(crate) fn index_by_name(tensors: &[TensorEntry]) -> Result<Vec<usize>, TensorError> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_unstable_by(|&a, &b| tensors[a].name.cmp(&tensors[b].name));
     match order.windows(2).find(|pair| tensors[pair[0]].name == tensors[pair[1]].name) {
@@ -231,7 +231,7 @@ pub(crate) fn index_by_name(tensors: &[Entry]) -> Result<Vec<usize>, TensorError
     }
 }
 
-/// Refuses names of no or too many bytes.
+/// Refuses names that are empty or too long.
 pub(crate) fn check_name(name: &str) -> Result<(), TensorError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX {
         let shown: String = name.chars().take(32).collect();

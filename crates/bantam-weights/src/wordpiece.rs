@@ -1,9 +1,9 @@
-//! BERT's tokenizer: normalise, split at spaces and punctuation, then take the longest known pieces.
+//! BERT's tokenizer: normalises, splits at spaces and punctuation, then takes the longest known pieces.
 //!
-//! Written out, because encoders need one exact path through it and no more: two tries and one pass over the
-//! text, in place of general pipelines that keep offsets. It equals PyPI `tokenizers` with
-//! `encode_special_tokens = True`: a request's text is text, so `[SEP]` in it is three words and cannot end a
-//! segment. Truncation and padding in `tokenizer.json` are left to the caller, who knows the model's window.
+//! Encoders need one exact path, so this is two tries and one pass over the text instead of a general pipeline that
+//! tracks offsets. It equals PyPI `tokenizers` with `encode_special_tokens = True`: `[SEP]` in a request's text is
+//! three words and cannot end a segment. Truncation and padding in `tokenizer.json` are ignored; the caller knows the
+//! model's context.
 
 mod characters;
 mod error;
@@ -14,70 +14,70 @@ mod trie;
 
 pub use error::WordPieceError;
 
-use normalise::{Rules, Sink};
+use normalise::{NormaliserRules, WordSink};
 pub(crate) use trie::Trie;
 
 use crate::file::WeightFile;
 use crate::metadata::Metadata;
 
-/// Whether all of a text became tokens.
+/// Whether a text fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
-    /// All of it.
+    /// The whole text was encoded.
     Whole,
-    /// Its beginning only: there was no room for the rest.
+    /// Only the start of the text was encoded, because there was no room for the rest.
     Truncated,
 }
 
 /// A BERT encoder's tokenizer: a vocabulary, its rules, and the tokens around a text.
 #[derive(Debug)]
 pub struct WordPiece {
-    rules: Rules,
+    rules: NormaliserRules,
     starts: Trie,
     continuations: Trie,
-    special: Special,
+    special: SpecialIds,
     word_chars_max: usize,
     vocabulary_size: u32,
 }
 
-/// The ids of the tokens that no text gives.
+/// Ids of tokens that text cannot produce.
 #[derive(Debug, Clone, Copy)]
-struct Special {
+struct SpecialIds {
     start: u32,
     end: u32,
     unknown: u32,
 }
 
-/// A vocabulary as its file has it, before it is checked.
-struct Vocabulary<'a> {
-    /// Tokens that begin a word.
+/// The vocabulary of a file, before it is checked.
+struct VocabularySource<'a> {
+    /// Tokens that can start a word.
     starts: Vec<(&'a [u8], u32)>,
-    /// Tokens that go on with one, without their mark.
+    /// Tokens that can continue a word, without their prefix.
     continuations: Vec<(&'a [u8], u32)>,
-    special: Special,
+    special: SpecialIds,
     word_chars_max: usize,
-    rules: Rules,
+    rules: NormaliserRules,
 }
 
 impl WordPiece {
-    /// Reads a `tokenizer.json` as Hugging Face writes it; what it asks for and is not done here is an error.
+    /// Reads a `tokenizer.json` of Hugging Face. Unsupported features are errors.
     pub fn from_tokenizer_json(bytes: &[u8]) -> Result<Self, WordPieceError> {
         tokenizer_json::read(bytes)
     }
 
-    /// Reads the vocabulary in a GGUF file's metadata, whose `tokenizer.ggml.model` must be `bert`.
+    /// Reads the vocabulary of a GGUF file, whose `tokenizer.ggml.model` must be `bert`.
     pub fn from_gguf(file: &WeightFile) -> Result<Self, WordPieceError> {
         gguf::read(&file.metadata())
     }
 
-    /// As [`Self::from_gguf`], of a file's metadata alone.
+    /// Like [`Self::from_gguf`], but takes only the file's metadata.
     pub(crate) fn of_metadata(metadata: &Metadata<'_>) -> Result<Self, WordPieceError> {
         gguf::read(metadata)
     }
 
-    fn new(vocabulary: Vocabulary<'_>) -> Result<Self, WordPieceError> {
+    fn new(vocabulary: VocabularySource<'_>) -> Result<Self, WordPieceError> {
         let ids = || vocabulary.starts.iter().chain(&vocabulary.continuations).map(|(_, id)| *id);
-        let Special { start, end, unknown } = vocabulary.special;
+        let SpecialIds { start, end, unknown } = vocabulary.special;
         let id_max = ids().chain([start, end, unknown]).max().unwrap_or_default();
         Ok(Self {
             rules: vocabulary.rules,
@@ -89,17 +89,17 @@ impl WordPiece {
         })
     }
 
-    /// Replaces the content of `out` by the ids of a text between `[CLS]` and `[SEP]`, `max_tokens` at most.
+    /// Replaces the content of `out` with the ids of a text between `[CLS]` and `[SEP]`, at most `max_tokens`.
     ///
-    /// Takes time linear in what is read of the text: reading stops where the room ends. Where not even the two
-    /// tokens around the text have room, `out` is empty.
+    /// Reads the text only until `out` is full, and takes time linear in what it reads. If not even `[CLS]` and
+    /// `[SEP]` fit, `out` is empty.
     pub fn encode(&self, text: &str, max_tokens: usize, out: &mut Vec<u32>) -> Fit {
         out.clear();
         let Some(end) = max_tokens.checked_sub(1).filter(|&end| end > 0) else {
             return Fit::Truncated;
         };
         out.push(self.special.start);
-        let mut words = Words { tokenizer: self, out, end, word: Vec::new(), chars: 0 };
+        let mut words = WordCollector { tokenizer: self, out, end, word: Vec::new(), chars: 0 };
         normalise::walk(&self.rules, text, &mut words);
         words.split();
         let fit = if out.len() > end { Fit::Truncated } else { Fit::Whole };
@@ -108,35 +108,35 @@ impl WordPiece {
         fit
     }
 
-    /// Appends the ids of a text, without tokens around it. A text that is cut where words end gives the ids of the
-    /// whole, part by part.
+    /// Appends the ids of a text, without `[CLS]` and `[SEP]`. Encoding a text in parts that end at word boundaries
+    /// gives the same ids.
     pub fn append(&self, text: &str, out: &mut Vec<u32>) {
-        let mut words = Words { tokenizer: self, out, end: usize::MAX, word: Vec::new(), chars: 0 };
+        let mut words = WordCollector { tokenizer: self, out, end: usize::MAX, word: Vec::new(), chars: 0 };
         normalise::walk(&self.rules, text, &mut words);
         words.split();
     }
 
-    /// One more than the largest id: how many rows the model's embedding must have.
+    /// Returns the largest id plus 1, the number of rows that the model's embedding table must have.
     pub fn vocabulary_size(&self) -> u32 {
         self.vocabulary_size
     }
 
-    /// The id before every text, `[CLS]`.
+    /// Returns the id before every text, `[CLS]`.
     pub fn start_id(&self) -> u32 {
         self.special.start
     }
 
-    /// The id after every text, `[SEP]`.
+    /// Returns the id after every text, `[SEP]`.
     pub fn end_id(&self) -> u32 {
         self.special.end
     }
 
-    /// The id of a word that has no pieces, `[UNK]`.
+    /// Returns the id of words without pieces, `[UNK]`.
     pub fn unknown_id(&self) -> u32 {
         self.special.unknown
     }
 
-    /// Appends a word's pieces: the longest that fits, again and again; unknown, where one is missing.
+    /// Appends a word's pieces, always the longest that matches; `[UNK]` if one is missing.
     fn pieces(&self, word: &[u8], out: &mut Vec<u32>) {
         let before = out.len();
         let (mut trie, mut rest) = (&self.starts, word);
@@ -152,17 +152,17 @@ impl WordPiece {
     }
 }
 
-/// Gathers characters to words and turns those into ids.
-struct Words<'a> {
+/// Collects characters into words and encodes them.
+struct WordCollector<'a> {
     tokenizer: &'a WordPiece,
     out: &'a mut Vec<u32>,
-    /// Where the last token goes; more ids than this mean that the text was cut.
+    /// The index of the last token; if there are more ids than this, the text is truncated.
     end: usize,
     word: Vec<u8>,
     chars: usize,
 }
 
-impl Sink for Words<'_> {
+impl WordSink for WordCollector<'_> {
     #[inline]
     fn push(&mut self, character: char) {
         self.chars += 1;

@@ -1,4 +1,4 @@
-//! Weight files, written whole or not at all, and named by their hash.
+//! Writes weight files atomically and returns their hashes.
 
 mod atomic;
 mod gguf;
@@ -13,53 +13,53 @@ use std::path::{Path, PathBuf};
 use crate::dtype::Dtype;
 use crate::tensor::{self, TensorError, TensorErrorKind};
 
-/// A tensor to be written.
+/// A tensor to write.
 #[derive(Debug, Clone, Copy)]
 pub struct NewTensor<'a> {
-    /// Its name.
+    /// The name.
     pub name: &'a str,
-    /// How its numbers are stored.
+    /// The storage type.
     pub dtype: Dtype,
-    /// Its sizes, outermost first.
+    /// The dimensions, outermost first.
     pub shape: &'a [usize],
-    /// Its bytes, as [`crate::quantise`] makes them.
+    /// The bytes, as returned by [`crate::quantise`].
     pub bytes: &'a [u8],
 }
 
-/// Writes a file of any content atomically and durably: whatever happens, the path holds either what it held
-/// before or all that `body` wrote.
+/// Writes any file atomically and durably: whatever happens, the path has either its previous content or everything
+/// that `body` wrote.
 pub fn write_file(
     path: impl AsRef<Path>,
     body: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
-    atomic::write_unnamed(path.as_ref(), |sink| body(sink))
+    atomic::write_unhashed(path.as_ref(), |sink| body(sink))
 }
 
-/// Why a weight file could not be written.
+/// Why a weight file cannot be written.
 #[derive(Debug, thiserror::Error)]
 #[error("write the weights {}", .path.display())]
 pub struct WriteWeightsError {
     /// The file.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The cause.
     #[source]
     pub kind: WriteWeightsErrorKind,
 }
 
-/// What keeps a weight file from being written.
+/// The cause of a [`WriteWeightsError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteWeightsErrorKind {
-    /// What the system said.
+    /// The file cannot be written.
     #[error("cannot write the file")]
     Write(#[from] io::Error),
-    /// A tensor that a reader would refuse.
+    /// A tensor would be refused by readers.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// A key that a reader would refuse.
-    #[error("the key {key:?} is empty, reserved or stands twice")]
+    /// A key would be refused by readers.
+    #[error("the key {key:?} is empty, reserved or duplicated")]
     Key {
-        /// Which.
+        /// The key.
         key: Box<str>,
     },
 }
@@ -70,7 +70,7 @@ impl WriteWeightsErrorKind {
     }
 }
 
-/// Checks what is to be written as a reader would, so that no file is written that cannot be read.
+/// Applies the checks of a reader, so that no unreadable file is written.
 fn check(
     tensors: &[NewTensor<'_>],
     dimensions_max: usize,
@@ -100,7 +100,7 @@ fn check(
     }
 }
 
-/// Refuses empty keys, keys that stand twice, and one that the format keeps for itself.
+/// Refuses empty and duplicate keys, and one that the format reserves.
 fn check_keys<'a>(
     keys: impl Iterator<Item = &'a str>,
     reserved: Option<&str>,

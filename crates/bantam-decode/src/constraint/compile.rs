@@ -1,4 +1,4 @@
-//! From a grammar's text to a constraint, within limits.
+//! Compiles grammars into constraints, within limits.
 
 use std::sync::Arc;
 
@@ -11,62 +11,62 @@ use super::{CompiledGrammar, TokenMask};
 use crate::schema::{self, SchemaError, SchemaLimits};
 use crate::tokens::{Forcing, TokenTable};
 
-/// A language that answers shall be in.
+/// A language for answers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Grammar {
-    /// JSON that a schema allows.
+    /// JSON that is valid under a schema.
     JsonSchema {
-        /// The schema, of draft 4 to 2020-12; without `$schema` it is read as 2020-12.
+        /// The schema, draft 4 to 2020-12; without `$schema` it is read as 2020-12.
         schema: Value,
-        /// What may stand between the tokens of JSON.
+        /// The white space between JSON tokens.
         layout: JsonLayout,
     },
-    /// The whole answer matches a regular expression in the syntax of the crate `regex`; no look-around, no
+    /// The whole answer matches a regular expression in the syntax of the crate `regex`, without look-around and
     /// back-references.
     Regex(String),
     /// The answer is one of these strings.
     Choice(Vec<String>),
     /// A grammar in llguidance's variant of Lark; `start` is its first rule.
     Lark(String),
-    /// A grammar in the syntax of llama.cpp. It is refused: nothing here reads it yet.
+    /// A grammar in llama.cpp's syntax. Refused: not supported yet.
     Gbnf(String),
 }
 
-/// The white space of JSON answers.
+/// The white space in JSON answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonLayout {
-    /// None: `{"a":1,"b":2}`. Most text is forced, so it is the fastest.
+    /// No white space: `{"a":1,"b":2}`. The fastest, because most text is forced.
     Compact,
-    /// A space after each colon and comma, as Python prints it and most models have learnt it: `{"a": 1, "b": 2}`.
+    /// A space after each colon and comma, as Python prints JSON and most models have learnt it: `{"a": 1, "b": 2}`.
     Spaced,
-    /// Up to 16 spaces, tabs and line ends wherever JSON allows some; no more, because small models like to
-    /// write white space for ever.
+    /// Up to 16 spaces, tabs and newlines wherever JSON allows white space. The limit exists because small models
+    /// tend to write white space forever.
     Free,
 }
 
-/// How much work a grammar may make. All are counts, so they hold on every machine alike.
+/// Limits on the work that a grammar may cause. All are counts, so they mean the same on every machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrammarLimits {
-    /// Bytes of a grammar's text, or of a schema's JSON.
+    /// Longest grammar text or schema JSON, in bytes.
     pub text_bytes_max: usize,
-    /// Bytes of a regular expression, or of a `pattern`: its work grows with the square.
+    /// Longest regular expression or `pattern`, in bytes: the work grows with the square.
     pub expression_bytes_max: usize,
-    /// Bytes of a Lark grammar.
+    /// Longest Lark grammar, in bytes.
     pub lark_bytes_max: usize,
-    /// How deeply a schema may be nested.
+    /// Deepest nesting of a schema.
     pub depth_max: usize,
-    /// How many subschemas a schema may have, after references are followed.
+    /// Most subschemas, after references are resolved.
     pub subschemas_max: usize,
-    /// Work of building the lexer: about 50,000 a millisecond.
+    /// Most work to build the lexer: about 50,000 a millisecond.
     pub compile_work_max: u64,
-    /// Work of one mask: about 14,000 a millisecond.
+    /// Most work for one mask: about 14,000 a millisecond.
     pub step_work_max: u64,
-    /// States that a lexer may come to have: one or two kB each.
+    /// Most lexer states: one or two kB each.
     pub lexer_states_max: usize,
 }
 
 impl GrammarLimits {
-    /// Returns limits that real schemas keep well within: at most about 50 ms a grammar and 15 ms a mask.
+    /// Returns limits well above what real schemas need: at most about 50 ms a grammar and 15 ms a mask.
     #[must_use]
     pub fn standard() -> Self {
         Self {
@@ -90,19 +90,19 @@ impl GrammarLimits {
     }
 }
 
-/// Checks that a schema can constrain answers, whatever the model, under the standard limits.
+/// Checks that a schema can constrain answers of any model, under the standard limits.
 ///
 /// # Errors
-/// [`SchemaError`] with the keyword that cannot be honoured and its place.
+/// [`SchemaError`] with the keyword that cannot be honoured and its path.
 pub fn check_schema(schema: &Value) -> Result<(), SchemaError> {
     schema::lower(schema, &GrammarLimits::standard().of_schema()).map(drop)
 }
 
-/// Checks that a grammar can constrain answers, under the standard limits, by compiling it for a model whose tokens are
-/// the bytes.
+/// Checks that a grammar can constrain answers, under the standard limits, by compiling it for a model with one token
+/// per byte.
 ///
 /// # Errors
-/// [`CompileGrammarError`] with what is wrong, and where in the grammar's text if that is known.
+/// [`CompileGrammarError`] with the fault, and its position in the grammar's text if known.
 pub fn check_grammar(grammar: &Grammar) -> Result<(), CompileGrammarError> {
     let bytes = (0..=u8::MAX).map(|byte| vec![byte]).chain([Vec::new()]);
     let table = TokenTable::new(bytes, &[], &[256], Forcing::Off)
@@ -113,26 +113,26 @@ pub fn check_grammar(grammar: &Grammar) -> Result<(), CompileGrammarError> {
 /// Why a grammar cannot be compiled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileGrammarError {
-    /// The schema has a keyword that cannot be honoured, or is no schema.
+    /// The schema is invalid or has a keyword that cannot be honoured.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// The grammar's text is longer than the limits allow.
+    /// The grammar's text exceeds the limit.
     #[error(
-        "the grammar has {bytes} bytes, more than the {limit} that are allowed: shorten it, or raise text_bytes_max"
+        "the grammar is {bytes} bytes long, over the limit of {limit}: shorten it or raise text_bytes_max"
     )]
     TooLong {
-        /// Its bytes.
+        /// Its length in bytes.
         bytes: usize,
         /// The limit.
         limit: usize,
     },
-    /// No choice is given.
-    #[error("the choice has no strings: give at least one")]
+    /// The choice is empty.
+    #[error("the choice is empty: add at least one string")]
     NoChoice,
-    /// The syntax is not read here.
+    /// The syntax is not supported.
     #[error("{0} is not supported: {1}")]
     NotSupported(&'static str, &'static str),
-    /// The grammar cannot be read, or is too large; the reason has the position where there is one.
+    /// The grammar is invalid or too large; the reason includes the position if there is one.
     #[error("the {kind} cannot be compiled: {reason}")]
     Refused {
         /// "JSON schema", "regular expression", "choice" or "Lark grammar".
@@ -142,7 +142,7 @@ pub enum CompileGrammarError {
     },
 }
 
-/// Compiles grammars for one model. Made once for a model: it holds the trie of all tokens.
+/// Compiles grammars for one model. Built once per model, since it holds the trie of all tokens.
 pub struct Grammars {
     factory: ParserFactory,
     limits: GrammarLimits,
@@ -166,7 +166,7 @@ impl Grammars {
         let words: Vec<Vec<u8>> = ids.clone().map(|token| table.text(token).to_vec()).collect();
         let info = TokRxInfo::new(words.len() as u32, table.end_of_sequence()[0]);
         let trie = TokTrie::from(&info, &words).with_eos_tokens(table.end_of_sequence());
-        let environment: TokEnv = Arc::new(Environment { trie, forcing: table.forcing().clone() });
+        let environment: TokEnv = Arc::new(ModelTokens { trie, forcing: table.forcing().clone() });
         let capabilities = InferenceCapabilities {
             ff_tokens: !matches!(table.forcing(), Forcing::Off),
             ..InferenceCapabilities::default()
@@ -179,7 +179,7 @@ impl Grammars {
             initial_lexer_fuel: limits.compile_work_max,
             step_lexer_fuel: limits.step_work_max,
             max_lexer_states: limits.lexer_states_max,
-            // What an error tells must not hold the answer's text.
+            // Error messages must not contain text of the answer.
             verbose_errors: false,
             ..ParserLimits::default()
         };
@@ -207,12 +207,11 @@ impl Grammars {
             Grammar::Lark(text) => {
                 check_length(text.len(), self.limits.lark_bytes_max)?;
                 if brackets(text) > BRACKETS_MAX {
-                    let advice = "name the inner parts as rules of their own";
+                    let advice = "give the inner parts rules of their own";
                     return Err(CompileGrammarError::NotSupported("nesting deeper than 50 brackets", advice));
                 }
                 if text.contains("%json") {
-                    let advice =
-                        "a schema within Lark would not be checked keyword by keyword, so give it by itself";
+                    let advice = "a schema inside Lark cannot be checked keyword by keyword, so pass it as a JSON schema";
                     return Err(CompileGrammarError::NotSupported("%json", advice));
                 }
                 ("Lark grammar", TopLevelGrammar::from_lark(text.clone()))
@@ -228,10 +227,10 @@ impl Grammars {
             .create_parser(grammar)
             .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
         let mut fresh = Matcher::new(Ok(parser));
-        // The first mask finds what cannot be begun, and what it learns is copied into every answer.
-        let empty = || refused("no text is in the language".to_owned());
+        // The first mask finds grammars that no answer can begin, and its lexer states are shared by every answer.
+        let empty = || refused("the language is empty".to_owned());
         let first = fresh.compute_mask_or_eos().map_err(|error| match first_lines(&error.to_string()) {
-            // llguidance's word for it.
+            // llguidance's name for an empty language.
             reason if reason == "NoExtensionBias" => empty(),
             reason => refused(reason),
         })?;
@@ -242,15 +241,15 @@ impl Grammars {
             return Err(refused(first_lines(&error)));
         }
         let shortest = Arc::default();
-        Ok(CompiledGrammar { fresh: warmed(fresh), refused: self.refused.clone(), is_json, shortest })
+        Ok(CompiledGrammar { fresh: warm_up(fresh), refused: self.refused.clone(), is_json, shortest })
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
         let limits = self.limits.of_schema();
         let mut lowered = schema::lower(schema, &limits)?;
         check_length(lowered.to_string().len(), self.limits.text_bytes_max)?;
-        // Without `u` among the escapes each string is written in one way: else `"f\u006fo"` would be a name
-        // that is not "foo" to the grammar, and is "foo" to whoever reads the answer.
+        // Leaving `u` out of the escapes gives each string a single spelling. Otherwise `"f\u006fo"` would differ
+        // from "foo" to the grammar but equal it to a reader of the answer.
         let mut options =
             serde_json::json!({ "json_allowed_escapes": "nrbtf\\\"", "whitespace_flexible": false });
         match layout {
@@ -267,14 +266,14 @@ impl Grammars {
     }
 }
 
-/// Returns the same, knowing what the first mask behind the forced beginning teaches the lexer. Every answer begins with
-/// a copy of that, and would learn it anew: some milliseconds before its first token.
-fn warmed(fresh: Matcher) -> Matcher {
+/// Returns the matcher with its lexer warmed by the first mask after the forced beginning. Every answer starts from a
+/// copy, and would otherwise spend some milliseconds on this before its first token.
+fn warm_up(fresh: Matcher) -> Matcher {
     let warm = fresh.deep_clone();
-    // It shares what the lexer of `warm` learns, and nothing else.
+    // The clone shares only the lexer's states with `warm`.
     let mut ahead = warm.clone();
     ahead.consume_ff_tokens();
-    // What fails here fails again in an answer, which says so.
+    // An error here occurs again in an answer, which reports it.
     let is_fine = ahead.compute_mask_or_eos().is_ok() && !ahead.is_error();
     if is_fine { warm } else { fresh }
 }
@@ -283,10 +282,10 @@ fn check_length(bytes: usize, limit: usize) -> Result<(), CompileGrammarError> {
     if bytes > limit { Err(CompileGrammarError::TooLong { bytes, limit }) } else { Ok(()) }
 }
 
-/// The parser of Lark calls itself for each bracket.
+/// Deepest nesting of brackets in Lark, whose parser recurses for each.
 const BRACKETS_MAX: usize = 50;
 
-/// Returns how deeply brackets are nested, those in strings left out.
+/// Returns the nesting depth of brackets outside strings.
 fn brackets(text: &str) -> usize {
     let (mut depth, mut deepest) = (0usize, 0);
     let mut characters = text.chars();
@@ -320,7 +319,7 @@ fn choice(strings: &[String]) -> Result<String, CompileGrammarError> {
     Ok(expression)
 }
 
-/// Keeps what says where and why, and leaves out dumps of inner state and backtraces.
+/// Keeps the message and its position, and drops dumps of inner state and backtraces.
 fn first_lines(error: &str) -> String {
     let end = error.find("\n<").unwrap_or(error.len());
     let lines: Vec<&str> =
@@ -328,18 +327,18 @@ fn first_lines(error: &str) -> String {
     lines.join("\n")
 }
 
-/// The model's tokens, as llguidance asks for them.
-struct Environment {
+/// The model's tokens in the form that llguidance asks for.
+struct ModelTokens {
     trie: TokTrie,
     forcing: Forcing,
 }
 
-impl TokenizerEnv for Environment {
+impl TokenizerEnv for ModelTokens {
     fn tok_trie(&self) -> &TokTrie {
         &self.trie
     }
 
-    /// The tokens of a text. A tokenizer that adds something, or changes a byte, is not believed.
+    /// Tokenizes a text. The result of a tokenizer that changes any byte is ignored.
     fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<u32> {
         if let (Forcing::Encoder(encode), Ok(text)) = (&self.forcing, std::str::from_utf8(bytes)) {
             let tokens = encode(text);

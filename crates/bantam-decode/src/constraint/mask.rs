@@ -1,10 +1,10 @@
-//! A set of tokens.
+//! Sets of tokens.
 
 use std::ops::Range;
 
 use toktrie::SimpleVob;
 
-/// The tokens that may follow: one bit for each token of the model.
+/// The tokens allowed next: one bit per token of the model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TokenMask(SimpleVob);
 
@@ -15,7 +15,7 @@ impl From<SimpleVob> for TokenMask {
 }
 
 impl TokenMask {
-    /// Returns the set of the `tokens` that are below `vocabulary`.
+    /// Returns the set of those `tokens` that are below `vocabulary`.
     #[must_use]
     pub fn of(vocabulary: usize, tokens: &[u32]) -> Self {
         let mut bits = SimpleVob::alloc(vocabulary);
@@ -25,19 +25,19 @@ impl TokenMask {
         Self(bits)
     }
 
-    /// Returns whether a token may follow.
+    /// Returns whether a token is allowed.
     #[must_use]
     pub fn allows(&self, token: u32) -> bool {
         (token as usize) < self.0.len() && self.0.is_allowed(token)
     }
 
-    /// Returns the tokens that may follow, in order.
+    /// Returns the allowed tokens, in order.
     pub fn tokens(&self) -> impl Iterator<Item = u32> + '_ {
         self.0.iter()
     }
 
-    /// Returns the tokens below `end` that may follow, as runs of one after the other, in order. Where text is free
-    /// these are few and long, and what is done to a run is done many times faster than to one token after another.
+    /// Returns the allowed tokens below `end` as runs of consecutive ids, in order. Where text is unconstrained the
+    /// runs are few and long, and processing a run is many times faster than processing its tokens one by one.
     pub(crate) fn runs(&self, end: usize) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -47,39 +47,39 @@ impl TokenMask {
         })
     }
 
-    /// Returns the first place from `from` on where a token may follow, or where none may; `end` if there is none.
-    fn next(&self, from: usize, end: usize, may_follow: bool) -> usize {
+    /// Returns the first token from `from` on that is allowed (or not allowed, by `allowed`); `end` if there is none.
+    fn next(&self, from: usize, end: usize, allowed: bool) -> usize {
         let words = self.0.as_slice();
-        let flipped = if may_follow { 0 } else { u32::MAX };
+        let flipped = if allowed { 0 } else { u32::MAX };
         let mut left = u32::MAX << (from % 32);
-        for place in from / 32..end.div_ceil(32) {
-            let bits = (words.get(place).copied().unwrap_or(0) ^ flipped) & left;
+        for index in from / 32..end.div_ceil(32) {
+            let bits = (words.get(index).copied().unwrap_or(0) ^ flipped) & left;
             if bits != 0 {
-                return end.min(place * 32 + bits.trailing_zeros() as usize);
+                return end.min(index * 32 + bits.trailing_zeros() as usize);
             }
             left = u32::MAX;
         }
         end
     }
 
-    /// Returns how many tokens may follow.
+    /// Returns how many tokens are allowed.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.num_set()
     }
 
-    /// Returns whether no token may follow.
+    /// Returns whether no token is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_zero()
     }
 
-    /// Sets the logits of all tokens that may not follow to minus infinity; so are those beyond the mask, which
-    /// models have whose rows are padded.
+    /// Sets the logits of all tokens that are not allowed to minus infinity, including those beyond the mask, which
+    /// models with padded rows have.
     pub fn apply(&self, logits: &mut [f32]) {
         let words = self.0.as_slice();
-        for (chunk, place) in logits.chunks_mut(32).zip(0..) {
-            let word: u32 = words.get(place).copied().unwrap_or(0);
+        for (chunk, index) in logits.chunks_mut(32).zip(0..) {
+            let word: u32 = words.get(index).copied().unwrap_or(0);
             if word == u32::MAX {
                 continue;
             }
@@ -91,7 +91,7 @@ impl TokenMask {
         }
     }
 
-    /// Returns how many tokens the model has.
+    /// Returns the model's number of tokens.
     pub(super) fn vocabulary(&self) -> usize {
         self.0.len()
     }
@@ -106,11 +106,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_is_applied_to_every_logit_that_it_does_not_allow() {
+    fn apply_removes_every_logit_that_is_not_allowed() {
         let mask = TokenMask::of(70, &[0, 33, 69, 70]);
         let mut logits = vec![1.0; 80];
         mask.apply(&mut logits);
-        let left: Vec<usize> = (0..80).filter(|place| logits[*place] == 1.0).collect();
+        let left: Vec<usize> = (0..80).filter(|index| logits[*index] == 1.0).collect();
         assert_eq!(left, [0, 33, 69]);
         assert_eq!(mask.tokens().collect::<Vec<_>>(), [0, 33, 69]);
         assert!(mask.allows(33) && !mask.allows(34) && !mask.allows(70) && !mask.allows(u32::MAX));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_the_tokens_of_the_mask_one_after_the_other() {
+    fn runs_cover_exactly_the_allowed_tokens() {
         let every: Vec<u32> = (0..100).collect();
         let some = [0, 1, 31, 32, 33, 63, 64, 65, 98];
         for (tokens, end, expected) in [
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_leaves_the_others() {
+    fn remove_keeps_the_other_tokens() {
         let mut mask = TokenMask::of(40, &[1, 35]);
         mask.remove(&TokenMask::of(40, &[35, 36]));
         assert_eq!(mask, TokenMask::of(40, &[1]));

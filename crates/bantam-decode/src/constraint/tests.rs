@@ -17,47 +17,51 @@ fn schema(schema: Value) -> Grammar {
     Grammar::JsonSchema { schema, layout: JsonLayout::Compact }
 }
 
-/// Whether a text, byte by byte, is one of the language.
-fn takes(grammar: &Grammar, text: &str) -> bool {
+/// Whether a grammar accepts a text, fed byte by byte.
+fn accepts(grammar: &Grammar, text: &str) -> bool {
     let mut constraint = compile(grammar).unwrap().start();
     text.bytes().all(|byte| constraint.accept(byte.into()).is_ok()) && constraint.is_complete()
 }
 
 #[test]
-fn every_kind_of_grammar_takes_its_language_and_nothing_else() {
+fn every_kind_of_grammar_accepts_exactly_its_language() {
     let regex = Grammar::Regex("[a-c]{2}/\\d+".into());
-    assert!(takes(&regex, "ab/12") && !takes(&regex, "ab/") && !takes(&regex, "xab/12"));
+    assert!(accepts(&regex, "ab/12") && !accepts(&regex, "ab/") && !accepts(&regex, "xab/12"));
     let choice = Grammar::Choice(vec!["a.b".into(), "a.b (c)\n\"".into(), "\u{e9}/\\".into()]);
     for text in ["a.b", "a.b (c)\n\"", "\u{e9}/\\"] {
-        assert!(takes(&choice, text), "{text}");
+        assert!(accepts(&choice, text), "{text}");
     }
-    assert!(!takes(&choice, "axb") && !takes(&choice, "a.") && !takes(&choice, ""));
+    assert!(!accepts(&choice, "axb") && !accepts(&choice, "a.") && !accepts(&choice, ""));
     let lark = Grammar::Lark("start: \"(\" start \")\" | \"x\"".into());
-    assert!(takes(&lark, "((x))") && !takes(&lark, "((x)"));
+    assert!(accepts(&lark, "((x))") && !accepts(&lark, "((x)"));
     let json = schema(json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}));
-    assert!(takes(&json, "{\"a\":-12}") && !takes(&json, "{\"a\":1.5}") && !takes(&json, "{}"));
+    assert!(accepts(&json, "{\"a\":-12}") && !accepts(&json, "{\"a\":1.5}") && !accepts(&json, "{}"));
 }
 
 #[test]
 fn layouts_differ_in_white_space_only() {
-    let takes = |layout, text| {
-        takes(
+    let accepts = |layout, text| {
+        accepts(
             &Grammar::JsonSchema { schema: json!({"type": "array", "items": {"type": "null"}}), layout },
             text,
         )
     };
-    assert!(takes(JsonLayout::Compact, "[null,null]") && !takes(JsonLayout::Compact, "[null, null]"));
-    assert!(takes(JsonLayout::Spaced, "[null, null]") && !takes(JsonLayout::Spaced, "[null,null]"));
-    assert!(takes(JsonLayout::Free, "[null,\n  null]") && takes(JsonLayout::Free, "[null,null]"));
+    assert!(accepts(JsonLayout::Compact, "[null,null]") && !accepts(JsonLayout::Compact, "[null, null]"));
+    assert!(accepts(JsonLayout::Spaced, "[null, null]") && !accepts(JsonLayout::Spaced, "[null,null]"));
+    assert!(accepts(JsonLayout::Free, "[null,\n  null]") && accepts(JsonLayout::Free, "[null,null]"));
     let wide = format!("[null,{}null]", " ".repeat(40));
-    assert!(!takes(JsonLayout::Free, &wide));
+    assert!(!accepts(JsonLayout::Free, &wide));
 }
 
 #[test]
-fn a_refused_token_changes_nothing() {
+fn refusing_a_token_changes_nothing() {
     let mut constraint = compile(&Grammar::Regex("ab".into())).unwrap().start();
     assert_eq!(constraint.accept(98), Err(ConstraintError::Refused(98)));
-    assert_eq!(constraint.accept(256), Err(ConstraintError::Refused(256)), "too early for the end");
+    assert_eq!(
+        constraint.accept(256),
+        Err(ConstraintError::Refused(256)),
+        "end of sequence before the text is complete"
+    );
     assert_eq!(constraint.accept(257), Err(ConstraintError::Refused(257)), "a control token");
     assert_eq!(constraint.accept(9_999), Err(ConstraintError::Refused(9_999)));
     constraint.accept(97).unwrap();
@@ -68,25 +72,25 @@ fn a_refused_token_changes_nothing() {
 }
 
 #[test]
-fn masks_allow_what_is_accepted() {
+fn masks_allow_exactly_the_accepted_tokens() {
     let compiled = compile(&schema(json!({"type": "boolean"}))).unwrap();
     let mut constraint = compiled.start();
     let mask = constraint.mask().unwrap();
     assert_eq!(mask.tokens().collect::<Vec<_>>(), [u32::from(b'f'), u32::from(b't'), 258]);
     constraint.accept(258).unwrap();
     assert!(constraint.is_complete());
-    assert!(!compiled.start().is_complete(), "answers do not share their place");
+    assert!(!compiled.start().is_complete(), "answers do not share their state");
 }
 
 #[test]
-fn no_name_can_be_written_in_a_second_way() {
+fn a_property_name_has_only_one_spelling() {
     let grammar = schema(json!({"type": "object", "properties": {"foo": {"type": "integer"}}}));
-    assert!(takes(&grammar, r#"{"bar":"x"}"#) && !takes(&grammar, r#"{"foo":"x"}"#));
-    assert!(!takes(&grammar, r#"{"f\u006fo":"x"}"#));
+    assert!(accepts(&grammar, r#"{"bar":"x"}"#) && !accepts(&grammar, r#"{"foo":"x"}"#));
+    assert!(!accepts(&grammar, r#"{"f\u006fo":"x"}"#));
 }
 
 #[test]
-fn what_cannot_be_compiled_says_where_and_why() {
+fn compile_errors_say_where_and_why() {
     let refused = |grammar: Grammar| compile(&grammar).unwrap_err().to_string();
     let message = refused(Grammar::Regex("a(b".into()));
     assert!(
@@ -106,7 +110,7 @@ fn what_cannot_be_compiled_says_where_and_why() {
 }
 
 #[test]
-fn hostile_grammars_end_soon() {
+fn hostile_grammars_finish_quickly() {
     let deep = (0..500).fold(json!({}), |inner, _| json!({"type": "array", "items": inner}));
     let wide: Vec<Value> = (0..200)
         .map(|n| json!({"type": "object", "properties": {format!("p{n}"): {"type": "integer"}}}))
@@ -117,7 +121,7 @@ fn hostile_grammars_end_soon() {
     let unending = json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "properties": {"a": {"$ref": "#/$defs/a"}}, "required": ["a"]}}});
     let parts = (0..8).fold(json!({"type": "object"}), |inner, _| json!({"anyOf": vec![inner; 3]}));
     let unproved = json!({"oneOf": [parts.clone(), parts]});
-    let names: Vec<String> = (0..10_000).map(|place| format!("label number {place} of many")).collect();
+    let names: Vec<String> = (0..10_000).map(|index| format!("label number {index} of many")).collect();
     for (name, grammar) in [
         ("deep", schema(deep)),
         ("squared", schema(squared)),
@@ -157,7 +161,7 @@ fn hostile_grammars_end_soon() {
 }
 
 #[test]
-fn a_grammar_is_checked_without_a_model_and_told_what_is_wrong_and_where() {
+fn a_grammar_is_checked_without_a_model_and_its_fault_is_located() {
     for grammar in [
         Grammar::Regex("[A-Z]{2}-[0-9]{4}".into()),
         Grammar::Lark("start: WORD (\",\" WORD)*\nWORD: /[a-z]+/\n".into()),
@@ -171,7 +175,7 @@ fn a_grammar_is_checked_without_a_model_and_told_what_is_wrong_and_where() {
     };
     refused(Grammar::Regex("ab[A-Z".into()), &["regular expression", "unclosed character class", "[A-Z"]);
     refused(Grammar::Regex("(?=a)b".into()), &["regular expression", "look"]);
-    refused(Grammar::Regex("[^\\x00-\\x{10FFFF}]".into()), &["regular expression", "no text"]);
+    refused(Grammar::Regex("[^\\x00-\\x{10FFFF}]".into()), &["regular expression", "language is empty"]);
     refused(Grammar::Lark("start: \"a\"\n  numbr\n".into()), &["Lark grammar", "2(", "numbr"]);
     refused(Grammar::Lark("start: OTHER\n".into()), &["Lark grammar", "OTHER"]);
     refused(Grammar::Lark("\n".into()), &["Lark grammar", "start"]);

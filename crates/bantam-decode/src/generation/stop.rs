@@ -1,35 +1,35 @@
-//! Stop strings over the bytes of an answer, and whole characters out of them.
+//! Detects stop strings in the bytes of an answer and releases whole characters.
 
-/// Holds back what could still become a stop string, and the first bytes of a character whose others are to
-/// come. What it lets through depends on the bytes alone, never on where tokens begin.
+/// Holds back bytes that could still become a stop string, and incomplete characters. Its output depends only on the
+/// bytes, never on token boundaries.
 #[derive(Clone, Debug)]
-pub(super) struct Stream {
+pub(super) struct StopFilter {
     stops: Vec<String>,
     held: Vec<u8>,
-    /// Bytes past the stop strings that are not yet whole characters.
+    /// Released bytes that are not whole characters yet.
     partial: Vec<u8>,
 }
 
-impl Stream {
+impl StopFilter {
     pub(super) fn new(stops: Vec<String>) -> Self {
         Self { stops, held: Vec::new(), partial: Vec::new() }
     }
 
-    /// Takes bytes, adds to `text` what may be shown, and returns the place of the stop string that ended first;
-    /// the longest one where several end there. Nothing behind it is kept.
+    /// Takes bytes, adds releasable text to `text`, and returns the index of the stop string that ends first, or the
+    /// longest of several that end together. Discards everything after it.
     pub(super) fn push(&mut self, bytes: &[u8], text: &mut String) -> Option<usize> {
         let mut found = None;
         for byte in bytes {
             self.held.push(*byte);
             let ending =
                 self.stops.iter().enumerate().filter(|(_, stop)| self.held.ends_with(stop.as_bytes()));
-            found = ending.max_by_key(|(place, stop)| (stop.len(), usize::MAX - place));
+            found = ending.max_by_key(|(index, stop)| (stop.len(), usize::MAX - index));
             if let Some((_, stop)) = found {
                 self.held.truncate(self.held.len() - stop.len());
                 break;
             }
         }
-        let found = found.map(|(place, _)| place);
+        let found = found.map(|(index, _)| index);
         let kept = if found.is_some() { 0 } else { self.undecided() };
         let decided = self.held.len() - kept;
         self.partial.extend(self.held.drain(..decided));
@@ -37,13 +37,13 @@ impl Stream {
         found
     }
 
-    /// Adds what is held back: no stop string can come of it any more.
+    /// Releases everything that is held back, at the end of the answer.
     pub(super) fn finish(&mut self, text: &mut String) {
         self.partial.append(&mut self.held);
         self.release(text, true);
     }
 
-    /// Returns the length of the longest end of what is held that a stop string begins with.
+    /// Returns the length of the longest suffix of the held bytes that is a prefix of a stop string.
     fn undecided(&self) -> usize {
         let of = |stop: &String| {
             let longest = self.held.len().min(stop.len() - 1);
@@ -71,7 +71,7 @@ impl Stream {
     }
 }
 
-/// Returns whether bytes that are no character by themselves may become one.
+/// Returns whether bytes are the incomplete beginning of a character.
 fn is_beginning(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none())
 }
@@ -82,26 +82,26 @@ mod tests {
 
     use super::*;
 
-    /// Feeds pieces, and returns what was shown after each, then at the end, and the stop string found.
+    /// Feeds pieces; returns the text released after each and at the end, and the stop string found.
     fn feed(stops: &[&str], pieces: &[&[u8]]) -> (Vec<String>, Option<usize>) {
-        let mut stream = Stream::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
+        let mut filter = StopFilter::new(stops.iter().map(|stop| (*stop).to_owned()).collect());
         let mut shown = Vec::new();
         for piece in pieces {
             let mut text = String::new();
-            let found = stream.push(piece, &mut text);
+            let found = filter.push(piece, &mut text);
             shown.push(text);
             if found.is_some() {
                 return (shown, found);
             }
         }
         let mut text = String::new();
-        stream.finish(&mut text);
+        filter.finish(&mut text);
         shown.push(text);
         (shown, None)
     }
 
     #[test]
-    fn a_stop_string_across_tokens_is_never_shown() {
+    fn a_stop_string_across_tokens_is_never_released() {
         let (shown, found) = feed(&["\n\nUser:"], &[b"Hi.\n", b"\nUs", b"er: what", b"?"]);
         assert_eq!((shown, found), (vec!["Hi.".into(), String::new(), String::new()], Some(0)));
         let (shown, found) = feed(&["\n\nUser:"], &[b"Hi.\n", b"\nUse", b"d up"]);
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn the_stop_string_that_ends_first_wins_and_the_longest_of_those() {
+    fn the_stop_string_that_ends_first_wins_then_the_longest() {
         assert_eq!(feed(&["abcd", "bc"], &[b"xabcd"]), (vec!["xa".into()], Some(1)));
         assert_eq!(feed(&["bc", "abc"], &[b"xabcd"]), (vec!["x".into()], Some(1)));
         assert_eq!(feed(&["aab"], &[b"aaaab"]), (vec!["aa".into()], Some(0)));
     }
 
     #[test]
-    fn characters_come_whole_and_bytes_that_are_none_are_replaced() {
+    fn characters_are_released_whole_and_invalid_bytes_are_replaced() {
         assert_eq!(feed(&[], &[b"a\xC3", b"\xA9b"]).0, ["a", "\u{e9}b", ""]);
         assert_eq!(feed(&[], &[b"a\xC3", b"b"]).0, ["a", "\u{fffd}b", ""]);
         assert_eq!(feed(&[], &[b"a\xF0\x9F"]).0, ["a", "\u{fffd}"]);
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_does_not_depend_on_where_tokens_begin(
+        fn the_output_does_not_depend_on_token_boundaries(
             text in "[ab\u{e9}]{0,30}",
             stops in prop::collection::vec("[ab\u{e9}]{1,4}", 0..4),
             cuts in prop::collection::vec(1usize..5, 40),

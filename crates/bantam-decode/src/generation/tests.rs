@@ -2,7 +2,7 @@ use super::*;
 use crate::constraint::{Grammar, GrammarLimits, Grammars, JsonLayout};
 use crate::tokens::Forcing;
 
-/// All bytes, then an end, then pieces.
+/// A token for each byte, then an end-of-sequence token, then `pieces`.
 fn table(pieces: &[&str], forcing: Forcing) -> Arc<TokenTable> {
     let bytes = (0..=255u8).map(|byte| vec![byte]);
     let words = bytes.chain([Vec::new()]).chain(pieces.iter().map(|piece| piece.as_bytes().to_vec()));
@@ -19,14 +19,14 @@ fn constraint(table: &TokenTable, schema: serde_json::Value) -> Constraint {
     grammars.compile(&Grammar::JsonSchema { schema, layout: JsonLayout::Compact }).unwrap().start()
 }
 
-/// Logits that want one token.
+/// Logits that favour one token.
 fn wanting(table: &TokenTable, token: u32) -> Vec<f32> {
     let mut logits = vec![0.0; table.len()];
     logits[token as usize] = 9.0;
     logits
 }
 
-/// Lets a model want these tokens one after the other; returns the text, the tokens and the end.
+/// Runs a model that favours these tokens one after another; returns the text, the tokens and the finish reason.
 fn run(
     generation: &mut Generation,
     table: &TokenTable,
@@ -49,7 +49,7 @@ fn bytes(text: &str) -> Vec<u32> {
 }
 
 #[test]
-fn an_answer_ends_at_the_end_token_a_stop_string_or_its_length() {
+fn an_answer_ends_at_an_end_token_a_stop_string_or_the_limit() {
     let table = table(&[], Forcing::Off);
     let end = |stops: &[&str], max, wanted: &[u32]| {
         let mut generation = Generation::new(Arc::clone(&table), config(stops, max), &[], None).unwrap();
@@ -65,7 +65,7 @@ fn an_answer_ends_at_the_end_token_a_stop_string_or_its_length() {
 }
 
 #[test]
-fn forced_tokens_come_in_one_step_without_probabilities() {
+fn forced_tokens_arrive_in_one_step_without_probabilities() {
     let table = table(&["{\"", "name", "\":\""], Forcing::LongestMatch);
     let schema = serde_json::json!({
         "type": "object", "properties": {"name": {"enum": ["ab", "cd"]}}, "required": ["name"],
@@ -83,18 +83,18 @@ fn forced_tokens_come_in_one_step_without_probabilities() {
 }
 
 #[test]
-fn a_constraint_wins_over_what_the_model_wants() {
+fn a_constraint_overrides_the_model() {
     let table = table(&[], Forcing::Off);
     let constraint = constraint(&table, serde_json::json!({"type": "boolean"}));
     let mut generation = Generation::new(Arc::clone(&table), config(&[], 99), &[], Some(constraint)).unwrap();
     let (text, tokens, end) = run(&mut generation, &table, &bytes("tomorrow"));
     assert_eq!((text.as_str(), end), ("true", Some(Finish::Complete)));
-    // The model wanted "o" where "r" had to come, and its own probability says so.
+    // The model favoured "o" where the constraint required "r", so its own probability of "r" is low.
     assert!(tokens[0].log_probability.unwrap() > -0.1 && tokens[1].log_probability.unwrap() < -8.0);
 }
 
 #[test]
-fn a_constraint_may_allow_the_end_and_more() {
+fn a_constraint_may_allow_both_the_end_and_more_text() {
     let table = table(&[], Forcing::Off);
     let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
     let constraint = grammars.compile(&Grammar::Regex("a+".into())).unwrap().start();
@@ -104,7 +104,7 @@ fn a_constraint_may_allow_the_end_and_more() {
 }
 
 #[test]
-fn configurations_that_cannot_be_are_named() {
+fn invalid_configurations_get_their_own_errors() {
     let table = table(&[], Forcing::Off);
     let refused = |config| Generation::new(Arc::clone(&table), config, &[], None).unwrap_err();
     assert_eq!(refused(config(&[], 0)), GenerationConfigError::NoTokens);
@@ -115,7 +115,7 @@ fn configurations_that_cannot_be_are_named() {
     assert!(matches!(refused(hot), GenerationConfigError::Sampling(_)));
 }
 
-/// What a model that wants one letter for ever makes of a schema within so many tokens.
+/// Runs a model that repeats one letter forever under a schema and a token limit.
 fn endless(schema: &serde_json::Value, tokens_max: usize, letter: u8) -> (String, usize, Option<Finish>) {
     let table = table(&["{\"", "name", "\":\""], Forcing::LongestMatch);
     let constraint = constraint(&table, schema.clone());
@@ -134,7 +134,7 @@ fn endless(schema: &serde_json::Value, tokens_max: usize, letter: u8) -> (String
 }
 
 #[test]
-fn json_that_would_be_cut_off_is_ended_within_its_tokens() {
+fn json_is_closed_within_its_token_limit() {
     let schema = serde_json::json!({
         "type": "object",
         "properties": {
@@ -159,11 +159,11 @@ fn json_that_would_be_cut_off_is_ended_within_its_tokens() {
             }
         }
     }
-    assert!(names > 60, "the model writes as long as there is room: {names}");
+    assert!(names > 60, "the model uses the available room: {names}");
 }
 
 #[test]
-fn an_answer_that_ends_by_itself_is_left_alone_and_one_without_room_is_a_beginning() {
+fn an_answer_that_ends_in_time_is_unchanged_and_one_without_room_is_truncated() {
     let schema = serde_json::json!({"type": "array", "items": {"type": "integer"}, "minItems": 2});
     let table = table(&[], Forcing::Off);
     for tokens_max in 6..60 {

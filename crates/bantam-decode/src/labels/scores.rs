@@ -1,4 +1,4 @@
-//! From rows of logits to a distribution over labels.
+//! Turns rows of logits into a distribution over labels.
 
 use super::LabelTrie;
 use crate::softmax::{RowError, log_sum};
@@ -6,111 +6,111 @@ use crate::softmax::{RowError, log_sum};
 /// A distribution over labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelScores {
-    /// For each label the natural logarithm of the probability that the model writes exactly it (and then the
-    /// terminator, where the trie has one).
+    /// For each label, the natural logarithm of the probability that the model writes exactly it, and then the
+    /// terminator if the trie has one.
     pub log_probabilities: Vec<f64>,
-    /// For each label its share of what the model gives to all labels; the sum is 1.
+    /// For each label, its share of the probability that the model gives to all labels; the shares sum to 1.
     pub probabilities: Vec<f64>,
-    /// The label with the largest share; the first one where several have it.
+    /// The label with the largest share; the first of equals.
     pub best: usize,
-    /// How far the largest share is ahead of the second largest, 0 to 1; 1 where there is one label only.
+    /// The largest share minus the second largest, 0 to 1; 1 if there is only one label.
     pub margin: f64,
-    /// The entropy of the shares in nats: 0 where one label has it all, the logarithm of the number of labels
-    /// where all are alike.
+    /// The entropy of the shares in nats: 0 if one label has all, the logarithm of the number of labels if all are
+    /// equal.
     pub entropy: f64,
-    /// The natural logarithm of the probability that the model writes any label at all: far below 0, the model
-    /// wanted to say something else.
+    /// The natural logarithm of the probability that the model writes any label at all. Far below 0, the model wanted
+    /// to write something else.
     pub log_mass: f64,
 }
 
-/// Why labels have no scores.
+/// Why labels cannot be scored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScoreLabelsError {
-    /// There is not one row for each inner node.
-    #[error(
-        "{given} rows are given for {wanted} inner nodes: give one for each, in the order of inner_nodes"
-    )]
+    /// The number of rows differs from the number of inner nodes.
+    #[error("got {given} rows for {wanted} inner nodes: pass one for each, in the order of inner_nodes")]
     Rows {
-        /// How many there are.
+        /// Number of rows.
         given: usize,
-        /// How many there should be.
+        /// Number of inner nodes.
         wanted: usize,
     },
-    /// A row has no logit for a token of a label.
+    /// A row has no logit for a label's token.
     #[error(
-        "row {row} has {length} logits, none for token {token}: were the labels encoded for another model?"
+        "row {row} has only {length} logits, but token {token} is needed: were the labels encoded for another model?"
     )]
     Token {
-        /// The row.
+        /// The row's index.
         row: usize,
-        /// How many logits it has.
+        /// Number of its logits.
         length: usize,
         /// The token.
         token: u32,
     },
-    /// A row is no distribution.
+    /// A row is not a distribution.
     #[error("row {row}: {source}")]
     Row {
-        /// The row.
+        /// The row's index.
         row: usize,
         /// What is wrong with it.
         source: RowError,
     },
-    /// A place has no log-probability for a token of a label, or one that is none.
-    #[error("place {place} has no log-probability for token {token}: ask for all of InnerNode::next")]
+    /// A node has no log-probability for a label's token, or an invalid one.
+    #[error(
+        "inner node {index} has no valid log-probability for token {token}: request all tokens of InnerNode::next"
+    )]
     Missing {
-        /// The place among the inner nodes.
-        place: usize,
+        /// The index of the inner node.
+        index: usize,
         /// The token.
         token: u32,
     },
     /// The model gives all labels a probability of zero.
-    #[error("all labels have probability zero: the rows forbid a token of each")]
+    #[error("all labels have probability zero: each contains a token whose logit is minus infinity")]
     Impossible,
 }
 
 impl LabelTrie {
-    /// Returns the exact distribution over labels, given the row of logits after the prompt and each inner
-    /// node's path, in the order of [`Self::inner_nodes`]. Rows that are log-softmax already give the same.
+    /// Returns the exact distribution over labels, given the row of logits after the prompt plus each inner node's
+    /// path, in the order of [`Self::inner_nodes`]. Log-softmax rows give the same result.
     pub fn score(&self, rows: &[&[f32]]) -> Result<LabelScores, ScoreLabelsError> {
         if rows.len() != self.inner.len() {
             return Err(ScoreLabelsError::Rows { given: rows.len(), wanted: self.inner.len() });
         }
-        self.sum_up(|place| {
-            let row = rows[place];
-            let sum = log_sum(row).map_err(|source| ScoreLabelsError::Row { row: place, source })?;
+        self.sum_up(|index| {
+            let row = rows[index];
+            let sum = log_sum(row).map_err(|source| ScoreLabelsError::Row { row: index, source })?;
             Ok(move |token: u32| {
-                let unknown = ScoreLabelsError::Token { row: place, length: row.len(), token };
+                let unknown = ScoreLabelsError::Token { row: index, length: row.len(), token };
                 row.get(token as usize).map(|logit| sum.log_probability(*logit)).ok_or(unknown)
             })
         })
     }
 
-    /// Returns the same from the log-probabilities of [`InnerNode::next`](super::InnerNode::next) alone, in the order
-    /// of [`Self::inner_nodes`]: what an engine hands over when it keeps the rows to itself.
-    pub fn score_next(&self, places: &[Vec<(u32, f32)>]) -> Result<LabelScores, ScoreLabelsError> {
-        if places.len() != self.inner.len() {
-            return Err(ScoreLabelsError::Rows { given: places.len(), wanted: self.inner.len() });
+    /// Returns the same from only the log-probabilities of [`InnerNode::next`](super::InnerNode::next), in the order
+    /// of [`Self::inner_nodes`], for engines that do not return whole rows.
+    pub fn score_next(&self, nodes: &[Vec<(u32, f32)>]) -> Result<LabelScores, ScoreLabelsError> {
+        if nodes.len() != self.inner.len() {
+            return Err(ScoreLabelsError::Rows { given: nodes.len(), wanted: self.inner.len() });
         }
-        self.sum_up(|place| {
+        self.sum_up(|index| {
             Ok(move |token: u32| {
-                let found = places[place].iter().find(|(known, log)| *known == token && *log <= 1e-3);
+                let found = nodes[index].iter().find(|(known, log)| *known == token && *log <= 1e-3);
                 found
                     .map(|(_, log)| f64::from(log.min(0.0)))
-                    .ok_or(ScoreLabelsError::Missing { place, token })
+                    .ok_or(ScoreLabelsError::Missing { index, token })
             })
         })
     }
 
-    /// Adds up log-probabilities along the labels. `at` is asked once for each inner node, parents first, and
-    /// returns what a token's is there.
+    /// Sums log-probabilities along the labels. Calls `at` once for each inner node, parents first; it returns a
+    /// function from token to log-probability.
     fn sum_up<F: Fn(u32) -> Result<f64, ScoreLabelsError>>(
         &self,
         at: impl Fn(usize) -> Result<F, ScoreLabelsError>,
     ) -> Result<LabelScores, ScoreLabelsError> {
         let mut log_probabilities = vec![0.0f64; self.nodes.len()];
-        for (place, node) in self.inner.iter().enumerate() {
-            let log_probability = at(place)?;
+        for (index, node) in self.inner.iter().enumerate() {
+            let log_probability = at(index)?;
             for (token, child) in &self.nodes[*node].children {
                 log_probabilities[*child] = log_probabilities[*node] + log_probability(*token)?;
             }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// A stand-in for a model: the row after a path, of `vocabulary` logits, by a hash of both.
+/// A fake model: `vocabulary` logits for the position after a path, from a hash of path and seed.
 fn row(path: &[u32], vocabulary: usize, seed: u64) -> Vec<f32> {
     let start =
         path.iter().fold(seed, |hash, token| (hash ^ u64::from(*token)).wrapping_mul(0x100_0000_01B3));
@@ -17,11 +17,11 @@ fn score(trie: &LabelTrie, vocabulary: usize, seed: u64) -> LabelScores {
     trie.score(&rows).unwrap()
 }
 
-/// The logarithm of a label's probability, label by label and token by token, in plain `f64`.
+/// The log-probability of a label, computed token by token in plain `f64`.
 fn by_hand(label: &[u32], vocabulary: usize, seed: u64) -> f64 {
     let mut sum = 0.0;
-    for (place, token) in label.iter().enumerate() {
-        let row = row(&label[..place], vocabulary, seed);
+    for (index, token) in label.iter().enumerate() {
+        let row = row(&label[..index], vocabulary, seed);
         let total: f64 = row.iter().map(|logit| f64::from(*logit).exp()).sum();
         sum += f64::from(row[*token as usize]) - total.ln();
     }
@@ -29,7 +29,7 @@ fn by_hand(label: &[u32], vocabulary: usize, seed: u64) -> f64 {
 }
 
 #[test]
-fn inner_nodes_come_parents_first_and_share_beginnings() {
+fn inner_nodes_list_parents_first_and_share_prefixes() {
     let trie = LabelTrie::new(&[vec![5, 6, 7], vec![5, 6, 8], vec![9], vec![5, 4]], None).unwrap();
     let nodes = trie.inner_nodes();
     let paths: Vec<&[u32]> = nodes.iter().map(|node| node.path.as_slice()).collect();
@@ -49,7 +49,7 @@ fn a_terminator_separates_a_label_from_a_longer_one() {
 }
 
 #[test]
-fn shares_margin_entropy_and_mass_are_those_of_the_distribution() {
+fn shares_margin_entropy_and_mass_match_the_distribution() {
     let trie = LabelTrie::new(&[vec![0], vec![1]], None).unwrap();
     let logits: Vec<f32> = [0.6f32, 0.2, 0.2].iter().map(|p| p.ln()).collect();
     let scores = trie.score(&[&logits]).unwrap();
@@ -63,7 +63,7 @@ fn shares_margin_entropy_and_mass_are_those_of_the_distribution() {
 }
 
 #[test]
-fn labels_of_tiny_probability_still_have_a_distribution() {
+fn labels_with_tiny_probabilities_still_get_a_distribution() {
     let trie = LabelTrie::new(&[vec![1; 300], vec![2; 300]], None).unwrap();
     let logits = [0.0f32, -80.0, -80.1];
     let rows = vec![&logits[..]; trie.inner_nodes().len()];
@@ -73,7 +73,7 @@ fn labels_of_tiny_probability_still_have_a_distribution() {
 }
 
 #[test]
-fn labels_and_rows_that_do_not_fit_are_named() {
+fn invalid_labels_and_rows_get_their_own_errors() {
     let refused = |labels: &[Vec<u32>], terminator| LabelTrie::new(labels, terminator).unwrap_err();
     assert_eq!(refused(&[], None), LabelTrieError::NoLabels);
     assert_eq!(refused(&[vec![1], vec![]], Some(3)), LabelTrieError::Empty(1));
@@ -112,16 +112,16 @@ proptest! {
     }
 
     #[test]
-    fn every_inner_node_is_one_token_behind_its_parent(
+    fn every_inner_node_extends_its_parent_by_one_token(
         labels in prop::collection::btree_set(prop::collection::vec(1u32..4, 1..7), 1..20),
     ) {
         let labels: Vec<Vec<u32>> = labels.into_iter().collect();
         let nodes = LabelTrie::new(&labels, Some(0)).unwrap().inner_nodes();
-        for (place, node) in nodes.iter().enumerate() {
+        for (index, node) in nodes.iter().enumerate() {
             match node.parent {
-                None => prop_assert!(place == 0 && node.path.is_empty()),
+                None => prop_assert!(index == 0 && node.path.is_empty()),
                 Some(parent) => {
-                    prop_assert!(parent < place);
+                    prop_assert!(parent < index);
                     prop_assert_eq!(&nodes[parent].path[..], &node.path[..node.path.len() - 1]);
                 }
             }
@@ -130,7 +130,7 @@ proptest! {
 }
 
 #[test]
-fn log_probabilities_of_the_next_tokens_alone_give_the_same_as_rows() {
+fn log_probabilities_of_the_next_tokens_give_the_same_scores_as_rows() {
     let trie = LabelTrie::new(&[vec![5, 6, 7], vec![5, 6, 8], vec![9], vec![5, 4]], Some(1)).unwrap();
     let nodes = trie.inner_nodes();
     assert_eq!(nodes[0].next, [5, 9]);
@@ -149,5 +149,5 @@ fn log_probabilities_of_the_next_tokens_alone_give_the_same_as_rows() {
     }
     let mut lacking = places;
     let (token, _) = lacking[1].pop().unwrap();
-    assert_eq!(trie.score_next(&lacking).unwrap_err(), ScoreLabelsError::Missing { place: 1, token });
+    assert_eq!(trie.score_next(&lacking).unwrap_err(), ScoreLabelsError::Missing { index: 1, token });
 }

@@ -1,38 +1,38 @@
-//! How tokens are chosen, and what is refused.
+//! Sampling parameters and their ranges.
 
 use std::collections::BTreeMap;
 
-/// The largest number of alternatives that can be asked for with a token.
+/// Most alternatives that can be reported with a token.
 pub const ALTERNATIVES_MAX: usize = 64;
 
-/// How a token is chosen. There is no default: the caller resolves what a request leaves open.
+/// How to choose tokens. There is no default: the caller resolves parameters that a request omits.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingConfig {
-    /// What logits are divided by, 0 to 100; 0 takes the most probable token and draws nothing.
+    /// Divisor of the logits, 0 to 100; 0 takes the most probable token and draws nothing.
     pub temperature: f32,
-    /// How many of the most probable tokens stay; 0 for all.
+    /// Keep this many of the most probable tokens; 0 keeps all.
     pub top_k: usize,
-    /// The fewest most probable tokens stay whose probabilities reach this sum, above 0 to 1; 1 for all.
+    /// Keep the fewest most probable tokens whose probabilities reach this sum, above 0 to 1; 1 keeps all.
     pub top_p: f32,
-    /// Tokens stay whose probability is this share of the largest, 0 to 1; 0 for all.
+    /// Keep tokens with at least this share of the largest probability, 0 to 1; 0 keeps all.
     pub min_p: f32,
-    /// Positive logits of tokens in prompt or answer are divided by this, negative ones multiplied; above 0 to
-    /// 10, 1 for none (Keskar and others, *CTRL*, 2019).
+    /// Divides the positive logits of tokens in prompt or answer, and multiplies the negative ones; above 0 to 10, 1
+    /// for no penalty (Keskar and others, *CTRL*, 2019).
     pub repetition_penalty: f32,
-    /// Taken from the logits of tokens that the answer has, -10 to 10; 0 for none.
+    /// Subtracted from the logits of tokens in the answer, -10 to 10; 0 for no penalty.
     pub presence_penalty: f32,
-    /// Taken from the logits of tokens once for each time that the answer has them, -10 to 10; 0 for none.
+    /// Subtracted from a token's logit for each of its occurrences in the answer, -10 to 10; 0 for no penalty.
     pub frequency_penalty: f32,
-    /// Added to the logits of these tokens; minus infinity forbids one, plus infinity is refused.
+    /// Added to the logits of these tokens. Minus infinity forbids a token; plus infinity is refused.
     pub logit_bias: BTreeMap<u32, f32>,
     /// The same seed draws the same tokens from the same logits, on every platform.
     pub seed: u64,
-    /// How many of the most probable tokens are told with each token, at most [`ALTERNATIVES_MAX`].
+    /// How many of the most probable tokens to report with each token, at most [`ALTERNATIVES_MAX`].
     pub alternatives: usize,
 }
 
 impl SamplingConfig {
-    /// Returns a configuration that takes the most probable token, and changes no logit.
+    /// Returns a configuration that takes the most probable token and adjusts no logit.
     #[must_use]
     pub fn greedy() -> Self {
         Self {
@@ -49,7 +49,7 @@ impl SamplingConfig {
         }
     }
 
-    /// Returns the first field that is out of its range.
+    /// Checks the ranges; the error names the first parameter outside its range.
     pub(crate) fn check(&self) -> Result<(), SamplingConfigError> {
         let within = |field, number: f32, low: f32, high: f32, excludes_low: bool| {
             let is_fine = number >= low && number <= high && !(excludes_low && number == low);
@@ -80,25 +80,25 @@ impl SamplingConfig {
     }
 }
 
-/// What a sampler cannot be made of.
+/// Why sampling parameters are not usable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SamplingConfigError {
-    /// A number is not in its range, or is NaN.
-    #[error("{field} is {number}, but goes from {}{low} to {high}", if *excludes_low { "above " } else { "" })]
+    /// A number is out of range or NaN.
+    #[error("{field} is {number}; the range is {}{low} to {high}", if *excludes_low { "above " } else { "" })]
     OutOfRange {
         /// The field of [`SamplingConfig`].
         field: &'static str,
-        /// What it was.
+        /// Its value.
         number: f32,
-        /// The least it may be.
+        /// The lower bound.
         low: f32,
-        /// The most it may be.
+        /// The upper bound.
         high: f32,
-        /// Whether the least is itself refused.
+        /// Whether the lower bound itself is excluded.
         excludes_low: bool,
     },
-    /// Dividing by so little overflows `f32`.
-    #[error("temperature is {0}: use 0 for the most probable token, or 0.001 and more")]
+    /// Dividing by such a small number overflows `f32`.
+    #[error("temperature is {0}: use 0 for the most probable token, or at least 0.001")]
     ColderThanUseful(f32),
     /// A bias is NaN or plus infinity.
     #[error(
@@ -107,10 +107,10 @@ pub enum SamplingConfigError {
     Bias {
         /// The token.
         token: u32,
-        /// What its bias was.
+        /// Its bias.
         bias: f32,
     },
-    /// More alternatives are asked for than are told.
-    #[error("{0} alternatives are asked for: at most {ALTERNATIVES_MAX} are told with a token")]
+    /// More alternatives are requested than the limit.
+    #[error("{0} alternatives were requested: at most {ALTERNATIVES_MAX} are possible per token")]
     TooManyAlternatives(usize),
 }

@@ -1,4 +1,4 @@
-//! The filters over candidates, and the draw.
+//! The filters over candidates, and the random draw.
 
 use std::ops::Range;
 
@@ -11,8 +11,8 @@ pub(super) struct Candidate {
     pub(super) token: u32,
 }
 
-/// The higher logit first, the lower token first where logits are equal: one order, so that what is drawn does
-/// not depend on how the candidates were selected.
+/// Orders candidates by descending logit, then ascending token. The order is total, so that draws do not depend on
+/// how the candidates were selected.
 fn order(one: &Candidate, other: &Candidate) -> std::cmp::Ordering {
     other.logit.total_cmp(&one.logit).then(one.token.cmp(&other.token))
 }
@@ -21,25 +21,25 @@ pub(super) fn sort(candidates: &mut [Candidate]) {
     candidates.sort_unstable_by(order);
 }
 
-/// Returns the token with the largest logit above minus infinity, the lowest where several are the largest. `runs`
-/// are the tokens that count, in order.
+/// Returns the token with the largest logit above minus infinity, or the lowest token of several. `runs` lists the
+/// allowed tokens, in order.
 pub(super) fn largest(logits: &[f32], runs: &[Range<usize>]) -> Option<u32> {
     let mut best = (f32::NEG_INFINITY, None);
     for run in runs {
         let logits = &logits[run.clone()];
         let max = softmax::largest(logits);
         if max > best.0 {
-            best = (max, logits.iter().position(|logit| *logit == max).map(|place| run.start + place));
+            best = (max, logits.iter().position(|logit| *logit == max).map(|index| run.start + index));
         }
     }
-    best.1.map(|place| place as u32)
+    best.1.map(|index| index as u32)
 }
 
-/// Adds all candidates of the `runs`, or the `top_k` first of them by [`order`], in no order; 0 adds all, in that of
-/// their tokens. `keep` returns what a logit counts as, and nothing for one that does not count.
+/// Adds all candidates of the `runs` in token order if `top_k` is 0, or else the first `top_k` by [`order`],
+/// unsorted. `keep` maps a logit to the one to use, or to `None` to skip the token.
 ///
-/// It reads the row once: candidates are collected up to a block above `top_k`, then selected down to `top_k`,
-/// and from then on only what beats the worst of them is collected. A full sort of 152 k is 50 times the work.
+/// Reads the row once: collects candidates up to a block above `top_k`, selects the best `top_k`, and from then on
+/// collects only candidates that beat the worst of them. A full sort of 152 k is 50 times the work.
 pub(super) fn gather(
     candidates: &mut Vec<Candidate>,
     logits: &[f32],
@@ -51,7 +51,7 @@ pub(super) fn gather(
     let mut floor = f32::NEG_INFINITY;
     for run in runs {
         for (token, logit) in (run.start as u32..).zip(&logits[run.clone()]) {
-            // Equals must stay in: their order is decided by the selection.
+            // Keep equals: the selection decides their order.
             let Some(logit) = keep(*logit).filter(|logit| *logit >= floor) else { continue };
             candidates.push(Candidate { logit, token });
             if candidates.len() >= room {
@@ -67,8 +67,8 @@ pub(super) fn gather(
     }
 }
 
-/// Returns the token at `unit` (0 to 1) of all in the `runs` that `min_p` leaves; `None` where all logits are minus
-/// infinity. It is what [`draw`] returns of the same candidates, to the bit, without making a list of them.
+/// Draws the token at `unit` (0 to 1) among all tokens of the `runs` that `min_p` leaves; `None` if all logits are
+/// minus infinity. Gives exactly the result of [`draw`] on the same candidates, without making a list of them.
 pub(super) fn draw_any(
     logits: &[f32],
     runs: &[Range<usize>],
@@ -81,7 +81,7 @@ pub(super) fn draw_any(
     if max == f32::NEG_INFINITY {
         return None;
     }
-    // Quotients are in the order of the logits, so the largest one is that of the largest logit.
+    // Division keeps the order, so the largest quotient belongs to the largest logit.
     let max = max / temperature;
     weights.clear();
     runs.iter().for_each(|run| softmax::add_weights(weights, &logits[run.clone()], temperature, max));
@@ -89,34 +89,34 @@ pub(super) fn draw_any(
         weights.iter_mut().filter(|weight| **weight < min_p).for_each(|weight| *weight = 0.0);
     }
     let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
-    let place = place_at(unit * sum, weights.iter().map(|weight| f64::from(*weight)))?;
+    let index = index_at(unit * sum, weights.iter().map(|weight| f64::from(*weight)))?;
     let mut before = 0;
     let run = runs.iter().find(|run| {
         before += run.len();
-        place < before
+        index < before
     })?;
-    Some((run.end - (before - place)) as u32)
+    Some((run.end - (before - index)) as u32)
 }
 
-/// Returns the place of the weight at which their sum comes above `left`, or of the last above 0.
-fn place_at(mut left: f64, weights: impl Iterator<Item = f64>) -> Option<usize> {
+/// Returns the index at which the running sum of weights exceeds `left`, or the last index with a positive weight.
+fn index_at(mut left: f64, weights: impl Iterator<Item = f64>) -> Option<usize> {
     let mut last = None;
-    for (place, weight) in weights.enumerate() {
+    for (index, weight) in weights.enumerate() {
         if weight == 0.0 {
             continue;
         }
-        last = Some(place);
+        last = Some(index);
         left -= weight;
         if left < 0.0 {
             break;
         }
     }
-    // Rounding can leave a crumb behind the last one.
+    // Rounding can leave a remainder after the last weight.
     last
 }
 
-/// Applies `top_p` and `min_p`, and returns the token at `unit` (0 to 1) of what is left; `None` where nothing
-/// was given.
+/// Applies `top_p` and `min_p`, and returns the token at `unit` (0 to 1) of the rest; `None` if there are no
+/// candidates.
 pub(super) fn draw(candidates: &mut Vec<Candidate>, top_p: f32, min_p: f32, unit: f64) -> Option<u32> {
     let max = candidates.iter().fold(f32::NEG_INFINITY, |max, candidate| max.max(candidate.logit));
     if max == f32::NEG_INFINITY {
@@ -125,7 +125,7 @@ pub(super) fn draw(candidates: &mut Vec<Candidate>, top_p: f32, min_p: f32, unit
     if top_p < 1.0 {
         keep_top(candidates, max, f64::from(top_p));
     } else {
-        // Selection leaves them in an order of its own; the draw needs one that only the logits decide.
+        // Selection leaves them in an arbitrary order; the draw needs one that depends only on the logits.
         candidates.sort_unstable_by_key(|candidate| candidate.token);
     }
     if min_p > 0.0 {
@@ -133,11 +133,11 @@ pub(super) fn draw(candidates: &mut Vec<Candidate>, top_p: f32, min_p: f32, unit
     }
     let weights = || candidates.iter().map(|candidate| weight(candidate.logit - max));
     let sum: f64 = weights().sum();
-    place_at(unit * sum, weights()).map(|place| candidates[place].token)
+    index_at(unit * sum, weights()).map(|index| candidates[index].token)
 }
 
-/// Keeps the fewest first candidates whose weights reach `share` of all, sorted. Only as many are sorted as are
-/// kept, in blocks that grow fourfold.
+/// Keeps the fewest first candidates whose weights reach `share` of the total, sorted. Sorts only as many as needed,
+/// in blocks that grow fourfold.
 fn keep_top(candidates: &mut Vec<Candidate>, max: f32, share: f64) {
     let sum: f64 = candidates.iter().map(|candidate| weight(candidate.logit - max)).sum();
     let target = share * sum;
@@ -148,10 +148,10 @@ fn keep_top(candidates: &mut Vec<Candidate>, max: f32, share: f64) {
             candidates[start..].select_nth_unstable_by(end - start - 1, order);
         }
         sort(&mut candidates[start..end]);
-        for place in start..end {
-            reached += weight(candidates[place].logit - max);
+        for index in start..end {
+            reached += weight(candidates[index].logit - max);
             if reached >= target {
-                candidates.truncate(place + 1);
+                candidates.truncate(index + 1);
                 return;
             }
         }

@@ -32,7 +32,7 @@ fn greedy(change: impl FnOnce(&mut SamplingConfig), prompt: &[u32], answer: &[u3
 }
 
 #[test]
-fn temperature_zero_takes_the_first_of_the_largest() {
+fn temperature_zero_takes_the_first_largest_logit() {
     assert_eq!(greedy(|_| (), &[], &[], &[1.0, 3.0, 2.0, 3.0]), 1);
     let mask = TokenMask::of(4, &[0, 2]);
     let mut sampler = Sampler::new(SamplingConfig::greedy(), &[]).unwrap();
@@ -51,7 +51,7 @@ fn draws_follow_the_probabilities() {
 }
 
 #[test]
-fn filters_keep_what_they_say() {
+fn filters_keep_the_documented_tokens() {
     let logits: Vec<f32> = [0.1f32, 0.4, 0.2, 0.3].iter().map(|p| p.ln()).collect();
     let kept = |change: fn(&mut SamplingConfig)| {
         let found = counts(&mut sampler(change), &logits, 2_000);
@@ -68,7 +68,7 @@ fn filters_keep_what_they_say() {
 }
 
 #[test]
-fn penalties_and_biases_change_what_is_chosen() {
+fn penalties_and_biases_change_the_choice() {
     let logits = [2.0, 1.9, -1.0];
     assert_eq!(greedy(|config| config.repetition_penalty = 1.2, &[0], &[], &logits), 1);
     assert_eq!(
@@ -90,7 +90,7 @@ fn penalties_and_biases_change_what_is_chosen() {
 }
 
 #[test]
-fn probabilities_are_the_models_own() {
+fn reported_probabilities_are_the_models_own() {
     let logits: Vec<f32> = [0.5f32, 0.3, 0.2].iter().map(|p| p.ln() - 40.0).collect();
     let mut sampler = Sampler::new(
         SamplingConfig {
@@ -104,18 +104,18 @@ fn probabilities_are_the_models_own() {
     let sampled = sampler.choose(&logits, Some(&TokenMask::of(3, &[0, 2]))).unwrap();
     assert_eq!(sampled.chosen.token, 2);
     assert!((sampled.chosen.log_probability - 0.2f32.ln()).abs() < 1e-5);
-    let told: Vec<u32> = sampled.alternatives.iter().map(|one| one.token).collect();
-    assert_eq!(told, [0, 1]);
+    let reported: Vec<u32> = sampled.alternatives.iter().map(|one| one.token).collect();
+    assert_eq!(reported, [0, 1]);
     assert!((sampled.alternatives[0].log_probability - 0.5f32.ln()).abs() < 1e-5);
 }
 
 #[test]
-fn what_cannot_be_sampled_is_named() {
+fn invalid_parameters_and_rows_get_their_own_errors() {
     let refused =
         |change: fn(&mut SamplingConfig)| Sampler::new(config(change), &[]).unwrap_err().to_string();
-    assert_eq!(refused(|config| config.temperature = -1.0), "temperature is -1, but goes from 0 to 100");
-    assert_eq!(refused(|config| config.temperature = f32::NAN), "temperature is NaN, but goes from 0 to 100");
-    assert_eq!(refused(|config| config.top_p = 0.0), "top_p is 0, but goes from above 0 to 1");
+    assert_eq!(refused(|config| config.temperature = -1.0), "temperature is -1; the range is 0 to 100");
+    assert_eq!(refused(|config| config.temperature = f32::NAN), "temperature is NaN; the range is 0 to 100");
+    assert_eq!(refused(|config| config.top_p = 0.0), "top_p is 0; the range is above 0 to 1");
     assert!(refused(|config| config.temperature = 1e-9).contains("use 0 for the most probable token"));
     assert!(refused(|config| config.logit_bias = [(7, f32::INFINITY)].into()).contains("token 7 is inf"));
     assert!(refused(|config| config.alternatives = 65).contains("at most 64"));
@@ -130,7 +130,7 @@ fn what_cannot_be_sampled_is_named() {
 }
 
 #[test]
-fn one_seed_draws_one_text_and_it_is_pinned() {
+fn a_seed_always_draws_the_same_pinned_text() {
     let mut random = Random::new(3);
     let rows: Vec<Vec<f32>> =
         (0..12).map(|_| (0..500).map(|_| (random.unit() * 8.0) as f32).collect()).collect();
@@ -143,12 +143,12 @@ fn one_seed_draws_one_text_and_it_is_pinned() {
     assert_eq!(text(42), PINNED);
 }
 
-/// What the seed 42 draws; it must not change from platform to platform or from version to version.
+/// The tokens that seed 42 draws. They must not change between platforms or versions.
 const PINNED: [u32; 12] = [402, 387, 402, 118, 49, 389, 173, 373, 408, 341, 321, 259];
 
 proptest! {
     #[test]
-    fn selection_keeps_what_a_full_sort_keeps(
+    fn selection_keeps_the_same_as_a_full_sort(
         logits in prop::collection::vec((-40i8..40).prop_map(f32::from), 1..600),
         top_k in 1usize..300,
     ) {
@@ -179,7 +179,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_chosen_is_what_looking_at_each_token_by_itself_chooses(
+    fn the_choice_matches_checking_each_token_separately(
         seed: u64,
         (words, vocabulary) in (1usize..9).prop_flat_map(|words| (Just(words), 32 * words - 31..=32 * words + 5)),
         kind in 0..5,
@@ -212,7 +212,7 @@ proptest! {
     }
 }
 
-/// Logits with equals, with some of minus infinity, and with one that stands out.
+/// Logits with ties, some minus infinities, and one outlier.
 fn row(random: &mut Random, vocabulary: usize) -> Vec<f32> {
     let mut logits: Vec<f32> = (0..vocabulary)
         .map(|_| match random.bits() % 20 {
@@ -237,7 +237,7 @@ fn mask(random: &mut Random, kind: i32, vocabulary: usize) -> Option<TokenMask> 
     (kind != 0).then(|| TokenMask::of(vocabulary, &tokens))
 }
 
-/// Chooses by the definition: each token is asked by itself whether it may follow, and becomes a candidate.
+/// Chooses by the definition: checks each token separately and makes it a candidate.
 fn one_by_one(sampler: &mut Sampler, logits: &[f32], mask: Option<&TokenMask>) -> Option<u32> {
     let logits = if sampler.adjust(logits).unwrap() { sampler.scratch.clone() } else { logits.to_vec() };
     let allowed = logits

@@ -1,26 +1,26 @@
-//! Whether two branches of `oneOf` can match the same value.
+//! Decides whether two branches of `oneOf` can match the same value.
 //!
-//! "Exactly one" can be had from a grammar only where the branches have nothing in common: then it is `anyOf`.
-//! What cannot be proved here counts as an overlap, which refuses the schema; so a mistake on this side costs a
-//! schema, never an answer.
+//! A grammar can express "exactly one" only if the branches have no value in common; then `oneOf` equals `anyOf`. If
+//! disjointness cannot be proved, the schema is refused, so an incomplete proof here costs a schema, never a wrong
+//! answer.
 
 use serde_json::{Map, Value};
 
 use super::Lowering;
 
-/// How many references and applicators are followed.
+/// How many references and applicators to follow.
 const DEPTH_MAX: usize = 8;
 
-/// Comparisons that a schema may cost; beyond them branches count as overlapping.
+/// Most comparisons per schema; after that, branches count as overlapping.
 pub(super) const WORK_MAX: usize = 1_000_000;
 
-/// Types as bits; integers are numbers.
+/// A set of types as bits; integers count as numbers.
 type Kinds = u8;
 const OBJECT: Kinds = 1 << 5;
 const ALL: Kinds = (1 << 6) - 1;
 
 impl<'s> Lowering<'s> {
-    /// Returns two branches that may match the same value, or `None` where no two can.
+    /// Returns two branches that may match the same value, or `None` if all are disjoint.
     pub(super) fn overlap(
         &self,
         branches: &'s Value,
@@ -37,14 +37,14 @@ impl<'s> Lowering<'s> {
         None
     }
 
-    /// Returns whether there was as much work left.
+    /// Uses up some of the remaining work. Returns whether enough was left.
     fn spend(&self, work: usize) -> bool {
         let left = self.proofs_left.get().checked_sub(work);
         self.proofs_left.set(left.unwrap_or(0));
         left.is_some()
     }
 
-    /// `parent` has what holds for both.
+    /// `parent` holds the keywords that apply to both branches.
     fn are_disjoint(
         &self,
         one: &'s Value,
@@ -94,7 +94,7 @@ impl<'s> Lowering<'s> {
         common == OBJECT && self.differ_in_a_property(one, other, parent, depth)
     }
 
-    /// A property that one branch requires, and that the other does not allow with any of the same values.
+    /// Whether one branch requires a property for which the other allows none of the same values.
     fn differ_in_a_property(
         &self,
         one: &'s Value,
@@ -178,7 +178,7 @@ impl<'s> Lowering<'s> {
         self.resolve(text).ok().map(|(_, target, _)| target)
     }
 
-    /// Whether all else in a branch is ignored, so that nothing may be concluded from it.
+    /// Whether a branch's other keywords are ignored, so that nothing may be concluded from them.
     fn is_alone_by_ref(&self, schema: &Value) -> bool {
         self.draft.ref_stands_alone() && schema.get("$ref").is_some()
     }
@@ -195,7 +195,7 @@ fn kind_of(value: &Value) -> Kinds {
     }
 }
 
-/// Returns the values that a schema allows at most, where it lists them.
+/// Returns the only values that a schema can allow, if it lists them.
 fn literals(schema: &Value) -> Option<Vec<&Value>> {
     if let Some(value) = schema.get("const") {
         return Some(vec![value]);
@@ -203,7 +203,7 @@ fn literals(schema: &Value) -> Option<Vec<&Value>> {
     schema.get("enum").and_then(Value::as_array).map(|values| values.iter().collect())
 }
 
-/// Equality as JSON Schema has it for what can be told apart here; anything doubtful is the same.
+/// Equality as in JSON Schema, as far as it can be decided here; doubtful cases count as equal.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),

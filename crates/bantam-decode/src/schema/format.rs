@@ -1,10 +1,10 @@
-//! Formats as patterns of this crate's own, so that what they mean does not depend on a validator.
+//! Formats as patterns, so that their meaning does not depend on a validator.
 //!
-//! llguidance knows some of them, but allows 30 February's neighbour in every year and a leap second in every
-//! minute. Here a date is one that exists. Where the standard's grammar is larger than anything that is written
-//! in practice, the pattern has the part that every validator agrees on.
+//! llguidance knows some formats, but allows 29 February in every year and a leap second in every minute. Here a date
+//! must exist. If a standard's grammar is larger than what occurs in practice, the pattern covers the part on which
+//! all validators agree.
 
-/// The formats that are honoured.
+/// The supported formats.
 pub(super) const KNOWN: [&str; 14] = [
     "date-time",
     "date",
@@ -24,17 +24,16 @@ pub(super) const KNOWN: [&str; 14] = [
 
 const MONTH_DAY: &str = "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)\
     |02-(?:0[1-9]|1[0-9]|2[0-8]))";
-/// Divisible by four; those that end in 00 only where the century is.
+/// Years divisible by four; those ending in 00 only if the century is divisible by four.
 const LEAP_YEAR: &str = "(?:[0-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)";
 const OFFSET: &str = "(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
 const OCTET: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
-/// No two hyphens together: in the third and fourth place they announce an encoding.
+/// No two consecutive hyphens: in the third and fourth position they announce an encoding.
 const LABEL: &str = "[a-zA-Z0-9](?:-?[a-zA-Z0-9]){0,30}";
 const PATH_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=:@-]|%[0-9a-fA-F]{2})";
 const SEGMENT_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=@-]|%[0-9a-fA-F]{2})";
 
-/// Returns the pattern of a format, `Some(None)` for a format that asks nothing of a string, and `None` for one
-/// that is not known.
+/// Returns the pattern of a format; `Some(None)` if the format does not restrict strings, `None` if it is unknown.
 pub(super) fn pattern(name: &str) -> Option<Option<String>> {
     let body = match name {
         "password" | "int32" | "uint32" | "int64" | "float" | "double" => return Some(None),
@@ -70,7 +69,7 @@ fn date() -> String {
     format!("(?:[0-9]{{4}}-{MONTH_DAY}|{LEAP_YEAR}-02-29)")
 }
 
-/// A leap second is the last of a day in UTC; it is allowed where that is plain to see.
+/// A leap second is the last second of a day in UTC; it is allowed only where that is evident.
 fn time() -> String {
     let fraction = "(?:[.][0-9]{1,9})?";
     format!("(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]{fraction}{OFFSET}|23:59:60{fraction}[zZ])")
@@ -83,7 +82,7 @@ fn duration() -> String {
     format!("P(?:{date}(?:{time})?|{time}|[0-9]{{1,9}}W)")
 }
 
-/// Eight groups, or fewer around one `::` that stands for at least two of them.
+/// Eight groups, or fewer around one `::` that stands for at least two groups.
 fn ipv6() -> String {
     let group = "[0-9a-fA-F]{1,4}";
     let mut forms = vec![format!("(?:{group}:){{7}}{group}"), "::".to_owned()];

@@ -1,27 +1,27 @@
-//! Regular expressions of ECMA-262, as schemas have them, written anew in the syntax of the crate `regex`.
+//! Translates ECMA-262 regular expressions, as used in schemas, into the syntax of the crate `regex`.
 //!
-//! The two look alike and differ where nobody looks: `[[a]` and `[a&&b]` are a plain class to the one and set
-//! arithmetic to the other, `\<` is a character or the beginning of a word, `.` takes a carriage return or not.
-//! So an expression is parsed by the rules of the one and every part is written in a form of the other that has
-//! one meaning only. Where implementations of the first disagree (what `\s` is beyond ASCII), the part is
-//! written that all agree on.
+//! The two syntaxes look alike but differ in places that few people check: `[[a]` and `[a&&b]` are plain classes in
+//! one and set operations in the other, `\<` is a character or the start of a word, `.` matches a carriage return or
+//! not. So an expression is parsed by the rules of the first, and each part is written in a form that has only one
+//! meaning in the second. Where implementations of the first disagree (what `\s` matches beyond ASCII), the form is
+//! one on which all agree.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// How deeply groups may be nested.
+/// Deepest nesting of groups.
 const DEPTH_MAX: usize = 50;
-/// How often something may be repeated.
+/// Largest repetition count.
 const REPEATS_MAX: u32 = 100_000;
 
-/// What every engine calls white space, and what some engine calls so.
+/// What every engine treats as white space. [`SPACE_WIDE`] is what at least one engine does.
 const SPACE: &str =
     r"\x{9}-\x{d}\x{20}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}";
 const SPACE_WIDE: &str = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{180e}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{feff}";
 const WORD: &str = "0-9A-Za-z_";
 const DIGIT: &str = "0-9";
 
-/// Returns the expression in the other syntax, or why there is none.
+/// Returns the translated expression, or why it cannot be translated.
 pub(super) fn translate(expression: &str) -> Result<String, String> {
     let mut translation =
         Translation { rest: expression.chars().peekable(), written: String::new(), depth: 0 };
@@ -38,12 +38,12 @@ struct Translation<'e> {
     depth: usize,
 }
 
-/// One member of a class, or one atom.
+/// A member of a class, or an atom.
 enum Atom {
     Character(char),
-    /// The members of a set, for within brackets.
+    /// The members of a set, to be put in brackets.
     Set(&'static str),
-    /// All but the members of a set; the second is for within brackets that are negated.
+    /// Everything but the members of a set; the second form is for negated brackets.
     Not(&'static str, &'static str),
     Property(String),
 }
@@ -81,7 +81,7 @@ impl Translation<'_> {
             '(' => self.group()?,
             '[' => self.class()?,
             '.' => self.written.push_str(r"[^\n\r\x{2028}\x{2029}]"),
-            '*' | '+' | '?' => return Err(format!("`{character}` repeats nothing")),
+            '*' | '+' | '?' => return Err(format!("`{character}` has nothing to repeat")),
             '\\' => match self.escape(false)? {
                 Atom::Character(character) => self.character(character),
                 Atom::Set(members) => self.written.push_str(&format!("[{members}]")),
@@ -105,12 +105,12 @@ impl Translation<'_> {
                 (Some('<'), _) => {
                     let is_named = self.rest.by_ref().any(|character| character == '>');
                     if !is_named {
-                        return Err("the name of a group does not end".to_owned());
+                        return Err("the name of a group is not terminated".to_owned());
                     }
                 }
                 _ => {
                     return Err(
-                        "flags within an expression are not supported: write both cases out".to_owned()
+                        "flags inside an expression are not supported: write out both cases".to_owned()
                     );
                 }
             }
@@ -135,7 +135,9 @@ impl Translation<'_> {
                 Some((least, most, length)) => {
                     self.rest.nth(length - 1);
                     if most.unwrap_or(least) > REPEATS_MAX || most.is_some_and(|most| most < least) {
-                        return Err(format!("repetitions go from less to more, up to {REPEATS_MAX}"));
+                        return Err(format!(
+                            "the bounds of a repetition must be in ascending order and at most {REPEATS_MAX}"
+                        ));
                     }
                     let most = most.map_or(String::new(), |most| most.to_string());
                     self.written.push_str(&format!("{{{least},{most}}}"));
@@ -189,7 +191,7 @@ impl Translation<'_> {
                 }
                 Atom::Character(high) => return Err(format!("the range {low}-{high} goes backwards")),
                 set => {
-                    // `[a-\d]`: the hyphen is one.
+                    // `[a-\d]`: the hyphen is a literal.
                     push_character(&mut members, low);
                     push_character(&mut members, '-');
                     push_set(&mut members, &set, is_negated);
@@ -212,7 +214,9 @@ impl Translation<'_> {
     }
 
     fn escape(&mut self, is_in_class: bool) -> Result<Atom, String> {
-        let Some(character) = self.rest.next() else { return Err("it ends in a backslash".to_owned()) };
+        let Some(character) = self.rest.next() else {
+            return Err("the expression ends in a backslash".to_owned());
+        };
         Ok(match character {
             'd' => Atom::Set(DIGIT),
             'D' => Atom::Not(DIGIT, DIGIT),
@@ -228,7 +232,7 @@ impl Translation<'_> {
             'b' if is_in_class => Atom::Character('\u{8}'),
             'b' | 'B' => return Err(format!("word boundaries (`\\{character}`) are not supported")),
             '0' if !self.rest.peek().is_some_and(char::is_ascii_digit) => Atom::Character('\0'),
-            '0'..='9' | 'k' => return Err("references to groups are not supported".to_owned()),
+            '0'..='9' | 'k' => return Err("back-references are not supported".to_owned()),
             'x' => Atom::Character(character_of(self.hexadecimal(2)?)?),
             'u' if self.rest.peek() == Some(&'{') => {
                 self.rest.next();
@@ -261,7 +265,7 @@ impl Translation<'_> {
         let has_other = self.rest.next() == Some('\\') && self.rest.next() == Some('u');
         let other = if has_other { self.hexadecimal(4)? } else { 0 };
         if !(0xDC00..0xE000).contains(&other) {
-            return Err("half of a surrogate pair is no character".to_owned());
+            return Err("half of a surrogate pair is not a character".to_owned());
         }
         character_of(0x1_0000 + ((unit - 0xD800) << 10) + (other - 0xDC00))
     }
@@ -281,7 +285,7 @@ impl Translation<'_> {
     }
 }
 
-/// Everything but letters and digits by its number: no syntax can read anything into that.
+/// Writes everything but letters and digits as a code point, which no syntax can misread.
 fn push_character(written: &mut String, character: char) {
     if character.is_ascii_alphanumeric() || !character.is_ascii() {
         written.push(character);
@@ -293,7 +297,7 @@ fn push_character(written: &mut String, character: char) {
 fn push_set(members: &mut String, atom: &Atom, is_negated: bool) {
     match atom {
         Atom::Character(character) => push_character(members, *character),
-        // What is excluded is excluded in its widest reading.
+        // Exclude the widest reading of an excluded set.
         Atom::Set(SPACE) if is_negated => members.push_str(SPACE_WIDE),
         Atom::Set(set) => members.push_str(set),
         Atom::Not(narrow, wide) => {
@@ -303,7 +307,7 @@ fn push_set(members: &mut String, atom: &Atom, is_negated: bool) {
     }
 }
 
-/// Reads `{2}`, `{2,}` or `{2,3}`: the bounds and how many characters they take. Anything else is a brace.
+/// Parses `{2}`, `{2,}` or `{2,3}`: the bounds and the length of the text. `None` means that the brace is a literal.
 fn braces(rest: Peekable<Chars<'_>>) -> Option<(u32, Option<u32>, usize)> {
     let text: String = rest.take_while(|character| *character != '}').take(24).collect();
     let body = text.strip_prefix('{').filter(|_| text.len() < 24)?;
@@ -318,15 +322,15 @@ fn braces(rest: Peekable<Chars<'_>>) -> Option<(u32, Option<u32>, usize)> {
 }
 
 fn character_of(code: u32) -> Result<char, String> {
-    char::from_u32(code).ok_or_else(|| "half of a surrogate pair is no character".to_owned())
+    char::from_u32(code).ok_or_else(|| "half of a surrogate pair is not a character".to_owned())
 }
 
 fn bad_escape(letter: char) -> String {
-    format!("the escape `\\{letter}` is not one of ECMA-262, or not written in full")
+    format!("the escape `\\{letter}` is unknown in ECMA-262 or incomplete")
 }
 
 fn look(opening: &str) -> String {
-    format!("looking around (`{opening}`) is not supported: say what the text is, not what it is not")
+    format!("look-around (`{opening}`) is not supported: describe the allowed text directly")
 }
 
 #[cfg(test)]
@@ -338,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_both_syntaxes_have_stay_what_they_are() {
+    fn parts_common_to_both_syntaxes_are_kept() {
         check("^[a-z0-9]+$", "^[a-z0-9]+$");
         check("a|b(c)*?", "a|b(?:c)*");
         check("x{2}y{2,}z{2,3}", "x{2,2}y{2,}z{2,3}");
@@ -348,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_mean_something_else_are_written_plainly() {
+    fn parts_with_another_meaning_are_rewritten() {
         check("[[a&&b]", "[\\x{5b}a\\x{26}\\x{26}b]");
         check("[+--b]", "[\\x{2b}-\\x{2d}b]");
         check("\\<a{,3}", "\\x{3c}a\\x{7b}\\x{2c}3\\x{7d}");
@@ -360,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_is_read_so_that_all_engines_agree() {
+    fn white_space_is_translated_so_that_all_engines_agree() {
         assert!(!translate("\\s").unwrap().contains("feff"));
         assert!(translate("\\S").unwrap().contains("feff"));
         assert!(translate("[^\\s]").unwrap().contains("feff"));
@@ -368,24 +372,24 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_honoured_is_refused_with_a_reason() {
+    fn unsupported_expressions_are_refused_with_a_reason() {
         for (expression, part) in [
-            ("(?=a)", "looking around"),
-            ("(?<!a)b", "looking around"),
+            ("(?=a)", "look-around"),
+            ("(?<!a)b", "look-around"),
             ("\\bword", "word boundaries"),
-            ("(a)\\1", "references"),
+            ("(a)\\1", "back-references"),
             ("(?i)a", "flags"),
             ("[]", "matches nothing"),
             ("a**", "repeated"),
-            ("*a", "repeats nothing"),
+            ("*a", "nothing to repeat"),
             ("(a", "not closed"),
             ("a)", "no opening"),
             ("[a", "not closed"),
             ("\\Z", "escape"),
             ("\\ud83d", "surrogate"),
-            ("a{3,2}", "from less to more"),
+            ("a{3,2}", "ascending order"),
             ("^*", "anchor"),
-            ("a{999999}", "up to"),
+            ("a{999999}", "at most"),
             ("[z-a]", "backwards"),
             ("\\", "backslash"),
             ("\\p{^L}", "escape"),

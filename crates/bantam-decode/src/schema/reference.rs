@@ -1,34 +1,34 @@
-//! Drafts, and what `$ref` means.
+//! Drafts, and the resolution of `$ref`.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use super::{Lowering, Place, SchemaError};
+use super::{Lowering, SchemaError, SchemaPath};
 
 /// A canonical pointer, the schema there, and whether it is below an `$id` of its own.
 type Target<'s> = (String, &'s Value, bool);
 
-/// What each anchor names; nothing where several have the name.
+/// The target of each anchor; `None` if several subschemas have the name.
 pub(super) type Anchors<'s> = HashMap<String, Option<Target<'s>>>;
 
 /// A version of the standard, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Draft {
-    /// Draft 4: `id`; `exclusiveMinimum` is true or false.
+    /// Draft 4: `id`; `exclusiveMinimum` is a boolean.
     Four,
     /// Drafts 6 and 7.
     Seven,
-    /// 2019-09: `$ref` may have neighbours.
+    /// 2019-09: keywords beside `$ref` count.
     Nineteen,
     /// 2020-12, named by `$schema`.
     Twenty,
-    /// No draft is named: 2020-12, but a list under `items` is read as drafts before did.
+    /// No draft is named: read as 2020-12, except that `items` may be a list, as in earlier drafts.
     Unnamed,
 }
 
 impl Draft {
-    /// Returns the draft that `$schema` names.
+    /// Returns the draft named by `$schema`.
     pub(super) fn of(schema: &Value) -> Result<Self, SchemaError> {
         let Some(name) = schema.get("$schema") else { return Ok(Self::Unnamed) };
         let name = name.as_str().unwrap_or_default().trim_end_matches(['#', '/']);
@@ -40,13 +40,13 @@ impl Draft {
             "json-schema.org/draft/2020-12/schema" => Self::Twenty,
             "json-schema.org/schema" => Self::Unnamed,
             _ => {
-                let reason = "it names no draft from 4 to 2020-12: leave it out for 2020-12";
+                let reason = "not a draft from 4 to 2020-12: remove it to use 2020-12";
                 return Err(SchemaError::new("$schema", "", reason));
             }
         })
     }
 
-    /// Returns whether all that stands beside `$ref` is ignored.
+    /// Returns whether keywords beside `$ref` are ignored.
     pub(super) fn ref_stands_alone(self) -> bool {
         matches!(self, Self::Four | Self::Seven)
     }
@@ -56,29 +56,29 @@ impl Draft {
     }
 }
 
-/// Returns the identifier that changes what references below a subschema mean.
+/// Returns the identifier that changes the meaning of references below a subschema.
 pub(super) fn own_id(keywords: &Map<String, Value>, draft: Draft) -> Option<&str> {
     let keyword = if draft == Draft::Four { "id" } else { "$id" };
     keywords.get(keyword).and_then(Value::as_str).filter(|id| !id.starts_with('#'))
 }
 
 impl<'s> Lowering<'s> {
-    /// Returns the reference to the definition that a target gets, and makes sure that it is walked once.
-    pub(super) fn reference(&mut self, target: &'s Value, place: &Place) -> Result<String, SchemaError> {
-        let text = target.as_str().ok_or_else(|| place.refused("$ref", "it is a string"))?;
-        if place.is_rebased {
+    /// Returns a reference to the definition of a target, and schedules the target to be lowered once.
+    pub(super) fn reference(&mut self, target: &'s Value, path: &SchemaPath) -> Result<String, SchemaError> {
+        let text = target.as_str().ok_or_else(|| path.refused("$ref", "must be a string"))?;
+        if path.is_rebased {
             let reason =
-                "it stands below an $id of its own, which changes what it refers to: remove that $id";
-            return Err(place.refused("$ref", reason));
+                "a subschema above it has its own $id, which changes what it refers to: remove that $id";
+            return Err(path.refused("$ref", reason));
         }
         let (pointer, schema, is_rebased) =
-            self.resolve(text).map_err(|reason| place.refused("$ref", reason))?;
+            self.resolve(text).map_err(|reason| path.refused("$ref", reason))?;
         if let Some(name) = self.names.get(&pointer) {
             return Ok(format!("#/$defs/{name}"));
         }
         let name = format!("d{}", self.names.len());
         self.names.insert(pointer.clone(), name.clone());
-        self.pending.push((name.clone(), schema, Place { pointer, depth: 0, is_rebased }));
+        self.pending.push((name.clone(), schema, SchemaPath { pointer, depth: 0, is_rebased }));
         Ok(format!("#/$defs/{name}"))
     }
 
@@ -87,9 +87,10 @@ impl<'s> Lowering<'s> {
         let (base, fragment) = text.split_once('#').unwrap_or((text, ""));
         let root_id = self.root.as_object().and_then(|root| own_id(root, self.draft)).unwrap_or_default();
         if !base.is_empty() && base != root_id.trim_end_matches('#') {
-            return Err(format!("{text:?} is another document, and none is fetched: copy it into $defs"));
+            return Err(format!("{text:?} is in another document, which is not fetched: copy it into $defs"));
         }
-        let fragment = percent_decoded(fragment).ok_or_else(|| format!("{text:?} is not encoded well"))?;
+        let fragment =
+            percent_decoded(fragment).ok_or_else(|| format!("{text:?} is not valid percent-encoding"))?;
         if !fragment.is_empty() && !fragment.starts_with('/') {
             return self
                 .anchored(&fragment)
@@ -104,10 +105,10 @@ impl<'s> Lowering<'s> {
             let name = part.replace("~1", "/").replace("~0", "~");
             let next = match target {
                 Value::Object(members) => members.get(&name),
-                Value::Array(items) => name.parse::<usize>().ok().and_then(|place| items.get(place)),
+                Value::Array(items) => name.parse::<usize>().ok().and_then(|index| items.get(index)),
                 _ => None,
             };
-            target = next.ok_or_else(|| format!("{text:?} leads nowhere"))?;
+            target = next.ok_or_else(|| format!("{text:?} does not exist"))?;
             pointer.push('/');
             pointer.push_str(part);
         }
@@ -127,7 +128,7 @@ fn anchors(root: &Value, draft: Draft) -> Anchors<'_> {
         let members: Vec<(String, &Value)> = match value {
             Value::Object(members) => members.iter().map(|(name, member)| (name.clone(), member)).collect(),
             Value::Array(items) => {
-                items.iter().enumerate().map(|(place, item)| (place.to_string(), item)).collect()
+                items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
             }
             _ => continue,
         };
@@ -160,7 +161,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Refuses references that lead back to themselves without a property or an item between: they say nothing.
+/// Refuses references that lead back to themselves without a property or an item in between: they have no meaning.
 pub(super) fn refuse_loops(root: &Value, definitions: &Map<String, Value>) -> Result<(), SchemaError> {
     // 1: being walked, 2: done.
     let mut states = HashMap::new();
@@ -175,7 +176,7 @@ pub(super) fn refuse_loops(root: &Value, definitions: &Map<String, Value>) -> Re
         match states.get(&name) {
             Some(2) => continue,
             Some(_) => {
-                let reason = "references lead back to themselves with no property or item between";
+                let reason = "references lead back to themselves without a property or an item in between";
                 return Err(SchemaError::new("$ref", "", reason));
             }
             None => {}
@@ -188,7 +189,7 @@ pub(super) fn refuse_loops(root: &Value, definitions: &Map<String, Value>) -> Re
             if let Some(target) =
                 node.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix("#/$defs/"))
             {
-                // A sibling waits with state 1 only if it is being walked: those that merely wait have none.
+                // Only schemas being walked have state 1; those still waiting have no state.
                 open.push((Some(target), false));
             }
             for keyword in ["allOf", "anyOf"] {

@@ -2,15 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Lowering, Place, SchemaError, SchemaLimits, format, pattern};
+use super::{Lowering, SchemaError, SchemaLimits, SchemaPath, format, pattern};
 
 const TYPES: [&str; 7] = ["null", "boolean", "integer", "number", "string", "array", "object"];
 
-/// Numbers of a declared type are less than this from zero: 18 digits fit into 64 bits, so there is no reader
-/// that cannot hold them.
+/// Numbers of a declared type are closer to zero than this: 18 digits fit into 64 bits, which every reader can hold.
 const NUMBER_BOUND: f64 = 1e18;
 
-/// The longest string that is counted; a longer `maxLength` means this one, since no answer gets there.
+/// Longest counted string. A longer `maxLength` is reduced to this, since no answer gets that long.
 const LENGTH_MAX: u64 = 1_000_000;
 
 /// `multipleOf` as `coefficient / 10^places`.
@@ -20,10 +19,10 @@ pub(super) struct Multiple {
     places: u32,
 }
 
-/// Returns the types that a schema names, or `None` where it names none.
+/// Returns the types that a schema names, or `None` if it names none.
 pub(super) fn types<'s>(
     keywords: &'s Map<String, Value>,
-    place: &Place,
+    path: &SchemaPath,
 ) -> Result<Option<Vec<&'s str>>, SchemaError> {
     let names = match keywords.get("type") {
         None => return Ok(None),
@@ -33,10 +32,10 @@ pub(super) fn types<'s>(
     let known = |name: &&'s Value| name.as_str().filter(|name| TYPES.contains(name));
     let types: Option<Vec<&str>> = names.iter().map(known).collect();
     let mut types = types.ok_or_else(|| {
-        place.refused("type", format!("it is one of {}, or a list of them", TYPES.join(", ")))
+        path.refused("type", format!("must be one of {}, or a list of them", TYPES.join(", ")))
     })?;
     if types.contains(&"number") {
-        // Numbers include integers; both together would only make the grammar ambiguous.
+        // Numbers include integers; listing both would make the grammar ambiguous.
         types.retain(|name| *name != "integer");
     }
     types.dedup();
@@ -48,7 +47,7 @@ impl Lowering<'_> {
         &mut self,
         keywords: &Map<String, Value>,
         types: Option<&[&str]>,
-        place: &Place,
+        path: &SchemaPath,
         lowered: &mut Map<String, Value>,
         all: &mut Vec<Value>,
     ) -> Result<(), SchemaError> {
@@ -61,13 +60,13 @@ impl Lowering<'_> {
         }
         let format = keywords.get("format").and_then(Value::as_str).unwrap_or_default();
         if let Some(multiple) = keywords.get("multipleOf") {
-            self.multiples.push(multiple_of(multiple, place)?);
+            self.multiples.push(multiple_of(multiple, path)?);
             lowered.insert("multipleOf".to_owned(), multiple.clone());
         }
         if keywords.contains_key("const") || keywords.contains_key("enum") {
-            // The values have bounds of their own; only what is asked is added to them.
+            // The listed values bound themselves; add only the bounds that the schema asks for.
             for (least, bound) in [(true, f64::NEG_INFINITY), (false, f64::INFINITY)] {
-                bounds(keywords, least, bound, place, lowered)?;
+                bounds(keywords, least, bound, path, lowered)?;
             }
             return Ok(());
         }
@@ -76,8 +75,8 @@ impl Lowering<'_> {
             "uint32" => (-1.0, 4_294_967_296.0),
             _ => (-NUMBER_BOUND, NUMBER_BOUND),
         };
-        bounds(keywords, true, low, place, lowered)?;
-        bounds(keywords, false, high, place, lowered)?;
+        bounds(keywords, true, low, path, lowered)?;
+        bounds(keywords, false, high, path, lowered)?;
         if let Some(types) = types.filter(|types| types.contains(&"integer")) {
             all.extend(without_minus_zero(types, lowered));
         }
@@ -85,7 +84,7 @@ impl Lowering<'_> {
     }
 }
 
-/// Where an integer may be negative, llguidance allows `-0`, which some readers take for a fraction.
+/// Excludes `-0` from integers that may be negative: llguidance allows it, and some readers take it for a fraction.
 fn without_minus_zero(types: &[&str], lowered: &Map<String, Value>) -> Option<Value> {
     let is = |keywords: [&str; 2], test: fn(f64) -> bool| {
         keywords.iter().filter_map(|keyword| lowered.get(*keyword)?.as_f64()).any(test)
@@ -101,12 +100,12 @@ fn without_minus_zero(types: &[&str], lowered: &Map<String, Value>) -> Option<Va
     may_be_both.then(|| json!({ "anyOf": branches }))
 }
 
-/// Writes the stricter of the schema's bounds on one side, and `bound` (exclusive) where that is stricter.
+/// Writes the stricter of the schema's bounds on one side, or `bound` (exclusive) if that is stricter.
 fn bounds(
     keywords: &Map<String, Value>,
     is_least: bool,
     bound: f64,
-    place: &Place,
+    path: &SchemaPath,
     lowered: &mut Map<String, Value>,
 ) -> Result<(), SchemaError> {
     let (inclusive, exclusive) =
@@ -115,9 +114,9 @@ fn bounds(
     let (mut strictest, mut is_exclusive) = (bound, true);
     let read = |keyword: &str| match keywords.get(keyword) {
         None | Some(Value::Bool(_)) => Ok(None),
-        Some(value) => exact(value).map(Some).ok_or_else(|| {
-            place.refused(keyword, "it is a number that 64 bits of floating point hold exactly")
-        }),
+        Some(value) => exact(value)
+            .map(Some)
+            .ok_or_else(|| path.refused(keyword, "must be a number that a 64-bit float holds exactly")),
     };
     if let Some(number) = read(inclusive)?
         && stricter(number, strictest)
@@ -135,21 +134,21 @@ fn bounds(
         return Ok(());
     }
     if strictest.abs() > NUMBER_BOUND || (strictest != 0.0 && strictest.abs() < 1e-9) {
-        let advice = "bounds are from 0.000000001 to 10^18 on either side of zero, or zero";
+        let advice = "must be zero, or between 0.000000001 and 10^18 in absolute value";
         return Err(
-            place.refused(if keywords.contains_key(inclusive) { inclusive } else { exclusive }, advice)
+            path.refused(if keywords.contains_key(inclusive) { inclusive } else { exclusive }, advice)
         );
     }
     lowered.insert((if is_exclusive { exclusive } else { inclusive }).to_owned(), json!(strictest));
     Ok(())
 }
 
-/// Returns a number if `f64` holds it exactly: as it was written for integers, as it is printed for others.
+/// Returns a number if `f64` holds it exactly: as written for integers, as printed for others.
 fn exact(value: &Value) -> Option<f64> {
     let number = value.as_f64().filter(|number| number.is_finite())?;
     let integer = value.as_i64().map(i128::from).or_else(|| value.as_u64().map(i128::from));
     match integer {
-        // Beyond the bound a digit more or less does not matter: the bound is what holds.
+        // Beyond the bound a digit more or less does not matter: the bound applies.
         Some(integer) if integer.unsigned_abs() <= 1_000_000_000_000_000_000 => {
             (number as i128 == integer).then_some(number)
         }
@@ -157,15 +156,15 @@ fn exact(value: &Value) -> Option<f64> {
     }
 }
 
-fn multiple_of(value: &Value, place: &Place) -> Result<Multiple, SchemaError> {
+fn multiple_of(value: &Value, path: &SchemaPath) -> Result<Multiple, SchemaError> {
     let refused =
-        || place.refused("multipleOf", "it is a number from 0.0001 to 65535 with at most 4 decimal places");
+        || path.refused("multipleOf", "must be a number from 0.0001 to 65535 with at most 4 decimal places");
     let number = value.as_f64().filter(|number| *number > 0.0 && *number <= 65_535.0).ok_or_else(refused)?;
     let text = number.to_string();
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     let coefficient: u64 = format!("{whole}{fraction}").parse().map_err(|_| refused())?;
-    // llguidance multiplies by ten until nothing is left behind the point, in floating point; it must end where
-    // the decimals do.
+    // llguidance multiplies by ten in floating point until no fraction is left; that must take exactly as many steps
+    // as there are decimals.
     let mut scaled = number;
     for _ in 0..fraction.len() {
         scaled *= 10.0;
@@ -176,7 +175,7 @@ fn multiple_of(value: &Value, place: &Place) -> Result<Multiple, SchemaError> {
     Ok(Multiple { coefficient, places: fraction.len() as u32 })
 }
 
-/// Refuses multiples whose least common multiple, which llguidance needs where several meet, leaves 32 bits.
+/// Refuses multiples whose least common multiple exceeds 32 bits; llguidance needs it where several multiples meet.
 pub(super) fn check_multiples(multiples: &[Multiple]) -> Result<(), SchemaError> {
     let places = multiples.iter().map(|multiple| multiple.places).max().unwrap_or(0);
     let mut distinct: Vec<u64> =
@@ -185,57 +184,56 @@ pub(super) fn check_multiples(multiples: &[Multiple]) -> Result<(), SchemaError>
     distinct.dedup();
     let product = distinct.iter().try_fold(1u64, |product, multiple| product.checked_mul(*multiple));
     if distinct.len() > 1 && product.is_none_or(|product| product > u64::from(u32::MAX)) {
-        let reason = "the multiples of the whole schema are too many and too large together: use one";
+        let reason = "the schema's multiples have a common multiple that is too large: use one multiple";
         return Err(SchemaError::new("multipleOf", "", reason));
     }
     Ok(())
 }
 
-/// Returns a keyword's count; `None` where it is absent.
+/// Returns the value of a counting keyword; `None` if it is absent.
 pub(super) fn count(
     keywords: &Map<String, Value>,
     keyword: &str,
-    place: &Place,
+    path: &SchemaPath,
 ) -> Result<Option<u64>, SchemaError> {
     let Some(value) = keywords.get(keyword) else { return Ok(None) };
     let whole = value.as_f64().filter(|number| *number >= 0.0 && number.fract() == 0.0);
     let count = value.as_u64().or_else(|| whole.map(|number| number as u64));
-    count.map(Some).ok_or_else(|| place.refused(keyword, "it is a whole number, 0 or more"))
+    count.map(Some).ok_or_else(|| path.refused(keyword, "must be a whole number, 0 or more"))
 }
 
-/// `all` takes what has to hold besides.
+/// Lowers the string keywords. Extra conditions are added to `all`.
 pub(super) fn strings(
     keywords: &Map<String, Value>,
-    place: &Place,
+    path: &SchemaPath,
     limits: &SchemaLimits,
     lowered: &mut Map<String, Value>,
     all: &mut Vec<Value>,
 ) -> Result<(), SchemaError> {
-    if let Some(least) = count(keywords, "minLength", place)?.filter(|least| *least > 0) {
+    if let Some(least) = count(keywords, "minLength", path)?.filter(|least| *least > 0) {
         if least > LENGTH_MAX {
-            return Err(place.refused("minLength", format!("it is at most {LENGTH_MAX}")));
+            return Err(path.refused("minLength", format!("must be at most {LENGTH_MAX}")));
         }
         lowered.insert("minLength".to_owned(), json!(least));
     }
-    if let Some(most) = count(keywords, "maxLength", place)? {
+    if let Some(most) = count(keywords, "maxLength", path)? {
         lowered.insert("maxLength".to_owned(), json!(most.min(LENGTH_MAX)));
     }
     if let Some(value) = keywords.get("pattern") {
-        let expression = value.as_str().ok_or_else(|| place.refused("pattern", "it is a string"))?;
+        let expression = value.as_str().ok_or_else(|| path.refused("pattern", "must be a string"))?;
         if expression.len() > limits.pattern_bytes_max {
-            let reason = format!("it has more than {} bytes: shorten it", limits.pattern_bytes_max);
-            return Err(place.refused("pattern", reason));
+            let reason = format!("longer than {} bytes: shorten it", limits.pattern_bytes_max);
+            return Err(path.refused("pattern", reason));
         }
-        let translated = pattern::translate(expression).map_err(|reason| place.refused("pattern", reason))?;
+        let translated = pattern::translate(expression).map_err(|reason| path.refused("pattern", reason))?;
         lowered.insert("pattern".to_owned(), json!(translated));
     }
-    let takes_strings = types(keywords, place)?.is_none_or(|types| types.contains(&"string"));
-    let Some(format) = keywords.get("format").filter(|_| takes_strings) else { return Ok(()) };
-    let name = format.as_str().ok_or_else(|| place.refused("format", "it is a string"))?;
+    let allows_strings = types(keywords, path)?.is_none_or(|types| types.contains(&"string"));
+    let Some(format) = keywords.get("format").filter(|_| allows_strings) else { return Ok(()) };
+    let name = format.as_str().ok_or_else(|| path.refused("format", "must be a string"))?;
     let Some(expression) = format::pattern(name) else {
-        let reason =
-            format!("the format {name:?} is not known: use pattern, or one of {}", format::KNOWN.join(", "));
-        return Err(place.refused("format", reason));
+        let reason = format!("unknown format {name:?}: use pattern, or one of {}", format::KNOWN.join(", "));
+        return Err(path.refused("format", reason));
     };
     if let Some(expression) = expression {
         if lowered.contains_key("pattern") {
@@ -249,18 +247,18 @@ pub(super) fn strings(
 
 pub(super) fn literals(
     keywords: &Map<String, Value>,
-    place: &Place,
+    path: &SchemaPath,
     lowered: &mut Map<String, Value>,
 ) -> Result<(), SchemaError> {
     if let Some(value) = keywords.get("const") {
-        literal(value, "const", place, 0)?;
+        literal(value, "const", path, 0)?;
         lowered.insert("const".to_owned(), value.clone());
     }
     if let Some(values) = keywords.get("enum") {
         let list = values.as_array().filter(|list| !list.is_empty());
-        let list = list.ok_or_else(|| place.refused("enum", "it is a list of one or more values"))?;
+        let list = list.ok_or_else(|| path.refused("enum", "must be a non-empty list of values"))?;
         for value in list {
-            literal(value, "enum", place, 0)?;
+            literal(value, "enum", path, 0)?;
         }
         lowered.insert("enum".to_owned(), values.clone());
     }
@@ -268,30 +266,30 @@ pub(super) fn literals(
 }
 
 /// Refuses values that cannot be written exactly.
-fn literal(value: &Value, keyword: &str, place: &Place, depth: usize) -> Result<(), SchemaError> {
+fn literal(value: &Value, keyword: &str, path: &SchemaPath, depth: usize) -> Result<(), SchemaError> {
     let writable = |text: &str| {
         let is_fine = |character: char| {
             !character.is_ascii_control() || matches!(character, '\n' | '\r' | '\t' | '\u{8}' | '\u{c}')
         };
-        let reason = "a value holds a control character that has no short escape in JSON: leave it out";
-        if text.chars().all(is_fine) { Ok(()) } else { Err(place.refused(keyword, reason)) }
+        let reason = "a value contains a control character without a short escape in JSON: remove it";
+        if text.chars().all(is_fine) { Ok(()) } else { Err(path.refused(keyword, reason)) }
     };
     if depth > 32 {
-        return Err(place.refused(keyword, "a value is nested deeper than 32 levels"));
+        return Err(path.refused(keyword, "a value is nested deeper than 32 levels"));
     }
     match value {
         Value::Number(_) => {
             let is_fine = exact(value).is_some_and(|number| {
                 number.abs() <= NUMBER_BOUND && (number == 0.0 || number.abs() >= 1e-9)
             });
-            let reason = "a number is not held exactly by 64 bits of floating point: write it as a string";
-            if is_fine { Ok(()) } else { Err(place.refused(keyword, reason)) }
+            let reason = "a 64-bit float cannot hold a number exactly: write it as a string";
+            if is_fine { Ok(()) } else { Err(path.refused(keyword, reason)) }
         }
         Value::String(text) => writable(text),
-        Value::Array(items) => items.iter().try_for_each(|item| literal(item, keyword, place, depth + 1)),
+        Value::Array(items) => items.iter().try_for_each(|item| literal(item, keyword, path, depth + 1)),
         Value::Object(members) => members.iter().try_for_each(|(name, member)| {
             writable(name)?;
-            literal(member, keyword, place, depth + 1)
+            literal(member, keyword, path, depth + 1)
         }),
         Value::Null | Value::Bool(_) => Ok(()),
     }

@@ -1,9 +1,9 @@
 use bantam_decode::{Forcing, GrammarLimits, Grammars, JsonLayout};
 use serde_json::json;
 
-use super::harness::{answer, compile, table, takes_text, validator};
+use super::harness::{accepts_text, answer, compile, table, validator};
 
-/// Formats with instances that must be taken.
+/// Formats with instances that must be accepted.
 const FORMATS: [(&str, &[&str]); 14] = [
     ("date-time", &["2024-02-29T23:59:59.5+01:00", "1999-12-31T23:59:60Z"]),
     ("date", &["2000-02-29", "2023-04-30", "1900-01-31"]),
@@ -22,7 +22,7 @@ const FORMATS: [(&str, &[&str]); 14] = [
 ];
 
 #[test]
-fn formats_mean_what_an_independent_validator_takes_them_for() {
+fn formats_agree_with_an_independent_validator() {
     let table = table(Forcing::Off);
     let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
     for (format, instances) in FORMATS {
@@ -32,7 +32,7 @@ fn formats_mean_what_an_independent_validator_takes_them_for() {
         for instance in instances {
             let instance = json!(instance);
             assert!(validator.is_valid(&instance), "{format}: {instance}");
-            assert!(takes_text(&grammar, &instance.to_string()), "{format}: {instance}");
+            assert!(accepts_text(&grammar, &instance.to_string()), "{format}: {instance}");
         }
         let mut ended = 0;
         for seed in 1..60 {
@@ -46,7 +46,7 @@ fn formats_mean_what_an_independent_validator_takes_them_for() {
 }
 
 #[test]
-fn days_that_do_not_exist_are_not_written() {
+fn nonexistent_dates_are_refused() {
     let table = table(Forcing::Off);
     let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
     let grammar =
@@ -54,6 +54,6 @@ fn days_that_do_not_exist_are_not_written() {
     for day in
         ["2023-02-29", "1900-02-29", "2024-02-30", "2024-04-31", "2024-13-01", "2024-00-10", "2024-01-00"]
     {
-        assert!(!takes_text(&grammar, &format!("\"{day}\"")), "{day}");
+        assert!(!accepts_text(&grammar, &format!("\"{day}\"")), "{day}");
     }
 }

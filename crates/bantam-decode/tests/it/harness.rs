@@ -1,5 +1,5 @@
-//! What the tests and the example that prints the table share: data, a table of tokens, answers by chance, and
-//! an independent validator.
+//! Shared by the tests and the schema table example: data, a token table, random answers, and an independent
+//! validator.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 /// The end-of-sequence token of [`table`].
 pub(crate) const END: u32 = 256;
 
-/// The rows of a packed file of the shared data, or nothing, said aloud, where it cannot be read.
+/// Returns the rows of a compressed file in the shared data, or prints that it cannot be read and returns `None`.
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a test is its own edge")]
 pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
@@ -29,7 +29,7 @@ pub(crate) fn rows(name: &str) -> Option<Vec<Value>> {
     Some(lines.map(|line| serde_json::from_slice(line).unwrap()).collect())
 }
 
-/// All bytes, an end, and some thousand pieces such as JSON is made of.
+/// A token for each byte, an end-of-sequence token, and some thousand pieces of typical JSON.
 pub(crate) fn table(forcing: Forcing) -> Arc<TokenTable> {
     let mut words: Vec<Vec<u8>> = (0..=255u8).map(|byte| vec![byte]).collect();
     words.push(Vec::new());
@@ -68,10 +68,10 @@ pub(crate) fn table(forcing: Forcing) -> Arc<TokenTable> {
     Arc::new(TokenTable::new(words, &[], &[END], forcing).unwrap())
 }
 
-/// Numbers by chance, the same for a seed.
-pub(crate) struct Chance(u64);
+/// Seeded random numbers.
+pub(crate) struct SeededRandom(u64);
 
-impl Chance {
+impl SeededRandom {
     pub(crate) fn new(seed: u64) -> Self {
         Self(seed ^ 0x5851_F42D_4C95_7F2D)
     }
@@ -92,8 +92,8 @@ pub(crate) fn compile(
     grammars.compile(&Grammar::JsonSchema { schema: schema.clone(), layout })
 }
 
-/// An answer by a model that knows nothing: random logits, and from the `patience`-th token on a great wish to
-/// close what is open. `Ok(None)` is an answer that did not end.
+/// Generates an answer with random logits; from token `patience` on, they strongly favour closing what is open.
+/// `Ok(None)` means that the answer did not end.
 pub(crate) fn answer(
     table: &Arc<TokenTable>,
     grammar: &CompiledGrammar,
@@ -103,19 +103,19 @@ pub(crate) fn answer(
     let sampling = SamplingConfig { temperature: 1.0, seed, ..SamplingConfig::greedy() };
     let config = GenerationConfig { sampling, stops: Vec::new(), tokens_max: patience + 600 };
     let mut generation = Generation::new(Arc::clone(table), config, &[], Some(grammar.start())).unwrap();
-    let closing: Vec<f32> = (0..table.len() as u32).map(|token| wish(table, token)).collect();
-    let mut chance = Chance::new(seed);
+    let closing: Vec<f32> = (0..table.len() as u32).map(|token| ending_bonus(table, token)).collect();
+    let mut random = SeededRandom::new(seed);
     let (mut text, mut steps) = (String::new(), 0);
     let begun = generation.begin().map_err(|error| error.to_string())?;
     text.push_str(&begun.text);
     let mut is_over = begun.is_over;
     let mut logits = vec![0.0f32; table.len()];
     while is_over.is_none() {
-        let bits = chance.next();
-        for (place, logit) in logits.iter_mut().enumerate() {
-            // One random number a row and a hash for each token: random enough, and quick.
-            let hash = (bits ^ place as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
-            *logit = hash as f32 / 2_000_000.0 + if steps > patience { closing[place] } else { 0.0 };
+        let bits = random.next();
+        for (index, logit) in logits.iter_mut().enumerate() {
+            // One random number a row and a hash for each token: random enough, and fast.
+            let hash = (bits ^ index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40;
+            *logit = hash as f32 / 2_000_000.0 + if steps > patience { closing[index] } else { 0.0 };
         }
         let step = generation.next(&logits).map_err(|error| error.to_string())?;
         text.push_str(&step.text);
@@ -126,11 +126,11 @@ pub(crate) fn answer(
 }
 
 /// How much a token helps to end an answer.
-fn wish(table: &TokenTable, token: u32) -> f32 {
+fn ending_bonus(table: &TokenTable, token: u32) -> f32 {
     match table.text(token) {
         _ if token == END => 90.0,
         b"}" | b"]" => 60.0,
-        // Above the brackets, which within a string are only more of the string.
+        // Above the brackets, which inside a string would only extend it.
         b"\"" => 80.0,
         b"{}" | b"[]" => 50.0,
         b"," => 30.0,
@@ -140,23 +140,23 @@ fn wish(table: &TokenTable, token: u32) -> f32 {
     }
 }
 
-/// The independent validator, formats asserted; an error where it does not take the schema.
+/// The independent validator, which checks formats; an error if it does not accept the schema.
 pub(crate) fn validator(schema: &Value) -> Result<jsonschema::Validator, String> {
     jsonschema::options().should_validate_formats(true).build(schema).map_err(|error| error.to_string())
 }
 
-/// Whether a constraint takes the text of an instance, with the keys as they are or in the schema's order.
-pub(crate) fn takes(grammar: &CompiledGrammar, schema: &Value, instance: &Value) -> bool {
+/// Whether a constraint accepts an instance, with its keys as given or in the schema's order.
+pub(crate) fn accepts(grammar: &CompiledGrammar, schema: &Value, instance: &Value) -> bool {
     let ordered = in_order(instance, schema, schema, 0);
-    [instance, &ordered].into_iter().any(|instance| takes_text(grammar, &instance.to_string()))
+    [instance, &ordered].into_iter().any(|instance| accepts_text(grammar, &instance.to_string()))
 }
 
-pub(crate) fn takes_text(grammar: &CompiledGrammar, text: &str) -> bool {
+pub(crate) fn accepts_text(grammar: &CompiledGrammar, text: &str) -> bool {
     let mut constraint = grammar.start();
     text.bytes().all(|byte| constraint.accept(byte.into()).is_ok()) && constraint.is_complete()
 }
 
-/// An instance with its keys in the order in which its schema lists them, as far as plain keywords tell.
+/// Returns an instance with its keys in the order in which plain keywords of its schema list them.
 fn in_order(instance: &Value, schema: &Value, root: &Value, depth: usize) -> Value {
     if depth > 20 {
         return instance.clone();
@@ -208,30 +208,30 @@ fn in_order(instance: &Value, schema: &Value, root: &Value, depth: usize) -> Val
     }
 }
 
-/// What became of many schemas.
+/// Results over many schemas.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) schemas: usize,
     pub(crate) compiled: usize,
-    /// Refused, by keyword; `(engine)` where the schema was taken and the engine refused it.
+    /// Refused schemas by keyword; `(engine)` if lowering succeeded but the engine refused.
     pub(crate) refused: BTreeMap<String, usize>,
     pub(crate) reasons: BTreeMap<String, usize>,
-    /// Compiled, but the validator does not take the schema.
+    /// Compiled schemas that the validator does not accept.
     pub(crate) unjudged: usize,
     pub(crate) answers: usize,
     pub(crate) unfinished: Vec<String>,
     pub(crate) stuck: Vec<String>,
-    /// Answers that the validator refuses: there must be none.
+    /// Answers that the validator refuses; must be empty.
     pub(crate) invalid: Vec<String>,
-    pub(crate) valid_taken: usize,
+    pub(crate) valid_accepted: usize,
     pub(crate) valid_refused: Vec<String>,
     pub(crate) invalid_refused: usize,
-    /// Instances that the validator refuses and a constraint takes: there must be none.
-    pub(crate) invalid_taken: Vec<String>,
+    /// Instances that the validator refuses but a constraint accepts; must be empty.
+    pub(crate) invalid_accepted: Vec<String>,
 }
 
 impl Tally {
-    /// Compiles a schema, lets it be answered by chance, and has answers and given instances judged.
+    /// Compiles a schema, generates random answers, and validates them and the given instances.
     pub(crate) fn add(
         &mut self,
         id: &str,
@@ -277,18 +277,18 @@ impl Tally {
             }
         }
         for instance in instances {
-            match (validator.is_valid(instance), takes(&grammar, schema, instance)) {
-                (true, true) => self.valid_taken += 1,
-                (true, false) => self.valid_refused.push(format!("{id}: narrower: {instance}")),
+            match (validator.is_valid(instance), accepts(&grammar, schema, instance)) {
+                (true, true) => self.valid_accepted += 1,
+                (true, false) => self.valid_refused.push(format!("{id}: too narrow: {instance}")),
                 (false, false) => self.invalid_refused += 1,
-                (false, true) => self.invalid_taken.push(format!("{id}: {instance}")),
+                (false, true) => self.invalid_accepted.push(format!("{id}: {instance}")),
             }
         }
     }
 }
 
-/// Reads JSON. A number beyond `f64`, which JSON has and this reader has not, is read as a large one: where a
-/// schema says nothing about a number, a constraint allows every number of JSON.
+/// Parses JSON. Numbers beyond `f64`, which JSON allows but this parser does not, are read as large ones: a
+/// constraint allows every JSON number where the schema does not restrict it.
 fn parse(text: &str) -> Result<Value, String> {
     let first = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),

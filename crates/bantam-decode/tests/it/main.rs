@@ -1,10 +1,6 @@
-//! Constraints against real schemas, the official suite, and an independent validator.
+//! Tests constraints against real schemas, the official test suite, and an independent validator.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "helpers of tests; figures are part of the report"
-)]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "test helpers; figures are part of the report")]
 
 mod formats;
 mod harness;

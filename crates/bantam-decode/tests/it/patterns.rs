@@ -1,10 +1,10 @@
 use bantam_decode::{Forcing, GrammarLimits, Grammars, JsonLayout};
 use serde_json::json;
 
-use super::harness::{Chance, compile, table, takes_text, validator};
+use super::harness::{SeededRandom, accepts_text, compile, table, validator};
 
-/// Expressions whose parts are read in more than one way, with letters to make strings of. Not among them is
-/// `\<`, a character by the standard, which the validator takes for the beginning of a word.
+/// Expressions that engines read differently, each with letters for making strings. `\<` is missing: the standard
+/// treats it as a character, the validator as the start of a word.
 const PATTERNS: [(&str, &str); 25] = [
     ("^a|b$", "abc"),
     ("^(a|b)$", "ab"),
@@ -34,27 +34,27 @@ const PATTERNS: [(&str, &str); 25] = [
 ];
 
 #[test]
-fn patterns_take_what_an_independent_engine_takes() {
+fn patterns_agree_with_an_independent_engine() {
     let table = table(Forcing::Off);
     let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
-    let mut chance = Chance::new(5);
-    let (mut taken, mut refused) = (0, 0);
+    let mut random = SeededRandom::new(5);
+    let (mut accepted, mut refused) = (0, 0);
     for (pattern, letters) in PATTERNS {
         let schema = json!({"type": "string", "pattern": pattern});
         let grammar = compile(&grammars, &schema, JsonLayout::Compact).unwrap();
-        // It refuses what is an expression by the older rules only.
+        // The validator refuses expressions that are valid only under the older rules.
         let Ok(validator) = validator(&schema) else { continue };
         let letters: Vec<char> = letters.chars().collect();
         for _ in 0..120 {
-            let length = chance.next() % 6;
+            let length = random.next() % 6;
             let text: String =
-                (0..length).map(|_| letters[(chance.next() % letters.len() as u64) as usize]).collect();
+                (0..length).map(|_| letters[(random.next() % letters.len() as u64) as usize]).collect();
             let instance = json!(text);
             let expected = validator.is_valid(&instance);
-            assert_eq!(takes_text(&grammar, &instance.to_string()), expected, "{pattern} on {instance}");
-            taken += usize::from(expected);
+            assert_eq!(accepts_text(&grammar, &instance.to_string()), expected, "{pattern} on {instance}");
+            accepted += usize::from(expected);
             refused += usize::from(!expected);
         }
     }
-    assert!(taken > 500 && refused > 500, "{taken} and {refused}");
+    assert!(accepted > 500 && refused > 500, "{accepted} and {refused}");
 }

@@ -1,19 +1,19 @@
-//! Packed weights kept in a file, so that a model that was opened once opens in milliseconds.
+//! A cache file for packed weights, so that a model that was opened before opens in milliseconds.
 //!
 //! | Bytes | Content |
 //! |---|---|
 //! | 8 | `BANTAMPW` |
-//! | 4 | version of the format and of the weights' layout |
+//! | 4 | version of the format and of the packing |
 //! | 32 | fingerprint of the model's files |
-//! | 8 | how many layers |
+//! | 8 | number of layers |
 //! | … | layers: length of the name (2), name, packing (1), outputs (8), inputs (8) |
-//! | … | the layers' bytes in their order, each padded to start at a multiple of 64 |
+//! | … | the layers' bytes in order, each aligned to 64 |
 //!
-//! All before the layers' bytes follows from the model, so a reader makes it anew and compares: a file with
-//! other bytes there, or of another length, is as good as none. The model is known by a fingerprint (length, time
-//! of the last change and first MiB of each of its files), since hashing all of it would take longer than packing
-//! saves; a file changed in place with its length, time and first MiB kept would not be noticed. Neither would
-//! damage to the layers' bytes, which can make answers wrong but no memory unsafe.
+//! Everything before the layers' bytes follows from the model, so a reader rebuilds and compares it: a file that
+//! differs there, or has another length, is ignored. The model is identified by a fingerprint (length, modification
+//! time and first MiB of each of its files), because hashing all of it would take longer than packing does. A file
+//! changed in place with its length, time and first MiB kept would go unnoticed. So would damage to the layers'
+//! bytes, which can make answers wrong but not memory unsafe.
 
 use std::io::{self, Write};
 use std::ops::Range;
@@ -24,32 +24,32 @@ use bantam_kernels::{PackedBytes, Packing};
 use bantam_weights::{MappedFile, WeightFile, write_file};
 
 const MAGIC: &[u8; 8] = b"BANTAMPW";
-/// Counts up with every change of this format or of how weights are packed.
+/// Incremented with every change of this format or of the packing.
 const VERSION: u32 = 1;
 const ALIGNMENT: usize = 64;
 
-/// A layer whose packed weights are kept.
+/// A layer whose packed weights are cached.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'e> {
+pub(super) struct CachedLayer<'e> {
     pub(super) name: &'e str,
     pub(super) outputs: usize,
     pub(super) inputs: usize,
     pub(super) packing: Packing,
 }
 
-/// The place where one model's packed weights are kept.
+/// The cache file of one model.
 #[derive(Debug)]
 pub(super) struct WeightCache {
     path: PathBuf,
-    /// What the file starts with.
+    /// The expected start of the file.
     header: Vec<u8>,
-    /// Where each layer's bytes are.
+    /// The byte range of each layer.
     ranges: Vec<Range<usize>>,
 }
 
 impl WeightCache {
-    /// Returns where `file`'s layers are kept.
-    pub(super) fn new(path: &Path, file: &WeightFile, entries: &[Entry<'_>]) -> Self {
+    /// Returns the cache at `path` for the layers of `file`.
+    pub(super) fn new(path: &Path, file: &WeightFile, entries: &[CachedLayer<'_>]) -> Self {
         let mut header = MAGIC.to_vec();
         header.extend(VERSION.to_le_bytes());
         header.extend(file.fingerprint().as_bytes());
@@ -74,8 +74,8 @@ impl WeightCache {
         Self { path: path.to_owned(), header, ranges }
     }
 
-    /// Returns the layers' bytes, mapped, or nothing where there is no such file, or one of another model, another
-    /// version, or damaged.
+    /// Returns the layers' bytes, memory-mapped, or `None` if the file does not exist, is damaged, or belongs to
+    /// another model or version.
     pub(super) fn open(&self) -> Option<Vec<PackedBytes>> {
         let file = MappedFile::open(&self.path).ok()?;
         let bytes = file.as_ref();
@@ -87,8 +87,8 @@ impl WeightCache {
         self.ranges.iter().map(|range| PackedBytes::new(owner.clone(), range.clone())).collect()
     }
 
-    /// Writes the layers' bytes and returns them mapped, or nothing where they cannot be kept: a folder that may
-    /// not be written, or a full disk, is no reason not to run.
+    /// Writes the layers' bytes and returns them memory-mapped, or `None` if they cannot be written: a read-only
+    /// folder or a full disk must not keep the model from running.
     pub(super) fn write(&self, packed: &[PackedBytes]) -> Option<Vec<PackedBytes>> {
         write_file(&self.path, |sink| self.write_to(packed, sink)).ok()?;
         self.open()

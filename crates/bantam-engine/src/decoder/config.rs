@@ -1,4 +1,4 @@
-//! What a decoder is made of, read from `config.json` or from the keys of a GGUF file.
+//! Decoder configurations, from `config.json` or the metadata of a GGUF file.
 
 mod error;
 mod gguf;
@@ -11,7 +11,7 @@ use super::DecoderPrecision;
 pub use error::DecoderConfigError;
 pub use rope::Rope;
 
-/// Most of what a configuration may ask for: far above any decoder that runs here, far below what would overflow.
+/// Upper limits of a configuration: far above any real decoder, far below what would overflow.
 const LIMITS: [(&str, usize); 7] = [
     ("vocabulary", 1 << 22),
     ("hidden size", 1 << 14),
@@ -22,10 +22,10 @@ const LIMITS: [(&str, usize); 7] = [
     ("positions", 1 << 24),
 ];
 
-/// The families of decoders that run here.
+/// The supported decoder families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Architecture {
-    /// Llama, and what is built like it: SmolLM, Mistral.
+    /// Llama and models with the same structure: SmolLM, Mistral.
     Llama,
     /// Biases on queries, keys and values.
     Qwen2,
@@ -38,7 +38,7 @@ pub enum Architecture {
 }
 
 impl Architecture {
-    /// Returns the name that GGUF files and their keys have for it.
+    /// Returns the name used in GGUF files and their keys.
     pub fn name(self) -> &'static str {
         match self {
             Self::Llama => "llama",
@@ -55,67 +55,67 @@ impl Architecture {
 pub struct Biases {
     /// Queries, keys and values.
     pub qkv: bool,
-    /// What follows attention.
+    /// The output projection of attention.
     pub output: bool,
     /// Gate, up and down.
     pub feed_forward: bool,
 }
 
-/// What a decoder is made of.
+/// A decoder's dimensions and options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DecoderConfig {
     /// Its family.
     pub architecture: Architecture,
-    /// Tokens it knows.
+    /// Number of tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Numbers of one token's state, and of an embedding.
+    /// Size of a token's hidden state, and of an embedding.
     pub hidden: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// Heads of queries.
+    /// Number of query heads.
     pub heads: usize,
-    /// Heads of keys and values; they divide `heads`.
+    /// Number of key and value heads; a divisor of `heads`.
     pub kv_heads: usize,
-    /// Numbers of one head.
+    /// Elements per head.
     pub head_size: usize,
-    /// Numbers in the middle of a layer's feed-forward part.
+    /// Inner width of a layer's feed-forward part.
     pub intermediate: usize,
-    /// Most tokens of a sequence.
+    /// Longest sequence, in tokens.
     pub positions: usize,
-    /// What norms add to the mean of squares.
+    /// What norms add to the mean square.
     pub norm_epsilon: f32,
-    /// Factor of the products of queries and keys.
+    /// Factor for the products of queries and keys.
     pub attention_scale: f32,
-    /// Products `x` become `c tanh(x / c)`.
+    /// If set, scores `x` become `c tanh(x / c)`.
     pub attention_softcap: Option<f32>,
-    /// Logits `x` become `c tanh(x / c)`.
+    /// If set, logits `x` become `c tanh(x / c)`.
     pub logit_softcap: Option<f32>,
-    /// Factor of embeddings.
+    /// Factor for embeddings.
     pub embedding_scale: f32,
-    /// Whether the head's weights are the embeddings.
+    /// Whether the output head shares the embeddings' weights.
     pub is_tied: bool,
-    /// Rotation of queries and keys.
+    /// The rotation of queries and keys.
     pub rope: Rope,
-    /// Another rotation for layers with a window.
+    /// A separate rotation for layers with a window.
     pub local_rope: Option<Rope>,
-    /// For each layer, how many positions a token sees, its own included; all before it where nothing is said.
+    /// For each layer, how many positions a token sees, including its own; `None` for all before it.
     pub windows: Vec<Option<usize>>,
     /// Which linear layers have a bias.
     pub biases: Biases,
 }
 
 impl DecoderConfig {
-    /// Returns how many numbers the queries of one token have.
+    /// Returns the number of elements in one token's queries.
     pub fn query_width(&self) -> usize {
         self.heads * self.head_size
     }
 
-    /// Returns how many numbers the keys of one token have, and its values.
+    /// Returns the number of elements in one token's keys, and in its values.
     pub fn kv_width(&self) -> usize {
         self.kv_heads * self.head_size
     }
 
-    /// Returns what a token's keys and values take in a decoder of this precision.
+    /// Returns the shape of the KV cache for a decoder of this precision.
     pub(super) fn kv_shape(&self, precision: DecoderPrecision) -> KvShape {
         let precision = match precision {
             DecoderPrecision::F32 => KvPrecision::F32,
@@ -125,7 +125,7 @@ impl DecoderConfig {
         KvShape { layers, kv_heads, head_size, precision }
     }
 
-    /// Whether gates go through GELU (by tanh); through SiLU otherwise.
+    /// Whether gates use GELU (tanh approximation) instead of SiLU.
     pub(super) fn has_gelu(&self) -> bool {
         self.architecture == Architecture::Gemma3
     }
@@ -135,17 +135,17 @@ impl DecoderConfig {
         matches!(self.architecture, Architecture::Qwen3 | Architecture::Gemma3)
     }
 
-    /// Whether what a part gives is normalised before it is added.
+    /// Whether the output of each part is normalised before it is added.
     pub(super) fn has_post_norms(&self) -> bool {
         self.architecture == Architecture::Gemma3
     }
 
-    /// Whether queries, keys and values are one tensor in the file, and gate and up another.
+    /// Whether queries, keys and values are one tensor in the file, as are gate and up.
     pub(super) fn is_fused(&self) -> bool {
         self.architecture == Architecture::Phi3
     }
 
-    /// Refuses sizes that cannot be and numbers that no model has.
+    /// Refuses impossible sizes and values out of range.
     fn check(self) -> Result<Self, DecoderConfigError> {
         let found = [
             self.vocabulary,
@@ -185,7 +185,7 @@ impl DecoderConfig {
     }
 }
 
-/// Brings a window into the form of [`DecoderConfig::windows`]: one that all positions fit in is none.
+/// Normalises a window for [`DecoderConfig::windows`]: one that covers all positions becomes `None`.
 fn window(tokens: usize, positions: usize) -> Option<usize> {
     (tokens < positions).then_some(tokens)
 }

@@ -1,34 +1,34 @@
-//! A step: new tokens of any number of sequences through all layers at once.
+//! A forward step: runs new tokens of any number of sequences through all layers at once.
 
 use std::ops::Range;
 
 use bantam_kernels::{AttendSpan, KvStore, PAGE_TOKENS, Pool};
 
 use super::adapter::Adapter;
-use super::layer::Step;
-use super::linear::{Needed, fit};
-use super::scratch::{DecoderScratch, Logits, Memory};
+use super::layer::StepContext;
+use super::linear::{NeededForms, resized};
+use super::scratch::{DecoderScratch, LayerScratch, Logits};
 use super::{Decoder, DecoderConfig};
 
-/// Tokens that go through the layers together. It bounds what a step needs in memory, and keeps what a layer
-/// hands to the next in the caches.
+/// Tokens that go through the layers together. This bounds a step's memory, and keeps a layer's output in the CPU
+/// caches for the next.
 const SLICE_TOKENS: usize = 512;
 
-/// For which tokens of a span logits are wanted.
+/// The tokens of a span for which logits are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// For none: the span only fills the store.
+    /// None: the span only fills the KV cache.
     None,
-    /// For the last.
+    /// The last one.
     Last,
-    /// For each.
+    /// All.
     All,
-    /// For the one at this place of the span and those after it.
+    /// The token with this index in the span and all after it.
     From(usize),
 }
 
 impl Wanted {
-    /// Returns which of a span's tokens these are.
+    /// Returns the indices of these tokens in the span.
     pub(crate) fn rows(self, tokens: usize) -> Range<usize> {
         match self {
             Self::None => tokens..tokens,
@@ -42,92 +42,93 @@ impl Wanted {
 /// New tokens of one sequence.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
-    /// The tokens; at least one.
+    /// Number of the sequence's tokens before them, whose keys and values are in the store.
     pub tokens: &'a [u32],
     /// Tokens of the sequence before them, whose keys and values are in the store.
     pub start: usize,
-    /// The sequence's pages, for `start` and all of `tokens`. Pages that these are written to must be in no other
-    /// span of the step.
+    /// The sequence's pages, for `start` and all of `tokens`. A page that is written must not occur in another span
+    /// of the step.
     pub pages: &'a [u32],
-    /// What changes the model for this sequence.
+    /// The adapter for this sequence.
     pub adapter: Option<&'a Adapter>,
-    /// For which of the tokens logits are wanted.
+    /// The tokens for which to return logits.
     pub logits: Wanted,
 }
 
-/// Why a step could not be run. Nothing was written then.
+/// Why a step was refused. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ForwardError {
-    /// A span without tokens.
+    /// A span has no tokens.
     #[error("span {span} has no tokens")]
     EmptySpan {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
     },
-    /// More tokens than the model has positions.
-    #[error("span {span} ends at token {end}; the model takes {positions}")]
+    /// The sequence is longer than the model's context.
+    #[error("span {span} ends at token {end}, beyond the model's context of {positions} tokens")]
     TooLong {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
-        /// Tokens of the sequence with the span's.
+        /// Length of the sequence including the span.
         end: usize,
-        /// Most tokens of a sequence.
+        /// The model's longest sequence.
         positions: usize,
     },
-    /// A token that the model does not have.
-    #[error("span {span} has token {token}; the model knows {vocabulary}")]
+    /// A token is not in the vocabulary.
+    #[error("span {span} contains token {token}, outside the vocabulary of {vocabulary}")]
     UnknownToken {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
         /// The token.
         token: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocabulary: usize,
     },
-    /// Fewer pages than tokens need.
-    #[error("span {span} ends at token {end} and has {pages} pages of 16")]
+    /// The span has too few pages for its tokens.
+    #[error("span {span} ends at token {end} but has only {pages} pages of 16 tokens")]
     TooFewPages {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
-        /// Tokens of the sequence with the span's.
+        /// Length of the sequence including the span.
         end: usize,
-        /// Its pages.
+        /// Number of its pages.
         pages: usize,
     },
-    /// A page that the store does not have.
-    #[error("span {span} has page {page}; the store has {pages}")]
+    /// A page is not in the store.
+    #[error("span {span} uses page {page}, but the store has {pages}")]
     UnknownPage {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
         /// The page.
         page: u32,
-        /// Pages there are.
+        /// Number of pages in the store.
         pages: usize,
     },
-    /// An adapter of a model with other sizes.
+    /// The adapter was made for a model of other dimensions.
     #[error("the adapter of span {span} was made for another model")]
     OtherAdapter {
-        /// Which of the step.
+        /// The span's index in the step.
         span: usize,
     },
-    /// A store of a model with other sizes.
-    #[error("the store was made for another model")]
+    /// The KV store was made for a model of other dimensions.
+    #[error("the KV store was made for another model")]
     OtherStore,
 }
 
-/// Tokens of one span that go through the layers in one slice.
+/// The tokens of one span that are in one slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     span: usize,
-    /// Of the span's tokens.
+    /// Indices into the span's tokens.
     tokens: Range<usize>,
 }
 
 impl Decoder {
-    /// Runs all spans, writes their keys and values to `kv` and returns the logits asked for, spans in order.
+    /// Runs all spans, writes their keys and values to `kv`, and returns the requested logits in the order of the
+    /// spans.
     ///
-    /// A row's answer is the same to the bit whatever else is in the step, and on whatever number of threads.
+    /// A row's result is bit-identical whatever else is in the step, and for any number of threads.
     pub fn forward<'s>(
         &self,
         pool: &Pool,
@@ -139,7 +140,7 @@ impl Decoder {
         let vocabulary = self.config.vocabulary;
         let count: usize = spans.iter().map(|span| span.logits.rows(span.tokens.len()).len()).sum();
         let DecoderScratch { memory, logits } = scratch;
-        let logits = fit(logits, count * vocabulary);
+        let logits = resized(logits, count * vocabulary);
         let mut done = 0;
         for slice in slices(spans) {
             let rows = self.run(pool, kv, spans, &slice, memory);
@@ -152,15 +153,15 @@ impl Decoder {
         Ok(Logits { numbers: logits, vocabulary })
     }
 
-    /// Leaves the last layer's states for the rows of a slice that logits are wanted for in `memory`; returns how
-    /// many these are. Other rows are done with once the last layer has their keys and values.
+    /// Leaves the last layer's states for the rows of a slice whose logits are requested in `memory`, and returns
+    /// their number. Other rows are finished once the last layer has their keys and values.
     fn run(
         &self,
         pool: &Pool,
         kv: &mut KvStore,
         spans: &[Span<'_>],
         slice: &[Segment],
-        memory: &mut Memory,
+        memory: &mut LayerScratch,
     ) -> usize {
         let rows: usize = slice.iter().map(|segment| segment.tokens.len()).sum();
         let mut attended: Vec<AttendSpan<'_>> = Vec::with_capacity(slice.len());
@@ -175,13 +176,13 @@ impl Decoder {
             adapters.extend(span.adapter.map(|adapter| (rows.clone(), adapter)));
             attended.push(AttendSpan { rows, pages: span.pages, start, window: None });
         }
-        self.embed(spans, slice, fit(&mut memory.states, rows * self.config.hidden));
+        self.embed(spans, slice, resized(&mut memory.states, rows * self.config.hidden));
         self.ropes.0.angles(pool, &memory.positions, &mut memory.angles);
         if let Some(local) = &self.ropes.1 {
             local.angles(pool, &memory.positions, &mut memory.local_angles);
         }
         memory.has_sums = false;
-        let step = Step { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &adapters };
+        let step = StepContext { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &adapters };
         let Some((last, layers)) = self.layers.split_last() else { return 0 };
         for (index, layer) in layers.iter().enumerate() {
             layer.forward(index, &step, kv, &mut attended, memory);
@@ -193,7 +194,7 @@ impl Decoder {
         let (attended, adapters) = narrow(&attended, &adapters, &wanted);
         let rows = attended.last().map_or(0, |span| span.rows.end);
         if rows > 0 {
-            let step = Step { rows, adapters: &adapters, ..step };
+            let step = StepContext { rows, adapters: &adapters, ..step };
             last.attend_and_feed_forward(index, &step, kv, &attended, memory);
         }
         rows
@@ -201,7 +202,7 @@ impl Decoder {
 
     fn embed(&self, spans: &[Span<'_>], slice: &[Segment], states: &mut [f32]) {
         let scale = self.config.embedding_scale;
-        // It was there, and its type was read, when the decoder was opened.
+        // The tensor's existence and type were checked when the decoder was opened.
         let Some(table) = self.file.tensor(&self.embeddings) else { return };
         let tokens = slice.iter().flat_map(|segment| &spans[segment.span].tokens[segment.tokens.clone()]);
         for (token, state) in tokens.zip(states.chunks_exact_mut(self.config.hidden)) {
@@ -213,11 +214,11 @@ impl Decoder {
         }
     }
 
-    /// Writes the logits for the rows in `memory`.
-    fn write_logits(&self, pool: &Pool, rows: usize, memory: &mut Memory, logits: &mut [f32]) {
-        let step = Step { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &[] };
+    /// Writes the logits of the rows in `memory`.
+    fn write_logits(&self, pool: &Pool, rows: usize, memory: &mut LayerScratch, logits: &mut [f32]) {
+        let step = StepContext { config: &self.config, pool, ropes: &self.ropes, rows, adapters: &[] };
         let grouped = self.head.is_grouped();
-        memory.normalise(&self.norm, &step, Needed { grouped, numbers: !grouped });
+        memory.normalise(&self.norm, &step, NeededForms { grouped, numbers: !grouped });
         self.head.forward(pool, &memory.rows, rows, logits);
         if let Some(cap) = self.config.logit_softcap {
             logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
@@ -263,7 +264,7 @@ fn check_span(
     }
 }
 
-/// Cuts a step into slices of at most [`SLICE_TOKENS`] tokens, spans in their order.
+/// Divides a step into slices of at most [`SLICE_TOKENS`] tokens, in the order of the spans.
 fn slices<'s>(spans: &'s [Span<'_>]) -> impl Iterator<Item = Vec<Segment>> + 's {
     let (mut span, mut first) = (0, 0);
     std::iter::from_fn(move || {
@@ -279,7 +280,7 @@ fn slices<'s>(spans: &'s [Span<'_>]) -> impl Iterator<Item = Vec<Segment>> + 's 
     })
 }
 
-/// Returns the rows of a slice that logits are wanted for.
+/// Returns the rows of a slice whose logits are requested.
 fn wanted_rows(spans: &[Span<'_>], slice: &[Segment]) -> Vec<Range<usize>> {
     let (mut end, mut wanted) = (0, Vec::new());
     for segment in slice {
@@ -295,7 +296,7 @@ fn wanted_rows(spans: &[Span<'_>], slice: &[Segment]) -> Vec<Range<usize>> {
     wanted
 }
 
-/// Returns spans and adapters of the wanted rows alone, each range of which lies within one span.
+/// Returns the spans and adapters of only the wanted rows, each range of which is within one span.
 fn narrow<'a>(
     spans: &[AttendSpan<'a>],
     adapters: &[(Range<usize>, &'a Adapter)],
@@ -325,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_hold_every_token_once_and_are_bounded() {
+    fn slices_contain_every_token_once_and_are_bounded() {
         let tokens = vec![1; 1200];
         let spans = [
             span(&tokens[..500], Wanted::Last),

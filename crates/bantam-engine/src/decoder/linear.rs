@@ -9,9 +9,9 @@ pub(super) enum Linear {
     Grouped(GroupedLinear),
 }
 
-/// Rows in the two forms that layers work on; only the form of the decoder's precision is up to date.
+/// Input rows in the two forms that layers work on. Only the form that the decoder's precision needs is up to date.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
+pub(super) struct ActivationRows {
     pub(super) numbers: Vec<f32>,
     pub(super) grouped: GroupedRows,
 }
@@ -22,7 +22,7 @@ impl Linear {
         matches!(self, Self::Grouped(_))
     }
 
-    /// Returns how many inputs there are.
+    /// Returns the number of inputs.
     pub(super) fn inputs(&self) -> usize {
         match self {
             Self::F32(layer) => layer.inputs(),
@@ -30,7 +30,7 @@ impl Linear {
         }
     }
 
-    /// Returns how many bytes its weights take.
+    /// Returns the size of its weights in bytes.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::F32(layer) => layer.outputs() * layer.inputs() * size_of::<f32>(),
@@ -38,8 +38,8 @@ impl Linear {
         }
     }
 
-    /// Writes the outputs for `rows`, of which there are `count`.
-    pub(super) fn forward(&self, pool: &Pool, rows: &Rows, count: usize, outputs: &mut [f32]) {
+    /// Writes the outputs for `count` rows.
+    pub(super) fn forward(&self, pool: &Pool, rows: &ActivationRows, count: usize, outputs: &mut [f32]) {
         match self {
             Self::F32(layer) => {
                 let rows = &rows.numbers[..count * layer.inputs()];
@@ -49,12 +49,12 @@ impl Linear {
         }
     }
 
-    /// Adds the outputs for `rows` to `states` where that costs nothing; otherwise writes them to `sums`, to be
-    /// added with the next norm. Returns whether it did the latter.
+    /// Adds the outputs for `rows` to `states` if that costs nothing; otherwise writes them to `sums`, to be added
+    /// with the next norm. Returns whether it wrote to `sums`.
     pub(super) fn forward_add(
         &self,
         pool: &Pool,
-        rows: &Rows,
+        rows: &ActivationRows,
         count: usize,
         (states, sums): (&mut [f32], &mut [f32]),
     ) -> bool {
@@ -66,23 +66,23 @@ impl Linear {
     }
 }
 
-/// What a norm's output is needed as.
+/// The forms in which a norm's output is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Needed {
-    /// For layers that work on quantised rows.
+pub(super) struct NeededForms {
+    /// Quantised, for layers that work on quantised rows.
     pub(super) grouped: bool,
-    /// For layers that work on numbers, and for adapters.
+    /// In f32, for other layers and for adapters.
     pub(super) numbers: bool,
 }
 
-/// Adds `addend` to `states` and leaves their norm in `rows`.
+/// Adds `addend` to `states` and leaves the norm in `rows`.
 pub(super) fn normalise(
     norm: &RmsNorm,
     pool: &Pool,
     states: &mut [f32],
     addend: Option<&[f32]>,
-    needed: Needed,
-    rows: &mut Rows,
+    needed: NeededForms,
+    rows: &mut ActivationRows,
 ) {
     if !needed.numbers {
         let addend = addend.map_or(Addend::None, Addend::Rows);
@@ -92,7 +92,7 @@ pub(super) fn normalise(
     if let Some(addend) = addend {
         states.iter_mut().zip(addend).for_each(|(state, addend)| *state += addend);
     }
-    let numbers = fit(&mut rows.numbers, states.len());
+    let numbers = resized(&mut rows.numbers, states.len());
     numbers.copy_from_slice(states);
     norm.forward(pool, numbers, norm.width(), 0..1);
     if needed.grouped {
@@ -100,8 +100,8 @@ pub(super) fn normalise(
     }
 }
 
-/// Returns the first `length` numbers, whatever they are, after making room for them.
-pub(super) fn fit(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
+/// Returns the first `length` elements, with arbitrary content, after growing the buffer if necessary.
+pub(super) fn resized(numbers: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if numbers.len() < length {
         numbers.resize(length, 0.0);
     }

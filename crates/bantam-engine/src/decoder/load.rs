@@ -1,4 +1,4 @@
-//! From files to a decoder, everything checked on the way.
+//! Loads a decoder from files, with all checks.
 
 mod error;
 mod reader;
@@ -13,22 +13,22 @@ use std::path::Path;
 use bantam_kernels::{Gate, GroupedLinear, PackedBytes, Packing, Pool, Rope, RopeStyle};
 use bantam_weights::{Format, WeightFile};
 
-use super::cache::{Entry, WeightCache};
+use super::cache::{CachedLayer, WeightCache};
 use super::config::{self, DecoderConfig};
 use super::layer::{HeadNorms, Layer};
 use super::linear::Linear;
-use super::plan::{Naming, Norm, Part, Plan};
+use super::naming::{LinearPart, LinearSource, Naming, Norm};
 use super::{Decoder, DecoderOptions, DecoderPrecision};
 
-/// Bytes of a `config.json` at most.
+/// Largest `config.json` accepted, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 impl Decoder {
-    /// Opens a GGUF file, or a folder with `config.json` and safetensors (a safetensors file or its index beside
-    /// a `config.json` will do too).
+    /// Opens a GGUF file, or a folder with `config.json` and safetensors. A safetensors file or index beside a
+    /// `config.json` also works.
     ///
-    /// Quantised weights are laid out for the products by the threads of `pool`, which takes seconds for large
-    /// models; with [`DecoderOptions::cache`] the result is kept and the next opening takes milliseconds.
+    /// The threads of `pool` pack quantised weights, which takes seconds for large models. With
+    /// [`DecoderOptions::cache`] the result is cached and the next opening takes milliseconds.
     pub fn open(
         path: impl AsRef<Path>,
         options: &DecoderOptions,
@@ -38,8 +38,8 @@ impl Decoder {
         Self::open_path(path, options, pool).map_err(|kind| LoadDecoderError { path: path.to_owned(), kind })
     }
 
-    /// Checks a model as [`Self::open`] would, but for its numbers, and returns what it is made of: its architecture,
-    /// its tensors, their shapes and types. Reads headers and norms alone, so it takes milliseconds.
+    /// Checks a model like [`Self::open`], except for the values of its weights, and returns its configuration. Reads
+    /// only headers and norms, so it takes milliseconds.
     pub fn inspect(path: impl AsRef<Path>) -> Result<DecoderConfig, LoadDecoderError> {
         let path = path.as_ref();
         Self::inspect_path(path).map_err(|kind| LoadDecoderError { path: path.to_owned(), kind })
@@ -49,7 +49,7 @@ impl Decoder {
         let (config, naming, file) = open_parts(path)?;
         let reader = Reader { config: &config, file: &file, naming };
         reader.check_embeddings()?;
-        plans(&config, naming).try_for_each(|plan| reader.packing(&plan).map(drop))?;
+        linear_sources(&config, naming).try_for_each(|linear| reader.packing(&linear).map(drop))?;
         for layer in 0..config.layers {
             reader.layer_norm(layer, Norm::Attention)?;
             reader.layer_norm(layer, Norm::FeedForward)?;
@@ -80,7 +80,7 @@ impl Decoder {
         let mut linears = linears.into_iter();
         let mut layers = Vec::with_capacity(config.layers);
         for index in 0..config.layers {
-            // One for each part of each layer, as the plans were made, so none of these is missing.
+            // The sources list one layer per part, so none is missing.
             let (Some(qkv), Some(output), Some(gate_up), Some(down)) =
                 (linears.next(), linears.next(), linears.next(), linears.next())
             else {
@@ -120,10 +120,10 @@ impl Decoder {
     }
 }
 
-/// Returns what a model is made of, how its tensors are named, and the file that has them.
+/// Returns a model's configuration, its tensor naming, and its weight file.
 fn open_parts(path: &Path) -> Result<(DecoderConfig, Naming, WeightFile), LoadDecoderErrorKind> {
     if path.is_dir() {
-        // The configuration first: what it says about another architecture is more than a missing tensor.
+        // The configuration first: an unsupported architecture is a better error than a missing tensor.
         let config = read_config(&path.join("config.json"))?;
         return Ok((config, Naming::Transformers, WeightFile::open(path)?));
     }
@@ -146,48 +146,52 @@ fn read_config(path: &Path) -> Result<DecoderConfig, LoadDecoderErrorKind> {
     Ok(DecoderConfig::from_json(&json)?)
 }
 
-/// Returns all linear layers in the order in which they run.
-fn plans(config: &DecoderConfig, naming: Naming) -> impl Iterator<Item = Plan> {
-    let of_layer = move |layer| Part::ALL.into_iter().map(move |part| naming.plan(config, layer, part));
+/// Returns the sources of all linear layers, in execution order.
+fn linear_sources(config: &DecoderConfig, naming: Naming) -> impl Iterator<Item = LinearSource> {
+    let of_layer =
+        move |layer| LinearPart::ALL.into_iter().map(move |part| naming.linear_source(config, layer, part));
     (0..config.layers).flat_map(of_layer).chain(std::iter::once_with(move || naming.head(config)))
 }
 
 fn f32_linears(reader: &Reader<'_>) -> Result<Vec<Linear>, LoadDecoderErrorKind> {
-    plans(reader.config, reader.naming).map(|plan| reader.f32_linear(&plan).map(Linear::F32)).collect()
+    linear_sources(reader.config, reader.naming)
+        .map(|linear| reader.f32_linear(&linear).map(Linear::F32))
+        .collect()
 }
 
-/// Takes packed weights from the cache, or packs them and puts them there.
+/// Takes packed weights from the cache, or packs and caches them.
 fn grouped_linears(
     reader: &Reader<'_>,
     options: &DecoderOptions,
     pool: &Pool,
 ) -> Result<Vec<Linear>, LoadDecoderErrorKind> {
-    let plans: Vec<Plan> = plans(reader.config, reader.naming).collect();
-    let entries = plans
+    let sources: Vec<LinearSource> = linear_sources(reader.config, reader.naming).collect();
+    let entries = sources
         .iter()
-        .map(|plan| {
-            let (outputs, inputs) = (plan.outputs(), plan.inputs);
-            Ok(Entry { name: plan.name(), outputs, inputs, packing: reader.packing(plan)? })
+        .map(|linear| {
+            let (outputs, inputs) = (linear.outputs(), linear.inputs);
+            Ok(CachedLayer { name: linear.name(), outputs, inputs, packing: reader.packing(linear)? })
         })
-        .collect::<Result<Vec<Entry<'_>>, LoadDecoderErrorKind>>()?;
+        .collect::<Result<Vec<CachedLayer<'_>>, LoadDecoderErrorKind>>()?;
     let cache = options.cache.as_deref().map(|path| WeightCache::new(path, reader.file, &entries));
     let packed: Vec<PackedBytes> = match cache.as_ref().and_then(WeightCache::open) {
         Some(packed) => packed,
         None => {
-            let pack = |(plan, entry): (&Plan, &Entry<'_>)| reader.pack(plan, entry.packing, pool);
-            let packed = plans.iter().zip(&entries).map(pack).collect::<Result<Vec<_>, _>>()?;
-            // Mapped, the weights are in memory once, however many processes use them.
+            let pack =
+                |(linear, entry): (&LinearSource, &CachedLayer<'_>)| reader.pack(linear, entry.packing, pool);
+            let packed = sources.iter().zip(&entries).map(pack).collect::<Result<Vec<_>, _>>()?;
+            // Memory-mapped weights are in memory only once, however many processes use them.
             cache.and_then(|cache| cache.write(&packed)).unwrap_or(packed)
         }
     };
-    let build = |((plan, entry), bytes): ((&Plan, &Entry<'_>), PackedBytes)| {
+    let build = |((linear, entry), bytes): ((&LinearSource, &CachedLayer<'_>), PackedBytes)| {
         let layer = grouped(bytes, entry.outputs, entry.inputs, entry.packing)?;
-        Ok(Linear::Grouped(match reader.bias(plan)? {
+        Ok(Linear::Grouped(match reader.bias(linear)? {
             Some(bias) => layer.with_bias(bias),
             None => layer,
         }))
     };
-    plans.iter().zip(&entries).zip(packed).map(build).collect()
+    sources.iter().zip(&entries).zip(packed).map(build).collect()
 }
 
 fn grouped(

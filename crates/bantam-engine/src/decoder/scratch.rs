@@ -1,38 +1,38 @@
-//! Memory that a step works in.
+//! The working memory of a step.
 
 use bantam_kernels::{AttendScratch, RopeAngles};
 
-use super::linear::Rows;
+use super::linear::ActivationRows;
 
-/// Memory that a [`Decoder`](super::Decoder) works in. After the first steps it has grown to what they need: a few
-/// rows for each token of a slice, at most 512 of them, and the logits.
+/// The working memory of a [`Decoder`](super::Decoder). It grows in the first steps to what they need: some rows per
+/// token of a slice, at most 512 tokens, and the logits.
 #[derive(Debug, Default)]
 pub struct DecoderScratch {
-    pub(super) memory: Memory,
+    pub(super) memory: LayerScratch,
     pub(super) logits: Vec<f32>,
 }
 
-/// The part of it that layers work in.
+/// The working memory of the layers.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
-    /// A state for each token.
+pub(super) struct LayerScratch {
+    /// One state per token.
     pub(super) states: Vec<f32>,
-    /// What the last part gave, where it is still to be added to the states.
+    /// The last part's output, if it is still to be added to the states.
     pub(super) sums: Vec<f32>,
     pub(super) has_sums: bool,
-    /// The states' norm.
-    pub(super) rows: Rows,
-    /// Queries, keys and values; then gates and ups.
+    /// The norm of the states.
+    pub(super) rows: ActivationRows,
+    /// Queries, keys and values; later gates and ups.
     pub(super) wide: Vec<f32>,
-    /// What attention or the gates give.
-    pub(super) inner: Rows,
+    /// The output of attention or of the gates.
+    pub(super) inner: ActivationRows,
     pub(super) positions: Vec<u32>,
     pub(super) angles: RopeAngles,
     pub(super) local_angles: RopeAngles,
     pub(super) attend: AttendScratch,
 }
 
-/// The logits of a step: for each row asked for, a number for each token of the vocabulary.
+/// The logits of a step: for each requested row, one per token of the vocabulary.
 #[derive(Debug)]
 pub struct Logits<'s> {
     pub(super) numbers: &'s mut [f32],
@@ -40,22 +40,22 @@ pub struct Logits<'s> {
 }
 
 impl<'s> Logits<'s> {
-    /// Returns the numbers of all rows, one row after the other.
+    /// Returns the logits of all rows, row after row.
     pub(crate) fn into_numbers(self) -> &'s mut [f32] {
         self.numbers
     }
 
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.numbers.len() / self.vocabulary
     }
 
-    /// Returns whether nobody asked for any.
+    /// Returns whether no logits were requested.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// Returns a row: spans in their order, the rows of each in theirs.
+    /// Returns a row. Rows are in the order of the spans and of their tokens.
     pub fn row(&self, index: usize) -> Option<&[f32]> {
         self.numbers.chunks_exact(self.vocabulary).nth(index)
     }
@@ -65,7 +65,7 @@ impl<'s> Logits<'s> {
         self.numbers.chunks_exact(self.vocabulary)
     }
 
-    /// Returns all rows, to be changed by whoever chooses from them.
+    /// Returns all rows, mutable for samplers that adjust logits.
     pub fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [f32]> {
         self.numbers.chunks_exact_mut(self.vocabulary)
     }

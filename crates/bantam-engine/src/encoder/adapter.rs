@@ -1,34 +1,34 @@
-//! Low-rank changes of an encoder's linear layers, added to its weights when it is loaded.
+//! Low-rank changes of an encoder's linear layers, merged into its weights at load time.
 //!
-//! An encoder that was tuned for a task has weights of its own: they are changed before they are quantised, so the
-//! task's answers cost what those of the plain encoder cost. A decoder's adapters stay apart instead, because many
-//! tasks share one step there.
+//! An encoder tuned for a task has its own weights: they are changed before quantisation, so its forward pass costs
+//! the same as the plain encoder's. A decoder's adapters stay separate instead, because many tasks share one step
+//! there.
 
 use super::load::LoadEncoderErrorKind;
 
-/// Changes of some linear layers (<https://arxiv.org/abs/2106.09685>).
+/// Changes of some linear layers (LoRA, <https://arxiv.org/abs/2106.09685>).
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderAdapter {
-    /// Rank of every change.
+    /// The rank of every change.
     pub rank: usize,
-    /// A change counts alpha over rank times.
+    /// Changes are scaled by alpha / rank.
     pub alpha: f32,
-    /// The changes, each of another layer.
+    /// The changes, each of a different layer.
     pub updates: Vec<EncoderUpdate>,
 }
 
 /// The change of one layer, `W += alpha / rank · B A`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderUpdate {
-    /// The layer, such as `encoder.layer.0.output.dense`.
+    /// The layer's name, such as `encoder.layer.0.output.dense`.
     pub module: String,
-    /// Outputs of the layer.
+    /// The layer's number of outputs.
     pub outputs: usize,
-    /// Inputs of the layer.
+    /// The layer's number of inputs.
     pub inputs: usize,
-    /// `A`: a row of inputs for each of the rank.
+    /// `A`: one row of inputs per rank.
     pub a: Vec<f32>,
-    /// `B`: a row of the rank for each output.
+    /// `B`: one row of ranks per output.
     pub b: Vec<f32>,
 }
 

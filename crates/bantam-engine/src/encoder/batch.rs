@@ -1,12 +1,12 @@
-//! Token ids of several sequences, laid one after the other.
+//! Batches of token sequences, concatenated.
 
 use std::ops::Range;
 
-/// Sequences of token ids, of any lengths.
+/// Token sequences of any lengths.
 #[derive(Clone, Debug, Default)]
 pub struct TokenBatch {
     ids: Vec<u32>,
-    /// For each sequence: where its first text ends, and where it ends.
+    /// For each sequence: the end of its first text, and its own end.
     ends: Vec<(usize, usize)>,
 }
 
@@ -16,12 +16,12 @@ impl TokenBatch {
         Self::default()
     }
 
-    /// Adds a sequence: one text, with the special tokens that the model was trained with.
+    /// Adds a sequence of one text, including the special tokens that the model expects.
     pub fn push(&mut self, ids: &[u32]) {
         self.push_pair(ids, &[]);
     }
 
-    /// Adds a sequence of two texts, the second with the other token type.
+    /// Adds a sequence of two texts, the second with token type 1.
     pub fn push_pair(&mut self, first: &[u32], second: &[u32]) {
         self.ids.extend_from_slice(first);
         let first_end = self.ids.len();
@@ -35,7 +35,7 @@ impl TokenBatch {
         self.ends.clear();
     }
 
-    /// Returns how many sequences there are.
+    /// Returns the number of sequences.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -45,18 +45,18 @@ impl TokenBatch {
         self.ends.is_empty()
     }
 
-    /// Returns how many tokens all sequences have together.
+    /// Returns the total number of tokens.
     pub fn tokens(&self) -> usize {
         self.ids.len()
     }
 
-    /// Returns which rows of the batch are the sequence's tokens.
+    /// Returns the rows of the batch that hold the sequence's tokens.
     pub(super) fn row_range(&self, sequence: usize) -> Range<usize> {
         let start = if sequence == 0 { 0 } else { self.ends[sequence - 1].1 };
         start..self.ends[sequence].1
     }
 
-    /// Returns which rows of the batch are the tokens of these sequences, of which there is at least one.
+    /// Returns the rows of the batch that hold the tokens of these sequences, of which there must be at least one.
     pub(super) fn rows(&self, sequences: Range<usize>) -> Range<usize> {
         self.row_range(sequences.start).start..self.ends[sequences.end - 1].1
     }
@@ -67,7 +67,7 @@ impl TokenBatch {
         (&self.ids[self.row_range(sequence)], first_end < end)
     }
 
-    /// Returns a sequence's ids with the token type of each.
+    /// Returns a sequence's ids, each with its token type.
     pub(super) fn typed(&self, sequence: usize) -> impl Iterator<Item = (u32, usize)> + '_ {
         let first_end = self.ends[sequence].0;
         self.row_range(sequence).map(move |row| (self.ids[row], usize::from(row >= first_end)))
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sequences_come_back_as_they_were_added() {
+    fn sequences_are_returned_as_added() {
         let mut batch = TokenBatch::new();
         assert!(batch.is_empty());
         batch.push(&[1, 2, 3]);

@@ -1,4 +1,4 @@
-//! What an encoder is made of, read from `config.json`.
+//! Encoder configurations, from `config.json`.
 
 mod modernbert;
 
@@ -7,7 +7,7 @@ use serde::de::IgnoredAny;
 
 pub use modernbert::ModernBertConfig;
 
-/// Most of what a configuration may ask for: far above any encoder, far below what would overflow.
+/// Upper limits of a configuration: far above any real encoder, far below what would overflow.
 const LIMITS: [(&str, usize); 7] = [
     ("vocab_size", 1 << 22),
     ("hidden_size", 1 << 13),
@@ -18,105 +18,105 @@ const LIMITS: [(&str, usize); 7] = [
     ("type_vocab_size", 16),
 ];
 
-/// What an encoder is made of.
+/// An encoder's dimensions and options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EncoderConfig {
-    /// Tokens it knows.
+    /// Number of tokens in the vocabulary.
     pub vocabulary: usize,
-    /// Numbers of one token's state, and of an embedding.
+    /// Size of a token's hidden state, and of an embedding.
     pub hidden: usize,
-    /// Layers.
+    /// Number of layers.
     pub layers: usize,
-    /// Attention heads; they divide `hidden`.
+    /// Number of attention heads; a divisor of `hidden`.
     pub heads: usize,
-    /// Numbers in the middle of a layer's feed-forward part.
+    /// Inner width of a layer's feed-forward part.
     pub intermediate: usize,
-    /// Most tokens of a sequence.
+    /// Longest sequence, in tokens.
     pub positions: usize,
-    /// Kinds of texts in a sequence; 0 where the model does not tell them apart, and takes pairs as one text.
+    /// Number of token types; 0 if the model has none and reads a pair as one text.
     pub token_types: usize,
     /// What norms add to the variance.
     pub norm_epsilon: f32,
-    /// How it computes.
+    /// The architecture.
     pub architecture: Architecture,
 }
 
-/// How an encoder computes.
+/// An encoder's architecture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Architecture {
-    /// Learned positions, norms after the sums.
+    /// Learned positions, post-norm.
     Bert,
-    /// Rotary positions, norms before the parts, windows.
+    /// Rotary positions, pre-norm, windows.
     ModernBert(ModernBertConfig),
 }
 
-/// Why a configuration is not one of an encoder that runs here.
+/// Why a configuration is not supported.
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderConfigError {
-    /// Not JSON, or without one of the fields.
+    /// The file is not JSON or lacks a field.
     #[error("parse the configuration")]
     Parse(#[source] serde_json::Error),
-    /// Another kind of model.
-    #[error("the architecture is `{found}`; `bert` and `modernbert` run here")]
+    /// The architecture is not supported.
+    #[error("the architecture `{found}` is not supported; supported are `bert` and `modernbert`")]
     Architecture {
-        /// What `model_type` says.
+        /// The value of `model_type`.
         found: Box<str>,
     },
-    /// A kind of the architecture that computes something else.
-    #[error("`{field}` is {found}; {expected} runs here")]
+    /// The model needs an unsupported variant.
+    #[error("`{field}` is {found}, which is not supported (expected {expected})")]
     Unsupported {
         /// The field.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         found: Box<str>,
-        /// What it would have to say.
+        /// The supported values.
         expected: &'static str,
     },
-    /// A size that is nothing or beyond any encoder.
+    /// A size is 0 or too large.
     #[error("`{field}` is {found}; it must be 1 to {at_most}")]
     Size {
         /// The field.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         found: usize,
-        /// The most.
+        /// The limit.
         at_most: usize,
     },
-    /// Heads of unequal size.
-    #[error("{heads} heads do not divide {hidden} numbers")]
+    /// The heads do not divide the hidden size.
+    #[error("{heads} heads do not divide the hidden size {hidden}")]
     Heads {
-        /// Heads.
+        /// Number of heads.
         heads: usize,
-        /// Numbers.
+        /// The hidden size.
         hidden: usize,
     },
-    /// No norm has it.
+    /// The norm's epsilon is out of range.
     #[error("`{field}` is {found}; it must be from 0 to 0.1")]
     Epsilon {
         /// The field.
         field: &'static str,
-        /// What it says.
+        /// Its value.
         found: f64,
     },
-    /// A list of layers for another model.
-    #[error("`layer_types` names {found} layers; there are {layers}")]
+    /// `layer_types` has the wrong length.
+    #[error("`layer_types` lists {found} layers, but the model has {layers}")]
     LayerTypes {
-        /// Layers it names.
+        /// Number of listed layers.
         found: usize,
-        /// Layers there are.
+        /// Number of layers.
         layers: usize,
     },
-    /// No model turns its queries by it.
-    #[error("a rotation's base is {found}; it must be from 1 to 1e12")]
+    /// The base of a rotation is out of range.
+    #[error("the base of a rotation is {found}; it must be from 1 to 1e12")]
     RopeBase {
-        /// What the configuration says.
+        /// Its value.
         found: f64,
     },
 }
 
-/// The fields that change what is computed; others are notes of the training.
+/// The fields that affect inference; the others describe the training.
 #[derive(Deserialize)]
-struct Json {
+struct BertJson {
     #[serde(default)]
     hidden_act: Option<String>,
     #[serde(default)]
@@ -140,7 +140,7 @@ struct Json {
     type_vocab_size: usize,
 }
 
-/// What the reference implementation takes where nothing is said.
+/// transformers' default.
 fn layer_norm_eps() -> f64 {
     1e-12
 }
@@ -148,19 +148,19 @@ fn layer_norm_eps() -> f64 {
 impl EncoderConfig {
     /// Reads a `config.json`.
     pub fn from_json(bytes: &[u8]) -> Result<Self, EncoderConfigError> {
-        // The architecture first: another one lacks these fields, and its name is what a person has to see.
+        // The architecture first: another one lacks these fields, and its name is the more useful error.
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
         let architecture = value.get("model_type").and_then(serde_json::Value::as_str);
         match architecture {
             Some("bert") => read_bert(bytes),
             Some("modernbert") => modernbert::read(bytes),
-            other => Err(EncoderConfigError::Architecture { found: other.unwrap_or("not named").into() }),
+            other => Err(EncoderConfigError::Architecture { found: other.unwrap_or("unnamed").into() }),
         }
     }
 }
 
 fn read_bert(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
-    let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+    let json: BertJson = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
     json.check_kind()?;
     check_sizes([
         json.vocab_size,
@@ -186,20 +186,24 @@ fn read_bert(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
     })
 }
 
-impl Json {
+impl BertJson {
     fn check_kind(&self) -> Result<(), EncoderConfigError> {
-        is("hidden_act", self.hidden_act.as_deref(), "gelu")?;
-        is("position_embedding_type", self.position_embedding_type.as_deref(), "absolute")?;
-        is("is_decoder", self.is_decoder.then_some("true"), "false")?;
-        is("add_cross_attention", self.add_cross_attention.then_some("true"), "false")?;
-        is("quantization_config", self.quantization_config.map(|_| "present"), "none")?;
+        expect_value("hidden_act", self.hidden_act.as_deref(), "gelu")?;
+        expect_value("position_embedding_type", self.position_embedding_type.as_deref(), "absolute")?;
+        expect_value("is_decoder", self.is_decoder.then_some("true"), "false")?;
+        expect_value("add_cross_attention", self.add_cross_attention.then_some("true"), "false")?;
+        expect_value("quantization_config", self.quantization_config.map(|_| "present"), "no quantization")?;
         let is_factored = self.embedding_size.is_some_and(|size| size != self.hidden_size);
-        is("embedding_size", is_factored.then_some("another size"), "hidden_size")
+        expect_value("embedding_size", is_factored.then_some("different"), "hidden_size")
     }
 }
 
-/// Checks that a field, where it is there, says what is expected.
-fn is(field: &'static str, found: Option<&str>, expected: &'static str) -> Result<(), EncoderConfigError> {
+/// Checks that a field, if present, has the expected value.
+fn expect_value(
+    field: &'static str,
+    found: Option<&str>,
+    expected: &'static str,
+) -> Result<(), EncoderConfigError> {
     let found = found.unwrap_or(expected);
     if found == expected {
         return Ok(());
@@ -239,26 +243,32 @@ mod tests {
     }
 
     #[test]
-    fn a_bert_is_read() {
+    fn a_bert_config_is_read() {
         let config = EncoderConfig::from_json(GOOD.as_bytes()).unwrap();
         assert_eq!((config.vocabulary, config.hidden, config.layers, config.heads), (30, 32, 2, 4));
         assert_eq!((config.intermediate, config.positions, config.token_types), (64, 16, 2));
     }
 
     #[test]
-    fn other_architectures_are_refused_by_name() {
-        let runs = "`bert` and `modernbert` run here";
-        assert_eq!(error("bert", "roberta"), format!("the architecture is `roberta`; {runs}"));
-        assert_eq!(error("model_type", "kind"), format!("the architecture is `not named`; {runs}"));
+    fn unsupported_architectures_are_refused_by_name() {
+        let runs = "is not supported; supported are `bert` and `modernbert`";
+        assert_eq!(error("bert", "roberta"), format!("the architecture `roberta` {runs}"));
+        assert_eq!(error("model_type", "kind"), format!("the architecture `unnamed` {runs}"));
     }
 
     #[test]
-    fn what_would_compute_something_else_is_refused_by_field() {
-        assert_eq!(error("\"gelu\"", "\"relu\""), "`hidden_act` is relu; gelu runs here");
+    fn unsupported_variants_are_refused_by_field() {
+        assert_eq!(
+            error("\"gelu\"", "\"relu\""),
+            "`hidden_act` is relu, which is not supported (expected gelu)"
+        );
         let with = |field: &str| error("{", &format!("{{{field},"));
-        assert_eq!(with(r#""is_decoder":true"#), "`is_decoder` is true; false runs here");
-        assert!(with(r#""position_embedding_type":"relative_key""#).contains("absolute runs here"));
-        assert!(with(r#""quantization_config":{}"#).contains("none runs here"));
+        assert_eq!(
+            with(r#""is_decoder":true"#),
+            "`is_decoder` is true, which is not supported (expected false)"
+        );
+        assert!(with(r#""position_embedding_type":"relative_key""#).contains("expected absolute"));
+        assert!(with(r#""quantization_config":{}"#).contains("expected no quantization"));
         assert!(with(r#""embedding_size":16"#).contains("`embedding_size`"));
     }
 
@@ -266,7 +276,7 @@ mod tests {
     fn sizes_out_of_range_are_refused_by_field() {
         assert_eq!(error(":64", ":0"), "`intermediate_size` is 0; it must be 1 to 32768");
         assert!(error(":30,", ":99999999,").starts_with("`vocab_size` is 99999999"));
-        assert_eq!(error("heads\":4", "heads\":5"), "5 heads do not divide 32 numbers");
+        assert_eq!(error("heads\":4", "heads\":5"), "5 heads do not divide the hidden size 32");
         assert!(error("1e-12", "7").starts_with("`layer_norm_eps` is 7"));
         assert_eq!(error("\"vocab_size\":30,", ""), "parse the configuration");
         assert_eq!(error(":30", ":-1"), "parse the configuration");

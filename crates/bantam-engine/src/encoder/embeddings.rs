@@ -1,17 +1,17 @@
-//! What a token is before the first layer.
+//! Token embeddings, the input of the first layer.
 
 use std::ops::Range;
 
 use super::{Precision, TokenBatch};
 
-/// Rows of numbers: as they are, or as bytes with one step for each row, which is a quarter of the memory.
+/// Embedding rows: in f32, or as bytes with a step per row, which needs a quarter of the memory.
 #[derive(Debug)]
-enum Table {
+enum EmbeddingTable {
     F32(Vec<f32>),
     Int8 { bytes: Vec<i8>, steps: Vec<f32> },
 }
 
-impl Table {
+impl EmbeddingTable {
     fn new(numbers: Vec<f32>, width: usize, precision: Precision) -> Self {
         if precision == Precision::F32 {
             return Self::F32(numbers);
@@ -42,18 +42,18 @@ impl Table {
     }
 }
 
-/// Words, positions and token types. The first type is already part of the positions.
+/// Embeddings of words, positions and token types. Type 0 is already added to the positions.
 #[derive(Debug)]
 pub(super) struct Embeddings {
     width: usize,
-    words: Table,
-    /// For each token type, its positions; nothing where words are all there is.
+    words: EmbeddingTable,
+    /// The positions for each token type; empty if there are only word embeddings.
     positions: Vec<f32>,
     positions_max: usize,
 }
 
 impl Embeddings {
-    /// Returns the sums' parts from the three tables, rows of `width` numbers.
+    /// Builds the embeddings from the three tables, with rows of `width` elements.
     pub(super) fn new(
         words: Vec<f32>,
         positions: &[f32],
@@ -66,15 +66,20 @@ impl Embeddings {
         });
         Self {
             width,
-            words: Table::new(words, width, precision),
+            words: EmbeddingTable::new(words, width, precision),
             positions: sums.collect(),
             positions_max: positions.len() / width,
         }
     }
 
-    /// Returns embeddings of words alone, which say nothing of positions and types.
+    /// Builds embeddings of words only, without positions and types.
     pub(super) fn of_words(words: Vec<f32>, width: usize, precision: Precision) -> Self {
-        Self { width, words: Table::new(words, width, precision), positions: Vec::new(), positions_max: 0 }
+        Self {
+            width,
+            words: EmbeddingTable::new(words, width, precision),
+            positions: Vec::new(),
+            positions_max: 0,
+        }
     }
 
     /// Writes a row for each token of these sequences.

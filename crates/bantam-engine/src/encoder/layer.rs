@@ -1,11 +1,11 @@
-//! One layer of a BERT: attention, then a feed-forward part, each added to what came in and normalised.
+//! One BERT layer: attention, then a feed-forward part, each with a residual connection and a norm after it.
 
 use bantam_kernels::{
-    Activation, Addend, F32Linear, Heads, Int8Linear, LayerNorm, Pool, QuantisedRows, Sight, attention,
-    quantise_rows,
+    Activation, Addend, AttentionScope, F32Linear, Heads, Int8Linear, LayerNorm, Pool, QuantisedRows,
+    attention, quantise_rows,
 };
 
-use super::{EncoderConfig, EncoderScratch, fit};
+use super::{EncoderConfig, EncoderScratch, resized};
 
 /// A linear layer in the encoder's precision.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) enum Linear {
 }
 
 impl Linear {
-    /// Takes the rows in whichever of the two forms it works on.
+    /// Takes the rows in both forms and uses the one that it works on.
     pub(super) fn forward(
         &self,
         pool: &Pool,
@@ -29,15 +29,15 @@ impl Linear {
         }
     }
 
-    /// Writes the bytes of its inputs, if it works on bytes.
+    /// Quantises its input rows, if it works on bytes.
     pub(super) fn quantise(&self, pool: &Pool, rows: &mut [f32], bytes: &mut QuantisedRows) {
         if let Self::Int8(layer) = self {
             quantise_rows(pool, rows, layer, bytes);
         }
     }
 
-    /// Returns what a norm needs to write the bytes of this layer's inputs, if it works on bytes.
-    pub(super) fn wanting<'l>(
+    /// Returns what a norm needs to quantise this layer's inputs, if it works on bytes.
+    pub(super) fn quantise_target<'l>(
         &'l self,
         bytes: &'l mut QuantisedRows,
     ) -> Option<(&'l Int8Linear, &'l mut QuantisedRows)> {
@@ -48,15 +48,15 @@ impl Linear {
     }
 }
 
-/// A part of a layer whose inputs have outliers.
+/// A linear layer whose inputs have outliers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum ObservedInput {
     Qkv,
     Up,
     Down,
 }
 
-/// One layer.
+/// One BERT layer.
 #[derive(Debug)]
 pub(super) struct Layer {
     /// Queries, keys and values in one product.
@@ -69,41 +69,49 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Replaces `scratch.hidden` by this layer's output; where the layers work on bytes, `scratch.hidden_bytes`
-    /// hold the input, and the output's bytes for `next` afterwards. `observe` sees inputs of parts.
+    /// Replaces `scratch.hidden` by this layer's output. If the layers work on bytes, `scratch.hidden_bytes` holds
+    /// the quantised input, and afterwards the quantised output for `next`. `observe` sees the inputs of linear
+    /// layers.
     pub(super) fn forward(
         &self,
         config: &EncoderConfig,
         (tokens, next): (usize, Option<&Self>),
         pool: &Pool,
         scratch: &mut EncoderScratch,
-        mut observe: impl FnMut(Part, &[f32]),
+        mut observe: impl FnMut(ObservedInput, &[f32]),
     ) {
         let (width, wide) = (config.hidden, config.intermediate);
-        let hidden = fit(&mut scratch.hidden, tokens * width);
+        let hidden = resized(&mut scratch.hidden, tokens * width);
         let hidden_bytes = &mut scratch.hidden_bytes;
-        let sums = fit(&mut scratch.sums, tokens * width);
+        let sums = resized(&mut scratch.sums, tokens * width);
 
-        observe(Part::Qkv, hidden);
-        let qkv = fit(&mut scratch.qkv, tokens * 3 * width);
+        observe(ObservedInput::Qkv, hidden);
+        let qkv = resized(&mut scratch.qkv, tokens * 3 * width);
         self.qkv.forward(pool, (hidden, hidden_bytes), Activation::None, qkv);
-        let context = fit(&mut scratch.context, tokens * width);
+        let context = resized(&mut scratch.context, tokens * width);
         let heads = Heads { count: config.heads, size: width / config.heads };
-        attention(pool, qkv, &scratch.ends, (heads, Sight::default()), &mut scratch.attention, context);
+        attention(
+            pool,
+            qkv,
+            &scratch.ends,
+            (heads, AttentionScope::default()),
+            &mut scratch.attention,
+            context,
+        );
         let context_bytes = &mut scratch.context_bytes;
         self.attention_output.quantise(pool, context, context_bytes);
         self.attention_output.forward(pool, (context, context_bytes), Activation::None, sums);
-        let bytes = self.up.wanting(hidden_bytes);
+        let bytes = self.up.quantise_target(hidden_bytes);
         self.attention_norm.forward(pool, hidden, Addend::Rows(sums), bytes);
 
-        observe(Part::Up, hidden);
-        let inner = fit(&mut scratch.wide, tokens * wide);
+        observe(ObservedInput::Up, hidden);
+        let inner = resized(&mut scratch.wide, tokens * wide);
         self.up.forward(pool, (hidden, hidden_bytes), Activation::Gelu, inner);
-        observe(Part::Down, inner);
+        observe(ObservedInput::Down, inner);
         let inner_bytes = &mut scratch.wide_bytes;
         self.down.quantise(pool, inner, inner_bytes);
         self.down.forward(pool, (inner, inner_bytes), Activation::None, sums);
-        let bytes = next.and_then(|next| next.qkv.wanting(hidden_bytes));
+        let bytes = next.and_then(|next| next.qkv.quantise_target(hidden_bytes));
         self.output_norm.forward(pool, hidden, Addend::Rows(sums), bytes);
     }
 }

@@ -1,4 +1,4 @@
-//! From a folder to an encoder, everything checked on the way.
+//! Loads an encoder from a folder, with all checks.
 
 mod modernbert;
 
@@ -15,7 +15,7 @@ use super::layer::{Layer, Linear};
 use super::outliers::{Outliers, Probe};
 use super::{Architecture, Encoder, EncoderConfig, EncoderConfigError, Precision, Stack};
 
-/// Bytes of a `config.json` at most.
+/// Largest `config.json` accepted, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// Why an encoder could not be loaded.
@@ -24,7 +24,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub struct LoadEncoderError {
     /// The folder.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The cause.
     #[source]
     pub kind: LoadEncoderErrorKind,
 }
@@ -32,49 +32,50 @@ pub struct LoadEncoderError {
 /// What is wrong with an encoder's folder.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadEncoderErrorKind {
-    /// No `config.json`, or not readable.
+    /// `config.json` is missing or not readable.
     #[error("read config.json")]
     ReadConfig(#[source] std::io::Error),
-    /// A `config.json` beyond any sensible length.
-    #[error("config.json has {bytes} bytes; at most {CONFIG_BYTES_MAX} are read")]
+    /// `config.json` is too long.
+    #[error("config.json is {bytes} bytes long; the limit is {CONFIG_BYTES_MAX}")]
     ConfigTooLong {
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
-    /// Another architecture, or sizes that cannot be.
-    #[error("use config.json")]
+    /// The architecture is not supported, or a size is out of range.
+    #[error("read the configuration")]
     Config(#[from] EncoderConfigError),
-    /// No weights, or not readable.
+    /// The weights are missing or not readable.
     #[error("open the weights")]
     Weights(#[from] OpenWeightsError),
-    /// A tensor that is missing or has another shape than the configuration says.
-    #[error("find a tensor")]
+    /// A tensor is missing or does not match the configuration.
+    #[error("check a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor of a type that is not read here.
-    #[error("read the tensor {tensor}")]
+    /// A tensor has an unsupported type.
+    #[error("read tensor {tensor}")]
     Dequantise {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
-        /// Why not.
+        /// The cause.
         #[source]
         source: DequantiseError,
     },
-    /// A tensor that the configuration has no place for, so that one of the two is not this model's.
-    #[error("the configuration has no place for the tensor {tensor}")]
+    /// A tensor does not belong to the configured model, so the weights or the configuration are those of another
+    /// model.
+    #[error("tensor {tensor} does not belong to a model of this configuration")]
     Unexpected {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
-    /// A change of another encoder's layer.
-    #[error("the adapter's change of {module} does not fit the layer, or there is no such layer")]
+    /// An adapter's change does not match a layer of this encoder.
+    #[error("the adapter changes {module}, which does not exist or has another shape")]
     Adapter {
-        /// The layer.
+        /// The layer's name.
         module: Box<str>,
     },
-    /// A tensor with an infinite number, or none.
-    #[error("the tensor {tensor} holds a number that is not finite")]
+    /// A tensor contains NaN or infinity.
+    #[error("tensor {tensor} contains NaN or infinity")]
     NotFinite {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
 }
@@ -100,8 +101,8 @@ impl Encoder {
         Self::from_weights(config, &WeightFile::open(weights)?, precision)
     }
 
-    /// Returns an encoder of `config` with these weights, named as in a `BertModel`, with or without `bert.`
-    /// before the names, or as in a `ModernBertModel`, with or without `model.`.
+    /// Builds an encoder of `config` with these weights, named as in `BertModel` (with or without the prefix `bert.`)
+    /// or as in `ModernBertModel` (with or without `model.`).
     pub fn from_weights(
         config: EncoderConfig,
         weights: &WeightFile,
@@ -110,8 +111,8 @@ impl Encoder {
         Self::adapted(config, weights, precision, None)
     }
 
-    /// Returns the encoder that [`Self::from_weights`] does, with its linear layers changed by `adapter` before they
-    /// are quantised. Every change must find its layer.
+    /// Like [`Self::from_weights`], but merges `adapter` into the linear layers before they are quantised. Every
+    /// change must match a layer.
     pub fn adapted(
         config: EncoderConfig,
         weights: &WeightFile,
@@ -134,14 +135,14 @@ impl Encoder {
     }
 }
 
-/// What reading the parts of one model needs.
+/// The context for reading one model.
 struct Reader<'r> {
     config: &'r EncoderConfig,
     weights: &'r WeightFile,
     prefix: &'static str,
     precision: Precision,
     adapter: Option<&'r EncoderAdapter>,
-    /// Names of the tensors that have been read.
+    /// Names of the tensors read so far.
     read: RefCell<BTreeSet<String>>,
 }
 
@@ -168,7 +169,7 @@ impl Reader<'_> {
         Ok(Encoder { config: config.clone(), precision, embeddings, norm, stack: Stack::Bert(layers) })
     }
 
-    /// Refuses tensors whose names, after the prefix, begin like one of `parts` and that have not been read.
+    /// Refuses unread tensors whose names, after the prefix, start with one of `parts`.
     fn check_all_read(&self, parts: &[&str]) -> Result<(), LoadEncoderErrorKind> {
         let read = self.read.borrow();
         let is_part = |name: &str| {
@@ -181,7 +182,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Refuses an adapter that changes what this encoder does not have.
+    /// Refuses an adapter with a change for a layer that this encoder does not have.
     fn check_all_changed(&self) -> Result<(), LoadEncoderErrorKind> {
         let read = self.read.borrow();
         let is_read = |module: &str| read.contains(&format!("{}{module}.weight", self.prefix));
@@ -221,12 +222,12 @@ impl Reader<'_> {
         Ok(LayerNorm::new(gain, bias, self.config.norm_epsilon))
     }
 
-    /// Returns zeros where there is none.
+    /// Returns the bias, or zeros if there is none.
     fn bias(&self, name: &str, length: usize, has_bias: bool) -> Result<Vec<f32>, LoadEncoderErrorKind> {
         if has_bias { self.tensor(&format!("{name}.bias"), &[length]) } else { Ok(vec![0.0; length]) }
     }
 
-    /// Reads the layers of `names`, which have the same inputs, as one with all their outputs.
+    /// Reads the layers of `names`, which have the same inputs, as one layer with all their outputs.
     fn linear(
         &self,
         names: &[String],
@@ -263,7 +264,7 @@ impl Reader<'_> {
     }
 }
 
-/// A linear layer as it is in the file.
+/// A linear layer as stored in the file.
 struct RawLinear {
     weights: Vec<f32>,
     bias: Vec<f32>,
@@ -271,7 +272,7 @@ struct RawLinear {
 }
 
 impl RawLinear {
-    /// Takes what inputs would be exact, as its sibling does: here all are.
+    /// Ignores the exact inputs that [`Self::to_int8`] takes: in f32, all are exact.
     fn to_f32(&self, _: &[usize]) -> Linear {
         Linear::F32(F32Linear::new(&self.weights, &self.bias, self.inputs))
     }
@@ -281,7 +282,7 @@ impl RawLinear {
     }
 }
 
-/// A layer as it is in the file.
+/// A BERT layer as stored in the file.
 struct RawLayer {
     qkv: RawLinear,
     attention_output: RawLinear,
@@ -292,11 +293,11 @@ struct RawLayer {
 }
 
 impl RawLayer {
-    /// Returns the layer with its linear ones as `linear` makes them, given their exact inputs.
+    /// Builds the layer, using `linear` to build its linear layers from their exact inputs.
     fn layer(&self, linear: impl Fn(&RawLinear, &[usize]) -> Linear, outliers: &Outliers) -> Layer {
         Layer {
             qkv: linear(&self.qkv, &outliers.qkv),
-            // What attention gives has no outliers that are the same for every token.
+            // The output of attention has no outliers that are the same for every token.
             attention_output: linear(&self.attention_output, &[]),
             attention_norm: self.attention_norm.clone(),
             up: linear(&self.up, &outliers.up),

@@ -1,12 +1,14 @@
-//! ModernBERT: norms before the parts, queries and keys turned to their positions, windows in most layers, a gated
-//! feed-forward part. The sums run through all layers as they are; what parts see is normalised apart.
+//! ModernBERT: pre-norm, rotary positions, windows in most layers, a gated feed-forward part. The residual stream
+//! passes through all layers unnormalised.
 
-use bantam_kernels::{Activation, Addend, Heads, LayerNorm, Pool, RotationTable, Sight, attention, geglu};
+use bantam_kernels::{
+    Activation, Addend, AttentionScope, Heads, LayerNorm, Pool, RotationTable, attention, geglu,
+};
 
-use super::layer::{Linear, Part};
-use super::{EncoderConfig, EncoderScratch, ModernBertConfig, fit};
+use super::layer::{Linear, ObservedInput};
+use super::{EncoderConfig, EncoderScratch, ModernBertConfig, resized};
 
-/// Rotations of the two kinds of layers.
+/// The rotations of global and local layers.
 #[derive(Debug)]
 pub(super) struct Rotations {
     global: RotationTable,
@@ -28,11 +30,11 @@ impl Rotations {
         }
     }
 
-    fn sight(&self, is_global: bool) -> Sight<'_> {
+    fn scope(&self, is_global: bool) -> AttentionScope<'_> {
         if is_global {
-            return Sight { rotation: Some(&self.global), reach: None };
+            return AttentionScope { rotation: Some(&self.global), reach: None };
         }
-        Sight { rotation: Some(&self.local), reach: Some(self.local_reach) }
+        AttentionScope { rotation: Some(&self.local), reach: Some(self.local_reach) }
     }
 }
 
@@ -44,24 +46,24 @@ pub(super) struct ModernBert {
     pub(super) final_norm: LayerNorm,
 }
 
-/// One layer.
+/// One ModernBERT layer.
 #[derive(Debug)]
 pub(super) struct ModernLayer {
     pub(super) is_global: bool,
-    /// The first layer has none: what it sees was normalised as an embedding.
+    /// The first layer has none: its input was normalised with the embeddings.
     pub(super) attention_norm: Option<LayerNorm>,
     /// Queries, keys and values in one product.
     pub(super) qkv: Linear,
     pub(super) attention_output: Linear,
     pub(super) mlp_norm: LayerNorm,
-    /// What goes through GELU, then what it is multiplied by.
+    /// The gates for GELU, then the values that they multiply.
     pub(super) up: Linear,
     pub(super) down: Linear,
 }
 
 impl ModernBert {
-    /// Replaces `scratch.hidden` by the states after the last norm; where the layers work on bytes,
-    /// `scratch.hidden_bytes` hold those of the embeddings.
+    /// Replaces `scratch.hidden` by the states after the last norm. If the layers work on bytes,
+    /// `scratch.hidden_bytes` holds the quantised embeddings.
     pub(super) fn forward(
         &self,
         config: &EncoderConfig,
@@ -73,55 +75,54 @@ impl ModernBert {
             layer.forward(config, (tokens, &self.rotations), pool, scratch, |_, _| {});
         }
         let all = tokens * config.hidden;
-        let hidden = fit(&mut scratch.hidden, all);
+        let hidden = resized(&mut scratch.hidden, all);
         self.final_norm.forward(pool, hidden, Addend::Rows(&scratch.sums[..all]), None);
     }
 }
 
 impl ModernLayer {
-    /// Adds the layer before, which left what it adds in `scratch.sums`, and this layer's attention to
-    /// `scratch.hidden`, and leaves what its feed-forward part adds in `scratch.sums`. `observe` sees inputs of
-    /// parts.
+    /// Adds the previous layer's output from `scratch.sums` and this layer's attention to `scratch.hidden`, and
+    /// leaves the output of its feed-forward part in `scratch.sums`. `observe` sees the inputs of linear layers.
     pub(super) fn forward(
         &self,
         config: &EncoderConfig,
         (tokens, rotations): (usize, &Rotations),
         pool: &Pool,
         scratch: &mut EncoderScratch,
-        mut observe: impl FnMut(Part, &[f32]),
+        mut observe: impl FnMut(ObservedInput, &[f32]),
     ) {
         let (width, wide) = (config.hidden, config.intermediate);
-        let hidden = fit(&mut scratch.hidden, tokens * width);
+        let hidden = resized(&mut scratch.hidden, tokens * width);
         let bytes = &mut scratch.hidden_bytes;
-        let sums = fit(&mut scratch.sums, tokens * width);
-        let normed = fit(&mut scratch.normed, tokens * width);
+        let sums = resized(&mut scratch.sums, tokens * width);
+        let normed = resized(&mut scratch.normed, tokens * width);
 
         let input = match &self.attention_norm {
             None => &*hidden,
             Some(norm) => {
-                norm.forward_apart(pool, hidden, Addend::Rows(sums), normed, self.qkv.wanting(bytes));
+                norm.forward_apart(pool, hidden, Addend::Rows(sums), normed, self.qkv.quantise_target(bytes));
                 &*normed
             }
         };
-        observe(Part::Qkv, input);
-        let qkv = fit(&mut scratch.qkv, tokens * 3 * width);
+        observe(ObservedInput::Qkv, input);
+        let qkv = resized(&mut scratch.qkv, tokens * 3 * width);
         self.qkv.forward(pool, (input, bytes), Activation::None, qkv);
-        let context = fit(&mut scratch.context, tokens * width);
+        let context = resized(&mut scratch.context, tokens * width);
         let heads = Heads { count: config.heads, size: width / config.heads };
-        let sight = rotations.sight(self.is_global);
-        attention(pool, qkv, &scratch.ends, (heads, sight), &mut scratch.attention, context);
+        let scope = rotations.scope(self.is_global);
+        attention(pool, qkv, &scratch.ends, (heads, scope), &mut scratch.attention, context);
         let context_bytes = &mut scratch.context_bytes;
         self.attention_output.quantise(pool, context, context_bytes);
         self.attention_output.forward(pool, (context, context_bytes), Activation::None, sums);
-        self.mlp_norm.forward_apart(pool, hidden, Addend::Rows(sums), normed, self.up.wanting(bytes));
+        self.mlp_norm.forward_apart(pool, hidden, Addend::Rows(sums), normed, self.up.quantise_target(bytes));
 
-        observe(Part::Up, normed);
-        let both = fit(&mut scratch.wide, tokens * 2 * wide);
+        observe(ObservedInput::Up, normed);
+        let both = resized(&mut scratch.wide, tokens * 2 * wide);
         self.up.forward(pool, (normed, bytes), Activation::None, both);
-        let inner = fit(&mut scratch.gated, tokens * wide);
+        let inner = resized(&mut scratch.gated, tokens * wide);
         let inner_bytes = &mut scratch.wide_bytes;
-        geglu(pool, both, wide, inner, self.down.wanting(inner_bytes));
-        observe(Part::Down, inner);
+        geglu(pool, both, wide, inner, self.down.quantise_target(inner_bytes));
+        observe(ObservedInput::Down, inner);
         self.down.forward(pool, (inner, inner_bytes), Activation::None, sums);
     }
 }

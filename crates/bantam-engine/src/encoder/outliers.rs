@@ -1,23 +1,23 @@
-//! Which inputs of a layer are outliers, found by looking.
+//! Finds the outlier inputs of each layer by running random tokens.
 //!
-//! Transformers keep a few states many times larger than the rest, in the same places whatever the text is. One
-//! scale for a token then serves those and blurs all others, and their weights' rounding is what weighs most.
-//! Kept in f32 they cost some percent of the products; on all-MiniLM-L6-v2 the lowest cosine of a thousand short
-//! texts rises from 0.988 to 0.997. That the places do not depend on the text is also why random tokens find
-//! them, so that loading needs no corpus.
+//! Transformers keep a few state dimensions many times larger than the rest, the same ones for every text. One scale
+//! per token then fits those and blurs all others, and the rounding of their weights dominates the error. Keeping
+//! them in f32 costs a few percent of the products; on all-MiniLM-L6-v2 the lowest cosine of a thousand short texts
+//! rises from 0.988 to 0.997. Because the dimensions do not depend on the text, random tokens find them too, so
+//! loading needs no corpus.
 
 use bantam_kernels::{Addend, LayerNorm, Pool};
 
 use super::embeddings::Embeddings;
-use super::layer::Part;
-use super::{EncoderConfig, EncoderScratch, TokenBatch, fit};
+use super::layer::ObservedInput;
+use super::{EncoderConfig, EncoderScratch, TokenBatch, resized};
 
-/// Inputs of a part that stay exact.
+/// Number of exact inputs per linear layer.
 const EXACT: usize = 4;
-/// Lengths of the random sequences: short ones matter most, because there nothing averages out.
+/// Lengths of the random sequences. Short ones matter most, because nothing averages out in them.
 const LENGTHS: [usize; 6] = [2, 3, 6, 12, 24, 48];
 
-/// The inputs to keep exact, by part.
+/// The inputs to keep exact, by linear layer.
 #[derive(Debug, Default)]
 pub(super) struct Outliers {
     pub(super) qkv: Vec<usize>,
@@ -25,7 +25,7 @@ pub(super) struct Outliers {
     pub(super) down: Vec<usize>,
 }
 
-/// Random tokens on their way through the layers in f32.
+/// Random tokens passing through the layers in f32.
 pub(super) struct Probe {
     pool: Pool,
     scratch: EncoderScratch,
@@ -33,7 +33,7 @@ pub(super) struct Probe {
 }
 
 impl Probe {
-    /// Returns the states before the first layer.
+    /// Computes the states before the first layer.
     pub(super) fn new(config: &EncoderConfig, embeddings: &Embeddings, norm: &LayerNorm) -> Self {
         let (mut batch, mut state) = (TokenBatch::new(), 1_u64);
         for length in LENGTHS {
@@ -43,33 +43,33 @@ impl Probe {
             });
             batch.push(&ids.collect::<Vec<_>>());
         }
-        // One thread: what is found must not depend on the machine's load, and it takes milliseconds.
+        // One thread: the result must not depend on the machine's load, and it takes milliseconds anyway.
         let (pool, mut scratch, tokens) = (Pool::new(1), EncoderScratch::default(), batch.tokens());
         scratch.ends.extend((0..batch.len()).map(|sequence| batch.row_range(sequence).end));
-        let hidden = fit(&mut scratch.hidden, tokens * config.hidden);
+        let hidden = resized(&mut scratch.hidden, tokens * config.hidden);
         embeddings.write(&batch, 0..batch.len(), hidden);
         norm.forward(&pool, hidden, Addend::None, None);
         Self { pool, scratch, tokens }
     }
 
-    /// Sends the states through a layer in f32 and returns its outliers. `forward` is called with the number of
-    /// tokens and what the layer works with, and shows what it sees.
+    /// Passes the states through a layer in f32 and returns its outliers. `forward` gets the number of tokens, the
+    /// working memory and an observer for the inputs of linear layers.
     pub(super) fn pass(
         &mut self,
         config: &EncoderConfig,
-        forward: impl FnOnce(usize, &Pool, &mut EncoderScratch, &mut dyn FnMut(Part, &[f32])),
+        forward: impl FnOnce(usize, &Pool, &mut EncoderScratch, &mut dyn FnMut(ObservedInput, &[f32])),
     ) -> Outliers {
         let mut outliers = Outliers::default();
         forward(self.tokens, &self.pool, &mut self.scratch, &mut |part, inputs| match part {
-            Part::Qkv => outliers.qkv = largest(inputs, config.hidden),
-            Part::Up => outliers.up = largest(inputs, config.hidden),
-            Part::Down => outliers.down = largest(inputs, config.intermediate),
+            ObservedInput::Qkv => outliers.qkv = largest(inputs, config.hidden),
+            ObservedInput::Up => outliers.up = largest(inputs, config.hidden),
+            ObservedInput::Down => outliers.down = largest(inputs, config.intermediate),
         });
         outliers
     }
 }
 
-/// Returns the columns with the largest numbers, a few of them, in order.
+/// Returns a few columns with the largest magnitudes, in ascending order.
 fn largest(rows: &[f32], width: usize) -> Vec<usize> {
     let mut most = vec![0.0_f32; width];
     for row in rows.chunks_exact(width) {
@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_largest_columns_are_found_in_order_and_never_most_of_them() {
+    fn the_largest_columns_are_found_in_order_but_never_more_than_half() {
         let rows = [0.0, -9.0, 1.0, 0.5, 7.0, 0.0, 0.1, 2.0, 0.0, 0.0, 8.0, 3.0, 0.0, 0.0, 0.0, 0.0];
         assert_eq!(largest(&rows, 8), [1, 2, 3, 4]);
         assert_eq!(largest(&rows, 2), [1]);

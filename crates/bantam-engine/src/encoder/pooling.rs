@@ -1,16 +1,16 @@
-//! From token states to one vector.
+//! Pools token states into one vector.
 
-/// How a sequence's states become one vector, which is then brought to length 1.
+/// How to turn a sequence's states into one vector, which is then scaled to length 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pooling {
-    /// The mean of all tokens, as sentence-transformers models mostly do.
+    /// The mean of all tokens, as most sentence-transformers models use.
     Mean,
     /// The first token.
     Cls,
 }
 
 impl Pooling {
-    /// Writes the vector of a sequence that has at least one token.
+    /// Writes the vector of a sequence with at least one token.
     pub(super) fn write(self, states: &[f32], vector: &mut [f32]) {
         let width = vector.len();
         vector.copy_from_slice(&states[..width]);
@@ -19,7 +19,7 @@ impl Pooling {
                 vector.iter_mut().zip(state).for_each(|(sum, number)| *sum += number);
             }
         }
-        // The mean's divisor goes away with the length, but for vectors near nothing.
+        // The mean's divisor cancels in the normalisation, except for vectors near zero.
         let tokens = if self == Self::Mean { (states.len() / width) as f32 } else { 1.0 };
         let length = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
         let factor = 1.0 / (length as f32).max(1e-12 * tokens);
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stays_nothing() {
+    fn a_zero_vector_stays_zero() {
         check(Pooling::Mean, &[0.0, 0.0, 0.0, 0.0], [0.0, 0.0]);
     }
 }

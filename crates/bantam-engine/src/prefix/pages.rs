@@ -1,4 +1,4 @@
-//! Pages are handed out as values: holding one keeps it, cloning one shares it, dropping the last one frees it.
+//! Pages as values: holding one keeps it, cloning one shares it, dropping the last share frees it.
 
 use std::sync::Arc;
 
@@ -6,15 +6,15 @@ use parking_lot::Mutex;
 
 use super::{PAGE_TOKENS, pages_for};
 
-/// All pages of a key-value memory, numbered from 0.
+/// All pages of a KV cache, numbered from 0.
 ///
-/// Freeing a page twice, or losing one, cannot be written down: a page goes back when its last [`Page`] is dropped.
+/// A page returns when its last [`Page`] is dropped, so it is impossible to free one twice or to lose one.
 #[derive(Debug)]
 pub(crate) struct PagePool {
     free: Arc<Mutex<Vec<u32>>>,
 }
 
-/// A share in a page.
+/// A share of a page.
 #[derive(Clone, Debug)]
 pub(crate) struct Page(Arc<Slot>);
 
@@ -36,13 +36,13 @@ impl PagePool {
         Self { free: Arc::new(Mutex::new((0..pages as u32).rev().collect())) }
     }
 
-    /// Returns a page that nobody holds, if there is one.
+    /// Returns a free page, if there is one.
     pub(crate) fn take(&self) -> Option<Page> {
         let id = self.free.lock().pop()?;
         Some(Page(Arc::new(Slot { id, free: Arc::clone(&self.free) })))
     }
 
-    /// Returns how many pages nobody holds.
+    /// Returns the number of free pages.
     pub(crate) fn free(&self) -> usize {
         self.free.lock().len()
     }
@@ -54,7 +54,7 @@ impl Page {
         self.0.id
     }
 
-    /// Returns whether somebody else holds it too.
+    /// Returns whether the page has other holders.
     pub(crate) fn is_shared(&self) -> bool {
         Arc::strong_count(&self.0) > 1
     }
@@ -64,7 +64,7 @@ impl Page {
 #[derive(Debug, Default)]
 pub(crate) struct PageTable {
     pages: Vec<Page>,
-    /// The pages' numbers, as a model takes them.
+    /// The pages' numbers, as models need them.
     ids: Vec<u32>,
 }
 
@@ -74,7 +74,7 @@ impl PageTable {
         Self { pages: pages.to_vec(), ids: pages.iter().map(Page::id).collect() }
     }
 
-    /// Adds a page at the end.
+    /// Appends a page.
     pub(crate) fn push(&mut self, page: Page) {
         self.ids.push(page.id());
         self.pages.push(page);
@@ -95,12 +95,12 @@ impl PageTable {
         pages_for(tokens).saturating_sub(self.pages.len())
     }
 
-    /// Returns the page that holds some, but not all it could, of the first `tokens` tokens.
+    /// Returns the last page of the first `tokens` tokens, if they do not fill it.
     pub(crate) fn partial(&self, tokens: usize) -> Option<&Page> {
         if tokens.is_multiple_of(PAGE_TOKENS) { None } else { self.pages.get(tokens / PAGE_TOKENS) }
     }
 
-    /// Puts a page that holds the same tokens in the place of another.
+    /// Replaces a page by another one with the same tokens.
     pub(crate) fn replace(&mut self, index: usize, page: &Page) {
         if let (Some(own), Some(id)) = (self.pages.get_mut(index), self.ids.get_mut(index)) {
             *own = page.clone();
@@ -108,7 +108,7 @@ impl PageTable {
         }
     }
 
-    /// Gives all pages back.
+    /// Returns all pages.
     pub(crate) fn clear(&mut self) {
         self.pages.clear();
         self.ids.clear();
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_is_free_again_when_its_last_holder_is_gone() {
+    fn a_page_is_freed_by_its_last_holder() {
         let pool = PagePool::new(2);
         let (a, b) = (pool.take().unwrap(), pool.take().unwrap());
         assert!((a.id(), b.id()) == (0, 1) && pool.take().is_none());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_knows_what_its_tokens_need() {
+    fn a_table_reports_the_missing_pages() {
         let pool = PagePool::new(3);
         let mut table = PageTable::default();
         assert_eq!((table.missing(0), table.missing(1), table.missing(17)), (0, 1, 2));

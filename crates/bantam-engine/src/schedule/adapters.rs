@@ -1,4 +1,4 @@
-//! Adapters by name: loaded when first asked for, given up when there is no room and nobody uses them.
+//! Adapters by name: loaded on first use, evicted when room is needed and no request uses them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Numbers adapters, so that two that were loaded under one name are never taken for each other.
+/// Numbers adapters, so that two adapters loaded under one name are never confused.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// An adapter in memory. Requests hold it while they wait and run, so it lives as long as it is used.
+/// An adapter in memory. Waiting and running requests hold it, so it lives as long as it is used.
 #[derive(Debug)]
 pub struct LoadedAdapter<A> {
     id: u64,
@@ -18,50 +18,50 @@ pub struct LoadedAdapter<A> {
 }
 
 impl<A> LoadedAdapter<A> {
-    /// Returns an adapter that takes `bytes` bytes of memory, under a number that no other has.
+    /// Returns an adapter that occupies `bytes` bytes, with a unique number.
     pub fn new(adapter: A, bytes: usize) -> Self {
         Self { id: NEXT.fetch_add(1, Ordering::Relaxed), bytes, adapter }
     }
 
-    /// Returns its number, which keys what was computed with it.
+    /// Returns its number, the key of everything computed with it.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Returns what is added to the model's weights.
+    /// Returns the adapter itself.
     pub fn adapter(&self) -> &A {
         &self.adapter
     }
 }
 
-/// Why an adapter could not be loaded, as the loader says it.
+/// The loader's error.
 pub type AdapterSource = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why there is no adapter.
+/// Why an adapter is not available.
 #[derive(Debug, thiserror::Error)]
 pub enum AdapterError {
-    /// It could not be loaded.
+    /// The adapter could not be loaded.
     #[error("load adapter `{name}`")]
     Load {
-        /// Which adapter.
+        /// The adapter's name.
         name: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: AdapterSource,
     },
-    /// It does not fit beside those that are in use.
+    /// The adapter does not fit beside those in use.
     #[error(
-        "adapter `{name}` of {bytes} bytes does not fit: {used} adapters of {used_bytes} bytes are in use, and \
-         {adapters_max} of {bytes_max} bytes fit"
+        "adapter `{name}` of {bytes} bytes does not fit; in use: {used} adapters, {used_bytes} bytes; limits: \
+         {adapters_max} adapters, {bytes_max} bytes"
     )]
     NoRoom {
-        /// Which adapter.
+        /// The adapter's name.
         name: String,
-        /// Its bytes.
+        /// Its size in bytes.
         bytes: usize,
-        /// Adapters that are in use.
+        /// Number of adapters in use.
         used: usize,
-        /// Their bytes.
+        /// Their total bytes.
         used_bytes: usize,
         /// Most adapters.
         adapters_max: usize,
@@ -70,7 +70,7 @@ pub enum AdapterError {
     },
 }
 
-/// How many adapters may be in memory.
+/// Limits on the adapters in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdapterLimits {
     /// Most adapters.
@@ -79,19 +79,19 @@ pub struct AdapterLimits {
     pub bytes_max: usize,
 }
 
-/// Returns an adapter and its bytes for a name.
+/// Loads the adapter of a name; returns it with its size in bytes.
 type Loader<A> = dyn Fn(&str) -> Result<(A, usize), AdapterSource> + Send + Sync;
 
 /// The adapters in memory, by name.
 pub struct AdapterRegistry<A> {
     load: Box<Loader<A>>,
     limits: AdapterLimits,
-    shelf: Mutex<Shelf<A>>,
-    /// One lock for each name that is being loaded, so that nobody loads what another is loading.
+    cache: Mutex<AdapterCache<A>>,
+    /// A lock for each name being loaded, so that no adapter is loaded twice at once.
     loading: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
-struct Shelf<A> {
+struct AdapterCache<A> {
     adapters: HashMap<String, (Arc<LoadedAdapter<A>>, u64)>,
     now: u64,
 }
@@ -106,62 +106,62 @@ impl<A> std::fmt::Debug for AdapterRegistry<A> {
 }
 
 impl<A> AdapterRegistry<A> {
-    /// Returns an empty registry that loads with `load`, which returns an adapter and the bytes it takes.
+    /// Returns an empty registry that loads adapters with `load`, which returns an adapter and its size in bytes.
     pub fn new<L>(limits: AdapterLimits, load: L) -> Self
     where
         L: Fn(&str) -> Result<(A, usize), AdapterSource> + Send + Sync + 'static,
     {
-        let shelf = Mutex::new(Shelf { adapters: HashMap::new(), now: 0 });
-        Self { load: Box::new(load), limits, shelf, loading: Mutex::default() }
+        let cache = Mutex::new(AdapterCache { adapters: HashMap::new(), now: 0 });
+        Self { load: Box::new(load), limits, cache, loading: Mutex::default() }
     }
 
-    /// Returns the adapter of that name, loading it if it is not in memory, which may take a while and reads files.
+    /// Returns the adapter of that name. Loads it if it is not in memory, which reads files and can take a while.
     ///
-    /// Whoever asks for the same name meanwhile waits for it. To make room, those go that were not used for longest
-    /// and that nobody holds.
+    /// Concurrent callers with the same name wait for one load. If room is needed, the least recently used adapters
+    /// that no request holds are evicted.
     pub fn get(&self, name: &str) -> Result<Arc<LoadedAdapter<A>>, AdapterError> {
-        if let Some(found) = self.shelf.lock().find(name) {
+        if let Some(found) = self.cache.lock().find(name) {
             return Ok(found);
         }
-        let turn = Arc::clone(self.loading.lock().entry(name.to_owned()).or_default());
-        let mine = turn.lock();
-        // Whoever had the turn before may have loaded it.
-        let found = self.shelf.lock().find(name);
+        let name_lock = Arc::clone(self.loading.lock().entry(name.to_owned()).or_default());
+        let guard = name_lock.lock();
+        // The previous holder of the lock may have loaded it.
+        let found = self.cache.lock().find(name);
         let answer = found.map_or_else(|| self.load(name), Ok);
-        drop(mine);
-        // The map and this call hold the last two shares: nobody else waits for this turn.
+        drop(guard);
+        // If only the map and this call hold the lock, no other call waits for it.
         let mut loading = self.loading.lock();
-        if Arc::strong_count(&turn) <= 2 {
+        if Arc::strong_count(&name_lock) <= 2 {
             loading.remove(name);
         }
         answer
     }
 
-    /// Returns the adapter of that name if it is in memory, and marks it as used. Waits for nothing, so that async
+    /// Returns the adapter of that name if it is in memory, and marks it as used. Never waits for a load, so async
     /// code may call it.
     pub fn find(&self, name: &str) -> Option<Arc<LoadedAdapter<A>>> {
-        self.shelf.lock().find(name)
+        self.cache.lock().find(name)
     }
 
-    /// Returns the names of all adapters in memory with their bytes, in no order.
+    /// Returns the names of all adapters in memory with their sizes in bytes, in no particular order.
     pub fn list(&self) -> Vec<(String, usize)> {
-        let shelf = self.shelf.lock();
-        shelf.adapters.iter().map(|(name, (adapter, _))| (name.clone(), adapter.bytes)).collect()
+        let cache = self.cache.lock();
+        cache.adapters.iter().map(|(name, (adapter, _))| (name.clone(), adapter.bytes)).collect()
     }
 
-    /// Loads the adapter of that name again and serves it from now on; requests that run keep the one they have.
+    /// Reloads the adapter of that name and uses it for new requests; running requests keep theirs.
     pub fn reload(&self, name: &str) -> Result<Arc<LoadedAdapter<A>>, AdapterError> {
         self.load(name)
     }
 
-    /// Gives up the adapter of that name; requests that run keep it. Returns whether it was in memory.
+    /// Evicts the adapter of that name; running requests keep it. Returns whether it was in memory.
     pub fn remove(&self, name: &str) -> bool {
-        self.shelf.lock().adapters.remove(name).is_some()
+        self.cache.lock().adapters.remove(name).is_some()
     }
 
-    /// Returns how many adapters are in memory, without those that only requests still hold.
+    /// Returns the number of adapters in memory, without those that only requests still hold.
     pub fn len(&self) -> usize {
-        self.shelf.lock().adapters.len()
+        self.cache.lock().adapters.len()
     }
 
     /// Returns whether no adapter is in memory.
@@ -172,21 +172,21 @@ impl<A> AdapterRegistry<A> {
     fn load(&self, name: &str) -> Result<Arc<LoadedAdapter<A>>, AdapterError> {
         let (adapter, bytes) =
             (self.load)(name).map_err(|source| AdapterError::Load { name: name.to_owned(), source })?;
-        let mut shelf = self.shelf.lock();
-        let before = shelf.adapters.remove(name);
-        if let Err(error) = shelf.make_room(name, bytes, self.limits) {
-            shelf.adapters.extend(before.map(|entry| (name.to_owned(), entry)));
+        let mut cache = self.cache.lock();
+        let before = cache.adapters.remove(name);
+        if let Err(error) = cache.make_room(name, bytes, self.limits) {
+            cache.adapters.extend(before.map(|entry| (name.to_owned(), entry)));
             return Err(error);
         }
         let loaded = Arc::new(LoadedAdapter::new(adapter, bytes));
-        shelf.now += 1;
-        let now = shelf.now;
-        shelf.adapters.insert(name.to_owned(), (Arc::clone(&loaded), now));
+        cache.now += 1;
+        let now = cache.now;
+        cache.adapters.insert(name.to_owned(), (Arc::clone(&loaded), now));
         Ok(loaded)
     }
 }
 
-impl<A> Shelf<A> {
+impl<A> AdapterCache<A> {
     fn find(&mut self, name: &str) -> Option<Arc<LoadedAdapter<A>>> {
         self.now += 1;
         let (adapter, used) = self.adapters.get_mut(name)?;
@@ -194,7 +194,7 @@ impl<A> Shelf<A> {
         Some(Arc::clone(adapter))
     }
 
-    /// Gives up adapters until one of `bytes` bytes fits. Gives up none if it would not fit even so.
+    /// Evicts adapters until one of `bytes` bytes fits. Evicts none if it would not fit anyway.
     fn make_room(&mut self, name: &str, bytes: usize, limits: AdapterLimits) -> Result<(), AdapterError> {
         let in_use = || self.adapters.values().filter(|(adapter, _)| Arc::strong_count(adapter) > 1);
         let (used, used_bytes) =
@@ -211,7 +211,7 @@ impl<A> Shelf<A> {
             }
             let unused = self.adapters.iter().filter(|(_, (adapter, _))| Arc::strong_count(adapter) == 1);
             let oldest = unused.min_by_key(|(_, (_, used))| *used).map(|(name, _)| name.clone());
-            // What is in use fits beside the new one, so there is something to give up.
+            // The adapters in use leave enough room, so there is an unused one to evict.
             let Some(oldest) = oldest else { return Ok(()) };
             self.adapters.remove(&oldest);
         }
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_is_loaded_once_and_the_one_unused_for_longest_makes_room() {
+    fn an_adapter_is_loaded_once_and_the_least_recently_used_is_evicted() {
         let registry = registry(2, 100);
         let first = registry.get("a-10").unwrap().id();
         assert_eq!(registry.get("a-10").unwrap().id(), first);
@@ -246,14 +246,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_count_and_what_is_in_use_stays() {
+    fn byte_limits_apply_and_adapters_in_use_stay() {
         let registry = registry(9, 100);
         let held = registry.get("a-60").unwrap();
         registry.get("b-40").unwrap();
         let error = registry.get("c-50").unwrap_err().to_string();
         assert_eq!(
             error,
-            "adapter `c-50` of 50 bytes does not fit: 1 adapters of 60 bytes are in use, and 9 of 100 bytes fit"
+            "adapter `c-50` of 50 bytes does not fit; in use: 1 adapters, 60 bytes; limits: 9 adapters, 100 bytes"
         );
         assert_eq!(registry.len(), 2);
         drop(held);
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reload_serves_the_new_one_while_the_old_one_is_used() {
+    fn a_reload_serves_the_new_adapter_while_the_old_one_is_in_use() {
         let registry = registry(1, 100);
         let old = registry.get("a-10").unwrap();
         let new = registry.reload("a-10").unwrap();
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn many_who_ask_at_once_wait_for_one_load() {
+    fn concurrent_callers_share_one_load() {
         let loads = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&loads);
         let limits = AdapterLimits { adapters_max: 4, bytes_max: 4 };

@@ -1,17 +1,17 @@
-//! What a caller holds while a request is under way. Dropping it cancels the request.
+//! A caller's handles to a request under way. Dropping one cancels the request.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::mail::{Inlet, Letter};
+use super::reply::{Reply, ReplyReceiver};
 use super::request::{Chosen, GenerationReport, RequestError, Scores};
 
-/// A generation under way: its tokens as they come, then its report or why there is none.
+/// A generation under way: yields its tokens as they are generated, then its report or an error.
 #[derive(Debug)]
-pub struct Generation(pub(super) Inlet);
+pub struct Generation(pub(super) ReplyReceiver);
 
-/// What a [`Generation`] gives.
+/// An event of a [`Generation`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GenerationEvent {
     /// The next tokens.
@@ -21,26 +21,25 @@ pub enum GenerationEvent {
 }
 
 impl Generation {
-    /// Returns the next event when it is there, and nothing after [`GenerationEvent::Over`] or an error.
+    /// Polls for the next event; `None` after [`GenerationEvent::Over`] or an error.
     pub fn poll_next(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<GenerationEvent, RequestError>>> {
-        self.0.poll(context).map(|letter| letter.and_then(event))
+        self.0.poll(context).map(|reply| reply.and_then(event))
     }
 
-    /// Returns the next event, and nothing after [`GenerationEvent::Over`] or an error.
+    /// Returns the next event; `None` after [`GenerationEvent::Over`] or an error.
     pub async fn next(&mut self) -> Option<Result<GenerationEvent, RequestError>> {
         poll_fn(|context| self.poll_next(context)).await
     }
 
-    /// Returns the next event after blocking the thread for it, and nothing after [`GenerationEvent::Over`] or an
-    /// error.
+    /// Like [`Self::next`], but blocks the thread.
     pub fn next_blocking(&mut self) -> Option<Result<GenerationEvent, RequestError>> {
         self.0.wait().and_then(event)
     }
 
-    /// Returns all tokens and the report after blocking the thread for them.
+    /// Returns all tokens and the report. Blocks the thread.
     pub fn collect_blocking(mut self) -> Result<(Vec<u32>, GenerationReport), RequestError> {
         let mut tokens = Vec::new();
         while let Some(event) = self.next_blocking() {
@@ -53,21 +52,21 @@ impl Generation {
     }
 }
 
-fn event(letter: Letter) -> Option<Result<GenerationEvent, RequestError>> {
-    match letter {
-        Letter::Chosen(chosen) => Some(Ok(GenerationEvent::Chosen(chosen))),
-        Letter::Generated(report) => Some(Ok(GenerationEvent::Over(report))),
-        Letter::Failed(error) => Some(Err(error)),
-        Letter::Scored(_) => None,
+fn event(reply: Reply) -> Option<Result<GenerationEvent, RequestError>> {
+    match reply {
+        Reply::Chosen(chosen) => Some(Ok(GenerationEvent::Chosen(chosen))),
+        Reply::Generated(report) => Some(Ok(GenerationEvent::Over(report))),
+        Reply::Failed(error) => Some(Err(error)),
+        Reply::Scored(_) => None,
     }
 }
 
-/// Scores under way; a future of them.
+/// A future of scores under way.
 #[derive(Debug)]
-pub struct PendingScores(pub(super) Inlet);
+pub struct PendingScores(pub(super) ReplyReceiver);
 
 impl PendingScores {
-    /// Returns the scores after blocking the thread for them.
+    /// Returns the scores. Blocks the thread.
     pub fn wait_blocking(mut self) -> Result<Scores, RequestError> {
         scores(self.0.wait())
     }
@@ -81,10 +80,10 @@ impl Future for PendingScores {
     }
 }
 
-fn scores(letter: Option<Letter>) -> Result<Scores, RequestError> {
-    match letter {
-        Some(Letter::Scored(scores)) => Ok(scores),
-        Some(Letter::Failed(error)) => Err(error),
+fn scores(reply: Option<Reply>) -> Result<Scores, RequestError> {
+    match reply {
+        Some(Reply::Scored(scores)) => Ok(scores),
+        Some(Reply::Failed(error)) => Err(error),
         _ => Err(RequestError::Stopped),
     }
 }

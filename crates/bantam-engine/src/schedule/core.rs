@@ -6,37 +6,37 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::adapters::LoadedAdapter;
-use super::lanes::Lanes;
+use super::fair_queue::FairQueue;
 use super::model::{ModelShape, StepModel, StepSpan};
 use super::options::SchedulerOptions;
 use super::pace::Pace;
-use super::plan::Item;
+use super::plan::PlannedSpan;
 use super::request::RequestError;
-use super::sequence::{Sequence, Work, said};
+use super::sequence::{Sequence, Work, panic_message};
 use super::statistics::SchedulerStatistics;
 use crate::prefix::{Page, PagePool, PrefixCache};
 
-/// A model and all requests for it.
+/// A model and all its requests.
 pub(super) struct Core<M: StepModel> {
     model: M,
-    pub(super) state: State<M::Adapter>,
+    pub(super) state: SchedulerState<M::Adapter>,
 }
 
-/// All that is known between two steps.
-pub(super) struct State<A> {
+/// The scheduler's state between two steps.
+pub(super) struct SchedulerState<A> {
     pub(super) shape: ModelShape,
     pub(super) options: SchedulerOptions,
     pub(super) pool: PagePool,
     pub(super) cache: PrefixCache,
-    /// Requests that have not begun.
-    pub(super) lanes: Lanes<Sequence<A>>,
-    /// Requests that had begun and lost their pages.
+    /// Requests that have not started.
+    pub(super) queue: FairQueue<Sequence<A>>,
+    /// Requests that had started and lost their pages.
     pub(super) parked: BTreeMap<u64, Sequence<A>>,
-    /// Requests that have pages, the oldest first.
+    /// Requests that have pages, oldest first.
     pub(super) running: BTreeMap<u64, Sequence<A>>,
-    /// Pages to be copied before the next step, from and to.
+    /// Pages to copy before the next step: source and target.
     pub(super) copies: Vec<(Page, Page)>,
-    /// Adapters that something may be cached for.
+    /// Adapters that may have cached prefixes.
     pub(super) adapters: HashMap<u64, Weak<LoadedAdapter<A>>>,
     pub(super) statistics: SchedulerStatistics,
     pub(super) pace: Pace,
@@ -45,11 +45,11 @@ pub(super) struct State<A> {
 impl<M: StepModel> Core<M> {
     pub(super) fn new(model: M, options: SchedulerOptions) -> Self {
         let shape = model.shape();
-        let state = State {
+        let state = SchedulerState {
             shape,
             pool: PagePool::new(shape.pages),
             cache: PrefixCache::new(options.cached_pages_max),
-            lanes: Lanes::new(),
+            queue: FairQueue::new(),
             parked: BTreeMap::new(),
             running: BTreeMap::new(),
             copies: Vec::new(),
@@ -61,9 +61,9 @@ impl<M: StepModel> Core<M> {
         Self { model, state }
     }
 
-    /// Decides what the next step is; nothing, if nothing can be done before something arrives, a reader reads, or
-    /// a deadline passes. The items must run before the next call.
-    pub(super) fn plan(&mut self) -> Vec<Item> {
+    /// Plans the next step. Returns no spans if nothing can run until a request arrives, a reader reads, or a
+    /// deadline passes. The spans must run before the next call.
+    pub(super) fn plan(&mut self) -> Vec<PlannedSpan> {
         let now = (self.state.options.clock)();
         self.state.sweep(now);
         let items = self.state.plan();
@@ -74,8 +74,8 @@ impl<M: StepModel> Core<M> {
         items
     }
 
-    /// Runs the items in one pass. If it fails, runs each request's alone, so that only those fail that must.
-    pub(super) fn run(&mut self, items: &[Item]) {
+    /// Runs the spans in one pass. If it fails, runs each request alone, so that only the faulty ones fail.
+    pub(super) fn run(&mut self, items: &[PlannedSpan]) {
         if items.is_empty() {
             return;
         }
@@ -98,24 +98,24 @@ impl<M: StepModel> Core<M> {
     }
 }
 
-impl<A> State<A> {
+impl<A> SchedulerState<A> {
     /// Queues a request.
     pub(super) fn accept(&mut self, sequence: Sequence<A>) {
         let task = Arc::clone(&sequence.task);
         if let Some(adapter) = &sequence.adapter {
             self.adapters.entry(adapter.id()).or_insert_with(|| Arc::downgrade(adapter));
         }
-        self.lanes.push(&task, sequence);
+        self.queue.push(&task, sequence);
     }
 
-    /// Returns whether nothing waits or runs.
+    /// Returns whether no request waits or runs.
     pub(super) fn is_empty(&self) -> bool {
-        self.running.is_empty() && self.parked.is_empty() && self.lanes.waiting() == 0
+        self.running.is_empty() && self.parked.is_empty() && self.queue.waiting() == 0
     }
 
-    /// Fails everything that has not begun, or everything.
+    /// Fails all requests that have not started, or all requests if `is_all`.
     pub(super) fn refuse(&mut self, is_all: bool) {
-        let mut refused = self.lanes.remove_if(|_| true);
+        let mut refused = self.queue.remove_if(|_| true);
         if is_all {
             refused.extend(std::mem::take(&mut self.parked).into_values());
             refused.extend(std::mem::take(&mut self.running).into_values());
@@ -124,7 +124,7 @@ impl<A> State<A> {
         refused.into_iter().for_each(|sequence| sequence.fail(RequestError::ShutDown));
     }
 
-    /// Ends a running request without an answer.
+    /// Fails a running request.
     pub(super) fn fail(&mut self, id: u64, error: RequestError) {
         if let Some(sequence) = self.running.remove(&id) {
             self.statistics.failed += 1;
@@ -132,7 +132,7 @@ impl<A> State<A> {
         }
     }
 
-    /// Takes a request out of the running ones and keeps what it has computed for others.
+    /// Removes a request from the running ones and caches what it has computed.
     pub(super) fn retire(&mut self, id: u64) -> Option<Sequence<A>> {
         let mut sequence = self.running.remove(&id)?;
         let key = sequence.key();
@@ -141,10 +141,10 @@ impl<A> State<A> {
         Some(sequence)
     }
 
-    /// Returns what happened so far, and how things are now.
+    /// Returns the counters so far and the current state.
     pub(super) fn statistics(&self) -> SchedulerStatistics {
         SchedulerStatistics {
-            waiting: self.lanes.waiting(),
+            waiting: self.queue.waiting(),
             running: self.running.len(),
             preempted: self.parked.len(),
             free_pages: self.pool.free(),
@@ -153,11 +153,11 @@ impl<A> State<A> {
         }
     }
 
-    /// Drops requests whose callers left or whose time is up, and what was cached for adapters that are gone.
+    /// Drops requests whose callers left or whose deadline passed, and what was cached for dropped adapters.
     fn sweep(&mut self, now: Instant) {
         let is_late = |sequence: &Sequence<A>| sequence.deadline.is_some_and(|deadline| deadline <= now);
-        let is_out = |sequence: &Sequence<A>| sequence.outbox.is_gone() || is_late(sequence);
-        let mut out = self.lanes.remove_if(is_out);
+        let is_out = |sequence: &Sequence<A>| sequence.replies.is_gone() || is_late(sequence);
+        let mut out = self.queue.remove_if(is_out);
         let ids = |sequences: &BTreeMap<u64, Sequence<A>>| -> Vec<u64> {
             sequences.values().filter(|sequence| is_out(sequence)).map(|sequence| sequence.id).collect()
         };
@@ -165,7 +165,7 @@ impl<A> State<A> {
         out.extend(parked.into_iter().filter_map(|id| self.parked.remove(&id)));
         out.extend(running.into_iter().filter_map(|id| self.retire(id)));
         for sequence in out {
-            if sequence.outbox.is_gone() {
+            if sequence.replies.is_gone() {
                 self.statistics.cancelled += 1;
             } else {
                 self.statistics.failed += 1;
@@ -184,16 +184,16 @@ impl<A> State<A> {
         });
     }
 
-    /// Returns when the next deadline passes.
+    /// Returns the next deadline.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         let begun = self.running.values().chain(self.parked.values());
-        begun.chain(self.lanes.iter()).filter_map(|sequence| sequence.deadline).min()
+        begun.chain(self.queue.iter()).filter_map(|sequence| sequence.deadline).min()
     }
 
-    /// Counts a step that is about to run, if there is one.
-    fn begin(&mut self, items: &[Item], now: Instant) {
-        let Self { lanes, running, parked, .. } = self;
-        lanes.tidy(|task| running.values().chain(parked.values()).any(|sequence| *sequence.task == *task));
+    /// Updates the statistics for a step that is about to run, if there is one.
+    fn begin(&mut self, items: &[PlannedSpan], now: Instant) {
+        let Self { queue, running, parked, .. } = self;
+        queue.tidy(|task| running.values().chain(parked.values()).any(|sequence| *sequence.task == *task));
         self.statistics.steps += u64::from(!items.is_empty());
         let step = self.statistics.steps;
         for item in items {
@@ -206,11 +206,11 @@ impl<A> State<A> {
     }
 }
 
-/// Runs the items in one pass and returns the rows of logits that they want.
+/// Runs the spans in one pass and returns the requested rows of logits.
 fn forward<'m, M: StepModel>(
     model: &'m mut M,
-    state: &State<M::Adapter>,
-    items: &[Item],
+    state: &SchedulerState<M::Adapter>,
+    items: &[PlannedSpan],
 ) -> Result<&'m mut [f32], RequestError> {
     let spans: Vec<StepSpan<'_, M::Adapter>> =
         items.iter().filter_map(|item| span(state.running.get(&item.id)?, item)).collect();
@@ -221,7 +221,7 @@ fn forward<'m, M: StepModel>(
         model.forward(&spans)
     });
     let logits = catch_unwind(run)
-        .map_err(|payload| RequestError::ModelPanicked { message: said(payload.as_ref()) })?
+        .map_err(|payload| RequestError::ModelPanicked { message: panic_message(payload.as_ref()) })?
         .map_err(|error| RequestError::Model(Arc::new(error)))?;
     if logits.len() == expected {
         Ok(logits)
@@ -230,7 +230,7 @@ fn forward<'m, M: StepModel>(
     }
 }
 
-fn span<'a, A>(sequence: &'a Sequence<A>, item: &Item) -> Option<StepSpan<'a, A>> {
+fn span<'a, A>(sequence: &'a Sequence<A>, item: &PlannedSpan) -> Option<StepSpan<'a, A>> {
     let adapter = sequence.adapter.as_ref().map(|adapter| adapter.adapter());
     let (tokens, start, table) = match (item.branch, &sequence.work) {
         (Some(index), Work::Score(scoring)) => {

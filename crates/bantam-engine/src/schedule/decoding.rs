@@ -1,4 +1,4 @@
-//! A decoder as the scheduler runs it.
+//! A decoder as a model for the scheduler.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use bantam_kernels::{KvStore, Pool};
 use super::model::{ModelShape, StepModel, StepSpan};
 use crate::decoder::{Adapter, Decoder, DecoderScratch, ForwardError, Logits, Span};
 
-/// A decoder with the memory for its keys and values, and the threads it runs on.
+/// A decoder with its KV cache and thread pool.
 #[derive(Debug)]
 pub struct DecoderModel {
     decoder: Arc<Decoder>,
@@ -17,11 +17,11 @@ pub struct DecoderModel {
 }
 
 impl DecoderModel {
-    /// Returns a decoder with `pages` pages of memory, which takes
-    /// [`KvShape::page_bytes`](bantam_kernels::KvShape::page_bytes) bytes for each.
+    /// Returns a decoder with a KV cache of `pages` pages, each of
+    /// [`KvShape::page_bytes`](bantam_kernels::KvShape::page_bytes) bytes.
     ///
     /// # Panics
-    /// If these are more than can be addressed.
+    /// If the cache is not addressable.
     pub fn new(decoder: Arc<Decoder>, pool: Arc<Pool>, pages: usize) -> Self {
         let kv = decoder.new_kv(pages);
         Self { decoder, pool, kv, scratch: DecoderScratch::default() }

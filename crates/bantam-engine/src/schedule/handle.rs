@@ -1,4 +1,4 @@
-//! The thread that runs the model, and the handle through which everybody talks to it.
+//! The thread that runs the model, and the callers' handle to it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -8,22 +8,22 @@ use parking_lot::{Condvar, Mutex};
 
 use super::answers::{Generation, PendingScores};
 use super::core::Core;
-use super::mail::{Bell, Inlet, mail};
 use super::model::{ModelShape, StepModel};
 use super::options::SchedulerOptions;
+use super::reply::{ReplyReceiver, WakeSignal, reply_channel};
 use super::request::{Asked, Generate, Score, ScorePath, SubmitError};
 use super::scoring::Scoring;
-use super::sequence::{Sequence, Work, said};
+use super::sequence::{Sequence, Work, panic_message};
 use super::statistics::SchedulerStatistics;
 use crate::prefix::{PAGE_TOKENS, pages_for};
 
-/// Longest sleep while requests are there, whatever is said to wake the thread.
-const NAP: Duration = Duration::from_millis(100);
+/// Longest sleep of the thread while there are requests, as a safety net for missed wake-ups.
+const SLEEP_MAX: Duration = Duration::from_millis(100);
 
-/// A handle to a model that runs requests of many callers together. Clones are cheap and talk to the same model.
+/// A handle to a model that batches requests of many callers. Clones are cheap and refer to the same model.
 ///
-/// No method waits for the model but those that say so, so all may be called from async code. When the last handle
-/// is dropped, the thread finishes what it was given and ends.
+/// Only the methods whose names say so block, so all others may be called from async code. When the last handle is
+/// dropped, the thread finishes the remaining requests and ends.
 pub struct Scheduler<A>(Arc<Owner<A>>);
 
 struct Owner<A>(Arc<Shared<A>>);
@@ -34,19 +34,19 @@ impl<A> Drop for Owner<A> {
     }
 }
 
-/// How to end.
+/// How to shut down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShutDown {
-    /// Whether requests that have not begun fail, rather than being finished too.
+    /// Whether requests that have not started fail instead of being finished.
     pub refuses_waiting: bool,
-    /// When everything that is left fails.
+    /// When all remaining requests fail.
     pub by: Option<Instant>,
 }
 
 struct Shared<A> {
     inbox: Mutex<Inbox<A>>,
     ended: Condvar,
-    bell: Arc<Bell>,
+    signal: Arc<WakeSignal>,
     shape: ModelShape,
     options: SchedulerOptions,
 }
@@ -73,9 +73,9 @@ impl<A> std::fmt::Debug for Scheduler<A> {
 }
 
 impl<A: Send + Sync + 'static> Scheduler<A> {
-    /// Starts a thread that runs a model. Fails where the system gives no thread.
+    /// Starts a thread that runs a model. Fails if the system cannot create a thread.
     pub fn start<M: StepModel<Adapter = A>>(model: M, options: SchedulerOptions) -> std::io::Result<Self> {
-        let options = options.sane();
+        let options = options.clamped();
         let inbox = Inbox {
             arrivals: Vec::new(),
             next_id: 0,
@@ -87,12 +87,14 @@ impl<A: Send + Sync + 'static> Scheduler<A> {
         let shared = Arc::new(Shared {
             inbox: Mutex::new(inbox),
             ended: Condvar::new(),
-            bell: Arc::default(),
+            signal: Arc::default(),
             shape: model.shape(),
             options,
         });
         let worker = Arc::clone(&shared);
-        std::thread::Builder::new().name("bantam-scheduler".to_owned()).spawn(move || worker.live(model))?;
+        std::thread::Builder::new()
+            .name("bantam-scheduler".to_owned())
+            .spawn(move || worker.run_thread(model))?;
         Ok(Self(Arc::new(Owner(shared))))
     }
 
@@ -101,7 +103,7 @@ impl<A: Send + Sync + 'static> Scheduler<A> {
         self.0.0.shape
     }
 
-    /// Queues a generation.
+    /// Submits a generation.
     pub fn generate(&self, request: Generate<A>) -> Result<Generation, SubmitError> {
         let Generate { asked, tokens_max, chooser } = request;
         let shared = &self.0.0;
@@ -112,7 +114,7 @@ impl<A: Send + Sync + 'static> Scheduler<A> {
         shared.submit(asked, Work::Generate { chooser, tokens_max }).map(Generation)
     }
 
-    /// Queues a request for scores.
+    /// Submits a request for scores.
     pub fn score(&self, request: Score<A>) -> Result<PendingScores, SubmitError> {
         let Score { asked, paths } = request;
         let shared = &self.0.0;
@@ -120,23 +122,23 @@ impl<A: Send + Sync + 'static> Scheduler<A> {
         shared.submit(asked, Work::Score(Scoring::new(paths))).map(PendingScores)
     }
 
-    /// Returns what happened until the last step.
+    /// Returns the statistics as of the last step.
     pub fn statistics(&self) -> SchedulerStatistics {
         let inbox = self.0.0.inbox.lock();
         SchedulerStatistics { waiting: inbox.waiting(), ..inbox.statistics }
     }
 
-    /// Returns what the scheduler's thread said when it failed, if it did. All requests fail then.
+    /// Returns the panic message of the scheduler's thread, if it panicked. All requests fail then.
     pub fn failure(&self) -> Option<String> {
         self.0.0.inbox.lock().failure.clone()
     }
 
-    /// Takes no more requests and ends. Said again, the stricter of both holds.
+    /// Accepts no more requests and shuts down. If called again, the stricter settings apply.
     pub fn shut_down(&self, how: ShutDown) {
         self.0.0.close(how);
     }
 
-    /// Blocks until the thread has ended, which it does after [`Scheduler::shut_down`].
+    /// Blocks until the thread has ended, which happens after [`Scheduler::shut_down`].
     pub fn wait_ended_blocking(&self) {
         let shared = &self.0.0;
         let mut inbox = shared.inbox.lock();
@@ -151,7 +153,8 @@ impl<A> Inbox<A> {
         self.statistics.waiting + self.arrivals.len()
     }
 
-    /// Returns how many requests wait, for whatever: those whose readers are too slow must not pile up either.
+    /// Returns the number of waiting requests, including preempted ones: those with slow readers must not pile up
+    /// either.
     fn all_waiting(&self) -> usize {
         self.waiting() + self.statistics.preempted
     }
@@ -166,10 +169,10 @@ impl<A> Shared<A> {
             by: before.by.into_iter().chain(how.by).min(),
         });
         drop(inbox);
-        self.bell.ring();
+        self.signal.notify();
     }
 
-    /// Returns why a request could never run, if it could not.
+    /// Refuses requests that could never run.
     fn check(&self, asked: &Asked<A>, more: usize, needed: usize) -> Result<(), SubmitError> {
         let ModelShape { vocabulary, context, pages } = self.shape;
         let prompt = asked.prompt.len();
@@ -182,7 +185,7 @@ impl<A> Shared<A> {
         if needed > pages {
             return Err(SubmitError::TooManyPages { needed, pages });
         }
-        known(&asked.prompt, vocabulary)
+        check_tokens(&asked.prompt, vocabulary)
     }
 
     fn check_paths(&self, asked: &Asked<A>, paths: &[ScorePath]) -> Result<(), SubmitError> {
@@ -197,16 +200,16 @@ impl<A> Shared<A> {
         }
         let (prompt, longest) =
             (asked.prompt.len(), paths.iter().map(|path| path.tokens.len()).max().unwrap_or(0));
-        // A branch shares the whole pages of the prompt, and has own ones from the last, partial one on.
+        // A branch shares the whole pages of the prompt and has its own pages from the partial one on.
         let branch = if longest == 0 { 0 } else { pages_for(prompt % PAGE_TOKENS + longest) };
         self.check(asked, longest, pages_for(prompt) + branch)?;
         let vocabulary = self.shape.vocabulary;
-        paths
-            .iter()
-            .try_for_each(|path| known(&path.tokens, vocabulary).and_then(|()| known(&path.next, vocabulary)))
+        paths.iter().try_for_each(|path| {
+            check_tokens(&path.tokens, vocabulary).and_then(|()| check_tokens(&path.next, vocabulary))
+        })
     }
 
-    fn submit(&self, asked: Asked<A>, work: Work) -> Result<Inlet, SubmitError> {
+    fn submit(&self, asked: Asked<A>, work: Work) -> Result<ReplyReceiver, SubmitError> {
         let submitted = (self.options.clock)();
         let mut inbox = self.inbox.lock();
         if inbox.failure.is_some() {
@@ -219,24 +222,25 @@ impl<A> Shared<A> {
         if waiting >= limit {
             return Err(SubmitError::QueueFull { waiting, limit });
         }
-        let (outbox, inlet) = mail(Arc::clone(&self.bell), self.options.unread_max);
+        let (replies, receiver) = reply_channel(Arc::clone(&self.signal), self.options.unread_max);
         let id = inbox.next_id;
         inbox.next_id += 1;
-        inbox.arrivals.push(Sequence::new(id, asked, work, outbox, submitted));
+        inbox.arrivals.push(Sequence::new(id, asked, work, replies, submitted));
         drop(inbox);
-        self.bell.ring();
-        Ok(inlet)
+        self.signal.notify();
+        Ok(receiver)
     }
 }
 
 impl<A: Send + Sync + 'static> Shared<A> {
-    /// Runs a model until the end, and says so, however it comes.
-    fn live<M: StepModel<Adapter = A>>(&self, model: M) {
-        // What is dropped on the way out tells its callers that there will be no answer.
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.work(Core::new(model, self.options.clone()))));
+    /// Runs a model until shutdown, and marks the scheduler as ended even if it panics.
+    fn run_thread<M: StepModel<Adapter = A>>(&self, model: M) {
+        // Requests dropped by a panic report to their callers that there will be no answer.
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| self.run_loop(Core::new(model, self.options.clone()))));
         let mut inbox = self.inbox.lock();
         if let Err(payload) = outcome {
-            inbox.failure = Some(said(payload.as_ref()));
+            inbox.failure = Some(panic_message(payload.as_ref()));
         }
         inbox.closing.get_or_insert(ShutDown { refuses_waiting: true, by: None });
         inbox.has_ended = true;
@@ -246,7 +250,7 @@ impl<A: Send + Sync + 'static> Shared<A> {
         self.ended.notify_all();
     }
 
-    fn work<M: StepModel<Adapter = A>>(&self, mut core: Core<M>) {
+    fn run_loop<M: StepModel<Adapter = A>>(&self, mut core: Core<M>) {
         loop {
             let mut inbox = self.inbox.lock();
             let (arrivals, closing) = (std::mem::take(&mut inbox.arrivals), inbox.closing);
@@ -271,16 +275,16 @@ impl<A: Send + Sync + 'static> Shared<A> {
             }
             drop(inbox);
             if items.is_empty() {
-                let nap = (!is_empty).then_some(now + NAP);
+                let wake_at = (!is_empty).then_some(now + SLEEP_MAX);
                 let by = closing.and_then(|closing| closing.by);
                 let deadline = core.state.next_deadline();
-                self.bell.wait(deadline.into_iter().chain(nap).chain(by).min());
+                self.signal.wait(deadline.into_iter().chain(wake_at).chain(by).min());
             }
         }
     }
 }
 
-fn known(tokens: &[u32], vocabulary: usize) -> Result<(), SubmitError> {
+fn check_tokens(tokens: &[u32], vocabulary: usize) -> Result<(), SubmitError> {
     match tokens.iter().copied().find(|token| *token as usize >= vocabulary) {
         Some(token) => Err(SubmitError::UnknownToken { token, vocabulary }),
         None => Ok(()),

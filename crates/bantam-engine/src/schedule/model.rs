@@ -1,38 +1,38 @@
-//! What the scheduler asks of a model.
+//! The model interface of the scheduler.
 
 use crate::decoder::Wanted;
 
-/// A model with a paged key-value memory of its own, which runs many sequences in one pass.
+/// A model with its own paged KV cache, which runs many sequences in one pass.
 ///
-/// **Invariant:** with the same pages' contents, the logits of a span are the same to the bit whatever other spans
-/// are in the pass, and however its tokens were cut into spans before. Sharing prefixes relies on it.
+/// **Invariant:** for the same page contents, the logits of a span are bit-identical whatever other spans are in the
+/// pass, and however its earlier tokens were divided into spans. Prefix sharing relies on it.
 pub trait StepModel: Send + 'static {
-    /// What may be added to the model's weights for one sequence.
+    /// An adapter of the model for one sequence.
     type Adapter: Send + Sync + 'static;
     /// Why a pass failed.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Returns the model's limits, always the same.
+    /// Returns the model's limits, which never change.
     fn shape(&self) -> ModelShape;
 
     /// Runs all spans in one pass, writing their keys and values to their pages.
     ///
-    /// Returns the rows of logits that were wanted, [`ModelShape::vocabulary`] numbers each, in the order of spans
-    /// and tokens. After an error the places that the spans were to fill hold anything; all others are untouched.
+    /// Returns the requested rows of logits, [`ModelShape::vocabulary`] each, in the order of spans and tokens. After
+    /// an error the positions of the spans have arbitrary content; all others are unchanged.
     fn forward(&mut self, spans: &[StepSpan<'_, Self::Adapter>]) -> Result<&mut [f32], Self::Error>;
 
-    /// Copies all of one page to another.
+    /// Copies one page to another, for all layers.
     fn copy_page(&mut self, from: u32, to: u32);
 }
 
 /// The limits of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelShape {
-    /// Tokens that there are.
+    /// Size of the vocabulary.
     pub vocabulary: usize,
-    /// Most tokens of one sequence, prompt and answer together.
+    /// Longest sequence, prompt and answer together.
     pub context: usize,
-    /// Pages of the key-value memory, of [`PAGE_TOKENS`](bantam_kernels::PAGE_TOKENS) tokens each.
+    /// Number of KV cache pages, of [`PAGE_TOKENS`](bantam_kernels::PAGE_TOKENS) tokens each.
     pub pages: usize,
 }
 
@@ -41,11 +41,11 @@ pub struct ModelShape {
 pub struct StepSpan<'a, A> {
     /// The tokens to run.
     pub tokens: &'a [u32],
-    /// How many tokens of the sequence are in the pages already.
+    /// Number of the sequence's tokens that are already in the pages.
     pub start: usize,
     /// The sequence's pages, enough for `start` and all `tokens`.
     pub pages: &'a [u32],
-    /// What to add to the weights.
+    /// The adapter to apply.
     pub adapter: Option<&'a A>,
     /// Which rows of logits to return.
     pub logits: Wanted,

@@ -1,32 +1,32 @@
-//! What a scheduler is set to.
+//! The scheduler's options.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Tells the time.
+/// A source of the current time.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// The limits of a scheduler.
 #[derive(Clone)]
 pub struct SchedulerOptions {
-    /// Most tokens of a step in which nothing is being generated. More make prefill faster, and new requests wait
-    /// longer for their first step.
+    /// Most tokens in a step without generation. More tokens make prefill faster, but new requests wait longer for
+    /// their first step.
     pub step_tokens: usize,
-    /// Most tokens of a step in which something is being generated, so that a long prompt does not hold up the next
-    /// tokens of all others; where a time is set for such steps, only until it is known how long a token takes.
+    /// Most tokens in a step with generation, so that a long prompt does not delay the next tokens of all others. If
+    /// `step_time_decoding` is set, this applies only until the time per token is known.
     pub step_tokens_decoding: usize,
-    /// How long a step in which something is being generated should take at most, as far as that is up to how much of
-    /// the prompts is in it: at least a page of tokens goes with each step.
+    /// Target time of a step with generation, as far as it depends on the share of prompts in it: at least a page of
+    /// tokens goes into each step.
     pub step_time_decoding: Option<Duration>,
-    /// Most requests that have pages at a time. One task has at most seven eighths of them.
+    /// Most requests that have pages at a time. One task gets at most seven eighths of them.
     pub running_max: usize,
-    /// Most requests that wait, for their first step or for pages and a reader to go on.
+    /// Most waiting requests: for their first step, for pages, or for a reader.
     pub waiting_max: usize,
-    /// Most pages that are kept for later prompts, those in use included.
+    /// Most pages cached for later prompts, including those in use.
     pub cached_pages_max: usize,
-    /// Choices that a reader may leave unread before its generation pauses.
+    /// Most replies that a reader may leave unread before its generation pauses.
     pub unread_max: usize,
-    /// Tells the time.
+    /// The source of the current time.
     pub clock: Clock,
 }
 
@@ -45,8 +45,8 @@ impl std::fmt::Debug for SchedulerOptions {
 }
 
 impl SchedulerOptions {
-    /// Returns limits for a server: steps of 512 tokens, or some 20 ms while something is being generated, 64 requests
-    /// at a time and 256 that wait, 64 unread choices, and all pages that are not in use kept for later prompts.
+    /// Returns defaults for a server: steps of 512 tokens, or about 20 ms during generation, 64 running and 256
+    /// waiting requests, 64 unread replies, and all unused pages cached for later prompts.
     pub fn new(clock: Clock) -> Self {
         Self {
             step_tokens: 512,
@@ -60,8 +60,8 @@ impl SchedulerOptions {
         }
     }
 
-    /// Returns the same with every limit so large that something can run.
-    pub(super) fn sane(mut self) -> Self {
+    /// Raises every limit to a value with which something can run.
+    pub(super) fn clamped(mut self) -> Self {
         self.running_max = self.running_max.max(1);
         self.step_tokens = self.step_tokens.max(1);
         self.step_tokens_decoding = self.step_tokens_decoding.max(1);

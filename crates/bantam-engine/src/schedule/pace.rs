@@ -1,33 +1,33 @@
-//! How long the model's steps take.
+//! Estimates the duration of the model's steps.
 
 use std::time::Duration;
 
-/// Steps of fewer tokens say more about the reading of weights than about tokens.
+/// Steps with fewer tokens measure the reading of weights rather than the time per token.
 const TOKENS_MIN: usize = 16;
-/// How much the newest step counts.
+/// Weight of the newest step in the average.
 const NEWEST: f64 = 0.25;
 
-/// How long a token of a prompt takes, by the steps lately.
+/// The time per prompt token, averaged over recent steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Pace {
     seconds_a_token: Option<f64>,
 }
 
 impl Pace {
-    /// Learns from a step of so many tokens.
+    /// Updates the estimate with a step.
     pub(super) fn learn(&mut self, tokens: usize, took: Duration) {
-        // A clock that stands still tells nothing.
+        // Ignore a clock that does not advance.
         if tokens < TOKENS_MIN || took.is_zero() {
             return;
         }
         let now = took.as_secs_f64() / tokens as f64;
         let before = self.seconds_a_token.unwrap_or(now);
-        // One step that the system held up must not stop prompts.
+        // One step delayed by the system must not stop prompts.
         let now = now.min(4.0 * before);
         self.seconds_a_token = Some(before + NEWEST * (now - before));
     }
 
-    /// Returns how many tokens a step of that time has; nothing before any step was long enough to tell.
+    /// Returns how many tokens a step of that duration has; `None` before the first useful measurement.
     pub(super) fn tokens_in(self, time: Duration) -> Option<usize> {
         self.seconds_a_token.map(|seconds| (time.as_secs_f64() / seconds) as usize)
     }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_fit_the_time_by_what_steps_took() {
+    fn tokens_are_estimated_from_step_durations() {
         let (mut pace, time) = (Pace::default(), Duration::from_millis(20));
         assert_eq!(pace.tokens_in(time), None);
         pace.learn(8, Duration::from_millis(50));
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn one_step_that_was_held_up_is_soon_forgotten() {
+    fn a_single_delayed_step_is_soon_forgotten() {
         let (mut pace, time) = (Pace::default(), Duration::from_millis(20));
         pace.learn(100, Duration::from_millis(100));
         pace.learn(100, Duration::from_secs(10));

@@ -1,32 +1,32 @@
-//! What goes into a step: next tokens first, then branches of scores, then prompts in turns.
+//! Plans a step: next tokens first, then branches of scores, then prompts in turns.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::core::State;
-use super::lanes::Lanes;
+use super::core::SchedulerState;
+use super::fair_queue::FairQueue;
 use super::sequence::Sequence;
 use crate::decoder::Wanted;
 use crate::prefix::PAGE_TOKENS;
 
-/// Most rows of logits that branches want in a step. A row has a number for each token of the vocabulary.
+/// Most rows of logits for branches in a step. Each row has one logit per token of the vocabulary.
 const BRANCH_ROWS_MAX: usize = 64;
 
-/// One span of a step.
+/// One span of a planned step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Item {
+pub(super) struct PlannedSpan {
     pub(super) id: u64,
-    /// Which of the request's branches; none for its own tokens.
+    /// The index of the request's branch; `None` for the request's own tokens.
     pub(super) branch: Option<usize>,
-    /// Which of the request's, or the branch's, tokens.
+    /// The range of the request's or the branch's tokens.
     pub(super) tokens: Range<usize>,
     pub(super) wanted: Wanted,
 }
 
-impl<A> State<A> {
-    /// Returns the spans of the next step, those of one request one after the other. All have their pages.
-    pub(super) fn plan(&mut self) -> Vec<Item> {
+impl<A> SchedulerState<A> {
+    /// Returns the spans of the next step, grouped by request. All have their pages.
+    pub(super) fn plan(&mut self) -> Vec<PlannedSpan> {
         let decoding: Vec<u64> = ids(&self.running, Sequence::is_decoding);
         let budget = self.step_tokens(!decoding.is_empty());
         let mut items = Vec::new();
@@ -37,23 +37,28 @@ impl<A> State<A> {
         items
     }
 
-    /// Adds the next tokens of what is being generated, the oldest first. Where grammar has left no choice for
-    /// many, they are cut so that together they take at most half of the step.
-    fn plan_decoding(&mut self, ids: &[u64], budget: usize, items: &mut Vec<Item>) {
+    /// Adds the next tokens of generating requests, oldest first. If a grammar forces many tokens, they are cut so
+    /// that all together take at most half of the step.
+    fn plan_decoding(&mut self, ids: &[u64], budget: usize, items: &mut Vec<PlannedSpan>) {
         let share = (budget / 2 / ids.len().max(1)).max(1);
         for id in ids {
             let Some(sequence) = self.running.get(id) else { continue };
             let (start, all, task) = (sequence.computed, sequence.tokens.len(), Arc::clone(&sequence.task));
             let end = all.min(start + share);
             if self.make_room(*id, end, items) {
-                self.lanes.charge(&task, end - start);
-                items.push(Item { id: *id, branch: None, tokens: start..end, wanted: last(start..end, all) });
+                self.queue.charge(&task, end - start);
+                items.push(PlannedSpan {
+                    id: *id,
+                    branch: None,
+                    tokens: start..end,
+                    wanted: last(start..end, all),
+                });
             }
         }
     }
 
-    /// Adds branches of scores, the oldest request first. One always goes, so that none waits for ever.
-    fn plan_branches(&mut self, budget: usize, items: &mut Vec<Item>) {
+    /// Adds branches of scores, oldest request first. At least one always runs, so that none waits forever.
+    fn plan_branches(&mut self, budget: usize, items: &mut Vec<PlannedSpan>) {
         let mut left = budget.saturating_sub(tokens_of(items));
         let mut rows = 0;
         let mut is_first = true;
@@ -75,15 +80,15 @@ impl<A> State<A> {
                 is_first = false;
                 left = left.saturating_sub(tokens);
                 rows += tokens - first;
-                self.lanes.charge(&task, tokens);
+                self.queue.charge(&task, tokens);
                 let wanted = Wanted::From(first);
-                items.push(Item { id, branch: Some(index), tokens: 0..tokens, wanted });
+                items.push(PlannedSpan { id, branch: Some(index), tokens: 0..tokens, wanted });
             }
         }
     }
 
-    /// Adds prompts: first those that had begun before, then in turns of the tasks.
-    fn plan_prefill(&mut self, budget: usize, items: &mut Vec<Item>) {
+    /// Adds prompts: first preempted requests, then new ones in turns of the tasks.
+    fn plan_prefill(&mut self, budget: usize, items: &mut Vec<PlannedSpan>) {
         let mut is_blocked = false;
         for id in ids(&self.parked, |sequence| !sequence.is_stalled()) {
             let Some(sequence) = self.parked.remove(&id) else { continue };
@@ -94,31 +99,31 @@ impl<A> State<A> {
             }
         }
         for sequence in self.running.values() {
-            self.lanes.keep(&sequence.task);
+            self.queue.keep(&sequence.task);
         }
         let mut granted = BTreeMap::new();
-        let mut lanes = std::mem::replace(&mut self.lanes, Lanes::new());
-        lanes.share(budget, |lanes, task, most| {
-            let Some(id) = self.prefilling(lanes, task, &granted, is_blocked) else { return 0 };
+        let mut queue = std::mem::replace(&mut self.queue, FairQueue::new());
+        queue.share(budget, |queue, task, most| {
+            let Some(id) = self.prefilling(queue, task, &granted, is_blocked) else { return 0 };
             let granted = granted.entry(id).or_insert(0);
             let left = self.running.get(&id).map_or(0, |sequence| sequence.prefill - sequence.computed);
             let taken = most.min(left - *granted);
             *granted += taken;
             taken
         });
-        self.lanes = lanes;
+        self.queue = queue;
         for (id, tokens) in granted {
             let Some(sequence) = self.running.get(&id) else { continue };
             let range = sequence.computed..sequence.computed + tokens;
             let wanted = last(range.clone(), sequence.tokens.len());
-            items.push(Item { id, branch: None, tokens: range, wanted });
+            items.push(PlannedSpan { id, branch: None, tokens: range, wanted });
         }
     }
 
-    /// Returns the request of a task that prefills now: one that has begun, else the next that waits, if it can.
+    /// Returns the task's request to prefill now: a running one, or else the next waiting one if it can start.
     fn prefilling(
         &mut self,
-        lanes: &mut Lanes<Sequence<A>>,
+        queue: &mut FairQueue<Sequence<A>>,
         task: &Arc<str>,
         granted: &BTreeMap<u64, usize>,
         is_blocked: bool,
@@ -131,24 +136,24 @@ impl<A> State<A> {
         if let Some(begun) = of_task().find(|sequence| left(sequence) > 0) {
             return Some(begun.id);
         }
-        // Those that wait for their readers lose their place when somebody needs it.
+        // Requests that wait for their readers do not count: they lose their pages when others need them.
         let active = of_task().filter(|sequence| !sequence.is_stalled()).count();
         let has_room = active < self.options.running_of_task_max();
         if is_blocked || !has_room {
             return None;
         }
-        let sequence = lanes.pop(task)?;
+        let sequence = queue.pop(task)?;
         let id = sequence.id;
         match self.admit(sequence) {
             Ok(()) => Some(id),
             Err(sequence) => {
-                lanes.put_back(task, *sequence);
+                queue.put_back(task, *sequence);
                 None
             }
         }
     }
 
-    /// Returns the most tokens of a step, enough for one of each request that generates.
+    /// Returns the step's token limit, which allows at least one token for each generating request.
     fn step_tokens(&self, is_decoding: bool) -> usize {
         if is_decoding {
             let by_time = self.options.step_time_decoding.and_then(|time| self.pace.tokens_in(time));
@@ -166,11 +171,11 @@ fn ids<A>(sequences: &BTreeMap<u64, Sequence<A>>, is_in: impl Fn(&Sequence<A>) -
     sequences.values().filter(|sequence| is_in(sequence)).map(|sequence| sequence.id).collect()
 }
 
-fn tokens_of(items: &[Item]) -> usize {
+fn tokens_of(items: &[PlannedSpan]) -> usize {
     items.iter().map(|item| item.tokens.len()).sum()
 }
 
-/// Returns the last row of a span that ends where the tokens do, else none.
+/// Requests the last row of a span if the span ends with the last token.
 fn last(span: Range<usize>, all: usize) -> Wanted {
     if span.end == all { Wanted::Last } else { Wanted::None }
 }

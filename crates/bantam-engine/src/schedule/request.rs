@@ -1,20 +1,20 @@
-//! What can be asked of the scheduler, and what it answers.
+//! Requests to the scheduler, and its answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::adapters::LoadedAdapter;
 
-/// Picks the next tokens of one sequence.
+/// Chooses the next tokens of one sequence.
 ///
-/// It is called on the scheduler's thread, between steps of all sequences, so it must not wait for anything.
+/// It runs on the scheduler's thread, between steps of all sequences, so it must not block.
 pub trait Chooser: Send {
-    /// Returns what follows, given a logit for each token of the vocabulary, which it may write over. An error fails
+    /// Returns the next tokens, given one logit per token of the vocabulary, which it may overwrite. An error fails
     /// the request.
     fn choose(&mut self, logits: &mut [f32]) -> Result<Choice, ChooserError>;
 }
 
-/// Why a [`Chooser`] cannot go on.
+/// Why a [`Chooser`] cannot continue.
 pub type ChooserError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<F: FnMut(&mut [f32]) -> Result<Choice, ChooserError> + Send> Chooser for F {
@@ -23,243 +23,242 @@ impl<F: FnMut(&mut [f32]) -> Result<Choice, ChooserError> + Send> Chooser for F 
     }
 }
 
-/// What a [`Chooser`] has picked.
+/// The choice of a [`Chooser`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// The next tokens: one, or more where grammar leaves no choice. None only if it is over.
+    /// The next tokens: one, or more if a grammar forces them. Empty only at the end.
     pub tokens: Vec<u32>,
-    /// What the reader may see now, which need not be the text of just these tokens. It is handed on as it is, unless
-    /// the request's limit cuts the tokens.
+    /// Text for the reader now, which need not be the text of exactly these tokens. Passed on unchanged, unless the
+    /// request's limit cuts the tokens.
     pub text: String,
-    /// Whether nothing follows them. An end-of-sequence token that nobody should see is not among them.
+    /// Whether the generation ends. An end-of-sequence token that readers should not see is not in `tokens`.
     pub is_over: bool,
 }
 
-/// What every request says about itself.
+/// The part common to all requests.
 #[derive(Debug)]
 pub struct Asked<A> {
-    /// Whose turn it takes: the tasks that have work get equal shares of the steps' tokens.
+    /// The task for fair scheduling: tasks with work get equal shares of the steps' tokens.
     pub task: Arc<str>,
-    /// What to add to the model's weights.
+    /// The adapter to apply.
     pub adapter: Option<Arc<LoadedAdapter<A>>>,
-    /// The tokens to begin with, at least one.
+    /// The prompt, at least one token.
     pub prompt: Vec<u32>,
     /// When to give up.
     pub deadline: Option<Instant>,
 }
 
-/// Asks for what follows a prompt.
+/// Requests a continuation of a prompt.
 pub struct Generate<A> {
-    /// Who asks, and the prompt.
+    /// The task and the prompt.
     pub asked: Asked<A>,
     /// Most tokens to generate, at least one.
     pub tokens_max: usize,
-    /// Picks them.
+    /// Chooses the tokens.
     pub chooser: Box<dyn Chooser>,
 }
 
-/// Asks how probable continuations of a prompt are, without generating any.
+/// Requests the probabilities of continuations of a prompt, without generating any.
 #[derive(Debug)]
 pub struct Score<A> {
-    /// Who asks, and the prompt.
+    /// The task and the prompt.
     pub asked: Asked<A>,
-    /// What to look at: for the labels of a classifier, the inner nodes of the labels' trie.
+    /// The positions to score: for a classifier's labels, the inner nodes of the label trie.
     pub paths: Vec<ScorePath>,
 }
 
-/// One place after a prompt, and the tokens to look at there.
+/// A position after a prompt, and the tokens to score there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScorePath {
-    /// The tokens between the prompt and that place; none for the prompt's own end.
+    /// The tokens between the prompt and the position; empty for the end of the prompt.
     pub tokens: Vec<u32>,
-    /// The tokens whose probabilities are wanted.
+    /// The tokens whose probabilities are requested.
     pub next: Vec<u32>,
 }
 
-/// What a generation went on by.
+/// The next tokens of a generation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chosen {
-    /// The next tokens; none only at the end.
+    /// The next tokens; empty only at the end.
     pub tokens: Vec<u32>,
-    /// What the reader may see now.
+    /// Text for the reader now.
     pub text: String,
-    /// When it was there, counted from when the request was submitted.
+    /// When they were chosen, relative to the submission of the request.
     pub at: Duration,
 }
 
-/// Why a generation is over.
+/// Why a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The chooser said so.
+    /// The chooser ended it.
     Chosen,
-    /// All tokens that were allowed are there.
+    /// It reached its token limit.
     Length,
 }
 
-/// What a request took. Durations count from when it was submitted, but for `queued`, `prefill` and `total`, which
-/// are what they say.
+/// The timings of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// From submission to its first step.
+    /// From submission to the first step.
     pub queued: Duration,
-    /// From its first step to the end of its prompt.
+    /// From the first step to the end of the prompt.
     pub prefill: Duration,
     /// From submission to the first token, or the first row of scores.
     pub first: Duration,
     /// From submission to the end.
     pub total: Duration,
-    /// Tokens of the prompt.
+    /// Tokens in the prompt.
     pub prompt_tokens: usize,
-    /// Those that did not have to be computed.
+    /// Prompt tokens found in the prefix cache.
     pub cached_tokens: usize,
-    /// Steps of the model that it took part in.
+    /// Model steps that the request took part in.
     pub steps: u64,
-    /// How often it lost its pages to an older request and was computed again.
+    /// How often it lost its pages to an older request and was recomputed.
     pub preemptions: u32,
 }
 
 /// How a generation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GenerationReport {
-    /// Why it is over.
+    /// Why it ended.
     pub reason: FinishReason,
-    /// Tokens that were generated.
+    /// Tokens generated.
     pub tokens: usize,
-    /// What it took.
+    /// The timings.
     pub timings: Timings,
 }
 
 /// The answer to a [`Score`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scores {
-    /// For each path, in their order: each asked token with the natural logarithm of its probability there.
+    /// For each path, in order: each requested token with the natural logarithm of its probability.
     pub paths: Vec<Vec<(u32, f32)>>,
-    /// What it took.
+    /// The timings.
     pub timings: Timings,
 }
 
-/// Why a request was not taken.
+/// Why a request was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SubmitError {
-    /// Too many wait already.
-    #[error("{waiting} requests wait already and {limit} may: try again later")]
+    /// The queue is full.
+    #[error("the queue is full: {waiting} requests are waiting, the limit is {limit}; try again later")]
     QueueFull {
-        /// Requests that wait.
+        /// Waiting requests.
         waiting: usize,
-        /// Most that may.
+        /// The limit.
         limit: usize,
     },
-    /// It could never run, even alone: too long for the model.
-    #[error("{prompt} tokens of prompt and {more} more exceed the model's context of {context}")]
+    /// The request is too long for the model's context, so it could never run.
+    #[error("the prompt of {prompt} tokens plus {more} more exceed the model's context of {context}")]
     TooLong {
-        /// Tokens of the prompt.
+        /// Tokens in the prompt.
         prompt: usize,
-        /// Tokens that are to follow.
+        /// Tokens to follow.
         more: usize,
-        /// The model's limit.
+        /// The model's context.
         context: usize,
     },
-    /// It could never run, even alone: too long for the key-value memory.
-    #[error("the request needs {needed} pages of key-value memory and there are {pages}")]
+    /// The request is too long for the KV cache, so it could never run.
+    #[error("the request needs {needed} pages of the KV cache, which has only {pages}")]
     TooManyPages {
-        /// Pages it needs.
+        /// Pages needed.
         needed: usize,
-        /// Pages there are.
+        /// Pages in the cache.
         pages: usize,
     },
-    /// A path that cannot run in one step.
-    #[error("path {path} has {tokens} tokens; a step takes {limit}")]
+    /// A path is too long for one step.
+    #[error("path {path} has {tokens} tokens; the limit per step is {limit}")]
     PathTooLong {
-        /// Which of the paths.
+        /// The path's index.
         path: usize,
-        /// Its tokens.
+        /// Tokens in the path.
         tokens: usize,
-        /// Most that it may have.
+        /// The limit.
         limit: usize,
     },
-    /// A token that the model does not have.
+    /// A token is not in the vocabulary.
     #[error("token {token} is not in the model's vocabulary of {vocabulary}")]
     UnknownToken {
         /// The token.
         token: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocabulary: usize,
     },
-    /// There is nothing to do: no prompt, no token to generate or no path.
-    #[error("the request asks for nothing: {missing} is empty")]
+    /// The request is empty: no prompt, no tokens to generate, or no path.
+    #[error("the request is empty: {missing} is missing or 0")]
     Nothing {
-        /// What is missing.
+        /// The empty field.
         missing: &'static str,
     },
-    /// The scheduler takes no more requests.
+    /// The scheduler accepts no more requests.
     #[error("the scheduler is shutting down")]
     ShuttingDown,
-    /// The scheduler has failed; its log says why.
-    #[error("the scheduler has stopped after a failure of its own")]
+    /// The scheduler's thread has panicked; [`Scheduler::failure`](super::Scheduler::failure) has the message.
+    #[error("the scheduler has stopped after an internal failure")]
     Stopped,
 }
 
-/// Why a request that was taken has no answer.
+/// Why a submitted request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RequestError {
-    /// It took longer than it was given.
+    /// The deadline passed.
     #[error("the deadline passed after {waited:?} with {generated} tokens generated")]
     DeadlinePassed {
-        /// How long it had been since it was submitted.
+        /// Time since submission.
         waited: Duration,
-        /// Tokens that were generated by then.
+        /// Tokens generated by then.
         generated: usize,
     },
-    /// The model refused the request's tokens.
+    /// The model refused the request.
     #[error("the model failed")]
     Model(#[source] Arc<dyn std::error::Error + Send + Sync>),
-    /// The model panicked over the request's tokens.
+    /// The model panicked.
     #[error("the model panicked: {message}")]
     ModelPanicked {
-        /// What it said.
+        /// The panic message.
         message: String,
     },
-    /// The model gave something else than was asked.
-    #[error("the model returned {found} numbers where {expected} were wanted")]
+    /// The model returned the wrong number of logits.
+    #[error("the model returned {found} logits instead of {expected}")]
     WrongLogits {
-        /// Numbers that it returned.
+        /// Number of logits returned.
         found: usize,
-        /// Numbers that were wanted.
+        /// Number of logits requested.
         expected: usize,
     },
-    /// The chooser could not go on.
+    /// The chooser failed.
     #[error("the chooser failed after {generated} tokens")]
     Chooser {
-        /// Tokens that were generated by then.
+        /// Tokens generated by then.
         generated: usize,
-        /// Why.
+        /// The cause.
         #[source]
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
     /// The chooser panicked.
     #[error("the chooser panicked: {message}")]
     ChooserPanicked {
-        /// What it said.
+        /// The panic message.
         message: String,
     },
-    /// The chooser gave no token and did not say that it is over.
-    #[error("the chooser picked no token after {generated}")]
+    /// The chooser returned no token without ending the generation.
+    #[error("the chooser chose no token after {generated} tokens")]
     NothingChosen {
-        /// Tokens that were generated by then.
+        /// Tokens generated by then.
         generated: usize,
     },
-    /// The chooser picked a token that the model does not have.
-    #[error("the chooser picked token {token}, which is not in the model's vocabulary of {vocabulary}")]
+    /// The chooser chose a token outside the vocabulary.
+    #[error("the chooser chose token {token}, outside the vocabulary of {vocabulary}")]
     UnknownToken {
         /// The token.
         token: u32,
-        /// Tokens there are.
+        /// Size of the vocabulary.
         vocabulary: usize,
     },
     /// The scheduler was shut down before the request was answered.
     #[error("the scheduler shut down before the request was answered")]
     ShutDown,
-    /// The scheduler failed.
-    #[error("the scheduler stopped after a failure of its own")]
+    /// The scheduler's thread panicked.
+    #[error("the scheduler stopped after an internal failure")]
     Stopped,
 }

@@ -1,36 +1,37 @@
-//! Who gets pages, and who loses them.
+//! Assigns pages to requests and takes them away.
 //!
-//! A request takes pages for its whole prompt when it begins, and one at a time after. Pages come from the pool, then
-//! from the prefix cache, then from requests that wait for their readers, then from the youngest that runs. So the
-//! oldest always goes on, and since every request would fit alone, all end.
+//! A request takes pages for its whole prompt when it starts, and then one at a time. Pages come first from the pool,
+//! then from the prefix cache, then from requests that wait for their readers, then from the youngest running
+//! request. So the oldest request always makes progress, and since every request fits alone, all finish.
 
-use super::core::State;
-use super::plan::Item;
+use super::core::SchedulerState;
+use super::plan::PlannedSpan;
 use super::sequence::{Sequence, Work};
 use crate::prefix::{PAGE_TOKENS, Page, PageTable, pages_for};
 
-impl<A> State<A> {
-    /// Gives a request pages and what is cached of its tokens, or gives it back if it cannot begin now.
+impl<A> SchedulerState<A> {
+    /// Starts a request with pages and its cached prefix, or returns it if it cannot start now.
     pub(super) fn admit(&mut self, mut sequence: Sequence<A>) -> Result<(), Box<Sequence<A>>> {
         if self.running.len() >= self.options.running_max && !self.park_stalled() {
             return Err(Box::new(sequence));
         }
         let key = sequence.key();
         let tokens = &sequence.tokens;
-        // The last token always runs, because its logits are wanted.
+        // The last token always runs, because its logits are needed.
         let mut found = self.cache.find(key, &tokens[..tokens.len() - 1]);
         if self.is_being_computed(&sequence, found.tokens()) {
             return Err(Box::new(sequence));
         }
         let needed = pages_for(tokens.len()) - found.pages.len();
-        // Each of those that run may need one soon; without these, what has just begun would be preempted.
+        // Each generating request may soon need a page; without this reserve, the new request would be preempted at
+        // once.
         let reserve = self.running.values().filter(|other| other.is_decoding()).count();
         let mut available = self.available();
         while available < needed + reserve && self.park_stalled() {
             available = self.available();
         }
         if available < needed + reserve && found.partial.take().is_some() {
-            // The page to copy from is a page too.
+            // The page to copy from also occupies a page.
             available = self.available();
         }
         if available < needed + reserve {
@@ -56,8 +57,8 @@ impl<A> State<A> {
         Ok(())
     }
 
-    /// Gets a request the pages that it needs for its first `tokens` tokens. Returns whether it has them.
-    pub(super) fn make_room(&mut self, id: u64, tokens: usize, items: &[Item]) -> bool {
+    /// Provides the pages for a request's first `tokens` tokens. Returns whether it has them.
+    pub(super) fn make_room(&mut self, id: u64, tokens: usize, items: &[PlannedSpan]) -> bool {
         let missing = self.running.get(&id).map_or(0, |sequence| sequence.table.missing(tokens));
         for _ in 0..missing {
             let Some(page) = self.take_for(id, items) else { return false };
@@ -68,8 +69,8 @@ impl<A> State<A> {
         true
     }
 
-    /// Gets a branch its own pages behind the prompt's. Returns whether it has them.
-    pub(super) fn make_branch_room(&mut self, id: u64, index: usize, items: &[Item]) -> bool {
+    /// Provides a branch's own pages after the prompt's. Returns whether it has them.
+    pub(super) fn make_branch_room(&mut self, id: u64, index: usize, items: &[PlannedSpan]) -> bool {
         let Some(sequence) = self.running.get(&id) else { return false };
         let Work::Score(scoring) = &sequence.work else { return false };
         let Some(branch) = scoring.branches.get(index) else { return false };
@@ -89,8 +90,8 @@ impl<A> State<A> {
         branch.map(|branch| branch.table = table).is_some()
     }
 
-    /// Returns whether a request that prefills now will soon have computed at least a page more of these tokens than
-    /// are there, so that waiting is cheaper than computing them twice.
+    /// Returns whether a running request will soon have computed at least one more page of these tokens than is
+    /// cached, so that waiting is cheaper than computing them twice.
     fn is_being_computed(&self, sequence: &Sequence<A>, found: usize) -> bool {
         let key = sequence.key();
         self.running.values().filter(|other| other.is_prefilling() && other.key() == key).any(|other| {
@@ -104,7 +105,7 @@ impl<A> State<A> {
         self.pool.free() + self.cache.evictable()
     }
 
-    /// Takes a page that is free, or that only the cache holds.
+    /// Takes a page that is free or held only by the cache.
     fn take(&mut self) -> Option<Page> {
         loop {
             match self.pool.take() {
@@ -115,9 +116,9 @@ impl<A> State<A> {
         }
     }
 
-    /// Takes a page, if need be from another request: one that waits for its reader, or a younger one. What is in
-    /// the step already keeps its pages.
-    fn take_for(&mut self, id: u64, items: &[Item]) -> Option<Page> {
+    /// Takes a page, if necessary from another request: one that waits for its reader, or a younger one. Requests in
+    /// the step keep their pages.
+    fn take_for(&mut self, id: u64, items: &[PlannedSpan]) -> Option<Page> {
         loop {
             if let Some(page) = self.take() {
                 return Some(page);
@@ -137,7 +138,7 @@ impl<A> State<A> {
         }
     }
 
-    /// Takes pages and place of the youngest request that waits for its reader. Returns whether there was one.
+    /// Preempts the youngest request that waits for its reader. Returns whether there was one.
     fn park_stalled(&mut self) -> bool {
         let stalled = self.running.values().rev().find(|sequence| sequence.is_stalled());
         let Some(id) = stalled.map(|sequence| sequence.id) else { return false };
@@ -145,8 +146,8 @@ impl<A> State<A> {
         true
     }
 
-    /// Takes a request's pages. Those that the cache has room for stay until they are needed, so that as little as
-    /// possible is computed again.
+    /// Preempts a request. The cache keeps its pages as far as it has room, until they are needed, to minimise
+    /// recomputation.
     fn park(&mut self, id: u64) {
         if let Some(mut sequence) = self.retire(id) {
             sequence.computed = 0;

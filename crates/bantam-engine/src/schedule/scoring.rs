@@ -1,41 +1,41 @@
-//! Paths after a prompt, cut into as few branches as reach them all, and what was read at each.
+//! Scores paths after a prompt, merged into as few branches as cover them all.
 
 use std::collections::VecDeque;
 
 use super::request::ScorePath;
 use crate::prefix::PageTable;
 
-/// What a request for scores has left to do.
+/// The remaining work of a request for scores.
 #[derive(Debug)]
 pub(super) struct Scoring {
     paths: Vec<ScorePath>,
     found: Vec<Vec<(u32, f32)>>,
-    /// Paths that end where the prompt does.
+    /// Paths that end at the end of the prompt.
     at_prompt: Vec<usize>,
     /// Branches that have not run yet.
     pub(super) branches: VecDeque<Branch>,
 }
 
-/// A path that no other goes on from, with all those that are its beginnings.
+/// A path that is not a prefix of another, together with all its prefixes.
 #[derive(Debug)]
 pub(super) struct Branch {
     pub(super) tokens: Vec<u32>,
-    /// The first token whose row nobody else reads.
+    /// The first token whose row is needed.
     pub(super) first: usize,
-    /// Which paths are read, and at which token.
+    /// Which paths are read at which token.
     reads: Vec<(usize, usize)>,
-    /// The prompt's whole pages, and own ones for all after them, while it is in a step.
+    /// The prompt's whole pages and the branch's own pages, while it is in a step.
     pub(super) table: PageTable,
 }
 
 impl Scoring {
-    /// Cuts paths into branches.
+    /// Merges paths into branches.
     pub(super) fn new(paths: Vec<ScorePath>) -> Self {
         let mut sorted: Vec<&[u32]> =
             paths.iter().map(|path| path.tokens.as_slice()).filter(|tokens| !tokens.is_empty()).collect();
         sorted.sort_unstable();
         sorted.dedup();
-        // A path that others go on from comes right before one of them.
+        // A path that is a prefix of others comes right before one of them.
         let is_last = |(index, tokens): &(usize, &&[u32])| {
             sorted.get(index + 1).is_none_or(|next| !next.starts_with(tokens))
         };
@@ -69,18 +69,18 @@ impl Scoring {
         }
         let total = log_sum_exp(row);
         for path in std::mem::take(&mut self.at_prompt) {
-            self.found[path] = look(row, total, &self.paths[path].next);
+            self.found[path] = log_probabilities(row, total, &self.paths[path].next);
         }
     }
 
-    /// Reads the rows of a branch, from its first that is read.
+    /// Reads the rows of a branch, starting at the first that is needed.
     pub(super) fn read_branch(&mut self, branch: &Branch, rows: &[f32], vocabulary: usize) {
         let mut totals: Vec<Option<f32>> = vec![None; branch.tokens.len()];
         for (path, at) in &branch.reads {
             let start = (at - branch.first) * vocabulary;
             let Some(row) = rows.get(start..start + vocabulary) else { continue };
             let total = *totals[*at].get_or_insert_with(|| log_sum_exp(row));
-            self.found[*path] = look(row, total, &self.paths[*path].next);
+            self.found[*path] = log_probabilities(row, total, &self.paths[*path].next);
         }
     }
 
@@ -89,17 +89,17 @@ impl Scoring {
         self.branches.is_empty()
     }
 
-    /// Returns what was read.
+    /// Returns the log-probabilities.
     pub(super) fn into_found(self) -> Vec<Vec<(u32, f32)>> {
         self.found
     }
 }
 
-fn look(row: &[f32], total: f32, tokens: &[u32]) -> Vec<(u32, f32)> {
+fn log_probabilities(row: &[f32], total: f32, tokens: &[u32]) -> Vec<(u32, f32)> {
     tokens.iter().filter_map(|token| Some((*token, row.get(*token as usize)? - total))).collect()
 }
 
-/// Returns the natural logarithm of the sum of exponentials, to about 1e-6.
+/// Returns log-sum-exp, with an error of about 1e-6.
 fn log_sum_exp(row: &[f32]) -> f32 {
     const LANES: usize = 16;
     let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -107,7 +107,7 @@ fn log_sum_exp(row: &[f32]) -> f32 {
         return most;
     }
     let mut total = 0.0_f64;
-    // Short runs of lanes, so that f32 is enough within one and all of it is vectorised.
+    // Sum in short runs, so that f32 is precise enough within a run and the loop is vectorised.
     for run in row.chunks(LANES * 64) {
         let mut sums = [0.0_f32; LANES];
         let mut lanes = run.chunks_exact(LANES);
@@ -124,10 +124,10 @@ fn log_sum_exp(row: &[f32]) -> f32 {
     (f64::from(most) + total.ln()) as f32
 }
 
-/// Returns e to the power of a number that is at most 0; below -87, about 1e-38.
+/// Returns e^number for a number of at most 0; clamped below -87, to about 1e-38.
 ///
-/// 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]: the Taylor series up to x^6, whose error there is below 2e-7
-/// of the result. Without branches or calls, so that the compiler vectorises it.
+/// 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]: the Taylor series up to x^6, with a relative error below 2e-7.
+/// Without branches or calls, so that the compiler vectorises it.
 fn exp_below_zero(number: f32) -> f32 {
     let number = number.max(-87.0);
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number.
@@ -143,7 +143,7 @@ fn exp_below_zero(number: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// A branch's tokens, its first row, and which paths are read at which.
+    /// A branch's tokens, its first row, and which paths are read at which token.
     type Cut<'a> = (&'a [u32], usize, &'a [(usize, usize)]);
 
     fn path(tokens: &[u32]) -> ScorePath {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn branches_are_the_paths_that_none_goes_on_from_and_read_every_path_once() {
+    fn branches_are_the_longest_paths_and_read_every_path_once() {
         let paths: Vec<ScorePath> =
             [&[][..], &[5], &[5, 1], &[5, 2], &[5, 2, 9], &[7], &[7]].map(path).to_vec();
         let scoring = Scoring::new(paths);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn log_sum_exp_is_that_of_f64() {
+    fn log_sum_exp_matches_f64() {
         let mut seed = 7_u32;
         for length in [1, 15, 16, 17, 1500, 50_000] {
             let row: Vec<f32> = (0..length)

@@ -1,72 +1,78 @@
-//! One request from the moment it is taken to its last letter.
+//! One request from submission to its final reply.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::adapters::LoadedAdapter;
-use super::mail::{Letter, Outbox};
+use super::reply::{Reply, ReplySender};
 use super::request::{
     Asked, Choice, Chooser, Chosen, FinishReason, GenerationReport, RequestError, Scores, Timings,
 };
 use super::scoring::Scoring;
 use crate::prefix::{AdapterKey, PageTable};
 
-/// A request with all that is known and computed of it.
+/// A request with its state.
 pub(super) struct Sequence<A> {
-    /// Counts requests in the order they were submitted.
+    /// Numbers requests in the order of submission.
     pub(super) id: u64,
     pub(super) task: Arc<str>,
     pub(super) adapter: Option<Arc<LoadedAdapter<A>>>,
     pub(super) deadline: Option<Instant>,
-    pub(super) outbox: Outbox,
-    /// The prompt and what was generated.
+    pub(super) replies: ReplySender,
+    /// The prompt and the generated tokens.
     pub(super) tokens: Vec<u32>,
     pub(super) prompt: usize,
-    /// The first tokens, whose keys and values are in the pages.
+    /// Number of leading tokens whose keys and values are in the pages.
     pub(super) computed: usize,
-    /// How many tokens there were when it was given pages: until these are computed it prefills.
+    /// Number of tokens when it was given pages: it prefills until these are computed.
     pub(super) prefill: usize,
     pub(super) table: PageTable,
     pub(super) work: Work,
-    pub(super) trace: Trace,
+    pub(super) trace: RequestTrace,
 }
 
-/// What is to be done after the prompt.
+/// The work after the prompt.
 pub(super) enum Work {
     Generate { chooser: Box<dyn Chooser>, tokens_max: usize },
     Score(Scoring),
 }
 
-/// When things happened.
+/// Timestamps and counters of a request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Trace {
+pub(super) struct RequestTrace {
     pub(super) submitted: Instant,
     pub(super) started: Option<Instant>,
     pub(super) prefilled: Option<Instant>,
     pub(super) first: Option<Instant>,
     pub(super) cached: usize,
     pub(super) steps: u64,
-    /// The last step that was counted.
+    /// The last counted step.
     pub(super) step: u64,
     pub(super) preemptions: u32,
 }
 
 impl<A> Sequence<A> {
-    pub(super) fn new(id: u64, asked: Asked<A>, work: Work, outbox: Outbox, submitted: Instant) -> Self {
+    pub(super) fn new(
+        id: u64,
+        asked: Asked<A>,
+        work: Work,
+        replies: ReplySender,
+        submitted: Instant,
+    ) -> Self {
         let prompt = asked.prompt.len();
         Self {
             id,
             task: asked.task,
             adapter: asked.adapter,
             deadline: asked.deadline,
-            outbox,
+            replies,
             tokens: asked.prompt,
             prompt,
             computed: 0,
             prefill: prompt,
             table: PageTable::default(),
             work,
-            trace: Trace {
+            trace: RequestTrace {
                 submitted,
                 started: None,
                 prefilled: None,
@@ -87,17 +93,17 @@ impl<A> Sequence<A> {
         self.computed < self.prefill
     }
 
-    /// Returns whether it could generate its next token, and its reader is not too slow.
+    /// Returns whether it can generate its next token and its reader keeps up.
     pub(super) fn is_decoding(&self) -> bool {
         matches!(self.work, Work::Generate { .. }) && !self.is_prefilling() && !self.is_stalled()
     }
 
     /// Returns whether it waits for its reader.
     pub(super) fn is_stalled(&self) -> bool {
-        matches!(self.work, Work::Generate { .. }) && self.outbox.is_full()
+        matches!(self.work, Work::Generate { .. }) && self.replies.is_full()
     }
 
-    /// Returns whether it asks for scores.
+    /// Returns whether it is a request for scores.
     pub(super) fn is_scoring(&self) -> bool {
         matches!(self.work, Work::Score(_))
     }
@@ -117,7 +123,7 @@ impl<A> Sequence<A> {
         self.tokens.len() - self.prompt
     }
 
-    /// Counts a step once, though several of its spans are of this sequence.
+    /// Counts a step once, even if several of its spans belong to this sequence.
     pub(super) fn count_step(&mut self, step: u64) {
         if self.trace.step != step {
             self.trace.step = step;
@@ -125,7 +131,7 @@ impl<A> Sequence<A> {
         }
     }
 
-    /// Adds what its chooser picks, and tells the reader. Returns why it is over, if it is.
+    /// Appends the chooser's tokens and sends them to the reader. Returns the finish reason if the generation ends.
     pub(super) fn choose(
         &mut self,
         row: &mut [f32],
@@ -136,7 +142,7 @@ impl<A> Sequence<A> {
         let vocabulary = row.len();
         let choosing = std::panic::AssertUnwindSafe(|| chooser.choose(row));
         let choice = std::panic::catch_unwind(choosing)
-            .map_err(|payload| RequestError::ChooserPanicked { message: said(payload.as_ref()) })?
+            .map_err(|payload| RequestError::ChooserPanicked { message: panic_message(payload.as_ref()) })?
             .map_err(|error| RequestError::Chooser { generated, source: error.into() })?;
         let Choice { mut tokens, mut text, is_over } = choice;
         if tokens.is_empty() && !is_over {
@@ -155,7 +161,7 @@ impl<A> Sequence<A> {
         self.trace.first.get_or_insert(now);
         if !tokens.is_empty() || !text.is_empty() {
             let at = now.saturating_duration_since(self.trace.submitted);
-            self.outbox.send(Letter::Chosen(Chosen { tokens, text, at }));
+            self.replies.send(Reply::Chosen(Chosen { tokens, text, at }));
         }
         Ok(if is_over && !is_cut {
             Some(FinishReason::Chosen)
@@ -168,27 +174,27 @@ impl<A> Sequence<A> {
         if let Work::Generate { tokens_max, .. } = self.work { tokens_max } else { 0 }
     }
 
-    /// Sends the last letter of a generation.
+    /// Sends the final reply of a generation.
     pub(super) fn finish(self, reason: FinishReason, now: Instant) {
         let report = GenerationReport { reason, tokens: self.generated(), timings: self.timings(now) };
-        self.outbox.send(Letter::Generated(report));
+        self.replies.send(Reply::Generated(report));
     }
 
     /// Sends the scores.
     pub(super) fn answer(self, now: Instant) {
         let timings = self.timings(now);
         if let Work::Score(scoring) = self.work {
-            self.outbox.send(Letter::Scored(Scores { paths: scoring.into_found(), timings }));
+            self.replies.send(Reply::Scored(Scores { paths: scoring.into_found(), timings }));
         }
     }
 
-    /// Says that there will be no answer.
+    /// Sends an error as the final reply.
     pub(super) fn fail(self, error: RequestError) {
-        self.outbox.send(Letter::Failed(error));
+        self.replies.send(Reply::Failed(error));
     }
 
     fn timings(&self, now: Instant) -> Timings {
-        let Trace { submitted, started, prefilled, first, .. } = self.trace;
+        let RequestTrace { submitted, started, prefilled, first, .. } = self.trace;
         let (started, prefilled) = (started.unwrap_or(now), prefilled.unwrap_or(now));
         Timings {
             queued: started.saturating_duration_since(submitted),
@@ -203,8 +209,8 @@ impl<A> Sequence<A> {
     }
 }
 
-/// Returns what a panic said.
-pub(super) fn said(payload: &(dyn std::any::Any + Send)) -> String {
+/// Returns the message of a panic.
+pub(super) fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }

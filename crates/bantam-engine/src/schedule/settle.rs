@@ -1,15 +1,15 @@
-//! What a step's logits mean for the requests in it.
+//! Applies a step's logits to its requests.
 
 use std::time::Instant;
 
-use super::core::State;
-use super::plan::Item;
+use super::core::SchedulerState;
+use super::plan::PlannedSpan;
 use super::sequence::Work;
 use crate::prefix::PAGE_TOKENS;
 
-impl<A> State<A> {
-    /// Hands the rows of logits, in the order of the items, to the requests.
-    pub(super) fn settle(&mut self, items: &[Item], mut logits: &mut [f32]) {
+impl<A> SchedulerState<A> {
+    /// Distributes the rows of logits, in the order of the spans, to their requests.
+    pub(super) fn settle(&mut self, items: &[PlannedSpan], mut logits: &mut [f32]) {
         let now = (self.options.clock)();
         for item in items {
             let numbers = item.wanted.rows(item.tokens.len()).len() * self.shape.vocabulary;
@@ -23,7 +23,7 @@ impl<A> State<A> {
         }
     }
 
-    fn settle_own(&mut self, item: &Item, row: &mut [f32], now: Instant) {
+    fn settle_own(&mut self, item: &PlannedSpan, row: &mut [f32], now: Instant) {
         let Some(sequence) = self.running.get_mut(&item.id) else { return };
         let was_prefilling = sequence.is_prefilling();
         sequence.computed = item.tokens.end;

@@ -1,32 +1,32 @@
-//! What a scheduler has done.
+//! Counters of a scheduler.
 
 use crate::prefix::PrefixStatistics;
 
-/// What has happened since a scheduler was started, and how things were after its last step.
+/// Counts since the scheduler started, and its state after the last step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedulerStatistics {
-    /// Requests that wait for their first step.
+    /// Requests waiting for their first step.
     pub waiting: usize,
-    /// Requests that have pages.
+    /// Requests that hold pages.
     pub running: usize,
-    /// Requests that wait for pages that they lost.
+    /// Requests that lost their pages and wait for new ones.
     pub preempted: usize,
-    /// Pages that nobody holds, not even the prefix cache.
+    /// Pages that neither a request nor the prefix cache holds.
     pub free_pages: usize,
-    /// Steps of the model.
+    /// Steps that the model ran.
     pub steps: u64,
-    /// Tokens that went through the model.
+    /// Tokens that the model processed.
     pub tokens_computed: u64,
-    /// Tokens that were generated.
+    /// Generated tokens.
     pub tokens_generated: u64,
-    /// Requests that were answered.
+    /// Answered requests.
     pub answered: u64,
-    /// Requests that failed or were too late.
+    /// Requests that failed or missed their deadline.
     pub failed: u64,
     /// Requests whose callers left.
     pub cancelled: u64,
-    /// Times that a request lost its pages to an older one.
+    /// Number of times that a request lost its pages to an older one.
     pub preemptions: u64,
-    /// What the prefix cache has saved.
+    /// Counters of the prefix cache.
     pub prefix: PrefixStatistics,
 }

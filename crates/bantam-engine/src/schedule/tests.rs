@@ -1,5 +1,5 @@
-//! The scheduler with a scripted model, whose logits are a hash of adapter and all tokens before, and whose pages
-//! hold these hashes: a page that is handed over with a wrong history is noticed at once.
+//! Tests of the scheduler with a scripted model. Its logits are a hash of the adapter and all tokens so far, and its
+//! pages store these hashes, so a page that is reused with the wrong history fails a test at once.
 
 mod interleaving;
 mod limits;
@@ -12,21 +12,21 @@ use std::time::Instant;
 
 use super::adapters::LoadedAdapter;
 use super::core::Core;
-use super::mail::{Bell, Inlet, Letter, mail};
 use super::model::{ModelShape, StepModel, StepSpan};
 use super::options::SchedulerOptions;
+use super::reply::{Reply, ReplyReceiver, WakeSignal, reply_channel};
 use super::request::*;
 use super::scoring::Scoring;
 use super::sequence::{Sequence, Work};
 use crate::prefix::{PAGE_TOKENS, pages_for};
 
 pub(super) const VOCABULARY: usize = 31;
-/// The model fails over this token.
+/// The token on which the model returns an error.
 pub(super) const ERROR: u32 = 29;
-/// The model panics over this token.
+/// The token on which the model panics.
 pub(super) const PANIC: u32 = 30;
 
-/// A history: what was before, and the token.
+/// Returns the hash of a history that ends with `token`, from the hash of what precedes it.
 fn next_hash(before: u64, token: u32) -> u64 {
     let mixed =
         (before ^ u64::from(token).wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -41,16 +41,16 @@ fn row(hash: u64) -> Vec<f32> {
     (0..VOCABULARY as u32).map(|token| (next_hash(hash, token) >> 40) as f32 / 4e6).collect()
 }
 
-/// Returns what a request for these tokens sees, computed at once and without pages.
+/// Returns the logits after these tokens, computed directly and without pages.
 pub(super) fn row_after(adapter: Option<u64>, tokens: &[u32]) -> Vec<f32> {
     row(tokens.iter().fold(first_hash(adapter.as_ref()), |hash, token| next_hash(hash, *token)))
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("a token that the script fails over")]
-pub(super) struct Scripted;
+#[error("the scripted error token")]
+pub(super) struct ScriptedError;
 
-/// One span of a step, as the model saw it.
+/// A span of a step as the model saw it.
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) tokens: usize,
@@ -63,37 +63,37 @@ pub(super) struct Script {
     pub(super) copies_fail: AtomicBool,
 }
 
-pub(super) struct Fake {
+pub(super) struct ScriptedModel {
     shape: ModelShape,
-    /// For each page, the hash at each of its places.
+    /// For each page, the hash after each of its tokens.
     pages: Vec<[u64; PAGE_TOKENS]>,
     script: Arc<Script>,
     logits: Vec<f32>,
 }
 
-impl Fake {
+impl ScriptedModel {
     pub(super) fn new(pages: usize) -> (Self, Arc<Script>) {
         let script = Arc::new(Script::default());
         let shape = ModelShape { vocabulary: VOCABULARY, context: 4096, pages };
-        let fake = Self {
+        let model = Self {
             shape,
             pages: vec![[0; PAGE_TOKENS]; pages],
             script: Arc::clone(&script),
             logits: Vec::new(),
         };
-        (fake, script)
+        (model, script)
     }
 }
 
-impl StepModel for Fake {
+impl StepModel for ScriptedModel {
     type Adapter = u64;
-    type Error = Scripted;
+    type Error = ScriptedError;
 
     fn shape(&self) -> ModelShape {
         self.shape
     }
 
-    fn forward(&mut self, spans: &[StepSpan<'_, u64>]) -> Result<&mut [f32], Scripted> {
+    fn forward(&mut self, spans: &[StepSpan<'_, u64>]) -> Result<&mut [f32], ScriptedError> {
         let seen = spans.iter().map(|span| Seen { tokens: span.tokens.len(), start: span.start });
         self.script.steps.lock().unwrap().push(seen.collect());
         self.logits.clear();
@@ -102,7 +102,7 @@ impl StepModel for Fake {
             assert_eq!(span.pages.len(), pages_for(span.start + span.tokens.len()).max(span.pages.len()));
             assert!(!span.tokens.contains(&PANIC), "scripted panic");
             if span.tokens.contains(&ERROR) {
-                return Err(Scripted);
+                return Err(ScriptedError);
             }
             let mut hash = match span.start {
                 0 => first_hash(span.adapter),
@@ -112,9 +112,9 @@ impl StepModel for Fake {
             };
             for (index, token) in span.tokens.iter().enumerate() {
                 hash = next_hash(hash, *token);
-                let place = span.start + index;
-                let slot = (span.pages[place / PAGE_TOKENS], place % PAGE_TOKENS);
-                assert!(written.insert(slot), "two spans of a step write to one place");
+                let position = span.start + index;
+                let slot = (span.pages[position / PAGE_TOKENS], position % PAGE_TOKENS);
+                assert!(written.insert(slot), "two spans of a step write to the same slot");
                 self.pages[slot.0 as usize][slot.1] = hash;
                 if span.logits.rows(span.tokens.len()).contains(&index) {
                     self.logits.extend(row(hash));
@@ -125,12 +125,12 @@ impl StepModel for Fake {
     }
 
     fn copy_page(&mut self, from: u32, to: u32) {
-        assert!(!self.script.copies_fail.load(Ordering::Relaxed), "scripted panic of a copy");
+        assert!(!self.script.copies_fail.load(Ordering::Relaxed), "scripted panic in copy_page");
         self.pages[to as usize] = self.pages[from as usize];
     }
 }
 
-/// Picks the best token, now and then with two that must follow, until the best is 3.
+/// Chooses the most likely token, sometimes with two tokens that must follow it, and ends when it is token 3.
 pub(super) fn pick(logits: &mut [f32]) -> Result<Choice, ChooserError> {
     let best = (0..logits.len()).max_by(|a, b| logits[*a].total_cmp(&logits[*b])).unwrap() as u32 % 29;
     let tokens =
@@ -138,13 +138,13 @@ pub(super) fn pick(logits: &mut [f32]) -> Result<Choice, ChooserError> {
     Ok(Choice { tokens, text: format!("<{best}>"), is_over: best == 3 })
 }
 
-/// Picks one token that does not end, whatever it is.
+/// Chooses the most likely token and never ends.
 pub(super) fn pick_one(logits: &mut [f32]) -> Result<Choice, ChooserError> {
     let tokens = pick(logits)?.tokens[..1].to_vec();
     Ok(Choice { tokens, text: String::new(), is_over: false })
 }
 
-/// Returns what [`pick`] generates when nothing else runs.
+/// Returns what [`pick`] generates when no other request runs.
 pub(super) fn generated_alone(adapter: Option<u64>, prompt: &[u32], tokens_max: usize) -> Vec<u32> {
     let mut tokens = prompt.to_vec();
     loop {
@@ -175,7 +175,7 @@ pub(super) fn check_scores(found: &Scores, adapter: Option<u64>, prompt: &[u32],
 }
 
 pub(super) fn options() -> SchedulerOptions {
-    // Steps whose sizes do not depend on the machine.
+    // Step sizes that do not depend on the machine's speed.
     SchedulerOptions { step_time_decoding: None, ..SchedulerOptions::new(Arc::new(Instant::now)) }
 }
 
@@ -187,78 +187,78 @@ pub(super) fn generation(tokens_max: usize) -> Work {
     Work::Generate { chooser: Box::new(pick), tokens_max }
 }
 
-/// A scheduler without a thread, so that tests decide what happens between two steps.
+/// A scheduler without a thread, so that tests control what happens between steps.
 pub(super) struct Bench {
-    pub(super) core: Core<Fake>,
+    pub(super) core: Core<ScriptedModel>,
     pub(super) script: Arc<Script>,
-    bell: Arc<Bell>,
+    signal: Arc<WakeSignal>,
     next_id: u64,
 }
 
 impl Bench {
     pub(super) fn new(pages: usize, options: SchedulerOptions) -> Self {
-        let (fake, script) = Fake::new(pages);
-        Self { core: Core::new(fake, options.sane()), script, bell: Arc::default(), next_id: 0 }
+        let (model, script) = ScriptedModel::new(pages);
+        Self { core: Core::new(model, options.clamped()), script, signal: Arc::default(), next_id: 0 }
     }
 
-    pub(super) fn submit(&mut self, asked: Asked<u64>, work: Work) -> Inlet {
-        let (outbox, inlet) = mail(Arc::clone(&self.bell), self.core.state.options.unread_max);
+    pub(super) fn submit(&mut self, asked: Asked<u64>, work: Work) -> ReplyReceiver {
+        let (replies, receiver) = reply_channel(Arc::clone(&self.signal), self.core.state.options.unread_max);
         let now = (self.core.state.options.clock)();
-        self.core.state.accept(Sequence::new(self.next_id, asked, work, outbox, now));
+        self.core.state.accept(Sequence::new(self.next_id, asked, work, replies, now));
         self.next_id += 1;
-        inlet
+        receiver
     }
 
-    pub(super) fn score(&mut self, asked: Asked<u64>, paths: &[ScorePath]) -> Inlet {
+    pub(super) fn score(&mut self, asked: Asked<u64>, paths: &[ScorePath]) -> ReplyReceiver {
         self.submit(asked, Work::Score(Scoring::new(paths.to_vec())))
     }
 
-    /// Does one step. Returns whether there was anything to do.
+    /// Runs one step. Returns whether there was work.
     pub(super) fn step(&mut self) -> bool {
         let items = self.core.plan();
         self.core.run(&items);
         !items.is_empty()
     }
 
-    /// Steps until nothing can be done.
+    /// Runs steps until no work is left.
     pub(super) fn run(&mut self) {
         for _ in 0..10_000 {
             if !self.step() {
                 return;
             }
         }
-        panic!("the scheduler never comes to rest");
+        panic!("the scheduler never becomes idle");
     }
 
-    /// Panics unless all pages are free once the cache is empty.
+    /// Panics unless all pages are free after emptying the cache.
     pub(super) fn check_pages(&mut self) {
         while self.core.state.cache.evict() {}
         assert_eq!(self.core.state.pool.free(), self.core.state.shape.pages);
     }
 
-    /// Returns how many tokens each step had.
+    /// Returns the number of tokens in each step.
     pub(super) fn step_tokens(&self) -> Vec<usize> {
         let steps = self.script.steps.lock().unwrap();
         steps.iter().map(|step| step.iter().map(|seen| seen.tokens).sum()).collect()
     }
 }
 
-/// Returns the tokens of a generation that has ended, and its report.
-pub(super) fn read(mut inlet: Inlet) -> Result<(Vec<u32>, GenerationReport), RequestError> {
+/// Returns the tokens and the report of a finished generation.
+pub(super) fn read(mut receiver: ReplyReceiver) -> Result<(Vec<u32>, GenerationReport), RequestError> {
     let mut tokens = Vec::new();
     loop {
-        match inlet.wait() {
-            Some(Letter::Chosen(chosen)) => tokens.extend(chosen.tokens),
-            Some(Letter::Generated(report)) => return Ok((tokens, report)),
-            Some(Letter::Failed(error)) => return Err(error),
+        match receiver.wait() {
+            Some(Reply::Chosen(chosen)) => tokens.extend(chosen.tokens),
+            Some(Reply::Generated(report)) => return Ok((tokens, report)),
+            Some(Reply::Failed(error)) => return Err(error),
             other => panic!("{other:?}"),
         }
     }
 }
 
-pub(super) fn read_scores(mut inlet: Inlet) -> Scores {
-    match inlet.wait() {
-        Some(Letter::Scored(scores)) => scores,
+pub(super) fn read_scores(mut receiver: ReplyReceiver) -> Scores {
+    match receiver.wait() {
+        Some(Reply::Scored(scores)) => scores,
         other => panic!("{other:?}"),
     }
 }

@@ -1,4 +1,4 @@
-//! Decoders against the reference implementation, against themselves in other batches, and against what is not one.
+//! Decoders compared with the reference implementation and with themselves in other batches, and invalid files.
 
 mod adapters;
 mod cache;

@@ -1,4 +1,4 @@
-//! What an encoder answers, and what it refuses to.
+//! Vectors of an encoder and the input that it refuses.
 
 use bantam_engine::{EncodeError, Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
 use bantam_kernels::Pool;
@@ -13,7 +13,7 @@ fn refused(encoder: &Encoder, sequences: &[(&[u32], &[u32])]) -> EncodeError {
 }
 
 #[test]
-fn states_in_f32_are_those_of_the_reference() {
+fn f32_states_match_the_reference() {
     let (encoder, cases) = (tiny(Precision::F32), golden());
     let expected: Vec<f32> = cases.iter().flat_map(|case| case.states.clone()).collect();
     for pool in pools() {
@@ -27,7 +27,7 @@ fn states_in_f32_are_those_of_the_reference() {
 }
 
 #[test]
-fn states_in_int8_are_near_those_of_the_reference() {
+fn int8_states_are_close_to_the_reference() {
     let (encoder, cases) = (tiny(Precision::Int8), golden());
     let expected: Vec<f32> = cases.iter().flat_map(|case| case.states.clone()).collect();
     for pool in pools() {
@@ -39,7 +39,7 @@ fn states_in_int8_are_near_those_of_the_reference() {
 }
 
 #[test]
-fn a_sequence_has_the_same_answer_in_every_batch_and_on_every_number_of_threads() {
+fn vectors_do_not_depend_on_the_batch_or_the_number_of_threads() {
     for precision in [Precision::F32, Precision::Int8] {
         assert_batch_invariant(&tiny(precision), &golden());
     }
@@ -75,7 +75,7 @@ fn an_empty_batch_has_no_vectors() {
 }
 
 #[test]
-fn sequences_that_the_model_cannot_take_are_refused_by_number() {
+fn invalid_sequences_are_refused_with_their_index() {
     let encoder = tiny(Precision::Int8);
     let ok: (&[u32], &[u32]) = (&[1, 2], &[]);
     assert_eq!(refused(&encoder, &[ok, (&[], &[])]), EncodeError::EmptySequence { sequence: 1 });
@@ -83,5 +83,5 @@ fn sequences_that_the_model_cannot_take_are_refused_by_number() {
     assert_eq!(refused(&encoder, &[(&[1; 20], &[1; 5])]), long);
     let unknown = EncodeError::UnknownToken { sequence: 2, token: 40, vocabulary: 40 };
     assert_eq!(refused(&encoder, &[ok, ok, (&[39, 40], &[])]), unknown);
-    assert_eq!(unknown.to_string(), "sequence 2 has token 40; the model knows 40");
+    assert_eq!(unknown.to_string(), "sequence 2 contains token 40, outside the vocabulary of 40");
 }

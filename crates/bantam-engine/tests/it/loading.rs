@@ -1,4 +1,4 @@
-//! Folders that are not an encoder's.
+//! Folders that are not encoders.
 
 use bantam_engine::{Encoder, Precision};
 
@@ -19,12 +19,12 @@ fn the_tiny_model_loads_in_both_precisions() {
 #[test]
 fn other_architectures_are_refused_by_name() {
     let folder = folder(&[("\"model_type\": \"bert\"", "\"model_type\": \"roberta\"")]);
-    let expected = "use config.json: the architecture is `roberta`; `bert` and `modernbert` run here";
+    let expected = "read the configuration: the architecture `roberta` is not supported; supported are `bert` and `modernbert`";
     assert_eq!(refused(folder.path()), expected);
 }
 
 #[test]
-fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
+fn tensors_that_do_not_match_the_configuration_are_refused_by_name() {
     let cases = [
         ("\"vocab_size\": 40", "\"vocab_size\": 41", "embeddings.word_embeddings.weight"),
         (
@@ -41,7 +41,7 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
     ];
     for (from, to, tensor) in cases {
         let error = refused(folder(&[(from, to)]).path());
-        assert!(error.starts_with("find a tensor: ") && error.contains(tensor), "{error}");
+        assert!(error.starts_with("check a tensor: ") && error.contains(tensor), "{error}");
     }
 }
 
@@ -57,7 +57,7 @@ fn a_folder_without_configuration_or_weights_is_refused() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused_by_tensor() {
+fn tensors_with_nan_or_infinity_are_refused_by_name() {
     let folder = folder(&[]);
     let path = folder.path().join("model.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -65,8 +65,5 @@ fn numbers_that_are_not_finite_are_refused_by_tensor() {
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let error = refused(folder.path());
-    assert!(
-        error.starts_with("the tensor ") && error.ends_with("holds a number that is not finite"),
-        "{error}"
-    );
+    assert!(error.starts_with("tensor ") && error.ends_with("contains NaN or infinity"), "{error}");
 }

@@ -1,11 +1,12 @@
-//! Encoders and decoders against the reference implementation, the scheduler against decoders that run alone.
+//! Encoders and decoders compared with the reference implementation, and the scheduler compared with decoders that
+//! run one request alone.
 
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "the helpers of tests fail as tests do"
+    reason = "test helpers fail the way tests do"
 )]
 
 mod decoder;

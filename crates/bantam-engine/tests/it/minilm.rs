@@ -1,8 +1,8 @@
-//! all-MiniLM-L6-v2 against the reference implementation, where the model is at hand.
+//! all-MiniLM-L6-v2 compared with the reference implementation, if the model is available.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "a test has no other edge at which to read where the model is"
+    reason = "a test can learn where the model is only from the environment"
 )]
 
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use bantam_weights::{WeightFile, WordPiece};
 
 use crate::support::{cosine, data};
 
-/// Returns the folder that `BANTAM_MINILM` names (config.json, model.safetensors, tokenizer.json).
+/// Returns the folder in `BANTAM_MINILM` (with config.json, model.safetensors and tokenizer.json).
 fn model() -> Option<PathBuf> {
     let folder = std::env::var_os("BANTAM_MINILM").map(PathBuf::from);
     if folder.is_none() {
@@ -33,7 +33,7 @@ fn batch(folder: &std::path::Path, texts: &[String]) -> TokenBatch {
     batch
 }
 
-/// Embeds in slices no larger than a server's batches would be.
+/// Embeds all texts by mean pooling.
 fn embeddings(encoder: &Encoder, batch: &TokenBatch) -> Vec<f32> {
     let mut scratch = EncoderScratch::default();
     encoder.embed(batch, Pooling::Mean, &Pool::new(2), &mut scratch).unwrap().to_vec()
@@ -45,7 +45,7 @@ fn lowest(found: &[f32], expected: &[f32]) -> f64 {
 }
 
 #[test]
-fn minilm_from_text_to_vector_is_that_of_the_reference() {
+fn minilm_vectors_of_texts_match_the_reference() {
     let Some(folder) = model() else { return };
     let texts: Vec<String> =
         serde_json::from_slice(&std::fs::read(data("minilm/texts.json")).unwrap()).unwrap();
@@ -60,7 +60,7 @@ fn minilm_from_text_to_vector_is_that_of_the_reference() {
 }
 
 #[test]
-fn minilm_in_int8_is_near_itself_in_f32_for_each_of_a_thousand_sentences() {
+fn minilm_int8_vectors_of_a_thousand_sentences_are_close_to_f32() {
     let Some(folder) = model() else { return };
     let words =
         ["refund", "the", "Card", "why", "seventeen", "quickly", "naïve", "?", "overheating", "日本", "x9"];

@@ -1,5 +1,5 @@
-//! ModernBERT: what it answers, and what is refused. One model is written as the library does today and has no
-//! biases; the other as it did before, as a classifier with biases.
+//! ModernBERT: its vectors and what is refused. One model is saved in the library's current format, without biases;
+//! the other in its older format, as a classifier with biases.
 
 use bantam_engine::{
     EncodeError, Encoder, EncoderArchitecture, EncoderScratch, Pooling, Precision, TokenBatch,
@@ -10,7 +10,7 @@ use crate::support::{assert_batch_invariant, batch, changed, cosine, data, golde
 
 const MODELS: [&str; 2] = ["tiny-modernbert", "tiny-modernbert-biased"];
 
-/// Calls `check` with what was found and expected for all cases, for every set of instructions.
+/// Calls `check` with the found and expected states of all cases, once for each instruction set and thread count.
 fn states(model: &str, precision: Precision, check: impl Fn(&[f32], &[f32], usize, &str)) {
     let (encoder, cases) = (Encoder::load(data(model), precision).unwrap(), golden_of(model));
     let expected: Vec<f32> = cases.iter().flat_map(|case| case.states.clone()).collect();
@@ -23,29 +23,29 @@ fn states(model: &str, precision: Precision, check: impl Fn(&[f32], &[f32], usiz
 }
 
 #[test]
-fn states_in_f32_are_those_of_the_reference() {
+fn f32_states_match_the_reference() {
     for model in MODELS {
-        states(model, Precision::F32, |found, expected, _, what| {
+        states(model, Precision::F32, |found, expected, _, case| {
             let largest = expected.iter().fold(0.0_f32, |largest, number| largest.max(number.abs()));
             let worst = found.iter().zip(expected).fold(0.0_f32, |worst, (a, b)| worst.max((a - b).abs()));
-            assert!(worst < 1e-5 * largest, "{what}: off by {worst} where the largest is {largest}");
+            assert!(worst < 1e-5 * largest, "{case}: error {worst}, largest state {largest}");
         });
     }
 }
 
 #[test]
-fn states_in_int8_are_near_those_of_the_reference() {
+fn int8_states_are_close_to_the_reference() {
     for model in MODELS {
-        states(model, Precision::Int8, |found, expected, width, what| {
+        states(model, Precision::Int8, |found, expected, width, case| {
             let rows = found.chunks(width).zip(expected.chunks(width));
             let lowest = rows.map(|(a, b)| cosine(a, b)).fold(1.0, f64::min);
-            assert!(lowest > 0.99, "{what} {lowest}");
+            assert!(lowest > 0.99, "{case} {lowest}");
         });
     }
 }
 
 #[test]
-fn a_sequence_has_the_same_answer_in_every_batch_and_on_every_number_of_threads() {
+fn vectors_do_not_depend_on_the_batch_or_the_number_of_threads() {
     for model in MODELS {
         for precision in [Precision::F32, Precision::Int8] {
             assert_batch_invariant(&Encoder::load(data(model), precision).unwrap(), &golden_of(model));
@@ -54,12 +54,12 @@ fn a_sequence_has_the_same_answer_in_every_batch_and_on_every_number_of_threads(
 }
 
 #[test]
-fn both_spellings_are_read() {
+fn current_and_older_configurations_are_read() {
     let [new, old] = MODELS.map(|model| {
         let encoder = Encoder::load(data(model), Precision::F32).unwrap();
         match &encoder.config().architecture {
             EncoderArchitecture::ModernBert(modern) => modern.clone(),
-            EncoderArchitecture::Bert => panic!("a ModernBERT"),
+            EncoderArchitecture::Bert => panic!("expected ModernBERT"),
         }
     });
     assert_eq!(new.is_global, [true, false, false, true, false]);
@@ -70,7 +70,7 @@ fn both_spellings_are_read() {
 }
 
 #[test]
-fn a_pair_is_one_text_and_long_texts_are_refused() {
+fn a_pair_is_encoded_as_one_text_and_long_texts_are_refused() {
     let encoder = Encoder::load(data(MODELS[0]), Precision::Int8).unwrap();
     let pool = Pool::new(1);
     let embed = |first: &[u32], second: &[u32]| {
@@ -87,7 +87,7 @@ fn a_pair_is_one_text_and_long_texts_are_refused() {
 }
 
 #[test]
-fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
+fn tensors_that_do_not_match_the_configuration_are_refused_by_name() {
     let missing = [
         ("\"vocab_size\": 60", "\"vocab_size\": 61", "tok_embeddings.weight"),
         ("\"intermediate_size\": 21", "\"intermediate_size\": 20", "layers.0.mlp.Wi.weight"),
@@ -95,7 +95,7 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
     ];
     for (from, to, tensor) in missing {
         let error = refused(changed(MODELS[1], &[(from, to)]).path());
-        assert!(error.starts_with("find a tensor: ") && error.contains(tensor), "{error}");
+        assert!(error.starts_with("check a tensor: ") && error.contains(tensor), "{error}");
     }
     let left_over = [
         ("\"num_hidden_layers\": 4", "\"num_hidden_layers\": 3", "model.layers.3.attn.Wo.bias"),
@@ -104,7 +104,7 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
     ];
     for (from, to, tensor) in left_over {
         let error = refused(changed(MODELS[1], &[(from, to)]).path());
-        assert_eq!(error, format!("the configuration has no place for the tensor {tensor}"));
+        assert_eq!(error, format!("tensor {tensor} does not belong to a model of this configuration"));
     }
     let error =
         refused(changed(MODELS[0], &[("\"attention_bias\": false", "\"attention_bias\": true")]).path());
@@ -112,7 +112,7 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused_by_tensor() {
+fn tensors_with_nan_or_infinity_are_refused_by_name() {
     let folder = changed(MODELS[0], &[]);
     let path = folder.path().join("model.safetensors");
     let mut bytes = std::fs::read(&path).unwrap();
@@ -120,5 +120,5 @@ fn numbers_that_are_not_finite_are_refused_by_tensor() {
     bytes[end - 2..].copy_from_slice(&0x7c00_u16.to_le_bytes());
     std::fs::write(&path, bytes).unwrap();
     let error = refused(folder.path());
-    assert!(error.ends_with("holds a number that is not finite"), "{error}");
+    assert!(error.ends_with("contains NaN or infinity"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! Decoders under the scheduler: whatever runs beside a request, its logits are those of the request alone.
+//! Decoders under the scheduler: concurrent requests do not change a request's logits.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -28,7 +28,7 @@ fn asked(adapter: &Loaded, prompt: &[u32]) -> Asked<Adapter> {
     Asked { task: Arc::from("t"), adapter: adapter.clone(), prompt: prompt.to_vec(), deadline: None }
 }
 
-/// Takes the likeliest token and keeps every row it was shown.
+/// Chooses the likeliest token and records all logits that it receives.
 struct Recorder(Arc<Mutex<Vec<f32>>>);
 
 impl Chooser for Recorder {
@@ -39,7 +39,7 @@ impl Chooser for Recorder {
     }
 }
 
-/// A generation under way with the rows that its chooser was shown.
+/// A running generation and the logits that its chooser received.
 struct Recorded(Generation, Arc<Mutex<Vec<f32>>>);
 
 impl Recorded {
@@ -50,7 +50,7 @@ impl Recorded {
         Self(scheduler.generate(request).unwrap(), rows)
     }
 
-    /// Returns the tokens, the rows and how many tokens of the prompt were cached.
+    /// Returns the tokens, the logits and how many tokens of the prompt were cached.
     fn end(self) -> (Vec<u32>, Vec<f32>, usize) {
         let (tokens, report) = self.0.collect_blocking().unwrap();
         let rows = std::mem::take(&mut *self.1.lock().unwrap());
@@ -58,7 +58,7 @@ impl Recorded {
     }
 }
 
-/// Returns the rows that choosers of this answer are shown when the decoder runs the tokens without a scheduler.
+/// Returns the logits that a chooser receives for this answer when the decoder runs the tokens without a scheduler.
 fn rows_alone(decoder: &Decoder, pool: &Pool, adapter: &Loaded, prompt: &[u32], answer: &[u32]) -> Vec<f32> {
     let all = [prompt, &answer[..answer.len() - 1]].concat();
     let adapter = adapter.as_ref().map(|adapter| adapter.adapter());
@@ -66,15 +66,15 @@ fn rows_alone(decoder: &Decoder, pool: &Pool, adapter: &Loaded, prompt: &[u32], 
     logits[0][(prompt.len() - 1) * decoder.config().vocabulary..].to_vec()
 }
 
-/// Runs all prompts together, twice, so that the second time prefixes are cached.
+/// Runs all prompts together twice, so that prefixes are cached the second time.
 fn check(decoder: &Arc<Decoder>, pool: fn() -> Pool, requests: &[(Loaded, Vec<u32>)], pages: usize) {
     let scheduler = start(decoder, pool(), pages, 48);
     for round in 0..2 {
-        let under_way: Vec<Recorded> = requests
+        let running: Vec<Recorded> = requests
             .iter()
             .map(|(adapter, prompt)| Recorded::begin(&scheduler, adapter, prompt, 9))
             .collect();
-        for ((adapter, prompt), recorded) in requests.iter().zip(under_way) {
+        for ((adapter, prompt), recorded) in requests.iter().zip(running) {
             let (tokens, rows, cached) = recorded.end();
             assert!(rows == rows_alone(decoder, &Pool::with_isa(1, pool().isa()), adapter, prompt, &tokens));
             assert!(round == 0 || pages < 64 || cached == prompt.len() - 1, "{cached} of {}", prompt.len());
@@ -83,14 +83,14 @@ fn check(decoder: &Arc<Decoder>, pool: fn() -> Pool, requests: &[(Loaded, Vec<u3
     assert_eq!(scheduler.statistics().preemptions > 0, pages < 16);
 }
 
-/// Prompts of which some share a beginning, whole pages or less.
+/// Prompts, some of which share whole pages or parts of a page at the start.
 fn prompts(vocabulary: u32) -> Vec<Vec<u32>> {
     let common: Vec<u32> = (0..40).map(|index| index * 11 % vocabulary).collect();
     (0..8).map(|index| [&common[..(index * 9) % 41], &[index as u32 + 3; 5]].concat()).collect()
 }
 
 #[test]
-fn all_architectures_answer_to_the_bit_as_alone_whether_cached_or_not() {
+fn logits_of_all_architectures_are_bit_identical_to_single_runs_cached_or_not() {
     for name in NAMES {
         for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
             let decoder = Arc::new(open(fixture(name), precision));
@@ -104,7 +104,7 @@ fn all_architectures_answer_to_the_bit_as_alone_whether_cached_or_not() {
 }
 
 #[test]
-fn too_few_pages_make_requests_wait_and_start_again_with_the_same_answers() {
+fn requests_preempted_for_lack_of_pages_give_the_same_answers() {
     let decoder = Arc::new(open_f32("llama"));
     let requests: Vec<(Loaded, Vec<u32>)> =
         (0..8).map(|index| (None, vec![index + 3; 13 + index as usize])).collect();
@@ -112,7 +112,7 @@ fn too_few_pages_make_requests_wait_and_start_again_with_the_same_answers() {
 }
 
 #[test]
-fn adapters_in_one_step_answer_to_the_bit_as_alone() {
+fn logits_of_adapters_in_one_step_are_bit_identical_to_single_runs() {
     for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
         let decoder = Arc::new(open(fixture("llama"), precision));
         let adapter = |name: &str| {
@@ -128,21 +128,21 @@ fn adapters_in_one_step_answer_to_the_bit_as_alone() {
 }
 
 #[test]
-fn stories_of_many_callers_go_on_as_the_reference_does() {
+fn stories_of_many_callers_match_the_reference() {
     let Some(path) = model() else { return };
     let decoder = Arc::new(open(path, DecoderPrecision::F32));
     for pool in pools() {
         let scheduler = start(&decoder, pool, 64, 16);
-        let under_way: Vec<Recorded> =
+        let running: Vec<Recorded> =
             (0..6).map(|index| Recorded::begin(&scheduler, &None, CONTINUATIONS[index % 2].0, 48)).collect();
-        for (index, recorded) in under_way.into_iter().enumerate() {
+        for (index, recorded) in running.into_iter().enumerate() {
             assert_eq!(recorded.end().0, CONTINUATIONS[index % 2].1);
         }
     }
 }
 
 #[test]
-fn scores_are_the_probabilities_that_single_runs_give() {
+fn scores_are_the_log_probabilities_of_single_runs() {
     let decoder = Arc::new(open_f32("qwen3"));
     let pool = Pool::new(2);
     let vocabulary = decoder.config().vocabulary;

@@ -1,4 +1,4 @@
-//! Tiny seeded models and what the reference implementation answers for them.
+//! Tiny seeded models and the reference's answers for them.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use bantam_engine::{Encoder, EncoderScratch, Pooling, Precision, TokenBatch};
 use bantam_kernels::{Isa, Pool};
 use serde::Deserialize;
 
-/// A sequence and its states after the last layer.
+/// A sequence and its hidden states after the last layer.
 #[derive(Deserialize)]
 pub(crate) struct Golden {
     pub(crate) first: Vec<u32>,
@@ -31,13 +31,13 @@ pub(crate) fn golden_of(model: &str) -> Vec<Golden> {
     serde_json::from_slice(&std::fs::read(data(model).join("golden.json")).unwrap()).unwrap()
 }
 
-/// Asserts that each of `cases` has the same answer among many others, on several threads, as alone on one.
+/// Asserts that each case has the same vector in a large batch on several threads as alone on one thread.
 #[track_caller]
 pub(crate) fn assert_batch_invariant(encoder: &Encoder, cases: &[Golden]) {
     let width = encoder.config().hidden;
     let mut large: Vec<&Golden> = Vec::new();
     let mut many = TokenBatch::new();
-    // More than go through the layers together.
+    // More tokens than one slice.
     while many.tokens() < 1200 {
         large.extend(cases);
         cases.iter().for_each(|case| many.push_pair(&case.first, &case.second));
@@ -55,7 +55,7 @@ pub(crate) fn assert_batch_invariant(encoder: &Encoder, cases: &[Golden]) {
     }
 }
 
-/// Returns a copy of a model with changes made to its configuration.
+/// Returns a copy of a model with changes to its configuration.
 pub(crate) fn changed(model: &str, changes: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut config = std::fs::read_to_string(data(model).join("config.json")).unwrap();
@@ -68,7 +68,7 @@ pub(crate) fn changed(model: &str, changes: &[(&str, &str)]) -> tempfile::TempDi
     folder
 }
 
-/// Returns why a folder is refused: an error with all its causes.
+/// Returns the messages of the causes for which a folder is refused.
 pub(crate) fn refused(folder: &Path) -> String {
     let error = Encoder::load(folder, Precision::Int8).unwrap_err();
     let first: Option<&dyn Error> = Some(&error);
@@ -82,7 +82,7 @@ pub(crate) fn batch(cases: &[Golden]) -> TokenBatch {
     batch
 }
 
-/// Pools with every set of instructions, of one thread and of three.
+/// Pools for every instruction set, with one thread and with three.
 pub(crate) fn pools() -> Vec<Pool> {
     Isa::available().into_iter().flat_map(|isa| [1, 3].map(|threads| Pool::with_isa(threads, isa))).collect()
 }

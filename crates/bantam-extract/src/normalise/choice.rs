@@ -2,8 +2,8 @@
 
 /// Returns the choice that a text names.
 ///
-/// A choice matches if it is equal apart from case, white space, accents and punctuation; failing that, if it is the only
-/// one within one edit of the text (two edits from eight letters on). Ambiguous texts return `None`.
+/// A choice matches if it is equal apart from case, white space, accents and punctuation; failing that, if it is the
+/// only one within one edit of the text (two edits from eight letters on). Ambiguous texts return `None`.
 pub fn choice<'c>(text: &str, choices: &[&'c str]) -> Option<&'c str> {
     let folded_text = folded(text);
     if folded_text.is_empty() {

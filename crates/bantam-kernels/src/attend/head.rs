@@ -1,42 +1,43 @@
-//! One head of keys and the queries that share it.
+//! One key head and the queries that share it.
 
 use std::ops::Range;
 
+use half::f16;
+
 use super::{AttendOptions, AttendSpan};
 use crate::grid::{even_part, with_rows};
-use crate::half::f16_to_f32;
 use crate::isa::Kernel;
 use crate::kv::{Columns, KvStore, PAGE_TOKENS};
 use crate::math::exp;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// Queries done together at most.
+/// Most queries processed together.
 pub(super) const BLOCK: usize = 12;
-/// Tokens whose scores are held at once. Sequences are cut at multiples of it, whoever looks at them.
+/// Number of tokens whose scores are held at once. Sequences are always cut at its multiples.
 const SEGMENT: usize = 16 * PAGE_TOKENS;
 
-/// How one thread's memory is cut, in numbers.
+/// The layout of one thread's working memory, in elements.
 #[derive(Clone, Copy)]
-pub(super) struct Room {
+pub(super) struct HeadScratch {
     size: usize,
 }
 
-impl Room {
+impl HeadScratch {
     pub(super) fn new(size: usize) -> Self {
         Self { size }
     }
 
-    /// Scaled queries, sums of values, scores.
+    /// Elements of scaled queries, value sums and scores together.
     pub(super) fn all(self) -> usize {
         2 * BLOCK * self.size + BLOCK * SEGMENT
     }
 }
 
-/// Queries `block` of those that share a head: query i is of row `i / n` and of the head's i-modulo-n-th sharer.
+/// Queries `block` of those that share a key head: query i belongs to row `i / n` and to sharer `i % n` of the head.
 ///
-/// **Invariant:** layer, head and pages exist in `store`, the pages are enough for the span, its rows are within
-/// `queries` and `outputs`, nobody else writes these rows and heads, and `memory` has the room.
+/// **Invariant:** layer, head and pages exist in `store`, the pages cover the span, its rows are within `queries` and
+/// `outputs`, no other thread writes these rows and heads, and `memory` is large enough for `layout`.
 pub(super) struct Head<'c> {
     pub(super) store: &'c KvStore,
     pub(super) layer: usize,
@@ -45,18 +46,18 @@ pub(super) struct Head<'c> {
     pub(super) options: AttendOptions,
     pub(super) span: &'c AttendSpan<'c>,
     pub(super) block: Range<usize>,
-    pub(super) room: Room,
+    pub(super) layout: HeadScratch,
     pub(super) memory: &'c mut [f32],
     pub(super) outputs: &'c SharedSlice<'c, f32>,
 }
 
 impl<'c> Head<'c> {
-    /// Returns the work on the store's numbers.
-    pub(super) fn over<N: Number>(self, numbers: &'c [N]) -> Over<'c, N> {
-        Over { head: self, numbers }
+    /// Returns the kernel over the store's elements.
+    pub(super) fn typed<N: KvElement>(self, numbers: &'c [N]) -> TypedHead<'c, N> {
+        TypedHead { head: self, numbers }
     }
 
-    /// Returns the row and the head of query `index`.
+    /// Returns the row and the query head of query `index`.
     fn query(&self, index: usize) -> (usize, usize) {
         let shared_by = self.options.heads / self.store.shape().kv_heads;
         (self.span.rows.start + index / shared_by, self.head * shared_by + index % shared_by)
@@ -70,16 +71,16 @@ impl<'c> Head<'c> {
     }
 }
 
-/// What keys and values are held as.
-pub(super) trait Number: Copy + Sync {
+/// An element type of stored keys and values.
+pub(super) trait KvElement: Copy + Sync {
     /// # Safety
-    /// `from` is readable for `LANES` numbers.
+    /// `from` is readable for `LANES` elements.
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F;
-    /// Returns the number.
-    fn number(self) -> f32;
+    /// Returns the element as f32.
+    fn to_f32(self) -> f32;
 }
 
-impl Number for f32 {
+impl KvElement for f32 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
         // SAFETY: the caller vouches for it.
@@ -87,12 +88,12 @@ impl Number for f32 {
     }
 
     #[inline(always)]
-    fn number(self) -> f32 {
+    fn to_f32(self) -> f32 {
         self
     }
 }
 
-impl Number for u16 {
+impl KvElement for u16 {
     #[inline(always)]
     unsafe fn load<S: Simd>(s: S, from: *const Self) -> S::F {
         // SAFETY: the caller vouches for it.
@@ -100,18 +101,18 @@ impl Number for u16 {
     }
 
     #[inline(always)]
-    fn number(self) -> f32 {
-        f16_to_f32(self)
+    fn to_f32(self) -> f32 {
+        f16::from_bits(self).to_f32()
     }
 }
 
-/// [`Head`] with its numbers.
-pub(super) struct Over<'c, N> {
+/// [`Head`] with its element type.
+pub(super) struct TypedHead<'c, N> {
     head: Head<'c>,
     numbers: &'c [N],
 }
 
-impl<N: Number> Kernel for Over<'_, N> {
+impl<N: KvElement> Kernel for TypedHead<'_, N> {
     type Output = ();
 
     #[inline(always)]
@@ -126,11 +127,11 @@ impl<N: Number> Kernel for Over<'_, N> {
     }
 }
 
-impl<N: Number> Over<'_, N> {
-    /// Does `count` queries from `first`, at most [`BLOCK`].
+impl<N: KvElement> TypedHead<'_, N> {
+    /// Processes `count` queries from `first`, at most [`BLOCK`].
     #[inline(always)]
     fn block<S: Simd>(&mut self, s: S, first: usize, count: usize) {
-        let size = self.head.room.size;
+        let size = self.head.layout.size;
         let memory = std::mem::take(&mut self.head.memory);
         let (queries, rest) = memory.split_at_mut(BLOCK * size);
         let (sums, scores) = rest.split_at_mut(BLOCK * size);
@@ -176,7 +177,7 @@ impl<N: Number> Over<'_, N> {
         self.head.memory = memory;
     }
 
-    /// Writes the products of queries with the keys of the tokens `within` a segment, by whole vectors.
+    /// Writes the products of the queries with the keys of the tokens `within` a segment, in whole vectors.
     #[inline(always)]
     fn scores<S: Simd>(
         &self,
@@ -186,19 +187,19 @@ impl<N: Number> Over<'_, N> {
         queries: &[f32],
         scores: &mut [f32],
     ) {
-        let size = self.head.room.size;
+        let size = self.head.layout.size;
         let rows = queries.len() / size;
         let mut token = within.start - within.start % S::LANES;
         while token < within.end {
-            // Where the last vector has no second, it is done twice.
+            // If the last vector has no partner, it is computed twice.
             let second = if token + S::LANES < within.end { token + S::LANES } else { token };
             let keys = [token, second].map(|token| {
                 let head = self.page(segment + token);
                 head[(segment + token) % PAGE_TOKENS..].as_ptr()
             });
             let to = [token, second].map(|token| scores.as_mut_ptr().wrapping_add(token));
-            // SAFETY: a head of a page has `size` keys of 16 tokens, and lanes divide these and a segment, of
-            // which scores have `rows`; so many queries there are.
+            // SAFETY: a page's head has `size` keys of 16 tokens; lanes divide 16 and a segment; there are `rows`
+            // queries and as many rows of scores.
             with_rows!(rows, up to S::BLOCK_ROWS, R => unsafe {
                 products::<S, N, R>(s, size, queries.as_ptr(), keys, to);
             });
@@ -206,7 +207,7 @@ impl<N: Number> Over<'_, N> {
         }
     }
 
-    /// Scales sums by factors and adds the values of the tokens `within` a segment times their weights.
+    /// Scales the sums by `factors` and adds the weighted values of the tokens `within` a segment.
     #[inline(always)]
     fn values<S: Simd>(
         &self,
@@ -217,7 +218,7 @@ impl<N: Number> Over<'_, N> {
         factors: &[f32],
         sums: &mut [f32],
     ) {
-        let size = self.head.room.size;
+        let size = self.head.layout.size;
         let rows = factors.len();
         let (weights, sums) = (&weights[..rows * SEGMENT], &mut sums[..rows * size]);
         for (sums, factor) in sums.chunks_exact_mut(size).zip(factors) {
@@ -227,7 +228,8 @@ impl<N: Number> Over<'_, N> {
         for column in (0..whole).step_by(2 * S::LANES) {
             let sums = (sums[column..].as_mut_ptr(), size);
             let weights = weights.as_ptr();
-            // SAFETY: `column` leaves two vectors of each of `rows` rows of sums; weights have as many rows.
+            // SAFETY: from `column` on, each of the `rows` rows of sums has two vectors left; weights have as many
+            // rows.
             with_rows!(rows, up to S::BLOCK_ROWS, R => unsafe {
                 self.add::<S, R>(s, segment, within, (weights, sums), column);
             });
@@ -238,18 +240,18 @@ impl<N: Number> Over<'_, N> {
                 for (r, sums) in sums.chunks_exact_mut(size).enumerate() {
                     let weight = weights[r * SEGMENT + token];
                     for (sum, value) in sums[whole..].iter_mut().zip(values) {
-                        *sum += weight * value.number();
+                        *sum += weight * value.to_f32();
                     }
                 }
             }
         }
     }
 
-    /// Adds two vectors of columns from `column` on of the values of the tokens `within` a segment.
+    /// Adds two vectors of columns, from `column` on, of the weighted values of the tokens `within` a segment.
     ///
     /// # Safety
-    /// Weights are readable for `R` rows of a segment; sums, a pointer and the numbers from one row to the next,
-    /// are writable for `R` times two vectors.
+    /// Weights are readable for `R` rows of a segment; `sums`, a pointer and a row stride, is writable for `R` times
+    /// two vectors.
     #[inline(always)]
     unsafe fn add<S: Simd, const R: usize>(
         &self,
@@ -259,10 +261,10 @@ impl<N: Number> Over<'_, N> {
         (weights, (sums, stride)): (*const f32, (*mut f32, usize)),
         column: usize,
     ) {
-        let size = self.head.room.size;
+        let size = self.head.layout.size;
         let mut totals = [[s.splat(0.0); 2]; R];
         for (r, totals) in totals.iter_mut().enumerate() {
-            // SAFETY: the caller vouches for these.
+            // SAFETY: the caller vouches for the sums.
             *totals = unsafe { [0, S::LANES].map(|lane| s.load(sums.add(r * stride + lane))) };
         }
         let mut token = within.start;
@@ -270,7 +272,8 @@ impl<N: Number> Over<'_, N> {
             let end = (token - token % PAGE_TOKENS + PAGE_TOKENS).min(within.end);
             let mut values = self.values_of(segment + token)[column..].as_ptr();
             for token in token..end {
-                // SAFETY: a page has values of `size` numbers for 16 tokens, and `column` leaves two vectors.
+                // SAFETY: a page has values of `size` elements for 16 tokens, and two vectors are left from `column`
+                // on.
                 let vectors = unsafe { [N::load(s, values), N::load(s, values.add(S::LANES))] };
                 for (r, totals) in totals.iter_mut().enumerate() {
                     // SAFETY: the caller vouches for a segment of weights.
@@ -284,20 +287,20 @@ impl<N: Number> Over<'_, N> {
         }
         for (r, totals) in totals.into_iter().enumerate() {
             for (total, lane) in totals.into_iter().zip([0, S::LANES]) {
-                // SAFETY: the caller vouches for these.
+                // SAFETY: the caller vouches for the sums.
                 unsafe { s.store(total, sums.add(r * stride + lane)) };
             }
         }
     }
 
-    /// Returns the values of this head from a token on, to the end of its page.
+    /// Returns this head's values from a token to the end of its page.
     #[inline(always)]
     fn values_of(&self, token: usize) -> &[N] {
         let keys = self.head.store.shape().head_numbers();
-        &self.page(token)[keys + token % PAGE_TOKENS * self.head.room.size..]
+        &self.page(token)[keys + token % PAGE_TOKENS * self.head.layout.size..]
     }
 
-    /// Returns the keys and values of this head in the page of a token.
+    /// Returns this head's keys and values in the page of a token.
     #[inline(always)]
     fn page(&self, token: usize) -> &[N] {
         let (head, store) = (&self.head, self.head.store);
@@ -306,13 +309,13 @@ impl<N: Number> Over<'_, N> {
     }
 }
 
-/// Writes the products of `R` queries of `size` numbers with two vectors of keys.
+/// Writes the products of `R` queries of `size` elements with two vectors of keys.
 ///
 /// # Safety
 /// `queries` is readable for `R` rows of `size`; each of `keys` for `size` vectors, [`PAGE_TOKENS`] apart; each of
 /// `to` is writable for `R` vectors, [`SEGMENT`] apart.
 #[inline(always)]
-unsafe fn products<S: Simd, N: Number, const R: usize>(
+unsafe fn products<S: Simd, N: KvElement, const R: usize>(
     s: S,
     size: usize,
     queries: *const f32,
@@ -321,7 +324,7 @@ unsafe fn products<S: Simd, N: Number, const R: usize>(
 ) {
     let mut sums = [[s.splat(0.0); 2]; R];
     for i in 0..size {
-        // SAFETY: `i < size`, and the caller vouches for so many.
+        // SAFETY: `i < size`, and the caller vouches for `size` vectors.
         let vectors = keys.map(|keys| unsafe { N::load(s, keys) });
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: as above.
@@ -333,14 +336,14 @@ unsafe fn products<S: Simd, N: Number, const R: usize>(
     }
     for (r, sums) in sums.into_iter().enumerate() {
         for (sum, to) in sums.into_iter().zip(to) {
-            // SAFETY: the caller vouches for these.
+            // SAFETY: the caller vouches for `to`.
             unsafe { s.store(sum, to.add(r * SEGMENT)) };
         }
     }
 }
 
-/// Turns the scores of a segment into weights, those outside of `seen` into zeros, and returns what earlier sums
-/// are to be multiplied by. `total` is the highest score so far and the sum of the weights.
+/// Turns the scores of a segment into weights, and those outside `seen` into zeros. Returns the factor for earlier
+/// sums. `total` holds the highest score so far and the sum of the weights.
 #[inline(always)]
 fn weigh<S: Simd>(
     s: S,

@@ -1,9 +1,9 @@
-//! Bytes of packed weights, owned or mapped.
+//! The bytes of packed weights, owned or memory-mapped.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Bytes that start at a multiple of 64, a cache line.
+/// Bytes aligned to 64, a cache line.
 #[derive(Clone)]
 pub struct AlignedBytes {
     lines: Vec<Line>,
@@ -15,7 +15,7 @@ pub struct AlignedBytes {
 struct Line([u8; 64]);
 
 impl AlignedBytes {
-    /// Returns `length` zeros.
+    /// Returns `length` zero bytes.
     pub fn zeros(length: usize) -> Self {
         Self { lines: vec![Line([0; 64]); length.div_ceil(64)], length }
     }
@@ -30,21 +30,21 @@ impl AlignedBytes {
 
 impl AsRef<[u8]> for AlignedBytes {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: lines are plain bytes without padding, and there are at least `length` of them.
+        // SAFETY: lines are plain bytes without padding, and they have at least `length` bytes.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.length) }
     }
 }
 
 impl AsMut<[u8]> for AlignedBytes {
     fn as_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as above, and `self` is borrowed for writing.
+        // SAFETY: as above, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.length) }
     }
 }
 
-/// A part of bytes that others may share: of memory, or of a mapped file. Cloning it copies no bytes.
+/// A range of bytes with a shared owner: memory or a mapped file. Cloning does not copy the bytes.
 ///
-/// Kernels read it wherever it starts, and fastest where it starts at a multiple of 64.
+/// Kernels accept any alignment, but are fastest if the bytes are aligned to 64.
 #[derive(Clone)]
 pub struct PackedBytes {
     owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
@@ -52,7 +52,7 @@ pub struct PackedBytes {
 }
 
 impl PackedBytes {
-    /// Returns the part `range` of what `owner` holds, or nothing where it ends before.
+    /// Returns the part `range` of `owner`'s bytes, or `None` if it is out of bounds.
     pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Option<Self> {
         let is_within = (*owner).as_ref().get(range.clone()).is_some();
         is_within.then_some(Self { owner, range })
@@ -60,7 +60,7 @@ impl PackedBytes {
 
     /// Returns the bytes.
     pub fn as_slice(&self) -> &[u8] {
-        // An owner that shrinks is broken; its bytes are gone then, but nothing foreign is read.
+        // An owner that shrinks is a bug; return nothing rather than read out of bounds.
         (*self.owner).as_ref().get(self.range.clone()).unwrap_or_default()
     }
 }

@@ -1,24 +1,25 @@
-//! Weights as model files have them, laid out for the products.
+//! Repacks the weights of model files for the products.
+
+use half::f16;
 
 use super::{GROUP, Packing, SCALES};
 use crate::grid::{PAIR, TILE};
-use crate::half::{f16_to_f32, f32_to_f16};
 use crate::pool::Pool;
 use crate::shared::SharedSlice;
 
-/// Bytes of a group of Q8_0: a half and 32 bytes.
+/// Bytes of a Q8_0 group: an f16 and 32 bytes.
 const Q8_0: usize = 2 + GROUP;
-/// Bytes of a group of Q4_0: a half and 16 bytes, inputs 0..16 in their lower halves and 16..32 in the upper.
+/// Bytes of a Q4_0 group: an f16 and 16 bytes, with inputs 0..16 in the low nibbles and 16..32 in the high ones.
 const Q4_0: usize = 2 + GROUP / 2;
 
-/// Weights to pack: a row of inputs for each output.
+/// Weights to pack: one row of inputs per output.
 #[derive(Clone, Copy)]
 pub enum Weights<'a> {
-    /// Groups of Q8_0, a multiple of 32 inputs. [`Packing::Int8`] holds them exactly.
+    /// Groups of Q8_0; the inputs are a multiple of 32. [`Packing::Int8`] holds them exactly.
     Q8_0(&'a [u8]),
-    /// Groups of Q4_0, a multiple of 32 inputs. Both packings hold them exactly.
+    /// Groups of Q4_0; the inputs are a multiple of 32. Both packings hold them exactly.
     Q4_0(&'a [u8]),
-    /// Any numbers: the function writes the row of an output. They are quantised as Q8_0 and Q4_0 are.
+    /// Unquantised weights: the function writes the row of an output. They are quantised like Q8_0 and Q4_0.
     Numbers(&'a (dyn Fn(usize, &mut [f32]) + Sync)),
 }
 
@@ -32,18 +33,18 @@ impl std::fmt::Debug for Weights<'_> {
     }
 }
 
-/// A group of one output: bytes as the packing has them, without the halves' places.
+/// A group of one output: one byte per weight, offset as in the packing.
 #[derive(Clone, Copy)]
 struct Group {
-    scale: u16,
+    scale: f16,
     bytes: [u8; GROUP],
 }
 
 impl Weights<'_> {
-    /// Lays weights out in `packed`, which has [`Packing::packed_bytes`].
+    /// Packs the weights into `packed`, which has [`Packing::packed_bytes`].
     ///
     /// # Panics
-    /// If the lengths do not fit, or groups meet inputs that are no whole groups.
+    /// If the lengths do not match, or the inputs of grouped weights are not a multiple of 32.
     pub fn pack(&self, pool: &Pool, outputs: usize, inputs: usize, packing: Packing, packed: &mut [u8]) {
         assert_eq!(Some(packed.len()), packing.packed_bytes(outputs, inputs));
         let groups = inputs.div_ceil(GROUP);
@@ -55,7 +56,7 @@ impl Weights<'_> {
         let per_pair = groups * packing.block();
         let shared = SharedSlice::new(packed);
         pool.run(outputs.div_ceil(PAIR), |_, pair| {
-            // SAFETY: every pair has bytes of its own.
+            // SAFETY: every pair has its own bytes.
             let packed = unsafe { shared.part(pair * per_pair..(pair + 1) * per_pair) };
             let mut numbers = vec![0.0; inputs];
             let empty = match packing {
@@ -71,21 +72,21 @@ impl Weights<'_> {
                     let group = if output < outputs {
                         self.group(packing, output * groups + index, &numbers, index)
                     } else {
-                        Group { scale: 0, bytes: [empty; GROUP] }
+                        Group { scale: f16::ZERO, bytes: [empty; GROUP] }
                     };
-                    place(packing, block, column, &group);
+                    write_group(packing, block, column, &group);
                 }
             }
         });
     }
 
-    /// Returns the group `at` of all, which is group `index` of its row `numbers`.
+    /// Returns group `at` of all groups, which is group `index` of the row `numbers`.
     fn group(&self, packing: Packing, at: usize, numbers: &[f32], index: usize) -> Group {
         let numbers = |index: usize| &numbers[index * GROUP..((index + 1) * GROUP).min(numbers.len())];
         match (self, packing) {
             (Self::Q8_0(bytes), Packing::Int8) => {
                 let group = &bytes[at * Q8_0..(at + 1) * Q8_0];
-                let mut found = Group { scale: half(group), bytes: [0; GROUP] };
+                let mut found = Group { scale: read_f16(group), bytes: [0; GROUP] };
                 for (byte, from) in found.bytes.iter_mut().zip(&group[2..]) {
                     *byte = from ^ 0x80;
                 }
@@ -93,7 +94,7 @@ impl Weights<'_> {
             }
             (Self::Q8_0(bytes), Packing::Int4) => {
                 let group = &bytes[at * Q8_0..(at + 1) * Q8_0];
-                let scale = f16_to_f32(half(group));
+                let scale = read_f16(group).to_f32();
                 let mut values = [0.0; GROUP];
                 for (value, from) in values.iter_mut().zip(&group[2..]) {
                     *value = scale * f32::from(from.cast_signed());
@@ -103,7 +104,7 @@ impl Weights<'_> {
             (Self::Q4_0(bytes), packing) => {
                 let group = &bytes[at * Q4_0..(at + 1) * Q4_0];
                 let offset = if packing == Packing::Int8 { 120 } else { 0 };
-                let mut found = Group { scale: half(group), bytes: [0; GROUP] };
+                let mut found = Group { scale: read_f16(group), bytes: [0; GROUP] };
                 for (input, from) in group[2..].iter().enumerate() {
                     found.bytes[input] = (from & 15) + offset;
                     found.bytes[input + GROUP / 2] = (from >> 4) + offset;
@@ -116,25 +117,25 @@ impl Weights<'_> {
 }
 
 fn check_groups(found: usize, outputs: usize, inputs: usize, group: usize) {
-    assert!(inputs.is_multiple_of(GROUP), "{inputs} inputs are no whole groups");
-    assert_eq!(Some(found), outputs.checked_mul(inputs / GROUP * group), "a row for each output");
+    assert!(inputs.is_multiple_of(GROUP), "{inputs} inputs are not whole groups");
+    assert_eq!(Some(found), outputs.checked_mul(inputs / GROUP * group), "weights do not match the outputs");
 }
 
-fn half(bytes: &[u8]) -> u16 {
-    u16::from_le_bytes([bytes[0], bytes[1]])
+fn read_f16(bytes: &[u8]) -> f16 {
+    f16::from_le_bytes([bytes[0], bytes[1]])
 }
 
-/// Quantises at most 32 numbers, the rest being zeros, as the reference (ggml) does Q8_0 and Q4_0.
+/// Quantises up to 32 weights like ggml's Q8_0 and Q4_0, padded with zeros.
 fn quantise(packing: Packing, numbers: &[f32]) -> Group {
     let largest =
         numbers.iter().fold(0.0_f32, |most, number| if number.abs() > most.abs() { *number } else { most });
     let (scale, offset, most) = match packing {
         Packing::Int8 => (largest.abs() / 127.0, 128.0, 255.0),
-        // The largest becomes -8, which has no positive counterpart.
+        // The weight with the largest magnitude becomes -8, which has no positive counterpart.
         Packing::Int4 => (largest / -8.0, 8.0, 15.0),
     };
     let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
-    let mut group = Group { scale: f32_to_f16(scale), bytes: [offset as u8; GROUP] };
+    let mut group = Group { scale: f16::from_f32(scale), bytes: [offset as u8; GROUP] };
     for (byte, number) in group.bytes.iter_mut().zip(numbers) {
         let value = number * inverse;
         *byte = match packing {
@@ -145,14 +146,14 @@ fn quantise(packing: Packing, numbers: &[f32]) -> Group {
     group
 }
 
-/// Rounds to the nearest integer, ties away from zero; the sum in f64 is exact. Without SSE4.1, `f32::round` is a
-/// call of the C library.
+/// Rounds to the nearest integer, ties away from zero; the sum in f64 is exact. Without SSE4.1, `f32::round` would
+/// call the C library.
 fn round_away(value: f32) -> i32 {
     (f64::from(value) + 0.5_f64.copysign(f64::from(value))) as i32
 }
 
-/// Puts a group of the output `column` of a pair into its block.
-fn place(packing: Packing, block: &mut [u8], column: usize, group: &Group) {
+/// Writes a group of output `column` of a pair into its block.
+fn write_group(packing: Packing, block: &mut [u8], column: usize, group: &Group) {
     let (scales, bytes) = block.split_at_mut(SCALES);
     scales[2 * column..2 * column + 2].copy_from_slice(&group.scale.to_le_bytes());
     let (tile, column) = (column / TILE, column % TILE);
@@ -177,16 +178,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_quantised_as_the_reference_does() {
+    fn weights_are_quantised_like_ggml() {
         for value in [0.0, 0.499_999_97, 0.5, -0.5, 1.5, -2.5, 126.5, -126.499_99, 8_388_607.5] {
             assert_eq!(round_away(value), value.round() as i32, "{value}");
         }
         let numbers = [-4.0, 4.0, 0.5, 0.2, -3.8, 0.0];
         let group = quantise(Packing::Int4, &numbers);
-        assert_eq!(f16_to_f32(group.scale), 0.5, "the largest becomes -8");
+        assert_eq!(group.scale.to_f32(), 0.5, "the largest weight becomes -8");
         assert_eq!(group.bytes[..7], [0, 15, 9, 8, 0, 8, 8]);
         let group = quantise(Packing::Int8, &[-2.0, 1.0, 0.0]);
         assert_eq!(group.bytes[..4], [1, 192, 128, 128]);
-        assert_eq!(quantise(Packing::Int8, &[f32::NAN; 3]).bytes, [128; GROUP], "nothing panics");
+        assert_eq!(quantise(Packing::Int8, &[f32::NAN; 3]).bytes, [128; GROUP], "NaN does not panic");
     }
 }

@@ -11,13 +11,13 @@ use crate::shared::SharedSlice;
 use crate::simd::Simd;
 use block::{Block, Bytes, Nibbles, multiply};
 
-/// Multiplications worth a chunk: some microseconds of one core.
+/// Multiplications that justify a chunk: some microseconds of one core.
 const CHUNK_WORK: usize = 700_000;
-/// How far ahead weights are asked for where each is used once, in bytes.
-const AHEAD: usize = 4096;
+/// Prefetch distance in bytes, for weights that are used only once.
+const PREFETCH_BYTES: usize = 4096;
 
 impl GroupedLinear {
-    /// Writes the outputs, or adds them to what is there.
+    /// Writes the outputs, or adds them to the existing values if `is_added`.
     pub(super) fn multiply(&self, pool: &Pool, rows: &GroupedRows, is_added: bool, outputs: &mut [f32]) {
         assert_eq!(rows.width(), self.inputs);
         assert_eq!(outputs.len(), rows.len() * self.outputs);
@@ -38,8 +38,8 @@ impl GroupedLinear {
 
 /// One chunk of the grid.
 ///
-/// **Invariant:** `bytes` are as many as `layer` has, `rows` are as wide as its inputs, `outputs` has as many rows
-/// of its outputs, and nobody else writes this chunk of it.
+/// **Invariant:** `bytes` has the size of `layer`, `rows` has its inputs' width, `outputs` has as many rows of its
+/// outputs, and no other thread writes this chunk of it.
 struct Chunk<'c> {
     layer: &'c GroupedLinear,
     bytes: &'c [u8],
@@ -68,22 +68,22 @@ impl Chunk<'_> {
         let (rows, columns) = self.grid.chunk(self.chunk);
         let most = if rows.len() <= S::DECODED_ROWS { S::DECODED_ROWS } else { S::GROUPED_ROWS };
         let blocks = rows.len().div_ceil(most);
-        // Vectors narrower than a tile go over a pair twice.
+        // Vectors narrower than a tile pass over a pair twice.
         let passes = blocks * PAIR / (2 * S::LANES);
-        let ahead = if passes == 1 {
-            Ahead { is_near: true, distance: AHEAD, lines: B::BYTES.div_ceil(64), step: B::BYTES }
+        let prefetch = if passes == 1 {
+            Prefetch { is_near: true, distance: PREFETCH_BYTES, lines: B::BYTES.div_ceil(64), step: B::BYTES }
         } else {
             let (distance, lines) = (self.rows.per_row() * B::BYTES, (B::BYTES / 64).div_ceil(passes).max(2));
-            Ahead { is_near: false, distance, lines, step: 64 * lines }
+            Prefetch { is_near: false, distance, lines, step: 64 * lines }
         };
         for column in columns.step_by(2 * S::LANES) {
             for index in 0..blocks {
                 let block = even_part(rows.len(), blocks, index);
                 let first = rows.start + block.start;
                 let pass = index + column % PAIR / (2 * S::LANES) * blocks;
-                // SAFETY: the block lies within this chunk.
+                // SAFETY: the block is within this chunk.
                 with_rows!(block.len(), up to S::DECODED_ROWS, R => unsafe {
-                    let sums = self.sums::<S, B, R>(s, first, column, (ahead, pass));
+                    let sums = self.sums::<S, B, R>(s, first, column, (prefetch, pass));
                     self.store::<S, R>(s, first, column, sums);
                 });
             }
@@ -93,34 +93,34 @@ impl Chunk<'_> {
     /// Returns the sums of `R` rows from `row` and two vectors of columns from `column`.
     ///
     /// # Safety
-    /// Rows and columns are within the chunk, columns counted with their padding.
+    /// Rows and columns are within the chunk, including the padding of columns.
     #[inline(always)]
     unsafe fn sums<S: Simd, B: Block, const R: usize>(
         &self,
         s: S,
         row: usize,
         column: usize,
-        (ahead, pass): (Ahead, usize),
+        (prefetch, pass): (Prefetch, usize),
     ) -> [[S::F; 2]; R] {
         let per_row = self.rows.per_row();
         let pair = column / PAIR * per_row * B::BYTES;
         let mut block = self.bytes[pair..].as_ptr();
-        let mut next = block.wrapping_add(ahead.distance + pass * ahead.step * per_row);
+        let mut next = block.wrapping_add(prefetch.distance + pass * prefetch.step * per_row);
         let mut inputs = self.rows.groups()[row * per_row..].as_ptr();
         let mut sums = [[s.splat(0.0); 2]; R];
         for _ in 0..per_row {
-            if ahead.is_near {
+            if prefetch.is_near {
                 for line in 0..B::BYTES.div_ceil(64) {
                     s.prefetch(next.wrapping_add(64 * line).cast());
                 }
             } else {
                 s.prefetch_far(next.cast());
                 s.prefetch_far(next.wrapping_add(64).cast());
-                for line in 2..ahead.lines {
+                for line in 2..prefetch.lines {
                     s.prefetch_far(next.wrapping_add(64 * line).cast());
                 }
             }
-            next = next.wrapping_add(ahead.step);
+            next = next.wrapping_add(prefetch.step);
             // SAFETY: a pair has `per_row` blocks; rows `row..row + R` exist and have `per_row` groups each.
             unsafe { multiply::<S, B, R>(s, block, column % PAIR, (inputs, per_row), &mut sums) };
             block = block.wrapping_add(B::BYTES);
@@ -130,7 +130,7 @@ impl Chunk<'_> {
     }
 
     /// # Safety
-    /// As for [`Self::sums`].
+    /// Same as for [`Self::sums`].
     #[inline(always)]
     unsafe fn store<S: Simd, const R: usize>(&self, s: S, row: usize, column: usize, sums: [[S::F; 2]; R]) {
         for (r, sums) in sums.into_iter().enumerate() {
@@ -141,10 +141,10 @@ impl Chunk<'_> {
         }
     }
 
-    /// Writes a vector of sums where columns are not padding.
+    /// Writes a vector of sums, except for padding columns.
     ///
     /// # Safety
-    /// As for [`Self::sums`].
+    /// Same as for [`Self::sums`].
     #[inline(always)]
     unsafe fn put<S: Simd>(&self, s: S, row: usize, column: usize, mut sum: S::F) {
         let layer = self.layer;
@@ -156,7 +156,7 @@ impl Chunk<'_> {
             // SAFETY: just sliced.
             sum = s.add(sum, unsafe { s.load(bias.as_ptr()) });
         }
-        // SAFETY: row and column are within the outputs, and this chunk's own.
+        // SAFETY: row and column are within the outputs and belong to this chunk.
         unsafe {
             let to = self.outputs.pointer().add(row * layer.outputs + column);
             if self.is_added {
@@ -167,10 +167,10 @@ impl Chunk<'_> {
     }
 }
 
-/// What is asked for while a block is multiplied: with one pass over a pair, its own weights some way ahead; with
-/// several, each of them a part of the next pair's, so that memory is read while sums are made.
+/// What to prefetch while a block is multiplied. With one pass over a pair: its own weights, some distance ahead.
+/// With several passes: in each pass a part of the next pair's weights, so that memory is read during the arithmetic.
 #[derive(Clone, Copy)]
-struct Ahead {
+struct Prefetch {
     is_near: bool,
     distance: usize,
     lines: usize,

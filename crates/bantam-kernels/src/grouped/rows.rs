@@ -9,39 +9,39 @@ use crate::quantise::row_chunks;
 use crate::shared::SharedSlice;
 use crate::simd::Simd;
 
-/// The bits of 1.5 * 2^23: as an integer plus a small one, these are the bits of that number plus the small one.
+/// The bits of 1.5 * 2^23. Adding a small integer to them gives the bits of that number plus the integer.
 pub(crate) const SHIFT_BITS: i32 = 0x4b40_0000;
-/// The number with these bits.
+/// The f32 with these bits.
 const SHIFT: f32 = 12_582_912.0;
 
-/// A group of 32 numbers, each of them `scale` times a byte.
+/// A group of 32 elements, each `scale` times a byte.
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(16))]
 pub(crate) struct RowGroup {
-    /// [`SHIFT_BITS`] less 128 times the bytes' sum: where sums with weights of offset 128 start.
+    /// [`SHIFT_BITS`] minus 128 times the sum of the bytes: the start of sums with weights of offset 128.
     pub(crate) start: i32,
-    /// The same with offset 8.
+    /// The same for offset 8.
     pub(crate) nibble_start: i32,
-    /// With the last bits 0, so that its product with [`SHIFT`] is exact.
+    /// Its lowest bits are 0, so that its product with [`SHIFT`] is exact.
     pub(crate) scale: f32,
     /// `SHIFT * scale`.
     pub(crate) shift: f32,
     pub(crate) bytes: [i8; GROUP],
 }
 
-/// Rows of signed bytes with a scale for every 32 of them, padded with zeros to whole groups.
+/// Rows of signed bytes with a scale per group of 32, padded with zeros to whole groups.
 ///
-/// Made once and used again: it grows to the largest batch that it has held.
+/// Reusable: it grows to the largest batch that it has held.
 #[derive(Clone, Debug, Default)]
 pub struct GroupedRows {
     rows: usize,
     width: usize,
-    /// `rows` times the groups of a row, and what is left of larger batches.
+    /// `rows` times the groups of a row; may be longer after a larger batch.
     groups: Vec<RowGroup>,
 }
 
 impl GroupedRows {
-    /// Returns how many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows
     }
@@ -51,20 +51,20 @@ impl GroupedRows {
         self.rows == 0
     }
 
-    /// Returns how many numbers a row has.
+    /// Returns the number of elements per row.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Quantises rows of `width` numbers, replacing what was held.
+    /// Quantises rows of `width` elements, replacing the old content.
     ///
-    /// Within a group a number is off by at most half of 1/127 of the largest. Groups whose largest number is
+    /// The error within a group is at most half of 1/127 of its largest magnitude. Groups whose largest magnitude is
     /// below 2^-100 become zeros.
     ///
     /// # Panics
-    /// If `width` is 0 or `numbers` is not whole rows.
+    /// If `width` is 0 or `numbers` does not consist of whole rows.
     pub fn quantise(&mut self, pool: &Pool, numbers: &[f32], width: usize) {
-        assert!(0 < width && numbers.len().is_multiple_of(width), "whole rows");
+        assert!(0 < width && numbers.len().is_multiple_of(width), "not whole rows");
         let rows = numbers.len() / width;
         let shared = self.reshape(rows, width);
         let (per_chunk, chunks) = row_chunks(rows, width);
@@ -74,7 +74,7 @@ impl GroupedRows {
         });
     }
 
-    /// Returns the numbers that row `index` stands for.
+    /// Returns the values that row `index` represents.
     ///
     /// # Panics
     /// If there is no such row.
@@ -86,7 +86,7 @@ impl GroupedRows {
         numbers.take(self.width).collect()
     }
 
-    /// Returns how many groups a row has.
+    /// Returns the number of groups per row.
     pub(crate) fn per_row(&self) -> usize {
         self.width.div_ceil(GROUP)
     }
@@ -96,7 +96,7 @@ impl GroupedRows {
         &self.groups[..self.rows * self.per_row()]
     }
 
-    /// Makes room for rows, whose content is what was there, and lends them to threads.
+    /// Sets the shape, keeps the old content, and lends the rows to threads.
     pub(crate) fn reshape(&mut self, rows: usize, width: usize) -> SharedGroups<'_> {
         (self.rows, self.width) = (rows, width);
         let per_row = self.per_row();
@@ -107,7 +107,7 @@ impl GroupedRows {
     }
 }
 
-/// Rows that several threads fill.
+/// Rows being filled by several threads.
 pub(crate) struct SharedGroups<'r> {
     width: usize,
     per_row: usize,
@@ -118,7 +118,7 @@ impl SharedGroups<'_> {
     /// Quantises `numbers` into row `index`.
     ///
     /// # Safety
-    /// The row exists, `numbers` has its width, and nobody else reads or writes it.
+    /// The row exists, `numbers` has its width, and no other thread uses the row.
     #[inline(always)]
     pub(crate) unsafe fn fill<S: Simd>(&self, s: S, index: usize, numbers: &[f32]) {
         // SAFETY: the caller vouches for the row.
@@ -144,14 +144,14 @@ pub(crate) fn quantise_group<S: Simd>(s: S, numbers: &[f32], group: &mut RowGrou
     let mut values = [s.splat(0.0); 4];
     let mut largest = s.splat(0.0);
     for (index, value) in values.iter_mut().enumerate().take(vectors) {
-        // SAFETY: vectors of a group are its 32 numbers.
+        // SAFETY: the vectors of a group cover its 32 elements.
         *value = unsafe { s.load(from.add(index * S::LANES)) };
         largest = s.max(largest, s.max(*value, s.sub(s.splat(0.0), *value)));
     }
     let largest = s.highest(largest);
     let (mut scale, mut inverse) = (0.0, 0.0);
     if largest >= f32::from_bits(0x0d80_0000) {
-        // Rounded up to 20 bits, so that no quotient is above 127.
+        // Round the scale up to 20 bits, so that no quotient exceeds 127.
         scale = f32::from_bits(((largest / 127.0).to_bits() + 15) & !15);
         inverse = 1.0 / scale;
     }
@@ -160,17 +160,17 @@ pub(crate) fn quantise_group<S: Simd>(s: S, numbers: &[f32], group: &mut RowGrou
     for (index, value) in values.into_iter().enumerate().take(vectors) {
         let value = s.round(s.mul(value, inverse));
         sum = s.add(sum, value);
-        // SAFETY: vectors of a group fill its 32 bytes.
+        // SAFETY: the vectors of a group fill its 32 bytes.
         unsafe { s.store_signed(value, to.add(index * S::LANES)) };
     }
-    // Of 32 integers up to 127: exact.
+    // Exact: the sum of 32 integers of at most 127.
     let sum = s.sum(sum) as i32;
     group.start = SHIFT_BITS - 128 * sum;
     group.nibble_start = SHIFT_BITS - 8 * sum;
     (group.scale, group.shift) = (scale, SHIFT * scale);
 }
 
-/// **Invariant:** `rows` are within `numbers` and `shared`, and nobody else's.
+/// **Invariant:** `rows` are within `numbers` and `shared`, and no other thread uses them.
 struct Quantise<'c> {
     numbers: &'c [f32],
     rows: Range<usize>,

@@ -1,9 +1,9 @@
-//! One region after the other: publishing, claiming, ending, sleeping.
+//! The protocol of parallel regions: publishing, claiming, finishing, sleeping.
 //!
-//! The state is one word: a region's number and how many of its chunks nobody has claimed. A claim is a
-//! compare-and-swap that takes one off, so it succeeds only while the region is the current one and has a chunk
-//! left; and whoever holds an unended chunk keeps the region, and with it the caller's stack frame, alive. A
-//! worker that comes late fails to claim and has touched nothing of the region but this module's own atomics.
+//! The state is one word: the region's number and the number of unclaimed chunks. A claim is a compare-and-swap that
+//! subtracts one, so it succeeds only while the region is current and has a chunk left. A thread with an unfinished
+//! chunk keeps the region, and with it the caller's stack frame, alive. A worker that comes late fails to claim and
+//! has touched nothing but this module's own atomics.
 
 use std::any::Any;
 use std::hint::spin_loop;
@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use std::thread::{Thread, current, park};
 use std::time::{Duration, Instant};
 
-/// How long a worker looks for the next region before it sleeps: a little longer than the gaps within a forward
-/// pass, far shorter than a time slice.
-const LOOK_FOR: Duration = Duration::from_micros(40);
-/// How long a caller looks for its last chunk to end before it sleeps.
-const WAIT_FOR: Duration = Duration::from_micros(40);
-/// Looks between two readings of the clock.
-const LOOKS: u32 = 16;
+/// How long a worker polls for the next region before it sleeps: slightly longer than the gaps within a forward pass,
+/// far shorter than a time slice.
+const WORKER_POLL: Duration = Duration::from_micros(40);
+/// How long a caller polls for its last chunk before it sleeps.
+const CALLER_POLL: Duration = Duration::from_micros(40);
+/// Polls between two readings of the clock.
+const POLLS_PER_CLOCK_READ: u32 = 16;
 
-/// What a chunk panicked with.
+/// The payload of a chunk's panic.
 pub(super) type Payload = Box<dyn Any + Send>;
 
 /// The chunks of one call of `run`, on the caller's stack.
@@ -37,13 +37,13 @@ impl<'b> Job<'b> {
         Self { body, chunks, panic: Mutex::new(None) }
     }
 
-    /// Returns what the first chunk that panicked threw.
+    /// Returns the payload of the first panic.
     pub(super) fn into_panic(self) -> Option<Payload> {
         self.panic.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn call(&self, thread: usize, chunk: u32) {
-        // A region that panicked hands on its panic, so nobody sees what it left half done.
+        // The region's panic is propagated, so no caller sees what the chunk left unfinished.
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.body)(thread, chunk as usize)));
         if let Err(payload) = outcome {
             let mut first = self.panic.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -52,20 +52,20 @@ impl<'b> Job<'b> {
     }
 }
 
-/// A value on a cache line of its own, because its neighbours are written by other threads.
+/// A value on its own cache line, because other threads write its neighbours.
 #[repr(align(128))]
-struct Lonely<T>(T);
+struct OwnCacheLine<T>(T);
 
-/// What the threads of a pool share.
+/// The state that a pool's threads share.
 pub(super) struct Shared {
-    /// Number of the region << 32 | unclaimed chunks. Numbers wrap; a worker would have to sleep within one
-    /// claim through 2^32 regions to mistake one for another.
-    state: Lonely<AtomicU64>,
-    /// Chunks of the region that have ended.
-    ended: Lonely<AtomicU32>,
-    /// The region; dangling between regions, and read through only while a chunk of it is claimed.
+    /// Region number << 32 | unclaimed chunks. Region numbers wrap; to mistake one region for another, a worker would
+    /// have to sleep within one claim through 2^32 regions.
+    state: OwnCacheLine<AtomicU64>,
+    /// Number of finished chunks of the region.
+    ended: OwnCacheLine<AtomicU32>,
+    /// The current region. Dangling between regions; dereferenced only while one of its chunks is claimed.
     job: AtomicPtr<Job<'static>>,
-    /// Workers asleep, or about to be.
+    /// Number of workers that sleep or are about to.
     sleepers: AtomicUsize,
     is_asleep: Vec<AtomicBool>,
     is_stopping: AtomicBool,
@@ -76,8 +76,8 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(workers: usize) -> Self {
         Self {
-            state: Lonely(AtomicU64::new(0)),
-            ended: Lonely(AtomicU32::new(0)),
+            state: OwnCacheLine(AtomicU64::new(0)),
+            ended: OwnCacheLine(AtomicU32::new(0)),
             job: AtomicPtr::new(null_mut()),
             sleepers: AtomicUsize::new(0),
             is_asleep: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -95,26 +95,26 @@ impl Shared {
         let region = (self.state.0.load(Ordering::Relaxed) >> 32).wrapping_add(1);
         self.ended.0.store(0, Ordering::Relaxed);
         self.job.store((&raw const *job).cast_mut().cast(), Ordering::Relaxed);
-        // Pairs with the claim: whoever claims a chunk sees `job` and `ended`. Sequentially consistent, so that
+        // Pairs with the claim: a thread that claims a chunk sees `job` and `ended`. Sequentially consistent, so that
         // either the publisher sees a sleeper or the sleeper sees the region.
         self.state.0.store(region << 32 | u64::from(job.chunks), Ordering::SeqCst);
     }
 
-    /// Claims and does chunks of the current region until none is left.
-    pub(super) fn take_part(&self, thread: usize) {
+    /// Claims and processes chunks of the current region until none is left.
+    pub(super) fn process_chunks(&self, thread: usize) {
         let mut done = 0;
         let mut job: Option<&Job<'_>> = None;
         while let Some(left) = self.claim() {
-            // SAFETY: a chunk of the current region is claimed and not yet counted as ended, so `finish` has not
-            // returned, and the job is alive. The claim acquired what `publish` wrote. It stays the same job
-            // through the loop, because the chunks done here are counted only after it.
+            // SAFETY: a chunk of the current region is claimed but not yet counted as ended, so `finish` has not
+            // returned and the job is alive. The claim acquired what `publish` wrote. The job stays the same through
+            // the loop, because these chunks are counted only after it.
             let job = *job.get_or_insert_with(|| unsafe { &*self.job.load(Ordering::Relaxed) });
             job.call(thread, job.chunks - left);
             done += 1;
         }
         let Some(job) = job else { return };
         let chunks = job.chunks;
-        // From here on the job may be gone.
+        // From here on the job may no longer exist.
         if self.ended.0.fetch_add(done, Ordering::SeqCst) + done == chunks
             && self.caller_sleeps.load(Ordering::SeqCst)
         {
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    /// Returns how many chunks were left before one was taken, if one was.
+    /// Claims a chunk and returns how many were left before, or `None` if none was.
     fn claim(&self) -> Option<u32> {
         let mut state = self.state.0.load(Ordering::Relaxed);
         while state as u32 != 0 {
@@ -140,23 +140,23 @@ impl Shared {
     /// Waits until every chunk of `job` has ended.
     pub(super) fn finish(&self, job: &Job<'_>) {
         let is_over = || self.ended.0.load(Ordering::SeqCst) == job.chunks;
-        if look(is_over, WAIT_FOR) {
+        if poll(is_over, CALLER_POLL) {
             return;
         }
         *self.caller.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(current());
         self.caller_sleeps.store(true, Ordering::SeqCst);
-        // Either this sees the last count, or the one who counted last sees the sleeper.
+        // Either this thread sees the final count, or the thread that counted last sees the sleeper.
         while !is_over() {
             park();
         }
         self.caller_sleeps.store(false, Ordering::SeqCst);
     }
 
-    /// A worker's life.
+    /// The main loop of a worker.
     pub(super) fn work(&self, index: usize) {
         while !self.is_stopping.load(Ordering::Relaxed) {
-            if look(|| self.has_chunks(), LOOK_FOR) {
-                self.take_part(index + 1);
+            if poll(|| self.has_chunks(), WORKER_POLL) {
+                self.process_chunks(index + 1);
             } else {
                 self.sleep(index);
             }
@@ -170,7 +170,7 @@ impl Shared {
     fn sleep(&self, index: usize) {
         self.is_asleep[index].store(true, Ordering::SeqCst);
         self.sleepers.fetch_add(1, Ordering::SeqCst);
-        // Either this sees the new region, or its publisher sees the sleeper.
+        // Either this thread sees the new region, or its publisher sees the sleeper.
         if !self.has_chunks() && !self.is_stopping.load(Ordering::SeqCst) {
             park();
         }
@@ -184,7 +184,7 @@ impl Shared {
     }
 
     pub(super) fn wake(&self, index: usize, worker: &Thread) {
-        // A second wake-up of the same sleep would cost a system call for nothing.
+        // Waking the same sleep twice would waste a system call.
         if self.is_asleep[index].swap(false, Ordering::SeqCst) {
             worker.unpark();
         }
@@ -195,14 +195,14 @@ impl Shared {
     }
 }
 
-/// Looks whether something has happened for as long as it is cheaper than sleeping.
-fn look(has_happened: impl Fn() -> bool, at_most: Duration) -> bool {
+/// Polls a condition for as long as that is cheaper than sleeping. Returns whether it became true.
+fn poll(has_happened: impl Fn() -> bool, at_most: Duration) -> bool {
     if has_happened() {
         return true;
     }
     let begin = Instant::now();
     loop {
-        for _ in 0..LOOKS {
+        for _ in 0..POLLS_PER_CLOCK_READ {
             spin_loop();
             if has_happened() {
                 return true;

@@ -1,4 +1,4 @@
-//! AVX2 with FMA, and the same with AVX-VNNI.
+//! AVX2 with FMA, optionally with AVX-VNNI.
 
 use std::arch::x86_64::*;
 
@@ -6,8 +6,8 @@ use super::Simd;
 
 /// AVX2 and FMA; with `VNNI` also AVX-VNNI.
 ///
-/// **Invariant:** a value exists only where these instructions do. Every `unsafe` block below that has no other
-/// reason rests on that.
+/// **Invariant:** a value exists only if these instructions do. Every `unsafe` block below without another reason
+/// relies on that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx2<const VNNI: bool>(());
 
@@ -21,7 +21,7 @@ impl<const VNNI: bool> Avx2<VNNI> {
 
     /// Returns a mask with the first `count` lanes set.
     #[inline(always)]
-    fn first(self, count: usize) -> __m256i {
+    fn first_lanes(self, count: usize) -> __m256i {
         // SAFETY: the type's invariant.
         unsafe {
             _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
@@ -53,7 +53,7 @@ impl<const VNNI: bool> Avx2<VNNI> {
 impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = 8;
     const BLOCK_ROWS: usize = 4;
-    /// Without VNNI, bytes become signed ones, so that sums of two products fit 16 bits.
+    /// Without VNNI, bytes become signed, so that sums of two products fit into 16 bits.
     const DOT_OFFSET: i32 = if VNNI { 0 } else { 128 };
 
     type F = __m256;
@@ -61,7 +61,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type Quad = (__m256i, __m256i);
     const GROUPED_ROWS: usize = if VNNI { 3 } else { 2 };
     const DECODED_ROWS: usize = Self::GROUPED_ROWS;
-    /// Without VNNI, the even and the odd bytes as 16-bit numbers: sums of two bytes' products do not fit 16.
+    /// Without VNNI, the even and odd bytes as 16-bit integers: sums of two byte products do not fit into 16 bits.
     type Bytes = (__m256i, __m256i);
     type Signed = (__m256i, __m256i);
 
@@ -154,8 +154,8 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
 
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> Self::F {
-        // SAFETY: the caller vouches for `count` numbers; the mask keeps off the rest.
-        unsafe { _mm256_maskload_ps(from, self.first(count)) }
+        // SAFETY: the caller vouches for `count` elements; the mask protects the rest.
+        unsafe { _mm256_maskload_ps(from, self.first_lanes(count)) }
     }
 
     #[inline(always)]
@@ -166,13 +166,13 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
 
     #[inline(always)]
     unsafe fn store_first(self, a: Self::F, to: *mut f32, count: usize) {
-        // SAFETY: the caller vouches for `count` numbers; the mask keeps off the rest.
-        unsafe { _mm256_maskstore_ps(to, self.first(count), a) };
+        // SAFETY: the caller vouches for `count` elements; the mask protects the rest.
+        unsafe { _mm256_maskstore_ps(to, self.first_lanes(count), a) };
     }
 
     #[inline(always)]
     unsafe fn store_bytes(self, a: Self::F, to: *mut u8, count: usize) {
-        // SAFETY: the caller vouches for `count` bytes, and no more are copied from the eight.
+        // SAFETY: the caller vouches for `count` bytes; only that many of the eight are copied.
         unsafe {
             let ints = _mm256_cvtps_epi32(a);
             let words = _mm_packs_epi32(_mm256_castsi256_si128(ints), _mm256_extracti128_si256::<1>(ints));

@@ -6,8 +6,8 @@ use super::Simd;
 
 /// AVX-512 F, BW, DQ, VL and VNNI.
 ///
-/// **Invariant:** a value exists only where these instructions do. Every `unsafe` block below that has no other
-/// reason rests on that.
+/// **Invariant:** a value exists only if these instructions do. Every `unsafe` block below without another reason
+/// relies on that.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Avx512(());
 
@@ -21,7 +21,7 @@ impl Avx512 {
 
     /// Returns a mask with the first `count` lanes set.
     #[inline(always)]
-    fn first(self, count: usize) -> __mmask16 {
+    fn first_lanes(self, count: usize) -> __mmask16 {
         ((1_u32 << count.min(16)) - 1) as __mmask16
     }
 }
@@ -125,8 +125,8 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, count: usize) -> Self::F {
-        // SAFETY: the caller vouches for `count` numbers; the mask keeps off the rest.
-        unsafe { _mm512_maskz_loadu_ps(self.first(count), from) }
+        // SAFETY: the caller vouches for `count` elements; the mask protects the rest.
+        unsafe { _mm512_maskz_loadu_ps(self.first_lanes(count), from) }
     }
 
     #[inline(always)]
@@ -137,16 +137,16 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn store_first(self, a: Self::F, to: *mut f32, count: usize) {
-        // SAFETY: the caller vouches for `count` numbers; the mask keeps off the rest.
-        unsafe { _mm512_mask_storeu_ps(to, self.first(count), a) };
+        // SAFETY: the caller vouches for `count` elements; the mask protects the rest.
+        unsafe { _mm512_mask_storeu_ps(to, self.first_lanes(count), a) };
     }
 
     #[inline(always)]
     unsafe fn store_bytes(self, a: Self::F, to: *mut u8, count: usize) {
-        // SAFETY: the caller vouches for `count` bytes; the mask keeps off the rest.
+        // SAFETY: the caller vouches for `count` bytes; the mask protects the rest.
         unsafe {
             let ints = _mm512_cvtps_epi32(_mm512_max_ps(a, _mm512_setzero_ps()));
-            _mm_mask_storeu_epi8(to.cast(), self.first(count), _mm512_cvtusepi32_epi8(ints));
+            _mm_mask_storeu_epi8(to.cast(), self.first_lanes(count), _mm512_cvtusepi32_epi8(ints));
         }
     }
 
@@ -261,12 +261,12 @@ impl Simd for Avx512 {
             let width = (columns - column).min(16);
             let mut rows = [scale; 16];
             for (index, row) in rows.iter_mut().enumerate() {
-                // SAFETY: the caller vouches for 16 rows of `columns` numbers.
+                // SAFETY: the caller vouches for 16 rows of `columns` elements.
                 *row = self.mul(scale, unsafe { self.load_first(from.add(index * stride + column), width) });
             }
-            let turned = turn(rows);
-            for (index, row) in turned.into_iter().enumerate().take(width) {
-                // SAFETY: the caller vouches for `columns` rows of 16 numbers.
+            let transposed = transpose_registers(rows);
+            for (index, row) in transposed.into_iter().enumerate().take(width) {
+                // SAFETY: the caller vouches for `columns` rows of 16 elements.
                 unsafe { self.store(row, to.add((column + index) * to_stride)) };
             }
             column += width;
@@ -274,12 +274,12 @@ impl Simd for Avx512 {
     }
 }
 
-/// Transposes 16 by 16 numbers in registers: pairs, fours, then quarters of a register.
+/// Transposes a 16 × 16 matrix in registers: by pairs, fours, then quarters of a register.
 #[inline(always)]
-fn turn(rows: [__m512; 16]) -> [__m512; 16] {
+fn transpose_registers(rows: [__m512; 16]) -> [__m512; 16] {
     let mut fours = rows;
     for base in [0, 4, 8, 12] {
-        // SAFETY: a vector of this kind is made only where AVX-512 is.
+        // SAFETY: a vector of this type is only created where AVX-512 exists.
         unsafe {
             let (r0, r1, r2, r3) = (rows[base], rows[base + 1], rows[base + 2], rows[base + 3]);
             let (a, b) = (_mm512_unpacklo_ps(r0, r1), _mm512_unpackhi_ps(r0, r1));
@@ -292,18 +292,18 @@ fn turn(rows: [__m512; 16]) -> [__m512; 16] {
         }
     }
     // Register `base + i`, quarter q, now holds column 4 * q + i of rows base..base + 4.
-    let mut turned = rows;
+    let mut transposed = rows;
     for i in 0..4 {
         // SAFETY: as above.
         unsafe {
             let (a, b, c, d) = (fours[i], fours[i + 4], fours[i + 8], fours[i + 12]);
             let (ab_even, ab_odd) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
             let (cd_even, cd_odd) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
-            turned[i] = _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even);
-            turned[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
-            turned[i + 8] = _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even);
-            turned[i + 12] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
+            transposed[i] = _mm512_shuffle_f32x4::<0x88>(ab_even, cd_even);
+            transposed[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab_odd, cd_odd);
+            transposed[i + 8] = _mm512_shuffle_f32x4::<0xdd>(ab_even, cd_even);
+            transposed[i + 12] = _mm512_shuffle_f32x4::<0xdd>(ab_odd, cd_odd);
         }
     }
-    turned
+    transposed
 }

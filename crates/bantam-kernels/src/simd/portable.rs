@@ -1,11 +1,12 @@
-//! Plain Rust, right everywhere; compilers make vectors of it where they can.
+//! Plain Rust, correct on every machine; compilers vectorise it where they can.
+
+use half::f16;
 
 use super::Simd;
-use crate::half::{f16_to_f32, f32_to_f16};
 
 const LANES: usize = 8;
 
-/// What every machine has.
+/// The baseline of every machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Portable;
 
@@ -56,7 +57,7 @@ impl Simd for Portable {
         each(a, b, |a, b| a / b)
     }
 
-    // `f32::mul_add` is a call of the C library where the instruction is missing.
+    // Without the instruction, `f32::mul_add` would call the C library.
     #[inline(always)]
     fn mul_add(self, a: Self::F, b: Self::F, c: Self::F) -> Self::F {
         each(each(a, b, |a, b| a * b), c, |ab, c| ab + c)
@@ -74,7 +75,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn round(self, a: Self::F) -> Self::F {
-        // Adding and taking off 1.5 * 2^23 leaves no room for a fraction.
+        // Adding and subtracting 1.5 * 2^23 removes the fraction.
         const SHIFT: f32 = 12_582_912.0;
         a.map(|a| (a + SHIFT) - SHIFT)
     }
@@ -109,7 +110,7 @@ impl Simd for Portable {
     unsafe fn load_first(self, from: *const f32, count: usize) -> Self::F {
         let mut result = [0.0; LANES];
         for (lane, result) in result.iter_mut().enumerate().take(count) {
-            // SAFETY: the caller vouches for `count` numbers.
+            // SAFETY: the caller vouches for `count` elements.
             *result = unsafe { *from.add(lane) };
         }
         result
@@ -124,7 +125,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_first(self, a: Self::F, to: *mut f32, count: usize) {
         for (lane, a) in a.into_iter().enumerate().take(count) {
-            // SAFETY: the caller vouches for `count` numbers.
+            // SAFETY: the caller vouches for `count` elements.
             unsafe { *to.add(lane) = a };
         }
     }
@@ -208,7 +209,7 @@ impl Simd for Portable {
         unsafe { *from.cast::<[i8; 4]>() }.map(i32::from)
     }
 
-    // The fused product of other sets is rounded once; so is this, because the difference is exact.
+    // Fused products of other instruction sets round once; so does this, because the difference is exact.
     #[inline(always)]
     fn unshift(self, sums: Self::I, scale: Self::F, _shift: Self::F) -> Self::F {
         each(sums.map(|sum| sum.wrapping_sub(0x4b40_0000) as f32), scale, |sum, scale| sum * scale)
@@ -217,7 +218,7 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn load_half(self, from: *const u16) -> Self::F {
         // SAFETY: the caller vouches for the memory.
-        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(f16_to_f32)
+        unsafe { from.cast::<[u16; LANES]>().read_unaligned() }.map(|bits| f16::from_bits(bits).to_f32())
     }
 
     #[inline(always)]
@@ -235,6 +236,6 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_half(self, a: Self::F, to: *mut u16) {
         // SAFETY: the caller vouches for the memory.
-        unsafe { to.cast::<[u16; LANES]>().write_unaligned(a.map(f32_to_f16)) };
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(a.map(|value| f16::from_f32(value).to_bits())) };
     }
 }

@@ -1,4 +1,4 @@
-//! Attention over pages of keys and values.
+//! Attention over a paged KV cache.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,7 +8,7 @@ use bantam_kernels::{
 
 use crate::support::{Seeded, assert_close, pools};
 
-/// A store whose pages were all written, each sequence's in an order that jumps about.
+/// A store whose pages are all written, each sequence's in random order.
 struct Sequences {
     store: KvStore,
     pages: Vec<Vec<u32>>,
@@ -25,7 +25,7 @@ impl Sequences {
             let own: Vec<u32> =
                 (0..length.div_ceil(16)).map(|_| free.swap_remove(seeded.below(free.len()))).collect();
             for layer in 0..shape.layers {
-                // Two writes, the second in the middle of a page.
+                // Two writes, the second starting in the middle of a page.
                 for (start, end) in [(0, length / 3), (length / 3, length)] {
                     let rows = seeded.numbers((end - start) * 2 * width);
                     let (keys, values) =
@@ -103,7 +103,7 @@ fn check(
     let what = format!("{} {shape:?} {options:?} {window:?} {lengths:?}", pool.isa().name());
     assert_close(&found, &expected, 2e-5, &what);
 
-    // The last row of each, alone, and from queries that stand in wider rows.
+    // The last row of each sequence alone, with queries inside wider rows.
     for span in &spans {
         let row = span.rows.end - 1;
         let mut wide = vec![f32::NAN; width + 5];
@@ -113,12 +113,12 @@ fn check(
         let mut again = vec![f32::NAN; width];
         let columns = Columns::new(&wide, width + 5, 5);
         attend(pool, (&sequences.store, layer), columns, options, &alone, &mut scratch, &mut again);
-        assert_eq!(again, found[row * width..(row + 1) * width], "{what}: the same to the bit");
+        assert_eq!(again, found[row * width..(row + 1) * width], "{what}: bit-identical");
     }
 }
 
 #[test]
-fn tokens_see_themselves_and_those_before_as_in_the_reference() {
+fn attention_matches_the_reference() {
     for pool in pools() {
         for precision in [KvPrecision::F32, KvPrecision::F16] {
             for (kv_heads, heads, head_size) in [(3, 9, 64), (1, 1, 5), (2, 4, 128), (1, 14, 24), (2, 2, 40)]
@@ -137,7 +137,7 @@ fn tokens_see_themselves_and_those_before_as_in_the_reference() {
 }
 
 #[test]
-fn what_is_not_seen_does_not_matter() {
+fn unseen_tokens_do_not_matter() {
     let pool = Pool::new(2);
     let shape = KvShape { layers: 1, kv_heads: 1, head_size: 16, precision: KvPrecision::F32 };
     let mut seeded = Seeded::new(22);
@@ -157,11 +157,11 @@ fn what_is_not_seen_does_not_matter() {
     });
     assert_eq!(outputs[0], outputs[1]);
     assert_eq!(outputs[0], outputs[2]);
-    assert_eq!(outputs[0][..16], [0.0; 16], "a row of no span stays");
+    assert_eq!(outputs[0][..16], [0.0; 16], "a row outside all spans is unchanged");
 }
 
 #[test]
-fn copied_pages_hold_the_same() {
+fn copied_pages_are_equal() {
     for precision in [KvPrecision::F32, KvPrecision::F16] {
         let mut seeded = Seeded::new(23);
         let shape = KvShape { layers: 2, kv_heads: 3, head_size: 8, precision };
@@ -179,7 +179,7 @@ fn copied_pages_hold_the_same() {
 }
 
 #[test]
-fn spans_that_do_not_fit_are_refused() {
+fn invalid_spans_are_refused() {
     let pool = Pool::new(1);
     let shape = KvShape { layers: 1, kv_heads: 1, head_size: 4, precision: KvPrecision::F32 };
     let store = KvStore::new(shape, 2);

@@ -1,18 +1,18 @@
 //! Attention over ragged batches.
 
-use bantam_kernels::{AttentionScratch, Heads, RotationTable, Sight, attention};
+use bantam_kernels::{AttentionScope, AttentionScratch, Heads, RotationTable, attention};
 
 use crate::support::{Seeded, assert_close, pools};
 
-/// The base of rotations and how far tokens see, as the reference has them.
+/// The rotation base and the reach, as the reference takes them.
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct ReferenceOptions {
     base: Option<f64>,
     reach: usize,
 }
 
-/// Returns a copy of `qkv` with queries and keys turned to the positions in their sequences.
-fn turned(qkv: &[f32], ends: &[usize], heads: Heads, base: f64) -> Vec<f64> {
+/// Returns a copy of `qkv` with queries and keys rotated to their positions.
+fn rotated(qkv: &[f32], ends: &[usize], heads: Heads, base: f64) -> Vec<f64> {
     let (width, half) = (heads.count * heads.size, heads.size / 2);
     let mut rows: Vec<f64> = qkv.iter().copied().map(f64::from).collect();
     let mut start = 0;
@@ -34,11 +34,11 @@ fn turned(qkv: &[f32], ends: &[usize], heads: Heads, base: f64) -> Vec<f64> {
     rows
 }
 
-fn reference(qkv: &[f32], ends: &[usize], heads: Heads, told: Told) -> Vec<f64> {
+fn reference(qkv: &[f32], ends: &[usize], heads: Heads, options: ReferenceOptions) -> Vec<f64> {
     let width = heads.count * heads.size;
-    let qkv = match told.base {
+    let qkv = match options.base {
         None => qkv.iter().copied().map(f64::from).collect(),
-        Some(base) => turned(qkv, ends, heads, base),
+        Some(base) => rotated(qkv, ends, heads, base),
     };
     let at = |row: usize, column: usize| qkv[row * 3 * width + column];
     let mut outputs = vec![0.0; qkv.len() / 3];
@@ -47,7 +47,7 @@ fn reference(qkv: &[f32], ends: &[usize], heads: Heads, told: Told) -> Vec<f64> 
         for head in 0..heads.count {
             for row in start..end {
                 let of = head * heads.size;
-                let seen = row.saturating_sub(told.reach).max(start)..(row + told.reach + 1).min(end);
+                let seen = row.saturating_sub(options.reach).max(start)..(row + options.reach + 1).min(end);
                 let scores = seen.clone().map(|other| {
                     let products = (0..heads.size).map(|i| at(row, of + i) * at(other, width + of + i));
                     products.sum::<f64>() / (heads.size as f64).sqrt()
@@ -68,7 +68,7 @@ fn reference(qkv: &[f32], ends: &[usize], heads: Heads, told: Told) -> Vec<f64> 
     outputs
 }
 
-fn check(told: Told, all_heads: &[(usize, usize)]) {
+fn check(options: ReferenceOptions, all_heads: &[(usize, usize)]) {
     let mut scratches = AttentionScratch::default();
     for pool in pools() {
         let mut seeded = Seeded::new(6);
@@ -78,45 +78,59 @@ fn check(told: Told, all_heads: &[(usize, usize)]) {
         {
             let heads = Heads { count, size };
             let rows = ends[ends.len() - 1];
-            // Scores of some tens, so that the largest has to be taken off before exponentials are.
+            // Scores of some tens, so that the maximum must be subtracted before the exponentials.
             let mut qkv: Vec<f32> = seeded.numbers(rows * 3 * count * size);
             qkv.iter_mut().for_each(|number| *number *= 4.0);
             let mut found = vec![f32::NAN; rows * count * size];
-            let table = told.base.map(|base| RotationTable::new(base, size, 130));
-            let reach = (told.reach < 1000).then_some(told.reach);
-            let sight = Sight { rotation: table.as_ref(), reach };
-            attention(&pool, &qkv, ends, (heads, sight), &mut scratches, &mut found);
-            let what = format!("{} {ends:?} {heads:?} {told:?}", pool.isa().name());
-            assert_close(&found, &reference(&qkv, ends, heads, told), 1e-4, &what);
+            let table = options.base.map(|base| RotationTable::new(base, size, 130));
+            let reach = (options.reach < 1000).then_some(options.reach);
+            let scope = AttentionScope { rotation: table.as_ref(), reach };
+            attention(&pool, &qkv, ends, (heads, scope), &mut scratches, &mut found);
+            let what = format!("{} {ends:?} {heads:?} {options:?}", pool.isa().name());
+            assert_close(&found, &reference(&qkv, ends, heads, options), 1e-4, &what);
         }
     }
 }
 
 #[test]
-fn attention_is_that_of_the_reference_for_each_sequence_of_a_batch() {
-    check(Told { base: None, reach: 1000 }, &[(2, 32), (1, 64), (3, 5), (12, 32)]);
+fn attention_matches_the_reference_for_each_sequence_of_a_batch() {
+    check(ReferenceOptions { base: None, reach: 1000 }, &[(2, 32), (1, 64), (3, 5), (12, 32)]);
 }
 
 #[test]
-fn tokens_see_no_further_than_their_reach() {
+fn tokens_see_only_within_their_reach() {
     for reach in [0, 1, 4, 16, 64] {
-        check(Told { base: None, reach }, &[(2, 32), (3, 5)]);
+        check(ReferenceOptions { base: None, reach }, &[(2, 32), (3, 5)]);
     }
 }
 
 #[test]
-fn queries_and_keys_turn_with_their_positions_within_the_sequence() {
+fn queries_and_keys_rotate_with_their_positions_in_the_sequence() {
     for reach in [1000, 7] {
-        check(Told { base: Some(40.0), reach }, &[(2, 32), (1, 64), (3, 10), (2, 2)]);
-        check(Told { base: Some(160_000.0), reach }, &[(12, 64)]);
+        check(ReferenceOptions { base: Some(40.0), reach }, &[(2, 32), (1, 64), (3, 10), (2, 2)]);
+        check(ReferenceOptions { base: Some(160_000.0), reach }, &[(12, 64)]);
     }
 }
 
 #[test]
-fn no_tokens_are_no_work() {
+fn an_empty_batch_is_accepted() {
     for pool in pools() {
         let heads = Heads { count: 2, size: 8 };
-        attention(&pool, &[], &[], (heads, Sight::default()), &mut AttentionScratch::default(), &mut []);
-        attention(&pool, &[], &[0, 0], (heads, Sight::default()), &mut AttentionScratch::default(), &mut []);
+        attention(
+            &pool,
+            &[],
+            &[],
+            (heads, AttentionScope::default()),
+            &mut AttentionScratch::default(),
+            &mut [],
+        );
+        attention(
+            &pool,
+            &[],
+            &[0, 0],
+            (heads, AttentionScope::default()),
+            &mut AttentionScratch::default(),
+            &mut [],
+        );
     }
 }

@@ -14,12 +14,12 @@ fn rms(numbers: &[f32], gain: &[f32]) -> Vec<f64> {
 }
 
 #[test]
-fn rows_and_heads_are_normalised_by_their_mean_square() {
+fn rows_and_heads_are_divided_by_their_root_mean_square() {
     for pool in pools() {
         let mut seeded = Seeded::new(11);
         for (rows, width) in [(1, 1), (3, 17), (70, 64), (2, 576)] {
             let norm = RmsNorm::new(seeded.numbers(width), 1e-5);
-            // Two heads of four: the others stay.
+            // Two heads of four; the others stay unchanged.
             let mut numbers = seeded.numbers(rows * 4 * width);
             let before = numbers.clone();
             norm.forward(&pool, &mut numbers, 4 * width, 1..3);
@@ -35,7 +35,7 @@ fn rows_and_heads_are_normalised_by_their_mean_square() {
     }
 }
 
-/// A norm's gain: what it makes of ones, nearly.
+/// Recovers a norm's gain approximately, from its output for ones.
 fn gain_of(norm: &RmsNorm, pool: &bantam_kernels::Pool, width: usize) -> Vec<f32> {
     let mut ones = vec![1.0; width];
     norm.forward(pool, &mut ones, width, 0..1);
@@ -43,7 +43,7 @@ fn gain_of(norm: &RmsNorm, pool: &bantam_kernels::Pool, width: usize) -> Vec<f32
 }
 
 #[test]
-fn a_residual_is_added_and_its_norm_quantised() {
+fn a_residual_is_added_and_the_norm_is_quantised() {
     for pool in pools() {
         let mut seeded = Seeded::new(12);
         let (count, width) = (37, 200);
@@ -64,7 +64,7 @@ fn a_residual_is_added_and_its_norm_quantised() {
 }
 
 #[test]
-fn pairs_of_numbers_turn_by_their_positions() {
+fn pairs_of_elements_rotate_by_their_positions() {
     for pool in pools() {
         let mut seeded = Seeded::new(13);
         for (style, size, rotated) in [
@@ -101,7 +101,7 @@ fn pairs_of_numbers_turn_by_their_positions() {
 }
 
 #[test]
-fn gates_open_by_their_activation() {
+fn gates_match_their_activation() {
     for pool in pools() {
         let mut seeded = Seeded::new(14);
         for (gate, width) in [(Gate::Silu, 100), (Gate::GeluTanh, 100), (Gate::Silu, 1), (Gate::Silu, 1536)] {
@@ -136,7 +136,7 @@ fn gates_open_by_their_activation() {
 }
 
 #[test]
-fn adapters_change_the_rows_of_their_groups_alone() {
+fn adapters_change_only_the_rows_of_their_groups() {
     for pool in pools() {
         let mut seeded = Seeded::new(15);
         let (inputs, outputs, stride, start) = (50, 40, 60, 7);
@@ -167,7 +167,7 @@ fn adapters_change_the_rows_of_their_groups_alone() {
             let mut alone = before[9 * stride..10 * stride].to_vec();
             let group = [(0..1, &adapters[1])];
             add_low_rank(&pool, &rows[9 * inputs..10 * inputs], &group, (stride, start), &mut alone);
-            assert_eq!(alone, found[9 * stride..10 * stride], "the same to the bit");
+            assert_eq!(alone, found[9 * stride..10 * stride], "bit-identical");
         }
     }
 }

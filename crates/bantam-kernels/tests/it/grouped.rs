@@ -1,4 +1,4 @@
-//! Weights in groups, and their products with rows in groups.
+//! Grouped weights, and their products with grouped rows.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn packed(pool: &Pool, weights: &[f32], outputs: usize, inputs: usize, packing: 
     GroupedLinear::pack(pool, &Weights::Numbers(&row), outputs, inputs, packing)
 }
 
-/// What the layer computes, from the numbers that its weights and rows stand for, in f64.
+/// The layer's result in f64, from the values that its weights and rows represent.
 fn reference(layer: &GroupedLinear, rows: &GroupedRows, bias: &[f32]) -> Vec<f64> {
     let weights: Vec<Vec<f32>> = (0..layer.outputs())
         .map(|output| {
@@ -44,7 +44,7 @@ fn reference(layer: &GroupedLinear, rows: &GroupedRows, bias: &[f32]) -> Vec<f64
 }
 
 #[test]
-fn products_are_those_of_the_numbers_that_bytes_stand_for() {
+fn products_match_the_dequantised_values() {
     for pool in pools() {
         let mut seeded = Seeded::new(1);
         for (count, inputs, outputs) in shapes() {
@@ -69,7 +69,7 @@ fn products_are_those_of_the_numbers_that_bytes_stand_for() {
 }
 
 #[test]
-fn a_row_is_the_same_to_the_bit_alone_and_in_every_batch() {
+fn a_row_is_bit_identical_alone_and_in_every_batch() {
     for pool in pools() {
         let mut seeded = Seeded::new(2);
         let (inputs, outputs) = (300, 100);
@@ -93,7 +93,7 @@ fn a_row_is_the_same_to_the_bit_alone_and_in_every_batch() {
 }
 
 #[test]
-fn sums_of_the_largest_bytes_are_exact() {
+fn sums_of_extreme_bytes_are_exact() {
     let inputs = 1024;
     for pool in pools() {
         for (number, byte) in [(1.0, 127_u8), (1.0, 128), (-1.0, 127), (-1.0, 128), (1.0, 0x81)] {
@@ -111,14 +111,14 @@ fn sums_of_the_largest_bytes_are_exact() {
 }
 
 #[test]
-fn groups_of_model_files_are_held_exactly() {
+fn weights_of_model_files_are_packed_exactly() {
     let pool = Pool::new(2);
     let mut seeded = Seeded::new(3);
     let (outputs, inputs) = (45, 96);
     for (size, packings) in [(34, &PACKINGS[..1]), (18, &PACKINGS[..])] {
         let mut bytes: Vec<u8> = (0..outputs * inputs / 32 * size).map(|_| seeded.next() as u8).collect();
         for group in bytes.chunks_mut(size) {
-            // Scales of 1/16 to 1/8: every product below is a number of f32.
+            // Scales of 1/16 to 1/8, so that f32 holds every product below exactly.
             group[1] = 0x2c | group[1] & 0x80;
         }
         for packing in packings {
@@ -145,7 +145,7 @@ fn groups_of_model_files_are_held_exactly() {
 }
 
 #[test]
-fn quantised_numbers_are_near() {
+fn quantisation_errors_are_small() {
     for pool in pools() {
         let mut seeded = Seeded::new(4);
         for width in [1, 31, 32, 33, 100] {
@@ -167,7 +167,7 @@ fn quantised_numbers_are_near() {
 }
 
 #[test]
-fn packed_weights_may_be_kept_joined_and_shared() {
+fn packed_weights_can_be_stored_concatenated_and_shared() {
     let pool = Pool::new(2);
     let mut seeded = Seeded::new(5);
     let inputs = 64;
@@ -175,7 +175,7 @@ fn packed_weights_may_be_kept_joined_and_shared() {
         let (first, second) = (seeded.numbers(64 * inputs), seeded.numbers(33 * inputs));
         let layers =
             [packed(&pool, &first, 64, inputs, packing), packed(&pool, &second, 33, inputs, packing)];
-        // In the middle of a file, so to speak, and not where a cache line starts.
+        // In the middle of a file, so to speak, and not aligned to a cache line.
         let mut joined = vec![7; 3];
         layers.iter().for_each(|layer| joined.extend_from_slice(layer.bytes().as_slice()));
         let range = 3..joined.len();

@@ -13,12 +13,12 @@ fn quantised(pool: &Pool, numbers: &[f32], layer: &Int8Linear) -> QuantisedRows 
     rows
 }
 
-/// A layer of one output, to quantise rows for.
+/// A layer of one output, for quantising rows.
 fn width(inputs: usize) -> Int8Linear {
     Int8Linear::quantise(&vec![1.0; inputs], &[0.0], inputs, &[])
 }
 
-/// What the layer computes, from the quantised weights and rows, in f64.
+/// The layer's result in f64, from the quantised weights and rows.
 fn reference(
     rows: &QuantisedRows,
     weights: &[f32],
@@ -60,7 +60,7 @@ fn check(pool: &Pool, numbers: &[f32], weights: &[f32], bias: &[f32], inputs: us
 }
 
 #[test]
-fn integer_products_are_those_of_the_quantised_numbers() {
+fn integer_products_match_the_quantised_values() {
     for pool in pools() {
         let mut seeded = Seeded::new(1);
         for (rows, inputs, outputs) in shapes() {
@@ -76,7 +76,7 @@ fn integer_products_are_those_of_the_quantised_numbers() {
 }
 
 #[test]
-fn products_of_the_largest_bytes_do_not_saturate() {
+fn products_of_extreme_bytes_do_not_saturate() {
     for pool in pools() {
         for (number, weight) in [(1.0, 1.0), (1.0, -1.0), (-1.0, 1.0), (-1.0, -1.0)] {
             let inputs = 1536;
@@ -86,11 +86,11 @@ fn products_of_the_largest_bytes_do_not_saturate() {
 }
 
 #[test]
-fn all_sets_of_instructions_and_numbers_of_threads_agree_to_the_bit_without_an_activation() {
+fn without_activation_results_are_bit_identical_for_all_instruction_sets_and_threads() {
     let mut seeded = Seeded::new(3);
     let (numbers, weights, bias) = (seeded.numbers(29 * 97), seeded.numbers(50 * 97), seeded.numbers(50));
     let layer = Int8Linear::quantise(&weights, &bias, 97, &[3, 90]);
-    // Rows are quantised once: the step to bytes is f32 and may round another way.
+    // Quantise rows once: the conversion to bytes is f32 and may round differently.
     let rows = quantised(&Pool::new(1), &numbers, &layer);
     let outputs = pools().into_iter().map(|pool| {
         let mut outputs = vec![0.0; 29 * 50];
@@ -100,7 +100,7 @@ fn all_sets_of_instructions_and_numbers_of_threads_agree_to_the_bit_without_an_a
     let outputs: Vec<(&str, Vec<f32>)> = outputs.collect();
     for (name, found) in &outputs {
         let expected: Vec<f64> = outputs[0].1.iter().copied().map(f64::from).collect();
-        // One rounding more where there is no fused multiply-add.
+        // One more rounding without fused multiply-add.
         let tolerance = if *name == "portable" { 1e-5 } else { 0.0 };
         assert_close(found, &expected, tolerance, name);
     }
@@ -129,7 +129,7 @@ fn quantised_rows_are_within_half_a_step_and_keep_zero() {
 }
 
 #[test]
-fn rows_of_zeros_and_rows_after_a_larger_batch_are_right() {
+fn rows_of_zeros_and_rows_after_a_larger_batch_are_correct() {
     for pool in pools() {
         let mut rows = quantised(&pool, &[3.0; 40 * 21], &width(21));
         let layer = Int8Linear::quantise(&[1.0; 30], &[7.0, 8.0, 9.0], 10, &[]);
@@ -143,7 +143,7 @@ fn rows_of_zeros_and_rows_after_a_larger_batch_are_right() {
 }
 
 #[test]
-fn an_exact_input_takes_no_precision_from_the_others() {
+fn an_exact_input_costs_the_others_no_precision() {
     for pool in pools() {
         let mut numbers = Seeded::new(8).numbers(3 * 20);
         for row in 0..3 {

@@ -5,7 +5,7 @@ use bantam_kernels::{Activation, Addend, F32Linear, Int8Linear, LayerNorm, Quant
 use crate::support::{Seeded, assert_close, erf, gelu, pools, shapes};
 
 #[test]
-fn f32_products_are_those_of_the_reference() {
+fn f32_products_match_the_reference() {
     for pool in pools() {
         let mut seeded = Seeded::new(4);
         for (rows, inputs, outputs) in shapes() {
@@ -33,7 +33,7 @@ fn f32_products_are_those_of_the_reference() {
 }
 
 #[test]
-fn the_reference_knows_the_error_function() {
+fn the_reference_error_function_is_accurate() {
     for (x, expected) in [(0.0, 0.0), (0.5, 0.520_499_877_813_046_5), (2.0, 0.995_322_265_018_952_7)] {
         assert!((erf(x) - expected).abs() < 1e-15);
     }
@@ -43,7 +43,7 @@ fn the_reference_knows_the_error_function() {
 
 #[test]
 fn gelu_is_within_a_millionth_of_the_exact_one() {
-    // A layer of one weight, 1, applies the activation to its inputs.
+    // A layer with a single weight of 1 applies the activation to its inputs.
     let layer = F32Linear::new(&[1.0], &[0.0], 1);
     let inputs: Vec<f32> = (-100_000..100_000).map(|step| step as f32 / 8_000.0).collect();
     let expected: Vec<f64> = inputs.iter().map(|x| gelu(f64::from(*x))).collect();
@@ -55,7 +55,7 @@ fn gelu_is_within_a_millionth_of_the_exact_one() {
 }
 
 #[test]
-fn norms_are_those_of_the_reference_with_and_without_addend() {
+fn norms_match_the_reference_with_and_without_addend() {
     for pool in pools() {
         let mut seeded = Seeded::new(5);
         for (rows, width) in [(1, 1), (3, 7), (2, 16), (40, 33), (70, 384)] {
@@ -94,7 +94,7 @@ fn norms_are_those_of_the_reference_with_and_without_addend() {
 }
 
 #[test]
-fn gated_rows_are_those_of_the_reference_and_are_quantised_as_they_are_written() {
+fn geglu_matches_the_reference_and_its_quantisation() {
     for pool in pools() {
         let mut seeded = Seeded::new(8);
         for (rows, width) in [(1, 1), (3, 7), (2, 16), (40, 33), (70, 384)] {

@@ -1,4 +1,4 @@
-//! Every kernel against a plain reference in f64, with every set of instructions that the machine has.
+//! Compares every kernel with a plain reference in f64, for every instruction set of the machine.
 
 mod attend;
 mod attention;

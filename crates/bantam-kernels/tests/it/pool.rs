@@ -1,4 +1,4 @@
-//! The pool: every chunk once, whatever else happens.
+//! The thread pool runs every chunk exactly once, whatever happens.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bantam_kernels::Pool;
 
-/// Runs a region and checks that each chunk was done once, by a thread of the pool.
+/// Runs a region and checks that each chunk ran once, on a thread of the pool.
 fn check(pool: &Pool, chunks: usize) {
     let times: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
     pool.run(chunks, |thread, chunk| {
@@ -17,7 +17,7 @@ fn check(pool: &Pool, chunks: usize) {
 }
 
 #[test]
-fn every_chunk_is_done_once_in_region_after_region() {
+fn every_chunk_runs_once_in_consecutive_regions() {
     for threads in [1, 2, 3, 8] {
         let pool = Pool::new(threads);
         assert_eq!(pool.threads(), threads);
@@ -28,7 +28,7 @@ fn every_chunk_is_done_once_in_region_after_region() {
 }
 
 #[test]
-fn workers_that_sleep_are_woken() {
+fn sleeping_workers_are_woken() {
     let pool = Pool::new(3);
     for _ in 0..20 {
         std::thread::sleep(Duration::from_millis(1));
@@ -61,7 +61,7 @@ fn many_callers_share_one_pool() {
 }
 
 #[test]
-fn a_region_within_a_region_runs_on_its_own_thread() {
+fn a_nested_region_runs_on_its_own_thread() {
     let pool = Pool::new(3);
     let count = AtomicUsize::new(0);
     pool.run(8, |_, _| {
@@ -74,7 +74,7 @@ fn a_region_within_a_region_runs_on_its_own_thread() {
 }
 
 #[test]
-fn a_panic_reaches_the_caller_after_all_other_chunks_and_the_pool_goes_on() {
+fn a_panic_reaches_the_caller_after_all_other_chunks_and_the_pool_survives() {
     let pool = Pool::new(3);
     for bad in 0..6 {
         let done = AtomicUsize::new(0);

@@ -1,4 +1,4 @@
-//! Numbers that look random and are the same every time.
+//! Seeded random numbers and comparison helpers.
 
 use bantam_kernels::{Isa, Pool};
 
@@ -32,7 +32,7 @@ impl Seeded {
     }
 }
 
-/// Pools with every set of instructions, of one thread and of more than there are cores.
+/// Pools for every instruction set, with one thread and with more threads than cores.
 pub(crate) fn pools() -> Vec<Pool> {
     Isa::available().into_iter().flat_map(|isa| [1, 3].map(|threads| Pool::with_isa(threads, isa))).collect()
 }
@@ -46,7 +46,7 @@ pub(crate) fn shapes() -> Vec<(usize, usize, usize)> {
     shapes
 }
 
-/// Asserts that numbers differ by no more than `tolerance`.
+/// Asserts that values differ by at most `tolerance`.
 #[track_caller]
 pub(crate) fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
@@ -56,7 +56,7 @@ pub(crate) fn assert_close(found: &[f32], expected: &[f64], tolerance: f64, what
     }
 }
 
-/// The error function in f64, by its series and by its continued fraction.
+/// The error function in f64, from its series and its continued fraction.
 pub(crate) fn erf(x: f64) -> f64 {
     if x.abs() < 2.5 {
         let (mut term, mut sum, mut n) = (x, x, 0.0);

@@ -1,9 +1,9 @@
-//! What transformers calls tensors, and what GGUF does.
+//! Maps the tensor names of transformers to GGUF's.
 
 use bantam_engine::{Architecture, DecoderConfig};
 use bantam_weights::WeightFile;
 
-use super::{From, Tensor, is_interleaved};
+use super::{NumberSource, Tensor, is_interleaved};
 use crate::write::QuantiseModelError;
 
 const PARTS: [(&str, &str); 13] = [
@@ -22,7 +22,7 @@ const PARTS: [(&str, &str); 13] = [
     ("post_feedforward_layernorm", "post_ffw_norm"),
 ];
 
-/// Returns all tensors as GGUF has them.
+/// Returns all tensors under their GGUF names.
 pub(super) fn tensors(file: &WeightFile, config: &DecoderConfig) -> Result<Vec<Tensor>, QuantiseModelError> {
     let mut tensors = Vec::new();
     for (name, view) in file.tensors() {
@@ -38,10 +38,10 @@ pub(super) fn tensors(file: &WeightFile, config: &DecoderConfig) -> Result<Vec<T
             is_interleaved(config.architecture) && (gguf.contains("attn_q.") || gguf.contains("attn_k."));
         let halves = turns.then_some((config.head_size, 2 * config.rope.frequencies.len()));
         let plus_one = config.architecture == Architecture::Gemma3 && gguf.contains("norm");
-        let from = From::File { tensor: name.to_owned(), halves, plus_one };
-        tensors.push(Tensor { name: gguf, shape: view.shape().to_vec(), from });
+        let source = NumberSource::File { tensor: name.to_owned(), halves, plus_one };
+        tensors.push(Tensor { name: gguf, shape: view.shape().to_vec(), source });
     }
-    // The order of llama.cpp's converter: what is outside the layers first.
+    // llama.cpp's converter writes tensors outside the layers first.
     tensors.sort_by_key(|tensor| layer_of(&tensor.name));
     Ok(tensors)
 }
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_the_reference_and_strangers_have_none() {
+    fn names_match_llama_cpp_and_unknown_tensors_have_none() {
         let of = |name| gguf_name(name, Architecture::Qwen2);
         assert_eq!(of("model.layers.7.self_attn.q_proj.bias").unwrap(), "blk.7.attn_q.bias");
         assert_eq!(of("model.layers.7.post_attention_layernorm.weight").unwrap(), "blk.7.ffn_norm.weight");

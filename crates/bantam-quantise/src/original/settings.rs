@@ -1,29 +1,29 @@
-//! A configuration as GGUF's keys.
+//! Converts `config.json` to GGUF metadata keys.
 
 use std::path::Path;
 
 use bantam_engine::{Architecture, DecoderConfig};
 use serde_json::Value;
 
-use super::Key;
+use super::MetadataValue;
 use crate::write::QuantiseModelError;
 
-/// Returns the keys, and the factors of the rotation where it is no plain one.
+/// Returns the keys, and the rotation factors if they are not all 1.
 #[expect(clippy::type_complexity, reason = "keys and factors, named by the line above")]
 pub(super) fn keys(
     folder: &Path,
     config: &DecoderConfig,
-) -> Result<(Vec<(String, Key)>, Option<Vec<f32>>), QuantiseModelError> {
+) -> Result<(Vec<(String, MetadataValue)>, Option<Vec<f32>>), QuantiseModelError> {
     let path = folder.join("config.json");
     let json = std::fs::read(&path).map_err(|source| QuantiseModelError::Read { path, source })?;
     let json: Value = serde_json::from_slice(&json).unwrap_or_default();
     let name = config.architecture.name();
     let is_gemma = config.architecture == Architecture::Gemma3;
-    let mut keys = vec![("general.architecture".to_owned(), Key::Text(name.to_owned()))];
+    let mut keys = vec![("general.architecture".to_owned(), MetadataValue::Text(name.to_owned()))];
     if let Some(whole) = folder.file_name() {
-        keys.push(("general.name".to_owned(), Key::Text(whole.to_string_lossy().into_owned())));
+        keys.push(("general.name".to_owned(), MetadataValue::Text(whole.to_string_lossy().into_owned())));
     }
-    let mut put = |key: &str, value: Key| keys.push((format!("{name}.{key}"), value));
+    let mut put = |key: &str, value: MetadataValue| keys.push((format!("{name}.{key}"), value));
     let sizes = [
         ("block_count", config.layers),
         ("context_length", config.positions),
@@ -37,17 +37,17 @@ pub(super) fn keys(
         ("vocab_size", config.vocabulary),
     ];
     for (key, size) in sizes {
-        put(key, Key::U32(size as u32));
+        put(key, MetadataValue::U32(size as u32));
     }
-    put("attention.layer_norm_rms_epsilon", Key::F32(config.norm_epsilon));
+    put("attention.layer_norm_rms_epsilon", MetadataValue::F32(config.norm_epsilon));
     if let Some(cap) = config.logit_softcap {
-        put("final_logit_softcapping", Key::F32(cap));
+        put("final_logit_softcapping", MetadataValue::F32(cap));
     }
     if let Some(cap) = config.attention_softcap {
-        put("attn_logit_softcapping", Key::F32(cap));
+        put("attn_logit_softcapping", MetadataValue::F32(cap));
     }
     if is_gemma {
-        put("attention.scale", Key::F32(config.attention_scale));
+        put("attention.scale", MetadataValue::F32(config.attention_scale));
     }
     let own = &json["rope_parameters"];
     let number = |values: [&Value; 3], otherwise: f64| {
@@ -57,10 +57,10 @@ pub(super) fn keys(
         [&own["rope_theta"], &own["full_attention"]["rope_theta"], &json["rope_theta"]],
         if is_gemma { 1e6 } else { 1e4 },
     );
-    put("rope.freq_base", Key::F32(base as f32));
+    put("rope.freq_base", MetadataValue::F32(base as f32));
     if is_gemma {
         let local = [&own["sliding_attention"]["rope_theta"], &json["rope_local_base_freq"], &Value::Null];
-        put("rope.freq_base_swa", Key::F32(number(local, 1e4) as f32));
+        put("rope.freq_base_swa", MetadataValue::F32(number(local, 1e4) as f32));
     }
     if let Some(tokens) = config.windows.iter().flatten().next() {
         let slides = |every: usize, layer: usize| every == 0 || !(layer + 1).is_multiple_of(every);
@@ -69,11 +69,11 @@ pub(super) fn keys(
         };
         let every =
             (0..=config.layers).find(fits).ok_or(QuantiseModelError::Setting { what: "layer_types" })?;
-        put("attention.sliding_window", Key::U32(*tokens as u32));
-        put("attention.sliding_window_pattern", Key::U32(every as u32));
+        put("attention.sliding_window", MetadataValue::U32(*tokens as u32));
+        put("attention.sliding_window_pattern", MetadataValue::U32(every as u32));
     } else if is_gemma {
-        // Every position fits in the window, which has to be said all the same.
-        put("attention.sliding_window", Key::U32(config.positions as u32));
+        // Every position fits in the window, but readers still require the key.
+        put("attention.sliding_window", MetadataValue::U32(config.positions as u32));
     }
     if config.rope.magnitude != 1.0 {
         return Err(QuantiseModelError::Setting { what: "rope_scaling (longrope)" });
@@ -81,7 +81,7 @@ pub(super) fn keys(
     Ok((keys, factors(config, base)))
 }
 
-/// Returns by what plain frequencies are divided, unless it is 1 everywhere.
+/// Returns the divisors of the plain rotation frequencies, unless all are 1.
 fn factors(config: &DecoderConfig, base: f64) -> Option<Vec<f32>> {
     let size = 2.0 * config.rope.frequencies.len() as f64;
     let factors: Vec<f32> = config

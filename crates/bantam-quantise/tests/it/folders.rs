@@ -1,4 +1,4 @@
-//! Folders of safetensors become GGUF files that say the same.
+//! Folders of safetensors become equivalent GGUF files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const HEAD: usize = 16;
 const WIDE: usize = 96;
 const LAYERS: usize = 2;
 
-/// A family: its name, its tokenizer, tokens, and what else its configuration says.
+/// Returns the `config.json` of a tiny model of a family.
 fn config(kind: &str, vocabulary: usize) -> Value {
     let mut config = json!({
         "model_type": kind, "hidden_size": HIDDEN, "num_attention_heads": 4, "num_key_value_heads": 2,
@@ -83,7 +83,7 @@ fn shapes(kind: &str, vocabulary: usize) -> Vec<(String, Vec<usize>)> {
     shapes
 }
 
-/// Writes a folder as transformers would, with numbers that chance gave.
+/// Writes a folder like transformers does, with random weights.
 fn write(folder: &Path, kind: &str, tokenizer: &str) {
     fs::create_dir_all(folder).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -128,7 +128,7 @@ fn check(kind: &str, tokenizer: &str) {
     let found = compare((&original, &small), (&tokens, None), &pool, &mut |_, _| (), &Cancel::new()).unwrap();
     assert!(found.mean_kl < 0.02 && found.top_1 > 0.85, "{kind} with {tokenizer}: {found:?}");
     let (one, other) = (Tokenizer::open(&folder).unwrap(), Tokenizer::open(&target).unwrap());
-    let text = "A text that no probe has: 2 + 2 = 4, naïve … <|im_start|>x";
+    let text = "A text that is not a probe: 2 + 2 = 4, naïve … <|im_start|>x";
     for (add_special, parse_special) in [(true, true), (false, false)] {
         let options = EncodeOptions { add_special, parse_special };
         assert_eq!(one.encode(text, options), other.encode(text, options), "{kind} with {tokenizer}");
@@ -137,29 +137,29 @@ fn check(kind: &str, tokenizer: &str) {
 }
 
 #[test]
-fn a_llama_with_a_stretched_rotation_keeps_its_probabilities() {
+fn a_llama_with_scaled_rope_keeps_its_probabilities() {
     check("llama", "smollm");
     check("llama", "llama3");
 }
 
 #[test]
-fn biases_and_head_norms_find_their_places() {
+fn biases_and_head_norms_are_converted() {
     check("qwen2", "qwen2");
     check("qwen3", "qwen2");
 }
 
 #[test]
-fn gains_stored_less_one_and_windows_are_what_they_were() {
+fn gemma_norm_gains_and_windows_are_converted() {
     check("gemma3_text", "gemma");
 }
 
 #[test]
-fn tensors_that_hold_several_stay_together() {
+fn fused_tensors_stay_fused() {
     check("phi3", "llama2");
 }
 
 #[test]
-fn what_gguf_cannot_say_is_refused_by_name() {
+fn an_inexpressible_tokenizer_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let (folder, target) = (scratch.path().join("model"), scratch.path().join("small.gguf"));
     write(&folder, "llama", "unigram");

@@ -1,4 +1,4 @@
-//! Tiny models, quantised and held against themselves.
+//! Quantises tiny models and compares them with the original.
 
 #![cfg(test)]
 
@@ -18,7 +18,7 @@ fn open(path: &Path, precision: DecoderPrecision, pool: &Pool) -> Decoder {
     Decoder::open(path, &DecoderOptions { precision, cache: None }, pool).unwrap()
 }
 
-/// Quantises the tiny model, and compares both as they would be used.
+/// Quantises the tiny model and compares both versions as users would run them.
 fn compared(to: Quantisation) -> (Comparison, u64, u64) {
     let folder = tempfile::tempdir().unwrap();
     let source = tiny_model::write(folder.path());
@@ -33,7 +33,7 @@ fn compared(to: Quantisation) -> (Comparison, u64, u64) {
 }
 
 #[test]
-fn fewer_bits_are_fewer_bytes_and_a_larger_distance() {
+fn fewer_bits_mean_fewer_bytes_and_more_divergence() {
     let (eight, before, bytes_eight) = compared(Quantisation::Q8_0);
     let (four, _, bytes_four) = compared(Quantisation::Q4_0);
     assert!(bytes_four < bytes_eight && bytes_eight < before / 3, "{before} {bytes_eight} {bytes_four}");
@@ -45,7 +45,7 @@ fn fewer_bits_are_fewer_bytes_and_a_larger_distance() {
 }
 
 #[test]
-fn metadata_stay_and_rows_that_are_no_blocks_get_a_larger_type() {
+fn metadata_is_kept_and_rows_of_partial_blocks_get_a_larger_type() {
     let folder = tempfile::tempdir().unwrap();
     let source = tiny_model::write(folder.path());
     let target = folder.path().join("small.gguf");
@@ -63,7 +63,7 @@ fn metadata_stay_and_rows_that_are_no_blocks_get_a_larger_type() {
 }
 
 #[test]
-fn a_model_is_quantised_once() {
+fn a_quantised_model_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let source = tiny_model::write(folder.path());
     let (once, twice) = (folder.path().join("once.gguf"), folder.path().join("twice.gguf"));
@@ -74,7 +74,7 @@ fn a_model_is_quantised_once() {
 }
 
 #[test]
-fn a_text_that_is_too_short_is_refused() {
+fn a_too_short_text_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let pool = Pool::new(1);
     let model = open(&tiny_model::write(folder.path()), DecoderPrecision::F32, &pool);

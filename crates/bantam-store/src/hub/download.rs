@@ -1,4 +1,4 @@
-//! One file of the hub, to the last byte or to where it broke off.
+//! Downloads one file of the hub, resuming where an earlier attempt stopped.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -7,85 +7,86 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
 use http::{StatusCode, header};
 use sha1::Digest as _;
 
 use super::HubSettings;
-use super::exchange::{ExchangeError, get, piece};
-use super::listing::{Check, HubFile};
+use super::exchange::{HubRequestError, get, next_chunk};
+use super::listing::{ContentHash, HubFile};
 use super::pull::{PullError, PullEvent};
 use crate::digest::{CHUNK_BYTES, Digest, Hasher};
 use crate::error::StoreError;
 
-/// The longest pause between two attempts.
+/// Longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Bytes that have to come for failures before them to be forgotten: a server that gives a few bytes each time would
-/// otherwise never be given up.
+/// Bytes that must arrive before earlier failures are forgotten. Otherwise a server that sends a few bytes each time
+/// would be retried forever.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
-/// A file on its way, kept under its hash until it is whole, so that another attempt goes on with it.
-struct Partial {
+/// An unfinished download. It is stored under its hash, so that a later attempt can resume it.
+struct PartialFile {
     path: PathBuf,
     file: File,
-    have: u64,
+    received: u64,
     hasher: Hasher,
 }
 
-/// Where a file comes from.
-pub(super) struct Source<'s> {
+/// What to download from where.
+pub(super) struct DownloadSource<'s> {
     pub(super) settings: &'s HubSettings,
     pub(super) address: String,
     pub(super) file: &'s HubFile,
 }
 
-/// Downloads a file into `folder`, going on where another attempt broke off, checks it, and returns where it lies and
-/// what it holds.
+/// Downloads a file into `folder`, resuming an earlier attempt, verifies its hash, and returns its path and digest.
 ///
 /// # Errors
-/// What has come stays for the next attempt, but for a file that is not what the hub says it is: that one is deleted.
+/// After an error the received bytes stay for the next attempt, unless the file does not match the hub's metadata:
+/// then it is deleted.
 pub(super) async fn download(
-    source: &Source<'_>,
+    source: &DownloadSource<'_>,
     folder: &Path,
-    tell: &mut (dyn FnMut(PullEvent<'_>) + Send),
+    report: &mut (dyn FnMut(PullEvent<'_>) + Send),
 ) -> Result<(PathBuf, Digest), PullError> {
-    let mut partial = Partial::open_elsewhere(folder, source.file).await?;
-    if partial.have > 0 {
-        tell(PullEvent::Resumed { bytes: partial.have });
+    let mut partial = PartialFile::open_elsewhere(folder, source.file).await?;
+    if partial.received > 0 {
+        report(PullEvent::Resumed { bytes: partial.received });
     }
     let (mut failures, mut pause) = (0, source.settings.backoff);
-    while partial.have < source.file.bytes || source.file.bytes == 0 {
-        let before = partial.have;
-        let error = match stream(source, &mut partial, tell).await {
-            Ok(()) if partial.have == source.file.bytes => break,
-            Ok(()) => ExchangeError::Connection {
+    while partial.received < source.file.bytes || source.file.bytes == 0 {
+        let before = partial.received;
+        let error = match stream(source, &mut partial, report).await {
+            Ok(()) if partial.received == source.file.bytes => break,
+            Ok(()) => HubRequestError::Connection {
                 host: source.settings.endpoint.clone(),
-                source: io::Error::other("the connection ended before the file did"),
+                source: io::Error::other("the connection closed before the end of the file"),
             },
             Err(PullError::Exchange(error)) if error.is_passing() => error,
             Err(error) => return Err(error),
         };
-        if partial.have >= before + PROGRESS_BYTES {
+        if partial.received >= before + PROGRESS_BYTES {
             (failures, pause) = (0, source.settings.backoff);
         }
         failures += 1;
         if failures >= source.settings.attempts.max(1) {
             return Err(PullError::GaveUp {
                 file: source.file.path.clone(),
-                have: partial.have,
+                have: partial.received,
                 source: error,
             });
         }
         let wait = error.retry_after().unwrap_or(pause).min(PAUSE_MAX);
-        tell(PullEvent::Retry { reason: &error, wait });
+        report(PullEvent::Retry { reason: &error, wait });
         tokio::time::sleep(wait).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
     let (file, path) = (source.file.clone(), partial.path.clone());
-    // What the disk holds is synced, and for some files read once more.
+    // Finishing syncs the file, and reads some files once more.
     elsewhere(&path, move || partial.finish(&file)).await?
 }
 
-/// Does work that waits for the disk on a thread where that holds up nobody.
+/// Runs work that waits for the disk on a thread that may block.
 async fn elsewhere<T: Send + 'static>(
     path: &Path,
     work: impl FnOnce() -> T + Send + 'static,
@@ -94,7 +95,7 @@ async fn elsewhere<T: Send + 'static>(
     Ok(tokio::task::spawn_blocking(work).await.map_err(broken)?)
 }
 
-/// Tells work on another thread that nobody waits for it any more.
+/// Stops the work on another thread when nobody waits for it any more.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl Drop for StopOnDrop {
@@ -103,18 +104,18 @@ impl Drop for StopOnDrop {
     }
 }
 
-/// Takes what one connection gives.
+/// Receives as much as one connection delivers.
 async fn stream(
-    source: &Source<'_>,
-    partial: &mut Partial,
-    tell: &mut (dyn FnMut(PullEvent<'_>) + Send),
+    source: &DownloadSource<'_>,
+    partial: &mut PartialFile,
+    report: &mut (dyn FnMut(PullEvent<'_>) + Send),
 ) -> Result<(), PullError> {
-    let response = get(source.settings, &source.address, partial.have).await?;
+    let response = get(source.settings, &source.address, partial.received).await?;
     match response.status() {
-        StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), partial.have) => {}
-        // The server does not go on in the middle, or in another: from the beginning, then.
-        _ if partial.have > 0 => {
-            tell(PullEvent::Restarted { bytes: partial.have });
+        StatusCode::PARTIAL_CONTENT if starts_at(response.headers(), partial.received) => {}
+        // The server cannot resume, or resumed at another offset: start over.
+        _ if partial.received > 0 => {
+            report(PullEvent::Restarted { bytes: partial.received });
             partial.clear()?;
             if response.status() != StatusCode::OK {
                 return Ok(());
@@ -123,13 +124,13 @@ async fn stream(
         _ => {}
     }
     let mut body = response.into_body();
-    while let Some(bytes) = piece(&mut body, source.settings).await? {
-        if partial.have + bytes.len() as u64 > source.file.bytes {
+    while let Some(bytes) = next_chunk(&mut body, source.settings).await? {
+        if partial.received + bytes.len() as u64 > source.file.bytes {
             partial.delete();
             return Err(PullError::Longer { file: source.file.path.clone(), expected: source.file.bytes });
         }
         partial.push(&bytes)?;
-        tell(PullEvent::Advanced { bytes: bytes.len() as u64 });
+        report(PullEvent::Advanced { bytes: bytes.len() as u64 });
     }
     Ok(())
 }
@@ -140,8 +141,8 @@ fn starts_at(headers: &http::HeaderMap, start: u64) -> bool {
     first.and_then(|first| first.parse().ok()) == Some(start)
 }
 
-impl Partial {
-    /// Opens what has come of a file, on another thread: gigabytes may have to be hashed again.
+impl PartialFile {
+    /// Opens the received part of a file on another thread: gigabytes may have to be hashed again.
     async fn open_elsewhere(folder: &Path, expected: &HubFile) -> Result<Self, PullError> {
         let stop = Arc::new(AtomicBool::new(false));
         let _stop_on_drop = StopOnDrop(Arc::clone(&stop));
@@ -150,9 +151,9 @@ impl Partial {
     }
 
     fn open(folder: &Path, expected: &HubFile, stop: &AtomicBool) -> Result<Self, PullError> {
-        let name = match &expected.check {
-            Check::Sha256(digest) => format!("sha256-{digest}"),
-            Check::Git(hash) => format!(
+        let name = match &expected.hash {
+            ContentHash::Sha256(digest) => format!("sha256-{digest}"),
+            ContentHash::Git(hash) => format!(
                 "git-{}",
                 hash.chars().filter(char::is_ascii_alphanumeric).take(64).collect::<String>()
             ),
@@ -168,12 +169,12 @@ impl Partial {
             Err(TryLockError::WouldBlock) => return Err(PullError::Busy { file: expected.path.clone() }),
             Err(TryLockError::Error(error)) => return Err(StoreError::at("lock", &path)(error).into()),
         }
-        let (mut have, mut hasher) = (0, Hasher::default());
+        let (mut received, mut hasher) = (0, Hasher::default());
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut read = || {
             file.read(&mut chunk).inspect(|&count| {
                 hasher.update(&chunk[..count]);
-                have += count as u64;
+                received += count as u64;
             })
         };
         while read().map_err(StoreError::at("read", &path))? > 0 {
@@ -182,8 +183,8 @@ impl Partial {
                 return Err(StoreError::at("read", &path)(error).into());
             }
         }
-        let mut partial = Self { path, file, have, hasher };
-        if partial.have > expected.bytes {
+        let mut partial = Self { path, file, received, hasher };
+        if partial.received > expected.bytes {
             partial.clear()?;
         }
         Ok(partial)
@@ -195,30 +196,31 @@ impl Partial {
             self.file.seek(SeekFrom::Start(0)).map(drop)
         };
         clear().map_err(StoreError::at("write", &self.path))?;
-        (self.have, self.hasher) = (0, Hasher::default());
+        (self.received, self.hasher) = (0, Hasher::default());
         Ok(())
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), PullError> {
         self.file.write_all(bytes).map_err(StoreError::at("write", &self.path))?;
         self.hasher.update(bytes);
-        self.have += bytes.len() as u64;
+        self.received += bytes.len() as u64;
         Ok(())
     }
 
     fn delete(&self) {
-        // What cannot be deleted is found to be wrong again next time.
+        // If this fails, the next attempt finds the mismatch again.
         let _ = fs::remove_file(&self.path);
     }
 
-    /// Holds the file against what the hub says of it.
+    /// Compares the file with the hash from the hub.
     fn finish(self, expected: &HubFile) -> Result<(PathBuf, Digest), PullError> {
         self.file.sync_all().map_err(StoreError::at("write", &self.path))?;
         let found = self.hasher.clone().finish();
-        let (expected_hash, found_hash) = match &expected.check {
-            Check::Sha256(digest) => (digest.to_string(), found.to_string()),
-            Check::Git(hash) => {
-                let hashed = git_hash(&self.path, self.have).map_err(StoreError::at("read", &self.path))?;
+        let (expected_hash, found_hash) = match &expected.hash {
+            ContentHash::Sha256(digest) => (digest.to_string(), found.to_string()),
+            ContentHash::Git(hash) => {
+                let hashed =
+                    git_hash(&self.path, self.received).map_err(StoreError::at("read", &self.path))?;
                 (hash.to_ascii_lowercase(), hashed)
             }
         };
@@ -231,7 +233,7 @@ impl Partial {
     }
 }
 
-/// Returns the hash that git has for a file's content.
+/// Returns git's blob hash of a file.
 fn git_hash(path: &Path, bytes: u64) -> io::Result<String> {
     let mut hasher = sha1::Sha1::new();
     hasher.update(format!("blob {bytes}\0"));
@@ -242,7 +244,7 @@ fn git_hash(path: &Path, bytes: u64) -> io::Result<String> {
             count => hasher.update(&chunk[..count]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(HEXLOWER.encode(&hasher.finalize()))
 }
 
 #[cfg(test)]
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn git_s_hash_is_that_of_git() {
+    fn blob_hashes_match_git() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         fs::write(&path, "hello\n").unwrap();

@@ -1,13 +1,13 @@
-//! What a repository has.
+//! Lists the files of a repository.
 
 use serde::Deserialize;
 
 use super::HubSettings;
-use super::exchange::{ExchangeError, whole};
+use super::exchange::{HubRequestError, read_short_body};
 use crate::digest::Digest;
 use crate::manifest::is_inside;
 
-/// Bytes of a listing at most: tens of thousands of files.
+/// Largest listing accepted, in bytes: tens of thousands of files.
 const LISTING_BYTES_MAX: usize = 32 << 20;
 
 /// A file of a repository.
@@ -15,15 +15,15 @@ const LISTING_BYTES_MAX: usize = 32 << 20;
 pub(super) struct HubFile {
     pub(super) path: String,
     pub(super) bytes: u64,
-    pub(super) check: Check,
+    pub(super) hash: ContentHash,
 }
 
-/// What the hub says of a file's content.
+/// The hash that the hub gives for a file's content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Check {
-    /// Its SHA-256, of files in large-file storage.
+pub(super) enum ContentHash {
+    /// SHA-256, for files in large-file storage (LFS).
     Sha256(Digest),
-    /// Git's own hash, of all others.
+    /// Git's blob hash, for all other files.
     Git(String),
 }
 
@@ -31,68 +31,68 @@ pub(super) enum Check {
 #[derive(Debug)]
 pub(super) struct Repository {
     pub(super) commit: String,
-    /// The architecture of its GGUF files, where the hub knows it.
+    /// The architecture of its GGUF files, if the hub knows it.
     pub(super) architecture: Option<String>,
     pub(super) files: Vec<HubFile>,
 }
 
 #[derive(Deserialize)]
-struct Wire {
+struct RepositoryJson {
     sha: String,
     #[serde(default)]
-    siblings: Vec<Sibling>,
-    gguf: Option<Gguf>,
+    siblings: Vec<SiblingJson>,
+    gguf: Option<GgufJson>,
 }
 
 #[derive(Deserialize)]
-struct Gguf {
+struct GgufJson {
     architecture: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Sibling {
+struct SiblingJson {
     rfilename: String,
     size: Option<u64>,
     #[serde(rename = "blobId")]
     blob_id: Option<String>,
-    lfs: Option<Lfs>,
+    lfs: Option<LfsJson>,
 }
 
 #[derive(Deserialize)]
-struct Lfs {
+struct LfsJson {
     sha256: Digest,
     size: u64,
 }
 
-/// Asks what a repository has.
-pub(super) async fn list(
+/// Requests the listing of a repository.
+pub(super) async fn read_listing(
     settings: &HubSettings,
     repo: &str,
     revision: &str,
-) -> Result<Repository, ExchangeError> {
+) -> Result<Repository, HubRequestError> {
     let revision = revision.replace('/', "%2F");
     let endpoint = settings.endpoint.trim_end_matches('/');
     let address = format!("{endpoint}/api/models/{repo}/revision/{revision}?blobs=true");
-    read(&whole(settings, &address, LISTING_BYTES_MAX).await?)
+    parse(&read_short_body(settings, &address, LISTING_BYTES_MAX).await?)
 }
 
-fn read(json: &[u8]) -> Result<Repository, ExchangeError> {
-    let wrong = |what: String| ExchangeError::Answer { what };
-    let wire: Wire = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
-    if wire.sha.len() < 7 || wire.sha.len() > 64 || !wire.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong("it names no commit".to_owned()));
+fn parse(json: &[u8]) -> Result<Repository, HubRequestError> {
+    let wrong = |what: String| HubRequestError::Answer { what };
+    let json: RepositoryJson = serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))?;
+    if json.sha.len() < 7 || json.sha.len() > 64 || !json.sha.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong("it has no commit hash".to_owned()));
     }
-    let files = wire.siblings.into_iter().filter_map(|sibling| {
-        // A path that leaves its folder is nobody's model.
+    let files = json.siblings.into_iter().filter_map(|sibling| {
+        // A path outside the model's folder cannot belong to a model.
         is_inside(&sibling.rfilename).then_some(())?;
-        let (bytes, check) = match sibling.lfs {
-            Some(lfs) => (lfs.size, Check::Sha256(lfs.sha256)),
-            None => (sibling.size?, Check::Git(sibling.blob_id?)),
+        let (bytes, hash) = match sibling.lfs {
+            Some(lfs) => (lfs.size, ContentHash::Sha256(lfs.sha256)),
+            None => (sibling.size?, ContentHash::Git(sibling.blob_id?)),
         };
-        Some(HubFile { path: sibling.rfilename, bytes, check })
+        Some(HubFile { path: sibling.rfilename, bytes, hash })
     });
     let files = files.collect();
-    Ok(Repository { commit: wire.sha, architecture: wire.gguf.and_then(|gguf| gguf.architecture), files })
+    Ok(Repository { commit: json.sha, architecture: json.gguf.and_then(|gguf| gguf.architecture), files })
 }
 
 #[cfg(test)]
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_have_a_hash_each_and_paths_that_leave_are_left_out() {
+    fn every_file_has_a_hash_and_escaping_paths_are_dropped() {
         let digest = Digest::of(b"x");
         let json = format!(
             r#"{{"sha":"0123456789abcdef","siblings":[
@@ -109,17 +109,17 @@ mod tests {
                 {{"rfilename":"../../etc/x","size":2,"blobId":"ab"}},
                 {{"rfilename":"sizeless"}}],"gguf":{{"architecture":"qwen3","total":1}}}}"#
         );
-        let repository = read(json.as_bytes()).unwrap();
+        let repository = parse(json.as_bytes()).unwrap();
         assert_eq!(repository.architecture.as_deref(), Some("qwen3"));
         let shown: Vec<(&str, u64)> = repository.files.iter().map(|file| (&*file.path, file.bytes)).collect();
         assert_eq!(shown, [("a.gguf", 3), ("config.json", 2)]);
-        assert_eq!(repository.files[0].check, Check::Sha256(digest));
+        assert_eq!(repository.files[0].hash, ContentHash::Sha256(digest));
     }
 
     #[test]
-    fn what_is_no_listing_is_refused() {
+    fn invalid_listings_are_refused() {
         for json in ["", "[]", r#"{"sha":"x/../y"}"#, r#"{"sha":""}"#] {
-            assert!(read(json.as_bytes()).is_err(), "{json}");
+            assert!(parse(json.as_bytes()).is_err(), "{json}");
         }
     }
 }

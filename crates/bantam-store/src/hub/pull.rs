@@ -1,4 +1,4 @@
-//! A model of the hub, into the store.
+//! Pulls a model from the hub into the store.
 
 use std::fs;
 use std::io;
@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bantam_engine::{DecoderConfig, EncoderConfig};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::HubSettings;
-use super::choose::{Choice, ChooseError, choose};
-use super::download::{Source, download};
-use super::exchange::ExchangeError;
-use super::listing::{Check, HubFile, Repository, list};
-use crate::change::{Added, Stage};
+use super::choose::{ChosenFiles, SelectFilesError, choose};
+use super::download::{DownloadSource, download};
+use super::exchange::HubRequestError;
+use super::listing::{ContentHash, HubFile, Repository, read_listing};
+use crate::change::{Added, StagingFolder};
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::import::ImportError;
@@ -20,112 +21,114 @@ use crate::manifest::{Origin, StoredFile};
 use crate::name::ModelName;
 use crate::store::Store;
 
-/// The revision of a name that says none.
+/// The revision of a name without one.
 const REVISION: &str = "main";
-/// Architectures of GGUF files that run here.
+/// Characters of a file's path that are percent-encoded in its URL.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+/// Supported architectures of GGUF files.
 const ARCHITECTURES: [&str; 5] = ["llama", "qwen2", "qwen3", "gemma3", "phi3"];
 
-/// What happens while a model comes.
+/// Progress of a pull.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PullEvent<'e> {
-    /// The hub has it, and this is what comes.
+    /// The repository has the model, and these files will be downloaded.
     Chosen {
-        /// The name that it will have.
+        /// The name that the model will have.
         name: &'e ModelName,
-        /// Its files.
+        /// Number of files.
         files: usize,
-        /// Their bytes.
+        /// Their total size in bytes.
         bytes: u64,
-        /// The commit that they are of.
+        /// Their commit.
         commit: &'e str,
     },
-    /// A file begins.
+    /// A file's download starts.
     File {
         /// Its path in the repository.
         path: &'e str,
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
-    /// Bytes that were there already, from an attempt that broke off or from another model.
+    /// These bytes were already present, from an interrupted attempt or another model.
     Resumed {
-        /// Bytes.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Bytes that were discarded: the server cannot resume.
+    /// These bytes were discarded, because the server cannot resume.
     Restarted {
-        /// Bytes.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Bytes that came.
+    /// These bytes arrived.
     Advanced {
-        /// Bytes.
+        /// Number of bytes.
         bytes: u64,
     },
-    /// Something failed that may pass.
+    /// A request failed and will be retried.
     Retry {
-        /// What.
-        reason: &'e ExchangeError,
-        /// How long until it is tried again.
+        /// The failure.
+        reason: &'e HubRequestError,
+        /// The pause before the retry.
         wait: Duration,
     },
 }
 
-/// Why a model did not come. The store is as it was; what has come of a file stays for the next attempt.
+/// Why a pull failed. The store is unchanged; the received bytes of a file stay for the next attempt.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullError {
-    /// The name has no owner, so it is not on a hub.
-    #[error("`{name}` is not a name on the hub; expected ORG/REPO")]
+    /// The name has no owner, so it cannot be on a hub.
+    #[error("`{name}` is not a hub model name; expected ORG/REPO")]
     NotOfHub {
         /// The name.
         name: Box<ModelName>,
     },
-    /// The hub did not answer well.
+    /// A request to the hub failed.
     #[error(transparent)]
-    Exchange(#[from] ExchangeError),
-    /// The repository has nothing that was asked for.
+    Exchange(#[from] HubRequestError),
+    /// The repository has no matching model.
     #[error(transparent)]
-    Choose(#[from] ChooseError),
-    /// A model that does not run here.
-    #[error("the architecture is `{found}`, which does not run here")]
+    Choose(#[from] SelectFilesError),
+    /// The architecture is not supported.
+    #[error("the architecture `{found}` is not supported")]
     Architecture {
-        /// What the hub says.
+        /// The architecture according to the hub.
         found: String,
     },
-    /// A file broke off again and again.
-    #[error("download {file}, of which {have} bytes have come")]
+    /// Every attempt to download a file failed.
+    #[error("download {file} (received {have} bytes so far)")]
     GaveUp {
         /// The file.
         file: String,
-        /// Bytes that are kept.
+        /// Bytes that were received and kept.
         have: u64,
         /// The last failure.
         #[source]
-        source: ExchangeError,
+        source: HubRequestError,
     },
-    /// A file that is not what the hub says.
+    /// A file does not match the hub's hash.
     #[error(
-        "{file} is not what the hub says it is: its hash is {found} and should be {expected}; it was deleted"
+        "{file} does not match the hub's checksum: its hash is {found}, expected {expected}; it was deleted"
     )]
     Hash {
         /// The file.
         file: String,
-        /// The hash that the hub says.
+        /// The hash according to the hub.
         expected: String,
-        /// The hash of what came.
+        /// The hash of the download.
         found: String,
     },
-    /// A file that goes on where it should end.
-    #[error("{file} is longer than the {expected} bytes that the hub says it has; it was deleted")]
+    /// A file is longer than announced.
+    #[error("{file} is longer than the {expected} bytes that the hub announced; it was deleted")]
     Longer {
         /// The file.
         file: String,
-        /// Bytes it should have.
+        /// The announced length in bytes.
         expected: u64,
     },
-    /// Somebody else downloads the same file.
-    #[error("another process downloads {file}")]
+    /// Another process is downloading the same file.
+    #[error("another process is downloading {file}")]
     Busy {
         /// The file.
         file: String,
@@ -139,110 +142,114 @@ pub enum PullError {
 }
 
 impl PullError {
-    /// Returns what to do about it.
+    /// Returns the next step for the user.
     pub fn hint(&self) -> String {
         let text = match self {
-            Self::NotOfHub { name } => return format!("write the owner too: ORG/{name}"),
-            Self::Exchange(ExchangeError::Refused { .. }) => {
-                "accept the licence on the model's page, make a token there, and set HF_TOKEN"
+            Self::NotOfHub { name } => return format!("add the owner: ORG/{name}"),
+            Self::Exchange(HubRequestError::Refused { .. }) => {
+                "accept the licence on the model's page, create an access token, and set HF_TOKEN"
             }
-            Self::Exchange(ExchangeError::NotFound { .. }) => {
+            Self::Exchange(HubRequestError::NotFound { .. }) => {
                 "check the name on the hub's page; a private model needs HF_TOKEN"
             }
             Self::Exchange(_) => "check the network, HTTPS_PROXY and HF_ENDPOINT, and pull again",
-            Self::GaveUp { .. } => "pull again: it goes on where it broke off",
-            Self::Choose(ChooseError::NoSuchTag { .. } | ChooseError::Several { .. }) => {
-                "name one of them as the tag: ORG/REPO:TAG"
+            Self::GaveUp { .. } => "pull again: the download resumes where it stopped",
+            Self::Choose(SelectFilesError::NoSuchTag { .. } | SelectFilesError::Several { .. }) => {
+                "choose one of them as the tag: ORG/REPO:TAG"
             }
-            Self::Choose(_) => "get a repository with one GGUF file (Q8_0, Q4_K_M …) or with safetensors",
+            Self::Choose(_) => {
+                "use a repository with an unsplit GGUF file (Q8_0, Q4_K_M …) or with safetensors"
+            }
             Self::Architecture { .. } => {
-                "Llama, Mistral, Qwen 2 and 3, Gemma 3 (text) and Phi-3 run here; serve others by another engine"
+                "supported are Llama, Mistral, Qwen 2 and 3, Gemma 3 (text) and Phi-3; serve others with another engine"
             }
             Self::Hash { .. } | Self::Longer { .. } => {
-                "pull again; if it happens again, do not trust that endpoint or proxy"
+                "pull again; if it happens again, do not trust the endpoint or proxy"
             }
-            Self::Busy { .. } => "wait for it, or end it",
+            Self::Busy { .. } => "wait for that download, or stop it",
             Self::Import(error) => return error.hint(),
             Self::Store(error) if error.is_full() => {
-                "free some space and pull again: it goes on where it broke off"
+                "free some space and pull again: the download resumes where it stopped"
             }
-            Self::Store(_) => "check that the store's folder may be written to",
+            Self::Store(_) => "check that the store's folder is writable",
         };
         text.to_owned()
     }
 
-    /// Returns whether the hub refuses, for lack of a licence, a token or a right.
+    /// Returns whether the hub denied access: a licence, token or permission is missing.
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::Exchange(ExchangeError::Refused { .. }))
+        matches!(self, Self::Exchange(HubRequestError::Refused { .. }))
     }
 
     /// Returns whether the hub has no such model.
     pub fn is_missing(&self) -> bool {
         matches!(
             self,
-            Self::Exchange(ExchangeError::NotFound { .. }) | Self::Choose(_) | Self::NotOfHub { .. }
+            Self::Exchange(HubRequestError::NotFound { .. }) | Self::Choose(_) | Self::NotOfHub { .. }
         )
     }
 }
 
 impl Store {
-    /// Brings a model from the hub: the file that the tag names, or the best that there is, at the revision of the
-    /// name. Every file is held against the hash that the hub says. A name that stood for another version then
-    /// stands for this one.
+    /// Pulls a model from the hub: the file that the tag names, or the preferred one, at the name's revision. Every
+    /// file is verified against the hub's hash. If the name stood for another version before, it now stands for this
+    /// one.
     ///
     /// # Errors
-    /// If it could not be brought, or could not run here.
+    /// If the model could not be downloaded or cannot run here.
     pub async fn pull(
         &self,
         name: &ModelName,
         settings: &HubSettings,
-        tell: &mut (dyn FnMut(PullEvent<'_>) + Send),
+        report: &mut (dyn FnMut(PullEvent<'_>) + Send),
     ) -> Result<Added, PullError> {
         if !name.is_of_hub() {
             return Err(PullError::NotOfHub { name: Box::new(name.clone()) });
         }
         let revision = name.revision().unwrap_or(REVISION);
-        let repository = patiently(settings, name.name(), revision, tell).await?;
-        let Choice { tag, mut files } = choose(&repository.files, name.tag())?;
+        let repository = list_with_retries(settings, name.name(), revision, report).await?;
+        let ChosenFiles { tag, mut files } = choose(&repository.files, name.tag())?;
         let name = name.with_tag(&tag).map_err(ImportError::from)?;
         check_architecture(&repository, &files)?;
         let bytes = files.iter().map(|file| file.bytes).sum();
-        tell(PullEvent::Chosen { name: &name, files: files.len(), bytes, commit: &repository.commit });
+        report(PullEvent::Chosen { name: &name, files: files.len(), bytes, commit: &repository.commit });
         let origin = Origin::Hub {
             repo: name.name().to_owned(),
             revision: revision.to_owned(),
             commit: repository.commit.clone(),
         };
         let wanted = origin.clone();
-        let there = self.blocking({
+        let stored = self.blocking({
             let name = name.clone();
             move |store| {
-                let there = store.find(&name)?.filter(|entry| entry.manifest.origin == wanted);
-                there.iter().try_for_each(|entry| store.grow(&entry.manifest))?;
-                Ok::<_, StoreError>(there)
+                let stored = store.find(&name)?.filter(|entry| entry.manifest.origin == wanted);
+                stored.iter().try_for_each(|entry| store.link_tree(&entry.manifest))?;
+                Ok::<_, StoreError>(stored)
             }
         });
-        if let Some(entry) = there.await?? {
-            tell(PullEvent::Resumed { bytes });
+        if let Some(entry) = stored.await?? {
+            report(PullEvent::Resumed { bytes });
             return Ok(Added { entry, was_there: true, has_replaced: false });
         }
         self.check_room(self.missing_bytes(&files))?;
-        // Short files first: what they say may spare the long ones.
+        // Short files first: an unsupported config.json saves downloading the weights.
         files.sort_by(|one, other| one.bytes.cmp(&other.bytes).then_with(|| one.path.cmp(&other.path)));
-        let stage = self.blocking(Self::stage).await??;
+        let staging = self.blocking(Self::staging).await??;
         let mut stored = Vec::new();
         for file in &files {
-            stored.push(self.fetch(&stage, (name.name(), &repository.commit), file, (settings, tell)).await?);
+            stored.push(
+                self.fetch(&staging, (name.name(), &repository.commit), file, (settings, report)).await?,
+            );
             if file.path == "config.json" {
-                check_config(&stage)?;
+                check_config(&staging)?;
             }
         }
-        // Entering waits for the store's lock, and reads what came once more.
-        let admit = move |store: &Self| store.admit(&stage, stored, &name, origin, true);
-        Ok(self.blocking(admit).await??)
+        // Publishing waits for the store's lock, and reads the files once more.
+        let publish = move |store: &Self| store.check_and_publish(&staging, stored, &name, origin, true);
+        Ok(self.blocking(publish).await??)
     }
 
-    /// Does work that waits for the disk or for a lock on a thread where that holds up nobody.
+    /// Runs work that waits for the disk or a lock on a thread that may block.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> T + Send + 'static,
@@ -253,26 +260,27 @@ impl Store {
             .map_err(|error| StoreError::at("change", self.root())(io::Error::other(error)))
     }
 
-    /// Brings one file into a stage.
+    /// Downloads one file into a staging folder.
     async fn fetch(
         &self,
-        stage: &Stage,
+        staging: &StagingFolder,
         (repo, commit): (&str, &str),
         file: &HubFile,
-        (settings, tell): (&HubSettings, &mut (dyn FnMut(PullEvent<'_>) + Send)),
+        (settings, report): (&HubSettings, &mut (dyn FnMut(PullEvent<'_>) + Send)),
     ) -> Result<StoredFile, PullError> {
-        tell(PullEvent::File { path: &file.path, bytes: file.bytes });
-        let target = stage.model().join(&file.path);
-        if let Some(digest) = self.known(file) {
-            tell(PullEvent::Resumed { bytes: file.bytes });
+        report(PullEvent::File { path: &file.path, bytes: file.bytes });
+        let target = staging.model().join(&file.path);
+        if let Some(digest) = self.stored_digest(file) {
+            report(PullEvent::Resumed { bytes: file.bytes });
             crate::files::link(&self.blob(&digest), &target, self.root())
                 .map_err(StoreError::at("link", &target))?;
             return Ok(StoredFile { path: file.path.clone(), digest, bytes: file.bytes });
         }
         let endpoint = settings.endpoint.trim_end_matches('/');
-        let address = format!("{endpoint}/{repo}/resolve/{commit}/{}", escape(&file.path));
-        let source = Source { settings, address, file };
-        let (path, digest) = download(&source, &self.root().join("partial"), tell).await?;
+        let address =
+            format!("{endpoint}/{repo}/resolve/{commit}/{}", utf8_percent_encode(&file.path, ESCAPED));
+        let source = DownloadSource { settings, address, file };
+        let (path, digest) = download(&source, &self.root().join("partial"), report).await?;
         let take = || {
             target.parent().map_or(Ok(()), fs::create_dir_all)?;
             fs::rename(&path, &target)
@@ -281,25 +289,25 @@ impl Store {
         Ok(StoredFile { path: file.path.clone(), digest, bytes: file.bytes })
     }
 
-    /// Returns the digest of a file that the store has already.
-    fn known(&self, file: &HubFile) -> Option<Digest> {
-        let Check::Sha256(digest) = &file.check else { return None };
+    /// Returns the digest of a file that the store already has.
+    fn stored_digest(&self, file: &HubFile) -> Option<Digest> {
+        let ContentHash::Sha256(digest) = &file.hash else { return None };
         let is_there = fs::metadata(self.blob(digest)).is_ok_and(|found| found.len() == file.bytes);
         is_there.then_some(*digest)
     }
 
-    /// Returns how many bytes are still to come.
+    /// Returns how many bytes are still to be downloaded.
     fn missing_bytes(&self, files: &[HubFile]) -> u64 {
         let partial = |file: &HubFile| -> u64 {
-            let Check::Sha256(digest) = &file.check else { return 0 };
+            let ContentHash::Sha256(digest) = &file.hash else { return 0 };
             let path: PathBuf = self.root().join("partial").join(format!("sha256-{digest}"));
             fs::metadata(path).map_or(0, |file| file.len())
         };
-        let missing = files.iter().filter(|file| self.known(file).is_none());
+        let missing = files.iter().filter(|file| self.stored_digest(file).is_none());
         missing.map(|file| file.bytes.saturating_sub(partial(file))).sum()
     }
 
-    /// Returns the bytes of downloads that broke off.
+    /// Returns the total bytes of interrupted downloads.
     pub fn unfinished_bytes(&self) -> u64 {
         let entries = fs::read_dir(self.root().join("partial"));
         entries
@@ -311,7 +319,7 @@ impl Store {
             .sum()
     }
 
-    /// Deletes downloads that broke off, but for those under way, and returns their bytes.
+    /// Deletes interrupted downloads, except those in progress, and returns their bytes.
     pub fn remove_unfinished(&self) -> Result<u64, StoreError> {
         let folder = self.root().join("partial");
         let mut freed = 0;
@@ -327,20 +335,20 @@ impl Store {
     }
 }
 
-/// Asks what a repository has, again where that may help.
-async fn patiently(
+/// Requests the listing of a repository, retrying failures that may pass.
+async fn list_with_retries(
     settings: &HubSettings,
     repo: &str,
     revision: &str,
-    tell: &mut (dyn FnMut(PullEvent<'_>) + Send),
-) -> Result<Repository, ExchangeError> {
+    report: &mut (dyn FnMut(PullEvent<'_>) + Send),
+) -> Result<Repository, HubRequestError> {
     let mut pause = settings.backoff;
     let mut attempt = 1;
     loop {
-        match list(settings, repo, revision).await {
+        match read_listing(settings, repo, revision).await {
             Err(error) if error.is_passing() && attempt < settings.attempts => {
                 let wait = error.retry_after().unwrap_or(pause).min(Duration::from_secs(60));
-                tell(PullEvent::Retry { reason: &error, wait });
+                report(PullEvent::Retry { reason: &error, wait });
                 tokio::time::sleep(wait).await;
                 (attempt, pause) = (attempt + 1, pause * 2);
             }
@@ -349,7 +357,7 @@ async fn patiently(
     }
 }
 
-/// Refuses what the hub says is of another family, before gigabytes come.
+/// Refuses an unsupported architecture before gigabytes are downloaded.
 fn check_architecture(repository: &Repository, files: &[HubFile]) -> Result<(), PullError> {
     let is_gguf = files.iter().any(|file| file.path.to_ascii_lowercase().ends_with(".gguf"));
     match &repository.architecture {
@@ -360,9 +368,9 @@ fn check_architecture(repository: &Repository, files: &[HubFile]) -> Result<(), 
     }
 }
 
-/// Refuses a configuration that does not run here, before the weights come.
-fn check_config(stage: &Stage) -> Result<(), PullError> {
-    let path = stage.model().join("config.json");
+/// Refuses an unsupported configuration before the weights are downloaded.
+fn check_config(staging: &StagingFolder) -> Result<(), PullError> {
+    let path = staging.model().join("config.json");
     let json = fs::read(&path).map_err(StoreError::at("read", &path))?;
     match (DecoderConfig::from_json(&json), EncoderConfig::from_json(&json)) {
         (Err(_), Err(_)) => {
@@ -372,17 +380,4 @@ fn check_config(stage: &Stage) -> Result<(), PullError> {
         }
         _ => Ok(()),
     }
-}
-
-/// Writes a path as an address may have it.
-fn escape(path: &str) -> String {
-    let mut out = String::new();
-    for byte in path.bytes() {
-        match byte {
-            b'/' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(byte)),
-            _ if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }

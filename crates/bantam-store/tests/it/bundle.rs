@@ -9,7 +9,7 @@ fn name(text: &str) -> ModelName {
 }
 
 #[test]
-fn a_bundle_brings_its_models_with_their_names_and_shares_bytes() {
+fn a_bundle_keeps_names_and_stores_shared_files_once() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny_model::write(folder.path());
     let store = Store::open(folder.path().join("store"));
@@ -34,7 +34,7 @@ fn a_bundle_brings_its_models_with_their_names_and_shares_bytes() {
 }
 
 #[test]
-fn a_damaged_bundle_is_named_and_leaves_the_store_as_it_was() {
+fn a_damaged_bundle_is_reported_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let model = tiny_model::write(folder.path());
     let store = Store::open(folder.path().join("store"));
@@ -56,5 +56,5 @@ fn a_damaged_bundle_is_named_and_leaves_the_store_as_it_was() {
     for cut in [600, whole.len() / 2] {
         assert!(matches!(fails(&whole[..cut]), BundleError::Damaged { .. } | BundleError::Read(_)));
     }
-    assert!(fails(b"bantam-bundle.json\0 and nothing else").to_string().contains("too early"));
+    assert!(fails(b"bantam-bundle.json\0 and nothing else").to_string().contains("truncated"));
 }

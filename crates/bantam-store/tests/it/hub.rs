@@ -1,4 +1,4 @@
-//! A hub on loopback that speaks the real one's protocol, and misbehaves as it is told.
+//! A hub on loopback that speaks the real protocol and misbehaves on request.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,22 +10,22 @@ use bantam_store::{Digest, HubSettings};
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// What goes wrong.
+/// How the hub misbehaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// Not at all.
     None,
-    /// The first so many downloads end after so many bytes.
+    /// The first downloads break off: how many, and after how many bytes.
     BreaksOff(usize, usize),
-    /// Downloads begin and then nothing comes.
+    /// Downloads start, then nothing more arrives.
     Stalls,
-    /// The file is another one than its hash says.
+    /// A file does not match its hash.
     Lies,
-    /// The file is longer than the hub says.
+    /// A file is longer than announced.
     IsLonger,
-    /// The first so many downloads break off and parts are never given.
+    /// Like `BreaksOff`, and range requests get the whole file.
     BreaksOffAndIgnoresRange(usize, usize),
-    /// The first so many answers are of this status.
+    /// The first responses have an error status: how many, and which status.
     Status(usize, u16),
     /// The model is gated.
     Gated,
@@ -33,13 +33,13 @@ pub(crate) enum Fault {
 
 #[derive(Default)]
 pub(crate) struct Seen {
-    /// Bytes of files that went out.
+    /// File bytes sent.
     pub(crate) bytes: usize,
-    /// Downloads that began, with where in the file.
+    /// Offsets at which downloads started.
     pub(crate) starts: Vec<usize>,
-    /// Whether the place that downloads are redirected to was told the token.
+    /// Whether the target of redirects received the token.
     pub(crate) leaked: bool,
-    /// Whether the hub itself was told it.
+    /// Whether the hub itself received the token.
     pub(crate) was_told: bool,
     answers: usize,
 }
@@ -59,7 +59,7 @@ struct Shared {
 }
 
 impl Hub {
-    /// Starts a hub whose repository `org/tiny` has these files; files in large-file storage come from another port.
+    /// Starts a hub whose repository `org/tiny` has these files. Large files are served from another port.
     pub(crate) fn start(files: &[(&str, &[u8])], fault: Fault) -> Self {
         Self::of_architecture(files, fault, "llama")
     }

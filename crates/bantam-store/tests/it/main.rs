@@ -1,4 +1,4 @@
-//! The store from outside: models in and out, and what does not get in.
+//! The store through its public API: what enters, what leaves, and what is refused.
 
 #![cfg(test)]
 

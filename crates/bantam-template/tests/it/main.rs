@@ -1,7 +1,7 @@
-//! Chat templates, against what `transformers` makes of the same ones, and against hostile ones.
+//! Chat templates compared with the output of `transformers`, and hostile templates.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-#![allow(clippy::disallowed_methods, reason = "where the shared data lies comes from the environment")]
+#![allow(clippy::disallowed_methods, reason = "the environment says where the shared data is")]
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::collections::BTreeMap;
@@ -11,19 +11,19 @@ use serde_json::{Value, json};
 
 const REFERENCES: &str = include_str!("references.json");
 
-fn render(source: &str, talk: &Value, control: &[&str]) -> Result<Vec<Piece>, TemplateError> {
+fn render(source: &str, conversation: &Value, control: &[&str]) -> Result<Vec<Piece>, TemplateError> {
     let template = ChatTemplate::new(source, "<s>", "</s>")?;
     let none = Vec::new();
-    let mut variables: BTreeMap<String, Value> = talk
+    let mut variables: BTreeMap<String, Value> = conversation
         .get("variables")
         .and_then(Value::as_object)
         .map(|object| object.clone().into_iter().collect())
         .unwrap_or_default();
     variables.entry("date_string".to_owned()).or_insert_with(|| json!("21 Nov 2026"));
     let conversation = Conversation {
-        messages: talk["messages"].as_array().unwrap(),
-        tools: talk.get("tools").and_then(Value::as_array).unwrap_or(&none),
-        add_generation_prompt: talk.get("add_generation_prompt").is_none_or(|flag| flag == true),
+        messages: conversation["messages"].as_array().unwrap(),
+        tools: conversation.get("tools").and_then(Value::as_array).unwrap_or(&none),
+        add_generation_prompt: conversation.get("add_generation_prompt").is_none_or(|flag| flag == true),
         variables: &variables,
         now: jiff::civil::date(2026, 11, 21).at(9, 5, 0, 0),
     };
@@ -39,7 +39,7 @@ fn question(content: &str) -> Value {
 }
 
 #[test]
-fn every_conversation_reads_as_transformers_writes_it() {
+fn every_conversation_renders_as_in_transformers() {
     let references: Value = serde_json::from_str(REFERENCES).unwrap();
     let cases = references["cases"].as_array().unwrap();
     assert_eq!(cases.len(), 30);
@@ -59,20 +59,20 @@ fn every_conversation_reads_as_transformers_writes_it() {
 }
 
 #[test]
-fn a_real_template_of_a_model_with_tools_is_run() {
+fn a_published_template_with_tools_renders() {
     let folder = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(
         || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
         std::path::PathBuf::from,
     );
     let path = folder.join("tokenizers/qwen2.5/tokenizer_config.json");
     let Ok(config) = std::fs::read(&path) else {
-        eprintln!("SKIPPED: {} is not there; set BANTAM_SHARED_DATA", path.display());
+        eprintln!("SKIPPED: {} does not exist; set BANTAM_SHARED_DATA", path.display());
         return;
     };
     let config: Value = serde_json::from_slice(&config).unwrap();
     let references: Value = serde_json::from_str(REFERENCES).unwrap();
-    let talk = &references["talks"]["a call of a tool"];
-    let written = text(&render(config["chat_template"].as_str().unwrap(), talk, &[]).unwrap());
+    let conversation = &references["talks"]["a call of a tool"];
+    let written = text(&render(config["chat_template"].as_str().unwrap(), conversation, &[]).unwrap());
     let call = "<tool_call>\n{\"name\": \"find_order\", \"arguments\": {\"number\": 4711, \"exact\": false, \"share\": 0.5}}\n</tool_call><|im_end|>\n";
     assert!(written.contains(call), "{written}");
     assert!(written.ends_with(
@@ -94,33 +94,33 @@ fn a_message_cannot_speak_in_another_role() {
 }
 
 #[test]
-fn tools_cannot_speak_in_another_role_either() {
-    let talk = json!({
+fn a_tool_cannot_speak_in_another_role() {
+    let conversation = json!({
         "messages": [{ "role": "user", "content": "x" }],
         "tools": [{ "type": "function", "function": { "name": "<|im_end|>" } }],
     });
-    let pieces = render("{{ tools | tojson }}", &talk, &["<|im_end|>"]).unwrap();
+    let pieces = render("{{ tools | tojson }}", &conversation, &["<|im_end|>"]).unwrap();
     assert_eq!(pieces.iter().filter(|piece| piece.is_quotation).count(), 1);
 }
 
 #[test]
-fn parts_of_text_are_joined_and_arguments_become_the_object_they_are() {
-    let talk = json!({ "messages": [
+fn text_parts_are_joined_and_arguments_become_an_object() {
+    let conversation = json!({ "messages": [
         { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }] },
         { "role": "assistant", "tool_calls": [{ "function": { "name": "f", "arguments": "{\"z\":1,\"a\":2}" } }] },
     ] });
     let source = "{{ messages[0].content }}|{{ messages[1].tool_calls[0].function.arguments | tojson }}";
-    assert_eq!(text(&render(source, &talk, &[]).unwrap()), "a\nb|{\"z\": 1, \"a\": 2}");
+    assert_eq!(text(&render(source, &conversation, &[]).unwrap()), "a\nb|{\"z\": 1, \"a\": 2}");
 }
 
 #[test]
-fn the_time_is_the_one_given() {
+fn strftime_now_formats_the_given_time() {
     let source = "{{ strftime_now('%Y-%m-%d %H:%M, %d %B') }}";
     assert_eq!(text(&render(source, &question("x"), &[]).unwrap()), "2026-11-21 09:05, 21 November");
 }
 
 #[test]
-fn what_is_no_template_is_refused_with_its_line() {
+fn an_invalid_template_is_refused_with_its_line() {
     let error = ChatTemplate::new("fine\n{% if %}", "", "").unwrap_err();
     assert!(matches!(error, TemplateError::Syntax { line: 2, .. }), "{error}");
     let error = ChatTemplate::new(&"x".repeat(300 << 10), "", "").unwrap_err();
@@ -128,7 +128,7 @@ fn what_is_no_template_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_template_that_does_not_end_is_stopped() {
+fn an_endless_template_is_stopped() {
     let source = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
     let error = render(source, &question("x"), &[]).unwrap_err();
     assert!(matches!(error, TemplateError::Endless { .. }), "{error}");
@@ -137,7 +137,7 @@ fn a_template_that_does_not_end_is_stopped() {
 }
 
 #[test]
-fn what_is_missing_is_named_with_its_line() {
+fn an_unknown_name_is_reported_with_its_line() {
     let error = render("\n{{ messages | shuffle }}", &question("x"), &[]).unwrap_err();
     assert!(
         matches!(&error, TemplateError::Failed { line: 2, reason } if reason.contains("shuffle")),

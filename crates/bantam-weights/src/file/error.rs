@@ -1,56 +1,56 @@
-//! Why a weight file is not opened, or does not fit its architecture.
+//! Errors of opening a weight file and of looking up tensors.
 
 use std::path::PathBuf;
 
 use crate::gguf::GgufError;
-use crate::safetensors::{IndexError, SafetensorsError};
+use crate::safetensors::{SafetensorsError, ShardIndexError};
 use crate::sniff::RefusedContent;
 
-/// Why a weight file cannot be used.
+/// Why a weight file cannot be opened.
 #[derive(Debug, thiserror::Error)]
 #[error("open the weights {}", .path.display())]
 pub struct OpenWeightsError {
     /// The file or folder.
     pub path: PathBuf,
-    /// What is wrong.
+    /// The cause.
     #[source]
     pub kind: OpenWeightsErrorKind,
 }
 
-/// What is wrong with a weight file.
+/// The cause of an [`OpenWeightsError`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenWeightsErrorKind {
-    /// The file could not be read.
+    /// The file cannot be read.
     #[error("cannot read the file")]
     Read(#[from] std::io::Error),
-    /// A pipe or a device.
-    #[error("this is no regular file")]
+    /// The path is a pipe or a device.
+    #[error("not a regular file")]
     NotFile,
-    /// A folder without a model.
+    /// The folder contains no model.
     #[error("the folder has neither model.safetensors nor model.safetensors.index.json")]
     EmptyFolder,
-    /// Some other content.
+    /// The file has another format.
     #[error(transparent)]
     Refused(#[from] RefusedContent),
-    /// A GGUF file with a fault.
-    #[error("this GGUF file is not right")]
+    /// The GGUF file is malformed or not supported.
+    #[error("invalid GGUF file")]
     Gguf(#[from] GgufError),
-    /// A safetensors file with a fault.
-    #[error("this safetensors file is not right")]
+    /// The safetensors file is malformed or not supported.
+    #[error("invalid safetensors file")]
     Safetensors(#[from] SafetensorsError),
-    /// A list of shards with a fault.
-    #[error("this list of shards is not right")]
-    Index(#[from] IndexError),
+    /// The shard index or a shard is invalid.
+    #[error("invalid shard index")]
+    Index(#[from] ShardIndexError),
 }
 
 impl OpenWeightsErrorKind {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Read(_) => "check that the path is right and may be read",
-            Self::NotFile => "give a file on a disk",
-            Self::EmptyFolder => "give the model's file itself",
+            Self::Read(_) => "check that the path is correct and readable",
+            Self::NotFile => "use a regular file",
+            Self::EmptyFolder => "use the path of the model file",
             Self::Refused(refused) => refused.hint(),
             Self::Gguf(error) => error.hint(),
             Self::Safetensors(error) => error.hint(),
@@ -59,24 +59,24 @@ impl OpenWeightsErrorKind {
     }
 }
 
-/// Why a file lacks a tensor that its architecture needs.
+/// Why a required tensor is not available.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequireTensorError {
-    /// No tensor of the name.
-    #[error("the tensor {tensor:?} is missing")]
+    /// The file does not contain the tensor.
+    #[error("tensor {tensor:?} is missing")]
     Missing {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
-    /// A tensor of another shape.
-    #[error("the tensor {tensor:?} has shape {found:?}; the model needs {expected:?}")]
+    /// The tensor has another shape.
+    #[error("tensor {tensor:?} has shape {found:?}; the model needs {expected:?}")]
     Shape {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
         /// The shape in the file.
         found: Box<[usize]>,
-        /// The shape of the architecture.
+        /// The shape that the architecture needs.
         expected: Box<[usize]>,
     },
 }

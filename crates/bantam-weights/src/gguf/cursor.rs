@@ -1,4 +1,4 @@
-//! A place in bytes that cannot be left.
+//! Reads a byte slice from front to back with bounds checks.
 
 use super::GgufError;
 
@@ -12,7 +12,7 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes were taken.
+    /// Returns the number of bytes read.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -21,7 +21,7 @@ impl<'a> Cursor<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    /// The next `count` bytes.
+    /// Reads the next `count` bytes.
     pub(super) fn take(&mut self, count: u64, what: &'static str) -> Result<&'a [u8], GgufError> {
         let left = self.left();
         let taken = usize::try_from(count).ok().and_then(|count| left.get(..count));
@@ -35,7 +35,7 @@ impl<'a> Cursor<'a> {
 
     fn array<const N: usize>(&mut self, what: &'static str) -> Result<[u8; N], GgufError> {
         let taken = self.take(N as u64, what)?;
-        // `take` gave exactly N bytes.
+        // `take` returned exactly N bytes.
         Ok(taken.first_chunk().copied().unwrap_or([0; N]))
     }
 
@@ -47,7 +47,7 @@ impl<'a> Cursor<'a> {
         self.array(what).map(u64::from_le_bytes)
     }
 
-    /// A length and that many bytes of UTF-8.
+    /// Reads a length and that many bytes of UTF-8.
     pub(super) fn text(&mut self, bytes_max: u64, what: &'static str) -> Result<&'a str, GgufError> {
         let length = self.u64(what)?;
         if length > bytes_max {
@@ -57,7 +57,7 @@ impl<'a> Cursor<'a> {
         std::str::from_utf8(self.take(length, what)?).map_err(|_| GgufError::NotUtf8 { what, at })
     }
 
-    /// A count of things that take at least `bytes_min` each, once the file has the bytes for them.
+    /// Checks a count of items of at least `bytes_min` bytes each against the bytes left.
     pub(super) fn count(&self, count: u64, bytes_min: u64, what: &'static str) -> Result<usize, GgufError> {
         let at_most = self.left().len() as u64 / bytes_min.max(1);
         match usize::try_from(count) {

@@ -1,97 +1,97 @@
-//! What can be wrong with a GGUF file.
+//! Errors of GGUF files.
 
 use crate::tensor::{TensorError, TensorErrorKind};
 
 use super::{ALIGNMENT_MAX, ALIGNMENT_UNIT, DEPTH_MAX};
 
-/// What is wrong with a GGUF file.
+/// Why a GGUF file is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GgufError {
     /// The file ends too early.
     #[error("the file ends inside {what}: {needed} bytes needed at byte {at}, {left} left")]
     Truncated {
-        /// What is cut.
+        /// The part that is cut off.
         what: &'static str,
-        /// Where it starts.
+        /// The offset where it starts.
         at: u64,
-        /// Its length.
+        /// Its length in bytes.
         needed: u64,
-        /// What the file still has.
+        /// Number of bytes left in the file.
         left: u64,
     },
-    /// Too old or too new.
-    #[error("the GGUF version is {found}; 2 and 3 are read")]
+    /// The version is not supported.
+    #[error("GGUF version {found} is not supported; supported are 2 and 3")]
     Version {
         /// The file's version.
         found: u32,
     },
-    /// Numbers in the other byte order.
+    /// The file has the other byte order.
     #[error("the file is big-endian")]
     BigEndian,
-    /// More things than the file has bytes for.
-    #[error("{found} {what} are announced, and the file has bytes for {at_most} at most")]
+    /// A count exceeds what the file has room for.
+    #[error("the file claims {found} {what} but has room for at most {at_most}")]
     Count {
-        /// Of what.
+        /// The counted items.
         what: &'static str,
-        /// How many are announced.
+        /// The claimed count.
         found: u64,
-        /// How many could be there.
+        /// The largest possible count.
         at_most: u64,
     },
-    /// A text beyond its limit.
-    #[error("{what} has {found} bytes; at most {at_most} are read")]
+    /// A string exceeds its limit.
+    #[error("{what} is {found} bytes long; the limit is {at_most}")]
     TooLong {
-        /// Which.
+        /// The string.
         what: &'static str,
         /// Its length.
         found: u64,
         /// The limit.
         at_most: u64,
     },
-    /// A text that is none.
+    /// A string is not UTF-8.
     #[error("{what} at byte {at} is not UTF-8")]
     NotUtf8 {
-        /// Which.
+        /// The string.
         what: &'static str,
-        /// Where.
+        /// Its offset.
         at: u64,
     },
-    /// A key without a name.
+    /// A key is empty.
     #[error("a key is empty")]
     EmptyKey,
-    /// A key that stands twice.
-    #[error("the key {key:?} stands twice")]
+    /// A key appears twice.
+    #[error("the key {key:?} appears twice")]
     DuplicateKey {
-        /// Which.
+        /// The key.
         key: Box<str>,
     },
-    /// A type of value that does not exist.
+    /// The type of a value does not exist.
     #[error("the key {key:?} has a value of unknown type {found}")]
     ValueType {
-        /// Which.
+        /// The key.
         key: Box<str>,
         /// The type.
         found: u32,
     },
-    /// Neither true nor false.
-    #[error("the key {key:?} has {found} for true or false")]
+    /// A boolean is neither 0 nor 1.
+    #[error("the key {key:?} has {found} as a boolean; it must be 0 or 1")]
     Bool {
-        /// Which.
+        /// The key.
         key: Box<str>,
         /// The byte.
         found: u8,
     },
-    /// Arrays in arrays in arrays.
-    #[error("the key {key:?} has arrays nested more than {DEPTH_MAX} deep")]
+    /// Arrays are nested too deeply.
+    #[error("the key {key:?} nests arrays more than {DEPTH_MAX} deep")]
     TooDeep {
-        /// Which.
+        /// The key.
         key: Box<str>,
     },
-    /// An alignment that is no number.
-    #[error("general.alignment is no unsigned integer")]
+    /// The alignment is not an unsigned integer.
+    #[error("general.alignment is not an unsigned integer")]
     AlignmentType,
-    /// An alignment that none can have.
+    /// The alignment is not valid.
     #[error(
         "general.alignment is {found}; it must be a power of two from {ALIGNMENT_UNIT} to {ALIGNMENT_MAX}"
     )]
@@ -99,47 +99,47 @@ pub enum GgufError {
         /// The file's alignment.
         found: u64,
     },
-    /// One of several files.
-    #[error("this is one of {parts} parts of a split model")]
+    /// The file is a part of a split model.
+    #[error("the file is one of {parts} parts of a split model")]
     Split {
-        /// How many there are.
+        /// Number of parts.
         parts: u64,
     },
-    /// A tensor that is described wrongly.
+    /// A tensor's description is invalid.
     #[error(transparent)]
     Tensor(#[from] TensorError),
-    /// Tensors without their data.
-    #[error("the file ends after {found} bytes, before its tensors' data")]
+    /// The file ends before the tensor data.
+    #[error("the file ends after {found} bytes, before the tensor data")]
     NoData {
-        /// Its length.
+        /// Its length in bytes.
         found: u64,
     },
-    /// Bytes after the last tensor.
+    /// Bytes follow the last tensor.
     #[error("{bytes} bytes follow the last tensor")]
     Trailing {
-        /// How many.
+        /// Number of bytes.
         bytes: u64,
     },
 }
 
 impl GgufError {
-    /// What to do about it.
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Version { .. } | Self::BigEndian => "convert the model again with a current llama.cpp",
-            Self::Split { .. } => "join the parts with `llama-gguf-split --merge` and give the joined file",
+            Self::Split { .. } => "merge the parts with `llama-gguf-split --merge` and use the merged file",
             Self::Tensor(TensorError { kind: TensorErrorKind::UnknownType { .. }, .. }) => {
-                "quantise the model to a type that is read, such as Q8_0, Q4_0 or Q4_K_M"
+                "quantise the model to a supported type, such as Q8_0, Q4_0 or Q4_K_M"
             }
             Self::Truncated { .. } | Self::NoData { .. } | Self::Tensor(_) | Self::Trailing { .. } => {
-                "the file is damaged or incomplete: download it again and compare its hash"
+                "the file is damaged or incomplete: download it again and compare its checksum"
             }
-            _ => "the file was not written by a correct program: get it from its original source",
+            _ => "the file is malformed: get it from its original source",
         }
     }
 }
 
-/// The name of a type that GGUF has and that is not read here, or its number.
+/// Returns the name of a GGUF type that is not supported, or its number.
 pub(super) fn type_name(number: u32) -> Box<str> {
     let known = match number {
         9 => "Q8_1",

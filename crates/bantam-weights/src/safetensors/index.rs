@@ -1,141 +1,141 @@
-//! The list of shards of a model in several files.
+//! The shard index of a model in several files.
 
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::json::Pairs;
+use super::json::UniquePairs;
 
-/// Bytes of a list at most: what half a million tensors need.
+/// Largest index in bytes, enough for half a million tensors.
 const INDEX_BYTES_MAX: usize = 64 << 20;
 const SHARDS_MAX: usize = 1024;
 
-/// What is wrong with a list of shards.
+/// Why a shard index is refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum IndexError {
-    /// Longer than any list.
-    #[error("the file has {found} bytes of JSON; at most {INDEX_BYTES_MAX} are read")]
+pub enum ShardIndexError {
+    /// The file is too long for an index.
+    #[error("the JSON file is {found} bytes long; the limit is {INDEX_BYTES_MAX}")]
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         found: usize,
     },
-    /// JSON, but no such list.
-    #[error("the file is JSON, and no list of shards")]
+    /// The file is JSON but not an index.
+    #[error("the file is JSON but not a shard index")]
     Json(#[source] serde_json::Error),
-    /// More files than any model has.
-    #[error("it names {found} shards; at most {SHARDS_MAX} are read")]
+    /// There are too many shards.
+    #[error("it names {found} shards; the limit is {SHARDS_MAX}")]
     TooManyShards {
-        /// How many.
+        /// Number of shards.
         found: usize,
     },
-    /// A name that could lead anywhere.
-    #[error("the shard {shard:?} is no plain file name")]
+    /// A shard's name is a path.
+    #[error("shard {shard:?} is not a plain file name")]
     ShardName {
-        /// Which.
+        /// The shard.
         shard: String,
     },
-    /// A link that leads out of the folder, or something that is no file.
-    #[error("the shard {shard:?} is no file of the folder")]
+    /// A shard is a link out of the folder, or not a file.
+    #[error("shard {shard:?} is not a file in the folder")]
     ShardOutside {
-        /// Which.
+        /// The shard.
         shard: String,
     },
-    /// A shard that cannot be opened.
-    #[error("cannot read the shard {shard:?}")]
+    /// A shard cannot be opened.
+    #[error("cannot read shard {shard:?}")]
     ShardRead {
-        /// Which.
+        /// The shard.
         shard: String,
-        /// What the system said.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A shard of another format.
-    #[error("the shard {shard:?} is no safetensors file")]
+    /// A shard has another format.
+    #[error("shard {shard:?} is not a safetensors file")]
     ShardContent {
-        /// Which.
+        /// The shard.
         shard: String,
     },
-    /// A shard that is wrong in itself.
-    #[error("the shard {shard:?}")]
+    /// A shard is invalid.
+    #[error("shard {shard:?}")]
     Shard {
-        /// Which.
+        /// The shard.
         shard: String,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: super::SafetensorsError,
     },
-    /// A list that promises what is not there, or the other way round.
-    #[error("the list and the shard {shard:?} disagree about the tensor {tensor:?}")]
+    /// A tensor is in the index but not in the shard, or the other way round.
+    #[error("the index and shard {shard:?} disagree about tensor {tensor:?}")]
     Disagrees {
-        /// Which shard.
+        /// The shard.
         shard: String,
         /// The tensor.
         tensor: Box<str>,
     },
-    /// Given as bytes, a list has no folder for its shards.
-    #[error("a list of shards needs the folder they are in")]
+    /// The index was given as bytes, so the folder of its shards is unknown.
+    #[error("a shard index needs the folder of its shards")]
     NoFolder,
 }
 
-impl IndexError {
-    /// What to do about it.
+impl ShardIndexError {
+    /// Returns what the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Json(_) | Self::TooLong { .. } | Self::NoFolder => {
-                "give a GGUF or safetensors file, or the folder of a sharded model"
+                "use a GGUF or safetensors file, or the folder of a sharded model"
             }
             Self::ShardRead { .. } | Self::Disagrees { .. } | Self::Shard { .. } => {
                 "shards are missing or damaged: download the model again"
             }
-            Self::ShardOutside { .. } => "put the shards themselves, not links to them, beside the list",
+            Self::ShardOutside { .. } => "put the shards next to the index instead of links to them",
             Self::TooManyShards { .. } | Self::ShardName { .. } | Self::ShardContent { .. } => {
-                "the list was not written by a correct program: get the model from its original source"
+                "the index is malformed: get the model from its original source"
             }
         }
     }
 }
 
-/// The shards' names, sorted, and which tensor is in which.
+/// The shards' names, sorted, and the shard of each tensor.
 #[derive(Debug)]
-pub(crate) struct Shards {
+pub(crate) struct ShardIndex {
     pub(crate) names: Vec<String>,
-    /// Tensor and shard, sorted.
+    /// Tensors and indices of their shards, sorted.
     pub(crate) tensors: Vec<(String, usize)>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Index {
+struct IndexJson {
     #[serde(rename = "metadata")]
     _metadata: Option<IgnoredAny>,
-    weight_map: Pairs<String>,
+    weight_map: UniquePairs<String>,
 }
 
-/// Reads and checks a list; the files that it names are not touched.
-pub(crate) fn read_index(bytes: &[u8]) -> Result<Shards, IndexError> {
+/// Reads and checks an index without opening its shards.
+pub(crate) fn read_index(bytes: &[u8]) -> Result<ShardIndex, ShardIndexError> {
     if bytes.len() > INDEX_BYTES_MAX {
-        return Err(IndexError::TooLong { found: bytes.len() });
+        return Err(ShardIndexError::TooLong { found: bytes.len() });
     }
-    let index: Index = serde_json::from_slice(bytes).map_err(IndexError::Json)?;
+    let index: IndexJson = serde_json::from_slice(bytes).map_err(ShardIndexError::Json)?;
     let mut names: Vec<String> = index.weight_map.0.iter().map(|(_, shard)| shard.clone()).collect();
     names.sort_unstable();
     names.dedup();
     if names.len() > SHARDS_MAX {
-        return Err(IndexError::TooManyShards { found: names.len() });
+        return Err(ShardIndexError::TooManyShards { found: names.len() });
     }
     if let Some(shard) = names.iter().find(|name| !is_plain_file_name(name)) {
-        return Err(IndexError::ShardName { shard: shard.chars().take(256).collect() });
+        return Err(ShardIndexError::ShardName { shard: shard.chars().take(256).collect() });
     }
-    let place = |shard: &String| names.binary_search(shard).unwrap_or_default();
+    let position = |shard: &String| names.binary_search(shard).unwrap_or_default();
     let mut tensors: Vec<(String, usize)> =
-        index.weight_map.0.into_iter().map(|(tensor, shard)| (tensor, place(&shard))).collect();
+        index.weight_map.0.into_iter().map(|(tensor, shard)| (tensor, position(&shard))).collect();
     tensors.sort_unstable();
-    Ok(Shards { names, tensors })
+    Ok(ShardIndex { names, tensors })
 }
 
-/// Whether a name stays in its folder on any system: one component, no separator, no drive, no NUL.
+/// Returns whether a name stays in its folder on any system: one component, no separator, no drive, no NUL.
 fn is_plain_file_name(name: &str) -> bool {
     let is_plain = |character: char| !matches!(character, '/' | '\\' | ':' | '\0');
     let path = Path::new(name);
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_plain_names_stay_in_the_folder() {
+    fn only_plain_file_names_are_accepted() {
         for name in ["model-00001-of-00002.safetensors", "a", "..a", "日本"] {
             assert!(is_plain_file_name(name), "{name}");
         }

@@ -1,4 +1,4 @@
-//! JSON objects as they stand: in their order, no key twice.
+//! JSON objects in their original order and without duplicate keys.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -6,35 +6,35 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 
-/// The pairs of an object. A key that stands twice is an error, where a map would keep the last in silence.
+/// The pairs of an object. A duplicate key is an error, where a map would silently keep the last value.
 #[derive(Debug)]
-pub(crate) struct Pairs<V>(pub(crate) Vec<(String, V)>);
+pub(crate) struct UniquePairs<V>(pub(crate) Vec<(String, V)>);
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for Pairs<V> {
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniquePairs<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor(PhantomData))
+        deserializer.deserialize_map(UniquePairsVisitor(PhantomData))
     }
 }
 
-struct PairsVisitor<V>(PhantomData<V>);
+struct UniquePairsVisitor<V>(PhantomData<V>);
 
-impl<'de, V: Deserialize<'de>> Visitor<'de> for PairsVisitor<V> {
-    type Value = Pairs<V>;
+impl<'de, V: Deserialize<'de>> Visitor<'de> for UniquePairsVisitor<V> {
+    type Value = UniquePairs<V>;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs<V>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<UniquePairs<V>, A::Error> {
         let mut pairs = Vec::new();
         let mut seen = HashSet::new();
         while let Some((key, value)) = map.next_entry::<String, V>()? {
             if !seen.insert(key.clone()) {
                 let shown: String = key.chars().take(64).collect();
-                return Err(A::Error::custom(format_args!("the key {shown:?} stands twice")));
+                return Err(A::Error::custom(format_args!("the key {shown:?} appears twice")));
             }
             pairs.push((key, value));
         }
-        Ok(Pairs(pairs))
+        Ok(UniquePairs(pairs))
     }
 }

@@ -1,57 +1,57 @@
-//! Tokens that are found in a text before anything else is: instructions to the model, and words of its maker.
+//! Tokens that are matched in a text before anything else: control tokens and other added tokens.
 
 use super::TokenizerError;
-use super::vocabulary::shown;
+use super::vocabulary::excerpt;
 use crate::wordpiece::Trie;
 
-/// Longer ones would make looking for them slow.
+/// Longer tokens would make the search slow.
 const BYTES_MAX: usize = 512;
 
-/// A token that is found as it is written.
+/// A token that is matched literally.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AddedToken {
     pub(super) id: u32,
     pub(super) text: Box<str>,
-    /// Whether text must not give it, unless the caller says that the text is the model's own.
+    /// Whether text must not produce it, unless the caller allows control tokens.
     pub(super) is_control: bool,
-    /// Found only where no letter stands beside it.
+    /// Matches only between non-word characters.
     pub(super) is_word: bool,
-    /// Takes the white space before it.
+    /// Also removes the white space before it.
     pub(super) strips_left: bool,
-    /// Takes the white space after it.
+    /// Also removes the white space after it.
     pub(super) strips_right: bool,
 }
 
-/// Tokens to look for.
+/// The tokens to match.
 #[derive(Debug)]
-pub(super) struct Added {
+pub(super) struct AddedTokens {
     tokens: Vec<AddedToken>,
-    /// Places in `tokens` by text.
+    /// Indices into `tokens` by text.
     trie: Trie,
-    /// The bytes that one begins with.
+    /// Whether a token starts with this byte.
     first: Box<[bool; 256]>,
 }
 
-/// A part of a text.
+/// A section of a text.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Section<'t> {
     Token(u32),
-    /// A text that is not empty, and where it starts.
+    /// A non-empty text and its offset.
     Text(usize, &'t str),
 }
 
-impl Added {
+impl AddedTokens {
     pub(super) fn new(mut tokens: Vec<AddedToken>) -> Result<Self, TokenizerError> {
         tokens.retain(|token| !token.text.is_empty());
         if let Some(token) = tokens.iter().find(|token| token.text.len() > BYTES_MAX) {
             return Err(TokenizerError::Unsupported {
                 what: "long added token",
-                found: shown(token.text.as_bytes()),
+                found: excerpt(token.text.as_bytes()),
             });
         }
-        // Ids fit in 32 bits, and so do these places.
-        let places = tokens.iter().enumerate().map(|(at, token)| (token.text.as_bytes(), at as u32));
-        let trie = Trie::new(places.collect())?;
+        // Ids fit in 32 bits, so these indices do too.
+        let indices = tokens.iter().enumerate().map(|(at, token)| (token.text.as_bytes(), at as u32));
+        let trie = Trie::new(indices.collect())?;
         let mut first = Box::new([false; 256]);
         for token in &tokens {
             if let Some(byte) = token.text.as_bytes().first() {
@@ -65,7 +65,7 @@ impl Added {
         &self.tokens
     }
 
-    /// Cuts a text at the tokens in it: the leftmost and there the longest, as the reference does.
+    /// Splits a text at the tokens in it; the leftmost match wins, then the longest, as in the reference.
     pub(super) fn cut<'t>(&self, text: &'t str, parse_special: bool, sink: &mut dyn FnMut(Section<'t>)) {
         let bytes = text.as_bytes();
         let (mut start, mut at) = (0, 0);
@@ -74,13 +74,13 @@ impl Added {
                 at += 1;
                 continue;
             }
-            let Some((length, place)) = self.trie.longest(&bytes[at..]) else {
+            let Some((length, index)) = self.trie.longest(&bytes[at..]) else {
                 at += 1;
                 continue;
             };
             let (from, to) = (at, at + length);
             at = to;
-            let token = &self.tokens[place as usize];
+            let token = &self.tokens[index as usize];
             if token.is_control && !parse_special || token.is_word && touches_word(text, from, to) {
                 continue;
             }
@@ -123,12 +123,14 @@ mod tests {
     #[track_caller]
     fn check(tokens: &[AddedToken], text: &str, parse_special: bool, expected: &[Section<'_>]) {
         let mut found = Vec::new();
-        Added::new(tokens.to_vec()).unwrap().cut(text, parse_special, &mut |section| found.push(section));
+        AddedTokens::new(tokens.to_vec())
+            .unwrap()
+            .cut(text, parse_special, &mut |section| found.push(section));
         assert_eq!(found, expected, "{text:?}");
     }
 
     #[test]
-    fn the_leftmost_and_longest_is_found() {
+    fn the_leftmost_and_longest_token_is_matched() {
         use Section::{Text, Token};
         let tokens = [token(1, "<a>", |_| {}), token(2, "<a><b>", |_| {}), token(3, "", |_| {})];
         check(&tokens, "x<a><a><b>y", false, &[Text(0, "x"), Token(1), Token(2), Text(10, "y")]);
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn control_tokens_are_found_only_where_asked_for() {
+    fn control_tokens_are_matched_only_if_allowed() {
         use Section::{Text, Token};
         let tokens = [token(1, "<|im_end|>", |token| token.is_control = true), token(2, "<b>", |_| {})];
         check(&tokens, "a<|im_end|><b>", false, &[Text(0, "a<|im_end|>"), Token(2)]);
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_is_taken_and_words_are_respected() {
+    fn tokens_strip_white_space_and_respect_word_boundaries() {
         use Section::{Text, Token};
         let both = token(1, "<m>", |token| (token.strips_left, token.strips_right) = (true, true));
         check(&[both], "a  <m>\n <m> b", false, &[Text(0, "a"), Token(1), Token(1), Text(12, "b")]);
@@ -154,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn two_of_one_text_are_refused() {
-        let error = Added::new(vec![token(1, "<a>", |_| {}), token(2, "<a>", |_| {})]).unwrap_err();
-        assert_eq!(error.to_string(), "the token \"<a>\" stands twice");
+    fn duplicate_tokens_are_refused() {
+        let error = AddedTokens::new(vec![token(1, "<a>", |_| {}), token(2, "<a>", |_| {})]).unwrap_err();
+        assert_eq!(error.to_string(), "the token \"<a>\" appears twice");
     }
 }

@@ -1,13 +1,13 @@
-//! The characters that byte-level tokenizers write for bytes, so that each token is printable text.
+//! The characters that byte-level tokenizers use for bytes, so that every token is printable text.
 
-/// Bytes that stand for themselves; the others are written from U+0100 on, in order.
+/// Whether a byte stands for itself; the others map to U+0100 and up, in order.
 const fn is_printable(byte: u8) -> bool {
     matches!(byte, 33..=126 | 161..=172 | 174..=255)
 }
 
 const COUNT: usize = 256 + 68;
 
-/// The byte of each character below U+0144; 256 where there is none.
+/// The byte of each character below U+0144; 256 if there is none.
 const BYTES: [u16; COUNT] = {
     let mut bytes = [256; COUNT];
     let (mut byte, mut next) = (0, 256);
@@ -23,7 +23,7 @@ const BYTES: [u16; COUNT] = {
     bytes
 };
 
-/// The bytes that a token stands for, unless it has a character that stands for none.
+/// Returns the bytes of a token, or `None` if a character stands for no byte.
 pub(super) fn bytes_of(token: &str) -> Option<Vec<u8>> {
     let byte = |character| BYTES.get(character as usize).and_then(|&byte| u8::try_from(byte).ok());
     token.chars().map(byte).collect()

@@ -1,12 +1,12 @@
-//! What a code point is to the patterns that split text, frozen in `categories.txt` as the reference sees it.
+//! The class of each code point for the patterns that split text, frozen in `categories.txt` as in the reference.
 
 use std::sync::LazyLock;
 
-/// What a code point is. Each is one thing only.
+/// The class of a code point; each has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Class {
-    /// None of the others.
+pub(super) enum CharClass {
+    /// Any other.
     Other,
     /// `\p{Lu}`
     Upper,
@@ -30,22 +30,22 @@ pub(super) enum Class {
     Space,
 }
 
-/// Names in the table, in the order of their classes.
-const NAMES: [(&str, Class); 10] = [
-    ("upper", Class::Upper),
-    ("lower", Class::Lower),
-    ("title", Class::Title),
-    ("modifier", Class::Modifier),
-    ("letter", Class::Letter),
-    ("mark", Class::Mark),
-    ("number", Class::Number),
-    ("punctuation", Class::Punctuation),
-    ("symbol", Class::Symbol),
-    ("space", Class::Space),
+/// Section names in the table, in the order of the classes.
+const NAMES: [(&str, CharClass); 10] = [
+    ("upper", CharClass::Upper),
+    ("lower", CharClass::Lower),
+    ("title", CharClass::Title),
+    ("modifier", CharClass::Modifier),
+    ("letter", CharClass::Letter),
+    ("mark", CharClass::Mark),
+    ("number", CharClass::Number),
+    ("punctuation", CharClass::Punctuation),
+    ("symbol", CharClass::Symbol),
+    ("space", CharClass::Space),
 ];
 
-impl Class {
-    /// The class of a character.
+impl CharClass {
+    /// Returns the class of a character.
     #[inline]
     pub(super) fn of(character: char) -> Self {
         let code = character as usize;
@@ -63,22 +63,23 @@ impl Class {
 const TABLE: &str = include_str!("categories.txt");
 const PAGE: usize = 256;
 
-static CLASSES: LazyLock<Classes> = LazyLock::new(|| Classes::parse(TABLE));
+static CLASSES: LazyLock<CharClasses> = LazyLock::new(|| CharClasses::parse(TABLE));
 
-/// Classes by code point in two stages; equal pages stand once.
-struct Classes {
+/// Classes by code point in two levels; equal pages are stored once.
+struct CharClasses {
     page_of: Vec<u8>,
-    pages: Vec<[Class; PAGE]>,
+    pages: Vec<[CharClass; PAGE]>,
 }
 
-impl Classes {
-    /// Reads the table. It is part of the program, so what cannot be read is skipped; a test counts the rest.
+impl CharClasses {
+    /// Reads the table. It is part of the program, so unreadable lines are skipped; a test counts the others.
     fn parse(table: &str) -> Self {
-        let mut classes = vec![Class::Other; 0x11_0000];
-        let mut current = Class::Other;
+        let mut classes = vec![CharClass::Other; 0x11_0000];
+        let mut current = CharClass::Other;
         for line in table.lines().filter(|line| !line.starts_with('#')) {
             if let Some(name) = line.strip_prefix('@') {
-                current = NAMES.iter().find(|known| known.0 == name).map_or(Class::Other, |known| known.1);
+                current =
+                    NAMES.iter().find(|known| known.0 == name).map_or(CharClass::Other, |known| known.1);
                 continue;
             }
             for range in line.split(' ') {
@@ -90,12 +91,12 @@ impl Classes {
         }
         let (mut page_of, mut pages) = (Vec::with_capacity(classes.len() / PAGE), Vec::new());
         for page in classes.as_chunks::<PAGE>().0 {
-            let place = pages.iter().position(|known| known == page).unwrap_or(pages.len());
-            if place == pages.len() {
+            let index = pages.iter().position(|known| known == page).unwrap_or(pages.len());
+            if index == pages.len() {
                 pages.push(*page);
             }
-            // The table has about 160 different pages; a test counts them.
-            page_of.push(u8::try_from(place).unwrap_or_default());
+            // The table has about 160 distinct pages; a test checks the limit.
+            page_of.push(u8::try_from(index).unwrap_or_default());
         }
         Self { page_of, pages }
     }
@@ -106,12 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_whole() {
-        let count = |class| ('\0'..=char::MAX).filter(|&character| Class::of(character) == class).count();
+    fn the_whole_table_is_read() {
+        let count = |class| ('\0'..=char::MAX).filter(|&character| CharClass::of(character) == class).count();
         assert!(CLASSES.pages.len() <= 256);
         let named = TABLE.lines().filter(|line| line.starts_with('@')).count();
         assert_eq!(named, NAMES.len());
-        assert_eq!(count(Class::Space), 25);
+        assert_eq!(count(CharClass::Space), 25);
         for (name, class) in NAMES {
             let line = TABLE.lines().skip_while(|line| *line != format!("@{name}")).nth(1).unwrap();
             let codes = line.split(' ').map(|range| {
@@ -125,8 +126,9 @@ mod tests {
 
     #[test]
     fn known_characters_have_their_classes() {
-        let found = ['A', 'z', 'ǅ', 'ʰ', '漢', '\u{301}', '½', '—', '+', '\u{a0}', '\u{200d}'].map(Class::of);
-        use Class::*;
+        let found =
+            ['A', 'z', 'ǅ', 'ʰ', '漢', '\u{301}', '½', '—', '+', '\u{a0}', '\u{200d}'].map(CharClass::of);
+        use CharClass::*;
         let expected =
             [Upper, Lower, Title, Modifier, Letter, Mark, Number, Punctuation, Symbol, Space, Other];
         assert_eq!(found, expected);

@@ -1,9 +1,9 @@
-//! Ids back to text, whole or as they come.
+//! Decodes ids to text, at once or as a stream.
 
 use super::Tokenizer;
 
 impl Tokenizer {
-    /// The text of ids, without control tokens. Bytes that are not UTF-8 become U+FFFD.
+    /// Returns the text of ids, without control tokens. Invalid UTF-8 becomes U+FFFD.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut stream = TextStream::new();
         let mut text = String::new();
@@ -15,9 +15,9 @@ impl Tokenizer {
     }
 }
 
-/// Makes text of ids as they come, and holds back what is not yet a whole character.
+/// Decodes ids one at a time and holds back incomplete characters.
 ///
-/// All its results together are what [`Tokenizer::decode`] gives for all ids.
+/// All its results together equal [`Tokenizer::decode`] of all ids.
 #[derive(Debug, Clone, Default)]
 pub struct TextStream {
     held: Vec<u8>,
@@ -25,17 +25,17 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A stream that has had nothing yet.
+    /// Returns a stream at the start of a text.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A stream in the middle of a text, where a space before the first word is part of it.
+    /// Returns a stream inside a text, where a space before the first word belongs to the text.
     pub fn within_text() -> Self {
         Self { held: Vec::new(), has_begun: true }
     }
 
-    /// The text that is whole now that a token has come; empty, where there is none.
+    /// Returns the text that a token completes; empty if it completes none.
     pub fn push(&mut self, tokenizer: &Tokenizer, id: u32) -> String {
         if tokenizer.is_control(id) {
             return String::new();
@@ -49,14 +49,14 @@ impl TextStream {
         self.take_whole()
     }
 
-    /// What was held back, as U+FFFD: no more tokens come.
+    /// Ends the stream. Returns held-back bytes as U+FFFD.
     pub fn finish(&mut self) -> String {
         let left = String::from_utf8_lossy(&self.held).into_owned();
         self.held.clear();
         left
     }
 
-    /// Takes everything but the beginning of a character that may yet become whole.
+    /// Takes everything except an incomplete character at the end.
     fn take_whole(&mut self) -> String {
         let mut text = String::new();
         let mut start = 0;

@@ -4,129 +4,129 @@ use std::path::PathBuf;
 
 use crate::{OpenWeightsError, WordPieceError};
 
-/// Why a tokenizer cannot be read, or not be honoured to the letter.
+/// Why a tokenizer cannot be read or is not fully supported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenizerError {
-    /// Longer than any tokenizer.
-    #[error("the tokenizer has {found} bytes; at most {at_most} are read")]
+    /// The tokenizer is too long.
+    #[error("the tokenizer is {found} bytes long; the limit is {at_most}")]
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         found: usize,
         /// The limit.
         at_most: usize,
     },
-    /// No JSON, or not that of a tokenizer.
+    /// The JSON is invalid or not that of a tokenizer.
     #[error("cannot read the tokenizer's JSON")]
     Json(#[source] serde_json::Error),
-    /// Something that is not done here, so that ids would differ from the model's own.
+    /// A feature is not supported, so that ids could differ from the model's.
     #[error("the tokenizer's {what} {found:?} is not supported")]
     Unsupported {
-        /// Which part.
+        /// The part of the tokenizer.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
     },
-    /// A key that a GGUF file lacks, or has with another type.
-    #[error("the key {key:?} is missing or of another type")]
+    /// A GGUF key is missing or has the wrong type.
+    #[error("the key {key:?} is missing or has the wrong type")]
     Key {
-        /// Which.
+        /// The key.
         key: &'static str,
     },
-    /// Lists that must go together and do not.
+    /// A list does not have one value per token.
     #[error("{key:?} has {found} values for {expected} tokens")]
     Count {
-        /// Which list.
+        /// The list.
         key: &'static str,
-        /// How many it has.
+        /// Its length.
         found: usize,
-        /// How many tokens there are.
+        /// Number of tokens.
         expected: usize,
     },
-    /// More ids than any vocabulary has.
-    #[error("the vocabulary has {found} ids; at most {at_most} are read")]
+    /// The vocabulary has too many ids.
+    #[error("the vocabulary has {found} ids; the limit is {at_most}")]
     TooManyTokens {
-        /// How many.
+        /// Number of ids.
         found: usize,
         /// The limit.
         at_most: usize,
     },
-    /// A token that stands twice.
-    #[error("the token {token:?} stands twice")]
+    /// A token appears twice.
+    #[error("the token {token:?} appears twice")]
     DuplicateToken {
-        /// Its beginning.
+        /// The start of the token.
         token: String,
     },
-    /// Two tokens for an id.
-    #[error("the id {id} of the token {token:?} is another token's already")]
+    /// Two tokens have one id.
+    #[error("the id {id} of the token {token:?} is already used by another token")]
     DuplicateId {
-        /// Which id.
+        /// The id.
         id: u32,
-        /// The later token's beginning.
+        /// The start of the second token.
         token: String,
     },
-    /// An id that no token has.
-    #[error("the {what} has the id {id}, which is none of the vocabulary's {ids}")]
+    /// An id does not exist.
+    #[error("the {what} has the id {id}, which is not in the vocabulary of {ids}")]
     Id {
-        /// What has it.
+        /// What has the id.
         what: &'static str,
-        /// Which.
+        /// The id.
         id: u64,
-        /// One more than the largest id.
+        /// The largest id plus 1.
         ids: usize,
     },
-    /// A merge that is no pair of tokens that make a third.
-    #[error("the merge {merge:?} (number {number}) names {what} that is not in the vocabulary")]
+    /// A merge is not two tokens that form a third.
+    #[error("merge {number} ({merge:?}) is invalid: {what}")]
     Merge {
-        /// Its place in the list, from 0.
+        /// Its index in the list.
         number: usize,
-        /// Its beginning.
+        /// The start of the merge.
         merge: String,
-        /// What is missing.
+        /// What is wrong with it.
         what: &'static str,
     },
-    /// A token that the tokenizer needs and its vocabulary lacks.
+    /// The vocabulary lacks a token that the tokenizer needs.
     #[error("the token {token:?} is not in the vocabulary")]
     MissingToken {
-        /// Which.
+        /// The token.
         token: String,
     },
-    /// A table of characters that does not hold together.
-    #[error("the table of characters (precompiled_charsmap) is damaged: {what}")]
+    /// The character map is damaged.
+    #[error("the character map (precompiled_charsmap) is damaged: {what}")]
     Charsmap {
-        /// How.
+        /// What is wrong with it.
         what: &'static str,
     },
-    /// A BERT tokenizer that cannot be read.
+    /// A WordPiece tokenizer cannot be read.
     #[error(transparent)]
     WordPiece(#[from] WordPieceError),
-    /// A model file that cannot be opened.
+    /// A model file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenWeightsError),
-    /// A file of a model's folder that cannot be read.
+    /// A file in a model's folder cannot be read.
     #[error("cannot read {}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: std::io::Error,
     },
-    /// A tokenizer in a model's folder that cannot be honoured.
-    #[error("cannot use {}", path.display())]
+    /// A tokenizer in a model's folder is not supported.
+    #[error("cannot use the tokenizer {}", path.display())]
     Within {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: Box<TokenizerError>,
     },
-    /// A file of a model's folder that is no JSON of its kind.
+    /// A JSON file in a model's folder is invalid.
     #[error("cannot read {}", path.display())]
     FileJson {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },

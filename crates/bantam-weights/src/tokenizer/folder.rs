@@ -1,19 +1,19 @@
-//! A model's folder as Hugging Face has it: the tokenizer, and the files that say which tokens end a text.
+//! A Hugging Face model folder: the tokenizer, and the files that name the tokens ending a text.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::special::Special;
+use super::special::SpecialTokens;
 use super::{Tokenizer, TokenizerError};
 use crate::file::WeightFile;
 
-/// The files beside `tokenizer.json` are short; these are more than a hundred times what they have.
+/// The files beside `tokenizer.json` are short; this is more than a hundred times their size.
 const BYTES_MAX: u64 = 64 << 20;
 const TOKENIZER_BYTES_MAX: u64 = 256 << 20;
 
-/// Reads a GGUF file or a folder.
+/// Opens a GGUF file or a folder.
 pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     let metadata =
         path.metadata().map_err(|source| TokenizerError::File { path: path.to_owned(), source })?;
@@ -44,7 +44,7 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     eos.extend(&tokenizer.special.eos);
     eos.sort_unstable();
     eos.dedup();
-    let special = Special {
+    let special = SpecialTokens {
         bos: id(named("bos_token")).or_else(|| one("bos_token_id")),
         pad: id(named("pad_token")).or_else(|| one("pad_token_id")),
         eos,
@@ -60,16 +60,16 @@ pub(super) fn open(path: &Path) -> Result<Tokenizer, TokenizerError> {
     Ok(tokenizer)
 }
 
-/// A file of a folder with its path, or nothing where it is not there.
+/// Reads a file of a folder. Returns its path and content, which is `None` if it does not exist.
 fn read(folder: &Path, name: &str, bytes_max: u64) -> Result<(PathBuf, Option<Vec<u8>>), TokenizerError> {
     let path = folder.join(name);
     let wrong = |source| TokenizerError::File { path: path.clone(), source };
     match path.metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
         Err(error) => Err(wrong(error)),
-        Ok(metadata) if !metadata.is_file() => Err(wrong(io::Error::other("it is no regular file"))),
+        Ok(metadata) if !metadata.is_file() => Err(wrong(io::Error::other("not a regular file"))),
         Ok(metadata) if metadata.len() > bytes_max => {
-            Err(wrong(io::Error::other(format!("it has more than {bytes_max} bytes"))))
+            Err(wrong(io::Error::other(format!("longer than {bytes_max} bytes"))))
         }
         Ok(_) => {
             let bytes = std::fs::read(&path).map_err(wrong)?;
@@ -78,19 +78,19 @@ fn read(folder: &Path, name: &str, bytes_max: u64) -> Result<(PathBuf, Option<Ve
     }
 }
 
-/// A JSON file of a folder; null where it is not there.
+/// Reads a JSON file of a folder; null if it does not exist.
 fn json(folder: &Path, name: &str) -> Result<Value, TokenizerError> {
     let (path, bytes) = read(folder, name, BYTES_MAX)?;
     let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
     bytes.map_or(Ok(Value::Null), parse).map_err(|source| TokenizerError::FileJson { path, source })
 }
 
-/// A token that is written as a text, or as an object that has it.
+/// Returns a token that is written as a string, or as an object with one.
 fn token_text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
-/// One id, or several.
+/// Returns one id or several.
 fn ids(value: &Value) -> Option<Vec<u32>> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
@@ -99,7 +99,7 @@ fn ids(value: &Value) -> Option<Vec<u32>> {
     }
 }
 
-/// A template, or the default one of several.
+/// Returns the template, or the default one of several.
 fn template(value: &Value) -> Option<String> {
     let several = value.as_array().map(Vec::as_slice).unwrap_or_default();
     let default = several.iter().find(|entry| entry["name"] == "default");

@@ -1,23 +1,23 @@
 //! Tokenizers from a GGUF file's metadata.
 
-mod likely;
 mod pre;
 mod scores;
+mod unigram;
 
 use std::collections::HashSet;
 
-use super::added::{Added, AddedToken};
-use super::bpe::{Bpe, Unknown, Wholes};
+use super::added::{AddedToken, AddedTokens};
+use super::bpe::{Bpe, UnknownTokens, WholeTokens};
 use super::merges::{Merge, Merges};
-use super::normalise::Change;
-use super::special::{FillInTheMiddle, Special, looks_like_control};
-use super::split::{SPACE_MARK, Step};
-use super::start::{Names, Start};
-use super::vocabulary::{Kind, Vocabulary, shown, unsupported};
+use super::normalise::Normaliser;
+use super::special::{FillInTheMiddle, SpecialTokens, looks_like_control};
+use super::split::{SPACE_MARK, SplitStep};
+use super::start::{InitialTokens, TokenIds};
+use super::vocabulary::{TokenKind, Vocabulary, excerpt, unsupported};
 use super::{Model, Tokenizer, TokenizerError, alphabet};
 use crate::WordPiece;
 use crate::metadata::{Metadata, Value};
-use pre::Pre;
+use pre::PreTokenizer;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -26,52 +26,52 @@ const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
 
-/// Reads and checks everything.
+/// Reads and checks a tokenizer.
 pub(super) fn read(metadata: &Metadata<'_>) -> Result<Tokenizer, TokenizerError> {
-    let list = List::read(metadata)?;
+    let list = TokenList::read(metadata)?;
     let model = metadata.text(MODEL).ok_or(TokenizerError::Key { key: MODEL })?;
     match model {
         "gpt2" => byte_level(metadata, &list),
         "llama" => scores::read(metadata, &list),
-        "t5" => likely::read(metadata, &list),
+        "t5" => unigram::read(metadata, &list),
         "bert" => word_piece(metadata, &list),
         other => Err(unsupported("model", other)),
     }
 }
 
-/// The tokens as the file has them, with their kinds.
-struct List<'a> {
+/// The tokens in the file, with their kinds.
+struct TokenList<'a> {
     tokens: Vec<&'a str>,
-    kinds: Vec<Kind>,
+    kinds: Vec<TokenKind>,
 }
 
-impl<'a> List<'a> {
+impl<'a> TokenList<'a> {
     fn read(metadata: &Metadata<'a>) -> Result<Self, TokenizerError> {
         let tokens: Vec<&str> = metadata.texts(TOKENS).ok_or(TokenizerError::Key { key: TOKENS })?.collect();
         let kinds = match metadata.array(TYPES) {
             None if metadata.get(TYPES).is_some() => return Err(TokenizerError::Key { key: TYPES }),
-            None => vec![Kind::Normal; tokens.len()],
+            None => vec![TokenKind::Normal; tokens.len()],
             Some(types) => types.iter().map(kind_of).collect::<Result<_, _>>()?,
         };
         check_count(TYPES, kinds.len(), tokens.len())?;
         Ok(Self { tokens, kinds })
     }
 
-    /// The tokens that text may give, by their names.
-    fn by_name(&self) -> Result<Names<'a>, TokenizerError> {
-        let mut names = Names::with_capacity(self.tokens.len());
+    /// Returns the ids by name of the tokens that text can produce.
+    fn by_name(&self) -> Result<TokenIds<'a>, TokenizerError> {
+        let mut names = TokenIds::with_capacity(self.tokens.len());
         for ((token, kind), id) in self.tokens.iter().zip(&self.kinds).zip(0u32..) {
-            if *kind == Kind::Normal && names.insert(*token, id).is_some() {
-                return Err(TokenizerError::DuplicateToken { token: shown(token.as_bytes()) });
+            if *kind == TokenKind::Normal && names.insert(*token, id).is_some() {
+                return Err(TokenizerError::DuplicateToken { token: excerpt(token.as_bytes()) });
             }
         }
         Ok(names)
     }
 
-    /// The vocabulary, with each token's bytes as a function gives them for text.
+    /// Returns the vocabulary. `bytes_of` returns the bytes of a token in text.
     fn vocabulary(
         &self,
-        bytes_of: impl Fn(&str, Kind) -> Result<Vec<u8>, TokenizerError>,
+        bytes_of: impl Fn(&str, TokenKind) -> Result<Vec<u8>, TokenizerError>,
     ) -> Result<Vocabulary, TokenizerError> {
         let mut vocabulary = Vocabulary::new(self.tokens.len())?;
         for ((token, kind), id) in self.tokens.iter().zip(&self.kinds).zip(0u32..) {
@@ -80,13 +80,13 @@ impl<'a> List<'a> {
         Ok(vocabulary)
     }
 
-    /// The tokens that are found in text as they are written; of two with one text the first.
+    /// Returns the tokens that are matched literally; of two with the same text, the first.
     fn added(&self, vocabulary: &Vocabulary) -> Vec<AddedToken> {
         let mut seen = HashSet::new();
         let tokens = vocabulary.iter().filter_map(|(id, bytes, kind)| {
             let is_control = match kind {
-                Kind::Control | Kind::Unknown => true,
-                Kind::UserDefined => {
+                TokenKind::Control | TokenKind::Unknown => true,
+                TokenKind::UserDefined => {
                     self.tokens.get(id as usize).is_some_and(|token| looks_like_control(token))
                 }
                 _ => return None,
@@ -99,63 +99,64 @@ impl<'a> List<'a> {
     }
 }
 
-fn kind_of(value: Value<'_>) -> Result<Kind, TokenizerError> {
+fn kind_of(value: Value<'_>) -> Result<TokenKind, TokenizerError> {
     let number = match value {
         Value::Signed(number) => number,
         Value::Unsigned(number) => number.try_into().unwrap_or(i64::MAX),
         _ => return Err(TokenizerError::Key { key: TYPES }),
     };
     Ok(match number {
-        1 => Kind::Normal,
-        2 => Kind::Unknown,
-        3 => Kind::Control,
-        4 => Kind::UserDefined,
-        0 | 5 => Kind::Unused,
-        6 => Kind::Byte,
+        1 => TokenKind::Normal,
+        2 => TokenKind::Unknown,
+        3 => TokenKind::Control,
+        4 => TokenKind::UserDefined,
+        0 | 5 => TokenKind::Unused,
+        6 => TokenKind::Byte,
         other => return Err(unsupported("token type", &other.to_string())),
     })
 }
 
-/// Byte-level merging, as GPT-2 began it.
-fn byte_level(metadata: &Metadata<'_>, list: &List<'_>) -> Result<Tokenizer, TokenizerError> {
-    let pre = Pre::of(metadata.text(PRE).unwrap_or("default"))?;
+/// Reads byte-level BPE, introduced by GPT-2.
+fn byte_level(metadata: &Metadata<'_>, list: &TokenList<'_>) -> Result<Tokenizer, TokenizerError> {
+    let pre = PreTokenizer::of(metadata.text(PRE).unwrap_or("default"))?;
     let names = list.by_name()?;
     let vocabulary = list.vocabulary(|token, kind| {
-        let is_text = matches!(kind, Kind::Normal | Kind::Unused | Kind::Byte);
+        let is_text = matches!(kind, TokenKind::Normal | TokenKind::Unused | TokenKind::Byte);
         Ok(alphabet::bytes_of(token).filter(|_| is_text).unwrap_or_else(|| token.as_bytes().to_vec()))
     })?;
     let listed = metadata.texts(MERGES).ok_or(TokenizerError::Key { key: MERGES })?;
     let mut merges = Vec::with_capacity(listed.len());
     for (number, text) in listed.enumerate() {
-        let wrong = |what| TokenizerError::Merge { number, merge: shown(text.as_bytes()), what };
-        let (left, right) = text.split_once(' ').ok_or(wrong("one part"))?;
+        let wrong = |what| TokenizerError::Merge { number, merge: excerpt(text.as_bytes()), what };
+        let (left, right) = text.split_once(' ').ok_or(wrong("it has only one part"))?;
         let id = |name: &str| names.get(name).copied();
-        // A file has fewer than 4 Gi merges: each takes ten bytes.
+        // A file has fewer than 4 Gi merges, because each takes ten bytes.
         let rank = number as u32;
         merges.push(Merge {
-            left: id(left).ok_or(wrong("a left part"))?,
-            right: id(right).ok_or(wrong("a right part"))?,
+            left: id(left).ok_or(wrong("its left part is not in the vocabulary"))?,
+            right: id(right).ok_or(wrong("its right part is not in the vocabulary"))?,
             rank,
-            id: id(&[left, right].concat()).ok_or(wrong("a result"))?,
+            id: id(&[left, right].concat()).ok_or(wrong("its result is not in the vocabulary"))?,
         });
     }
     let bpe = Bpe {
         merges: Merges::new(merges),
-        start: Start::of_bytes(&names),
-        wholes: pre.takes_wholes.then(|| Wholes::new(&vocabulary)),
-        unknown: Unknown::default(),
+        start: InitialTokens::of_bytes(&names),
+        whole_tokens: pre.uses_whole_tokens.then(|| WholeTokens::new(&vocabulary)),
+        unknown: UnknownTokens::default(),
     };
-    let changes = if pre.composes { vec![Change::Nfc] } else { Vec::new() };
-    let parts = Parts { changes, steps: pre.steps, adds_bos: pre.adds_bos, ..Parts::default() };
+    let normalisers = if pre.composes { vec![Normaliser::Nfc] } else { Vec::new() };
+    let parts =
+        TokenizerParts { normalisers, steps: pre.steps, adds_bos: pre.adds_bos, ..TokenizerParts::default() };
     finish(metadata, list, vocabulary, Model::Bpe(bpe), parts)
 }
 
-/// What goes with a model.
+/// The parts of a tokenizer besides its model.
 #[derive(Default)]
-struct Parts {
-    changes: Vec<Change>,
-    steps: Vec<Step>,
-    /// What is done where the file does not say it.
+struct TokenizerParts {
+    normalisers: Vec<Normaliser>,
+    steps: Vec<SplitStep>,
+    /// Used if the file does not specify it.
     adds_bos: bool,
     adds_eos: bool,
     has_prefix_space: bool,
@@ -163,15 +164,15 @@ struct Parts {
 
 fn finish(
     metadata: &Metadata<'_>,
-    list: &List<'_>,
+    list: &TokenList<'_>,
     mut vocabulary: Vocabulary,
     model: Model,
-    parts: Parts,
+    parts: TokenizerParts,
 ) -> Result<Tokenizer, TokenizerError> {
     let added = list.added(&vocabulary);
     for token in added.iter().filter(|token| token.is_control) {
-        if vocabulary.kind(token.id) == Kind::UserDefined {
-            vocabulary.set_kind(token.id, Kind::Control);
+        if vocabulary.kind(token.id) == TokenKind::UserDefined {
+            vocabulary.set_kind(token.id, TokenKind::Control);
         }
     }
     let special = special(metadata, &added, &vocabulary)?;
@@ -181,9 +182,9 @@ fn finish(
         .filter(|_| flag("tokenizer.ggml.add_eos_token", parts.adds_eos));
     Ok(Tokenizer {
         vocabulary,
-        added: Added::new(added)?,
-        added_normalised: Added::new(Vec::new())?,
-        changes: parts.changes,
+        added: AddedTokens::new(added)?,
+        added_normalised: AddedTokens::new(Vec::new())?,
+        normalisers: parts.normalisers,
         steps: parts.steps,
         model,
         before: bos.into_iter().collect(),
@@ -194,21 +195,21 @@ fn finish(
     })
 }
 
-/// BERT's word pieces.
-fn word_piece(metadata: &Metadata<'_>, list: &List<'_>) -> Result<Tokenizer, TokenizerError> {
+/// Reads BERT's WordPiece.
+fn word_piece(metadata: &Metadata<'_>, list: &TokenList<'_>) -> Result<Tokenizer, TokenizerError> {
     let model = WordPiece::of_metadata(metadata)?;
     let vocabulary = list.vocabulary(|token, kind| {
-        let is_text = kind == Kind::Normal;
+        let is_text = kind == TokenKind::Normal;
         Ok(if is_text { token.replace(SPACE_MARK, " ") } else { token.to_owned() }.into_bytes())
     })?;
     let around = (vec![model.start_id()], vec![model.end_id()]);
-    let parts = Parts { has_prefix_space: true, ..Parts::default() };
+    let parts = TokenizerParts { has_prefix_space: true, ..TokenizerParts::default() };
     let mut tokenizer = finish(metadata, list, vocabulary, Model::WordPiece(model), parts)?;
     (tokenizer.before, tokenizer.after) = around;
     Ok(tokenizer)
 }
 
-/// The id of a key; that of none is written as the largest number.
+/// Returns the id of a key. The largest number means none.
 fn id(metadata: &Metadata<'_>, key: &str) -> Option<u32> {
     metadata.u32(key).filter(|&id| id != u32::MAX)
 }
@@ -217,7 +218,7 @@ fn special(
     metadata: &Metadata<'_>,
     added: &[AddedToken],
     vocabulary: &Vocabulary,
-) -> Result<Special, TokenizerError> {
+) -> Result<SpecialTokens, TokenizerError> {
     let named = |key: &str| id(metadata, &format!("tokenizer.ggml.{key}_token_id"));
     let either = |first: &str, second: &str| named(first).or_else(|| named(second));
     let middle = || {
@@ -227,7 +228,7 @@ fn special(
             middle: either("fim_mid", "middle")?,
         })
     };
-    let mut special = Special {
+    let mut special = SpecialTokens {
         bos: named("bos"),
         eos: ["eos", "eot", "eom"].iter().filter_map(|key| named(key)).collect(),
         pad: named("padding"),

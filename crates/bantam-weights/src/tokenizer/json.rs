@@ -8,25 +8,25 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::added::{Added, AddedToken};
-use super::special::{Special, looks_like_control};
+use super::added::{AddedToken, AddedTokens};
+use super::special::{SpecialTokens, looks_like_control};
 use super::split::SPACE_MARK;
-use super::start::{Names, byte_name};
-use super::vocabulary::{Kind, Vocabulary, shown, unsupported};
+use super::start::{TokenIds, byte_name};
+use super::vocabulary::{TokenKind, Vocabulary, excerpt, unsupported};
 use super::{Model, Tokenizer, TokenizerError, alphabet};
 use crate::WordPiece;
-use model::Definition;
-use pipeline::{Around, Cut};
+use model::ModelJson;
+use pipeline::{PreTokenization, SurroundingTokens};
 
-/// The largest ones in use, with 260,000 tokens, have about 35 MB.
+/// The largest ones in use have 260,000 tokens and about 35 MB.
 const BYTES_MAX: usize = 256 << 20;
-/// Ids that a vocabulary may leave out.
+/// Largest number of unused ids.
 const SPARE_IDS: usize = 1 << 17;
 
 #[derive(Deserialize)]
-struct File {
+struct TokenizerJson {
     #[serde(default)]
-    added_tokens: Vec<ListedToken>,
+    added_tokens: Vec<AddedTokenJson>,
     #[serde(default)]
     normalizer: Value,
     #[serde(default)]
@@ -35,11 +35,11 @@ struct File {
     post_processor: Value,
     #[serde(default)]
     decoder: Value,
-    model: Definition,
+    model: ModelJson,
 }
 
 #[derive(Deserialize)]
-struct ListedToken {
+struct AddedTokenJson {
     id: u32,
     content: String,
     #[serde(default)]
@@ -54,53 +54,53 @@ struct ListedToken {
     special: bool,
 }
 
-impl ListedToken {
+impl AddedTokenJson {
     fn is_control(&self) -> bool {
         self.special || looks_like_control(&self.content)
     }
 }
 
-/// Reads and checks everything.
+/// Reads and checks a tokenizer.
 pub(super) fn read(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
     if bytes.len() > BYTES_MAX {
         return Err(TokenizerError::TooLong { found: bytes.len(), at_most: BYTES_MAX });
     }
-    let file: File = serde_json::from_slice(bytes).map_err(TokenizerError::Json)?;
+    let file: TokenizerJson = serde_json::from_slice(bytes).map_err(TokenizerError::Json)?;
     let tokens = file.model.tokens();
-    let mut names = Names::with_capacity(tokens.len());
+    let mut names = TokenIds::with_capacity(tokens.len());
     for (name, id) in &tokens {
         if names.insert(name, *id).is_some() {
-            return Err(TokenizerError::DuplicateToken { token: shown(name.as_bytes()) });
+            return Err(TokenizerError::DuplicateToken { token: excerpt(name.as_bytes()) });
         }
     }
     let is_word_piece = file.model.kind() == "WordPiece";
-    let (mut changes, mut cut) = (Vec::new(), Cut::default());
+    let (mut normalisers, mut cut) = (Vec::new(), PreTokenization::default());
     if !is_word_piece {
-        pipeline::changes(&file.normalizer, &mut changes)?;
+        pipeline::normalisers(&file.normalizer, &mut normalisers)?;
         pipeline::cut(&file.pre_tokenizer, &mut cut)?;
     }
     let vocabulary = vocabulary(&file, &names, cut.is_byte_level)?;
     let model = match file.model.kind() {
         "BPE" => Model::Bpe(file.model.bpe(&names, &vocabulary, cut.is_byte_level)?),
-        "Unigram" if cut.is_byte_level => return Err(unsupported("model", "Unigram of bytes")),
+        "Unigram" if cut.is_byte_level => return Err(unsupported("model", "byte-level Unigram")),
         "Unigram" => Model::Unigram(file.model.unigram(&vocabulary)?),
         "WordPiece" => Model::WordPiece(WordPiece::from_tokenizer_json(bytes)?),
         other => return Err(unsupported("model", other)),
     };
-    let mut around = Around::default();
+    let mut around = SurroundingTokens::default();
     pipeline::around(&file.post_processor, &vocabulary, &mut around)?;
     let (plain, normalised): (Vec<_>, Vec<_>) =
-        file.added_tokens.iter().partition(|token| !token.normalized || changes.is_empty());
+        file.added_tokens.iter().partition(|token| !token.normalized || normalisers.is_empty());
     let added = find_added(&plain, str::to_owned)?;
     let added_normalised =
-        find_added(&normalised, |text| super::normalise::apply(&changes, text).into_owned())?;
-    let mut special = Special::default();
+        find_added(&normalised, |text| super::normalise::apply(&normalisers, text).into_owned())?;
+    let mut special = SpecialTokens::default();
     special.add_known(added.tokens());
     special.check(&vocabulary)?;
     Ok(Tokenizer {
         added,
         added_normalised,
-        changes,
+        normalisers,
         steps: cut.steps,
         model,
         before: around.before,
@@ -112,8 +112,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Tokenizer, TokenizerError> {
     })
 }
 
-/// The vocabulary: the model's tokens and those that were added to it.
-fn vocabulary(file: &File, names: &Names<'_>, is_byte_level: bool) -> Result<Vocabulary, TokenizerError> {
+/// Returns the vocabulary: the model's tokens and the added ones.
+fn vocabulary(
+    file: &TokenizerJson,
+    names: &TokenIds<'_>,
+    is_byte_level: bool,
+) -> Result<Vocabulary, TokenizerError> {
     let added_ids = file.added_tokens.iter().map(|token| token.id);
     let ids = names.values().copied().chain(added_ids).max().map_or(0, |id| id as usize + 1);
     let at_most = names.len() + file.added_tokens.len() + SPARE_IDS;
@@ -124,9 +128,9 @@ fn vocabulary(file: &File, names: &Names<'_>, is_byte_level: bool) -> Result<Voc
     for token in &file.added_tokens {
         let is_same = names.get(&*token.content).is_none_or(|&id| id == token.id);
         if !is_same {
-            return Err(TokenizerError::DuplicateToken { token: shown(token.content.as_bytes()) });
+            return Err(TokenizerError::DuplicateToken { token: excerpt(token.content.as_bytes()) });
         }
-        let kind = if token.is_control() { Kind::Control } else { Kind::UserDefined };
+        let kind = if token.is_control() { TokenKind::Control } else { TokenKind::UserDefined };
         vocabulary.set(token.id, token.content.as_bytes(), kind)?;
     }
     let added: HashSet<&str> = file.added_tokens.iter().map(|token| &*token.content).collect();
@@ -145,17 +149,20 @@ fn vocabulary(file: &File, names: &Names<'_>, is_byte_level: bool) -> Result<Voc
             _ => name.replace(SPACE_MARK, " ").into_bytes(),
         };
         let kind = match (is_unknown, byte) {
-            (true, _) => Kind::Unknown,
-            (_, Some(_)) => Kind::Byte,
-            _ => Kind::Normal,
+            (true, _) => TokenKind::Unknown,
+            (_, Some(_)) => TokenKind::Byte,
+            _ => TokenKind::Normal,
         };
         vocabulary.set(id, &bytes, kind)?;
     }
     Ok(vocabulary)
 }
 
-/// The tokens that are found in text, written as a function writes them.
-fn find_added(tokens: &[&ListedToken], text_of: impl Fn(&str) -> String) -> Result<Added, TokenizerError> {
+/// Returns the tokens that are matched literally. `text_of` returns the text to match.
+fn find_added(
+    tokens: &[&AddedTokenJson],
+    text_of: impl Fn(&str) -> String,
+) -> Result<AddedTokens, TokenizerError> {
     let tokens = tokens.iter().map(|token| AddedToken {
         id: token.id,
         text: text_of(&token.content).into(),
@@ -164,5 +171,5 @@ fn find_added(tokens: &[&ListedToken], text_of: impl Fn(&str) -> String) -> Resu
         strips_left: token.lstrip,
         strips_right: token.rstrip,
     });
-    Added::new(tokens.collect())
+    AddedTokens::new(tokens.collect())
 }

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Up to this many tokens, looking at all pairs again after each merge is quicker than keeping them in order.
+/// Up to this many tokens, rescanning all pairs after each merge is faster than a heap.
 const SHORT: usize = 32;
 const NONE: u32 = u32::MAX;
 
-/// A merge: the pair, when it happens (lower is earlier), and what it gives.
+/// A merge: its pair, its rank (lower is earlier), and its result.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Merge {
     pub(super) left: u32,
@@ -16,9 +16,9 @@ pub(super) struct Merge {
     pub(super) id: u32,
 }
 
-/// All merges, found by their pair: those of a left token are neighbours, sorted by the right one.
+/// All merges by pair: those of a left token are adjacent, sorted by the right one.
 ///
-/// No hashing, so no file can be made whose merges are slow to find.
+/// Without hashing, so that no file can be crafted to make lookups slow.
 #[derive(Debug)]
 pub(super) struct Merges {
     starts: Vec<u32>,
@@ -27,18 +27,18 @@ pub(super) struct Merges {
     results: Vec<(u32, u32)>,
 }
 
-/// Room for merging that is used again and again.
+/// Reused working memory.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// Rank and result of each token with the next.
     pairs: Vec<(u32, u32)>,
     links: Vec<(u32, u32)>,
-    /// Rank, place, result.
+    /// Rank, position, result.
     heap: BinaryHeap<Reverse<(u32, u32, u32)>>,
 }
 
 impl Merges {
-    /// Of merges of one pair the last counts, as in the reference.
+    /// Indexes merges. If a pair has several, the last one wins, as in the reference.
     pub(super) fn new(mut merges: Vec<Merge>) -> Self {
         merges.sort_by_key(|merge| (merge.left, merge.right));
         let ids = merges.last().map_or(0, |merge| merge.left as usize + 1);
@@ -47,7 +47,7 @@ impl Merges {
             if merges.get(at + 1).is_some_and(|next| (next.left, next.right) == (merge.left, merge.right)) {
                 continue;
             }
-            // Ids are few enough for their number to fit, and so are merges: a file has fewer bytes.
+            // Ids and merges fit in 32 bits, because a file has fewer bytes.
             built.starts.resize(merge.left as usize + 1, built.rights.len() as u32);
             built.rights.push(merge.right);
             built.results.push((merge.rank, merge.id));
@@ -56,7 +56,7 @@ impl Merges {
         built
     }
 
-    /// The rank and the result of a pair.
+    /// Returns the rank and the result of a pair.
     #[inline]
     fn find(&self, left: u32, right: u32) -> Option<(u32, u32)> {
         let left = left as usize;
@@ -65,12 +65,12 @@ impl Merges {
         self.results.get(start + found).copied()
     }
 
-    /// Merges until no pair is left that could be: always the pair of the lowest rank, the first of several.
+    /// Merges the pair of the lowest rank, the leftmost of several, until no pair can be merged.
     pub(super) fn merge(&self, tokens: &mut Vec<u32>, scratch: &mut Scratch) {
         match tokens.len() {
             0 | 1 => {}
             ..=SHORT => self.merge_short(tokens, scratch),
-            // Places are 32 bits; a text of 4 GiB without a word's end stays as it is.
+            // Positions are 32 bits; a word of 4 GiB stays unmerged.
             count if count >= NONE as usize => {}
             _ => self.merge_long(tokens, scratch),
         }
@@ -99,7 +99,7 @@ impl Merges {
         }
     }
 
-    /// Takes O(n log n) for any text, where the way for short ones would take O(n²).
+    /// Takes O(n log n) for any text, where the algorithm for short texts would take O(n²).
     fn merge_long(&self, tokens: &mut Vec<u32>, scratch: &mut Scratch) {
         let Scratch { links, heap, .. } = scratch;
         links.clear();
@@ -111,13 +111,13 @@ impl Merges {
                 heap.push(Reverse((rank, at as u32, id)));
             }
         }
-        while let Some(Reverse((_, place, id))) = heap.pop() {
-            let at = place as usize;
+        while let Some(Reverse((_, position, id))) = heap.pop() {
+            let at = position as usize;
             let (before, next) = links[at];
             if tokens[at] == NONE || next == NONE {
                 continue;
             }
-            // What was true when it was put in may be so no longer.
+            // The pair may have changed since it was pushed.
             let right = tokens[next as usize];
             if self.find(tokens[at], right).is_none_or(|(_, found)| found != id) {
                 continue;
@@ -127,9 +127,9 @@ impl Merges {
             let after = links[next as usize].1;
             links[at].1 = after;
             if after != NONE {
-                links[after as usize].0 = place;
+                links[after as usize].0 = position;
                 if let Some((rank, id)) = self.find(id, tokens[after as usize]) {
-                    heap.push(Reverse((rank, place, id)));
+                    heap.push(Reverse((rank, position, id)));
                 }
             }
             if before != NONE
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lowest_rank_goes_first_and_of_several_the_leftmost() {
+    fn the_lowest_rank_is_merged_first_and_ties_go_to_the_leftmost() {
         let check = |text: &str, expected: &[u32]| {
             let mut tokens: Vec<u32> = text.bytes().map(|byte| u32::from(byte - b'a')).collect();
             merges().merge(&mut tokens, &mut Scratch::default());
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_merges_of_a_pair_the_last_counts() {
+    fn the_last_of_two_merges_of_a_pair_wins() {
         let merge = |id| Merge { left: 0, right: 1, rank: id, id };
         let merges = Merges::new(vec![merge(2), merge(3)]);
         assert_eq!(merges.find(0, 1), Some((3, 3)));
@@ -180,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn long_and_short_texts_are_merged_alike(tokens in proptest::collection::vec(0..3u32, 2..80)) {
+        fn both_algorithms_merge_alike(tokens in proptest::collection::vec(0..3u32, 2..80)) {
             let (merges, mut scratch) = (merges(), Scratch::default());
             let (mut short, mut long) = (tokens.clone(), tokens);
             merges.merge_short(&mut short, &mut scratch);

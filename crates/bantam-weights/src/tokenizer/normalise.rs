@@ -1,4 +1,4 @@
-//! What is done to a text before it is cut into pieces.
+//! Normalisation of a text before it is split into pieces.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -9,48 +9,48 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is
 use super::charsmap::Charsmap;
 use super::split::SPACE_MARK;
 
-/// One change of a text.
+/// A normaliser.
 #[derive(Debug)]
-pub(super) enum Change {
+pub(super) enum Normaliser {
     Nfc,
     Nfd,
     Nfkc,
     Nfkd,
     Lowercase,
     DropMarks,
-    /// Drops white space at the ends.
+    /// Removes white space at the ends.
     Strip {
         left: bool,
         right: bool,
     },
-    /// Puts a text before one that is not empty.
+    /// Puts a string before a non-empty text.
     Prepend(Box<str>),
-    /// Puts a text in the place of another, which is not empty.
+    /// Replaces every occurrence of a non-empty string.
     Replace {
         from: Box<str>,
         to: Box<str>,
     },
-    /// Puts a mark before each word and drops the spaces.
+    /// Puts a marker before each word and removes the spaces.
     MarkWords,
-    /// Replaces what SentencePiece's table knows.
+    /// Applies SentencePiece's character map.
     Charsmap(Charsmap),
-    /// Puts a text in the place of two spaces or more.
+    /// Replaces each run of two or more spaces.
     ReplaceSpaces(Box<str>),
 }
 
-/// Applies all changes in order. A text that stays as it is costs no allocation.
-pub(super) fn apply<'t>(changes: &[Change], text: &'t str) -> Cow<'t, str> {
+/// Applies all normalisers in order. An unchanged text is not copied.
+pub(super) fn apply<'t>(normalisers: &[Normaliser], text: &'t str) -> Cow<'t, str> {
     let mut text = Cow::Borrowed(text);
-    for change in changes {
-        if let Some(changed) = change.of(&text) {
+    for normaliser in normalisers {
+        if let Some(changed) = normaliser.of(&text) {
             text = Cow::Owned(changed);
         }
     }
     text
 }
 
-impl Change {
-    /// The changed text, or nothing where it is the same.
+impl Normaliser {
+    /// Returns the changed text, or `None` if it is unchanged.
     fn of(&self, text: &str) -> Option<String> {
         match self {
             Self::Nfc if text.is_ascii() || is_nfc_quick(text.chars()) == IsNormalized::Yes => None,
@@ -81,9 +81,9 @@ impl Change {
     }
 }
 
-/// Characters whose normal forms are newer than the reference (PyPI `tokenizers` 0.23.3), sorted. To it they are
-/// plain letters, and a model's ids must not change when a library learns a newer Unicode version.
-static NEWER: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
+/// Characters whose normal forms are newer than the reference (PyPI `tokenizers` 0.23.3), sorted. The reference
+/// treats them as plain letters, and a model's ids must not change when a library adopts a newer Unicode version.
+static NEWER_THAN_REFERENCE: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
     let code = |text: &str| u32::from_str_radix(text, 16).ok().and_then(char::from_u32);
     let range = |text: &str| {
         let (from, to) = text.split_once('-').unwrap_or((text, text));
@@ -92,16 +92,18 @@ static NEWER: LazyLock<Vec<(char, char)>> = LazyLock::new(|| {
     include_str!("newer.txt").split_whitespace().filter_map(range).collect()
 });
 
-fn is_newer(character: char) -> bool {
-    let place = NEWER.partition_point(|(_, to)| *to < character);
-    character >= '\u{558}' && NEWER.get(place).is_some_and(|(from, _)| *from <= character)
+fn is_newer_than_reference(character: char) -> bool {
+    let index = NEWER_THAN_REFERENCE.partition_point(|(_, to)| *to < character);
+    character >= '\u{558}' && NEWER_THAN_REFERENCE.get(index).is_some_and(|(from, _)| *from <= character)
 }
 
-/// Normalises what stands between newer characters, and leaves those as they are.
+/// Normalises the text between newer characters, which stay unchanged.
 fn between_newer(text: &str, normalise: impl Fn(&str, &mut String)) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((at, newer)) = rest.char_indices().find(|(_, character)| is_newer(*character)) {
+    while let Some((at, newer)) =
+        rest.char_indices().find(|(_, character)| is_newer_than_reference(*character))
+    {
         normalise(&rest[..at], &mut out);
         out.push(newer);
         rest = &rest[at + newer.len_utf8()..];
@@ -127,38 +129,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_those_of_their_names() {
-        let check = |change: Change, text: &str, expected: &str| {
-            assert_eq!(apply(&[change], text), expected);
+    fn each_normaliser_does_what_its_name_says() {
+        let check = |normaliser: Normaliser, text: &str, expected: &str| {
+            assert_eq!(apply(&[normaliser], text), expected);
         };
-        check(Change::Nfc, "e\u{301} plain", "é plain");
-        check(Change::Nfd, "é", "e\u{301}");
-        check(Change::Nfkc, "ﬁ①", "fi1");
-        check(Change::Nfkd, "ﬁé", "fie\u{301}");
-        check(Change::Lowercase, "ΑΣ İ", "ασ i\u{307}");
-        check(Change::DropMarks, "e\u{301}", "e");
-        check(Change::Strip { left: true, right: false }, "\u{a0} a ", "a ");
-        check(Change::Strip { left: false, right: true }, " a ", " a");
-        check(Change::Prepend("▁".into()), "a", "▁a");
-        check(Change::Prepend("▁".into()), "", "");
-        check(Change::Replace { from: " ".into(), to: "▁".into() }, "a b", "a▁b");
-        check(Change::MarkWords, "  a b  c ", "▁a▁b▁c");
-        check(Change::ReplaceSpaces("▁".into()), "a b  c   d", "a b▁c▁d");
+        check(Normaliser::Nfc, "e\u{301} plain", "é plain");
+        check(Normaliser::Nfd, "é", "e\u{301}");
+        check(Normaliser::Nfkc, "ﬁ①", "fi1");
+        check(Normaliser::Nfkd, "ﬁé", "fie\u{301}");
+        check(Normaliser::Lowercase, "ΑΣ İ", "ασ i\u{307}");
+        check(Normaliser::DropMarks, "e\u{301}", "e");
+        check(Normaliser::Strip { left: true, right: false }, "\u{a0} a ", "a ");
+        check(Normaliser::Strip { left: false, right: true }, " a ", " a");
+        check(Normaliser::Prepend("▁".into()), "a", "▁a");
+        check(Normaliser::Prepend("▁".into()), "", "");
+        check(Normaliser::Replace { from: " ".into(), to: "▁".into() }, "a b", "a▁b");
+        check(Normaliser::MarkWords, "  a b  c ", "▁a▁b▁c");
+        check(Normaliser::ReplaceSpaces("▁".into()), "a b  c   d", "a b▁c▁d");
     }
 
     #[test]
-    fn characters_newer_than_the_reference_stay_as_they_are() {
-        // With another version the list must be made again: normalise "q\u{345}" + c + "\u{334}" for every c in
-        // all four forms here and there, and list each c where one differs.
+    fn characters_newer_than_the_reference_stay_unchanged() {
+        // For another version, recreate the list: normalise "q\u{345}" + c + "\u{334}" for every c in all four forms
+        // with this library and with the reference, and list each c for which one differs.
         assert_eq!(unicode_normalization::UNICODE_VERSION, (18, 0, 0));
-        assert!(NEWER.is_sorted() && NEWER.len() == include_str!("newer.txt").split_whitespace().count());
-        assert_eq!(apply(&[Change::Nfc], "e\u{301}\u{1cda}\u{5c9}e\u{301}"), "é\u{1cda}\u{5c9}é");
-        assert_eq!(apply(&[Change::Nfkc], "\u{32ff}①"), "\u{32ff}1");
+        assert!(
+            NEWER_THAN_REFERENCE.is_sorted()
+                && NEWER_THAN_REFERENCE.len() == include_str!("newer.txt").split_whitespace().count()
+        );
+        assert_eq!(apply(&[Normaliser::Nfc], "e\u{301}\u{1cda}\u{5c9}e\u{301}"), "é\u{1cda}\u{5c9}é");
+        assert_eq!(apply(&[Normaliser::Nfkc], "\u{32ff}①"), "\u{32ff}1");
     }
 
     #[test]
-    fn a_text_that_stays_is_not_copied() {
-        let changes = [Change::Nfc, Change::Nfkc, Change::Replace { from: "▁".into(), to: " ".into() }];
-        assert!(matches!(apply(&changes, "plain text"), Cow::Borrowed(_)));
+    fn an_unchanged_text_is_not_copied() {
+        let normalisers =
+            [Normaliser::Nfc, Normaliser::Nfkc, Normaliser::Replace { from: "▁".into(), to: " ".into() }];
+        assert!(matches!(apply(&normalisers, "plain text"), Cow::Borrowed(_)));
     }
 }

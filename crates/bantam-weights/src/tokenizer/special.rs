@@ -1,31 +1,31 @@
-//! The tokens that have a part of their own.
+//! Tokens with a special role.
 
 use super::TokenizerError;
 use super::added::AddedToken;
 use super::vocabulary::Vocabulary;
 
-/// The tokens around the parts of a text whose middle is to be found.
+/// The tokens of a fill-in-the-middle prompt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FillInTheMiddle {
-    /// Before what stands before the middle.
+    /// Precedes the text before the middle.
     pub prefix: u32,
-    /// Before what stands after it.
+    /// Precedes the text after the middle.
     pub suffix: u32,
-    /// Where the middle is to begin.
+    /// Precedes the middle, which the model generates.
     pub middle: u32,
 }
 
-/// The tokens that have a part of their own.
+/// Tokens with a special role.
 #[derive(Debug, Default)]
-pub(super) struct Special {
+pub(super) struct SpecialTokens {
     pub(super) bos: Option<u32>,
-    /// Sorted, each once.
+    /// Sorted and unique.
     pub(super) eos: Vec<u32>,
     pub(super) pad: Option<u32>,
     pub(super) fill_in_the_middle: Option<FillInTheMiddle>,
 }
 
-/// Names of control tokens that end a turn, whether or not a file says so.
+/// Names of control tokens that end a turn, even if no file says so.
 const ENDS: [&str; 11] = [
     "<|im_end|>",
     "<|eot_id|>",
@@ -40,7 +40,7 @@ const ENDS: [&str; 11] = [
     "<|end▁of▁sentence|>",
 ];
 
-/// Names of the tokens for filling in the middle: prefix, suffix, middle.
+/// Names of the fill-in-the-middle tokens: prefix, suffix, middle.
 const MIDDLES: [[&str; 3]; 4] = [
     ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
     ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
@@ -48,8 +48,8 @@ const MIDDLES: [[&str; 3]; 4] = [
     ["<PRE>", "<SUF>", "<MID>"],
 ];
 
-impl Special {
-    /// Adds the tokens that are known by their names.
+impl SpecialTokens {
+    /// Adds tokens that are recognised by name.
     pub(super) fn add_known(&mut self, added: &[AddedToken]) {
         let id = |name: &str| added.iter().find(|token| *token.text == *name).map(|token| token.id);
         let ends = ENDS.iter().filter_map(|name| added.iter().find(|token| *token.text == **name));
@@ -64,21 +64,21 @@ impl Special {
         self.fill_in_the_middle = self.fill_in_the_middle.or_else(known);
     }
 
-    /// Checks that the vocabulary has every token.
+    /// Checks that the vocabulary contains every token.
     pub(super) fn check(&self, vocabulary: &Vocabulary) -> Result<(), TokenizerError> {
         let middle = self.fill_in_the_middle.iter().flat_map(|ids| [ids.prefix, ids.suffix, ids.middle]);
-        let named = [("first token", self.bos), ("padding", self.pad)];
+        let named = [("BOS token", self.bos), ("padding token", self.pad)];
         let named = named.iter().filter_map(|(what, id)| Some((*what, (*id)?)));
-        let ends = self.eos.iter().map(|id| ("last token", *id));
-        for (what, id) in named.chain(ends).chain(middle.map(|id| ("token for filling in the middle", id))) {
+        let ends = self.eos.iter().map(|id| ("EOS token", *id));
+        for (what, id) in named.chain(ends).chain(middle.map(|id| ("fill-in-the-middle token", id))) {
             vocabulary.require(what, u64::from(id))?;
         }
         Ok(())
     }
 }
 
-/// Whether a token's text looks like an instruction to the model. Some files have such tokens as plain words
-/// (`<|fim_prefix|>`), and a user who writes one would give an instruction.
+/// Returns whether a token's text looks like a control token. Some files list such tokens (`<|fim_prefix|>`) as plain
+/// words, and then a user's text could contain instructions to the model.
 pub(super) fn looks_like_control(text: &str) -> bool {
     let is_between = |open, close| text.starts_with(open) && text.ends_with(close);
     is_between("<|", "|>")
@@ -98,8 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn known_names_give_ends_and_middles() {
-        let mut special = Special { eos: vec![9, 2], ..Special::default() };
+    fn eos_and_fill_in_the_middle_tokens_are_recognised_by_name() {
+        let mut special = SpecialTokens { eos: vec![9, 2], ..SpecialTokens::default() };
         special.add_known(&[
             token(2, "<|im_end|>", true),
             token(3, "<|eot_id|>", true),
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn instructions_are_known_by_their_look() {
+    fn control_tokens_are_recognised_by_their_form() {
         assert!(looks_like_control("<|fim_prefix|>") && looks_like_control("<｜User｜>"));
         assert!(!looks_like_control("<think>") && !looks_like_control("  "));
     }

@@ -1,32 +1,32 @@
-//! The steps that cut a text into the pieces within which tokens are merged.
+//! The steps that split a text into pieces; tokens are merged only within a piece.
 
-use super::classes::Class;
+use super::classes::CharClass;
 use super::words::WordRules;
 
-/// Written for a space by tokenizers that have no bytes.
+/// Stands for a space in tokenizers that are not byte-level.
 pub(super) const SPACE_MARK: char = '▁';
 
-/// One step; each piece that it gives goes through the next.
+/// A step; its pieces go to the next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// Cuts into words.
+pub(super) enum SplitStep {
+    /// Splits into words.
     Words(WordRules),
-    /// Puts a space before a piece that begins with none.
+    /// Puts a space before a piece that does not start with one.
     PrefixSpace,
-    /// Cuts runs of some characters out.
-    Runs(Run),
-    /// Drops white space and cuts there.
+    /// Isolates runs of certain characters.
+    Runs(RunPattern),
+    /// Splits at white space and removes it.
     DropSpace,
-    /// Cuts at a text, as `Split` of `tokenizer.json` does.
-    Literal { pattern: Box<str>, keep: Keep },
-    /// Writes spaces as [`SPACE_MARK`], puts one before the piece and cuts before each.
-    Mark { prefix: Prefix, cuts: bool },
+    /// Splits at a string, like `Split` in `tokenizer.json`.
+    Literal { pattern: Box<str>, keep: SplitBehavior },
+    /// Replaces spaces with [`SPACE_MARK`], puts one before the piece, and splits before each.
+    Mark { prefix: PrependScheme, cuts: bool },
 }
 
-/// Runs of characters that stand apart.
+/// Runs of characters that become separate pieces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Run {
-    /// Each number by itself: `\p{N}`
+pub(super) enum RunPattern {
+    /// Each number character separately: `\p{N}`
     EachNumber,
     /// `\p{N}+`
     Numbers,
@@ -36,8 +36,8 @@ pub(super) enum Run {
     Punctuation,
 }
 
-impl Run {
-    /// The runs of a regular expression that is known, as `tokenizer.json` writes it.
+impl RunPattern {
+    /// Returns the runs of a known regular expression, as written in `tokenizer.json`.
     pub(super) fn of_expression(expression: &str) -> Option<Self> {
         Some(match expression {
             r"\p{N}" => Self::EachNumber,
@@ -49,66 +49,66 @@ impl Run {
     }
 }
 
-/// What becomes of a text that pieces are cut at.
+/// What happens to the string at which a text is split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// A piece of its own.
+pub(super) enum SplitBehavior {
+    /// It becomes a piece of its own.
     Isolated,
-    /// The end of the piece before it.
+    /// It ends the piece before it.
     WithPrevious,
-    /// The start of the piece after it.
+    /// It starts the piece after it.
     WithNext,
-    /// Nothing.
+    /// It is removed.
     Removed,
 }
 
-/// Whether a piece gets a mark at its start where it has none.
+/// When a marker is put before a piece that does not start with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prefix {
+pub(super) enum PrependScheme {
     Never,
-    /// Where the piece stands at the text's start.
+    /// Only at the start of the text.
     First,
     Always,
 }
 
-/// Cuts a piece by all steps, and gives each result to a sink, in order. A piece is never empty.
+/// Splits a piece with all steps and passes each result to `sink`, in order. Pieces are never empty.
 ///
-/// `is_first` says whether the piece stands at the start of the whole text.
-pub(super) fn cut(steps: &[Step], text: &str, is_first: bool, sink: &mut dyn FnMut(&str)) {
+/// `is_first` says whether the piece is at the start of the whole text.
+pub(super) fn cut(steps: &[SplitStep], text: &str, is_first: bool, sink: &mut dyn FnMut(&str)) {
     if text.is_empty() {
         return;
     }
     let Some((step, rest)) = steps.split_first() else { return sink(text) };
     let mut next = |piece: &str, is_first: bool| cut(rest, piece, is_first, sink);
     match step {
-        Step::Words(rules) => {
+        SplitStep::Words(rules) => {
             let mut left = text;
             while !left.is_empty() {
-                // At least one character, so that this ends whatever the rules.
+                // At least one byte, so that the loop ends whatever the rules.
                 let (word, after) = left.split_at(rules.first(left).max(1));
                 next(word, is_first && left.len() == text.len());
                 left = after;
             }
         }
-        Step::PrefixSpace if text.starts_with(' ') => next(text, is_first),
-        Step::PrefixSpace => next(&format!(" {text}"), is_first),
-        Step::Runs(run) => cut_runs(*run, text, &mut |at, piece| next(piece, is_first && at == 0)),
-        Step::DropSpace => {
+        SplitStep::PrefixSpace if text.starts_with(' ') => next(text, is_first),
+        SplitStep::PrefixSpace => next(&format!(" {text}"), is_first),
+        SplitStep::Runs(run) => cut_runs(*run, text, &mut |at, piece| next(piece, is_first && at == 0)),
+        SplitStep::DropSpace => {
             let mut at = 0;
             for piece in text.split(char::is_whitespace) {
                 next(piece, is_first && at == 0);
                 at += 1 + piece.len();
             }
         }
-        Step::Literal { pattern, keep } => {
+        SplitStep::Literal { pattern, keep } => {
             cut_literal(pattern, *keep, text, &mut |at, piece| next(piece, is_first && at == 0));
         }
-        Step::Mark { prefix, cuts } => {
+        SplitStep::Mark { prefix, cuts } => {
             let mut marked = String::with_capacity(text.len() + 8);
             let is_prefixed = match prefix {
-                Prefix::Never => false,
-                Prefix::First => is_first,
-                Prefix::Always => true,
+                PrependScheme::Never => false,
+                PrependScheme::First => is_first,
+                PrependScheme::Always => true,
             };
             if is_prefixed && !text.starts_with([' ', SPACE_MARK]) {
                 marked.push(SPACE_MARK);
@@ -128,8 +128,8 @@ pub(super) fn cut(steps: &[Step], text: &str, is_first: bool, sink: &mut dyn FnM
     }
 }
 
-/// Gives the runs, and what stands between them, with the place of each.
-fn cut_runs(run: Run, text: &str, sink: &mut dyn FnMut(usize, &str)) {
+/// Passes on the runs and the text between them, with their offsets.
+fn cut_runs(run: RunPattern, text: &str, sink: &mut dyn FnMut(usize, &str)) {
     let mut at = 0;
     while let Some((start, end)) = next_run(run, &text[at..]) {
         if start > 0 {
@@ -143,16 +143,16 @@ fn cut_runs(run: Run, text: &str, sink: &mut dyn FnMut(usize, &str)) {
     }
 }
 
-/// Where the next run starts and ends; it is not empty.
-fn next_run(run: Run, text: &str) -> Option<(usize, usize)> {
+/// Returns the start and end of the next run, which is not empty.
+fn next_run(run: RunPattern, text: &str) -> Option<(usize, usize)> {
     let is_in = |character: char| match run {
-        Run::Punctuation => {
+        RunPattern::Punctuation => {
             matches!(character, '$' | '+' | '<' | '=' | '>' | '^' | '~' | '|')
-                || Class::of(character) == Class::Punctuation
+                || CharClass::of(character) == CharClass::Punctuation
         }
-        _ => Class::of(character) == Class::Number,
+        _ => CharClass::of(character) == CharClass::Number,
     };
-    if run == Run::DigitTriples {
+    if run == RunPattern::DigitTriples {
         let mut triples = text.as_bytes().windows(3);
         let start = triples.position(|bytes| bytes.iter().all(u8::is_ascii_digit))?;
         return Some((start, start + 3));
@@ -160,24 +160,24 @@ fn next_run(run: Run, text: &str) -> Option<(usize, usize)> {
     let start = text.find(is_in)?;
     let rest = &text[start..];
     let length = match run {
-        Run::EachNumber => rest.chars().next().map_or(0, char::len_utf8),
+        RunPattern::EachNumber => rest.chars().next().map_or(0, char::len_utf8),
         _ => rest.find(|character| !is_in(character)).unwrap_or(rest.len()),
     };
     Some((start, start + length))
 }
 
-/// Gives the pieces around each place where a pattern, which is not empty, stands.
-fn cut_literal(pattern: &str, keep: Keep, text: &str, sink: &mut dyn FnMut(usize, &str)) {
+/// Passes on the pieces around each match of a non-empty pattern.
+fn cut_literal(pattern: &str, keep: SplitBehavior, text: &str, sink: &mut dyn FnMut(usize, &str)) {
     let mut start = 0;
     for (at, _) in text.match_indices(pattern) {
         let end = at + pattern.len();
         let (before, next) = match keep {
-            Keep::Isolated | Keep::Removed => (at, end),
-            Keep::WithPrevious => (end, end),
-            Keep::WithNext => (at, at),
+            SplitBehavior::Isolated | SplitBehavior::Removed => (at, end),
+            SplitBehavior::WithPrevious => (end, end),
+            SplitBehavior::WithNext => (at, at),
         };
         sink(start, &text[start..before]);
-        if keep == Keep::Isolated {
+        if keep == SplitBehavior::Isolated {
             sink(at, &text[at..end]);
         }
         start = next;
@@ -190,36 +190,40 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(steps: &[Step], text: &str, expected: &[&str]) {
+    fn check(steps: &[SplitStep], text: &str, expected: &[&str]) {
         let mut found = Vec::new();
         cut(steps, text, true, &mut |piece| found.push(piece.to_owned()));
         assert_eq!(found, expected, "{text:?}");
     }
 
     #[test]
-    fn numbers_and_punctuation_are_cut_out() {
-        check(&[Step::Runs(Run::EachNumber)], "a12½b", &["a", "1", "2", "½", "b"]);
-        check(&[Step::Runs(Run::Numbers)], "a12½b", &["a", "12½", "b"]);
-        check(&[Step::Runs(Run::DigitTriples)], "1234567 12a", &["123", "456", "7 12a"]);
-        check(&[Step::Runs(Run::Punctuation)], "a, b<=c—d", &["a", ",", " b", "<=", "c", "—", "d"]);
+    fn numbers_and_punctuation_are_isolated() {
+        check(&[SplitStep::Runs(RunPattern::EachNumber)], "a12½b", &["a", "1", "2", "½", "b"]);
+        check(&[SplitStep::Runs(RunPattern::Numbers)], "a12½b", &["a", "12½", "b"]);
+        check(&[SplitStep::Runs(RunPattern::DigitTriples)], "1234567 12a", &["123", "456", "7 12a"]);
+        check(
+            &[SplitStep::Runs(RunPattern::Punctuation)],
+            "a, b<=c—d",
+            &["a", ",", " b", "<=", "c", "—", "d"],
+        );
     }
 
     #[test]
-    fn marks_are_put_and_cut_at() {
-        let mark = |prefix, cuts| [Step::Mark { prefix, cuts }];
-        check(&mark(Prefix::Always, true), "ab  c ", &["▁ab", "▁", "▁c", "▁"]);
-        check(&mark(Prefix::Never, false), "ab c", &["ab▁c"]);
-        let words = [Step::DropSpace, Step::Mark { prefix: Prefix::First, cuts: true }];
+    fn markers_replace_spaces_and_texts_are_split_before_them() {
+        let mark = |prefix, cuts| [SplitStep::Mark { prefix, cuts }];
+        check(&mark(PrependScheme::Always, true), "ab  c ", &["▁ab", "▁", "▁c", "▁"]);
+        check(&mark(PrependScheme::Never, false), "ab c", &["ab▁c"]);
+        let words = [SplitStep::DropSpace, SplitStep::Mark { prefix: PrependScheme::First, cuts: true }];
         check(&words, "ab c", &["▁ab", "c"]);
         check(&words, " ab c", &["ab", "c"]);
     }
 
     #[test]
-    fn a_literal_is_kept_where_it_belongs() {
-        let at = |keep| [Step::Literal { pattern: "-".into(), keep }];
-        check(&at(Keep::Isolated), "a-b", &["a", "-", "b"]);
-        check(&at(Keep::Removed), "a-b-", &["a", "b"]);
-        check(&at(Keep::WithPrevious), "a-b", &["a-", "b"]);
-        check(&at(Keep::WithNext), "-a-b", &["-a", "-b"]);
+    fn a_literal_is_kept_according_to_its_behavior() {
+        let at = |keep| [SplitStep::Literal { pattern: "-".into(), keep }];
+        check(&at(SplitBehavior::Isolated), "a-b", &["a", "-", "b"]);
+        check(&at(SplitBehavior::Removed), "a-b-", &["a", "b"]);
+        check(&at(SplitBehavior::WithPrevious), "a-b", &["a-", "b"]);
+        check(&at(SplitBehavior::WithNext), "-a-b", &["-a", "-b"]);
     }
 }

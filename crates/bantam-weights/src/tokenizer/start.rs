@@ -1,4 +1,4 @@
-//! The tokens that merging starts from.
+//! The tokens from which merging starts.
 
 use std::collections::HashMap;
 
@@ -8,37 +8,37 @@ use super::split::SPACE_MARK;
 /// No token.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// Ids by the names that a file has for tokens which text may give.
-pub(super) type Names<'a> = HashMap<&'a str, u32>;
+/// Ids by name of the tokens that text can produce.
+pub(super) type TokenIds<'a> = HashMap<&'a str, u32>;
 
-/// The token of each byte, [`NONE`] where there is none.
+/// The token of each byte; [`NONE`] if there is none.
 pub(super) type ByteTable = Box<[u32; 256]>;
 
-/// The tokens that merging starts from.
+/// The tokens from which merging starts.
 #[derive(Debug)]
-pub(super) enum Start {
-    /// One for each byte.
+pub(super) enum InitialTokens {
+    /// A token per byte.
     Bytes(ByteTable),
-    /// One for each character.
-    Characters(Characters),
+    /// A token per character.
+    Characters(CharacterTokens),
 }
 
 /// The tokens of single characters.
 #[derive(Debug)]
-pub(super) struct Characters {
-    /// Of ASCII, [`NONE`] where there is none.
+pub(super) struct CharacterTokens {
+    /// Tokens of ASCII characters; [`NONE`] if there is none.
     ascii: Box<[u32; 128]>,
-    /// Of the others, sorted.
+    /// Tokens of other characters, sorted.
     others: Vec<(char, u32)>,
-    /// The characters that have no token and stand in one; their ids begin after the vocabulary's.
-    pub(super) borrowed: Vec<char>,
-    /// Whether no token has a [`SPACE_MARK`] after another character: then texts are merged word by word.
-    pub(super) is_cut: bool,
+    /// Characters that occur in tokens but are not tokens; their placeholder ids follow the vocabulary's.
+    pub(super) placeholders: Vec<char>,
+    /// Whether no token has a [`SPACE_MARK`] after another character, so that texts can be merged word by word.
+    pub(super) is_split_at_spaces: bool,
 }
 
-impl Start {
-    /// From bytes, written in the alphabet of byte-level tokenizers.
-    pub(super) fn of_bytes(names: &Names<'_>) -> Self {
+impl InitialTokens {
+    /// Returns the tokens of bytes, which are written in the alphabet of byte-level tokenizers.
+    pub(super) fn of_bytes(names: &TokenIds<'_>) -> Self {
         let mut table = no_bytes();
         for (name, id) in names {
             if let Some([byte]) = alphabet::bytes_of(name).as_deref() {
@@ -49,9 +49,9 @@ impl Start {
     }
 }
 
-impl Characters {
-    /// Those that are tokens.
-    pub(super) fn of(names: &Names<'_>) -> Self {
+impl CharacterTokens {
+    /// Returns the tokens of single characters.
+    pub(super) fn of(names: &TokenIds<'_>) -> Self {
         let mut ascii = Box::new([NONE; 128]);
         let mut others = Vec::new();
         for (name, id) in names {
@@ -64,30 +64,32 @@ impl Characters {
             }
         }
         others.sort_unstable();
-        let is_cut = names.keys().all(|name| !name.trim_start_matches(SPACE_MARK).contains(SPACE_MARK));
-        Self { ascii, others, borrowed: Vec::new(), is_cut }
+        let is_split_at_spaces =
+            names.keys().all(|name| !name.trim_start_matches(SPACE_MARK).contains(SPACE_MARK));
+        Self { ascii, others, placeholders: Vec::new(), is_split_at_spaces }
     }
 
-    /// Gives ids from a first one on to the characters that only stand in other tokens.
-    pub(super) fn borrow(&mut self, names: &Names<'_>, first: usize) {
+    /// Gives placeholder ids, starting at `first`, to characters that occur only in longer tokens.
+    pub(super) fn add_placeholders(&mut self, names: &TokenIds<'_>, first: usize) {
         let mut all: Vec<char> = names.keys().flat_map(|name| name.chars()).collect();
         all.sort_unstable();
         all.dedup();
         all.retain(|&character| self.find(character) == NONE);
         for character in all {
-            // Both are few: ids by their limit, characters by Unicode's.
-            let id = (first + self.borrowed.len()) as u32;
-            self.borrowed.push(character);
+            // Ids and characters are limited, so their sum fits.
+            let id = (first + self.placeholders.len()) as u32;
+            self.placeholders.push(character);
             if let Some(slot) = self.ascii.get_mut(character as usize) {
                 *slot = id;
             }
         }
-        let others = self.borrowed.iter().zip(first as u32..).filter(|(character, _)| !character.is_ascii());
+        let others =
+            self.placeholders.iter().zip(first as u32..).filter(|(character, _)| !character.is_ascii());
         self.others.extend(others.map(|(character, id)| (*character, id)));
         self.others.sort_unstable();
     }
 
-    /// The id of a character, or [`NONE`].
+    /// Returns the id of a character, or [`NONE`].
     #[inline]
     pub(super) fn find(&self, character: char) -> u32 {
         match self.ascii.get(character as usize) {
@@ -100,7 +102,7 @@ impl Characters {
     }
 }
 
-/// The table of the tokens that are written as bytes, such as `<0x0A>`.
+/// Returns the table of byte tokens such as `<0x0A>`.
 pub(super) fn byte_table<'a>(tokens: impl IntoIterator<Item = (&'a str, u32)>) -> ByteTable {
     let mut table = no_bytes();
     for (name, id) in tokens {
@@ -115,7 +117,7 @@ fn no_bytes() -> ByteTable {
     Box::new([NONE; 256])
 }
 
-/// The byte that a token like `<0x0A>` stands for.
+/// Returns the byte of a token such as `<0x0A>`.
 pub(super) fn byte_name(token: &str) -> Option<u8> {
     let digits = token.strip_prefix("<0x")?.strip_suffix('>')?;
     u8::from_str_radix(digits, 16).ok().filter(|_| digits.len() == 2)

@@ -1,16 +1,16 @@
-//! Unigram: of all ways to cut a piece into tokens, the likeliest one.
+//! Unigram: splits a piece into its likeliest sequence of tokens.
 
 use super::TokenizerError;
 use super::start::{ByteTable, NONE};
-use super::vocabulary::shown;
+use super::vocabulary::excerpt;
 use crate::wordpiece::Trie;
 
-/// How much less likely than the unlikeliest token an unknown character is.
+/// Subtracted from the lowest score to get the score of an unknown character.
 const PENALTY: f64 = 10.0;
-/// Longer tokens would make each place of a text slow.
+/// Longer tokens would make every position slow.
 const TOKEN_BYTES_MAX: usize = 1024;
 
-/// Tokens with the logarithms of their probabilities.
+/// Tokens with their log-probabilities.
 #[derive(Debug)]
 pub(super) struct Unigram {
     trie: Trie,
@@ -18,27 +18,27 @@ pub(super) struct Unigram {
     scores: Vec<f64>,
     unknown: Option<u32>,
     unknown_score: f64,
-    /// What stands for the bytes of what is unknown.
+    /// Byte tokens for unknown characters.
     bytes: Option<ByteTable>,
 }
 
-/// The best way up to a place.
+/// The best segmentation up to a position.
 #[derive(Debug, Clone, Copy)]
-struct Best {
+struct BestPath {
     score: f64,
     start: u32,
     id: u32,
 }
 
-/// Room for encoding that is used again and again.
+/// Reused working memory.
 #[derive(Debug, Default)]
-pub(super) struct Room {
-    best: Vec<Best>,
+pub(super) struct UnigramScratch {
+    best: Vec<BestPath>,
 }
 
 impl Unigram {
-    /// Checks and takes tokens with their ids and scores. Some may be there for their score only, as the reference
-    /// takes the least of all.
+    /// Builds a model from tokens with ids and scores. Unusable tokens still count for the lowest score, as in the
+    /// reference.
     pub(super) fn new(
         tokens: Vec<(&str, u32, f64)>,
         is_usable: &dyn Fn(u32) -> bool,
@@ -50,8 +50,8 @@ impl Unigram {
         for &(name, id, score) in &tokens {
             if !score.is_finite() || name.len() > TOKEN_BYTES_MAX {
                 return Err(TokenizerError::Unsupported {
-                    what: "token or its score",
-                    found: shown(name.as_bytes()),
+                    what: "token or score",
+                    found: excerpt(name.as_bytes()),
                 });
             }
             if scores.len() <= id as usize {
@@ -66,14 +66,14 @@ impl Unigram {
     }
 
     /// Appends the tokens of a piece.
-    pub(super) fn encode(&self, piece: &str, room: &mut Room, out: &mut Vec<u32>) {
-        // Places are 32 bits; a piece of 4 GiB without a word's end gives nothing.
+    pub(super) fn encode(&self, piece: &str, scratch: &mut UnigramScratch, out: &mut Vec<u32>) {
+        // Positions are 32 bits; a word of 4 GiB gives no tokens.
         if u32::try_from(piece.len()).is_err() {
             return;
         }
-        let best = &mut room.best;
+        let best = &mut scratch.best;
         best.clear();
-        best.resize(piece.len() + 1, Best { score: f64::NEG_INFINITY, start: NONE, id: NONE });
+        best.resize(piece.len() + 1, BestPath { score: f64::NEG_INFINITY, start: NONE, id: NONE });
         best[0].score = 0.0;
         for (start, character) in piece.char_indices() {
             let (so_far, length) = (best[start].score, character.len_utf8());
@@ -82,21 +82,21 @@ impl Unigram {
                 let score = so_far + self.scores.get(id as usize).copied().unwrap_or(0.0);
                 let known = &mut best[start + end];
                 if known.start == NONE || score > known.score {
-                    *known = Best { score, start: start as u32, id };
+                    *known = BestPath { score, start: start as u32, id };
                 }
                 has_single |= end == length;
             });
             let known = &mut best[start + length];
             let score = so_far + self.unknown_score;
             if !has_single && (known.start == NONE || score > known.score) {
-                *known = Best { score, start: start as u32, id: NONE };
+                *known = BestPath { score, start: start as u32, id: NONE };
             }
         }
         let first = out.len();
         let (mut end, mut unknown_end) = (piece.len(), None);
-        // From the end to the start, so everything is put in backwards and turned round.
+        // The path is traced backwards, so append backwards and reverse.
         while end > 0 {
-            let Best { start, id, .. } = best[end];
+            let BestPath { start, id, .. } = best[end];
             let start = start as usize;
             if id == NONE || Some(id) == self.unknown {
                 unknown_end = unknown_end.or(Some(end));
@@ -110,10 +110,10 @@ impl Unigram {
         out[first..].reverse();
     }
 
-    /// Appends what stands for a run of unknown characters, backwards.
+    /// Appends, backwards, the tokens of a run of unknown characters.
     fn push_unknown(&self, piece: &str, start: usize, end: Option<usize>, out: &mut Vec<u32>) {
         let Some(run) = end.and_then(|end| piece.as_bytes().get(start..end)) else { return };
-        // What is unknown character by character may still be a token as a whole.
+        // A run of unknown characters can still be a token as a whole.
         if let Some((_, id)) = self.trie.longest(run).filter(|(length, _)| *length == run.len()) {
             return out.push(id);
         }
@@ -133,12 +133,12 @@ mod tests {
     #[track_caller]
     fn check(unigram: &Unigram, text: &str, expected: &[u32]) {
         let mut found = vec![99];
-        unigram.encode(text, &mut Room::default(), &mut found);
+        unigram.encode(text, &mut UnigramScratch::default(), &mut found);
         assert_eq!(found[1..], *expected, "{text:?}");
     }
 
     #[test]
-    fn the_likeliest_tokens_are_taken() {
+    fn the_likeliest_tokens_are_chosen() {
         let tokens =
             vec![("<unk>", 0, 0.0), ("a", 1, -2.0), ("b", 2, -2.0), ("ab", 3, -3.0), ("abab", 4, -7.0)];
         let unigram = Unigram::new(tokens, &|_| true, Some(0), None).unwrap();
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_characters_become_bytes_where_there_are_some() {
+    fn unknown_characters_become_byte_tokens_if_there_are_any() {
         let bytes = Box::new(std::array::from_fn(|byte| byte as u32 + 10));
         let unigram = Unigram::new(vec![("a", 1, -2.0)], &|_| true, None, Some(bytes)).unwrap();
         check(&unigram, "aéa", &[1, 0xc3 + 10, 0xa9 + 10, 1]);
@@ -160,8 +160,8 @@ mod tests {
     }
 
     #[test]
-    fn scores_that_are_no_numbers_are_refused() {
+    fn scores_that_are_not_finite_are_refused() {
         let error = Unigram::new(vec![("a", 1, f64::NAN)], &|_| true, None, None).unwrap_err();
-        assert_eq!(error.to_string(), "the tokenizer's token or its score \"a\" is not supported");
+        assert_eq!(error.to_string(), "the tokenizer's token or score \"a\" is not supported");
     }
 }

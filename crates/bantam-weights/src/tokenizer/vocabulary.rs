@@ -1,57 +1,57 @@
-//! The tokens by their ids: their bytes as they stand in text, and what kind each is.
+//! Tokens by id: their bytes in text and their kinds.
 
 use super::TokenizerError;
 
-/// Ids that a vocabulary may have, however few tokens stand in its file: what bounds the tables by id.
+/// Largest number of ids. It bounds the tables, because a file can use large ids for few tokens.
 const IDS_MAX: u32 = 1 << 20;
-/// Bytes of all tokens together.
+/// Largest total size of all tokens in bytes.
 const BYTES_MAX: usize = 1 << 30;
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// No token has this id.
     Absent,
-    /// Text.
+    /// Ordinary text.
     Normal,
-    /// For text that has no token.
+    /// Stands for text without a token.
     Unknown,
-    /// An instruction to the model, which text must not give.
+    /// A control token, which text must not produce.
     Control,
-    /// Text that is found before anything else is.
+    /// Text that is matched before anything else.
     UserDefined,
-    /// A byte that has no other token.
+    /// A byte of characters without a token.
     Byte,
-    /// Kept for later; no text gives it.
+    /// Reserved; text never produces it.
     Unused,
 }
 
-/// Tokens by their ids.
+/// Tokens by id.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     bytes: Vec<u8>,
-    /// Where the bytes of each id lie.
+    /// Offset and length of each id's bytes.
     spans: Vec<(u32, u32)>,
-    kinds: Vec<Kind>,
+    kinds: Vec<TokenKind>,
 }
 
 impl Vocabulary {
-    /// An empty vocabulary of a number of ids.
+    /// Returns an empty vocabulary with this number of ids.
     pub(super) fn new(ids: usize) -> Result<Self, TokenizerError> {
         if ids > IDS_MAX as usize {
             return Err(TokenizerError::TooManyTokens { found: ids, at_most: IDS_MAX as usize });
         }
-        Ok(Self { bytes: Vec::new(), spans: vec![(0, 0); ids], kinds: vec![Kind::Absent; ids] })
+        Ok(Self { bytes: Vec::new(), spans: vec![(0, 0); ids], kinds: vec![TokenKind::Absent; ids] })
     }
 
-    /// Sets a token that is not set yet.
-    pub(super) fn set(&mut self, id: u32, bytes: &[u8], kind: Kind) -> Result<(), TokenizerError> {
+    /// Adds a token whose id is not used yet.
+    pub(super) fn set(&mut self, id: u32, bytes: &[u8], kind: TokenKind) -> Result<(), TokenizerError> {
         let slot = id as usize;
         if slot >= self.kinds.len() {
             return Err(TokenizerError::Id { what: "token", id: u64::from(id), ids: self.kinds.len() });
         }
-        if self.kinds[slot] != Kind::Absent {
-            return Err(TokenizerError::DuplicateId { id, token: shown(bytes) });
+        if self.kinds[slot] != TokenKind::Absent {
+            return Err(TokenizerError::DuplicateId { id, token: excerpt(bytes) });
         }
         if self.bytes.len() + bytes.len() > BYTES_MAX {
             return Err(TokenizerError::TooLong {
@@ -59,55 +59,55 @@ impl Vocabulary {
                 at_most: BYTES_MAX,
             });
         }
-        // Both fit: all bytes together are within the limit above.
+        // Both fit, because the total is below the limit above.
         self.spans[slot] = (self.bytes.len() as u32, bytes.len() as u32);
         self.bytes.extend_from_slice(bytes);
         self.kinds[slot] = kind;
         Ok(())
     }
 
-    /// Says what a token is, once that is known.
-    pub(super) fn set_kind(&mut self, id: u32, kind: Kind) {
+    /// Changes the kind of a token.
+    pub(super) fn set_kind(&mut self, id: u32, kind: TokenKind) {
         if let Some(slot) = self.kinds.get_mut(id as usize) {
             *slot = kind;
         }
     }
 
-    /// One more than the largest id.
+    /// Returns the largest id plus 1.
     pub(super) fn len(&self) -> usize {
         self.kinds.len()
     }
 
-    /// The bytes of a token as they stand in text; none where there is no such token.
+    /// Returns the bytes of a token in text; empty if the token does not exist.
     pub(super) fn bytes(&self, id: u32) -> &[u8] {
         let Some(&(start, length)) = self.spans.get(id as usize) else { return &[] };
         let start = start as usize;
         self.bytes.get(start..start + length as usize).unwrap_or_default()
     }
 
-    pub(super) fn kind(&self, id: u32) -> Kind {
-        self.kinds.get(id as usize).copied().unwrap_or(Kind::Absent)
+    pub(super) fn kind(&self, id: u32) -> TokenKind {
+        self.kinds.get(id as usize).copied().unwrap_or(TokenKind::Absent)
     }
 
-    /// Checks an id that a file names.
+    /// Checks that an id from a file exists.
     pub(super) fn require(&self, what: &'static str, id: u64) -> Result<u32, TokenizerError> {
-        let found = u32::try_from(id).ok().filter(|&id| self.kind(id) != Kind::Absent);
+        let found = u32::try_from(id).ok().filter(|&id| self.kind(id) != TokenKind::Absent);
         found.ok_or(TokenizerError::Id { what, id, ids: self.len() })
     }
 
-    /// All tokens that there are.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8], Kind)> {
-        let all = self.kinds.iter().enumerate().filter(|(_, kind)| **kind != Kind::Absent);
+    /// Returns all existing tokens.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8], TokenKind)> {
+        let all = self.kinds.iter().enumerate().filter(|(_, kind)| **kind != TokenKind::Absent);
         all.map(|(id, kind)| (id as u32, self.bytes(id as u32), *kind))
     }
 }
 
-/// The beginning of a token for a message.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// Returns the start of a token, for error messages.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().take(64).collect()
 }
 
-/// The error for something that is not done here.
+/// Returns the error for an unsupported feature.
 pub(super) fn unsupported(what: &'static str, found: &str) -> TokenizerError {
     TokenizerError::Unsupported { what, found: found.chars().take(256).collect() }
 }

@@ -1,36 +1,36 @@
-//! Where byte-level tokenizers cut text into words before anything is merged.
+//! Splits text into words before merging, for byte-level tokenizers.
 //!
-//! The models say this with regular expressions. Those in use are few and closely related, so they are written
-//! out here as one scanner with switches: it takes linear time whatever the text, and an unknown expression is
-//! an error by its name rather than a program of strangers that runs on every request.
+//! The models specify this with regular expressions. Those in use are few and closely related, so they are
+//! implemented as one scanner with options. It takes linear time for any text, and an unknown expression is an error
+//! that quotes it, rather than a stranger's program that runs on every request.
 
-use super::classes::Class;
+use super::classes::CharClass;
 
-/// A word pattern. Each alternative is tried in order at each place, as its expression says.
+/// A word pattern. At each position its alternatives are tried in the order of the regular expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WordRules {
     pub(super) contractions: Contractions,
     pub(super) words: Words,
-    /// How many digits may stand together; with [`Words::AfterSpace`] they may have a space before them.
+    /// Largest number of digits in a row; with [`Words::AfterSpace`] a space can precede them.
     pub(super) digits_max: usize,
-    /// What may follow punctuation and still belong to it.
+    /// What can follow punctuation and still belong to it.
     pub(super) tail: Tail,
 }
 
-/// How `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll` and `'d` are cut.
+/// How `'s`, `'t`, `'re`, `'ve`, `'m`, `'ll` and `'d` are split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Contractions {
-    /// They are nothing special.
+    /// They are not special.
     None,
-    /// Apart, in lower case only.
+    /// A separate piece, in lower case only.
     Lower,
-    /// Apart, in any case.
+    /// A separate piece, in any case.
     AnyCase,
-    /// Left with the word before, in any case.
+    /// Part of the preceding word, in any case.
     WithWord,
 }
 
-/// What makes a word.
+/// The pattern of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Words {
     /// ` ?\p{L}+`
@@ -39,16 +39,16 @@ pub(super) enum Words {
     AfterAny,
     /// `[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+`
     WithMarks,
-    /// Cut where a capital follows a small letter.
+    /// Split where an upper-case letter follows a lower-case one.
     ByCase,
 }
 
-/// What may follow punctuation and still belong to it.
+/// What can follow punctuation and still belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tail {
-    /// Nothing; and a line's end is a space like others.
+    /// Nothing, and line breaks are ordinary white space.
     None,
-    /// `[\r\n]*`; and spaces up to a line's last end stay together.
+    /// `[\r\n]*`, and white space up to the last line break stays together.
     Newlines,
     /// `[\r\n/]*`, likewise.
     NewlinesAndSlashes,
@@ -66,18 +66,18 @@ impl WordRules {
     pub(super) const O200K: Self = rules(Contractions::WithWord, Words::ByCase, 3, Tail::NewlinesAndSlashes);
     pub(super) const TEKKEN: Self = rules(Contractions::None, Words::ByCase, 1, Tail::NewlinesAndSlashes);
 
-    /// The rules of a regular expression that is known, as `tokenizer.json` writes it.
+    /// Returns the rules of a known regular expression, as written in `tokenizer.json`.
     pub(super) fn of_expression(expression: &str) -> Option<Self> {
         let known = EXPRESSIONS.iter().find(|(text, _)| *text == expression);
         known.map(|(_, rules)| *rules)
     }
 
-    /// The length in bytes of the word that a text, which is not empty, begins with.
+    /// Returns the length in bytes of the first word of a non-empty text.
     #[inline]
     pub(super) fn first(self, text: &str) -> usize {
         let mut chars = text.chars();
         let Some(first) = chars.next() else { return 0 };
-        let class = Class::of(first);
+        let class = CharClass::of(first);
         if first == '\''
             && matches!(self.contractions, Contractions::Lower | Contractions::AnyCase)
             && let Some(length) = contraction(text, self.contractions)
@@ -86,23 +86,23 @@ impl WordRules {
         }
         let after = first.len_utf8();
         let rest = &text[after..];
-        let second = chars.next().map_or(Class::Space, Class::of);
+        let second = chars.next().map_or(CharClass::Space, CharClass::of);
         if self.is_word(class) {
             return self.word(text);
         }
         let may_lead = match self.words {
             Words::AfterSpace => first == ' ',
-            _ => !matches!(first, '\r' | '\n') && class != Class::Number,
+            _ => !matches!(first, '\r' | '\n') && class != CharClass::Number,
         };
         if may_lead && self.is_word(second) {
             return after + self.word(rest);
         }
         let is_led = first == ' ' && self.words == Words::AfterSpace;
-        if class == Class::Number || (is_led && second == Class::Number) {
+        if class == CharClass::Number || (is_led && second == CharClass::Number) {
             let (start, digits) = if is_led { (after, rest) } else { (0, text) };
-            return start + run_of(digits, self.digits_max, |class| class == Class::Number);
+            return start + run_of(digits, self.digits_max, |class| class == CharClass::Number);
         }
-        if class != Class::Space {
+        if class != CharClass::Space {
             return self.punctuation(text);
         }
         if first == ' ' && self.is_punctuation(second) {
@@ -111,13 +111,14 @@ impl WordRules {
         self.spaces(text)
     }
 
-    fn is_word(self, class: Class) -> bool {
-        class.is_letter() || (class == Class::Mark && matches!(self.words, Words::WithMarks | Words::ByCase))
+    fn is_word(self, class: CharClass) -> bool {
+        class.is_letter()
+            || (class == CharClass::Mark && matches!(self.words, Words::WithMarks | Words::ByCase))
     }
 
-    fn is_punctuation(self, class: Class) -> bool {
-        let is_mark = class == Class::Mark && self.words == Words::WithMarks;
-        !class.is_letter() && !is_mark && !matches!(class, Class::Number | Class::Space)
+    fn is_punctuation(self, class: CharClass) -> bool {
+        let is_mark = class == CharClass::Mark && self.words == Words::WithMarks;
+        !class.is_letter() && !is_mark && !matches!(class, CharClass::Number | CharClass::Space)
     }
 
     fn word(self, text: &str) -> usize {
@@ -139,9 +140,9 @@ impl WordRules {
         length + text.as_bytes()[length..].iter().take_while(|byte| is_tail(byte)).count()
     }
 
-    /// `\s*[\r\n]+` where lines count, then `\s+(?!\S)`, then `\s+`.
+    /// `\s*[\r\n]+` if line breaks are special, then `\s+(?!\S)`, then `\s+`.
     fn spaces(self, text: &str) -> usize {
-        let length = run_of(text, usize::MAX, |class| class == Class::Space);
+        let length = run_of(text, usize::MAX, |class| class == CharClass::Space);
         let run = &text[..length];
         if self.tail != Tail::None
             && let Some(last) = run.rfind(['\r', '\n'])
@@ -151,20 +152,20 @@ impl WordRules {
         if length == text.len() {
             return length;
         }
-        // The last space belongs to the word after it, unless it is the only one.
+        // The last space belongs to the following word, unless it is the only one.
         let last = run.chars().next_back().map_or(0, char::len_utf8);
         if last == length { length } else { length - last }
     }
 }
 
-/// The length of a contraction that a text begins with.
+/// Returns the length of a contraction at the start of a text.
 fn contraction(text: &str, kind: Contractions) -> Option<usize> {
     let mut chars = text.chars();
     let mut next = || {
         let character = chars.next()?;
         match (kind, character) {
             (Contractions::Lower, _) => Some(character),
-            // The long s is an s in any case.
+            // The long s is an s, ignoring case.
             (_, 'ſ') => Some('s'),
             _ => Some(character.to_ascii_lowercase()),
         }
@@ -185,25 +186,30 @@ fn contraction(text: &str, kind: Contractions) -> Option<usize> {
     }
 }
 
-/// `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`, or else `[\p{Lu}\p{Lt}…]+`.
+/// Matches `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+`, or else `[\p{Lu}\p{Lt}…]+`.
 fn word_by_case(text: &str) -> usize {
-    let is_large =
-        |class| matches!(class, Class::Upper | Class::Title | Class::Modifier | Class::Letter | Class::Mark);
-    let is_small = |class| matches!(class, Class::Lower | Class::Modifier | Class::Letter | Class::Mark);
+    let is_large = |class| {
+        matches!(
+            class,
+            CharClass::Upper | CharClass::Title | CharClass::Modifier | CharClass::Letter | CharClass::Mark
+        )
+    };
+    let is_small =
+        |class| matches!(class, CharClass::Lower | CharClass::Modifier | CharClass::Letter | CharClass::Mark);
     let large = run_of(text, usize::MAX, is_large);
     let small = run_of(&text[large..], usize::MAX, is_small);
     if small > 0 {
         return large + small;
     }
-    // The first part gives back until the second has something.
-    let last = text[..large].char_indices().rev().find(|(_, character)| is_small(Class::of(*character)));
+    // Backtracks in the first part until the second matches.
+    let last = text[..large].char_indices().rev().find(|(_, character)| is_small(CharClass::of(*character)));
     last.map_or(large, |(at, character)| at + character.len_utf8())
 }
 
-/// The length in bytes of the run of characters of some classes at a text's start.
+/// Returns the length in bytes of a run of characters of certain classes at the start of a text.
 #[inline]
-fn run_of(text: &str, chars_max: usize, is_in: impl Fn(Class) -> bool) -> usize {
-    let end = text.char_indices().take(chars_max).find(|(_, character)| !is_in(Class::of(*character)));
+fn run_of(text: &str, chars_max: usize, is_in: impl Fn(CharClass) -> bool) -> usize {
+    let end = text.char_indices().take(chars_max).find(|(_, character)| !is_in(CharClass::of(*character)));
     match end {
         Some((at, _)) => at,
         None => match chars_max {
@@ -213,7 +219,7 @@ fn run_of(text: &str, chars_max: usize, is_in: impl Fn(Class) -> bool) -> usize 
     }
 }
 
-/// The expressions in use, as the models' files have them.
+/// The expressions in use, as written in the models' files.
 const EXPRESSIONS: [(&str, WordRules); 8] = [
     (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", WordRules::GPT2),
     (r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", WordRules::GPT2),

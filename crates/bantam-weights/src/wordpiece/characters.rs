@@ -1,40 +1,40 @@
-//! What BERT's normalizer does to each code point, frozen in `unicode.txt` as the reference does it.
+//! How BERT's normalizer treats each code point, frozen in `unicode.txt` as in the reference.
 //!
-//! Frozen, because a model's ids must not change when a library or a compiler learns a newer Unicode version:
-//! encoders, their certificates and their heads were made with one.
+//! Encoders, their heads and certificates were made with one Unicode version, so a model's ids must not change when a
+//! library or compiler adopts a newer one.
 
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
 
-/// Dropped by cleaning.
+/// Removed by `clean_text`.
 pub(super) const REMOVED: u16 = 1;
 /// Separates words.
 pub(super) const SPACE: u16 = 1 << 1;
-/// A word of its own.
+/// A word by itself.
 pub(super) const PUNCTUATION: u16 = 1 << 2;
 /// Chinese, by the reference's ranges.
 pub(super) const CHINESE: u16 = 1 << 3;
-/// Dropped with the accents.
+/// Removed with the accents.
 pub(super) const MARK: u16 = 1 << 4;
-/// A mark that nothing is sorted across.
+/// A mark that ends canonical reordering.
 pub(super) const STARTER: u16 = 1 << 5;
-/// No mark, and sorted among what follows a letter.
+/// Not a mark, but reordered canonically.
 pub(super) const COMBINING: u16 = 1 << 6;
-/// Has another form without accents.
+/// Changes when accents are stripped.
 pub(super) const STRIPPED: u16 = 1 << 7;
-/// Has another form in lower case.
+/// Changes in lower case.
 pub(super) const LOWER: u16 = 1 << 8;
-/// A Korean syllable, which decomposes by arithmetic.
+/// A Hangul syllable, which is decomposed arithmetically.
 pub(super) const HANGUL: u16 = 1 << 9;
 
 const TABLE: &str = include_str!("unicode.txt");
 const PAGE: usize = 256;
 const PAGES: usize = 0x11_0000 / PAGE;
 
-/// Parsed once: two small allocations that every tokenizer shares.
+/// Parsed once and shared by all tokenizers.
 pub(super) static CHARACTERS: LazyLock<Characters> = LazyLock::new(|| Characters::parse(TABLE));
 
-/// Classes by code point in two stages, and the few mappings beside them.
+/// Classes by code point in two levels, and the few mappings.
 #[derive(Debug)]
 pub(super) struct Characters {
     page_of: Vec<u16>,
@@ -45,7 +45,7 @@ pub(super) struct Characters {
 }
 
 impl Characters {
-    /// The bits of a character.
+    /// Returns the bits of a character.
     #[inline]
     pub(super) fn class(&self, character: char) -> u16 {
         let code = character as usize;
@@ -53,24 +53,24 @@ impl Characters {
         self.pages[page][code % PAGE]
     }
 
-    /// The canonical combining class of a character that is [`COMBINING`].
+    /// Returns the canonical combining class of a [`COMBINING`] character.
     pub(super) fn combining_class(&self, character: char) -> u8 {
         let found = self.combining.binary_search_by_key(&character, |(character, _)| *character);
         found.map_or(0, |at| self.combining[at].1)
     }
 
-    /// A character that is [`STRIPPED`], decomposed and without its marks.
+    /// Returns a [`STRIPPED`] character, decomposed and without its marks.
     pub(super) fn stripped(&self, character: char) -> &str {
         mapped(&self.stripped, character)
     }
 
-    /// A character that has [`LOWER`], in lower case.
+    /// Returns a [`LOWER`] character in lower case.
     pub(super) fn lower(&self, character: char) -> &str {
         mapped(&self.lower, character)
     }
 
-    /// Reads the table. It is part of the program, so a line that cannot be read is skipped; tests hold the
-    /// result against the reference.
+    /// Reads the table. It is part of the program, so unreadable lines are skipped; tests compare the result with the
+    /// reference.
     fn parse(table: &str) -> Self {
         let mut classes = vec![0u16; PAGE * PAGES];
         let mut mark = |range: RangeInclusive<u32>, bit: u16| {
@@ -126,7 +126,7 @@ fn parse_range(text: &str) -> Option<RangeInclusive<u32>> {
     Some(u32::from_str_radix(from, 16).ok()?..=u32::from_str_radix(to, 16).ok()?)
 }
 
-/// Reads a line of a code point and those that it becomes; the table has them sorted.
+/// Reads a line with a code point and its replacement; the table has them sorted.
 fn add_mapping(line: &str, mapping: &mut Vec<(char, Box<str>)>, mut mark: impl FnMut(u32)) {
     let mut codes = line.split(' ').filter_map(|code| u32::from_str_radix(code, 16).ok());
     let Some((code, from)) = codes.next().and_then(|code| Some((code, char::from_u32(code)?))) else {
@@ -137,15 +137,15 @@ fn add_mapping(line: &str, mapping: &mut Vec<(char, Box<str>)>, mut mark: impl F
     mark(code);
 }
 
-/// Keeps equal pages once.
+/// Stores equal pages once.
 fn in_pages(classes: &[u16]) -> (Vec<u16>, Vec<[u16; PAGE]>) {
     let (mut page_of, mut pages) = (Vec::with_capacity(PAGES), Vec::<[u16; PAGE]>::new());
     for page in classes.as_chunks::<PAGE>().0 {
-        let place = pages.iter().position(|known| known == page).unwrap_or(pages.len());
-        if place == pages.len() {
+        let index = pages.iter().position(|known| known == page).unwrap_or(pages.len());
+        if index == pages.len() {
             pages.push(*page);
         }
-        page_of.push(place as u16);
+        page_of.push(index as u16);
     }
     (page_of, pages)
 }
@@ -155,7 +155,7 @@ fn mapped(mapping: &[(char, Box<str>)], character: char) -> &str {
     found.map_or("", |at| &mapping[at].1)
 }
 
-/// The two or three letters of a Korean syllable.
+/// Returns the two or three letters of a Hangul syllable.
 pub(super) fn hangul(syllable: char) -> [Option<char>; 3] {
     let index = (syllable as u32).wrapping_sub(0xac00);
     let last = index % 28;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_and_mappings_are_those_of_known_characters() {
+    fn known_characters_have_their_classes_and_mappings() {
         let class = |character| CHARACTERS.class(character);
         assert_eq!(class('a'), 0);
         assert_eq!(class('A'), LOWER);

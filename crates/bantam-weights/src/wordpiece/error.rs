@@ -1,47 +1,47 @@
-//! Why a tokenizer cannot be read.
+//! Why a WordPiece tokenizer cannot be read.
 
-/// Why a tokenizer cannot be read, or not be honoured to the letter.
+/// Why a WordPiece tokenizer cannot be read or is not fully supported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WordPieceError {
-    /// Longer than any tokenizer.
-    #[error("the tokenizer has {found} bytes; at most {at_most} are read")]
+    /// The tokenizer is too long.
+    #[error("the tokenizer is {found} bytes long; the limit is {at_most}")]
     TooLong {
-        /// Its length.
+        /// Its length in bytes.
         found: usize,
         /// The limit.
         at_most: usize,
     },
-    /// No JSON, or not that of a tokenizer.
+    /// The JSON is invalid or not that of a tokenizer.
     #[error("cannot read the tokenizer")]
     Json(#[source] serde_json::Error),
-    /// Something that is not done here, so that ids would differ from the model's own.
+    /// A feature is not supported, so that ids could differ from the model's.
     #[error("the tokenizer's {what} {found:?} is not supported")]
     Unsupported {
-        /// Which part.
+        /// The part of the tokenizer.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
     },
-    /// A key that a GGUF file lacks, or has with another type.
-    #[error("the key {key:?} is missing or of another type")]
+    /// A GGUF key is missing or has the wrong type.
+    #[error("the key {key:?} is missing or has the wrong type")]
     Key {
-        /// Which.
+        /// The key.
         key: &'static str,
     },
-    /// A token that the tokenizer needs and its vocabulary lacks.
+    /// The vocabulary lacks a token that the tokenizer needs.
     #[error("the token {token:?} is not in the vocabulary")]
     MissingToken {
-        /// Which.
+        /// The token.
         token: String,
     },
-    /// A token that stands twice.
-    #[error("the token {token:?} stands twice")]
+    /// A token appears twice.
+    #[error("the token {token:?} appears twice")]
     DuplicateToken {
-        /// Which.
+        /// The token.
         token: String,
     },
-    /// More tokens than ids.
+    /// There are more tokens than ids.
     #[error("the vocabulary is too large")]
     TooManyTokens,
 }

@@ -1,16 +1,16 @@
 //! WordPiece from a GGUF file's metadata.
 //!
-//! Converters write `▁word` for tokens that begin a word and `piece` for `##piece`; names in brackets stay.
+//! Converters write `▁word` for tokens that start a word and `piece` for `##piece`; names in brackets are unchanged.
 
-use super::normalise::Rules;
-use super::{Special, Vocabulary, WordPiece, WordPieceError};
+use super::normalise::NormaliserRules;
+use super::{SpecialIds, VocabularySource, WordPiece, WordPieceError};
 use crate::metadata::Metadata;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const TOKENS: &str = "tokenizer.ggml.tokens";
 const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
 const WORD_MARK: &str = "▁";
-/// GGUF does not say; every BERT tokenizer has this.
+/// GGUF does not specify this; it is 100 in every BERT tokenizer.
 const WORD_CHARS_MAX: usize = 100;
 
 pub(super) fn read(metadata: &Metadata<'_>) -> Result<WordPiece, WordPieceError> {
@@ -35,19 +35,20 @@ pub(super) fn read(metadata: &Metadata<'_>) -> Result<WordPiece, WordPieceError>
     if starts.is_empty() {
         return Err(WordPieceError::MissingToken { token: WORD_MARK.to_owned() });
     }
-    // GGUF does not say either whether a model is cased; llama.cpp, whose format it is, treats all as uncased.
-    let rules = Rules { clean_text: true, chinese_apart: true, strip_accents: true, lowercase: true };
-    WordPiece::new(Vocabulary { starts, continuations, special, word_chars_max: WORD_CHARS_MAX, rules })
+    // GGUF does not specify whether a model is cased; llama.cpp, which defines the format, treats all as uncased.
+    let rules =
+        NormaliserRules { clean_text: true, chinese_apart: true, strip_accents: true, lowercase: true };
+    WordPiece::new(VocabularySource { starts, continuations, special, word_chars_max: WORD_CHARS_MAX, rules })
 }
 
-fn special(metadata: &Metadata<'_>, count: u32) -> Result<Special, WordPieceError> {
+fn special(metadata: &Metadata<'_>, count: u32) -> Result<SpecialIds, WordPieceError> {
     let id = |keys: &[&'static str]| {
         let found = keys.iter().find_map(|key| metadata.u32(key)).filter(|&id| id < count);
         found.ok_or(WordPieceError::Key { key: keys.first().copied().unwrap_or_default() })
     };
-    Ok(Special {
+    Ok(SpecialIds {
         start: id(&["tokenizer.ggml.cls_token_id", "tokenizer.ggml.bos_token_id"])?,
-        // The misspelt key is the format's own.
+        // The misspelled key is part of the format.
         end: id(&["tokenizer.ggml.seperator_token_id", "tokenizer.ggml.eos_token_id"])?,
         unknown: id(&[UNKNOWN])?,
     })

@@ -1,36 +1,37 @@
-//! From text to words: BERT's cleaning, Chinese characters apart, accents off, lower case, punctuation apart.
+//! Splits text into words like BERT: cleans it, isolates Chinese characters and punctuation, strips accents, and
+//! converts to lower case.
 
 use super::characters::{self, CHARACTERS, Characters};
 
-/// Which of the steps a tokenizer takes.
+/// The steps that a tokenizer uses.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rules {
-    /// Control characters vanish, spaces of all kinds become one kind.
+pub(super) struct NormaliserRules {
+    /// Removes control characters and unifies white space.
     pub(super) clean_text: bool,
-    /// Every Chinese character is a word.
+    /// Makes every Chinese character a word.
     pub(super) chinese_apart: bool,
-    /// Letters lose their accents.
+    /// Strips accents.
     pub(super) strip_accents: bool,
-    /// Letters become small.
+    /// Converts to lower case.
     pub(super) lowercase: bool,
 }
 
-/// Takes characters of words, and the places between words.
-pub(super) trait Sink {
-    /// A character of the word at hand.
+/// Receives the characters of words and the boundaries between words.
+pub(super) trait WordSink {
+    /// Adds a character to the current word.
     fn push(&mut self, character: char);
-    /// The end of the word at hand, if there is one.
+    /// Ends the current word, if there is one.
     fn split(&mut self);
-    /// Whether nothing more is wanted.
+    /// Returns whether no more input is needed.
     fn is_full(&self) -> bool;
 }
 
-/// More combining characters in a row than any word may have. Further ones are dropped: their word is too long
-/// whatever their order, so memory stays bounded on hostile text.
+/// More combining characters in a row than any word can have. Further ones are dropped: the word is too long in any
+/// order, and this bounds memory for hostile text.
 const PENDING_MAX: usize = 1024;
 
-/// Walks over a text and gives its words to a sink until that is full.
-pub(super) fn walk(rules: &Rules, text: &str, sink: &mut impl Sink) {
+/// Passes the words of a text to `sink` until it is full.
+pub(super) fn walk(rules: &NormaliserRules, text: &str, sink: &mut impl WordSink) {
     let mut walker = Walker { rules, characters: &CHARACTERS, sink, pending: Vec::new() };
     for character in text.chars() {
         if character.is_ascii() {
@@ -42,29 +43,29 @@ pub(super) fn walk(rules: &Rules, text: &str, sink: &mut impl Sink) {
             return;
         }
     }
-    walker.settle();
+    walker.flush();
 }
 
 struct Walker<'a, S> {
-    rules: &'a Rules,
+    rules: &'a NormaliserRules,
     characters: &'a Characters,
     sink: &'a mut S,
-    /// Combining characters since the last one that combines with nothing, with their classes: the canonical
-    /// order sorts them, and only few scripts have any that are not stripped.
+    /// Combining characters, with their classes, since the last character of class 0. They must be sorted into
+    /// canonical order. Only few scripts have any that are not stripped.
     pending: Vec<(u8, char)>,
 }
 
-impl<S: Sink> Walker<'_, S> {
-    /// The common case, for which most steps have nothing to do.
+impl<S: WordSink> Walker<'_, S> {
+    /// The common case, in which most steps do nothing.
     #[inline]
     fn ascii(&mut self, character: char) {
         let class = self.characters.class(character);
         if self.rules.clean_text && class & characters::REMOVED != 0 {
             return;
         }
-        self.settle();
+        self.flush();
         let character = if self.rules.lowercase { character.to_ascii_lowercase() } else { character };
-        self.place(character, class);
+        self.emit(character, class);
     }
 
     fn character(&mut self, character: char) {
@@ -74,14 +75,14 @@ impl<S: Sink> Walker<'_, S> {
                 return;
             }
             if class & characters::SPACE != 0 {
-                self.settle();
+                self.flush();
                 self.sink.split();
                 return;
             }
         }
         let is_apart = self.rules.chinese_apart && class & characters::CHINESE != 0;
         if is_apart {
-            self.settle();
+            self.flush();
             self.sink.split();
         }
         if self.rules.strip_accents {
@@ -90,12 +91,12 @@ impl<S: Sink> Walker<'_, S> {
             self.lowered(character, class);
         }
         if is_apart {
-            self.settle();
+            self.flush();
             self.sink.split();
         }
     }
 
-    /// Decomposes, sorts and strips.
+    /// Decomposes, reorders and strips a character.
     fn stripped(&mut self, character: char, class: u16) {
         if class & characters::HANGUL != 0 {
             for part in characters::hangul(character).into_iter().flatten() {
@@ -114,21 +115,21 @@ impl<S: Sink> Walker<'_, S> {
     fn sorted(&mut self, character: char, class: u16) {
         if class & characters::MARK != 0 {
             if class & characters::STARTER != 0 {
-                self.settle();
+                self.flush();
             }
         } else if class & characters::COMBINING != 0 {
             if self.pending.len() < PENDING_MAX {
                 self.pending.push((self.characters.combining_class(character), character));
             }
         } else {
-            self.settle();
+            self.flush();
             self.lowered(character, class);
         }
     }
 
-    /// Gives what was held back, in canonical order.
+    /// Passes on pending characters in canonical order.
     #[inline]
-    fn settle(&mut self) {
+    fn flush(&mut self) {
         if self.pending.is_empty() {
             return;
         }
@@ -144,15 +145,15 @@ impl<S: Sink> Walker<'_, S> {
         if self.rules.lowercase && class & characters::LOWER != 0 {
             let characters = self.characters;
             for part in characters.lower(character).chars() {
-                self.place(part, characters.class(part));
+                self.emit(part, characters.class(part));
             }
         } else {
-            self.place(character, class);
+            self.emit(character, class);
         }
     }
 
     #[inline]
-    fn place(&mut self, character: char, class: u16) {
+    fn emit(&mut self, character: char, class: u16) {
         if class & (characters::SPACE | characters::PUNCTUATION) == 0 {
             self.sink.push(character);
             return;

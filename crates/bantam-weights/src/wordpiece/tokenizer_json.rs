@@ -4,17 +4,17 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::normalise::Rules;
-use super::{Special, Vocabulary, WordPiece, WordPieceError};
-use crate::safetensors::json::Pairs;
+use super::normalise::NormaliserRules;
+use super::{SpecialIds, VocabularySource, WordPiece, WordPieceError};
+use crate::safetensors::json::UniquePairs;
 
 const BYTES_MAX: usize = 64 << 20;
-/// Beyond this a word's pieces would no longer be cheap; every BERT tokenizer has 100.
+/// Longer words would make their pieces expensive; every BERT tokenizer has 100.
 const WORD_CHARS_MAX: usize = 1000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Tokenizer {
+struct TokenizerJson {
     #[serde(rename = "version")]
     _version: Option<IgnoredAny>,
     #[serde(rename = "truncation")]
@@ -24,33 +24,33 @@ struct Tokenizer {
     #[serde(rename = "decoder")]
     _decoder: Option<IgnoredAny>,
     #[serde(default)]
-    added_tokens: Vec<AddedToken>,
+    added_tokens: Vec<AddedTokenJson>,
     normalizer: Value,
     pre_tokenizer: Value,
     post_processor: Value,
-    model: Model,
+    model: ModelJson,
 }
 
 #[derive(Deserialize)]
-struct AddedToken {
+struct AddedTokenJson {
     content: String,
     special: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Model {
+struct ModelJson {
     #[serde(rename = "type")]
     kind: String,
     unk_token: String,
     continuing_subword_prefix: String,
     max_input_chars_per_word: usize,
-    vocab: Pairs<u32>,
+    vocab: UniquePairs<u32>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Normalizer {
+struct NormalizerJson {
     #[serde(rename = "type")]
     _kind: IgnoredAny,
     clean_text: bool,
@@ -63,7 +63,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<WordPiece, WordPieceError> {
     if bytes.len() > BYTES_MAX {
         return Err(WordPieceError::TooLong { found: bytes.len(), at_most: BYTES_MAX });
     }
-    let Tokenizer { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } =
+    let TokenizerJson { added_tokens, normalizer, pre_tokenizer, post_processor, model, .. } =
         serde_json::from_slice(bytes).map_err(WordPieceError::Json)?;
     expect_kind("model", &model.kind, "WordPiece")?;
     expect_kind("pre_tokenizer", kind_of(&pre_tokenizer), "BertPreTokenizer")?;
@@ -78,24 +78,24 @@ pub(super) fn read(bytes: &[u8]) -> Result<WordPiece, WordPieceError> {
     let unknown = vocab.iter().find(|(token, _)| *token == model.unk_token).map(|(_, id)| *id);
     let unknown = unknown.ok_or(WordPieceError::MissingToken { token: model.unk_token })?;
     let (start, end) = around(&post_processor)?;
-    // Every token may begin a word; those with the mark may also go on with one.
+    // Every token can start a word; those with the prefix can also continue one.
     let starts = vocab.iter().map(|(token, id)| (token.as_bytes(), *id));
     let marked = vocab.iter().filter_map(|(token, id)| {
         Some((token.strip_prefix(&model.continuing_subword_prefix)?.as_bytes(), *id))
     });
-    WordPiece::new(Vocabulary {
+    WordPiece::new(VocabularySource {
         starts: starts.filter(|(token, _)| !token.is_empty()).collect(),
         continuations: marked.filter(|(token, _)| !token.is_empty()).collect(),
-        special: Special { start, end, unknown },
+        special: SpecialIds { start, end, unknown },
         word_chars_max: model.max_input_chars_per_word,
         rules: rules(normalizer)?,
     })
 }
 
-fn rules(normalizer: Value) -> Result<Rules, WordPieceError> {
+fn rules(normalizer: Value) -> Result<NormaliserRules, WordPieceError> {
     expect_kind("normalizer", kind_of(&normalizer), "BertNormalizer")?;
-    let normalizer: Normalizer = serde_json::from_value(normalizer).map_err(WordPieceError::Json)?;
-    Ok(Rules {
+    let normalizer: NormalizerJson = serde_json::from_value(normalizer).map_err(WordPieceError::Json)?;
+    Ok(NormaliserRules {
         clean_text: normalizer.clean_text,
         chinese_apart: normalizer.handle_chinese_chars,
         strip_accents: normalizer.strip_accents.unwrap_or(normalizer.lowercase),
@@ -103,7 +103,7 @@ fn rules(normalizer: Value) -> Result<Rules, WordPieceError> {
     })
 }
 
-/// The tokens before and after a text.
+/// Returns the tokens before and after a text.
 fn around(post_processor: &Value) -> Result<(u32, u32), WordPieceError> {
     let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     let kind = kind_of(post_processor);

@@ -1,7 +1,7 @@
-//! The longest token at the start of some bytes.
+//! Finds the longest token at the start of a byte string.
 //!
-//! Nodes lie in breadth-first order, so a node's children are neighbours and their bytes a short run that is
-//! scanned; no hashing, so no vocabulary can be made that is slow to build or to ask.
+//! Nodes are in breadth-first order, so a node's children are adjacent and their bytes are a short run to scan. There
+//! is no hashing, so no vocabulary can be crafted to make building or lookups slow.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use super::WordPieceError;
 
 /// A node without a token.
 const NO_TOKEN: u32 = u32::MAX;
-/// The root, which no byte leads to; so it says that there is no child.
+/// The root. No byte leads to it, so it also means that there is no child.
 const ROOT: u32 = 0;
 
 #[derive(Debug, Clone, Copy)]
@@ -19,18 +19,18 @@ struct Node {
     token: u32,
 }
 
-/// Tokens by their bytes.
+/// A trie of tokens by their bytes.
 #[derive(Debug)]
 pub(crate) struct Trie {
     nodes: Vec<Node>,
     /// The byte that leads to each node.
     bytes: Vec<u8>,
-    /// The root's children by byte, since every word asks there.
+    /// The root's children by byte, because every lookup starts there.
     root: Box<[u32; 256]>,
 }
 
 impl Trie {
-    /// Builds from tokens, none of which may be empty or stand twice.
+    /// Builds a trie from non-empty, distinct tokens.
     pub(crate) fn new(mut tokens: Vec<(&[u8], u32)>) -> Result<Self, WordPieceError> {
         tokens.sort_unstable();
         if let Some(pair) = tokens.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -38,22 +38,22 @@ impl Trie {
             return Err(WordPieceError::DuplicateToken { token });
         }
         let mut trie = Self { nodes: Vec::new(), bytes: vec![0], root: Box::new([ROOT; 256]) };
-        // Each node's share of the sorted tokens: those that begin with its bytes.
+        // The sorted tokens below each node: those that start with its bytes.
         let mut queue = VecDeque::from([(&tokens[..], 0usize)]);
-        while let Some((mut share, depth)) = queue.pop_front() {
+        while let Some((mut group, depth)) = queue.pop_front() {
             let mut token = NO_TOKEN;
-            if let Some(((_, id), rest)) = share.split_first().filter(|((bytes, _), _)| bytes.len() == depth)
+            if let Some(((_, id), rest)) = group.split_first().filter(|((bytes, _), _)| bytes.len() == depth)
             {
-                (token, share) = (*id, rest);
+                (token, group) = (*id, rest);
             }
             let first_child = u32::try_from(trie.bytes.len()).map_err(|_| WordPieceError::TooManyTokens)?;
             let mut children = 0;
-            while let Some(byte) = share.first().map(|(bytes, _)| bytes[depth]) {
-                let end = share.partition_point(|(bytes, _)| bytes[depth] == byte);
-                let (child, rest) = share.split_at(end);
+            while let Some(byte) = group.first().map(|(bytes, _)| bytes[depth]) {
+                let end = group.partition_point(|(bytes, _)| bytes[depth] == byte);
+                let (child, rest) = group.split_at(end);
                 trie.bytes.push(byte);
                 queue.push_back((child, depth + 1));
-                share = rest;
+                group = rest;
                 children += 1;
             }
             trie.nodes.push(Node { first_child, children, token });
@@ -66,7 +66,7 @@ impl Trie {
         Ok(trie)
     }
 
-    /// The longest token that the bytes begin with: its length and its id.
+    /// Returns the longest token that is a prefix of the bytes: its length and id.
     #[inline]
     pub(crate) fn longest(&self, bytes: &[u8]) -> Option<(usize, u32)> {
         let (first, rest) = bytes.split_first()?;
@@ -91,7 +91,7 @@ impl Trie {
         if token != NO_TOKEN { Some((length, token)) } else { found }
     }
 
-    /// Gives the length and the id of each token that the bytes begin with, the shortest first.
+    /// Passes on the length and id of each token that is a prefix of the bytes, the shortest first.
     pub(crate) fn each_prefix(&self, bytes: &[u8], mut sink: impl FnMut(usize, u32)) {
         let Some((first, rest)) = bytes.split_first() else { return };
         let mut at = self.root[usize::from(*first)];
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_the_longest_token_at_the_start() {
+    fn the_longest_token_at_the_start_is_found() {
         let tokens = [("a", 1), ("abc", 2), ("abcde", 3), ("b", 4), ("ü", 5)];
         let trie = Trie::new(tokens.iter().map(|(text, id)| (text.as_bytes(), *id)).collect()).unwrap();
         let longest = |text: &str| trie.longest(text.as_bytes());
@@ -132,8 +132,8 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_token_that_stands_twice() {
+    fn a_duplicate_token_is_refused() {
         let error = Trie::new(vec![(b"a", 1), (b"a", 2)]).unwrap_err();
-        assert_eq!(error.to_string(), "the token \"a\" stands twice");
+        assert_eq!(error.to_string(), "the token \"a\" appears twice");
     }
 }

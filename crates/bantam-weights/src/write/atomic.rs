@@ -1,4 +1,4 @@
-//! A file that is whole or not there.
+//! Writes files atomically.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::hash::{HashingWriter, WeightsHash};
 
-type Sink = HashingWriter<BufWriter<File>>;
+type HashedFile = HashingWriter<BufWriter<File>>;
 
-/// Writes a file so that, whatever happens, the path holds either what it held before or all that `body` wrote;
-/// returns the hash of that.
-pub(super) fn write(path: &Path, body: impl FnOnce(&mut Sink) -> io::Result<()>) -> io::Result<WeightsHash> {
+/// Writes a file so that, whatever happens, the path has either its previous content or everything that `body` wrote.
+/// Returns the hash of the new content.
+pub(super) fn write(
+    path: &Path,
+    body: impl FnOnce(&mut HashedFile) -> io::Result<()>,
+) -> io::Result<WeightsHash> {
     replace(path, |file| {
         let mut sink = HashingWriter::new(file);
         body(&mut sink)?;
@@ -19,8 +22,8 @@ pub(super) fn write(path: &Path, body: impl FnOnce(&mut Sink) -> io::Result<()>)
     })
 }
 
-/// Does so without a hash, which for gigabytes takes seconds.
-pub(super) fn write_unnamed(
+/// Like [`write`], but without the hash, which takes seconds for gigabytes.
+pub(super) fn write_unhashed(
     path: &Path,
     body: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
@@ -35,19 +38,19 @@ fn replace<T>(
     let written =
         write_through(file, body).and_then(|written| fs::rename(&temporary, path).map(|()| written));
     if written.is_err() {
-        // The first failure is the one to report; a leftover file does no harm.
+        // Report the first failure; a leftover file does no harm.
         let _ = fs::remove_file(&temporary);
         return written;
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Not every system can open a folder; where it can, the rename itself is made to last.
+    // Not every system can open a folder. If it can, this makes the rename durable.
     if let Ok(folder) = File::open(folder) {
         folder.sync_all()?;
     }
     written
 }
 
-/// A new file beside `path`; an existing one, or a link, is never written through.
+/// Creates a new file beside `path`. Never writes through an existing file or a link.
 fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let mut temporary = path.as_os_str().to_owned();
@@ -57,7 +60,7 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     let create = || OpenOptions::new().write(true).create_new(true).open(&temporary);
     let file = match create() {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // Left by a process of the same number that ended here.
+            // Left over from an earlier process with this id.
             fs::remove_file(&temporary)?;
             create()?
         }
@@ -76,7 +79,7 @@ fn write_through<T>(
     Ok(written)
 }
 
-/// Writes zeros up to the next multiple of `alignment`; returns how far the file then is.
+/// Writes zeros up to the next multiple of `alignment` and returns the new position.
 pub(super) fn pad(sink: &mut impl Write, at: usize, alignment: usize) -> io::Result<usize> {
     let end = at.next_multiple_of(alignment);
     io::copy(&mut io::Read::take(io::repeat(0), (end - at) as u64), sink)?;

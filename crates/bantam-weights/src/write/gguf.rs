@@ -1,4 +1,4 @@
-//! Writing GGUF, version 3.
+//! Writes GGUF, version 3.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,50 +7,50 @@ use super::{NewTensor, WriteWeightsError, WriteWeightsErrorKind, atomic, check, 
 use crate::dtype::Dtype;
 use crate::gguf::{ALIGNMENT_DEFAULT, ALIGNMENT_KEY, DIMENSIONS_MAX, MAGIC};
 use crate::hash::WeightsHash;
-use crate::metadata::{StoredValue, ValueType};
+use crate::metadata::{RawValue, ValueType};
 use crate::tensor::{TensorError, TensorErrorKind};
 
 const VERSION: u32 = 3;
 
-/// A value to be written.
+/// A metadata value to write.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum NewValue<'a> {
-    /// 32 bits, unsigned.
+    /// An unsigned 32-bit integer.
     U32(u32),
-    /// 32 bits, signed.
+    /// A signed 32-bit integer.
     I32(i32),
-    /// 64 bits, unsigned.
+    /// An unsigned 64-bit integer.
     U64(u64),
-    /// A single.
+    /// A 32-bit float.
     F32(f32),
-    /// True or false.
+    /// A boolean.
     Bool(bool),
-    /// A text.
+    /// A string.
     Text(&'a str),
-    /// Several texts.
+    /// An array of strings.
     Texts(&'a [&'a str]),
-    /// Several signed numbers, such as token types.
+    /// An array of signed 32-bit integers, such as token types.
     I32s(&'a [i32]),
-    /// Several singles, such as token scores.
+    /// An array of 32-bit floats, such as token scores.
     F32s(&'a [f32]),
-    /// A value of another file.
-    Stored(StoredValue<'a>),
+    /// A raw value of another file.
+    Raw(RawValue<'a>),
 }
 
-/// A tensor whose bytes are made when it is its turn to be written.
+/// A tensor whose bytes are produced when they are written.
 #[derive(Debug, Clone)]
 pub struct PlannedTensor {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// How its numbers are stored.
+    /// The storage type.
     pub dtype: Dtype,
-    /// Its sizes, outermost first.
+    /// The dimensions, outermost first.
     pub shape: Vec<usize>,
 }
 
-/// Writes a GGUF file atomically, with one tensor in memory at a time: `make` is asked for the bytes of each in its
-/// turn. Its errors end the writing, and the file is not there then.
+/// Writes a GGUF file atomically with one tensor in memory at a time: `make` returns the bytes of each in turn. If it
+/// fails, no file is written.
 pub fn write_gguf_planned(
     path: impl AsRef<Path>,
     metadata: &[(&str, NewValue<'_>)],
@@ -76,7 +76,7 @@ pub fn write_gguf_planned(
         for (tensor, (_, _, _, expected)) in tensors.iter().zip(&checked) {
             let bytes = make(tensor)?;
             if bytes.len() != *expected {
-                return Err(std::io::Error::other(format!("tensor {:?} has another length", tensor.name)));
+                return Err(std::io::Error::other(format!("tensor {:?} has the wrong length", tensor.name)));
             }
             sink.write_all(&bytes)?;
             at = atomic::pad(sink, at + bytes.len(), ALIGNMENT_DEFAULT)?;
@@ -86,7 +86,7 @@ pub fn write_gguf_planned(
     written.map_err(|error| WriteWeightsErrorKind::from(error).at(path))
 }
 
-/// Refuses sizes of zero and too many dimensions.
+/// Refuses dimensions of zero and too many dimensions.
 fn check_shapes<'t>(
     shapes: impl Iterator<Item = (&'t str, &'t [usize])>,
 ) -> Result<(), WriteWeightsErrorKind> {
@@ -102,7 +102,7 @@ fn check_shapes<'t>(
     Ok(())
 }
 
-/// Refuses names that a reader would refuse, those that stand twice, and types that the format does not have.
+/// Refuses names that readers would refuse, duplicate names, and types that the format does not have.
 fn check_names_and_types(tensors: &[(&str, Dtype, &[usize], usize)]) -> Result<(), WriteWeightsErrorKind> {
     let mut names = std::collections::BTreeSet::new();
     for (name, dtype, _, _) in tensors {
@@ -118,7 +118,7 @@ fn check_names_and_types(tensors: &[(&str, Dtype, &[usize], usize)]) -> Result<(
     Ok(())
 }
 
-/// Writes a GGUF file atomically and returns its hash; keys and tensors stay in the order given.
+/// Writes a GGUF file atomically and returns its hash. Keys and tensors keep the given order.
 pub fn write_gguf(
     path: impl AsRef<Path>,
     metadata: &[(&str, NewValue<'_>)],
@@ -151,7 +151,7 @@ fn write(
     Ok(hash)
 }
 
-/// Returns everything before the tensors, each of which is given as name, type, shape and length.
+/// Returns everything before the data. Each tensor is given as name, type, shape and length.
 fn header<'t>(
     metadata: &[(&str, NewValue<'_>)],
     tensors: impl ExactSizeIterator<Item = (&'t str, Dtype, &'t [usize], usize)>,
@@ -212,12 +212,12 @@ fn put_value(out: &mut Vec<u8>, value: NewValue<'_>) {
             put_array_head(out, ValueType::F32, values.len());
             out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
         }
-        NewValue::Stored(stored) => {
-            match stored.head {
+        NewValue::Raw(raw) => {
+            match raw.head {
                 Some((element, len)) => put_array_head(out, element, len),
-                None => put_type(out, stored.value),
+                None => put_type(out, raw.value),
             }
-            out.extend(stored.bytes);
+            out.extend(raw.bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Writing safetensors.
+//! Writes safetensors.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,14 +11,14 @@ use crate::hash::WeightsHash;
 use crate::tensor::{TensorError, TensorErrorKind};
 
 const METADATA_KEY: &str = "__metadata__";
-/// The header is padded with spaces to this, so that data that is read in place is aligned.
+/// The header is padded with spaces to this multiple, so that mapped data is aligned.
 const ALIGNMENT: usize = 8;
 const DIMENSIONS_MAX: usize = 16;
 
 /// Writes a safetensors file atomically and returns its hash.
 ///
-/// Tensors are laid out in the order of their widths, widest first, then names, as the reference does; so equal
-/// tensors give equal files, whatever the order in which they are given.
+/// Tensors are sorted by width, widest first, then by name, like the reference; so equal tensors give equal files,
+/// whatever their given order.
 pub fn write_safetensors(
     path: impl AsRef<Path>,
     metadata: &[(&str, &str)],

@@ -2,12 +2,12 @@
 
 use bantam_weights::{EncodeOptions, Tokenizer, Value, WeightFile, WordPiece};
 
-/// Makes the bytes a GGUF file, whatever they are, so that the fuzzer need not find the magic.
+/// Treats the bytes as a GGUF file. Adds the magic number, so that the fuzzer does not have to find it.
 pub(crate) fn gguf(bytes: &[u8]) {
     weights(&[b"GGUF", bytes].concat());
 }
 
-/// Makes the bytes a safetensors header of the right length, followed by what stands after the first NUL.
+/// Treats the bytes as a safetensors header with the correct length, and as data from the first NUL on.
 pub(crate) fn safetensors(bytes: &[u8]) {
     let cut = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (header, data) = bytes.split_at(cut);
@@ -15,12 +15,12 @@ pub(crate) fn safetensors(bytes: &[u8]) {
     weights(bytes);
 }
 
-/// Opens the bytes and reads everything that opening gives.
+/// Opens the bytes as weights and reads everything in them.
 pub(crate) fn weights(bytes: &[u8]) {
     let Ok(file) = WeightFile::from_bytes(bytes.to_vec()) else { return };
     let metadata = file.metadata();
     for key in metadata.keys() {
-        walk(metadata.get(key).expect("a key that is listed has a value"));
+        walk(metadata.get(key).expect("every listed key has a value"));
         if let Some(texts) = metadata.texts(key) {
             assert_eq!(texts.len(), texts.clone().count());
         }
@@ -37,7 +37,7 @@ pub(crate) fn weights(bytes: &[u8]) {
         encode(&tokenizer);
     }
     if let Ok(tokenizer) = Tokenizer::from_gguf(&metadata) {
-        there_and_back(&tokenizer);
+        round_trip(&tokenizer);
     }
 }
 
@@ -47,11 +47,11 @@ pub(crate) fn tokenizer_json(bytes: &[u8]) {
         encode(&tokenizer);
     }
     if let Ok(tokenizer) = Tokenizer::from_json(bytes) {
-        there_and_back(&tokenizer);
+        round_trip(&tokenizer);
     }
 }
 
-fn there_and_back(tokenizer: &Tokenizer) {
+fn round_trip(tokenizer: &Tokenizer) {
     let text = "Ünïcode, 漢字 and\u{302e}\u{301}\u{5c9} it's 1234 <|im_start|> </s>\r\n\n plain ▁words<0x0A>";
     for parse_special in [false, true] {
         let ids = tokenizer.encode(text, EncodeOptions { add_special: true, parse_special });

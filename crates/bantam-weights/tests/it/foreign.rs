@@ -1,11 +1,11 @@
-//! Files that are something else, refused by what they are; and real files that must be read.
+//! Files of other formats, which are refused by name, and real files that must be readable.
 
 use bantam_weights::{Dtype, Format, WeightFile, WordPiece};
 
 use crate::support::{refused, shared};
 
 #[test]
-fn other_content_is_named_whatever_the_file_is_called() {
+fn other_formats_are_named_regardless_of_the_file_name() {
     let check = |bytes: &[u8], message: &str| {
         let folder = tempfile::tempdir().unwrap();
         for name in ["model.safetensors", "model.gguf", "model.bin"] {
@@ -28,13 +28,13 @@ fn other_content_is_named_whatever_the_file_is_called() {
     let mut tar = vec![0; 512];
     tar[257..262].copy_from_slice(b"ustar");
     check(&tar, "the file is a tar archive");
-    check(b"tjgg\x03\0\0\0", "the file is in a format from before GGUF");
-    check(b"\x89HDF\r\n\x1a\n", "the file is HDF5, as Keras writes it");
+    check(b"tjgg\x03\0\0\0", "the file is in a llama.cpp format older than GGUF");
+    check(b"\x89HDF\r\n\x1a\n", "the file is HDF5, a format of Keras");
     check(b"\x08\x07\x12\x07pytorch", "the file looks like ONNX");
     check(b"\x1c\0\0\0TFL3", "the file is TensorFlow Lite");
     check(b"\x93NUMPY\x01\0", "the file is a NumPy array");
     check(b"\x1f\x8b\x08\0", "the file is a gzip archive");
-    check(b"\x7fELF\x02", "the file is a program");
+    check(b"\x7fELF\x02", "the file is an executable");
     check(
         b"version https://git-lfs.github.com/spec/v1\n",
         "the file is a Git LFS pointer, not the file it points to",
@@ -45,14 +45,14 @@ fn other_content_is_named_whatever_the_file_is_called() {
 }
 
 #[test]
-fn what_cannot_be_read_says_why() {
+fn unreadable_paths_are_refused_with_the_cause() {
     let folder = tempfile::tempdir().unwrap();
     let kind = |path| WeightFile::open(path).unwrap_err().kind.to_string();
     assert_eq!(kind(folder.path().join("absent")), "cannot read the file");
     let message = "the folder has neither model.safetensors nor model.safetensors.index.json";
     assert_eq!(kind(folder.path().to_owned()), message);
     #[cfg(unix)]
-    assert_eq!(kind("/dev/null".into()), "this is no regular file");
+    assert_eq!(kind("/dev/null".into()), "not a regular file");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_real_decoder_is_read() {
     let error = file.require("token_embd.weight", &[64, 512]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the tensor \"token_embd.weight\" has shape [512, 64]; the model needs [64, 512]"
+        "tensor \"token_embd.weight\" has shape [512, 64]; the model needs [64, 512]"
     );
     let error = WordPiece::from_gguf(&file).unwrap_err();
     assert_eq!(error.to_string(), "the tokenizer's model \"llama\" is not supported");

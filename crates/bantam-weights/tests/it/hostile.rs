@@ -1,11 +1,11 @@
-//! Damage of every kind: nothing may panic, and what opens must be readable to the end.
+//! Damaged files of every kind: nothing may panic, and everything in a file that opens must be readable.
 
 use proptest::prelude::*;
 
 use crate::exercise;
 use crate::support::{golden, small_gguf, small_safetensors};
 
-/// Small valid files of every kind that is read.
+/// Small valid files of every supported kind.
 fn valid() -> [Vec<u8>; 4] {
     [small_gguf(), small_safetensors(), golden("quants.gguf"), golden("tokenizer.json")]
 }
@@ -18,7 +18,7 @@ fn exercise_all(bytes: &[u8]) {
 }
 
 #[test]
-fn every_truncation_is_refused_or_read() {
+fn every_truncation_is_refused_or_readable() {
     for file in valid() {
         let step = (file.len() / 2000).max(1);
         for end in (0..file.len()).step_by(step) {
@@ -32,7 +32,7 @@ fn every_truncation_is_refused_or_read() {
 }
 
 #[test]
-fn every_byte_of_the_small_files_may_be_any_other() {
+fn any_change_of_one_byte_is_refused_or_readable() {
     for file in [small_gguf(), small_safetensors()] {
         for at in 0..file.len() {
             for value in [0, 1, 7, 0x20, 0x22, 0x7f, 0x80, 0xfe, 0xff, file[at] ^ 1, file[at].wrapping_add(8)]
@@ -49,7 +49,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn flipped_bytes_are_refused_or_read(
+    fn changed_bytes_are_refused_or_readable(
         file in 0..4usize,
         flips in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn integers_in_a_header_may_be_anything(at: prop::sample::Index, value: u64, shift in 0..64u32) {
+    fn any_integer_in_a_header_is_refused_or_readable(at: prop::sample::Index, value: u64, shift in 0..64u32) {
         for mut bytes in [small_gguf(), small_safetensors()] {
             let at = at.index(bytes.len() - 8);
             bytes[at..at + 8].copy_from_slice(&(value >> shift).to_le_bytes());
@@ -71,7 +71,7 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_refused_or_read(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+    fn random_bytes_are_refused_or_readable(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
         exercise_all(&bytes);
     }
 }
@@ -85,7 +85,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn damaged_tokenizers_are_refused_or_used(
+    fn damaged_tokenizers_are_refused_or_usable(
         file in 0..4usize,
         flips in proptest::collection::vec((any::<prop::sample::Index>(), 0..14usize), 1..6),
     ) {
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn parts_of_tokenizers_may_be_those_of_others(a in 0..4usize, b in 0..4usize, part in 0..6usize) {
+    fn tokenizers_with_swapped_parts_are_refused_or_usable(a in 0..4usize, b in 0..4usize, part in 0..6usize) {
         let read = |file: usize| serde_json::from_slice::<serde_json::Value>(&tokenizers()[file]).unwrap();
         let (mut mixed, other) = (read(a), read(b));
         let part = ["normalizer", "pre_tokenizer", "post_processor", "decoder", "added_tokens", "model"][part];

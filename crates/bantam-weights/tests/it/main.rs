@@ -1,6 +1,6 @@
-//! The crate from outside: files as others write them, files as attackers write them, and tokens.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first surprise")]
-#![expect(clippy::print_stdout, reason = "a test that skips says so")]
+//! The crate from outside: real files, hostile files, and tokenizers.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests stop at the first failure")]
+#![expect(clippy::print_stdout, reason = "a test that skips prints why")]
 
 mod exercise;
 mod foreign;

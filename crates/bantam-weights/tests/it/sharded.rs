@@ -1,4 +1,4 @@
-//! Models in several files, and lists that lead elsewhere.
+//! Sharded models, and indices that point elsewhere.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +25,12 @@ fn check(folder: &Path, map: &str, message: &str) {
     list(folder, map);
     let error = WeightFile::open(folder).unwrap_err();
     let shown = chain(&error.kind);
-    assert!(shown.starts_with(&format!("this list of shards is not right: {message}")), "{shown}");
+    assert!(shown.starts_with(&format!("invalid shard index:  {message}")), "{shown}");
     assert!(!error.kind.hint().is_empty());
 }
 
 #[test]
-fn a_folder_of_shards_is_one_model() {
+fn a_folder_of_shards_opens_as_one_model() {
     let folder = tempfile::tempdir().unwrap();
     shard(folder.path(), "one", &["a", "c"]);
     shard(folder.path(), "two", &["b"]);
@@ -50,7 +50,7 @@ fn a_folder_of_shards_is_one_model() {
 }
 
 #[test]
-fn one_whole_file_in_a_folder_comes_first() {
+fn a_single_file_is_preferred_to_a_shard_index() {
     let folder = tempfile::tempdir().unwrap();
     shard(folder.path(), "model.safetensors", &["a"]);
     list(folder.path(), "{}");
@@ -58,57 +58,57 @@ fn one_whole_file_in_a_folder_comes_first() {
 }
 
 #[test]
-fn lists_and_shards_that_disagree_are_named() {
+fn disagreements_between_index_and_shards_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     shard(at, "one", &["a"]);
     shard(at, "two", &["b"]);
-    check(at, r#"{"a":"one","b":"one"}"#, "the list and the shard \"one\" disagree about the tensor \"b\"");
+    check(at, r#"{"a":"one","b":"one"}"#, "the index and shard \"one\" disagree about tensor \"b\"");
     check(
         at,
         r#"{"a":"one","b":"two","c":"two"}"#,
-        "the list and the shard \"two\" disagree about the tensor \"c\"",
+        "the index and shard \"two\" disagree about tensor \"c\"",
     );
-    check(at, r#"{"b":"two","c":"one"}"#, "the list and the shard \"one\" disagree about the tensor \"a\"");
+    check(at, r#"{"b":"two","c":"one"}"#, "the index and shard \"one\" disagree about tensor \"a\"");
     check(
         at,
         r#"{"a":"one","a":"two"}"#,
-        "the file is JSON, and no list of shards: the key \"a\" stands twice",
+        "the file is JSON but not a shard index: the key \"a\" appears twice",
     );
-    check(at, r#"{"a":"three"}"#, "cannot read the shard \"three\"");
-    check(at, r#"{"a":3}"#, "the file is JSON, and no list of shards: invalid type: integer `3`");
+    check(at, r#"{"a":"three"}"#, "cannot read shard \"three\"");
+    check(at, r#"{"a":3}"#, "the file is JSON but not a shard index: invalid type: integer `3`");
     fs::write(at.join("pickle"), b"\x80\x02.").unwrap();
-    check(at, r#"{"a":"pickle"}"#, "the shard \"pickle\" is no safetensors file");
+    check(at, r#"{"a":"pickle"}"#, "shard \"pickle\" is not a safetensors file");
     fs::write(at.join("short"), [9, 0, 0, 0, 0, 0, 0, 0, b'{']).unwrap();
-    check(at, r#"{"a":"short"}"#, "the shard \"short\": the header has 9 bytes");
+    check(at, r#"{"a":"short"}"#, "shard \"short\": the header is 9 bytes long");
     let many: Vec<String> = (0..1025).map(|shard| format!("\"t{shard}\":\"s{shard}\"")).collect();
-    check(at, &format!("{{{}}}", many.join(",")), "it names 1025 shards; at most 1024 are read");
+    check(at, &format!("{{{}}}", many.join(",")), "it names 1025 shards; the limit is 1024");
     fs::write(at.join("model.safetensors.index.json"), "{\"a\":1}").unwrap();
     let shown = chain(&WeightFile::open(at).unwrap_err().kind);
-    assert!(shown.contains("no list of shards: unknown field `a`"), "{shown}");
+    assert!(shown.contains("not a shard index: unknown field `a`"), "{shown}");
 }
 
 #[test]
-fn no_list_leads_out_of_its_folder() {
+fn no_index_leads_out_of_its_folder() {
     let outer = tempfile::tempdir().unwrap();
     let folder = outer.path().join("model");
     fs::create_dir(&folder).unwrap();
     shard(outer.path(), "secret", &["a"]);
     let absolute = outer.path().join("secret").display().to_string();
     for path in ["../secret", "model/../../secret", &absolute, "..", ".", "", "..\\\\secret", "a\\u0000b"] {
-        check(&folder, &format!(r#"{{"a":"{path}"}}"#), "the shard");
+        check(&folder, &format!(r#"{{"a":"{path}"}}"#), "shard");
         let shown = chain(&WeightFile::open(&folder).unwrap_err().kind);
-        assert!(shown.ends_with("is no plain file name"), "{path}: {shown}");
+        assert!(shown.ends_with("is not a plain file name"), "{path}: {shown}");
     }
     fs::create_dir(folder.join("inner")).unwrap();
-    check(&folder, r#"{"a":"inner"}"#, "the shard \"inner\" is no file of the folder");
+    check(&folder, r#"{"a":"inner"}"#, "shard \"inner\" is not a file in the folder");
     #[cfg(unix)]
     {
         std::os::unix::fs::symlink("../secret", folder.join("link")).unwrap();
-        check(&folder, r#"{"a":"link"}"#, "the shard \"link\" is no file of the folder");
+        check(&folder, r#"{"a":"link"}"#, "shard \"link\" is not a file in the folder");
         shard(&folder, "own", &["a"]);
         std::os::unix::fs::symlink("own", folder.join("inside")).unwrap();
         list(&folder, r#"{"a":"inside"}"#);
-        assert!(WeightFile::open(&folder).is_ok(), "a link that stays inside does no harm");
+        assert!(WeightFile::open(&folder).is_ok(), "a link within the folder is accepted");
     }
 }

@@ -1,11 +1,11 @@
-//! Files made byte by byte, and where to find files of others.
+//! Builds files byte by byte, and finds shared files.
 
 use std::error::Error;
 use std::path::PathBuf;
 
 use bantam_weights::{OpenWeightsErrorKind, WeightFile};
 
-/// A message with everything it was caused by, as a user sees it.
+/// Returns an error's message with its causes, as a user sees it.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut messages = Vec::new();
     let mut cause = Some(error);
@@ -17,7 +17,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     messages.join(": ")
 }
 
-/// Opens bytes that must be refused.
+/// Opens bytes that must be refused, and returns the error.
 #[track_caller]
 pub(crate) fn refused(bytes: &[u8]) -> (String, OpenWeightsErrorKind) {
     let error = WeightFile::from_bytes(bytes.to_vec()).expect_err("should be refused");
@@ -25,7 +25,7 @@ pub(crate) fn refused(bytes: &[u8]) -> (String, OpenWeightsErrorKind) {
     (chain(&error), error)
 }
 
-/// A GGUF file, put together from parts that need not be right.
+/// A GGUF file built from parts, which need not be valid.
 #[derive(Clone)]
 pub(crate) struct Gguf {
     pub(crate) version: u32,
@@ -45,7 +45,7 @@ impl Gguf {
         self
     }
 
-    /// `dimensions` as the file has them: fastest first.
+    /// Adds a tensor. `dimensions` are in file order: fastest first.
     pub(crate) fn tensor(mut self, name: &str, dimensions: &[u64], kind: u32, offset: u64) -> Self {
         let mut bytes = text(name);
         bytes.extend((dimensions.len() as u32).to_le_bytes());
@@ -77,23 +77,23 @@ impl Gguf {
     }
 }
 
-/// A text as GGUF has it.
+/// Returns a string in GGUF's encoding.
 pub(crate) fn text(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// The head of an array as GGUF has it.
+/// Returns an array in GGUF's encoding.
 pub(crate) fn array(element: u32, len: u64, values: &[u8]) -> Vec<u8> {
     [&element.to_le_bytes()[..], &len.to_le_bytes(), values].concat()
 }
 
-/// A safetensors file of a header and some bytes of data.
+/// Returns a safetensors file with a header and some bytes of data.
 pub(crate) fn safetensors_bytes(header: &str, data: usize) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &vec![7; data]].concat()
 }
 
-/// A file of the shared data, or nothing, said aloud, where it is not there.
-#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
+/// Returns the path of a shared file, or `None` with a printed note if it does not exist.
+#[expect(clippy::disallowed_methods, reason = "a test reads its environment itself")]
 pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
     let path = std::env::var_os("BANTAM_SHARED_DATA").map_or_else(beside, PathBuf::from).join(name);
@@ -104,13 +104,13 @@ pub(crate) fn shared(name: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// A file beside these tests.
+/// Returns the content of a golden file.
 pub(crate) fn golden(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/goldens").join(name);
     std::fs::read(path).unwrap()
 }
 
-/// A small valid GGUF file with every kind of value and two tensors.
+/// Returns a small valid GGUF file with several kinds of values and two tensors.
 pub(crate) fn small_gguf() -> Vec<u8> {
     Gguf::new()
         .key("general.architecture", 8, &text("tiny"))
@@ -124,7 +124,7 @@ pub(crate) fn small_gguf() -> Vec<u8> {
         .bytes()
 }
 
-/// A small valid safetensors file.
+/// Returns a small valid safetensors file.
 pub(crate) fn small_safetensors() -> Vec<u8> {
     let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},"b":{"dtype":"I64","shape":[],"data_offsets":[16,24]}}"#;
     safetensors_bytes(header, 24)

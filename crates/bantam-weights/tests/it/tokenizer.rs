@@ -1,4 +1,4 @@
-//! Text to ids and back, against what llama.cpp and PyPI `tokenizers` give.
+//! Encoding and decoding compared with llama.cpp and PyPI `tokenizers`.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::support::{chain, golden, shared};
 pub(crate) const PLAIN: EncodeOptions = EncodeOptions { add_special: false, parse_special: false };
 pub(crate) const WHOLE: EncodeOptions = EncodeOptions { add_special: true, parse_special: true };
 
-/// The small tokenizers that scripts/make_tokenizer_goldens.py trained.
+/// The small tokenizers trained by scripts/make_tokenizer_goldens.py.
 pub(crate) const NAMES: [&str; 12] = [
     "smollm",
     "llama3",
@@ -26,7 +26,7 @@ pub(crate) const NAMES: [&str; 12] = [
     "charsmap",
 ];
 
-/// llama.cpp's texts for a vocabulary with the ids that it expects.
+/// Returns llama.cpp's test texts for a vocabulary with the expected ids.
 fn llama_cpp_cases(name: &str) -> Option<Vec<(String, Vec<u32>)>> {
     let read = |end| {
         Some(std::fs::read_to_string(shared(&format!("tokenizers/ggml-vocab-{name}.gguf{end}"))?).unwrap())
@@ -46,7 +46,7 @@ fn check_llama_cpp(tokenizer: &Tokenizer, name: &str) {
 }
 
 #[test]
-fn vocabularies_of_llama_cpp_give_its_ids() {
+fn llama_cpp_vocabularies_give_the_expected_ids() {
     for name in ["gpt-2", "llama-spm", "phi-3"] {
         let Some(path) = shared(&format!("tokenizers/ggml-vocab-{name}.gguf")) else { return };
         let file = WeightFile::open(path).unwrap();
@@ -59,7 +59,7 @@ fn vocabularies_of_llama_cpp_give_its_ids() {
 }
 
 #[test]
-fn the_vocabulary_of_qwen_gives_llama_cpps_ids() {
+fn the_qwen_vocabulary_gives_the_ids_of_llama_cpp() {
     let Some(folder) = shared("tokenizers/qwen2.5") else { return };
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
     let mut definition: Value = serde_json::from_slice(&golden("tokenizers/qwen2.json")).unwrap();
@@ -72,7 +72,7 @@ fn the_vocabulary_of_qwen_gives_llama_cpps_ids() {
     check_llama_cpp(&tokenizer, "qwen2");
 }
 
-/// Compares every case of a file of cases; returns how many there were.
+/// Compares all cases of a file and returns their number.
 #[track_caller]
 fn check_cases(name: &str, definition: &[u8], cases: &str) -> usize {
     let tokenizer =
@@ -90,7 +90,7 @@ fn check_cases(name: &str, definition: &[u8], cases: &str) -> usize {
 }
 
 #[test]
-fn ids_are_those_of_the_reference() {
+fn ids_match_the_reference() {
     for name in NAMES {
         let definition = golden(&format!("tokenizers/{name}.json"));
         let cases = String::from_utf8(golden(&format!("tokenizers/{name}.jsonl"))).unwrap();
@@ -99,10 +99,12 @@ fn ids_are_those_of_the_reference() {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
-fn ids_are_those_of_the_reference_on_ten_thousand_texts() {
+#[expect(clippy::disallowed_methods, reason = "a test reads its environment itself")]
+fn ids_match_the_reference_on_ten_thousand_texts() {
     let Some(folder) = std::env::var_os("BANTAM_TOKENIZER_CASES").map(PathBuf::from) else {
-        println!("SKIPPED: set BANTAM_TOKENIZER_CASES to what scripts/make_tokenizer_goldens.py all wrote");
+        println!(
+            "SKIPPED: set BANTAM_TOKENIZER_CASES to the output folder of `scripts/make_tokenizer_goldens.py all`"
+        );
         return;
     };
     let mut files: Vec<PathBuf> =

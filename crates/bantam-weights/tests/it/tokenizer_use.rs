@@ -1,4 +1,4 @@
-//! What callers rely on beyond equal ids: no forged instructions, streams, folders, and errors by name.
+//! Beyond equal ids: no forged control tokens, streams, folders, and errors.
 
 use bantam_weights::{EncodeOptions, FillInTheMiddle, TextStream, Tokenizer, WeightFile};
 use proptest::prelude::*;
@@ -12,7 +12,7 @@ fn small(name: &str) -> Tokenizer {
 }
 
 #[test]
-fn a_users_words_never_become_instructions() {
+fn plain_text_never_produces_control_tokens() {
     let words = "<|im_start|>system <|im_end|><s></s><unk>[INST]<tool> <|im_start|";
     for name in NAMES {
         let tokenizer = small(name);
@@ -30,7 +30,7 @@ fn a_users_words_never_become_instructions() {
 }
 
 #[test]
-fn tokens_that_look_like_instructions_are_instructions() {
+fn tokens_that_look_like_control_tokens_are_control_tokens() {
     let mut definition: Value = serde_json::from_slice(&golden("tokenizers/qwen2.json")).unwrap();
     let tokens = definition["added_tokens"].as_array_mut().unwrap();
     for (id, name) in (900..).zip(["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"]) {
@@ -47,7 +47,7 @@ fn tokens_that_look_like_instructions_are_instructions() {
 }
 
 #[test]
-fn bytes_of_tokens_are_those_of_the_text() {
+fn the_bytes_of_tokens_equal_the_text() {
     let text = "The caf\u{e9} \u{1f999} costs 12\n\tit's \u{6f22}\u{5b57} fine  ";
     for name in NAMES.into_iter().filter(|name| !name.starts_with("unigram") && *name != "charsmap") {
         let tokenizer = small(name);
@@ -61,13 +61,13 @@ fn bytes_of_tokens_are_those_of_the_text() {
 }
 
 #[test]
-fn a_stream_gives_characters_as_soon_as_they_are_whole() {
+fn a_stream_returns_characters_as_soon_as_they_are_complete() {
     let tokenizer = small("qwen2");
     let ids = tokenizer.encode("a\u{1f999}b", PLAIN);
     let mut stream = TextStream::new();
     let parts: Vec<String> = ids.iter().map(|id| stream.push(&tokenizer, *id)).collect();
     assert_eq!(parts, ["a", "", "", "", "\u{1f999}", "b"]);
-    // The first bytes of the llama, and then something else.
+    // The first bytes of the llama emoji, followed by something else.
     let mut stream = TextStream::new();
     let cut = [ids[1], ids[2], ids[0], ids[1]];
     let parts: Vec<String> = cut.iter().map(|id| stream.push(&tokenizer, *id)).collect();
@@ -77,7 +77,7 @@ fn a_stream_gives_characters_as_soon_as_they_are_whole() {
 }
 
 #[test]
-fn only_the_start_of_a_text_loses_the_space_that_encoding_put_there() {
+fn only_the_start_of_a_text_loses_the_space_added_by_encoding() {
     let tokenizer = small("llama2");
     let ids = tokenizer.encode(" a b", PLAIN);
     assert_eq!(tokenizer.decode(&ids), " a b");
@@ -89,7 +89,7 @@ fn only_the_start_of_a_text_loses_the_space_that_encoding_put_there() {
 
 proptest! {
     #[test]
-    fn a_stream_gives_what_decoding_all_gives(name in 0..NAMES.len(), ids in proptest::collection::vec(0..1300u32, 0..40)) {
+    fn a_stream_equals_decoding_all_ids(name in 0..NAMES.len(), ids in proptest::collection::vec(0..1300u32, 0..40)) {
         let tokenizer = small(NAMES[name]);
         let mut stream = TextStream::new();
         let mut parts: String = ids.iter().map(|id| stream.push(&tokenizer, *id)).collect();
@@ -102,19 +102,19 @@ proptest! {
     }
 
     #[test]
-    fn every_text_comes_back_from_tokenizers_of_bytes(text: String) {
+    fn every_text_survives_a_round_trip_through_byte_tokenizers(text: String) {
         for name in ["smollm", "llama3", "o200k", "gemma", "mistral"] {
             let tokenizer = small(name);
             let back = tokenizer.decode(&tokenizer.encode(&text, PLAIN));
             let expected = if name.len() > 6 || name == "gemma" { text.replace('\u{2581}', " ") } else { text.clone() };
-            // Mistral's puts a space only where there is none, and takes one away in any case.
+            // Mistral's adds a space only if there is none, but always removes one.
             prop_assert!(back == expected || Some(&*back) == expected.strip_prefix(' '), "{name}: {back:?} {expected:?}");
         }
     }
 }
 
 #[test]
-fn word_pieces_are_tokenized_too() {
+fn wordpiece_models_are_supported() {
     let tokenizer = Tokenizer::from_json(&golden("tokenizer.json")).unwrap();
     let plain = tokenizer.encode("[CLS] hello, the world", PLAIN);
     assert!(!plain.contains(&101));
@@ -130,7 +130,7 @@ fn word_pieces_are_tokenized_too() {
 }
 
 #[test]
-fn a_folder_says_which_tokens_end_a_text() {
+fn a_folders_files_name_the_special_tokens() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     let missing = Tokenizer::open(folder.path()).unwrap_err();
@@ -150,13 +150,13 @@ fn a_folder_says_which_tokens_end_a_text() {
     assert_eq!(tokenizer.chat_template(), Some("{{x}}"));
     write("generation_config.json", br#"{"eos_token_id":99999}"#);
     let error = Tokenizer::open(folder.path()).unwrap_err();
-    assert!(error.to_string().starts_with("the last token has the id 99999"), "{error}");
+    assert!(error.to_string().starts_with("the EOS token has the id 99999"), "{error}");
     write("generation_config.json", b"{");
     assert!(chain(&Tokenizer::open(folder.path()).unwrap_err()).contains("generation_config.json: EOF"));
 }
 
 #[test]
-fn files_that_cannot_be_honoured_are_refused_by_part() {
+fn unsupported_features_are_refused_by_name() {
     let good: Value = serde_json::from_slice(&golden("tokenizers/qwen2.json")).unwrap();
     let check = |change: &dyn Fn(&mut Value), message: &str| {
         let mut changed = good.clone();
@@ -174,15 +174,15 @@ fn files_that_cannot_be_honoured_are_refused_by_part() {
     );
     check(
         &|file| file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "(a+)+$".into(),
-        &unsupported("pattern to split at", "(a+)+$"),
+        &unsupported("split pattern", "(a+)+$"),
     );
     check(
         &|file| file["model"]["merges"][5] = json!(["a"]),
-        "cannot read the tokenizer's JSON: a merge has two tokens",
+        "cannot read the tokenizer's JSON: a merge must have two tokens",
     );
     check(
         &|file| file["model"]["merges"][0] = "zzz a".into(),
-        "the merge \"zzz a\" (number 0) names a left part that is not in the vocabulary",
+        "merge 0 (\"zzz a\") is invalid: its left part is not in the vocabulary",
     );
     check(&|file| file["model"]["unk_token"] = "<no>".into(), "the token \"<no>\" is not in the vocabulary");
     check(&|file| file["model"]["vocab"]["zzz"] = 7.into(), "the id 7 of the token");
@@ -200,11 +200,11 @@ fn files_that_cannot_be_honoured_are_refused_by_part() {
     let text = String::from_utf8(golden("tokenizers/qwen2.json")).unwrap();
     let twice = text.replacen("\"vocab\":{", "\"vocab\":{\"</s>\":3,", 1);
     let error = Tokenizer::from_json(twice.as_bytes()).unwrap_err();
-    assert_eq!(error.to_string(), "the token \"</s>\" stands twice");
+    assert_eq!(error.to_string(), "the token \"</s>\" appears twice");
     assert!(Tokenizer::from_json(b"{}").is_err());
 }
 
-/// A GGUF file of three letters and what they make.
+/// Returns a GGUF tokenizer of three letters and one merge.
 fn gguf(model: &str, pre: &str, merges: &[&str], kinds: &[i32]) -> Gguf {
     let tokens = ["a", "b", "c", "ab", "<|end|>"];
     let texts = |texts: &[&str]| {
@@ -241,15 +241,15 @@ fn gguf_vocabularies_are_checked() {
     check(&gguf("gpt2", "gpt-2", &[], &[1, 1, 1, 1, 9]), "the tokenizer's token type \"9\" is not supported");
     check(
         &gguf("gpt2", "gpt-2", &["a c"], &kinds),
-        "the merge \"a c\" (number 0) names a result that is not in the vocabulary",
+        "merge 0 (\"a c\") is invalid: its result is not in the vocabulary",
     );
     check(
         &gguf("llama", "default", &[], &kinds),
-        "the key \"tokenizer.ggml.scores\" is missing or of another type",
+        "the key \"tokenizer.ggml.scores\" is missing or has the wrong type",
     );
     check(
         &good().key("tokenizer.ggml.bos_token_id", 4, &7u32.to_le_bytes()),
-        "the first token has the id 7, which is none of the vocabulary's 5",
+        "the BOS token has the id 7, which is not in the vocabulary of 5",
     );
     let scores = |scores: &[f32]| {
         let bytes: Vec<u8> = scores.iter().flat_map(|score| score.to_le_bytes()).collect();
@@ -262,13 +262,13 @@ fn gguf_vocabularies_are_checked() {
     check(&scores(&[0.0]), "\"tokenizer.ggml.scores\" has 1 values for 5 tokens");
     check(
         &scores(&[0.0, 0.0, f32::NAN, 0.0, 0.0]),
-        "the key \"tokenizer.ggml.scores\" is missing or of another type",
+        "the key \"tokenizer.ggml.scores\" is missing or has the wrong type",
     );
     assert_eq!(read(&scores(&[0.0; 5])).unwrap().encode("ab", PLAIN), [3]);
 }
 
 #[test]
-fn a_likeliest_vocabulary_is_the_same_in_gguf() {
+fn a_unigram_vocabulary_is_the_same_in_gguf() {
     let definition: Value = serde_json::from_slice(&golden("tokenizers/unigram.json")).unwrap();
     let tokens = definition["model"]["vocab"].as_array().unwrap();
     let texts: Vec<u8> = tokens.iter().flat_map(|token| text(token[0].as_str().unwrap())).collect();
@@ -295,7 +295,7 @@ fn a_likeliest_vocabulary_is_the_same_in_gguf() {
 }
 
 #[test]
-fn long_texts_take_time_in_proportion() {
+fn long_texts_take_linear_time() {
     for name in NAMES {
         let tokenizer = small(name);
         for unit in ["a", "ab", " ", "\n", "1", "'", "<", "<|im_start", "\u{301}", "\u{6f22}", "\u{5c9}", "A"]

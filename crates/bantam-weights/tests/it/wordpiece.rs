@@ -1,4 +1,4 @@
-//! Tokens against PyPI `tokenizers` and llama.cpp's expectations.
+//! WordPiece compared with PyPI `tokenizers` and llama.cpp.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ fn ids(tokenizer: &WordPiece, text: &str) -> Vec<u32> {
     ids
 }
 
-/// The tokenizer of a definition, with other rules where the case names some.
+/// Returns the tokenizer of a definition, with the case's rules if it has any.
 fn with_rules(definition: &Value, rules: &Value) -> WordPiece {
     let mut definition = definition.clone();
     if let Some(bits) = rules.as_u64() {
@@ -26,7 +26,7 @@ fn with_rules(definition: &Value, rules: &Value) -> WordPiece {
     WordPiece::from_tokenizer_json(definition.to_string().as_bytes()).unwrap()
 }
 
-/// Compares every case of a file of cases; returns how many there were.
+/// Compares all cases of a file and returns their number.
 #[track_caller]
 fn check_cases(definition: &[u8], cases: &str) -> usize {
     let definition: Value = serde_json::from_slice(definition).unwrap();
@@ -43,16 +43,18 @@ fn check_cases(definition: &[u8], cases: &str) -> usize {
 }
 
 #[test]
-fn ids_are_those_of_the_reference() {
+fn ids_match_the_reference() {
     let cases = String::from_utf8(golden("wordpiece.jsonl")).unwrap();
     assert!(check_cases(&golden("tokenizer.json"), &cases) > 400);
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test is its own edge")]
-fn ids_are_those_of_the_reference_on_ten_thousand_texts() {
+#[expect(clippy::disallowed_methods, reason = "a test reads its environment itself")]
+fn ids_match_the_reference_on_ten_thousand_texts() {
     let Some(folder) = std::env::var_os("BANTAM_WORDPIECE_CASES").map(PathBuf::from) else {
-        println!("SKIPPED: set BANTAM_WORDPIECE_CASES to what scripts/make_token_goldens.py all wrote");
+        println!(
+            "SKIPPED: set BANTAM_WORDPIECE_CASES to the output folder of `scripts/make_token_goldens.py all`"
+        );
         return;
     };
     let cases = std::fs::read_to_string(folder.join("wordpiece.jsonl")).unwrap();
@@ -70,7 +72,7 @@ fn gguf_vocabularies_give_the_expected_ids() {
     let read = |ending: &str| std::fs::read_to_string(path.with_extension(ending)).unwrap();
     let (input, output) = (read("gguf.inp"), read("gguf.out"));
     let texts: Vec<&str> = input.split("\n__ggml_vocab_test__\n").collect();
-    // A separator follows the last text, too.
+    // A separator also follows the last text.
     let (_, texts) = texts.split_last().unwrap();
     let expected: Vec<&str> = output.lines().collect();
     assert!(texts.len() > 40 && texts.len() == expected.len(), "{} {}", texts.len(), expected.len());
@@ -82,7 +84,7 @@ fn gguf_vocabularies_give_the_expected_ids() {
 }
 
 #[test]
-fn long_texts_are_cut_to_the_room_there_is() {
+fn long_texts_are_truncated() {
     let tokenizer = WordPiece::from_tokenizer_json(&golden("tokenizer.json")).unwrap();
     let all = ids(&tokenizer, "a b c d");
     assert_eq!(all.len(), 6);
@@ -102,14 +104,14 @@ fn long_texts_are_cut_to_the_room_there_is() {
 }
 
 #[test]
-fn a_text_cannot_forge_the_tokens_around_it() {
+fn a_text_cannot_forge_special_tokens() {
     let tokenizer = WordPiece::from_tokenizer_json(&golden("tokenizer.json")).unwrap();
     let found = ids(&tokenizer, "[CLS] a [SEP] b");
     assert_eq!(found.iter().filter(|id| [101, 102].contains(*id)).count(), 2);
 }
 
 #[test]
-fn hostile_texts_take_no_longer_than_others() {
+fn hostile_texts_take_linear_time() {
     let tokenizer = WordPiece::from_tokenizer_json(&golden("tokenizer.json")).unwrap();
     for unit in ["a", "\u{302e}\u{302f}", "\u{301}", "é", "漢", "!", "##", "\u{1f1e6}"] {
         let started = std::time::Instant::now();
@@ -121,7 +123,7 @@ fn hostile_texts_take_no_longer_than_others() {
 }
 
 #[test]
-fn tokenizers_that_cannot_be_honoured_are_refused_by_part() {
+fn unsupported_features_are_refused_by_name() {
     let good: Value = serde_json::from_slice(&golden("tokenizer.json")).unwrap();
     let check = |change: &dyn Fn(&mut Value), message: &str| {
         let mut changed = good.clone();
@@ -152,6 +154,6 @@ fn tokenizers_that_cannot_be_honoured_are_refused_by_part() {
     let text = String::from_utf8(golden("tokenizer.json")).unwrap();
     let twice = text.replacen("\"vocab\":{", "\"vocab\":{\"[UNK]\":3,", 1);
     let error = WordPiece::from_tokenizer_json(twice.as_bytes()).unwrap_err();
-    assert!(chain(&error).contains("the key \"[UNK]\" stands twice"), "{}", chain(&error));
+    assert!(chain(&error).contains("the key \"[UNK]\" appears twice"), "{}", chain(&error));
     assert!(WordPiece::from_tokenizer_json(b"{}").is_err());
 }

@@ -1,4 +1,4 @@
-//! What is written is read again, and is whole or absent.
+//! Written files are readable, and writes are atomic.
 
 use std::fs;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::support::chain;
 
 const DTYPES: [Dtype; 4] = [Dtype::F32, Dtype::F16, Dtype::BF16, Dtype::Q8_0];
 
-/// Tensors with random numbers: name, type, shape, bytes.
+/// Random tensors: name, type, shape, bytes.
 fn tensors(with_blocks: bool) -> impl Strategy<Value = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>> {
     let one = (0..if with_blocks { 4usize } else { 3 }, 1..4usize, 1..3usize, any::<u32>());
     proptest::collection::vec(one, 0..6).prop_map(|list| {
@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn written_safetensors_are_read_again(tensors in tensors(false)) {
+    fn written_safetensors_are_readable(tensors in tensors(false)) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let hash = write_safetensors(&path, &[("k", "v\"\n")], &borrowed(&tensors)).unwrap();
@@ -53,13 +53,13 @@ proptest! {
         check_same(&file, &tensors);
         assert_eq!(file.sha256(), hash);
         assert_eq!(file.metadata().text("k"), Some("v\"\n"));
-        let mut turned = borrowed(&tensors);
-        turned.reverse();
-        assert_eq!(write_safetensors(folder.path().join("b"), &[("k", "v\"\n")], &turned).unwrap(), hash);
+        let mut reversed = borrowed(&tensors);
+        reversed.reverse();
+        assert_eq!(write_safetensors(folder.path().join("b"), &[("k", "v\"\n")], &reversed).unwrap(), hash);
     }
 
     #[test]
-    fn written_gguf_is_read_again(tensors in tensors(true), number: u32, text: String) {
+    fn written_gguf_is_readable(tensors in tensors(true), number: u32, text: String) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let metadata = [
@@ -87,7 +87,7 @@ proptest! {
 }
 
 #[test]
-fn what_no_reader_would_take_is_not_written() {
+fn files_that_readers_would_refuse_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let good = NewTensor { name: "a", dtype: Dtype::U8, shape: &[2], bytes: &[1, 2] };
@@ -97,30 +97,27 @@ fn what_no_reader_would_take_is_not_written() {
     let gguf = |metadata: &[(&str, NewValue<'_>)], tensors: &[NewTensor<'_>]| {
         chain(&write_gguf(&path, metadata, tensors).unwrap_err().kind)
     };
-    assert_eq!(safetensors(&[], &[good, good]), "tensor \"a\": the name stands twice");
+    assert_eq!(safetensors(&[], &[good, good]), "tensor \"a\": the name appears twice");
     let short = NewTensor { bytes: &[1], ..good };
     assert_eq!(safetensors(&[], &[short]), "tensor \"a\": it has 1 bytes; its type and shape need 2");
     let own = NewTensor { name: "__metadata__", ..good };
-    assert_eq!(safetensors(&[], &[own]), "tensor \"__metadata__\": the name stands twice");
+    assert_eq!(safetensors(&[], &[own]), "tensor \"__metadata__\": the name appears twice");
     let quantised = NewTensor { dtype: Dtype::Q8_0, ..good };
-    assert_eq!(safetensors(&[], &[quantised]), "tensor \"a\": its type Q8_0 is not read");
-    assert_eq!(
-        safetensors(&[("k", "1"), ("k", "2")], &[]),
-        "the key \"k\" is empty, reserved or stands twice"
-    );
-    assert_eq!(gguf(&[], &[good]), "tensor \"a\": its type U8 is not read");
+    assert_eq!(safetensors(&[], &[quantised]), "tensor \"a\": its type Q8_0 is not supported");
+    assert_eq!(safetensors(&[("k", "1"), ("k", "2")], &[]), "the key \"k\" is empty, reserved or duplicated");
+    assert_eq!(gguf(&[], &[good]), "tensor \"a\": its type U8 is not supported");
     let reserved = [("general.alignment", NewValue::U32(64))];
-    assert_eq!(gguf(&reserved, &[]), "the key \"general.alignment\" is empty, reserved or stands twice");
+    assert_eq!(gguf(&reserved, &[]), "the key \"general.alignment\" is empty, reserved or duplicated");
     let zero = NewTensor { dtype: Dtype::F32, shape: &[0, 2], bytes: &[], ..good };
     assert_eq!(gguf(&[], &[zero]), "tensor \"a\": dimension 1 is zero");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "nothing is left behind");
 }
 
 #[test]
-fn a_write_that_fails_leaves_what_was_there() {
+fn a_failed_write_leaves_the_previous_content() {
     let folder = tempfile::tempdir().unwrap();
-    // A folder with something in it cannot be replaced by a file, so the last step fails.
-    let path = folder.path().join("taken");
+    // A non-empty folder cannot be replaced by a file, so the last step fails.
+    let path = folder.path().join("occupied");
     fs::create_dir(&path).unwrap();
     fs::write(path.join("kept"), b"kept").unwrap();
     assert!(write_safetensors(&path, &[], &[]).is_err());
@@ -131,7 +128,7 @@ fn a_write_that_fails_leaves_what_was_there() {
 }
 
 #[test]
-fn a_file_that_is_replaced_while_open_stays_as_it_was() {
+fn an_open_file_keeps_its_content_when_it_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let tensor = |bytes| NewTensor { name: "a", dtype: Dtype::U8, shape: &[2], bytes };
@@ -143,7 +140,7 @@ fn a_file_that_is_replaced_while_open_stays_as_it_was() {
 }
 
 #[test]
-fn a_file_of_any_content_is_whole_or_as_it_was() {
+fn any_file_is_written_completely_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
     write_file(&path, |sink| sink.write_all(b"first")).unwrap();
@@ -161,7 +158,7 @@ fn a_file_of_any_content_is_whole_or_as_it_was() {
 }
 
 #[test]
-fn a_fingerprint_changes_with_content_length_and_time() {
+fn the_fingerprint_changes_with_content_length_and_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
     let fingerprint = |numbers: &[f32], time: u64| {
@@ -180,7 +177,7 @@ fn a_fingerprint_changes_with_content_length_and_time() {
 }
 
 #[test]
-fn a_planned_file_is_the_one_that_is_written_at_once_and_keys_are_copied_unchanged() {
+fn planned_and_direct_writes_give_the_same_file_and_raw_keys_are_copied_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let [once, planned, again] = ["once", "planned", "again"].map(|name| folder.path().join(name));
     let (texts, numbers) = (["a", "b"], [1, -2, 3]);
@@ -199,13 +196,13 @@ fn a_planned_file_is_the_one_that_is_written_at_once_and_keys_are_copied_unchang
     let file = WeightFile::open(&once).unwrap();
     let from = file.metadata();
     let copied: Vec<(&str, NewValue<'_>)> =
-        metadata.iter().map(|(key, _)| (*key, NewValue::Stored(from.stored(key).unwrap()))).collect();
+        metadata.iter().map(|(key, _)| (*key, NewValue::Raw(from.raw(key).unwrap()))).collect();
     write_gguf_planned(&again, &copied, std::slice::from_ref(&plan), |_| Ok(bytes.clone())).unwrap();
     assert_eq!(fs::read(&once).unwrap(), fs::read(&again).unwrap());
 }
 
 #[test]
-fn a_plan_that_is_not_kept_leaves_no_file() {
+fn a_planned_write_that_fails_leaves_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.gguf");
     let plan = |name: &str, shape: &[usize]| PlannedTensor {

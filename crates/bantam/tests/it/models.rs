@@ -160,7 +160,7 @@ fn a_gated_model_and_a_lying_hub_are_told_apart() {
     let place = place_of(&lying);
     let shown = place.run(&["pull", "org/tiny"]);
     assert!(
-        shown.starts_with("exit code: 1\n") && shown.contains("is not what the hub says it is"),
+        shown.starts_with("exit code: 1\n") && shown.contains("does not match the hub's checksum"),
         "{shown}"
     );
     assert!(place.good(&["list"]).contains("no model"));

@@ -1,4 +1,4 @@
-//! Why an adapter could not be opened.
+//! Errors of opening an adapter.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use bantam_weights::{DequantiseError, OpenWeightsError, RequireTensorError};
 pub struct LoadAdapterError {
     /// The file or folder.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The cause.
     #[source]
     pub kind: LoadAdapterErrorKind,
 }
@@ -19,84 +19,86 @@ pub struct LoadAdapterError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadAdapterErrorKind {
-    /// No `adapter_config.json`, or not readable.
+    /// `adapter_config.json` is missing or not readable.
     #[error("read adapter_config.json")]
     ReadConfig(#[source] std::io::Error),
-    /// An `adapter_config.json` beyond any sensible length.
-    #[error("adapter_config.json has {bytes} bytes, more than are read")]
+    /// `adapter_config.json` is too long.
+    #[error("adapter_config.json is too long ({bytes} bytes)")]
     ConfigTooLong {
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
-    /// Not JSON, or with fields of other types.
+    /// `adapter_config.json` is not JSON or has fields of the wrong type.
     #[error("parse adapter_config.json")]
     ParseConfig(#[source] serde_json::Error),
-    /// An adapter that is applied in another way.
-    #[error("`{key}` is {found}; {expected} runs here")]
+    /// The adapter needs an unsupported feature.
+    #[error("`{key}` is {found}, which is not supported (expected {expected})")]
     Unsupported {
-        /// The key.
+        /// The configuration key.
         key: Box<str>,
-        /// What it says.
+        /// Its value.
         found: Box<str>,
-        /// What it would have to say.
+        /// The supported values.
         expected: &'static str,
     },
-    /// A key that has to be there.
+    /// A required key is missing.
     #[error("`{key}` is missing")]
     MissingKey {
         /// The key.
         key: &'static str,
     },
-    /// A factor that makes no sense.
-    #[error("alpha is {found}; it must be a number other than 0")]
+    /// Alpha is not usable.
+    #[error("alpha is {found}; it must be a finite number other than 0")]
     Alpha {
-        /// What the file says.
+        /// Its value.
         found: f32,
     },
-    /// No weights, or not readable.
+    /// The weights are missing or not readable.
     #[error("open the weights")]
     Weights(#[from] OpenWeightsError),
-    /// A tensor that changes something that is not changed here, or that the model does not have.
-    #[error("the tensor {tensor} changes nothing that this model has and an adapter may change")]
+    /// A tensor changes something that adapters cannot change here, or that the model does not have.
+    #[error("tensor {tensor} does not belong to a layer of this model that an adapter can change")]
     UnknownTensor {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
-    /// One factor without the other.
-    #[error("the tensor {tensor} is missing")]
+    /// One of two factors is missing.
+    #[error("tensor {tensor} is missing")]
     Missing {
-        /// The one that is missing.
+        /// The missing tensor.
         tensor: Box<str>,
     },
-    /// A rank of nothing, beyond any adapter, or other than the configuration says.
-    #[error("the tensor {tensor} has rank {found}, which is not that of the adapter or beyond any")]
+    /// The rank is 0, too large, or differs from the configuration.
+    #[error(
+        "tensor {tensor} has rank {found}, which is too large or differs from the adapter's configuration"
+    )]
     Rank {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
         /// Its rank.
         found: usize,
-        /// The rank by the configuration.
+        /// The rank in the configuration.
         expected: Option<usize>,
     },
-    /// A tensor of another shape than the model's layer has.
-    #[error("find a tensor")]
+    /// A tensor's shape does not match the model's layer.
+    #[error("check a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor of a type that is not read here.
-    #[error("read the tensor {tensor}")]
+    /// A tensor has an unsupported type.
+    #[error("read tensor {tensor}")]
     Dequantise {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
-        /// Why not.
+        /// The cause.
         #[source]
         source: DequantiseError,
     },
-    /// A tensor with an infinite number, or none.
-    #[error("the tensor {tensor} holds a number that is not finite")]
+    /// A tensor contains NaN or infinity.
+    #[error("tensor {tensor} contains NaN or infinity")]
     NotFinite {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
-    /// An adapter that changes nothing.
-    #[error("it has no tensors")]
+    /// The adapter has no tensors.
+    #[error("the adapter has no tensors")]
     Empty,
 }

@@ -1,4 +1,4 @@
-//! `adapter_config.json`, as PEFT writes it.
+//! PEFT's `adapter_config.json`.
 
 use std::path::Path;
 
@@ -9,9 +9,9 @@ use super::{LoadAdapterErrorKind as Kind, Scaling, check_alpha};
 
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
-/// The fields that change what is computed; others are notes of the training.
+/// The fields that affect inference; the others describe the training.
 #[derive(Deserialize)]
-struct Json {
+struct AdapterConfigJson {
     peft_type: String,
     r: usize,
     lora_alpha: f32,
@@ -19,26 +19,26 @@ struct Json {
     use_rslora: bool,
 }
 
-/// Fields that are refused unless they say nothing, and what is expected of them.
-const PLAIN: [(&str, &str); 13] = [
+/// Fields that are refused unless they are unset or false, and what is supported instead.
+const REFUSED_FIELDS: [(&str, &str); 13] = [
     ("use_dora", "plain LoRA"),
     ("use_qalora", "plain LoRA"),
-    ("lora_bias", "an adapter without biases"),
+    ("lora_bias", "no biases"),
     ("fan_in_fan_out", "false"),
-    ("modules_to_save", "an adapter of low-rank factors alone"),
+    ("modules_to_save", "only low-rank factors"),
     ("rank_pattern", "one rank for all modules"),
     ("alpha_pattern", "one alpha for all modules"),
-    ("layer_replication", "none"),
-    ("target_parameters", "an adapter of linear layers"),
-    ("trainable_token_indices", "an adapter without tokens of its own"),
-    ("alora_invocation_tokens", "an adapter that is always on"),
-    ("arrow_config", "none"),
+    ("layer_replication", "no layer replication"),
+    ("target_parameters", "only linear layers"),
+    ("trainable_token_indices", "no new tokens"),
+    ("alora_invocation_tokens", "an adapter that is always active"),
+    ("arrow_config", "no routing"),
     ("ensure_weight_tying", "false"),
 ];
-/// Ways to begin a training that change the base model's weights too.
+/// Initialisation methods that also change the base model's weights.
 const CHANGES_BASE: [&str; 4] = ["pissa", "olora", "corda", "loftq"];
 
-/// Reads and checks the configuration of an adapter.
+/// Reads and checks an adapter's configuration.
 pub(super) fn read(path: &Path) -> Result<Scaling, Kind> {
     let bytes = std::fs::metadata(path).map_err(Kind::ReadConfig)?.len();
     if bytes > CONFIG_BYTES_MAX {
@@ -53,21 +53,27 @@ fn from_json(bytes: &[u8]) -> Result<Scaling, Kind> {
         let found = found.to_string().chars().take(64).collect();
         Err(Kind::Unsupported { key: key.into(), found, expected })
     };
-    for (key, expected) in PLAIN {
-        if let Some(found) = value.get(key).filter(|value| !says_nothing(value)) {
+    for (key, expected) in REFUSED_FIELDS {
+        if let Some(found) = value.get(key).filter(|value| !is_unset(value)) {
             return unsupported(key, found, expected);
         }
     }
     if let Some(found) = value.get("bias").filter(|bias| !bias.is_null() && *bias != "none") {
         return unsupported("bias", found, "none");
     }
-    let begun = value.get("init_lora_weights").filter(|begun| {
-        begun.as_str().is_some_and(|begun| CHANGES_BASE.iter().any(|other| begun.starts_with(other)))
+    let initialisation = value.get("init_lora_weights").filter(|initialisation| {
+        initialisation
+            .as_str()
+            .is_some_and(|initialisation| CHANGES_BASE.iter().any(|other| initialisation.starts_with(other)))
     });
-    if let Some(found) = begun {
-        return unsupported("init_lora_weights", found, "a start that leaves the base model as it was");
+    if let Some(found) = initialisation {
+        return unsupported(
+            "init_lora_weights",
+            found,
+            "an initialisation that leaves the base model unchanged",
+        );
     }
-    let json: Json = serde_json::from_value(value).map_err(Kind::ParseConfig)?;
+    let json: AdapterConfigJson = serde_json::from_value(value).map_err(Kind::ParseConfig)?;
     if json.peft_type != "LORA" {
         let found = json.peft_type.chars().take(64).collect();
         return Err(Kind::Unsupported { key: "peft_type".into(), found, expected: "LORA" });
@@ -76,7 +82,7 @@ fn from_json(bytes: &[u8]) -> Result<Scaling, Kind> {
     Ok(Scaling { alpha: json.lora_alpha, is_by_root: json.use_rslora, rank: Some(json.r) })
 }
 
-fn says_nothing(value: &Value) -> bool {
+fn is_unset(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(is) => !is,
@@ -108,18 +114,27 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_applied_is_refused_by_name() {
-        assert_eq!(error(r#"dora":false"#, r#"dora":true"#), "`use_dora` is true; plain LoRA runs here");
-        assert_eq!(error(r#""bias":"none""#, r#""bias":"all""#), "`bias` is \"all\"; none runs here");
+    fn unsupported_features_are_refused_by_name() {
+        assert_eq!(
+            error(r#"dora":false"#, r#"dora":true"#),
+            "`use_dora` is true, which is not supported (expected plain LoRA)"
+        );
+        assert_eq!(
+            error(r#""bias":"none""#, r#""bias":"all""#),
+            "`bias` is \"all\", which is not supported (expected none)"
+        );
         let saved = error(r#"save":null"#, r#"save":["lm_head"]"#);
         assert_eq!(
             saved,
-            "`modules_to_save` is [\"lm_head\"]; an adapter of low-rank factors alone runs here"
+            "`modules_to_save` is [\"lm_head\"], which is not supported (expected only low-rank factors)"
         );
         assert!(error(r#"pattern":{}"#, r#"pattern":{"q_proj":4}"#).starts_with("`rank_pattern` is "));
         assert!(error("weights\":true", "weights\":\"pissa_niter_4\"").starts_with("`init_lora_weights`"));
-        assert_eq!(error("LORA", "LOHA"), "`peft_type` is LOHA; LORA runs here");
-        assert_eq!(error(r#"alpha":16"#, r#"alpha":0"#), "alpha is 0; it must be a number other than 0");
+        assert_eq!(error("LORA", "LOHA"), "`peft_type` is LOHA, which is not supported (expected LORA)");
+        assert_eq!(
+            error(r#"alpha":16"#, r#"alpha":0"#),
+            "alpha is 0; it must be a finite number other than 0"
+        );
         assert_eq!(error(r#""r":8,"#, ""), "parse adapter_config.json");
         assert_eq!(error("{", "["), "parse adapter_config.json");
     }

@@ -1,84 +1,86 @@
-//! Why a configuration is refused.
+//! Errors of reading a configuration.
 
-/// Why a configuration is not one of a decoder that runs here.
+/// Why a configuration is not supported.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecoderConfigError {
-    /// Not JSON, or no object.
+    /// The file is not JSON or not an object.
     #[error("parse the configuration")]
     Parse(#[source] serde_json::Error),
-    /// Another kind of model.
-    #[error("the architecture is `{found}`; llama, mistral, qwen2, qwen3, gemma3 (text) and phi3 run here")]
+    /// The architecture is not supported.
+    #[error(
+        "the architecture `{found}` is not supported; supported are llama, mistral, qwen2, qwen3, gemma3 (text) and phi3"
+    )]
     Architecture {
-        /// What the file says.
+        /// The architecture in the file.
         found: Box<str>,
     },
-    /// A key that has to be there.
+    /// A required key is missing.
     #[error("`{key}` is missing")]
     Missing {
         /// The key.
         key: Box<str>,
     },
-    /// A value of another type.
-    #[error("`{key}` is no {expected}")]
+    /// A value has the wrong type.
+    #[error("`{key}` must be {expected}")]
     Type {
         /// The key.
         key: Box<str>,
-        /// What it would have to be.
+        /// The required type.
         expected: &'static str,
     },
-    /// Something that computes what is not computed here.
-    #[error("`{key}` is {found}; {expected} runs here")]
+    /// The model needs an unsupported feature.
+    #[error("`{key}` is {found}, which is not supported (expected {expected})")]
     Unsupported {
         /// The key.
         key: Box<str>,
-        /// What it says.
+        /// Its value.
         found: Box<str>,
-        /// What it would have to say.
+        /// The supported values.
         expected: &'static str,
     },
-    /// A size that is nothing or beyond any decoder.
+    /// A size is 0 or too large.
     #[error("the {what} is {found}; it must be 1 to {at_most}")]
     Size {
-        /// Which size.
+        /// The name of the size.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: usize,
-        /// The most.
+        /// The limit.
         at_most: usize,
     },
-    /// Heads that do not share keys evenly.
-    #[error("{kv_heads} heads of keys do not divide {heads} heads of queries")]
+    /// Key heads do not divide query heads evenly.
+    #[error("the number of key heads ({kv_heads}) does not divide the number of query heads ({heads})")]
     KvHeads {
-        /// Heads of queries.
+        /// Number of query heads.
         heads: usize,
-        /// Heads of keys and values.
+        /// Number of key and value heads.
         kv_heads: usize,
     },
-    /// A number out of its range.
-    #[error("the {what} is {found}, which no model has")]
+    /// A number is out of range.
+    #[error("the {what} is {found}, which is out of range")]
     Number {
-        /// Which number.
+        /// The name of the number.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         found: f32,
     },
-    /// A part of a head that cannot be rotated in pairs.
-    #[error("{found} numbers of a head are rotated; it must be an even number from 2 to {at_most}")]
+    /// The rotated part of a head is not a valid number of pairs.
+    #[error("{found} elements of a head are rotated; the number must be even and from 2 to {at_most}")]
     Rotated {
-        /// How many.
+        /// Number of rotated elements.
         found: usize,
-        /// The most.
+        /// The limit.
         at_most: usize,
     },
-    /// A list of another length.
+    /// A list has the wrong length.
     #[error("`{key}` has {found} entries; {expected} are needed")]
     Length {
         /// The key.
         key: Box<str>,
         /// Its length.
         found: usize,
-        /// The length it must have.
+        /// The required length.
         expected: usize,
     },
 }

@@ -1,18 +1,18 @@
-//! The keys of a GGUF file, `llama.block_count` and so on, as llama.cpp's converter writes them.
+//! GGUF metadata keys, `llama.block_count` and so on, as written by llama.cpp's converter.
 
 use bantam_weights::{Metadata, Value, WeightFile};
 
 use super::rope::{Rope, Scaling};
 use super::{Architecture, Biases, DecoderConfig, DecoderConfigError, window};
 
-/// What llama.cpp takes where a file says nothing.
+/// llama.cpp's default.
 const ROPE_BASE: f64 = 10_000.0;
 const GEMMA3_PATTERN: usize = 6;
-/// Gemma 3 27B is the one whose attention is scaled by the mean size of heads; the file does not say it.
+/// Gemma 3 27B scales attention by the mean head size, which the file does not say; it is recognised by its layers.
 const GEMMA3_27B_LAYERS: usize = 62;
 
 impl DecoderConfig {
-    /// Reads the keys of a GGUF file, and the factors of its rotation where it has any.
+    /// Reads the metadata of a GGUF file, and its rotation factors if it has any.
     pub fn from_gguf(file: &WeightFile) -> Result<Self, DecoderConfigError> {
         let metadata = file.metadata();
         let missing = || DecoderConfigError::missing("general.architecture");
@@ -31,7 +31,7 @@ impl DecoderConfig {
     }
 }
 
-/// The keys of one architecture.
+/// The metadata keys of one architecture.
 struct Keys<'k> {
     file: &'k WeightFile,
     metadata: Metadata<'k>,
@@ -91,12 +91,12 @@ impl Keys<'_> {
             None => Ok(None),
             Some(Value::Array(_)) => Err(DecoderConfigError::unsupported(
                 &key,
-                "one number for each layer",
-                "one number for all layers",
+                "a list with a value per layer",
+                "one value for all layers",
             )),
             Some(_) => match self.metadata.usize(&key) {
                 Some(size) => Ok(Some(size)),
-                None => Err(DecoderConfigError::wrong_type(&key, "whole number")),
+                None => Err(DecoderConfigError::wrong_type(&key, "a whole number")),
             },
         }
     }
@@ -109,7 +109,7 @@ impl Keys<'_> {
         match self.metadata.get(&self.key(key)) {
             None => Ok(None),
             Some(Value::Float(number)) => Ok(Some(number)),
-            Some(_) => Err(DecoderConfigError::wrong_type(&self.key(key), "number")),
+            Some(_) => Err(DecoderConfigError::wrong_type(&self.key(key), "a number")),
         }
     }
 
@@ -127,14 +127,14 @@ impl Keys<'_> {
             let key = self.key("attention.value_length");
             return Err(DecoderConfigError::unsupported(
                 &key,
-                "another than that of keys",
-                "the length of keys",
+                "different from the key length",
+                "the key length",
             ));
         }
         Ok(size)
     }
 
-    /// The rows of the embeddings, since not every file says it.
+    /// Returns the number of embedding rows, since not every file has the key.
     fn vocabulary(&self) -> Result<usize, DecoderConfigError> {
         let rows = self.file.tensor("token_embd.weight").and_then(|tensor| tensor.shape().first().copied());
         rows.map_or_else(|| self.size("vocab_size"), Ok)
@@ -170,7 +170,7 @@ impl Keys<'_> {
                     .take(layers + 1)
                     .map(|value| if let Value::Bool(slides) = value { Some(slides) } else { None })
                     .collect();
-                flags.ok_or_else(|| DecoderConfigError::wrong_type(&key, "list of true and false"))?
+                flags.ok_or_else(|| DecoderConfigError::wrong_type(&key, "a list of booleans"))?
             }
             _ => {
                 let otherwise = if is_gemma { GEMMA3_PATTERN } else { 0 };
@@ -185,7 +185,7 @@ impl Keys<'_> {
         Ok(slides.into_iter().map(|slides| window.filter(|_| slides)).collect())
     }
 
-    /// Returns the rotation, the one of layers with a window, and how many positions they are made for.
+    /// Returns the rotation, that of layers with a window, and the number of positions they support.
     fn ropes(&self, head_size: usize) -> Result<(Rope, Option<Rope>, usize), DecoderConfigError> {
         let positions = self.size("context_length")?;
         let base = self.number("rope.freq_base")?.unwrap_or(ROPE_BASE);
@@ -205,8 +205,8 @@ impl Keys<'_> {
         Ok((rope, local, positions))
     }
 
-    /// Factors beside the weights go before what the keys say, as in llama.cpp. Of LongRoPE's two lists the one
-    /// for texts within the original context is taken, and the model has that context.
+    /// Reads the scaling of rotations. Factor tensors take precedence over the keys, as in llama.cpp. Of LongRoPE's
+    /// two lists, the one for texts within the original context is used, and the model is limited to that context.
     fn scaling(&self, positions: usize) -> Result<(Scaling, usize), DecoderConfigError> {
         if let Some(factors) = self.factors("rope_freqs.weight")? {
             return Ok((Scaling::Each { factors, magnitude: 1.0 }, positions));
@@ -218,25 +218,21 @@ impl Keys<'_> {
         }
         if self.number("rope.scale_linear")?.is_some_and(|factor| factor != 1.0) {
             let key = self.key("rope.scale_linear");
-            return Err(DecoderConfigError::unsupported(&key, "given", "rope.scaling.factor"));
+            return Err(DecoderConfigError::unsupported(&key, "present", "rope.scaling.factor"));
         }
         let key = self.key("rope.scaling.type");
         let scaling = match self.metadata.text(&key) {
             None | Some("none") => Scaling::None,
             Some("linear") => Scaling::Linear { factor: self.required_number("rope.scaling.factor")? },
             Some(other) => {
-                return Err(DecoderConfigError::unsupported(
-                    &key,
-                    other,
-                    "none, linear or factors in the file",
-                ));
+                return Err(DecoderConfigError::unsupported(&key, other, "none, linear or factor tensors"));
             }
         };
         Ok((scaling, positions))
     }
 
     fn factors(&self, tensor: &str) -> Result<Option<Vec<f32>>, DecoderConfigError> {
-        let wrong = |_| DecoderConfigError::wrong_type(tensor, "tensor of numbers");
+        let wrong = |_| DecoderConfigError::wrong_type(tensor, "a tensor of numbers");
         self.file.tensor(tensor).map(|view| view.to_f32().map_err(wrong)).transpose()
     }
 }

@@ -1,4 +1,4 @@
-//! `config.json`, as transformers writes it.
+//! `config.json` in the format of transformers.
 
 mod fields;
 
@@ -8,10 +8,10 @@ use super::rope::{Rope, Scaling, long_magnitude};
 use super::{Architecture, Biases, DecoderConfig, DecoderConfigError, window};
 use fields::Fields;
 
-/// What transformers takes where nothing is said.
+/// transformers' default.
 const ROPE_BASE: f64 = 10_000.0;
 
-/// A family, and whether it is the one of its name that has windows in all layers.
+/// Returns the family and the model type, which decides about windows.
 fn architecture(fields: &Fields<'_>) -> Result<(Architecture, &'static str), DecoderConfigError> {
     let found = fields.text("model_type")?.ok_or_else(|| DecoderConfigError::missing("model_type"))?;
     Ok(match found {
@@ -26,7 +26,7 @@ fn architecture(fields: &Fields<'_>) -> Result<(Architecture, &'static str), Dec
 }
 
 impl DecoderConfig {
-    /// Reads a `config.json`, of transformers 4 or 5.
+    /// Reads a `config.json` of transformers 4 or 5.
     pub fn from_json(bytes: &[u8]) -> Result<Self, DecoderConfigError> {
         let map: Map<String, Value> = serde_json::from_slice(bytes).map_err(DecoderConfigError::Parse)?;
         let fields = Fields { map: &map, path: "" };
@@ -74,7 +74,7 @@ impl DecoderConfig {
     }
 }
 
-/// Refuses what would compute something else.
+/// Refuses features that would change the computation.
 fn check_kind(fields: &Fields<'_>, architecture: Architecture) -> Result<(), DecoderConfigError> {
     let (key, expected) = match architecture {
         Architecture::Gemma3 => ("hidden_activation", "gelu_pytorch_tanh"),
@@ -87,12 +87,12 @@ fn check_kind(fields: &Fields<'_>, architecture: Architecture) -> Result<(), Dec
         return Err(DecoderConfigError::unsupported(
             "quantization_config",
             "present",
-            "a plain or a GGUF file",
+            "an unquantised model or a GGUF file",
         ));
     }
     if fields.flag("use_bidirectional_attention", false)? {
         let key = "use_bidirectional_attention";
-        return Err(DecoderConfigError::unsupported(key, "true", "attention to what came before"));
+        return Err(DecoderConfigError::unsupported(key, "true", "causal attention"));
     }
     for key in ["num_local_experts", "num_experts"] {
         if fields.optional_size(key)?.is_some_and(|experts| experts > 1) {
@@ -109,7 +109,7 @@ fn windows(
     layers: usize,
     positions: usize,
 ) -> Result<Vec<Option<usize>>, DecoderConfigError> {
-    // Before the length is trusted: the check of all sizes comes later.
+    // Limit the length before it is trusted: the sizes are checked later.
     let layers = layers.min(super::LIMITS[2].1);
     let none = vec![None; layers];
     let can_slide = match kind {
@@ -124,7 +124,7 @@ fn windows(
         };
     };
     if tokens == 0 {
-        return Err(DecoderConfigError::unsupported("sliding_window", "0", "a window of 1 or more"));
+        return Err(DecoderConfigError::unsupported("sliding_window", "0", "a window of at least 1"));
     }
     let window = window(tokens, positions);
     if let Some(types) = fields.texts("layer_types")? {
@@ -157,7 +157,7 @@ fn windows(
     Ok((0..layers).map(|layer| window.filter(|_| slides(layer))).collect())
 }
 
-/// What reading rotations needs.
+/// The context for reading rotations.
 struct RopeReader<'r> {
     fields: &'r Fields<'r>,
     architecture: Architecture,
@@ -166,7 +166,7 @@ struct RopeReader<'r> {
 }
 
 impl RopeReader<'_> {
-    /// Returns the rotation, the one of layers with a window, and how many positions they are made for.
+    /// Returns the rotation, that of layers with a window, and the number of positions they support.
     fn read(&self) -> Result<(Rope, Option<Rope>, usize), DecoderConfigError> {
         let is_gemma = self.architecture == Architecture::Gemma3;
         let own = self.fields.object("rope_parameters")?;
@@ -233,9 +233,9 @@ impl RopeReader<'_> {
         Ok((scaling, self.positions))
     }
 
-    /// LongRoPE has factors for texts within the original context and others beyond it. Which apply would depend
-    /// on how long a text becomes, and change what was kept of its beginning; so the model runs with the first
-    /// ones and has the original context.
+    /// Reads LongRoPE, which has factors for texts within the original context and others for longer ones. Which set
+    /// applies would depend on the final length of a text, and would invalidate its cached beginning; so the model
+    /// uses the first set and is limited to the original context.
     fn long(&self, fields: &Fields<'_>) -> Result<(Scaling, usize), DecoderConfigError> {
         let key = "original_max_position_embeddings";
         let original = match fields.optional_size(key)? {

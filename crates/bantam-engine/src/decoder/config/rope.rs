@@ -1,31 +1,31 @@
-//! How far queries and keys are rotated at a position (RoPE, <https://arxiv.org/abs/2104.09864>).
+//! Rotary position embeddings (RoPE, <https://arxiv.org/abs/2104.09864>).
 
 use std::f64::consts::TAU;
 
 use super::DecoderConfigError;
 
-/// Most numbers of a head that are rotated: all of the largest head.
+/// Most rotated elements of a head: all of the largest head.
 const ROTATED_MAX: usize = 512;
 
-/// Rotation of queries and keys: pair `i` of a head, numbers `i` and `i + n` of its first `2 n`, turns by
+/// Rotation of queries and keys: pair `i` of a head, elements `i` and `i + n` of its first `2 n`, rotates by
 /// `position * frequencies[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rope {
-    /// One for each of the `n` pairs, in radians for each position; numbers beyond the pairs stay as they are.
+    /// One per pair, in radians per position. Elements after the pairs stay unchanged.
     pub frequencies: Vec<f32>,
-    /// Factor of what was rotated, for models stretched to longer texts.
+    /// Factor for rotated elements, used by models extended to longer texts.
     pub magnitude: f32,
 }
 
-/// How the plain frequencies are changed for texts longer than those of the training.
+/// How the plain frequencies are adapted to texts longer than those of the training.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Scaling {
     None,
-    /// All divided by a factor.
+    /// All divided by one factor.
     Linear {
         factor: f64,
     },
-    /// Low frequencies divided, high ones left, those between interpolated, as Llama 3.1 defines it.
+    /// Low frequencies divided, high ones unchanged, those between interpolated, as defined by Llama 3.1.
     Llama3 {
         factor: f64,
         low: f64,
@@ -39,15 +39,15 @@ pub(super) enum Scaling {
     },
 }
 
-/// The magnitude of LongRoPE (<https://arxiv.org/abs/2402.13753>) for a context `factor` times the original one.
+/// LongRoPE's magnitude (<https://arxiv.org/abs/2402.13753>) for a context `factor` times the original one.
 pub(super) fn long_magnitude(factor: f64, original: f64) -> f32 {
     if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / original.ln()).sqrt() as f32 }
 }
 
 impl Rope {
-    /// Returns the rotation with `base` over the first `size` numbers of a head.
+    /// Returns the rotation with `base` over the first `size` elements of a head.
     pub(super) fn new(base: f64, size: usize, scaling: &Scaling) -> Result<Self, DecoderConfigError> {
-        // Before anything of that size is made.
+        // Before anything of that size is allocated.
         if size == 0 || !size.is_multiple_of(2) || size > ROTATED_MAX {
             return Err(DecoderConfigError::Rotated { found: size, at_most: ROTATED_MAX });
         }
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frequencies_fall_from_one_by_the_base() {
+    fn frequencies_decrease_from_one_by_the_base() {
         let rope = Rope::new(10_000.0, 8, &Scaling::None).unwrap();
         for (found, expected) in rope.frequencies.iter().zip([1.0, 0.1, 0.01, 0.001]) {
             assert!((found - expected).abs() < 1e-7);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn llama3_leaves_short_waves_and_stretches_long_ones() {
+    fn llama3_keeps_high_frequencies_and_divides_low_ones() {
         let scaling = Scaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 8192.0 };
         let plain = Rope::new(500_000.0, 128, &Scaling::None).unwrap().frequencies;
         let rope = Rope::new(500_000.0, 128, &scaling).unwrap().frequencies;
@@ -123,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_a_rotation_is_refused() {
+    fn impossible_rotations_are_refused() {
         let each = |factors: &[f32]| Scaling::Each { factors: factors.to_vec(), magnitude: 1.0 };
         let error = Rope::new(10_000.0, 7, &Scaling::None).unwrap_err().to_string();
-        assert_eq!(error, "7 numbers of a head are rotated; it must be an even number from 2 to 512");
+        assert_eq!(error, "7 elements of a head are rotated; the number must be even and from 2 to 512");
         assert!(Rope::new(10_000.0, usize::MAX - 1, &Scaling::None).is_err());
         assert!(Rope::new(-1.0, 8, &Scaling::None).is_err());
         assert!(Rope::new(f64::NAN, 8, &Scaling::None).is_err());
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_magnitude_grows_with_the_stretch() {
+    fn the_magnitude_grows_with_the_context() {
         assert_eq!(long_magnitude(1.0, 4096.0), 1.0);
         assert!((long_magnitude(32.0, 4096.0) - 1.190_238_1).abs() < 1e-5);
     }

@@ -1,4 +1,4 @@
-//! Why a decoder could not be opened.
+//! Errors of opening a decoder.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::config::DecoderConfigError;
 pub struct LoadDecoderError {
     /// The file or folder.
     pub path: PathBuf,
-    /// What is wrong with it.
+    /// The cause.
     #[source]
     pub kind: LoadDecoderErrorKind,
 }
@@ -23,43 +23,43 @@ pub struct LoadDecoderError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadDecoderErrorKind {
-    /// No `config.json`, or not readable.
+    /// `config.json` is missing or not readable.
     #[error("read config.json")]
     ReadConfig(#[source] std::io::Error),
-    /// A `config.json` beyond any sensible length.
-    #[error("config.json has {bytes} bytes; at most {CONFIG_BYTES_MAX} are read")]
+    /// `config.json` is too long.
+    #[error("config.json is {bytes} bytes long; the limit is {CONFIG_BYTES_MAX}")]
     ConfigTooLong {
-        /// Its length.
+        /// Its length in bytes.
         bytes: u64,
     },
-    /// Another architecture, or sizes that cannot be.
-    #[error("use the configuration")]
+    /// The architecture is not supported, or a size is out of range.
+    #[error("read the configuration")]
     Config(#[from] DecoderConfigError),
-    /// No weights, or not readable.
+    /// The weights are missing or not readable.
     #[error("open the weights")]
     Weights(#[from] OpenWeightsError),
-    /// A tensor that is missing or has another shape than the configuration says.
-    #[error("find a tensor")]
+    /// A tensor is missing or does not match the configuration.
+    #[error("check a tensor")]
     Tensor(#[from] RequireTensorError),
-    /// A tensor of a type that is not read here.
-    #[error("read the tensor {tensor}")]
+    /// A tensor has an unsupported type.
+    #[error("read tensor {tensor}")]
     Dequantise {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
-        /// Why not.
+        /// The cause.
         #[source]
         source: DequantiseError,
     },
-    /// A tensor with an infinite number, or none.
-    #[error("the tensor {tensor} holds a number that is not finite")]
+    /// A tensor contains NaN or infinity.
+    #[error("tensor {tensor} contains NaN or infinity")]
     NotFinite {
-        /// Its name.
+        /// The tensor's name.
         tensor: Box<str>,
     },
-    /// Packed weights that do not fit their layer.
-    #[error("lay out the weights")]
+    /// Packed weights do not match their layer.
+    #[error("pack the weights")]
     Packed(#[from] PackedError),
-    /// A model without its last layer.
-    #[error("the last layer is missing")]
+    /// The model has no output head.
+    #[error("the output head is missing")]
     NoHead,
 }

@@ -1,43 +1,45 @@
-//! What is particular to a ModernBERT, read from `config.json` as the library's version 4 or 5 writes it.
+//! ModernBERT's configuration, from `config.json` of transformers 4 or 5.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Architecture, EncoderConfig, EncoderConfigError, check_epsilon, check_heads, check_sizes, is};
+use super::{
+    Architecture, EncoderConfig, EncoderConfigError, check_epsilon, check_heads, check_sizes, expect_value,
+};
 
-/// Numbers of a table of rotations at most, 64 MiB of them: a configuration alone must not cost more.
+/// Largest table of rotations, in elements (64 MiB): a configuration alone must not cost more memory.
 const ROTATIONS_MAX: usize = 1 << 24;
-/// What a rotation's base may be.
+/// The allowed range of a rotation's base.
 const BASES: std::ops::RangeInclusive<f64> = 1.0..=1e12;
-/// Most tokens of a window: further than any sequence is long.
+/// Largest window in tokens: larger than any sequence.
 const WINDOW_MAX: usize = 1 << 20;
 
 const GLOBAL: &str = "full_attention";
 const LOCAL: &str = "sliding_attention";
 
-/// What is particular to a ModernBERT: layers that see everything and layers that see what is near, rotary
-/// positions, norms before the parts, a gated feed-forward part.
+/// ModernBERT's options: global layers that see everything and local layers that see nearby tokens, rotary positions,
+/// pre-norm, a gated feed-forward part.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModernBertConfig {
     /// For each layer, whether its tokens see the whole sequence.
     pub is_global: Vec<bool>,
-    /// How many tokens away the others see, to either side.
+    /// How far tokens of local layers see, to either side.
     pub local_reach: usize,
-    /// Base of the rotations in layers that see everything.
+    /// The base of rotations in global layers.
     pub global_base: f64,
-    /// Base of the rotations in the others.
+    /// The base of rotations in local layers.
     pub local_base: f64,
     /// Whether norms have a bias.
     pub norm_bias: bool,
-    /// Whether attention's linear layers have a bias.
+    /// Whether the linear layers of attention have a bias.
     pub attention_bias: bool,
-    /// Whether those of the feed-forward parts have one.
+    /// Whether the linear layers of the feed-forward part have a bias.
     pub mlp_bias: bool,
 }
 
-/// The fields that change what is computed; others are notes of the training or of what sits on top.
+/// The fields that affect inference; the others describe the training or the layers on top.
 #[derive(Deserialize)]
-struct Json {
+struct ModernBertJson {
     #[serde(default)]
     hidden_activation: Option<String>,
     #[serde(default)]
@@ -64,11 +66,11 @@ struct Json {
     layer_types: Option<Vec<String>>,
     #[serde(default = "global_rope_theta")]
     global_rope_theta: f64,
-    /// `null` is the global one's.
+    /// `null` means the same as the global base.
     #[serde(default = "local_rope_theta")]
     local_rope_theta: Option<f64>,
     #[serde(default)]
-    rope_parameters: Option<Ropes>,
+    rope_parameters: Option<RopesJson>,
     vocab_size: usize,
     hidden_size: usize,
     num_hidden_layers: usize,
@@ -78,25 +80,25 @@ struct Json {
 }
 
 #[derive(Deserialize)]
-struct Ropes {
+struct RopesJson {
     #[serde(default)]
-    full_attention: Option<Rope>,
+    full_attention: Option<RopeJson>,
     #[serde(default)]
-    sliding_attention: Option<Rope>,
-    /// One for all layers, which other architectures have.
+    sliding_attention: Option<RopeJson>,
+    /// One base for all layers, which other architectures use.
     #[serde(default)]
     rope_theta: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
-struct Rope {
+struct RopeJson {
     #[serde(default)]
     rope_type: Option<String>,
     #[serde(default)]
     rope_theta: Option<f64>,
 }
 
-// What the reference implementation takes where nothing is said.
+// transformers' defaults.
 
 fn norm_eps() -> f64 {
     1e-5
@@ -118,14 +120,14 @@ fn local_rope_theta() -> Option<f64> {
     Some(10_000.0)
 }
 
-/// Reads a `config.json` that names this architecture.
+/// Reads a `config.json` of this architecture.
 pub(super) fn read(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
-    let json: Json = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
+    let json: ModernBertJson = serde_json::from_slice(bytes).map_err(EncoderConfigError::Parse)?;
     json.check()?;
     let (global_base, local_base) = json.bases()?;
     let modern = ModernBertConfig {
         is_global: json.is_global()?,
-        // The window is all of it, the token in its middle.
+        // The window includes both sides, with the token in the middle.
         local_reach: json.local_attention / 2,
         global_base,
         local_base,
@@ -146,12 +148,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<EncoderConfig, EncoderConfigError> {
     })
 }
 
-impl Json {
+impl ModernBertJson {
     fn check(&self) -> Result<(), EncoderConfigError> {
-        is("hidden_activation", self.hidden_activation.as_deref(), "gelu")?;
-        is("is_decoder", self.is_decoder.then_some("true"), "false")?;
-        is("quantization_config", self.quantization_config.map(|_| "present"), "none")?;
-        is("rope_scaling", self.rope_scaling.map(|_| "present"), "none")?;
+        expect_value("hidden_activation", self.hidden_activation.as_deref(), "gelu")?;
+        expect_value("is_decoder", self.is_decoder.then_some("true"), "false")?;
+        expect_value("quantization_config", self.quantization_config.map(|_| "present"), "no quantization")?;
+        expect_value("rope_scaling", self.rope_scaling.map(|_| "present"), "no scaling")?;
         check_sizes([
             self.vocab_size,
             self.hidden_size,
@@ -164,12 +166,12 @@ impl Json {
         check_heads(self.num_attention_heads, self.hidden_size)?;
         check_epsilon("norm_eps", self.norm_eps)?;
         let size = self.hidden_size / self.num_attention_heads;
-        is(
+        expect_value(
             "head_dim",
-            self.head_dim.filter(|found| *found != size).map(|_| "another size"),
+            self.head_dim.filter(|found| *found != size).map(|_| "different"),
             "hidden_size / heads",
         )?;
-        is("hidden_size / heads", (size % 2 == 1).then_some("odd"), "an even number")?;
+        expect_value("hidden_size / heads", (size % 2 == 1).then_some("odd"), "an even number")?;
         let sized = |field, found, at_most| match found {
             found if found == 0 || found > at_most => Err(EncoderConfigError::Size { field, found, at_most }),
             _ => Ok(()),
@@ -179,7 +181,7 @@ impl Json {
         sized("global_attn_every_n_layers", self.global_attn_every_n_layers, usize::MAX)
     }
 
-    /// The list, where there is one, says it all; the number is what it was before there were lists.
+    /// Returns which layers are global. `layer_types` takes precedence; the interval is the older format.
     fn is_global(&self) -> Result<Vec<bool>, EncoderConfigError> {
         let layers = self.num_hidden_layers;
         let Some(types) = &self.layer_types else {
@@ -202,17 +204,17 @@ impl Json {
         types.iter().map(is_global).collect()
     }
 
-    /// Bases of rotations in global and in local layers.
+    /// Returns the bases of rotations in global and in local layers.
     fn bases(&self) -> Result<(f64, f64), EncoderConfigError> {
         let (mut global, mut local) =
             (self.global_rope_theta, self.local_rope_theta.unwrap_or(self.global_rope_theta));
         if let Some(ropes) = &self.rope_parameters {
             let expected = "full_attention and sliding_attention";
-            is("rope_parameters", ropes.rope_theta.map(|_| "one for all layers"), expected)?;
+            expect_value("rope_parameters", ropes.rope_theta.map(|_| "one for all layers"), expected)?;
             for (rope, base) in [(&ropes.full_attention, &mut global), (&ropes.sliding_attention, &mut local)]
             {
                 let Some(rope) = rope else { continue };
-                is("rope_type", rope.rope_type.as_deref(), "default")?;
+                expect_value("rope_type", rope.rope_type.as_deref(), "default")?;
                 *base = rope.rope_theta.unwrap_or(*base);
             }
         }
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_say_the_same() {
+    fn both_formats_are_equivalent() {
         let old = read(OLD);
         assert_eq!(old, read(NEW));
         assert_eq!((old.is_global, old.local_reach), (vec![true, false, true, false], 4));
@@ -264,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_as_the_reference_has_it() {
+    fn defaults_match_transformers() {
         let json = r#"{"model_type":"modernbert","vocab_size":30,"hidden_size":32,"num_hidden_layers":4,
             "num_attention_heads":4,"intermediate_size":64,"max_position_embeddings":16}"#;
         let expected = ModernBertConfig {
@@ -282,12 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn what_would_compute_something_else_is_refused_by_field() {
-        assert_eq!(error(OLD, "\"gelu\"", "\"silu\""), "`hidden_activation` is silu; gelu runs here");
-        assert_eq!(error(NEW, "\"default\"", "\"yarn\""), "`rope_type` is yarn; default runs here");
+    fn unsupported_variants_are_refused_by_field() {
+        assert_eq!(
+            error(OLD, "\"gelu\"", "\"silu\""),
+            "`hidden_activation` is silu, which is not supported (expected gelu)"
+        );
+        assert_eq!(
+            error(NEW, "\"default\"", "\"yarn\""),
+            "`rope_type` is yarn, which is not supported (expected default)"
+        );
         let with = |field: &str| error(NEW, "{\"model", &format!("{{{field},\"model"));
         assert!(with(r#""rope_scaling":{"type":"linear"}"#).starts_with("`rope_scaling` is present"));
-        assert!(with(r#""head_dim":16"#).starts_with("`head_dim` is another size"));
+        assert!(with(r#""head_dim":16"#).starts_with("`head_dim` is different"));
         assert!(with(r#""is_decoder":true"#).starts_with("`is_decoder` is true"));
         assert!(with(r#""quantization_config":{}"#).starts_with("`quantization_config` is present"));
         let flat = error(NEW, "\"sliding_attention\":{", "\"rope_theta\":1,\"other\":{");
@@ -295,7 +303,7 @@ mod tests {
         let other = error(NEW, "[\"full_attention\"", "[\"chunked_attention\"");
         assert!(other.starts_with("`layer_types` is chunked_attention"), "{other}");
         let few = error(NEW, "[\"full_attention\",", "[");
-        assert_eq!(few, "`layer_types` names 3 layers; there are 4");
+        assert_eq!(few, "`layer_types` lists 3 layers, but the model has 4");
     }
 
     #[test]
@@ -304,9 +312,13 @@ mod tests {
             ("\"local_attention\":9", "\"local_attention\":0", "`local_attention` is 0"),
             ("n_layers\":2", "n_layers\":0", "`global_attn_every_n_layers` is 0"),
             ("embeddings\":16", "embeddings\":32769", "`max_position_embeddings` is 32769"),
-            ("heads\":4", "heads\":32", "`hidden_size / heads` is odd; an even number runs here"),
-            ("heads\":4", "heads\":5", "5 heads do not divide 32 numbers"),
-            ("theta\":500.0", "theta\":0.5", "a rotation's base is 0.5"),
+            (
+                "heads\":4",
+                "heads\":32",
+                "`hidden_size / heads` is odd, which is not supported (expected an even number)",
+            ),
+            ("heads\":4", "heads\":5", "5 heads do not divide the hidden size 32"),
+            ("theta\":500.0", "theta\":0.5", "the base of a rotation is 0.5"),
             ("eps\":1e-5", "eps\":0.2", "`norm_eps` is 0.2"),
             ("\"vocab_size\":30,", "", "parse the configuration"),
         ];

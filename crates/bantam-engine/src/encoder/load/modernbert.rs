@@ -1,4 +1,4 @@
-//! The weights of a ModernBERT.
+//! Reads the weights of a ModernBERT.
 
 use bantam_kernels::LayerNorm;
 
@@ -10,10 +10,10 @@ use crate::encoder::{Encoder, EncoderConfig, ModernBertConfig, Precision, Stack}
 
 use super::{LoadEncoderErrorKind, RawLinear, Reader};
 
-/// Tensors below these names belong to the encoder; others to what was trained on top of it.
+/// Name prefixes of the encoder's tensors; others belong to the layers trained on top.
 const PARTS: [&str; 3] = ["embeddings.", "layers.", "final_norm."];
 
-/// Reads a ModernBERT, with or without `model.` before the names.
+/// Reads a ModernBERT, with or without the prefix `model.`.
 pub(super) fn load(
     reader: &Reader<'_>,
     config: &EncoderConfig,
@@ -45,7 +45,7 @@ pub(super) fn load(
     Ok(Encoder { config: config.clone(), precision, embeddings, norm, stack })
 }
 
-/// A layer as it is in the file.
+/// A ModernBERT layer as stored in the file.
 struct RawLayer {
     is_global: bool,
     attention_norm: Option<LayerNorm>,
@@ -78,13 +78,13 @@ impl RawLayer {
         })
     }
 
-    /// Returns the layer with its linear ones as `linear` makes them, given their exact inputs.
+    /// Builds the layer, using `linear` to build its linear layers from their exact inputs.
     fn layer(&self, linear: impl Fn(&RawLinear, &[usize]) -> Linear, outliers: &Outliers) -> ModernLayer {
         ModernLayer {
             is_global: self.is_global,
             attention_norm: self.attention_norm.clone(),
             qkv: linear(&self.qkv, &outliers.qkv),
-            // What attention gives has no outliers that are the same for every token.
+            // The output of attention has no outliers that are the same for every token.
             attention_output: linear(&self.attention_output, &[]),
             mlp_norm: self.mlp_norm.clone(),
             up: linear(&self.up, &outliers.up),

@@ -1,4 +1,4 @@
-//! The cache against a model that keeps every prefix in a plain list.
+//! Compares the cache with a model that keeps every prefix in a plain list.
 
 use std::collections::HashMap;
 
@@ -7,21 +7,21 @@ use proptest::prelude::*;
 use super::*;
 use crate::prefix::{PagePool, pages_for};
 
-/// What a page holds, as a key-value memory would: for each place the whole history up to it.
-type Memory = HashMap<u32, Vec<(AdapterKey, Vec<u32>)>>;
+/// The content of each page, like in a KV cache: for each position the whole history up to it.
+type PageContents = HashMap<u32, Vec<(AdapterKey, Vec<u32>)>>;
 
 #[derive(Clone, Debug)]
 enum Call {
-    /// Looks tokens up, computes the rest, keeps all of it, and holds it as a running sequence does.
+    /// Looks tokens up, computes the rest, caches all, and holds it like a running sequence.
     Run(AdapterKey, Vec<u32>),
-    /// Ends the running sequence of this number, modulo how many there are.
+    /// Ends the running sequence with this index, modulo their number.
     End(usize),
     Evict,
     Forget(AdapterKey),
 }
 
 fn tokens() -> impl Strategy<Value = Vec<u32>> {
-    // Few tokens and many repeats, so that prefixes are shared and part within pages.
+    // Few tokens and many repeats, so that prefixes are shared and diverge within pages.
     let piece = prop_oneof![Just(vec![1; 16]), Just(vec![2; 7]), prop::collection::vec(0..3_u32, 1..9)];
     prop::collection::vec(piece, 1..5).prop_map(|pieces| pieces.concat())
 }
@@ -36,21 +36,21 @@ fn call() -> impl Strategy<Value = Call> {
     ]
 }
 
-struct World {
+struct Simulation {
     pool: PagePool,
     cache: PrefixCache,
-    memory: Memory,
+    contents: PageContents,
     running: Vec<PageTable>,
-    /// Everything that was ever kept and not forgotten: the most that may be found.
+    /// Everything that was cached and not forgotten: an upper bound of what may be found.
     kept: Vec<(AdapterKey, Vec<u32>)>,
 }
 
-impl World {
+impl Simulation {
     fn new(pages: usize, pages_max: usize) -> Self {
         Self {
             pool: PagePool::new(pages),
             cache: PrefixCache::new(pages_max),
-            memory: Memory::new(),
+            contents: PageContents::new(),
             running: Vec::new(),
             kept: Vec::new(),
         }
@@ -66,11 +66,11 @@ impl World {
         }
     }
 
-    /// Panics unless the page holds just this history at each of its first places.
+    /// Panics unless the page contains exactly this history at each of its first positions.
     fn check(&self, page: &Page, key: AdapterKey, tokens: &[u32], first: usize, count: usize) {
-        for place in 0..count {
-            let found = &self.memory[&page.id()][place];
-            assert_eq!(found, &(key, tokens[..=first + place].to_vec()));
+        for position in 0..count {
+            let found = &self.contents[&page.id()][position];
+            assert_eq!(found, &(key, tokens[..=first + position].to_vec()));
         }
     }
 
@@ -87,19 +87,19 @@ impl World {
         if let Some((source, count)) = &found.partial {
             self.check(source, key, tokens, found.pages.len() * PAGE_TOKENS, *count);
             let Some(page) = self.take() else { return };
-            let copy = self.memory[&source.id()][..*count].to_vec();
-            self.memory.insert(page.id(), copy);
+            let copy = self.contents[&source.id()][..*count].to_vec();
+            self.contents.insert(page.id(), copy);
             table.push(page);
         }
         while table.missing(tokens.len()) > 0 {
             let Some(page) = self.take() else { return };
-            self.memory.insert(page.id(), Vec::new());
+            self.contents.insert(page.id(), Vec::new());
             table.push(page);
         }
-        for place in start..tokens.len() {
-            let slots = self.memory.get_mut(&table.ids()[place / PAGE_TOKENS]).unwrap();
-            slots.truncate(place % PAGE_TOKENS);
-            slots.push((key, tokens[..=place].to_vec()));
+        for position in start..tokens.len() {
+            let slots = self.contents.get_mut(&table.ids()[position / PAGE_TOKENS]).unwrap();
+            slots.truncate(position % PAGE_TOKENS);
+            slots.push((key, tokens[..=position].to_vec()));
         }
         self.cache.insert(key, tokens, &mut table);
         assert_eq!(table.ids().len(), pages_for(tokens.len()));
@@ -132,8 +132,8 @@ impl World {
         }
     }
 
-    /// Panics if a page is both free and held, or neither, or the cache holds more than it may.
-    fn balance(&self, pages: usize, pages_max: usize) {
+    /// Panics if a page is both free and held, or neither, or the cache exceeds its limit.
+    fn check_invariants(&self, pages: usize, pages_max: usize) {
         let cached = self.cache.nodes.values().map(|node| node.page.id());
         let mut held: Vec<u32> =
             cached.chain(self.running.iter().flat_map(|table| table.ids().iter().copied())).collect();
@@ -142,7 +142,7 @@ impl World {
         assert_eq!(held.len() + self.pool.free(), pages);
         assert!(self.cache.statistics().pages <= pages_max);
         let leaves =
-            self.cache.nodes.keys().filter(|id| !self.cache.children.contains_key(&Place::Below(**id)));
+            self.cache.nodes.keys().filter(|id| !self.cache.children.contains_key(&ParentKey::Below(**id)));
         assert_eq!(leaves.count(), self.cache.leaves.len());
     }
 }
@@ -150,46 +150,46 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn nothing_leaks_and_no_wrong_prefix_is_served(
+    fn no_page_leaks_and_no_wrong_prefix_is_served(
         calls in prop::collection::vec(call(), 1..60), pages in 6..40_usize, pages_max in 0..24_usize,
     ) {
-        let mut world = World::new(pages, pages_max);
+        let mut simulation = Simulation::new(pages, pages_max);
         for call in calls {
-            world.apply(call);
-            world.balance(pages, pages_max);
+            simulation.apply(call);
+            simulation.check_invariants(pages, pages_max);
         }
-        world.running.clear();
-        while world.cache.evict() {}
-        prop_assert_eq!(world.pool.free(), pages);
+        simulation.running.clear();
+        while simulation.cache.evict() {}
+        prop_assert_eq!(simulation.pool.free(), pages);
     }
 
     #[test]
-    fn with_room_the_longest_prefix_is_always_found(runs in prop::collection::vec(tokens(), 1..12), asked in tokens()) {
-        let mut world = World::new(200, 200);
-        runs.iter().for_each(|run| world.run(None, run));
+    fn with_enough_room_the_longest_prefix_is_always_found(runs in prop::collection::vec(tokens(), 1..12), asked in tokens()) {
+        let mut simulation = Simulation::new(200, 200);
+        runs.iter().for_each(|run| simulation.run(None, run));
         let common = |run: &Vec<u32>| run.iter().zip(&asked).take_while(|(a, b)| a == b).count();
         let longest = runs.iter().map(common).max().unwrap_or(0);
-        prop_assert_eq!(world.cache.find(None, &asked).tokens(), longest);
-        prop_assert_eq!(world.cache.find(Some(1), &asked).tokens(), 0);
+        prop_assert_eq!(simulation.cache.find(None, &asked).tokens(), longest);
+        prop_assert_eq!(simulation.cache.find(Some(1), &asked).tokens(), 0);
     }
 }
 
 #[test]
-fn the_page_that_was_not_used_for_longest_goes_first_and_leaves_before_their_parents() {
-    let mut world = World::new(8, 8);
+fn the_least_recently_used_page_is_evicted_first_and_leaves_before_their_parents() {
+    let mut simulation = Simulation::new(8, 8);
     let (a, b) = ([vec![1; 16], vec![2; 16]].concat(), vec![3; 16]);
-    world.run(None, &a);
-    world.run(None, &b);
-    world.running.clear();
-    world.cache.find(None, &a);
-    let found = |world: &mut World, tokens: &[u32]| world.cache.find(None, tokens).tokens();
-    assert!(world.cache.evict());
-    assert_eq!(found(&mut world, &b), 0);
-    assert!(world.cache.evict());
-    assert_eq!(found(&mut world, &a), 16);
-    world.cache.count(32, 16);
-    world.cache.count(5, 0);
+    simulation.run(None, &a);
+    simulation.run(None, &b);
+    simulation.running.clear();
+    simulation.cache.find(None, &a);
+    let found = |simulation: &mut Simulation, tokens: &[u32]| simulation.cache.find(None, tokens).tokens();
+    assert!(simulation.cache.evict());
+    assert_eq!(found(&mut simulation, &b), 0);
+    assert!(simulation.cache.evict());
+    assert_eq!(found(&mut simulation, &a), 16);
+    simulation.cache.count(32, 16);
+    simulation.cache.count(5, 0);
     let statistics =
         PrefixStatistics { lookups: 2, hits: 1, tokens_asked: 37, tokens_reused: 16, evictions: 2, pages: 1 };
-    assert_eq!(world.cache.statistics(), statistics);
+    assert_eq!(simulation.cache.statistics(), statistics);
 }

@@ -1,4 +1,4 @@
-//! Whatever runs beside a request, and however little memory there is, its answer is what it would be alone.
+//! Tests that a request's answer does not depend on concurrent requests or on how many pages are free.
 
 use std::collections::VecDeque;
 
@@ -8,15 +8,15 @@ use super::*;
 
 #[derive(Clone, Debug)]
 struct Arrival {
-    /// Steps between the arrival before and this one.
+    /// Steps since the previous arrival.
     gap: usize,
     task: u8,
     adapter: Option<usize>,
     prompt: Vec<u32>,
     kind: Kind,
-    /// After how many steps the caller leaves.
+    /// Number of steps after which the caller leaves.
     leaves: Option<usize>,
-    /// The caller reads at every so many steps.
+    /// The caller reads a message every `reads` steps.
     reads: usize,
 }
 
@@ -79,44 +79,44 @@ fn setting() -> impl Strategy<Value = Setting> {
     )
 }
 
-/// A caller, with what it has read so far.
+/// A caller and the tokens that it has read so far.
 struct Caller {
     arrival: Arrival,
-    inlet: Option<Inlet>,
+    receiver: Option<ReplyReceiver>,
     age: usize,
     tokens: Vec<u32>,
 }
 
 impl Caller {
-    /// Does what the caller does at a step. Returns whether it is done.
+    /// Runs the caller's part of a step. Returns whether the caller is done.
     fn turn(&mut self, adapters: &[Arc<LoadedAdapter<u64>>]) -> bool {
         self.age += 1;
         if self.arrival.leaves.is_some_and(|leaves| leaves < self.age) {
-            self.inlet = None;
+            self.receiver = None;
         }
-        let Some(inlet) = &mut self.inlet else { return true };
+        let Some(receiver) = &mut self.receiver else { return true };
         if !self.age.is_multiple_of(self.arrival.reads) {
             return false;
         }
         let waker = std::task::Waker::noop();
-        let letter = inlet.poll(&mut std::task::Context::from_waker(waker));
+        let reply = receiver.poll(&mut std::task::Context::from_waker(waker));
         let adapter = self.arrival.adapter.map(|index| *adapters[index].adapter());
-        match (letter, &self.arrival.kind) {
+        match (reply, &self.arrival.kind) {
             (std::task::Poll::Pending, _) => false,
-            (std::task::Poll::Ready(Some(Letter::Chosen(chosen))), _) => {
+            (std::task::Poll::Ready(Some(Reply::Chosen(chosen))), _) => {
                 self.tokens.extend(chosen.tokens);
                 false
             }
-            (std::task::Poll::Ready(Some(Letter::Generated(report))), Kind::Generate(tokens_max)) => {
+            (std::task::Poll::Ready(Some(Reply::Generated(report))), Kind::Generate(tokens_max)) => {
                 assert_eq!(self.tokens, generated_alone(adapter, &self.arrival.prompt, *tokens_max));
                 assert!(report.timings.cached_tokens < self.arrival.prompt.len());
                 true
             }
-            (std::task::Poll::Ready(Some(Letter::Scored(scores))), Kind::Score(paths)) => {
+            (std::task::Poll::Ready(Some(Reply::Scored(scores))), Kind::Score(paths)) => {
                 check_scores(&scores, adapter, &self.arrival.prompt, paths);
                 true
             }
-            (letter, _) => panic!("{letter:?}"),
+            (reply, _) => panic!("{reply:?}"),
         }
     }
 }
@@ -143,11 +143,11 @@ fn simulate(arrivals: Vec<Arrival>, setting: &Setting) -> Bench {
                 prompt: arrival.prompt.clone(),
                 deadline: None,
             };
-            let inlet = match &arrival.kind {
+            let receiver = match &arrival.kind {
                 Kind::Generate(tokens_max) => bench.submit(asked, generation(*tokens_max)),
                 Kind::Score(paths) => bench.score(asked, paths),
             };
-            callers.push(Caller { arrival, inlet: Some(inlet), age: 0, tokens: Vec::new() });
+            callers.push(Caller { arrival, receiver: Some(receiver), age: 0, tokens: Vec::new() });
         }
         since += 1;
         bench.step();
@@ -158,13 +158,13 @@ fn simulate(arrivals: Vec<Arrival>, setting: &Setting) -> Bench {
             return bench;
         }
     }
-    panic!("{} callers wait for ever: {:?}", callers.len(), bench.core.state.statistics());
+    panic!("{} callers wait forever: {:?}", callers.len(), bench.core.state.statistics());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn any_interleaving_answers_as_alone_and_loses_no_page(
+    fn any_interleaving_gives_the_answers_of_single_requests_and_leaks_no_page(
         arrivals in prop::collection::vec(arrival(), 1..16), setting in setting(),
     ) {
         let mut bench = simulate(arrivals, &setting);
@@ -176,29 +176,29 @@ proptest! {
 }
 
 #[test]
-fn requests_that_come_together_compute_their_common_prefix_once() {
+fn simultaneous_requests_compute_their_common_prefix_once() {
     let mut bench = Bench::new(64, options());
     let common: Vec<u32> = (0..100).map(|index| index % 28).collect();
-    let inlets: Vec<Inlet> = (0..8)
+    let receivers: Vec<ReplyReceiver> = (0..8)
         .map(|index| bench.submit(asked("t", &[common.as_slice(), &[index, 9]].concat()), generation(1)))
         .collect();
     bench.run();
-    for (index, inlet) in inlets.into_iter().enumerate() {
+    for (index, receiver) in receivers.into_iter().enumerate() {
         let prompt = [common.as_slice(), &[index as u32, 9]].concat();
-        assert_eq!(read(inlet).unwrap().0, generated_alone(None, &prompt, 1));
+        assert_eq!(read(receiver).unwrap().0, generated_alone(None, &prompt, 1));
     }
-    // All of the first prompt, and of each other what follows the common tokens.
+    // The whole first prompt, and the two tokens after the common prefix of each of the other seven.
     assert_eq!(bench.step_tokens(), [102, 7 * 2]);
 }
 
 #[test]
-fn all_paths_of_a_prompt_run_in_one_step_and_share_its_pages() {
+fn all_paths_of_a_prompt_run_in_one_step_and_share_the_prompts_pages() {
     let mut bench = Bench::new(8, options());
     let prompt = [1_u32; 40];
     let paths = [path(&[], &[5, 6]), path(&[5], &[1]), path(&[5, 1], &[2, 3]), path(&[6], &[0])];
-    let inlet = bench.score(asked("t", &prompt), &paths);
+    let receiver = bench.score(asked("t", &prompt), &paths);
     bench.run();
-    let scores = read_scores(inlet);
+    let scores = read_scores(receiver);
     check_scores(&scores, None, &prompt, &paths);
     assert_eq!((bench.step_tokens(), scores.timings.steps), (vec![40, 3], 2));
     let again = bench.score(asked("t", &prompt), &paths[..1]);

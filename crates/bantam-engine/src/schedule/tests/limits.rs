@@ -1,4 +1,4 @@
-//! What happens when there is not enough of something, or something goes wrong.
+//! Tests of exhausted resources and failures.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn long_prompt(seed: u32, tokens: usize) -> Vec<u32> {
 }
 
 #[test]
-fn a_long_prompt_comes_in_pieces_and_the_others_go_on() {
+fn a_long_prompt_is_split_into_chunks_while_other_requests_continue() {
     let options = SchedulerOptions { step_tokens: 64, step_tokens_decoding: 20, ..options() };
     let mut bench = Bench::new(100, options);
     let talker =
@@ -28,25 +28,25 @@ fn a_long_prompt_comes_in_pieces_and_the_others_go_on() {
 }
 
 #[test]
-fn a_task_with_many_prompts_does_not_hold_up_another() {
+fn a_task_with_many_prompts_does_not_block_another() {
     let options = SchedulerOptions { step_tokens: 128, ..options() };
     let mut bench = Bench::new(400, options);
-    let mut greedy: Vec<Inlet> = (0..20)
+    let mut greedy: Vec<ReplyReceiver> = (0..20)
         .map(|seed| {
             bench.score(asked("greedy", &[&[seed], &*long_prompt(seed, 200)].concat()), &[path(&[], &[1])])
         })
         .collect();
     let modest = bench.score(asked("modest", &long_prompt(3, 100)), &[path(&[], &[1])]);
     bench.run();
-    // Half of each step is the modest task's: 100 tokens take two steps.
+    // The modest task gets half of each step, so 100 tokens take two steps.
     assert_eq!(read_scores(modest).timings.steps, 2);
     let steps = bench.script.steps.lock().unwrap().clone();
     assert!(steps[1].iter().any(|seen| seen.start == 64 && seen.tokens == 36), "{:?}", steps[1]);
-    greedy.drain(..).for_each(|inlet| drop(read_scores(inlet)));
+    greedy.drain(..).for_each(|receiver| drop(read_scores(receiver)));
 }
 
 #[test]
-fn a_caller_who_leaves_is_dropped_at_the_next_step() {
+fn a_request_whose_caller_left_is_dropped_at_the_next_step() {
     let mut bench = Bench::new(20, options());
     let (running, waiting) = (bench.submit(asked("a", &[1, 2]), generation(500)), {
         bench.step();
@@ -60,7 +60,7 @@ fn a_caller_who_leaves_is_dropped_at_the_next_step() {
 }
 
 #[test]
-fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they_are_needed() {
+fn a_slow_reader_pauses_only_its_own_generation_and_loses_its_pages_when_others_need_them() {
     let options = SchedulerOptions { unread_max: 3, cached_pages_max: 0, ..options() };
     let mut bench = Bench::new(4, options);
     let slow_prompt = long_prompt(1, 33);
@@ -75,20 +75,20 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
     let (reader, mut slow) = (std::sync::mpsc::channel(), slow);
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            while let Some(letter) = slow.wait() {
-                reader.0.send(letter).unwrap();
+            while let Some(reply) = slow.wait() {
+                reader.0.send(reply).unwrap();
             }
         });
         let mut tokens = Vec::new();
         loop {
             bench.step();
             match reader.1.recv_timeout(Duration::from_millis(1)) {
-                Ok(Letter::Chosen(chosen)) => tokens.extend(chosen.tokens),
-                Ok(Letter::Generated(report)) => {
+                Ok(Reply::Chosen(chosen)) => tokens.extend(chosen.tokens),
+                Ok(Reply::Generated(report)) => {
                     assert_eq!(report.timings.preemptions, 1);
                     break;
                 }
-                Ok(letter) => panic!("{letter:?}"),
+                Ok(reply) => panic!("{reply:?}"),
                 Err(_) => {}
             }
         }
@@ -97,7 +97,7 @@ fn a_slow_reader_pauses_its_own_generation_only_and_gives_up_its_pages_when_they
 }
 
 #[test]
-fn a_slow_reader_keeps_no_place_that_another_needs() {
+fn a_slow_reader_does_not_keep_a_slot_that_another_request_needs() {
     let mut bench = Bench::new(40, SchedulerOptions { unread_max: 1, running_max: 1, ..options() });
     let slow = bench.submit(asked("a", &[1]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 9 });
     bench.run();
@@ -111,10 +111,10 @@ fn a_slow_reader_keeps_no_place_that_another_needs() {
 }
 
 #[test]
-fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
+fn when_pages_run_out_the_youngest_request_is_recomputed_and_all_answers_stay_the_same() {
     let mut bench = Bench::new(8, SchedulerOptions { unread_max: 100, ..options() });
     let prompts: Vec<Vec<u32>> = (0..3).map(|seed| long_prompt(seed, 20)).collect();
-    let inlets: Vec<Inlet> = prompts
+    let receivers: Vec<ReplyReceiver> = prompts
         .iter()
         .map(|prompt| {
             bench.submit(asked("a", prompt), Work::Generate { chooser: Box::new(pick_one), tokens_max: 60 })
@@ -122,7 +122,7 @@ fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
         .collect();
     bench.run();
     let reports: Vec<(Vec<u32>, GenerationReport)> =
-        inlets.into_iter().map(|inlet| read(inlet).unwrap()).collect();
+        receivers.into_iter().map(|receiver| read(receiver).unwrap()).collect();
     assert!(bench.core.state.statistics().preemptions > 0);
     assert_eq!(reports[0].1.timings.preemptions, 0);
     for ((tokens, _), prompt) in reports.iter().zip(&prompts) {
@@ -137,7 +137,7 @@ fn without_pages_the_youngest_is_computed_again_and_all_end_as_alone() {
 }
 
 #[test]
-fn a_failing_step_fails_only_the_requests_that_make_it_fail() {
+fn a_failing_step_fails_only_the_requests_that_cause_it() {
     let mut bench = Bench::new(40, options());
     let good = bench.submit(asked("a", &[1, 2, 3]), generation(8));
     let error = bench.submit(asked("a", &[1, 2, ERROR]), generation(8));
@@ -155,7 +155,7 @@ fn a_failing_step_fails_only_the_requests_that_make_it_fail() {
 }
 
 #[test]
-fn a_chooser_that_misbehaves_fails_its_own_request() {
+fn a_misbehaving_chooser_fails_only_its_own_request() {
     fn check(chooser: fn(&mut [f32]) -> Result<Choice, ChooserError>, expected: &str) {
         let mut bench = Bench::new(8, options());
         let bad =
@@ -169,21 +169,18 @@ fn a_chooser_that_misbehaves_fails_its_own_request() {
     fn choice(tokens: Vec<u32>) -> Choice {
         Choice { tokens, text: String::new(), is_over: false }
     }
-    check(|_| Ok(choice(vec![])), "the chooser picked no token after 0");
+    check(|_| Ok(choice(vec![])), "the chooser chose no token after 0 tokens");
     check(|_| Err("no grammar".into()), "the chooser failed after 0 tokens");
     check(|_| panic!("no idea"), "the chooser panicked: no idea");
-    check(
-        |_| Ok(choice(vec![4, 31])),
-        "the chooser picked token 31, which is not in the model's vocabulary of 31",
-    );
+    check(|_| Ok(choice(vec![4, 31])), "the chooser chose token 31, outside the vocabulary of 31");
 }
 
 #[test]
-fn a_deadline_that_passes_ends_a_request_wherever_it_is() {
+fn a_passed_deadline_ends_running_and_waiting_requests() {
     let start = Instant::now();
     let now = Arc::new(Mutex::new(start));
-    let told = Arc::clone(&now);
-    let clock: super::super::Clock = Arc::new(move || *told.lock().unwrap());
+    let reading = Arc::clone(&now);
+    let clock: super::super::Clock = Arc::new(move || *reading.lock().unwrap());
     let mut bench = Bench::new(8, SchedulerOptions { running_max: 1, clock, ..options() });
     let late = start + Duration::from_secs(2);
     let with_deadline = |prompt: &[u32]| Asked { deadline: Some(late), ..asked("a", prompt) };
@@ -205,7 +202,7 @@ fn a_deadline_that_passes_ends_a_request_wherever_it_is() {
 }
 
 #[test]
-fn adapters_share_a_step_but_no_prefix_and_what_they_cached_goes_with_them() {
+fn adapters_share_a_step_but_not_prefixes_and_their_cached_pages_are_freed_with_them() {
     let mut bench = Bench::new(40, options());
     let prompt = long_prompt(0, 40);
     let adapters = [adapter(5), adapter(6)];
@@ -213,10 +210,10 @@ fn adapters_share_a_step_but_no_prefix_and_what_they_cached_goes_with_them() {
         adapter: index.map(|index| Arc::clone(&adapters[index])),
         ..asked("a", &prompt)
     };
-    let inlets = [None, Some(0), Some(1)].map(|index| bench.submit(with(index), generation(6)));
+    let receivers = [None, Some(0), Some(1)].map(|index| bench.submit(with(index), generation(6)));
     bench.run();
-    for (inlet, adapter) in inlets.into_iter().zip([None, Some(5), Some(6)]) {
-        let (tokens, report) = read(inlet).unwrap();
+    for (receiver, adapter) in receivers.into_iter().zip([None, Some(5), Some(6)]) {
+        let (tokens, report) = read(receiver).unwrap();
         assert_eq!((tokens, report.timings.cached_tokens), (generated_alone(adapter, &prompt, 6), 0));
     }
     assert_eq!(bench.step_tokens()[0], 120);

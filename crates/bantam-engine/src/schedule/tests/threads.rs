@@ -1,4 +1,4 @@
-//! The scheduler with its thread, as callers see it.
+//! Tests of the scheduler on its own thread, as callers use it.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use super::super::{Generation, GenerationEvent, Scheduler, ShutDown};
 use super::*;
 
 fn start(pages: usize, options: SchedulerOptions) -> (Scheduler<u64>, Arc<Script>) {
-    let (fake, script) = Fake::new(pages);
-    (Scheduler::start(fake, options).unwrap(), script)
+    let (model, script) = ScriptedModel::new(pages);
+    (Scheduler::start(model, options).unwrap(), script)
 }
 
 fn generate(
@@ -19,7 +19,7 @@ fn generate(
     scheduler.generate(Generate { asked: asked("t", prompt), tokens_max, chooser })
 }
 
-/// Returns a chooser that tells when it is asked and waits until it may answer.
+/// Returns a chooser that reports each call and then waits for permission to answer.
 fn gated() -> (Box<dyn Chooser>, std::sync::mpsc::Receiver<()>, std::sync::mpsc::SyncSender<()>) {
     let (asks, asked) = std::sync::mpsc::channel();
     let (open, gate) = std::sync::mpsc::sync_channel(0);
@@ -33,7 +33,7 @@ fn gated() -> (Box<dyn Chooser>, std::sync::mpsc::Receiver<()>, std::sync::mpsc:
 }
 
 #[test]
-fn callers_of_many_threads_get_what_they_would_get_alone() {
+fn callers_on_many_threads_get_the_answers_of_single_requests() {
     let (scheduler, _) = start(40, SchedulerOptions { waiting_max: 100, ..options() });
     std::thread::scope(|scope| {
         for caller in 0..8_u32 {
@@ -64,7 +64,7 @@ fn callers_of_many_threads_get_what_they_would_get_alone() {
 }
 
 #[test]
-fn a_full_queue_says_so_with_its_numbers_and_takes_more_later() {
+fn a_full_queue_refuses_with_its_counts_and_accepts_requests_later() {
     let (scheduler, _) = start(40, SchedulerOptions { running_max: 1, waiting_max: 2, ..options() });
     let (chooser, asks, open) = gated();
     let first = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 1, chooser }).unwrap();
@@ -82,13 +82,13 @@ fn a_full_queue_says_so_with_its_numbers_and_takes_more_later() {
 }
 
 #[test]
-fn what_could_never_run_is_refused_with_its_numbers() {
+fn requests_that_can_never_run_are_refused_with_the_limit() {
     let (scheduler, _) = start(4, SchedulerOptions { step_tokens: 40, ..options() });
     let score = |prompt: usize, paths: Vec<ScorePath>| {
         scheduler.score(Score { asked: asked("t", &vec![1; prompt]), paths }).map(drop).unwrap_err()
     };
     let check = |error: SubmitError, expected: &str| assert_eq!(error.to_string(), expected);
-    let text = "the request needs 5 pages of key-value memory and there are 4";
+    let text = "the request needs 5 pages of the KV cache, which has only 4";
     check(generate(&scheduler, &[1; 60], 5).unwrap_err(), text);
     generate(&scheduler, &[1; 60], 4).unwrap().collect_blocking().unwrap();
     check(score(60, vec![path(&[1], &[])]), text);
@@ -97,17 +97,20 @@ fn what_could_never_run_is_refused_with_its_numbers() {
         .unwrap()
         .wait_blocking()
         .unwrap();
-    let text = "60 tokens of prompt and 4090 more exceed the model's context of 4096";
+    let text = "the prompt of 60 tokens plus 4090 more exceed the model's context of 4096";
     check(generate(&scheduler, &[1; 60], 4090).unwrap_err(), text);
-    check(score(1, vec![path(&[], &[]), path(&[1; 41], &[])]), "path 1 has 41 tokens; a step takes 40");
+    check(
+        score(1, vec![path(&[], &[]), path(&[1; 41], &[])]),
+        "path 1 has 41 tokens; the limit per step is 40",
+    );
     check(score(1, vec![path(&[], &[31])]), "token 31 is not in the model's vocabulary of 31");
-    check(score(1, vec![]), "the request asks for nothing: paths is empty");
-    check(generate(&scheduler, &[], 1).unwrap_err(), "the request asks for nothing: prompt is empty");
-    check(generate(&scheduler, &[1], 0).unwrap_err(), "the request asks for nothing: tokens_max is empty");
+    check(score(1, vec![]), "the request is empty: paths is missing or 0");
+    check(generate(&scheduler, &[], 1).unwrap_err(), "the request is empty: prompt is missing or 0");
+    check(generate(&scheduler, &[1], 0).unwrap_err(), "the request is empty: tokens_max is missing or 0");
 }
 
 #[test]
-fn shutting_down_finishes_what_runs_and_refuses_what_waits() {
+fn shutdown_finishes_running_requests_and_refuses_waiting_ones() {
     let (scheduler, _) = start(40, SchedulerOptions { running_max: 1, ..options() });
     let (chooser, asks, open) = gated();
     let running = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 1, chooser }).unwrap();
@@ -122,7 +125,7 @@ fn shutting_down_finishes_what_runs_and_refuses_what_waits() {
 }
 
 #[test]
-fn shutting_down_with_a_time_limit_ends_even_what_nobody_reads() {
+fn shutdown_with_a_time_limit_ends_even_unread_requests() {
     let (scheduler, _) = start(40, SchedulerOptions { unread_max: 1, ..options() });
     let chooser = Box::new(pick_one);
     let unread = scheduler.generate(Generate { asked: asked("t", &[1]), tokens_max: 50, chooser }).unwrap();
@@ -134,7 +137,7 @@ fn shutting_down_with_a_time_limit_ends_even_what_nobody_reads() {
 }
 
 #[test]
-fn dropping_the_last_handle_still_finishes_what_was_taken() {
+fn accepted_requests_finish_after_the_last_handle_is_dropped() {
     let (scheduler, _) = start(40, options());
     let generations = [1, 2, 3].map(|token| generate(&scheduler, &[token], 9).unwrap());
     drop(scheduler);
@@ -144,19 +147,19 @@ fn dropping_the_last_handle_still_finishes_what_was_taken() {
 }
 
 #[test]
-fn a_scheduler_that_panics_tells_every_caller_and_takes_no_more() {
+fn a_panicking_scheduler_fails_every_request_and_accepts_no_more() {
     let (scheduler, script) = start(40, options());
     generate(&scheduler, &[1; 20], 1).unwrap().collect_blocking().unwrap();
     script.copies_fail.store(true, Ordering::Relaxed);
     let failed = generate(&scheduler, &[1; 20], 1).unwrap();
     assert!(matches!(failed.collect_blocking().unwrap_err(), RequestError::Stopped));
     scheduler.wait_ended_blocking();
-    assert_eq!(scheduler.failure().as_deref(), Some("scripted panic of a copy"));
+    assert_eq!(scheduler.failure().as_deref(), Some("scripted panic in copy_page"));
     assert_eq!(generate(&scheduler, &[1], 1).unwrap_err(), SubmitError::Stopped);
 }
 
 #[test]
-fn a_future_is_woken_when_its_answer_is_there() {
+fn a_future_is_woken_when_its_answer_arrives() {
     struct Unpark(std::thread::Thread);
     impl std::task::Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -1,4 +1,4 @@
-//! Adapters: what they change, beside each other, and what is refused.
+//! Adapters: their effect on logits, several in one step, and what is refused.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::support::{distance, divergence, expected, fixture, golden, open, open
 use crate::support::pools;
 
 #[test]
-fn adapters_of_both_formats_on_models_of_both_formats_are_those_of_the_reference() {
+fn adapters_and_models_of_both_formats_match_the_reference() {
     let tokens = &golden("llama")[0].tokens;
     for model in ["llama", "llama/model.gguf"] {
         let decoder = open_f32(model);
@@ -27,7 +27,7 @@ fn adapters_of_both_formats_on_models_of_both_formats_are_those_of_the_reference
 }
 
 #[test]
-fn adapters_of_a_quantised_model_are_near_the_reference() {
+fn adapters_on_a_quantised_model_are_close_to_the_reference() {
     let decoder = open(fixture("llama"), DecoderPrecision::Quantised);
     let tokens = &golden("llama")[0].tokens;
     for (adapter, logits) in [("llama/adapter-few", "logits.few"), ("llama/adapter-every", "logits.every")] {
@@ -39,7 +39,7 @@ fn adapters_of_a_quantised_model_are_near_the_reference() {
 }
 
 #[test]
-fn sequences_with_different_adapters_in_one_step_answer_as_each_does_alone() {
+fn sequences_with_different_adapters_in_one_step_get_the_same_logits_as_alone() {
     let golden = golden("llama");
     let tokens = [&*golden[0].tokens, &golden[1].tokens, &golden[0].tokens[3..15]];
     for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
@@ -62,7 +62,7 @@ fn sequences_with_different_adapters_in_one_step_answer_as_each_does_alone() {
 }
 
 #[test]
-fn the_last_logits_alone_are_those_of_the_sequences_adapter_too() {
+fn logits_of_only_the_last_token_use_the_sequences_adapter() {
     let (decoder, golden) = (open(fixture("llama"), DecoderPrecision::Quantised), golden("llama"));
     let every = Adapter::open(fixture("llama/adapter-every"), &decoder).unwrap();
     let (tokens, pool) = (&golden[0].tokens, Pool::new(2));
@@ -77,7 +77,7 @@ fn the_last_logits_alone_are_those_of_the_sequences_adapter_too() {
     }
 }
 
-/// Returns an error's messages, its own and those of its causes.
+/// Returns the messages of an error's causes.
 fn refused(path: &Path) -> String {
     let error = Adapter::open(path, &open_f32("llama")).unwrap_err();
     let first: Option<&dyn std::error::Error> = Some(&error);
@@ -85,7 +85,7 @@ fn refused(path: &Path) -> String {
     causes.skip(1).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// Returns a copy of an adapter with a change made to its configuration.
+/// Returns a copy of an adapter with one change to its configuration.
 fn changed(from: &str, to: &str) -> tempfile::TempDir {
     let (source, folder) = (fixture("llama/adapter-few"), tempfile::tempdir().unwrap());
     let config = std::fs::read_to_string(source.join("adapter_config.json")).unwrap();
@@ -97,12 +97,13 @@ fn changed(from: &str, to: &str) -> tempfile::TempDir {
 }
 
 #[test]
-fn adapters_that_cannot_be_applied_are_refused_by_name() {
+fn adapters_that_cannot_be_applied_are_refused_with_the_cause() {
     let dora = changed("\"use_dora\": false", "\"use_dora\": true");
-    assert_eq!(refused(dora.path()), "`use_dora` is true; plain LoRA runs here");
+    assert_eq!(refused(dora.path()), "`use_dora` is true, which is not supported (expected plain LoRA)");
     let rank = changed("\"r\": 4", "\"r\": 5");
     assert!(
-        refused(rank.path()).contains("has rank 4, which is not that of the adapter"),
+        refused(rank.path())
+            .contains("has rank 4, which is too large or differs from the adapter's configuration"),
         "{}",
         refused(rank.path())
     );
@@ -111,18 +112,20 @@ fn adapters_that_cannot_be_applied_are_refused_by_name() {
     let config = std::fs::read(fixture("llama/adapter-few/adapter_config.json")).unwrap();
     std::fs::write(empty.path().join("adapter_config.json"), config).unwrap();
     assert!(refused(empty.path()).starts_with("open the weights: "));
-    // A model is no adapter.
-    assert_eq!(refused(&fixture("llama/model.gguf")), "`general.type` is nothing; adapter runs here");
+    // A model is not an adapter.
+    let expected = "`general.type` is missing, which is not supported (expected adapter)";
+    assert_eq!(refused(&fixture("llama/model.gguf")), expected);
 }
 
 #[test]
 fn adapters_of_other_models_are_refused_when_opened_and_when_used() {
     let error = Adapter::open(fixture("llama/adapter-few"), &open_f32("qwen2")).unwrap_err();
-    assert_eq!(error.kind.to_string(), "find a tensor");
+    assert_eq!(error.kind.to_string(), "check a tensor");
     let error = Adapter::open(fixture("llama/adapter-few.gguf"), &open_f32("qwen3")).unwrap_err();
-    assert_eq!(error.kind.to_string(), "`general.architecture` is llama; qwen3 runs here");
+    let expected = "`general.architecture` is llama, which is not supported (expected qwen3)";
+    assert_eq!(error.kind.to_string(), expected);
     let error = Adapter::open(fixture("llama/adapter-few"), &open_f32("phi3")).unwrap_err();
-    assert!(error.kind.to_string().contains("changes nothing that this model has"), "{}", error.kind);
+    assert!(error.kind.to_string().contains("does not belong to a layer of this model"), "{}", error.kind);
 
     let adapter = Adapter::open(fixture("llama/adapter-few"), &open_f32("llama")).unwrap();
     let decoder = open_f32("qwen3");
@@ -134,7 +137,7 @@ fn adapters_of_other_models_are_refused_when_opened_and_when_used() {
 }
 
 #[test]
-fn an_adapter_s_headers_say_what_it_takes_and_whether_it_fits() {
+fn the_headers_of_an_adapter_give_its_size_and_whether_it_fits_the_model() {
     for adapter in ["llama/adapter-few", "llama/adapter-few.gguf", "llama/adapter-every"] {
         let decoder = open_f32("llama");
         let survey = Adapter::survey(fixture(adapter), decoder.config()).unwrap();
@@ -149,7 +152,7 @@ fn an_adapter_s_headers_say_what_it_takes_and_whether_it_fits() {
 }
 
 #[test]
-fn a_model_s_headers_say_what_it_takes() {
+fn the_headers_of_a_model_give_its_size() {
     for name in ["llama", "llama/model.gguf", "qwen3", "phi3"] {
         for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
             let survey = Decoder::survey(fixture(name), precision).unwrap();

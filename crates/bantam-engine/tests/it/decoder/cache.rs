@@ -1,4 +1,4 @@
-//! Packed weights kept beside a model.
+//! Packed weights cached next to a model.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -8,14 +8,14 @@ use bantam_kernels::Pool;
 
 use super::support::{fixture, golden, open, run};
 
-/// A copy of a model, and where its packed weights go.
-struct Place {
+/// A copy of a model and the path of its packed weights.
+struct CachedModel {
     folder: tempfile::TempDir,
     model: PathBuf,
     cache: PathBuf,
 }
 
-impl Place {
+impl CachedModel {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model.gguf");
@@ -34,7 +34,7 @@ impl Place {
         std::fs::metadata(&self.cache).unwrap().modified().unwrap()
     }
 
-    /// Makes the file look old, so that writing it again shows.
+    /// Sets the file's time far back, so that rewriting it is visible.
     fn age(&self) -> SystemTime {
         let before = SystemTime::now() - Duration::from_secs(1000);
         std::fs::File::options().write(true).open(&self.cache).unwrap().set_modified(before).unwrap();
@@ -49,26 +49,26 @@ fn logits(model: &Path, cache: Option<&Path>) -> Vec<f32> {
 }
 
 #[test]
-fn a_second_opening_takes_the_kept_weights_and_answers_the_same() {
-    let place = Place::new();
-    let expected = logits(&place.model, None);
-    assert_eq!(place.logits(), expected);
-    let written = place.age();
-    assert_eq!(place.logits(), expected);
-    assert_eq!(place.written(), written);
-    // The weights do come from there: others give other answers.
-    let mut bytes = std::fs::read(&place.cache).unwrap();
+fn opening_again_reads_the_cached_weights_and_gives_the_same_logits() {
+    let cached = CachedModel::new();
+    let expected = logits(&cached.model, None);
+    assert_eq!(cached.logits(), expected);
+    let written = cached.age();
+    assert_eq!(cached.logits(), expected);
+    assert_eq!(cached.written(), written);
+    // The weights do come from the cache: changing it changes the logits.
+    let mut bytes = std::fs::read(&cached.cache).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle..middle + 200].iter_mut().for_each(|byte| *byte ^= 3);
-    std::fs::write(&place.cache, bytes).unwrap();
-    assert_ne!(place.logits(), expected);
+    std::fs::write(&cached.cache, bytes).unwrap();
+    assert_ne!(cached.logits(), expected);
 }
 
 #[test]
-fn a_damaged_or_foreign_file_is_made_anew() {
-    let place = Place::new();
-    let expected = place.logits();
-    let good = std::fs::read(&place.cache).unwrap();
+fn a_damaged_or_foreign_cache_file_is_rewritten() {
+    let cached = CachedModel::new();
+    let expected = cached.logits();
+    let good = std::fs::read(&cached.cache).unwrap();
     let damaged = |at: usize| {
         let mut bytes = good.clone();
         bytes[at] ^= 1;
@@ -84,40 +84,40 @@ fn a_damaged_or_foreign_file_is_made_anew() {
         damaged(20),
         damaged(70),
     ] {
-        std::fs::write(&place.cache, bytes).unwrap();
-        assert_eq!(place.logits(), expected);
-        assert!(std::fs::read(&place.cache).unwrap() == good);
+        std::fs::write(&cached.cache, bytes).unwrap();
+        assert_eq!(cached.logits(), expected);
+        assert!(std::fs::read(&cached.cache).unwrap() == good);
     }
 }
 
 #[test]
-fn a_changed_model_is_packed_anew() {
-    let place = Place::new();
-    let first = place.logits();
-    let mut bytes = std::fs::read(&place.model).unwrap();
-    // A weight of the last tensors: the upper byte of a half, so that it stays finite.
+fn a_changed_model_is_packed_again() {
+    let cached = CachedModel::new();
+    let first = cached.logits();
+    let mut bytes = std::fs::read(&cached.model).unwrap();
+    // A weight of the last tensors: the upper byte of an f16, so that it stays finite.
     let at = bytes.len() - 1000;
     bytes[at..at + 64].fill(0x20);
-    std::fs::write(&place.model, bytes).unwrap();
-    let found = place.logits();
+    std::fs::write(&cached.model, bytes).unwrap();
+    let found = cached.logits();
     assert_ne!(found, first);
-    assert_eq!(found, logits(&place.model, None));
+    assert_eq!(found, logits(&cached.model, None));
 }
 
 #[test]
-fn where_nothing_can_be_kept_the_model_runs_all_the_same() {
-    let place = Place::new();
-    let expected = logits(&place.model, None);
-    let nowhere = place.folder.path().join("missing/model.cache");
-    assert_eq!(logits(&place.model, Some(&nowhere)), expected);
-    assert_eq!(logits(&place.model, Some(place.folder.path())), expected);
+fn a_model_runs_without_a_writable_cache() {
+    let cached = CachedModel::new();
+    let expected = logits(&cached.model, None);
+    let missing = cached.folder.path().join("missing/model.cache");
+    assert_eq!(logits(&cached.model, Some(&missing)), expected);
+    assert_eq!(logits(&cached.model, Some(cached.folder.path())), expected);
 }
 
 #[test]
-fn an_f32_decoder_keeps_nothing() {
-    let place = Place::new();
-    let options = DecoderOptions { precision: DecoderPrecision::F32, cache: Some(place.cache.clone()) };
-    let decoder = Decoder::open(&place.model, &options, &Pool::new(1)).unwrap();
-    assert_eq!(decoder.config(), open(&place.model, DecoderPrecision::F32).config());
-    assert!(!place.cache.exists());
+fn an_f32_decoder_writes_no_cache() {
+    let cached = CachedModel::new();
+    let options = DecoderOptions { precision: DecoderPrecision::F32, cache: Some(cached.cache.clone()) };
+    let decoder = Decoder::open(&cached.model, &options, &Pool::new(1)).unwrap();
+    assert_eq!(decoder.config(), open(&cached.model, DecoderPrecision::F32).config());
+    assert!(!cached.cache.exists());
 }

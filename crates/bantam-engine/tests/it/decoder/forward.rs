@@ -1,4 +1,4 @@
-//! Steps: what they return, whatever else is in them, and what they refuse.
+//! Steps: the logits they return, independence from the batch, and invalid input.
 
 use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
 use bantam_kernels::Pool;
@@ -11,7 +11,7 @@ fn span(tokens: &[u32], logits: Wanted) -> Span<'_> {
 }
 
 #[test]
-fn a_sequence_has_the_same_logits_in_every_batch_and_on_every_number_of_threads() {
+fn logits_of_a_sequence_do_not_depend_on_the_batch_or_the_number_of_threads() {
     for name in NAMES {
         let golden = golden(name);
         let sequences: Vec<(&[u32], Option<&_>)> = (0..20)
@@ -33,7 +33,7 @@ fn a_sequence_has_the_same_logits_in_every_batch_and_on_every_number_of_threads(
 }
 
 #[test]
-fn a_prefill_beyond_one_slice_equals_one_in_parts() {
+fn a_prefill_of_several_slices_equals_one_in_several_steps() {
     let decoder = open_f32("gemma3");
     let tokens: Vec<u32> = (0..250).map(|token| token * 7 % 64).collect();
     let sequences = [(&*tokens, None), (&tokens[3..], None), (&tokens[50..], None)];
@@ -42,7 +42,7 @@ fn a_prefill_beyond_one_slice_equals_one_in_parts() {
     assert!(whole == parts);
 }
 
-fn check_wanted(decoder: &Decoder, tokens: &[u32], what: &str) {
+fn check_wanted(decoder: &Decoder, tokens: &[u32], case: &str) {
     let pool = Pool::new(2);
     let all = &run(decoder, &pool, &[(tokens, None)], &[64])[0];
     let row = |index: usize| &all[index * 64..(index + 1) * 64];
@@ -54,29 +54,29 @@ fn check_wanted(decoder: &Decoder, tokens: &[u32], what: &str) {
         (Wanted::None, 0..0),
         (Wanted::All, 0..20),
     ] {
-        // The second sequence has fewer tokens, and all its logits after those asked for of the first.
+        // The second sequence is shorter; its logits follow those of the first.
         let mut kv = decoder.new_kv(4);
         let second = Span { pages: &[2, 3], ..span(&tokens[..9], Wanted::From(4)) };
         let spans = [span(tokens, wanted), second];
         let mut logits = decoder.forward(&pool, &mut kv, &spans, &mut scratch).unwrap();
         assert_eq!((logits.len(), logits.is_empty()), (expected.len() + 5, false));
         for (index, expected) in expected.chain(4..9).enumerate() {
-            assert_eq!(logits.row(index).unwrap(), row(expected), "{what} {wanted:?}");
+            assert_eq!(logits.row(index).unwrap(), row(expected), "{case} {wanted:?}");
         }
         assert_eq!(logits.row(25), None);
         logits.rows_mut().for_each(|row| row.fill(0.0));
         assert!(logits.rows().flatten().all(|logit| *logit == 0.0));
-        // What was not asked for is there for those who come later.
+        // Tokens without requested logits are still in the KV cache for later steps.
         let next = Span { start: 20, ..span(&[5], Wanted::Last) };
         let found = decoder.forward(&pool, &mut kv, &[next], &mut scratch).unwrap().row(0).unwrap().to_vec();
         let longer = [tokens, &[5]].concat();
         let whole = &run(decoder, &pool, &[(&longer, None)], &[64])[0];
-        assert_eq!(found, whole[20 * 64..], "{what} {wanted:?}");
+        assert_eq!(found, whole[20 * 64..], "{case} {wanted:?}");
     }
 }
 
 #[test]
-fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
+fn logits_are_returned_for_the_requested_tokens_only() {
     for name in NAMES {
         for precision in [DecoderPrecision::F32, DecoderPrecision::Quantised] {
             check_wanted(&open(fixture(name), precision), &golden(name)[0].tokens, name);
@@ -85,7 +85,7 @@ fn logits_come_for_the_tokens_asked_for_and_for_no_others() {
 }
 
 #[test]
-fn a_step_that_asks_for_nothing_gives_nothing() {
+fn a_step_that_requests_no_logits_returns_none() {
     let (decoder, mut scratch) = (open_f32("llama"), DecoderScratch::default());
     let (pool, mut kv) = (Pool::new(2), decoder.new_kv(2));
     assert!(decoder.forward(&pool, &mut kv, &[], &mut scratch).unwrap().is_empty());
@@ -99,13 +99,13 @@ fn refused(decoder: &Decoder, spans: &[Span<'_>]) -> ForwardError {
 }
 
 #[test]
-fn steps_that_the_model_cannot_take_are_refused_by_span() {
+fn invalid_spans_are_refused_with_their_index() {
     let decoder = open_f32("llama");
     let ok = span(&[1, 2], Wanted::Last);
     assert_eq!(refused(&decoder, &[ok, span(&[], Wanted::Last)]), ForwardError::EmptySpan { span: 1 });
     let unknown = ForwardError::UnknownToken { span: 0, token: 64, vocabulary: 64 };
     assert_eq!(refused(&decoder, &[span(&[63, 64], Wanted::Last), ok]), unknown);
-    assert_eq!(unknown.to_string(), "span 0 has token 64; the model knows 64");
+    assert_eq!(unknown.to_string(), "span 0 contains token 64, outside the vocabulary of 64");
     let late = Span { start: 255, ..ok };
     assert_eq!(refused(&decoder, &[late]), ForwardError::TooLong { span: 0, end: 257, positions: 256 });
     let overflowing = Span { start: usize::MAX, ..ok };
@@ -118,7 +118,7 @@ fn steps_that_the_model_cannot_take_are_refused_by_span() {
 }
 
 #[test]
-fn a_store_of_another_model_is_refused() {
+fn a_kv_store_of_another_model_is_refused() {
     let (decoder, other) = (open_f32("llama"), open_f32("gemma3"));
     let (mut kv, _) = paged(&other, &[(&[1, 2], None)]);
     let mut scratch = DecoderScratch::default();

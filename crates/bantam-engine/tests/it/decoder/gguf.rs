@@ -1,17 +1,17 @@
-//! GGUF files of all architectures, written from the same tensors as the safetensors ones.
+//! GGUF files of all architectures, written from the tensors of the safetensors fixtures.
 
 use std::path::{Path, PathBuf};
 
 use bantam_engine::{Decoder, DecoderPrecision};
 use bantam_kernels::Pool;
-use bantam_weights::{Dtype, NewTensor, NewValue, WeightFile, f32_to_f16, quantise, write_gguf};
+use bantam_weights::{Dtype, NewTensor, NewValue, WeightFile, quantise, write_gguf};
 
 use super::support::{distance, divergence, fixture, golden, open, open_f32, run};
 use crate::support::pools;
 
 #[test]
-fn a_llama_from_the_reference_writer_answers_as_the_reference_does() {
-    // The rotation's pairs lie side by side in this file, and Llama 3's scaling is a tensor.
+fn a_llama_gguf_from_the_reference_converter_matches_the_reference() {
+    // In this file the elements of a rotated pair are adjacent, and Llama 3's scaling is a tensor.
     let decoder = open_f32("llama/model.gguf");
     for pool in pools() {
         for golden in golden("llama") {
@@ -23,7 +23,7 @@ fn a_llama_from_the_reference_writer_answers_as_the_reference_does() {
 }
 
 #[test]
-fn both_formats_of_a_model_have_the_same_quantised_weights() {
+fn both_formats_of_a_model_give_the_same_quantised_weights() {
     let tokens = &golden("llama")[0].tokens;
     let [one, other] = ["llama", "llama/model.gguf"].map(|name| {
         let decoder = open(fixture(name), DecoderPrecision::Quantised);
@@ -33,7 +33,7 @@ fn both_formats_of_a_model_have_the_same_quantised_weights() {
     assert!(distance < 1e-4, "{distance}");
 }
 
-/// Names in a layer of transformers and of GGUF, where Phi-3's are others.
+/// Names within a layer in transformers and in GGUF. Gemma 3 has other names for some, in `GEMMA`.
 const NAMES: [(&str, &str); 13] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -71,7 +71,7 @@ fn gguf_name(name: &str, architecture: &str) -> String {
     format!("{base}.{kind}")
 }
 
-/// Writes the safetensors fixture of an architecture as GGUF with some more keys and tensors.
+/// Writes the safetensors fixture of an architecture as GGUF, with additional keys and tensors.
 fn convert(
     folder: &Path,
     name: &str,
@@ -127,13 +127,14 @@ fn convert(
     path
 }
 
-/// Blocks of 32 nibbles around 8 with a half scale, the largest number being -8 times the scale.
+/// Quantises to blocks of 32 nibbles with offset 8 and an f16 scale; the number of largest magnitude becomes -8 times
+/// the scale.
 fn q4_0(numbers: &[f32]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for block in numbers.as_chunks::<32>().0 {
         let largest = block.iter().copied().max_by(|a, b| a.abs().total_cmp(&b.abs())).unwrap();
         let scale = largest / -8.0;
-        bytes.extend(f32_to_f16(scale).to_le_bytes());
+        bytes.extend(half::f16::from_f32(scale).to_le_bytes());
         let nibble = |number: f32| (number / scale + 8.5).clamp(0.0, 15.0) as u8;
         bytes.extend((0..16).map(|index| nibble(block[index]) | (nibble(block[index + 16]) << 4)));
     }
@@ -154,7 +155,7 @@ fn check(name: &str, keys: &[(&str, NewValue<'_>)], more: &[(&str, Vec<f32>)]) {
 }
 
 #[test]
-fn files_of_the_other_architectures_answer_as_the_reference_does() {
+fn gguf_files_of_the_other_architectures_match_the_reference() {
     check("qwen2", &[("rope.freq_base", NewValue::F32(10_000.0))], &[]);
     check("qwen3", &[], &[]);
     let gemma = [
@@ -182,7 +183,7 @@ fn files_of_the_other_architectures_answer_as_the_reference_does() {
 }
 
 #[test]
-fn quantised_files_keep_their_bits() {
+fn weights_of_quantised_files_are_not_rounded_again() {
     let (folder, golden) = (tempfile::tempdir().unwrap(), golden("qwen3"));
     for (dtype, most) in [(Dtype::Q8_0, 2e-3), (Dtype::Q4_0, 2e-3)] {
         let path = convert(folder.path(), "qwen3", &[], &[], dtype);
@@ -190,13 +191,13 @@ fn quantised_files_keep_their_bits() {
             run(&open(&path, DecoderPrecision::F32), &Pool::new(2), &[(&golden[0].tokens, None)], &[64]);
         let decoder = open(&path, DecoderPrecision::Quantised);
         let found = run(&decoder, &Pool::new(2), &[(&golden[0].tokens, None)], &[64]);
-        // Only activations are rounded, since the weights are held as they are in the file.
+        // Only activations are rounded, because the weights keep the file's quantised values.
         let (divergence, _) = divergence(&found[0], &exact[0], 64);
         assert!(divergence < most, "{dtype} {divergence}");
     }
 }
 
-/// Returns the first cause of the refusal of a file with other keys.
+/// Returns the first cause of the error for a file with other keys.
 fn refused(name: &str, keys: &[(&str, NewValue<'_>)], more: &[(&str, Vec<f32>)]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let path = convert(folder.path(), name, keys, more, Dtype::F16);
@@ -206,9 +207,10 @@ fn refused(name: &str, keys: &[(&str, NewValue<'_>)], more: &[(&str, Vec<f32>)])
 }
 
 #[test]
-fn keys_that_mean_what_is_not_computed_are_refused_by_name() {
+fn unsupported_keys_are_refused_by_name() {
     let yarn = [("rope.scaling.type", NewValue::Text("yarn"))];
-    let expected = "`qwen3.rope.scaling.type` is yarn; none, linear or factors in the file runs here";
+    let expected =
+        "`qwen3.rope.scaling.type` is yarn, which is not supported (expected none, linear or factor tensors)";
     assert_eq!(refused("qwen3", &yarn, &[]), expected);
     let linear = [("rope.scaling.type", NewValue::Text("linear"))];
     assert_eq!(refused("qwen3", &linear, &[]), "`qwen3.rope.scaling.factor` is missing");
@@ -220,8 +222,8 @@ fn keys_that_mean_what_is_not_computed_are_refused_by_name() {
     let rotated = [("rope.dimension_count", NewValue::U32(32))];
     assert_eq!(
         refused("qwen3", &rotated, &[]),
-        "32 numbers of a head are rotated; it must be an even number from 2 to 16"
+        "32 elements of a head are rotated; the number must be even and from 2 to 16"
     );
     let base = [("rope.freq_base", NewValue::U32(10_000))];
-    assert_eq!(refused("qwen3", &base, &[]), "`qwen3.rope.freq_base` is no number");
+    assert_eq!(refused("qwen3", &base, &[]), "`qwen3.rope.freq_base` must be a number");
 }

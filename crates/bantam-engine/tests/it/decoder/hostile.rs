@@ -1,4 +1,4 @@
-//! Files made to do harm: whatever they say, opening them gives a decoder that runs or an error.
+//! Hostile files: opening any file gives an error or a decoder that runs.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::{NAMES, fixture, open_f32};
 
-/// Opens what may be anything and, if it is a decoder, runs it. Returns whether it was.
+/// Tries to open a file as a decoder and runs it. Returns whether it opened.
 fn try_out(path: &Path, precision: DecoderPrecision) -> bool {
     let pool = Pool::new(1);
     let Ok(decoder) = Decoder::open(path, &DecoderOptions { precision, cache: None }, &pool) else {
@@ -21,7 +21,7 @@ fn try_out(path: &Path, precision: DecoderPrecision) -> bool {
 }
 
 #[test]
-fn no_value_of_any_field_of_a_configuration_does_harm() {
+fn no_value_of_a_configuration_field_causes_a_panic() {
     let values = [
         json!(null),
         json!(0),
@@ -59,7 +59,7 @@ fn no_value_of_any_field_of_a_configuration_does_harm() {
     }
 }
 
-/// Lists all fields by their pointers.
+/// Collects the JSON pointers of all fields.
 fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
     for (key, value) in value.as_object().into_iter().flatten() {
         let path = format!("{path}/{key}");
@@ -68,7 +68,7 @@ fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
     }
 }
 
-/// Writes copies of a file with some bytes of its first ones changed, one after the other.
+/// Calls `check` with `count` copies of a file, each with up to three bytes changed among the first `reach`.
 fn damaged(file: &Path, count: usize, reach: usize, mut check: impl FnMut(&Path)) {
     let folder = tempfile::tempdir().unwrap();
     let (path, bytes) = (folder.path().join("file.gguf"), std::fs::read(file).unwrap());
@@ -89,7 +89,7 @@ fn damaged(file: &Path, count: usize, reach: usize, mut check: impl FnMut(&Path)
 }
 
 #[test]
-fn no_damage_to_a_gguf_file_does_harm() {
+fn no_damaged_gguf_file_causes_a_panic() {
     let mut opened = 0;
     let mut turn = [DecoderPrecision::F32, DecoderPrecision::Quantised].into_iter().cycle();
     damaged(&fixture("llama/model.gguf"), 1500, 2200, |path| {
@@ -99,7 +99,7 @@ fn no_damage_to_a_gguf_file_does_harm() {
 }
 
 #[test]
-fn no_damage_to_an_adapter_does_harm() {
+fn no_damaged_adapter_causes_a_panic() {
     let decoder = open_f32("llama");
     let mut opened = 0;
     damaged(&fixture("llama/adapter-few.gguf"), 1000, 1500, |path| {

@@ -1,4 +1,4 @@
-//! Files and folders that are not a decoder's.
+//! Files and folders that are not decoders.
 
 use std::error::Error;
 use std::path::Path;
@@ -9,7 +9,7 @@ use bantam_weights::WeightFile;
 
 use super::support::{NAMES, distance, fixture, golden, open, run};
 
-/// Returns a copy of a tiny model with a change made to its configuration.
+/// Returns a copy of a tiny model with one change to its configuration.
 fn folder(name: &str, from: &str, to: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let config = std::fs::read_to_string(fixture(name).join("config.json")).unwrap();
@@ -30,7 +30,7 @@ fn refused(path: &Path, precision: DecoderPrecision) -> String {
 const BOTH: [DecoderPrecision; 2] = [DecoderPrecision::F32, DecoderPrecision::Quantised];
 
 #[test]
-fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
+fn tensors_that_do_not_match_the_configuration_are_refused_by_name() {
     let cases = [
         ("\"vocab_size\": 64", "\"vocab_size\": 65", "model.embed_tokens.weight"),
         ("\"intermediate_size\": 36", "\"intermediate_size\": 35", "model.layers.0.mlp.gate_proj.weight"),
@@ -45,7 +45,7 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
     for (from, to, tensor) in cases {
         for precision in BOTH {
             let error = refused(folder("llama", from, to).path(), precision);
-            assert!(error.starts_with("find a tensor: ") && error.contains(tensor), "{error}");
+            assert!(error.starts_with("check a tensor: ") && error.contains(tensor), "{error}");
         }
     }
     let tied = folder("mistral", "\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
@@ -56,7 +56,10 @@ fn tensors_that_do_not_fit_the_configuration_are_refused_by_name() {
 fn other_architectures_are_refused_by_name() {
     let folder = folder("llama", "\"model_type\": \"llama\"", "\"model_type\": \"mamba\"");
     let error = refused(folder.path(), BOTH[1]);
-    assert!(error.starts_with("use the configuration: the architecture is `mamba`; llama, "), "{error}");
+    assert!(
+        error.starts_with("read the configuration: the architecture `mamba` is not supported; "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -69,12 +72,12 @@ fn a_folder_without_configuration_or_weights_is_refused() {
     assert!(refused(&folder.path().join("config.json"), BOTH[0]).starts_with("open the weights: "));
     let long = " ".repeat((1 << 20) + 1);
     std::fs::write(folder.path().join("config.json"), long).unwrap();
-    assert_eq!(refused(folder.path(), BOTH[0]), "config.json has 1048577 bytes; at most 1048576 are read");
+    assert_eq!(refused(folder.path(), BOTH[0]), "config.json is 1048577 bytes long; the limit is 1048576");
 }
 
 #[test]
-fn numbers_that_are_not_finite_are_refused_by_tensor() {
-    // The first half of each matrix in turn becomes infinite.
+fn tensors_with_nan_or_infinity_are_refused_by_name() {
+    // Makes the first element of each of these tensors infinite, one at a time.
     let source = WeightFile::open(fixture("llama")).unwrap();
     let bytes = std::fs::read(fixture("llama/model.safetensors")).unwrap();
     for name in ["model.norm", "lm_head", "model.layers.1.mlp.down_proj", "model.layers.0.self_attn.k_proj"] {
@@ -86,13 +89,16 @@ fn numbers_that_are_not_finite_are_refused_by_tensor() {
         std::fs::write(folder.path().join("model.safetensors"), damaged).unwrap();
         for precision in BOTH {
             let error = refused(folder.path(), precision);
-            assert!(error.starts_with("the tensor ") && error.ends_with("is not finite"), "{name} {error}");
+            assert!(
+                error.starts_with("tensor ") && error.ends_with("contains NaN or infinity"),
+                "{name} {error}"
+            );
         }
     }
 }
 
 #[test]
-fn sharded_weights_answer_as_whole_ones() {
+fn sharded_weights_match_the_reference() {
     let folder = folder("qwen3", "{", "{");
     let source = WeightFile::open(fixture("qwen3")).unwrap();
     std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
@@ -120,7 +126,7 @@ fn sharded_weights_answer_as_whole_ones() {
 }
 
 #[test]
-fn every_fixture_is_described_by_its_configuration() {
+fn configuration_and_shapes_of_all_fixtures_are_read() {
     for name in NAMES {
         let decoder = open(fixture(name), DecoderPrecision::Quantised);
         let (config, shape) = (decoder.config(), decoder.kv_shape());

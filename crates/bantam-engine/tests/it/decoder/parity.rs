@@ -1,15 +1,15 @@
-//! Logits against those of transformers.
+//! Logits compared with transformers.
 
 use bantam_engine::DecoderPrecision;
 
 use super::support::{NAMES, distance, divergence, fixture, golden, open, open_f32, run};
 use crate::support::pools;
 
-/// Largest difference from the reference's logits, relative to the largest of them.
+/// Largest difference from the reference's logits, relative to the largest reference logit.
 const TOLERANCE: f32 = 1e-4;
 
 #[test]
-fn logits_in_f32_are_those_of_the_reference() {
+fn f32_logits_match_the_reference() {
     for name in NAMES {
         let (decoder, golden) = (open_f32(name), golden(name));
         for pool in pools() {
@@ -23,7 +23,7 @@ fn logits_in_f32_are_those_of_the_reference() {
 }
 
 #[test]
-fn prefill_in_parts_and_decoding_token_by_token_give_the_same() {
+fn chunked_prefill_and_single_token_steps_match_the_reference() {
     for name in NAMES {
         let (decoder, golden) = (open_f32(name), golden(name));
         let both = [(&*golden[0].tokens, None), (&*golden[1].tokens, None)];
@@ -40,13 +40,13 @@ fn prefill_in_parts_and_decoding_token_by_token_give_the_same() {
 }
 
 #[test]
-fn logits_in_8_bits_are_near_those_of_the_reference() {
+fn quantised_logits_are_close_to_the_reference() {
     for name in NAMES {
         let (decoder, golden) = (open(fixture(name), DecoderPrecision::Quantised), golden(name));
         for pool in pools() {
             let found = run(&decoder, &pool, &[(&golden[0].tokens, None)], &[7, 1]);
             let (divergence, others) = divergence(&found[0], &golden[0].logits, decoder.config().vocabulary);
-            // Models this small, with weights this wild, suffer most; what it is for a trained one is tested apart.
+            // Tiny models with random weights lose the most; the loss of a trained model is tested separately.
             assert!(divergence < 0.01 && others <= 4, "{name} {} {divergence} {others}", pool.isa().name());
         }
     }

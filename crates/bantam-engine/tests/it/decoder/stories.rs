@@ -1,6 +1,9 @@
-//! A published model of 260 thousand parameters, where it is at hand.
+//! A published model of 260 thousand parameters, if its file is available.
 
-#![expect(clippy::disallowed_methods, reason = "a test has no other edge at which to read where the data is")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test can learn where the data is only from the environment"
+)]
 
 use std::path::PathBuf;
 
@@ -9,7 +12,7 @@ use bantam_kernels::Pool;
 
 use super::support::{divergence, open, run};
 
-/// Token ids and how transformers 5.23 goes on, taking the likeliest token 48 times
+/// Prompts and the 48 tokens with which transformers 5.23 continues them, always choosing the likeliest
 /// (`scripts/decoder_fixtures.py --stories`).
 pub(crate) const CONTINUATIONS: [(&[u32], [u32; 48]); 2] = [
     (
@@ -41,7 +44,7 @@ pub(crate) fn model() -> Option<PathBuf> {
     Some(path)
 }
 
-/// Goes on with several texts at once, token by token.
+/// Continues several texts together, token by token.
 fn continuations(decoder: &Decoder, pool: &Pool) -> Vec<Vec<u32>> {
     let (mut kv, mut scratch) = (decoder.new_kv(8), DecoderScratch::default());
     let mut texts: Vec<Vec<u32>> = CONTINUATIONS.iter().map(|(prompt, _)| prompt.to_vec()).collect();
@@ -67,7 +70,7 @@ fn continuations(decoder: &Decoder, pool: &Pool) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn stories_in_f32_go_on_as_the_reference_does() {
+fn f32_stories_match_the_reference() {
     let Some(path) = model() else { return };
     let decoder = open(path, DecoderPrecision::F32);
     for pool in crate::support::pools() {
@@ -79,7 +82,7 @@ fn stories_in_f32_go_on_as_the_reference_does() {
 }
 
 #[test]
-fn stories_in_8_bits_are_near_those_in_f32() {
+fn quantised_stories_are_close_to_f32() {
     let Some(path) = model() else { return };
     let text: Vec<u32> =
         CONTINUATIONS.iter().flat_map(|(prompt, rest)| [prompt, &rest[..]].concat()).collect();

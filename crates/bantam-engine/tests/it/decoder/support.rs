@@ -1,4 +1,4 @@
-//! The tiny seeded decoders, what the reference implementation answers for them, and ways to run them.
+//! The tiny seeded decoders, the reference's answers for them, and helpers that run them.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub(crate) fn open_f32(name: &str) -> Decoder {
     open(fixture(name), DecoderPrecision::F32)
 }
 
-/// A sequence and the reference's logits for each of its tokens.
+/// A sequence and the reference's logits after each of its tokens.
 pub(crate) struct Golden {
     pub(crate) tokens: Vec<u32>,
     pub(crate) logits: Vec<f32>,
@@ -41,14 +41,14 @@ pub(crate) fn golden(name: &str) -> [Golden; 2] {
     })
 }
 
-/// A sequence with the pages that are its own.
+/// A sequence and the pages that it owns.
 pub(crate) struct Sequence<'a> {
     pub(crate) tokens: &'a [u32],
     pub(crate) adapter: Option<&'a Adapter>,
     pages: Vec<u32>,
 }
 
-/// Gives each sequence pages of its own, in no order, and makes a store that has them.
+/// Gives each sequence its own pages, in scrambled order, and creates a KV store that has them.
 pub(crate) fn paged<'a>(
     decoder: &Decoder,
     sequences: &[(&'a [u32], Option<&'a Adapter>)],
@@ -64,8 +64,8 @@ pub(crate) fn paged<'a>(
     (decoder.new_kv(all), sequences.collect())
 }
 
-/// Runs sequences together, `lengths` saying how many tokens of each go into a step (the last one until the end),
-/// and returns all logits of each.
+/// Runs sequences together and returns all logits of each. In step i, each sequence contributes `lengths[i]` tokens;
+/// the last length repeats until all tokens are used.
 pub(crate) fn run(
     decoder: &Decoder,
     pool: &Pool,
@@ -111,18 +111,18 @@ pub(crate) fn run(
     found
 }
 
-/// Returns the largest difference relative to the largest number.
+/// Returns the largest difference, relative to the largest expected magnitude.
 pub(crate) fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let scale = expected.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
     let differences = found.iter().zip(expected).map(|(found, expected)| (found - expected).abs());
-    // A number that is none must not vanish in a maximum.
+    // `max` would hide NaN.
     differences.map(|difference| if difference.is_nan() { f32::MAX } else { difference }).fold(0.0, f32::max)
         / scale
 }
 
-/// Returns the mean Kullback-Leibler divergence of rows of logits from those expected, in nats, and in how many of
-/// them the largest is another.
+/// Returns the mean Kullback-Leibler divergence in nats of rows of logits from the expected ones, and the number of
+/// rows whose largest logit is at another token.
 pub(crate) fn divergence(found: &[f32], expected: &[f32], vocabulary: usize) -> (f64, usize) {
     assert_eq!(found.len(), expected.len());
     let best = |row: &[f32]| (0..vocabulary).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap();

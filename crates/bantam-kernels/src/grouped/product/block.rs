@@ -1,16 +1,16 @@
-//! One block of weights, 32 outputs by 32 inputs, times a group of some rows.
+//! Multiplies one block of weights, 32 outputs by 32 inputs, by a group of some rows.
 
 use crate::grid::{PAIR, TILE};
 use crate::grouped::rows::RowGroup;
 use crate::grouped::{GROUP, SCALES};
 use crate::simd::Simd;
 
-/// How a block of weights is read.
+/// A format of weight blocks.
 pub(super) trait Block {
-    /// Bytes of a block.
+    /// Size of a block in bytes.
     const BYTES: usize;
 
-    /// Returns where the integer sums of a row start for two vectors of columns from `column` on.
+    /// Returns the initial integer sums of a row for two vectors of columns from `column` on.
     fn start<S: Simd>(s: S, group: &RowGroup, column: usize) -> [S::I; 2];
 
     /// Returns the weights of four inputs and two vectors of columns.
@@ -19,10 +19,10 @@ pub(super) trait Block {
     /// `block` is readable for `BYTES`, `column` is a multiple of `2 * LANES` below [`PAIR`], and `four` below 8.
     unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2];
 
-    /// Returns what the integer sums of two vectors of columns are worth.
+    /// Returns the scales of the integer sums of two vectors of columns.
     ///
     /// # Safety
-    /// As for [`Block::weights`].
+    /// Same as for [`Block::weights`].
     unsafe fn scales<S: Simd>(s: S, block: *const u8, column: usize) -> [S::F; 2];
 }
 
@@ -43,7 +43,7 @@ impl Block for Bytes {
     unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2] {
         [column, column + S::LANES].map(|column| {
             let (tile, within) = (column / TILE, column % TILE);
-            // SAFETY: for each four, two tiles of 16 times four bytes; lanes divide these.
+            // SAFETY: each four has two tiles of 16 times four bytes; lanes divide these.
             unsafe { s.load_unsigned(block.add(SCALES + (2 * four + tile) * 4 * TILE + 4 * within)) }
         })
     }
@@ -67,7 +67,7 @@ impl Block for Nibbles {
     #[inline(always)]
     unsafe fn weights<S: Simd>(s: S, block: *const u8, column: usize, four: usize) -> [S::Bytes; 2] {
         [column, column + S::LANES].map(|column| {
-            // SAFETY: for each four, 16 times four bytes; lanes divide these.
+            // SAFETY: each four has 16 times four bytes; lanes divide these.
             unsafe {
                 let from = block.add(SCALES + four * 4 * TILE + 4 * (column % TILE));
                 if column < TILE { s.load_nibbles::<false>(from) } else { s.load_nibbles::<true>(from) }
@@ -80,20 +80,20 @@ impl Block for Nibbles {
         [column, column + S::LANES].map(|column| {
             // SAFETY: there is a scale for each column.
             let scale = unsafe { s.load_half(block.add(2 * column).cast()) };
-            // Upper halves count 16 times; to divide by that is exact.
+            // High nibbles are 16 times too large; dividing by 16 is exact.
             if column < TILE { scale } else { s.mul(scale, s.splat(0.0625)) }
         })
     }
 }
 
-/// Rows whose integer sums are held at once, where the float sums of all leave too few registers.
+/// Rows whose integer sums are held at once if the float sums of all rows leave too few registers.
 const HALF: usize = 4;
 
-/// Adds to `sums` the products of one block with a group of `R` rows, which are `stride` groups apart. Of more than
-/// six rows, some after the others.
+/// Adds the products of one block with a group of `R` rows, which are `stride` groups apart, to `sums`. More than six
+/// rows are processed in two parts.
 ///
 /// # Safety
-/// As for [`Block::weights`]; so many rows are readable from `inputs` on.
+/// Same as for [`Block::weights`]; `R` rows are readable from `inputs` on.
 #[inline(always)]
 pub(super) unsafe fn multiply<S: Simd, B: Block, const R: usize>(
     s: S,
@@ -102,7 +102,7 @@ pub(super) unsafe fn multiply<S: Simd, B: Block, const R: usize>(
     (inputs, stride): (*const RowGroup, usize),
     sums: &mut [[S::F; 2]; R],
 ) {
-    // SAFETY: the caller vouches for all of it, and for the parts too.
+    // SAFETY: the caller vouches for everything, which covers the parts too.
     unsafe {
         if R <= 6 {
             return multiply_some::<S, B, R>(s, block, column, (inputs, stride), sums);
@@ -121,7 +121,7 @@ pub(super) unsafe fn multiply<S: Simd, B: Block, const R: usize>(
 }
 
 /// # Safety
-/// As for [`multiply`].
+/// Same as for [`multiply`].
 #[inline(always)]
 unsafe fn multiply_some<S: Simd, B: Block, const R: usize>(
     s: S,

@@ -1,4 +1,4 @@
-//! The model of a `tokenizer.json`: its tokens and how a piece becomes them.
+//! The model of a `tokenizer.json`: its tokens and the algorithm.
 
 use std::fmt;
 
@@ -6,21 +6,21 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::super::TokenizerError;
-use super::super::bpe::{Bpe, Unknown, Wholes};
+use super::super::bpe::{Bpe, UnknownTokens, WholeTokens};
 use super::super::merges::{Merge, Merges};
-use super::super::start::{Characters, Names, Start, byte_table};
+use super::super::start::{CharacterTokens, InitialTokens, TokenIds, byte_table};
 use super::super::unigram::Unigram;
-use super::super::vocabulary::{Kind, Vocabulary, shown, unsupported};
+use super::super::vocabulary::{TokenKind, Vocabulary, excerpt, unsupported};
 
-/// What a file says about its model.
+/// The model's fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Definition {
+pub(super) struct ModelJson {
     #[serde(rename = "type")]
     kind: Option<String>,
-    vocab: Tokens,
+    vocab: VocabularyJson,
     #[serde(default)]
-    merges: Vec<Pair>,
+    merges: Vec<MergeJson>,
     dropout: Option<f32>,
     pub(super) unk_token: Option<String>,
     pub(super) unk_id: Option<u64>,
@@ -35,84 +35,89 @@ pub(super) struct Definition {
     max_input_chars_per_word: Option<u64>,
 }
 
-/// The tokens with their ids, or with their scores in the order of their ids.
-enum Tokens {
+/// Tokens with ids, or with scores in the order of their ids.
+enum VocabularyJson {
     Ids(Vec<(String, u32)>),
     Scores(Vec<(String, f64)>),
 }
 
-/// A merge's two parts, which are written as one text or as two.
-struct Pair(String, Option<String>);
+/// The two parts of a merge, as one string or two.
+struct MergeJson(String, Option<String>);
 
-impl Definition {
-    /// What the model is; older files do not say it.
+impl ModelJson {
+    /// Returns the model's type; older files do not specify it.
     pub(super) fn kind(&self) -> &str {
         match (&self.kind, &self.vocab) {
             (Some(kind), _) => kind,
-            (None, Tokens::Scores(_)) => "Unigram",
+            (None, VocabularyJson::Scores(_)) => "Unigram",
             (None, _) if self.max_input_chars_per_word.is_some() => "WordPiece",
             (None, _) => "BPE",
         }
     }
 
-    /// The tokens in the order of the file.
+    /// Returns the tokens in file order.
     pub(super) fn tokens(&self) -> Vec<(&str, u32)> {
         match &self.vocab {
-            Tokens::Ids(tokens) => tokens.iter().map(|(name, id)| (&**name, *id)).collect(),
+            VocabularyJson::Ids(tokens) => tokens.iter().map(|(name, id)| (&**name, *id)).collect(),
             // A file has fewer than 4 Gi tokens.
-            Tokens::Scores(tokens) => tokens.iter().zip(0..).map(|((name, _), id)| (&**name, id)).collect(),
+            VocabularyJson::Scores(tokens) => {
+                tokens.iter().zip(0..).map(|((name, _), id)| (&**name, id)).collect()
+            }
         }
     }
 
-    /// Makes a model that merges.
+    /// Builds a BPE model.
     pub(super) fn bpe(
         &self,
-        names: &Names<'_>,
+        names: &TokenIds<'_>,
         vocabulary: &Vocabulary,
         is_byte_level: bool,
     ) -> Result<Bpe, TokenizerError> {
         let parts = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
         if let Some(part) = parts.iter().find_map(|part| part.as_deref().filter(|part| !part.is_empty())) {
-            return Err(unsupported("mark of a word's parts", part));
+            return Err(unsupported("subword prefix or suffix", part));
         }
         if let Some(dropout) = self.dropout.filter(|&dropout| dropout != 0.0) {
             return Err(unsupported("dropout", &dropout.to_string()));
         }
         if self.ignore_merges && !is_byte_level {
-            return Err(unsupported("ignore_merges", "without bytes"));
+            return Err(unsupported("option", "ignore_merges without ByteLevel"));
         }
-        let missing = |name: &String| TokenizerError::MissingToken { token: shown(name.as_bytes()) };
+        let missing = |name: &String| TokenizerError::MissingToken { token: excerpt(name.as_bytes()) };
         let unknown = self.unk_token.as_ref();
         let unknown =
             unknown.map(|name| names.get(&**name).copied().ok_or_else(|| missing(name))).transpose()?;
         let merges = self.merges(names, vocabulary)?;
-        let usable = names.iter().filter(|(_, id)| vocabulary.kind(**id) != Kind::Control);
-        let usable: Names<'_> = usable.map(|(name, id)| (*name, *id)).collect();
+        let usable = names.iter().filter(|(_, id)| vocabulary.kind(**id) != TokenKind::Control);
+        let usable: TokenIds<'_> = usable.map(|(name, id)| (*name, *id)).collect();
         Ok(Bpe {
             merges: Merges::new(merges),
             start: match is_byte_level {
-                true => Start::of_bytes(&usable),
-                false => Start::Characters(Characters::of(&usable)),
+                true => InitialTokens::of_bytes(&usable),
+                false => InitialTokens::Characters(CharacterTokens::of(&usable)),
             },
-            wholes: self.ignore_merges.then(|| Wholes::new(vocabulary)),
-            unknown: Unknown { bytes: self.bytes(), id: unknown, is_fused: self.fuse_unk },
+            whole_tokens: self.ignore_merges.then(|| WholeTokens::new(vocabulary)),
+            unknown: UnknownTokens { bytes: self.bytes(), id: unknown, is_fused: self.fuse_unk },
         })
     }
 
-    fn merges(&self, names: &Names<'_>, vocabulary: &Vocabulary) -> Result<Vec<Merge>, TokenizerError> {
+    fn merges(&self, names: &TokenIds<'_>, vocabulary: &Vocabulary) -> Result<Vec<Merge>, TokenizerError> {
         let mut merges = Vec::with_capacity(self.merges.len());
-        for (number, Pair(first, second)) in self.merges.iter().enumerate() {
+        for (number, MergeJson(first, second)) in self.merges.iter().enumerate() {
             let wrong = |what| {
                 let merge = format!("{first} {}", second.as_deref().unwrap_or_default());
-                TokenizerError::Merge { number, merge: shown(merge.trim_end().as_bytes()), what }
+                TokenizerError::Merge { number, merge: excerpt(merge.trim_end().as_bytes()), what }
             };
             let pair = second.as_deref().map(|second| (&**first, second)).or_else(|| first.split_once(' '));
-            let (left, right) = pair.ok_or_else(|| wrong("one part"))?;
+            let (left, right) = pair.ok_or_else(|| wrong("it has only one part"))?;
             let id = |name: &str, what| names.get(name).copied().ok_or_else(|| wrong(what));
-            let (left_id, right_id) = (id(left, "a left part")?, id(right, "a right part")?);
-            let id = id(&[left, right].concat(), "a result")?;
-            // A control token that could be merged together could be written by anyone.
-            if vocabulary.kind(id) != Kind::Control {
+            let (left_id, right_id) = (
+                id(left, "its left part is not in the vocabulary")?,
+                id(right, "its right part is not in the vocabulary")?,
+            );
+            let id = id(&[left, right].concat(), "its result is not in the vocabulary")?;
+            // If merges could produce a control token, any text could contain it.
+            if vocabulary.kind(id) != TokenKind::Control {
                 // A file has fewer than 4 Gi merges.
                 merges.push(Merge { left: left_id, right: right_id, rank: number as u32, id });
             }
@@ -120,14 +125,14 @@ impl Definition {
         Ok(merges)
     }
 
-    /// Makes a model that takes the likeliest tokens.
+    /// Builds a Unigram model.
     pub(super) fn unigram(&self, vocabulary: &Vocabulary) -> Result<Unigram, TokenizerError> {
-        let Tokens::Scores(tokens) = &self.vocab else {
+        let VocabularyJson::Scores(tokens) = &self.vocab else {
             return Err(unsupported("vocabulary", "ids without scores"));
         };
         let unknown = self.unk_id.map(|id| vocabulary.require("unknown token", id)).transpose()?;
         let scored = tokens.iter().zip(0u32..).map(|((name, score), id)| (&**name, id, *score));
-        let is_usable = |id| vocabulary.kind(id) != Kind::Control || Some(id) == unknown;
+        let is_usable = |id| vocabulary.kind(id) != TokenKind::Control || Some(id) == unknown;
         Unigram::new(scored.collect(), &is_usable, unknown, self.bytes())
     }
 
@@ -136,60 +141,60 @@ impl Definition {
     }
 }
 
-impl<'de> Deserialize<'de> for Tokens {
+impl<'de> Deserialize<'de> for VocabularyJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TokensVisitor;
-        impl<'de> Visitor<'de> for TokensVisitor {
-            type Value = Tokens;
+        struct VocabularyVisitor;
+        impl<'de> Visitor<'de> for VocabularyVisitor {
+            type Value = VocabularyJson;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("tokens with their ids, or a list of tokens with their scores")
+                formatter.write_str("a map from tokens to ids, or a list of tokens with scores")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Tokens, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<VocabularyJson, A::Error> {
                 let mut tokens = Vec::new();
                 while let Some(token) = map.next_entry()? {
                     tokens.push(token);
                 }
-                Ok(Tokens::Ids(tokens))
+                Ok(VocabularyJson::Ids(tokens))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tokens, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<VocabularyJson, A::Error> {
                 let mut tokens = Vec::new();
                 while let Some(token) = list.next_element()? {
                     tokens.push(token);
                 }
-                Ok(Tokens::Scores(tokens))
+                Ok(VocabularyJson::Scores(tokens))
             }
         }
-        deserializer.deserialize_any(TokensVisitor)
+        deserializer.deserialize_any(VocabularyVisitor)
     }
 }
 
-impl<'de> Deserialize<'de> for Pair {
+impl<'de> Deserialize<'de> for MergeJson {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PairVisitor;
-        impl<'de> Visitor<'de> for PairVisitor {
-            type Value = Pair;
+        struct MergeVisitor;
+        impl<'de> Visitor<'de> for MergeVisitor {
+            type Value = MergeJson;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("two tokens, in one text or two")
+                formatter.write_str("two tokens, as one string or two")
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Pair, E> {
-                Ok(Pair(text.to_owned(), None))
+            fn visit_str<E: Error>(self, text: &str) -> Result<MergeJson, E> {
+                Ok(MergeJson(text.to_owned(), None))
             }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Pair, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<MergeJson, A::Error> {
                 let mut part =
-                    || list.next_element()?.ok_or_else(|| A::Error::custom("a merge has two tokens"));
+                    || list.next_element()?.ok_or_else(|| A::Error::custom("a merge must have two tokens"));
                 let (first, second) = (part()?, part()?);
                 match list.next_element::<IgnoredAny>()? {
-                    None => Ok(Pair(first, Some(second))),
-                    Some(_) => Err(A::Error::custom("a merge has two tokens")),
+                    None => Ok(MergeJson(first, Some(second))),
+                    Some(_) => Err(A::Error::custom("a merge must have two tokens")),
                 }
             }
         }
-        deserializer.deserialize_any(PairVisitor)
+        deserializer.deserialize_any(MergeVisitor)
     }
 }

@@ -1,35 +1,36 @@
-//! What a `tokenizer.json` does before and after its model.
+//! The steps of a `tokenizer.json` before and after its model.
 
+use data_encoding::BASE64;
 use serde_json::Value;
 
 use super::super::TokenizerError;
-use super::super::charsmap::{Charsmap, from_base64};
-use super::super::normalise::Change;
-use super::super::split::{Keep, Prefix, Run, SPACE_MARK, Step};
+use super::super::charsmap::Charsmap;
+use super::super::normalise::Normaliser;
+use super::super::split::{PrependScheme, RunPattern, SPACE_MARK, SplitBehavior, SplitStep};
 use super::super::vocabulary::{Vocabulary, unsupported};
 use super::super::words::WordRules;
 
 const INSERTED_BYTES_MAX: usize = 64;
 
-/// A part's kind, or nothing where the part is absent.
+/// Returns a component's type, or `None` if the component is absent.
 fn kind_of(part: &Value) -> Option<&str> {
     (!part.is_null()).then(|| part["type"].as_str().unwrap_or("without a type"))
 }
 
-/// The parts of a `Sequence`.
+/// Returns the components of a `Sequence`.
 fn parts<'v>(part: &'v Value, name: &'static str) -> Result<&'v [Value], TokenizerError> {
     part[name].as_array().map(Vec::as_slice).ok_or_else(|| unsupported("sequence without", name))
 }
 
 fn text<'v>(part: &'v Value, name: &'static str) -> Result<&'v str, TokenizerError> {
-    part[name].as_str().ok_or_else(|| unsupported("part without the text", name))
+    part[name].as_str().ok_or_else(|| unsupported("component without the string", name))
 }
 
-/// A text that is put into others; a long one could make a short text fill the memory.
+/// Returns a string that is inserted into texts. A long one could expand a short text until memory is full.
 fn inserted(part: &Value, name: &'static str) -> Result<Box<str>, TokenizerError> {
     let found = text(part, name)?;
     if found.len() > INSERTED_BYTES_MAX {
-        return Err(unsupported("long text to put in", found));
+        return Err(unsupported("long inserted string", found));
     }
     Ok(found.into())
 }
@@ -38,31 +39,31 @@ fn flag(part: &Value, name: &str, default: bool) -> bool {
     part[name].as_bool().unwrap_or(default)
 }
 
-/// Appends what is done to a text before it is cut.
-pub(super) fn changes(part: &Value, out: &mut Vec<Change>) -> Result<(), TokenizerError> {
+/// Appends the normalisers.
+pub(super) fn normalisers(part: &Value, out: &mut Vec<Normaliser>) -> Result<(), TokenizerError> {
     let Some(kind) = kind_of(part) else { return Ok(()) };
     out.push(match kind {
-        "Sequence" => return parts(part, "normalizers")?.iter().try_for_each(|part| changes(part, out)),
-        "NFC" => Change::Nfc,
-        "NFD" => Change::Nfd,
-        "NFKC" => Change::Nfkc,
-        "NFKD" => Change::Nfkd,
+        "Sequence" => return parts(part, "normalizers")?.iter().try_for_each(|part| normalisers(part, out)),
+        "NFC" => Normaliser::Nfc,
+        "NFD" => Normaliser::Nfd,
+        "NFKC" => Normaliser::Nfkc,
+        "NFKD" => Normaliser::Nfkd,
         "Precompiled" => {
-            let table = from_base64(text(part, "precompiled_charsmap")?);
-            let table = table.ok_or(TokenizerError::Charsmap { what: "it is no base64" })?;
-            Change::Charsmap(Charsmap::read(&table, true)?)
+            let table = BASE64.decode(text(part, "precompiled_charsmap")?.as_bytes());
+            let table = table.map_err(|_| TokenizerError::Charsmap { what: "it is not base64" })?;
+            Normaliser::Charsmap(Charsmap::read(&table, true)?)
         }
-        "Lowercase" => Change::Lowercase,
-        "StripAccents" => Change::DropMarks,
+        "Lowercase" => Normaliser::Lowercase,
+        "StripAccents" => Normaliser::DropMarks,
         "Strip" => {
-            Change::Strip { left: flag(part, "strip_left", true), right: flag(part, "strip_right", true) }
+            Normaliser::Strip { left: flag(part, "strip_left", true), right: flag(part, "strip_right", true) }
         }
-        "Prepend" => Change::Prepend(inserted(part, "prepend")?),
+        "Prepend" => Normaliser::Prepend(inserted(part, "prepend")?),
         "Replace" => {
             let (pattern, to) = (&part["pattern"], inserted(part, "content")?);
             match (pattern["String"].as_str(), pattern["Regex"].as_str()) {
-                (Some(from), _) if !from.is_empty() => Change::Replace { from: from.into(), to },
-                (_, Some(" {2,}")) => Change::ReplaceSpaces(to),
+                (Some(from), _) if !from.is_empty() => Normaliser::Replace { from: from.into(), to },
+                (_, Some(" {2,}")) => Normaliser::ReplaceSpaces(to),
                 _ => return Err(unsupported("pattern to replace", &pattern.to_string())),
             }
         }
@@ -71,86 +72,87 @@ pub(super) fn changes(part: &Value, out: &mut Vec<Change>) -> Result<(), Tokeniz
     Ok(())
 }
 
-/// How a text is cut.
+/// The pre-tokenizer.
 #[derive(Default)]
-pub(super) struct Cut {
-    pub(super) steps: Vec<Step>,
+pub(super) struct PreTokenization {
+    pub(super) steps: Vec<SplitStep>,
     /// Whether the pieces are bytes.
     pub(super) is_byte_level: bool,
 }
 
-/// Appends how a text is cut.
-pub(super) fn cut(part: &Value, out: &mut Cut) -> Result<(), TokenizerError> {
+/// Appends the steps that split a text.
+pub(super) fn cut(part: &Value, out: &mut PreTokenization) -> Result<(), TokenizerError> {
     let Some(kind) = kind_of(part) else { return Ok(()) };
     if kind == "Sequence" {
         return parts(part, "pretokenizers")?.iter().try_for_each(|part| cut(part, out));
     }
     if out.is_byte_level {
-        // It would see the bytes' letters in place of the text.
+        // It would see the letters that stand for bytes instead of the text.
         return Err(unsupported("pre-tokenizer after ByteLevel", kind));
     }
     match kind {
         "ByteLevel" => {
             if flag(part, "add_prefix_space", true) {
-                out.steps.push(Step::PrefixSpace);
+                out.steps.push(SplitStep::PrefixSpace);
             }
             if flag(part, "use_regex", true) {
-                out.steps.push(Step::Words(WordRules::GPT2));
+                out.steps.push(SplitStep::Words(WordRules::GPT2));
             }
             out.is_byte_level = true;
         }
         "Split" => out.steps.push(split(part)?),
-        "Digits" => out.steps.push(Step::Runs(match flag(part, "individual_digits", false) {
-            true => Run::EachNumber,
-            false => Run::Numbers,
+        "Digits" => out.steps.push(SplitStep::Runs(match flag(part, "individual_digits", false) {
+            true => RunPattern::EachNumber,
+            false => RunPattern::Numbers,
         })),
-        "WhitespaceSplit" => out.steps.push(Step::DropSpace),
+        "WhitespaceSplit" => out.steps.push(SplitStep::DropSpace),
         "Metaspace" => out.steps.push(metaspace(part)?),
         other => return Err(unsupported("pre-tokenizer", other)),
     }
     Ok(())
 }
 
-fn split(part: &Value) -> Result<Step, TokenizerError> {
+fn split(part: &Value) -> Result<SplitStep, TokenizerError> {
     let (behavior, is_inverted) = (text(part, "behavior")?, flag(part, "invert", false));
     if let Some(expression) = part["pattern"]["Regex"].as_str() {
-        // These match all of any text, so what is not matched may be dropped as well as kept.
+        // These patterns match all of any text, so it does not matter whether unmatched text is kept or dropped.
         let keeps_matches = matches!((behavior, is_inverted), ("Isolated", _) | ("Removed", true));
         if let Some(rules) = WordRules::of_expression(expression).filter(|_| keeps_matches) {
-            return Ok(Step::Words(rules));
+            return Ok(SplitStep::Words(rules));
         }
-        if let (Some(run), "Isolated", false) = (Run::of_expression(expression), behavior, is_inverted) {
-            return Ok(Step::Runs(run));
+        if let (Some(run), "Isolated", false) = (RunPattern::of_expression(expression), behavior, is_inverted)
+        {
+            return Ok(SplitStep::Runs(run));
         }
-        return Err(unsupported("pattern to split at", expression));
+        return Err(unsupported("split pattern", expression));
     }
     let pattern = part["pattern"]["String"].as_str().filter(|pattern| !pattern.is_empty() && !is_inverted);
-    let pattern = pattern.ok_or_else(|| unsupported("pattern to split at", &part["pattern"].to_string()))?;
+    let pattern = pattern.ok_or_else(|| unsupported("split pattern", &part["pattern"].to_string()))?;
     let keep = match behavior {
-        "Isolated" => Keep::Isolated,
-        "Removed" => Keep::Removed,
-        "MergedWithPrevious" => Keep::WithPrevious,
-        "MergedWithNext" => Keep::WithNext,
-        other => return Err(unsupported("behavior of a split", other)),
+        "Isolated" => SplitBehavior::Isolated,
+        "Removed" => SplitBehavior::Removed,
+        "MergedWithPrevious" => SplitBehavior::WithPrevious,
+        "MergedWithNext" => SplitBehavior::WithNext,
+        other => return Err(unsupported("split behavior", other)),
     };
-    Ok(Step::Literal { pattern: pattern.into(), keep })
+    Ok(SplitStep::Literal { pattern: pattern.into(), keep })
 }
 
-fn metaspace(part: &Value) -> Result<Step, TokenizerError> {
+fn metaspace(part: &Value) -> Result<SplitStep, TokenizerError> {
     let replacement = text(part, "replacement")?;
     if replacement.chars().ne([SPACE_MARK]) {
-        return Err(unsupported("mark for spaces", replacement));
+        return Err(unsupported("space marker", replacement));
     }
     let prefix = match (part["prepend_scheme"].as_str(), part["add_prefix_space"].as_bool()) {
-        (Some("never"), _) | (None, Some(false)) => Prefix::Never,
-        (Some("first"), _) => Prefix::First,
-        (Some("always"), _) | (None, _) => Prefix::Always,
+        (Some("never"), _) | (None, Some(false)) => PrependScheme::Never,
+        (Some("first"), _) => PrependScheme::First,
+        (Some("always"), _) | (None, _) => PrependScheme::Always,
         (Some(other), _) => return Err(unsupported("prepend_scheme", other)),
     };
-    Ok(Step::Mark { prefix, cuts: flag(part, "split", true) })
+    Ok(SplitStep::Mark { prefix, cuts: flag(part, "split", true) })
 }
 
-/// Whether decoding takes a space away from a text's start.
+/// Returns whether decoding removes a space from the start of a text.
 pub(super) fn strips_space(decoder: &Value) -> bool {
     match kind_of(decoder) {
         Some("Sequence") => {
@@ -169,13 +171,17 @@ pub(super) fn strips_space(decoder: &Value) -> bool {
 
 /// The tokens around a text.
 #[derive(Default)]
-pub(super) struct Around {
+pub(super) struct SurroundingTokens {
     pub(super) before: Vec<u32>,
     pub(super) after: Vec<u32>,
 }
 
 /// Adds the tokens around a text.
-pub(super) fn around(part: &Value, vocabulary: &Vocabulary, out: &mut Around) -> Result<(), TokenizerError> {
+pub(super) fn around(
+    part: &Value,
+    vocabulary: &Vocabulary,
+    out: &mut SurroundingTokens,
+) -> Result<(), TokenizerError> {
     let Some(kind) = kind_of(part) else { return Ok(()) };
     let require = |id: &Value| {
         let id = id.as_u64().ok_or_else(|| unsupported("token around a text", &id.to_string()))?;

@@ -1,4 +1,4 @@
-//! Fields of a JSON object by type; `null` is as good as absent.
+//! Typed access to the fields of a JSON object. `null` counts as absent.
 
 use serde_json::{Map, Value};
 
@@ -8,7 +8,7 @@ use super::DecoderConfigError;
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'j> {
     pub(super) map: &'j Map<String, Value>,
-    /// What stands before its keys in messages.
+    /// The prefix of its keys in error messages.
     pub(super) path: &'static str,
 }
 
@@ -40,11 +40,11 @@ impl<'j> Fields<'j> {
     }
 
     pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>, DecoderConfigError> {
-        self.typed(key, "whole number", |value| usize::try_from(value.as_u64()?).ok())
+        self.typed(key, "a whole number", |value| usize::try_from(value.as_u64()?).ok())
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>, DecoderConfigError> {
-        self.typed(key, "number", Value::as_f64)
+        self.typed(key, "a number", Value::as_f64)
     }
 
     pub(super) fn flag(&self, key: &str, otherwise: bool) -> Result<bool, DecoderConfigError> {
@@ -52,21 +52,21 @@ impl<'j> Fields<'j> {
     }
 
     pub(super) fn text(&self, key: &str) -> Result<Option<&'j str>, DecoderConfigError> {
-        self.typed(key, "text", Value::as_str)
+        self.typed(key, "a string", Value::as_str)
     }
 
     pub(super) fn texts(&self, key: &str) -> Result<Option<Vec<&'j str>>, DecoderConfigError> {
-        self.typed(key, "list of texts", |value| value.as_array()?.iter().map(Value::as_str).collect())
+        self.typed(key, "a list of strings", |value| value.as_array()?.iter().map(Value::as_str).collect())
     }
 
     pub(super) fn numbers(&self, key: &str) -> Result<Option<Vec<f32>>, DecoderConfigError> {
-        self.typed(key, "list of numbers", |value| {
+        self.typed(key, "a list of numbers", |value| {
             value.as_array()?.iter().map(|number| number.as_f64().map(|number| number as f32)).collect()
         })
     }
 
     pub(super) fn object(&self, key: &'static str) -> Result<Option<Fields<'j>>, DecoderConfigError> {
-        let map = self.typed(key, "object", Value::as_object)?;
+        let map = self.typed(key, "an object", Value::as_object)?;
         Ok(map.map(|map| Self { map, path: self.path }))
     }
 }

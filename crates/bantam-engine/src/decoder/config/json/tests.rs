@@ -22,7 +22,7 @@ fn error(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_llama_of_transformers_4_is_read() {
+fn a_llama_config_of_transformers_4_is_read() {
     let config = read(&[]);
     assert_eq!((config.architecture, config.hidden, config.layers), (Architecture::Llama, 32, 2));
     assert_eq!((config.heads, config.kv_heads, config.head_size, config.positions), (4, 2, 8, 64));
@@ -32,7 +32,7 @@ fn a_llama_of_transformers_4_is_read() {
 }
 
 #[test]
-fn both_ways_of_writing_a_stretched_rotation_mean_the_same() {
+fn both_formats_of_scaled_rope_are_equivalent() {
     let scaling = r#""factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,
         "original_max_position_embeddings":16,"rope_type":"llama3""#;
     let old = read(&[(r#""rope_scaling":null"#, &format!(r#""rope_scaling":{{{scaling}}}"#))]);
@@ -45,13 +45,15 @@ fn both_ways_of_writing_a_stretched_rotation_mean_the_same() {
 }
 
 #[test]
-fn other_stretches_are_refused_by_name() {
+fn unsupported_rope_types_are_refused_by_name() {
     for kind in ["yarn", "dynamic", "proportional"] {
         let found = error(
             r#""rope_scaling":null"#,
             &format!(r#""rope_scaling":{{"rope_type":"{kind}","factor":2.0}}"#),
         );
-        let expected = format!("`rope_type` is {kind}; default, linear, llama3 or longrope runs here");
+        let expected = format!(
+            "`rope_type` is {kind}, which is not supported (expected default, linear, llama3 or longrope)"
+        );
         assert_eq!(found, expected);
     }
     let found = error(r#""rope_scaling":null"#, r#""rope_scaling":{"rope_type":"linear"}"#);
@@ -59,7 +61,7 @@ fn other_stretches_are_refused_by_name() {
 }
 
 #[test]
-fn longrope_keeps_to_the_original_context() {
+fn longrope_is_limited_to_the_original_context() {
     let rope = r#""rope_scaling":{"type":"su","short_factor":[1,1,2,2],"long_factor":[4,4,4,4]},
         "original_max_position_embeddings":16"#;
     let config = read(&[("llama", "phi3"), (r#""rope_scaling":null"#, rope)]);
@@ -69,7 +71,7 @@ fn longrope_keeps_to_the_original_context() {
 }
 
 #[test]
-fn windows_are_those_of_the_family() {
+fn windows_follow_the_family() {
     let window = r#""sliding_window":8,"rope_scaling":null"#;
     let null = r#""rope_scaling":null"#;
     assert_eq!(read(&[(null, window)]).windows, [None, None]);
@@ -102,15 +104,18 @@ fn gemma_has_its_own_scales_and_two_rotations() {
 }
 
 #[test]
-fn other_architectures_are_refused_by_name() {
-    assert!(error("llama", "mamba").starts_with("the architecture is `mamba`; llama, mistral,"));
-    assert!(error("llama", "gemma3").starts_with("the architecture is `gemma3`; "));
+fn unsupported_architectures_are_refused_by_name() {
+    assert!(
+        error("llama", "mamba")
+            .starts_with("the architecture `mamba` is not supported; supported are llama, mistral,")
+    );
+    assert!(error("llama", "gemma3").starts_with("the architecture `gemma3` is not supported; "));
     assert_eq!(error("model_type", "kind"), "`model_type` is missing");
 }
 
 #[test]
-fn what_would_compute_something_else_is_refused_by_key() {
-    assert_eq!(error("silu", "gelu"), "`hidden_act` is gelu; silu runs here");
+fn unsupported_features_are_refused_by_key() {
+    assert_eq!(error("silu", "gelu"), "`hidden_act` is gelu, which is not supported (expected silu)");
     let add = |field: &str| error("{", &format!("{{{field},"));
     assert!(add(r#""quantization_config":{"bits":4}"#).starts_with("`quantization_config` is present"));
     assert!(add(r#""num_local_experts":8"#).starts_with("`num_local_experts` is more than 1"));
@@ -118,7 +123,7 @@ fn what_would_compute_something_else_is_refused_by_key() {
 }
 
 #[test]
-fn missing_impossible_and_mistyped_fields_are_named() {
+fn missing_out_of_range_and_mistyped_fields_are_named() {
     assert_eq!(error("\"vocab_size\":60,", ""), "`vocab_size` is missing");
     assert_eq!(error(":60,", ":0,"), "the vocabulary is 0; it must be 1 to 4194304");
     assert_eq!(
@@ -129,13 +134,13 @@ fn missing_impossible_and_mistyped_fields_are_named() {
         error("_layers\":2", "_layers\":18446744073709551615").split(';').next().unwrap(),
         "the layers is 18446744073709551615"
     );
-    assert_eq!(error(":60,", ":\"60\","), "`vocab_size` is no whole number");
+    assert_eq!(error(":60,", ":\"60\","), "`vocab_size` must be a whole number");
     assert_eq!(
         error("_value_heads\":2", "_value_heads\":3"),
-        "3 heads of keys do not divide 4 heads of queries"
+        "the number of key heads (3) does not divide the number of query heads (4)"
     );
-    assert_eq!(error("1e-05", "7"), "the norm epsilon is 7, which no model has");
-    assert_eq!(error("10000.0", "-3.0"), "the rope base is -3, which no model has");
+    assert_eq!(error("1e-05", "7"), "the norm epsilon is 7, which is out of range");
+    assert_eq!(error("10000.0", "-3.0"), "the rope base is -3, which is out of range");
     assert_eq!(error("_heads\":4", "_heads\":0"), "`head_dim` is missing");
     assert_eq!(error("{", "["), "parse the configuration");
 }

@@ -1,31 +1,31 @@
-//! Which tensors of a file make up which linear layer.
+//! Maps linear layers to the tensors of a file.
 
 use super::config::{Architecture, DecoderConfig};
 
-/// How a file names its tensors.
+/// The naming scheme of tensors in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Naming {
-    /// As llama.cpp does: `blk.0.attn_q.weight`.
+    /// llama.cpp's: `blk.0.attn_q.weight`.
     Gguf,
-    /// As transformers does: `model.layers.0.self_attn.q_proj.weight`.
+    /// transformers': `model.layers.0.self_attn.q_proj.weight`.
     Transformers,
 }
 
-/// What a layer is made of, but for its norms.
+/// The linear layers of a transformer layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum LinearPart {
     /// Queries, keys and values in one product.
     Qkv,
-    /// What follows attention.
+    /// The output projection of attention.
     Output,
     /// Gate and up in one product.
     GateUp,
-    /// What follows the gate.
+    /// The down projection after the gate.
     Down,
 }
 
-impl Part {
-    /// All, in the order in which they run.
+impl LinearPart {
+    /// All parts, in execution order.
     pub(super) const ALL: [Self; 4] = [Self::Qkv, Self::Output, Self::GateUp, Self::Down];
 }
 
@@ -40,20 +40,20 @@ pub(super) enum Norm {
     AfterFeedForward,
 }
 
-/// Rows of a linear layer that are one tensor of the file.
+/// Rows of a linear layer that are one tensor in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Piece {
-    /// Its name without `.weight`.
+pub(super) struct TensorPiece {
+    /// The tensor's name without `.weight`.
     pub(super) tensor: String,
-    /// Its rows.
+    /// Number of rows.
     pub(super) outputs: usize,
-    /// Size of the heads, and how much of it is rotated, where the file has the two numbers of a pair side by
-    /// side; the products here have them in halves.
+    /// The head size and its rotated part, if the file stores rotation pairs side by side; the products here need
+    /// them in halves.
     pub(super) interleaved: Option<(usize, usize)>,
 }
 
-impl Piece {
-    /// Returns the row of the tensor that is row `output` here.
+impl TensorPiece {
+    /// Returns the tensor's row for output `output`.
     pub(super) fn row(&self, output: usize) -> usize {
         let Some((size, rotated)) = self.interleaved else { return output };
         let (head, within) = (output / size, output % size);
@@ -65,33 +65,38 @@ impl Piece {
     }
 }
 
-/// A linear layer as it lies in a file.
+/// The tensors that make up a linear layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plan {
-    /// Its outputs, tensor after tensor.
-    pub(super) pieces: Vec<Piece>,
+pub(super) struct LinearSource {
+    /// Its outputs, tensor by tensor.
+    pub(super) pieces: Vec<TensorPiece>,
     pub(super) inputs: usize,
     pub(super) has_bias: bool,
 }
 
-impl Plan {
+impl LinearSource {
     pub(super) fn outputs(&self) -> usize {
         self.pieces.iter().map(|piece| piece.outputs).sum()
     }
 
-    /// Returns a name to tell it by, that of its first tensor.
+    /// Returns an identifying name: that of its first tensor.
     pub(super) fn name(&self) -> &str {
         self.pieces.first().map_or("", |piece| &piece.tensor)
     }
 }
 
 impl Naming {
-    /// Returns the layer's linear layer `part`.
-    pub(super) fn plan(self, config: &DecoderConfig, layer: usize, part: Part) -> Plan {
+    /// Returns the source of the layer's linear layer `part`.
+    pub(super) fn linear_source(
+        self,
+        config: &DecoderConfig,
+        layer: usize,
+        part: LinearPart,
+    ) -> LinearSource {
         let (queries, keys, wide) = (config.query_width(), config.kv_width(), config.intermediate);
-        // One tensor that holds several, or each on its own.
+        // Either one fused tensor or separate ones.
         let (fused, each): (_, &[(&str, &str, usize)]) = match part {
-            Part::Qkv => (
+            LinearPart::Qkv => (
                 Some(("attn_qkv", "self_attn.qkv_proj")),
                 &[
                     ("attn_q", "self_attn.q_proj", queries),
@@ -99,24 +104,24 @@ impl Naming {
                     ("attn_v", "self_attn.v_proj", keys),
                 ],
             ),
-            Part::Output => (None, &[("attn_output", "self_attn.o_proj", config.hidden)]),
-            Part::GateUp => (
+            LinearPart::Output => (None, &[("attn_output", "self_attn.o_proj", config.hidden)]),
+            LinearPart::GateUp => (
                 Some(("ffn_up", "mlp.gate_up_proj")),
                 &[("ffn_gate", "mlp.gate_proj", wide), ("ffn_up", "mlp.up_proj", wide)],
             ),
-            Part::Down => (None, &[("ffn_down", "mlp.down_proj", config.hidden)]),
+            LinearPart::Down => (None, &[("ffn_down", "mlp.down_proj", config.hidden)]),
         };
         let rotated = 2 * config.rope.frequencies.len();
         let is_interleaved = self == Self::Gguf && config.architecture == Architecture::Llama;
         let pieces = match fused.filter(|_| config.is_fused()) {
-            Some((gguf, transformers)) => vec![Piece {
+            Some((gguf, transformers)) => vec![TensorPiece {
                 tensor: self.tensor(layer, gguf, transformers),
                 outputs: each.iter().map(|(_, _, outputs)| outputs).sum(),
                 interleaved: None,
             }],
             None => each
                 .iter()
-                .map(|(gguf, transformers, outputs)| Piece {
+                .map(|(gguf, transformers, outputs)| TensorPiece {
                     tensor: self.tensor(layer, gguf, transformers),
                     outputs: *outputs,
                     interleaved: (is_interleaved && matches!(*gguf, "attn_q" | "attn_k"))
@@ -124,26 +129,26 @@ impl Naming {
                 })
                 .collect(),
         };
-        Plan { pieces, inputs: self.inputs(config, part), has_bias: has_bias(config, part) }
+        LinearSource { pieces, inputs: self.inputs(config, part), has_bias: has_bias(config, part) }
     }
 
-    fn inputs(self, config: &DecoderConfig, part: Part) -> usize {
+    fn inputs(self, config: &DecoderConfig, part: LinearPart) -> usize {
         match part {
-            Part::Qkv | Part::GateUp => config.hidden,
-            Part::Output => config.query_width(),
-            Part::Down => config.intermediate,
+            LinearPart::Qkv | LinearPart::GateUp => config.hidden,
+            LinearPart::Output => config.query_width(),
+            LinearPart::Down => config.intermediate,
         }
     }
 
-    /// Returns the last layer, which gives the logits.
-    pub(super) fn head(self, config: &DecoderConfig) -> Plan {
+    /// Returns the output head, which computes the logits.
+    pub(super) fn head(self, config: &DecoderConfig) -> LinearSource {
         let tensor = match (self, config.is_tied) {
             (_, true) => self.embeddings(),
             (Self::Gguf, false) => "output",
             (Self::Transformers, false) => "lm_head",
         };
-        let piece = Piece { tensor: tensor.to_owned(), outputs: config.vocabulary, interleaved: None };
-        Plan { pieces: vec![piece], inputs: config.hidden, has_bias: false }
+        let piece = TensorPiece { tensor: tensor.to_owned(), outputs: config.vocabulary, interleaved: None };
+        LinearSource { pieces: vec![piece], inputs: config.hidden, has_bias: false }
     }
 
     /// Returns the name of the embeddings, without `.weight`.
@@ -154,7 +159,7 @@ impl Naming {
         }
     }
 
-    /// Returns the name of the norm before the last layer, without `.weight`.
+    /// Returns the name of the norm before the output head, without `.weight`.
     pub(super) fn last_norm(self) -> &'static str {
         match self {
             Self::Gguf => "output_norm",
@@ -169,7 +174,7 @@ impl Naming {
             Norm::Queries => ("attn_q_norm", "self_attn.q_norm"),
             Norm::Keys => ("attn_k_norm", "self_attn.k_norm"),
             Norm::AfterAttention => ("post_attention_norm", "post_attention_layernorm"),
-            // Without norms after the parts, transformers names the one between them by the part before it.
+            // Without post-norms, transformers names the norm between the parts after the part before it.
             Norm::FeedForward if config.has_post_norms() => ("ffn_norm", "pre_feedforward_layernorm"),
             Norm::FeedForward => ("ffn_norm", "post_attention_layernorm"),
             Norm::AfterFeedForward => ("post_ffw_norm", "post_feedforward_layernorm"),
@@ -185,11 +190,11 @@ impl Naming {
     }
 }
 
-fn has_bias(config: &DecoderConfig, part: Part) -> bool {
+fn has_bias(config: &DecoderConfig, part: LinearPart) -> bool {
     match part {
-        Part::Qkv => config.biases.qkv,
-        Part::Output => config.biases.output,
-        Part::GateUp | Part::Down => config.biases.feed_forward,
+        LinearPart::Qkv => config.biases.qkv,
+        LinearPart::Output => config.biases.output,
+        LinearPart::GateUp | LinearPart::Down => config.biases.feed_forward,
     }
 }
 
@@ -198,8 +203,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pairs_side_by_side_become_halves() {
-        let piece = |rotated| Piece { tensor: String::new(), outputs: 16, interleaved: Some((8, rotated)) };
+    fn interleaved_pairs_become_halves() {
+        let piece =
+            |rotated| TensorPiece { tensor: String::new(), outputs: 16, interleaved: Some((8, rotated)) };
         let rows: Vec<usize> = (0..16).map(|output| piece(8).row(output)).collect();
         assert_eq!(rows, [0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15]);
         let rows: Vec<usize> = (0..8).map(|output| piece(4).row(output)).collect();
