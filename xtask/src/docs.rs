@@ -8,8 +8,11 @@ use std::process::{Command, ExitCode};
 
 pub(crate) use check::check;
 
-/// Tells the reference's tests to write their pages; the same word stands in `crates/bantam/src/tests/reference.rs`.
-const WRITE: &str = "BANTAM_DOCS_WRITE";
+/// Tells the tests of generated pages to write them; `crates/bantam/src/tests/reference.rs` has the same word.
+const WRITE: &str = "UPDATE_DOCS";
+
+/// What the names of these tests begin with.
+const TESTS: &str = "the_page_of";
 
 /// What is done with the generated pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +26,18 @@ pub(crate) enum Pages {
 /// Writes or compares the generated pages, then checks links, anchors and the table of contents.
 pub(crate) fn run(root: &Path, pages: Pages) -> ExitCode {
     let mut tests = Command::new("cargo");
-    tests.args(["test", "--quiet", "--locked", "--package", "bantam", "--bin", "bantam", "tests::reference"]);
+    tests.args([
+        "test",
+        "--quiet",
+        "--locked",
+        "--package",
+        "bantam",
+        "--bin",
+        "bantam",
+        "--test",
+        "it",
+        TESTS,
+    ]);
     if pages == Pages::Write {
         tests.env(WRITE, "1");
     }

@@ -76,9 +76,7 @@ impl Confirmations for ConfirmedConfigs {
     fn is_confirmed(&self, sha256: &str) -> bool {
         let Ok(json) = std::fs::read(&self.file) else { return false };
         let Ok(confirmation) = serde_json::from_slice::<Confirmation>(&json) else { return false };
-        confirmation.version == VERSION
-            && confirmation.config == self.config
-            && confirmation.sha256 == sha256
+        confirmation.version == VERSION && confirmation.config == self.config && confirmation.sha256 == sha256
     }
 
     fn file(&self) -> PathBuf {

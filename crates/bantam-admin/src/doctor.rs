@@ -208,7 +208,10 @@ mod tests {
         assert!((tokens(&four) / tokens(&eight) - 2.0).abs() < 1e-9);
         assert!((tokens(&eight) - 40e9 * DECODE_SHARE / 8.5e9).abs() < 1e-9);
         assert_eq!(short_by(eight.memory_bytes, Some(1 << 40)), None);
-        assert_eq!(short_by(eight.memory_bytes, Some(1_000_000_000)), Some(eight.memory_bytes - 1_000_000_000));
+        assert_eq!(
+            short_by(eight.memory_bytes, Some(1_000_000_000)),
+            Some(eight.memory_bytes - 1_000_000_000)
+        );
         assert_eq!(short_by(eight.memory_bytes, None), None);
     }
 }

@@ -75,10 +75,13 @@ pub async fn find_engines(at: &[String]) -> Result<EnginesReport, bantam_remote:
     let answers = futures_util::future::join_all(looking).await;
     let (mut engines, mut unanswered) = (Vec::new(), Vec::new());
     for (address, answer) in addresses.iter().zip(answers) {
-        let other = |reason: String, is_other| UnansweredAddress { address: address.clone(), reason, is_other };
+        let other =
+            |reason: String, is_other| UnansweredAddress { address: address.clone(), reason, is_other };
         match answer {
             Ok(Some(engine)) => engines.push(report(root(address), &engine)),
-            Ok(None) => unanswered.push(other("something answers that is not a known engine".to_owned(), true)),
+            Ok(None) => {
+                unanswered.push(other("something answers that is not a known engine".to_owned(), true))
+            }
             Err(error) => unanswered.push(other(with_causes(&error), false)),
         }
     }

@@ -1,7 +1,13 @@
 //! How the hub is reached: what its own tools read from the environment.
 
+mod variables;
+
+pub use variables::{HUB_VARIABLES, HubVariable};
+
 use bantam_config::Env;
 use bantam_store::HubSettings;
+
+use variables as names;
 
 /// Returns the settings that the hub's own tools would use; `token_file` is what they left in their file. `None` where
 /// the variable `HF_HUB_OFFLINE` forbids the network.
@@ -10,16 +16,21 @@ pub fn hub_settings(env: &dyn Env, token_file: Option<String>) -> Option<HubSett
     let first = |names: &[&str]| names.iter().find_map(|name| get(name));
     let is_true =
         |text: &String| matches!(text.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on");
-    if get("HF_HUB_OFFLINE").filter(is_true).is_some() {
+    if get(names::HF_HUB_OFFLINE).filter(is_true).is_some() {
         return None;
     }
-    let token = first(&["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"]).or(token_file);
+    let token = first(&[names::HF_TOKEN, names::HUGGING_FACE_HUB_TOKEN]).or(token_file);
     let public = HubSettings::public();
     Some(HubSettings {
-        endpoint: get("HF_ENDPOINT").unwrap_or(public.endpoint.clone()),
+        endpoint: get(names::HF_ENDPOINT).unwrap_or(public.endpoint.clone()),
         token: token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty()),
-        proxy: first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
-        no_proxy: first(&["NO_PROXY", "no_proxy"])
+        proxy: first(&[
+            names::HTTPS_PROXY,
+            names::HTTPS_PROXY_LOWER,
+            names::ALL_PROXY,
+            names::ALL_PROXY_LOWER,
+        ]),
+        no_proxy: first(&[names::NO_PROXY, names::NO_PROXY_LOWER])
             .map(|list| list.split(',').map(str::to_owned).collect())
             .unwrap_or_default(),
         ..public

@@ -18,6 +18,7 @@ mod error;
 mod hub;
 mod models;
 mod running;
+mod standing;
 mod text;
 
 pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
@@ -25,7 +26,7 @@ pub use confirm::{ConfirmConfigError, ConfirmedConfigs};
 pub use doctor::{DoctorReport, FitEstimate, MachineLimits, SpeedEstimate, examine};
 pub use engines::{EngineFeature, EngineReport, EnginesReport, UnansweredAddress, find_engines};
 pub use error::UseCaseError;
-pub use hub::hub_settings;
+pub use hub::{HUB_VARIABLES, HubVariable, hub_settings};
 pub use models::{
     AddModelError, AddedModel, DamagedModel, ExportModelsError, ExportedBundle, FindModelError, FoundModel,
     ListModelsError, ModelDetails, ModelList, ModelSummary, PullModelError, RemovedModel, RemovedModels,
@@ -33,4 +34,5 @@ pub use models::{
     remove_models, show_model,
 };
 pub use running::{GatewayClient, GatewayError, LoadedModel, Unloaded};
+pub use standing::{StudentStanding, student_standings};
 pub use text::{bytes_text, parameters_text};

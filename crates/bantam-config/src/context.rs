@@ -29,8 +29,7 @@ impl Context<'_> {
             return;
         }
         let message = format!("names a file that is not there: {}", value::quote_path(&found.value));
-        let problem =
-            Problem::new(message).hint("paths start from the folder of the configuration file");
+        let problem = Problem::new(message).hint("paths start from the folder of the configuration file");
         match self.source.purpose {
             Purpose::Serve => log.problem(MistakeKind::Unreachable, &found.spot, problem),
             Purpose::LookUp => log.warn(MistakeKind::Unreachable, &found.spot, problem),

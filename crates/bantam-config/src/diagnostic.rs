@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// How many mistakes are written out at most; a file that is no TOML at all has thousands.
+/// How many mistakes are written out at most; a file that is not TOML at all has thousands.
 const SHOWN_MAX: usize = 50;
 
 /// Whether Bantam can start.
@@ -27,7 +27,7 @@ impl Severity {
 /// What kind of mistake it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MistakeKind {
-    /// The text is no TOML.
+    /// The text is not TOML.
     Syntax,
     /// No such setting.
     UnknownKey,

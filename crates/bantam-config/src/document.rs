@@ -93,12 +93,16 @@ pub(crate) fn read(context: &Context<'_>, log: &Log<'_>) -> Table {
         match key_path(&flag.key) {
             None => {
                 let hint = "write keys as in TOML: `server.bind`, `models.\"llama3.2:3b\".tier`";
-                log.problem(MistakeKind::UnknownKey, &spot, Problem::new("is no path of a key").hint(hint));
+                log.problem(
+                    MistakeKind::UnknownKey,
+                    &spot,
+                    Problem::new("is not the path of a key").hint(hint),
+                );
             }
             Some(path) => {
                 if !set(&mut root, &path, &flag.value, &Place::Flag) {
                     let problem =
-                        Problem::new("leads into a value that is no table").hint("set the whole value");
+                        Problem::new("leads into a value that is not a table").hint("set the whole value");
                     log.problem(MistakeKind::BadValue, &spot, problem);
                 }
             }

@@ -54,7 +54,7 @@ const UNITS: [(&str, u64); 9] = [
 fn memory(node: &Node) -> Result<Memory, Problem> {
     let written = value::text(node)?;
     let refuse = || {
-        Problem::new(format!("is no amount of memory: {}", value::quote(&written)))
+        Problem::new(format!("is not an amount of memory: {}", value::quote(&written)))
             .hint("write a number and a unit, as in \"8 GiB\" or \"512 MiB\"")
     };
     let (number, unit) = split(&written).ok_or_else(refuse)?;
@@ -71,7 +71,7 @@ pub(crate) fn keep_alive(node: &Node) -> Result<KeepAlive, Problem> {
         return Ok(KeepAlive::Always);
     }
     let refuse = || {
-        Problem::new(format!("is no length of time: {}", value::quote(&written)))
+        Problem::new(format!("is not a length of time: {}", value::quote(&written)))
             .hint("write a number and a unit (\"30s\", \"5m\", \"2h\"), or \"always\"")
     };
     let (number, unit) = split(&written).ok_or_else(refuse)?;

@@ -177,7 +177,10 @@ mod tests {
         check("privacy.dictionary", "privacy");
         check("models.large.price.input", "models.large");
         check("models.\"a.b\".tier", "models.\"a.b\"");
-        check(&format!("models.{}.tier", toml_text::key("a\".b")), &format!("models.{}", toml_text::key("a\".b")));
+        check(
+            &format!("models.{}.tier", toml_text::key("a\".b")),
+            &format!("models.{}", toml_text::key("a\".b")),
+        );
         check("tasks.intent.kind", "tasks.intent");
     }
 

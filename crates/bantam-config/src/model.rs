@@ -91,7 +91,7 @@ impl Models {
         if self.declared.contains(name) {
             return Ok(());
         }
-        let mut problem = Problem::new(format!("names {}, which is no model", value::quote(name)));
+        let mut problem = Problem::new(format!("names {}, which is not a model", value::quote(name)));
         problem.hint = suggestion(name, self.declared.iter().map(String::as_str))
             .or_else(|| Some(format!("describe it in [models.{}]", crate::toml_text::key(name))));
         Err(problem)
@@ -233,7 +233,8 @@ fn read_file(mut section: Section<'_>, local: &Local, context: &Context<'_>) -> 
 
 fn check_upstream(name: &Found<String>, tier: Option<&Found<Tier>>, upstreams: &Upstreams, log: &Log<'_>) {
     if !upstreams.declared.contains(&name.value) {
-        let mut problem = Problem::new(format!("names {}, which is no upstream", value::quote(&name.value)));
+        let mut problem =
+            Problem::new(format!("names {}, which is not an upstream", value::quote(&name.value)));
         problem.hint = suggestion(&name.value, upstreams.declared.iter().map(String::as_str))
             .or_else(|| Some("describe where it runs in [upstreams.NAME]".to_owned()));
         return log.problem(MistakeKind::Unreachable, &name.spot, problem);
@@ -278,7 +279,7 @@ fn read_price(mut section: Section<'_>) -> Option<Price> {
 fn dollars(node: &Node) -> Result<UsdPerMillion, Problem> {
     let number = value::any_number(node)?;
     UsdPerMillion::from_dollars(number).map_err(|_| {
-        Problem::new(format!("is no price: {number}"))
+        Problem::new(format!("is not a price: {number}"))
             .hint("write dollars per million tokens: 0 to 100000, at most six decimals")
     })
 }
@@ -291,6 +292,6 @@ fn day(node: &Node) -> Result<String, Problem> {
     if date::is_day(&written) {
         return Ok(written);
     }
-    Err(Problem::new(format!("is no day: {}", value::quote(&written)))
+    Err(Problem::new(format!("is not a day: {}", value::quote(&written)))
         .hint("write the day the price was looked up, as in \"2026-11-01\""))
 }

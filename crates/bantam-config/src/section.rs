@@ -187,7 +187,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// Reports a key that people expect and that is none on purpose.
+    /// Reports a key that users expect but that is deliberately missing.
     pub(crate) fn refuse(&mut self, key: &str, hint: &str) {
         if let Some(node) = self.entries.remove(key) {
             let spot = Spot { place: node.key_place, ..self.spot(key) };
@@ -264,7 +264,7 @@ impl<'a> Section<'a> {
                 match parse_loose(text, &node.place) {
                     Some(Value::List(nodes)) => Some(nodes),
                     _ => {
-                        let problem = Problem::new("is no list").hint("write `a,b` or `[\"a\", \"b\"]`");
+                        let problem = Problem::new("is not a list").hint("write `a,b` or `[\"a\", \"b\"]`");
                         self.log.problem(MistakeKind::BadValue, spot, problem);
                         None
                     }

@@ -43,7 +43,7 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long running requests may take to finish at shutdown.
     pub drain_timeout: Duration,
-    /// How many threads serve requests; 0 means one a core.
+    /// How many threads serve requests; 0 means one for each core.
     pub threads: usize,
 }
 

@@ -6,7 +6,7 @@ use crate::value;
 /// What students share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Students {
-    /// Threads that encoder students compute on, all together; 0 means one a core.
+    /// Threads that encoder students compute on, all together; 0 means one for each core.
     pub threads: usize,
 }
 

@@ -78,7 +78,7 @@ pub struct Task {
     pub templates: Vec<Template>,
     /// Answers are JSON objects with the label under this key, instead of the bare label.
     pub answer_key: Option<String>,
-    /// The label that says that a request is none of this task's.
+    /// The label of requests that are not for this task.
     pub out_of_scope_label: Option<String>,
     /// Whether the teacher's answers are kept to train from: each with the text that it answers, without earlier turns.
     pub record: bool,
@@ -369,7 +369,7 @@ fn read_ladder(
 fn template(text: &str) -> Result<Template, Problem> {
     let is_hex = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let refuse = || {
-        Problem::new(format!("holds no fingerprint: {}", value::quote(text)))
+        Problem::new(format!("does not hold a fingerprint: {}", value::quote(text)))
             .hint("a fingerprint has 16 of 0-9 and a-f, as the ledger shows it")
     };
     text.parse().ok().filter(|_| is_hex).ok_or_else(refuse)

@@ -37,7 +37,7 @@ pub(crate) fn base_url(text: &str) -> Result<BaseUrl, Problem> {
             .secret());
     }
     let no_url = || {
-        Problem::new(format!("is no address: {}", quote(text)))
+        Problem::new(format!("is not an address: {}", quote(text)))
             .hint("write it as in \"https://api.openai.com/v1\"")
     };
     let uri: Uri = text.parse().map_err(|_| no_url())?;
@@ -68,7 +68,7 @@ pub(crate) fn endpoint_path(text: &str) -> Result<String, Problem> {
         return refuse("holds a brace that is not `{model}`, or a fragment");
     }
     if bare.parse::<http::uri::PathAndQuery>().is_err() || !bare.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return refuse("is no path of a URL");
+        return refuse("is not the path of a URL");
     }
     if bare.split(['/', '?']).any(|segment| segment == "..") {
         return refuse("holds `..`");

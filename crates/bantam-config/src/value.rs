@@ -154,7 +154,7 @@ pub(crate) fn socket_address(node: &Node) -> Result<SocketAddr, Problem> {
             Some(port) => format!("write \"127.0.0.1:{port}\""),
             None => "write an IP address and a port: \"127.0.0.1:5454\", \"[::1]:5454\"".to_owned(),
         };
-        Problem::new(format!("is no address to listen on: {}", quote(&written))).hint(hint)
+        Problem::new(format!("is not an address to listen on: {}", quote(&written))).hint(hint)
     })
 }
 

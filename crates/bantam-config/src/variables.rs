@@ -57,13 +57,13 @@ variables! {
     SERVER_DRAIN_TIMEOUT_MS = "BANTAM_SERVER_DRAIN_TIMEOUT_MS", "server.drain_timeout_ms",
         "How long running requests may take to finish at shutdown, in milliseconds.";
     SERVER_THREADS = "BANTAM_SERVER_THREADS", "server.threads",
-        "How many threads serve requests; 0 for one a core.";
+        "How many threads serve requests; 0 for one for each core.";
     LEDGER_PATH = "BANTAM_LEDGER_PATH", "ledger.path", "The ledger's file.";
     LEDGER_ACKNOWLEDGE = "BANTAM_LEDGER_ACKNOWLEDGE", "ledger.acknowledge",
         "What an acknowledged cost survives: process-crash or power-loss.";
     STORE_PATH = "BANTAM_STORE_PATH", "store.path", "The folder that models are kept in.";
     STUDENTS_THREADS = "BANTAM_STUDENTS_THREADS", "students.threads",
-        "How many threads encoder students compute on, all together; 0 for one a core.";
+        "How many threads encoder students compute on, all together; 0 for one for each core.";
     LOCAL_MEMORY = "BANTAM_LOCAL_MEMORY", "local.memory",
         "Bytes that language models in this process may take, all together, such as 8 GiB.";
     LOCAL_KEEP_ALIVE = "BANTAM_LOCAL_KEEP_ALIVE", "local.keep_alive",
@@ -74,7 +74,7 @@ variables! {
         "The model that savings are measured against.";
 }
 
-/// Warns of variables that look like settings and are none; `used` are those that the file names.
+/// Warns of variables that look like settings but are not; `used` are those that the file names.
 pub(crate) fn warn_unknown(names: &[String], used: &[&str], log: &Log<'_>) {
     for name in names {
         let known = ALL.iter().any(|variable| variable.name == name) || used.contains(&name.as_str());

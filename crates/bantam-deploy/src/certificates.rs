@@ -62,8 +62,11 @@ pub fn certificate_state(
     let Some(path) = certificate_path(task).filter(|path| path.exists()) else {
         return Ok(CertificateState::Missing);
     };
-    let certificate = load_certificate(&path)
-        .map_err(|source| DeployError::Certificate { task: name.clone(), path, source })?;
+    let certificate = load_certificate(&path).map_err(|source| DeployError::Certificate {
+        task: name.clone(),
+        path,
+        source,
+    })?;
     Ok(if certificate.holds_for(name, student_sha256) {
         CertificateState::Holds(Box::new(certificate))
     } else if certificate.task == *name {
@@ -85,9 +88,7 @@ pub(crate) fn gate(
     };
     Ok(match certificate_state(name, task, student_sha256)? {
         CertificateState::Missing => (uncertified, None),
-        CertificateState::Holds(certificate) => {
-            (Gate::Certified { threshold: certificate.threshold }, None)
-        }
+        CertificateState::Holds(certificate) => (Gate::Certified { threshold: certificate.threshold }, None),
         CertificateState::Void(reason) => {
             let path = certificate_path(task).unwrap_or_default();
             (uncertified, Some(DeployWarning::VoidCertificate { task: name.clone(), path, reason }))

@@ -43,7 +43,7 @@ pub(crate) fn entries(config: &Config, files: &FilesRead) -> Result<Vec<ModelEnt
         let Some(folder) = decoder_folder(task) else { continue };
         files.before(folder);
         let student = read_decoder(folder)
-            .map_err(|source| DeployError::Student { task: name.clone(), source })?;
+            .map_err(|error| DeployError::Student { task: name.clone(), source: Box::new(error) })?;
         entries.push(entry(name.as_str(), (&student, folder), task.base.as_deref()));
     }
     Ok(entries)
@@ -145,9 +145,11 @@ pub fn decoder_hash(
         student.base.as_ref().map(|base| (student.model_path(folder, other_base), &base.sha256, "base"));
     let mut found = Vec::new();
     for (path, expected, part) in base.into_iter().chain([weights]) {
-        let sha256 = memory
-            .content_hash(&path)
-            .map_err(|source| StudentError::Unreadable { part, path: path.clone(), source })?;
+        let sha256 = memory.content_hash(&path).map_err(|source| StudentError::Unreadable {
+            part,
+            path: path.clone(),
+            source,
+        })?;
         if sha256 != *expected {
             return Err(StudentError::Changed { part, student: folder.to_owned(), path });
         }

@@ -9,13 +9,12 @@ use bantam_student::{BasePrecision, Bases, EmbeddingBackend};
 use bantam_types::Tier;
 
 use crate::build::free;
-use crate::error::ModelError;
+use crate::error::{ModelError, ModelErrorKind};
 
 /// Opens an encoder for callers to name. Students on the same base share it.
 pub(crate) fn rung(name: &str, folder: &Path, bases: &Bases) -> Result<Rung, ModelError> {
-    let base = bases
-        .open(folder, BasePrecision::Int8)
-        .map_err(|error| ModelError { name: name.to_owned(), kind: error.into() })?;
+    let base =
+        bases.open(folder, BasePrecision::Int8).map_err(|error| ModelErrorKind::from(error).of(name))?;
     let weights = &base.identity().weights_sha256;
     let model = format!("{}@{}", base.identity().name, weights.get(..12).unwrap_or_default());
     let backend = EmbeddingBackend::new(base, name.to_owned());

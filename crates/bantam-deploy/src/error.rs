@@ -40,7 +40,7 @@ pub enum DeployError {
         task: TaskName,
         /// Why.
         #[source]
-        source: StudentError,
+        source: Box<StudentError>,
     },
     /// A student's certificate cannot be read.
     #[error("cannot use the certificate {}", .path.display())]
@@ -125,7 +125,7 @@ pub struct ModelError {
     pub name: String,
     /// Why.
     #[source]
-    pub kind: ModelErrorKind,
+    pub kind: Box<ModelErrorKind>,
 }
 
 /// What keeps a model from being used.
@@ -149,7 +149,7 @@ pub enum ModelErrorKind {
     Adapter {
         /// What is wrong with it.
         #[source]
-        source: LoadAdapterError,
+        source: Box<LoadAdapterError>,
         /// The base that it names, where it names one.
         trained_on: Option<String>,
         /// The model that it was to run on.
@@ -169,6 +169,11 @@ pub enum ModelErrorKind {
 }
 
 impl ModelErrorKind {
+    /// Returns the error of the model with this name.
+    pub(crate) fn of(self, name: &str) -> ModelError {
+        ModelError { name: name.to_owned(), kind: Box::new(self) }
+    }
+
     const fn subject(&self) -> &'static str {
         match self {
             Self::Adapter { .. } => "the adapter of the model",
@@ -180,11 +185,12 @@ impl ModelErrorKind {
 impl ModelError {
     /// Returns what to do about it.
     pub fn hint(&self) -> String {
-        match &self.kind {
+        match &*self.kind {
             ModelErrorKind::Name(_) => "write NAME, NAME:TAG or ORG/REPO:TAG in `store`".to_owned(),
             ModelErrorKind::Store(error) => error.hint(),
             ModelErrorKind::Open(_) => {
-                "name a GGUF file, or a folder with config.json, safetensors and tokenizer.json, in `file`".to_owned()
+                "name a GGUF file, or a folder with config.json, safetensors and tokenizer.json, in `file`"
+                    .to_owned()
             }
             ModelErrorKind::Encoder(error) => error.kind.hint().to_owned(),
             ModelErrorKind::Adapter { trained_on, model, .. } => {
@@ -205,7 +211,7 @@ impl ModelError {
 
     /// Returns whose fault it is.
     pub fn fault(&self) -> DeployFault {
-        match &self.kind {
+        match &*self.kind {
             ModelErrorKind::Name(_) => DeployFault::Invalid,
             ModelErrorKind::Store(ResolveError::Store(_)) => DeployFault::Failed,
             ModelErrorKind::Store(_) | ModelErrorKind::Encoder(_) => DeployFault::Missing,
@@ -228,7 +234,7 @@ pub enum StudentError {
     #[error(transparent)]
     Decoder(#[from] ReadDecoderStudentError),
     /// It is to write, and cannot.
-    #[error("{} is not a decoder, and only decoders can {kind}", .path.display())]
+    #[error("{} is not a decoder, and other students cannot {kind}", .path.display())]
     NotDecoder {
         /// Its file.
         path: PathBuf,

@@ -74,7 +74,9 @@ impl FileState {
         }
         let stamp = Stamp::of(&about);
         let content = match known {
-            Some(Self::File { stamp: before, content }) if *before == stamp && stamp.is_settled(now) => *content,
+            Some(Self::File { stamp: before, content }) if *before == stamp && stamp.is_settled(now) => {
+                *content
+            }
             _ if stamp.is_settled(now) || stamp.bytes > HASHED_BYTES_MAX => None,
             _ => hash(path),
         };

@@ -40,5 +40,7 @@ pub use local::LocalModels;
 pub use memory::ModelMemory;
 pub use reload::{Confirmations, DeploymentSource, Loaded, ReadConfig, Refusal, Reload, Reloader};
 pub use served::{ServedModel, ServedModels, preloads};
-pub use students::{ModelAccess, TaskStudent, check_writer, load_student, load_tagger, student_model, task_student};
+pub use students::{
+    ModelAccess, TaskStudent, check_writer, load_student, load_tagger, student_model, task_student,
+};
 pub use warning::DeployWarning;

@@ -89,15 +89,14 @@ pub(crate) fn serve(
 ) -> Result<(Vec<Rung>, LocalModels), ModelError> {
     let mut shared: BTreeMap<Arc<str>, SharedModel<'_>> = BTreeMap::new();
     for entry in entries {
-        add(entry, &mut shared, memory).map_err(|kind| ModelError { name: entry.name.to_string(), kind })?;
+        add(entry, &mut shared, memory).map_err(|kind| kind.of(&entry.name))?;
     }
     let (mut rungs, mut models) = (Vec::new(), LocalModels::new());
     let mut places = BTreeMap::new();
     for entry in entries {
         let Some(model) = shared.get(&*identity(&entry.path)) else { continue };
         if let Some(misfit) = model.survey.misfit(model.kv_tokens, model.adapter_bytes, budget) {
-            let kind = ModelErrorKind::TooLarge(misfit);
-            return Err(ModelError { name: entry.name.to_string(), kind });
+            return Err(ModelErrorKind::TooLarge(misfit).of(&entry.name));
         }
         let place = places.entry(&model.identity).or_insert_with(|| place(model, memory));
         let (rung, served) = rung(entry, model, place);
@@ -150,7 +149,7 @@ fn entry<'c>(
         }
         ModelSource::Stored { name: called, kv_tokens, adapter, keep_alive, preload } => {
             files.before(&store.manifests());
-            let path = stored(store, called).map_err(|kind| ModelError { name: name.clone(), kind })?;
+            let path = stored(store, called).map_err(|kind| kind.of(name))?;
             (Cow::Owned(path), kv_tokens, adapter, keep_alive, preload)
         }
     };
@@ -184,14 +183,10 @@ fn longer(one: KeepAlive, other: KeepAlive) -> KeepAlive {
 }
 
 /// Checks an adapter's headers against its model, and returns the bytes that it will take.
-fn adapter_bytes(
-    entry: &ModelEntry<'_>,
-    path: &Path,
-    survey: &ModelSurvey,
-) -> Result<usize, ModelErrorKind> {
+fn adapter_bytes(entry: &ModelEntry<'_>, path: &Path, survey: &ModelSurvey) -> Result<usize, ModelErrorKind> {
     let survey = Adapter::survey(path, survey.config()).map_err(|source| {
         let (trained_on, model) = (trained_on(path), entry.path.clone().into_owned());
-        ModelErrorKind::Adapter { source, trained_on, model }
+        ModelErrorKind::Adapter { source: Box::new(source), trained_on, model }
     })?;
     Ok(survey.bytes)
 }

@@ -245,8 +245,8 @@ impl Reloader {
         }
         files.before(&self.source.confirmations.file());
         let sha256 = sha256(text);
-        let is_meant = self.confirmed.as_ref() == Some(&sha256)
-            || self.source.confirmations.is_confirmed(&sha256);
+        let is_meant =
+            self.confirmed.as_ref() == Some(&sha256) || self.source.confirmations.is_confirmed(&sha256);
         // Nobody means an empty file, and whoever truncates one confirms nothing.
         if is_meant && !losses.contains(&Loss::Everything) { Ok(()) } else { Err(Refusal::Losses(losses)) }
     }

@@ -104,7 +104,7 @@ pub(crate) fn rung(
     files: &FilesRead,
 ) -> Result<Option<StudentRung>, DeployError> {
     note_files(task, files);
-    let failed = |source| DeployError::Student { task: name.clone(), source };
+    let failed = |error| DeployError::Student { task: name.clone(), source: Box::new(error) };
     let Some(student) = task_student(name, task, access).map_err(failed)? else { return Ok(None) };
     let TaskStudent { backend, sha256, labels, context_tokens, warning } = student;
     let (gate, void) = gate(name, task, &sha256)?;
@@ -118,7 +118,11 @@ pub(crate) fn rung(
         gate: Some(gate),
         backend,
     };
-    Ok(Some(StudentRung { rung: Arc::new(rung), labels, warnings: warning.into_iter().chain(void).collect() }))
+    Ok(Some(StudentRung {
+        rung: Arc::new(rung),
+        labels,
+        warnings: warning.into_iter().chain(void).collect(),
+    }))
 }
 
 /// Notes every file that a task's student is made of.

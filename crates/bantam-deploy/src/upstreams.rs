@@ -23,10 +23,8 @@ pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result
     for (name, model) in &config.models {
         let ModelSource::Upstream { upstream: upstream_name, name: called } = &model.source else { continue };
         let Some(upstream) = upstreams.get(upstream_name.as_str()) else { continue };
-        let rung = rung(name, model, upstream, called).map_err(|source| DeployError::Upstream {
-            name: upstream_name.clone(),
-            source: source.into(),
-        })?;
+        let rung = rung(name, model, upstream, called)
+            .map_err(|source| DeployError::Upstream { name: upstream_name.clone(), source: source.into() })?;
         rungs.push(rung);
     }
     Ok(rungs)

@@ -32,11 +32,14 @@ impl fmt::Display for DeployWarning {
         match self {
             Self::VoidCertificate { task, path, reason } => {
                 let shown = path.display();
-                write!(f, "the certificate {shown} is void for the student of {task}: {reason}; certify again")
+                write!(
+                    f,
+                    "the certificate {shown} is void for the student of {task}: {reason}; certify again"
+                )
             }
             Self::OtherInstructions { task } => write!(
                 f,
-                "the student of {task} was trained with other instructions than the task has; it is asked with its own"
+                "the student of {task} was taught with other instructions than the task has; it is asked with its own"
             ),
         }
     }

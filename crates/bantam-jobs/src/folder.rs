@@ -82,7 +82,12 @@ impl JobFolder {
     }
 
     /// Writes a record. Only whoever holds the job's lock may.
-    pub(crate) fn write(&self, _lock: &JobLock, record: &JobRecord, durable: bool) -> Result<(), RecordError> {
+    pub(crate) fn write(
+        &self,
+        _lock: &JobLock,
+        record: &JobRecord,
+        durable: bool,
+    ) -> Result<(), RecordError> {
         let mut json = serde_json::to_vec_pretty(record)?;
         json.push(b'\n');
         Ok(private::write_private_file(&self.record_path(&record.id), &json, durable)?)
@@ -131,9 +136,8 @@ impl JobFolder {
                 Err(error) => list.damaged.push(DamagedRecord { reason: described(&error), file }),
             }
         }
-        list.jobs.sort_by(|one, other| {
-            other.created_at.cmp(&one.created_at).then_with(|| one.id.cmp(&other.id))
-        });
+        list.jobs
+            .sort_by(|one, other| other.created_at.cmp(&one.created_at).then_with(|| one.id.cmp(&other.id)));
         list.damaged.sort_by(|one, other| one.file.cmp(&other.file));
         Ok(list)
     }
@@ -176,9 +180,7 @@ fn read(path: &Path) -> Result<JobRecord, RecordError> {
     let json: Value = serde_json::from_slice(&fs::read(path)?)?;
     // The version first: a later one may have other fields.
     match json.get("version").and_then(Value::as_u64) {
-        Some(found) if found != u64::from(VERSION) => {
-            Err(RecordError::Version { found, supported: VERSION })
-        }
+        Some(found) if found != u64::from(VERSION) => Err(RecordError::Version { found, supported: VERSION }),
         _ => Ok(serde_json::from_value(json)?),
     }
 }

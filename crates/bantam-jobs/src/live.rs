@@ -41,11 +41,7 @@ pub(crate) enum Ending {
 }
 
 impl LiveJob {
-    pub(crate) fn new(
-        record: JobRecord,
-        lock: JobLock,
-        folder: JobFolder,
-        ) -> Self {
+    pub(crate) fn new(record: JobRecord, lock: JobLock, folder: JobFolder) -> Self {
         let id = record.id.clone();
         let inner = Inner { record, lock: Some(lock), saved: Instant::now(), changes: 0 };
         let (state, changed, cancel) = (Mutex::new(inner), Condvar::new(), watch::Sender::new(false));

@@ -114,10 +114,11 @@ impl Jobs {
         if !is_free && state.waiting.len() >= shared.settings.queued_max {
             return Err(SubmitJobError::QueueFull { waiting: state.waiting.len() });
         }
-        let job = Arc::new(shared.enter(spec).map_err(|source| SubmitJobError::Record {
-            folder: shared.folder.path().to_owned(),
-            source,
-        })?);
+        let job =
+            Arc::new(shared.enter(spec).map_err(|source| SubmitJobError::Record {
+                folder: shared.folder.path().to_owned(),
+                source,
+            })?);
         state.live.push(Arc::clone(&job));
         state.waiting.push_back((Arc::clone(&job), Box::new(work)));
         if is_free {

@@ -99,7 +99,7 @@ pub struct TrainingRequest {
     /// Whether to go on where an interrupted training stopped.
     #[serde(default)]
     pub resume: bool,
-    /// Where the state of the training is kept until it ends; beside the student where nothing is said.
+    /// The path of the training checkpoint, which is removed at the end; beside the student by default.
     pub checkpoint: Option<PathBuf>,
     /// Steps between two checkpoints.
     pub checkpoint_every: Option<u64>,

@@ -131,7 +131,7 @@ fn check_destinations(plan: &TrainingPlan) -> Result<(), TrainError> {
             "out" if matches!(plan.method, Method::Decoder(_)) => {}
             "peft" => check_folder(field, "the adapter", path)?,
             "out" => check_file(field, "the student", path)?,
-            "checkpoint" => check_file(field, "the state of the training", path)?,
+            "checkpoint" => check_file(field, "the training checkpoint", path)?,
             "curve" => check_file(field, "the curve", path)?,
             // A log is opened, and locked, when the training begins.
             _ => {}

@@ -90,9 +90,9 @@ impl TeachError {
             Self::Run(error) => error.hint(),
             Self::Resume(error) => error.kind.hint(),
             Self::Save(_) => {
-                "make room on the disk, then train again with `resume` set: the last checkpoint is intact"
+                "make room on the disk, then train again with `resume`: the last checkpoint is intact"
             }
-            Self::Stopped { .. } => "train again with `resume` set to continue from there",
+            Self::Stopped { .. } => "train again with `resume` to continue from there",
         }
     }
 }

@@ -235,9 +235,9 @@ impl TuneError {
             Self::Run(error) => error.hint(),
             Self::Resume(error) => error.kind.hint(),
             Self::Save(_) => {
-                "make room on the disk, then train again with `resume` set: the last checkpoint is intact"
+                "make room on the disk, then train again with `resume`: the last checkpoint is intact"
             }
-            Self::Stopped { .. } => "train again with `resume` set to continue from there",
+            Self::Stopped { .. } => "train again with `resume` to continue from there",
             Self::Differs { .. } => {
                 "serve the base in the precision it was trained in: set `precision` to f32"
             }

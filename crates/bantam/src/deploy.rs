@@ -1,5 +1,7 @@
 //! Artefacts as commands open them: `bantam-deploy`, with failures of commands.
 
+use std::time::SystemTime;
+
 use bantam_config::{Config, Env};
 use bantam_gateway::{AdmissionLimits, Deployment};
 use bantam_student::{Bases, LoadStudentError, LoadStudentErrorKind};
@@ -7,6 +9,7 @@ use bantam_types::TaskName;
 
 use crate::failure::{Failure, Outcome};
 use crate::hints;
+use crate::settings::{Globals, ProcessEnv};
 
 pub(crate) use bantam_deploy::{
     LocalModels, ModelAccess as Here, ModelMemory as Memory, certificate_path, decoder_hash, instructions,
@@ -21,10 +24,20 @@ pub(crate) fn deployment(
     previous: Option<&Deployment>,
     memory: &Memory,
 ) -> Result<(Deployment, LocalModels), Failure> {
-    let files = bantam_deploy::FilesRead::begin(std::time::SystemTime::now());
+    let files = bantam_deploy::FilesRead::begin(SystemTime::now());
     let inputs = bantam_deploy::Inputs { config, env, previous, memory, files: &files };
     let built = bantam_deploy::build_deployment(inputs)?;
     Ok((built.deployment, built.models))
+}
+
+/// Builds everything that `config` names, and tells what is odd about it.
+pub(crate) fn deployment_aloud(config: &Config, globals: &Globals) -> Result<Deployment, Failure> {
+    let (memory, files) = (Memory::new(config), bantam_deploy::FilesRead::begin(SystemTime::now()));
+    let inputs =
+        bantam_deploy::Inputs { config, env: &ProcessEnv, previous: None, memory: &memory, files: &files };
+    let built = bantam_deploy::build_deployment(inputs)?;
+    globals.warn_of(&built.warnings);
+    Ok(built.deployment)
 }
 
 /// Checks that a task whose answers are written does not name a student that cannot write.

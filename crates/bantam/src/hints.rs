@@ -37,11 +37,13 @@ pub(crate) fn for_finding(error: &FindModelError) -> Option<String> {
 
 pub(crate) fn for_deploy(error: &DeployError) -> String {
     match error {
-        DeployError::Model(model) => match &model.kind {
+        DeployError::Model(model) => match &*model.kind {
             ModelErrorKind::Store(error) => for_store(error),
             _ => model.hint(),
         },
-        DeployError::Certificate { task, .. } => format!("prove it again: bantam certify {task} --error 0.02"),
+        DeployError::Certificate { task, .. } => {
+            format!("prove it again: bantam certify {task} --error 0.02")
+        }
         DeployError::Student { source, .. } => for_student(source),
         _ => error.hint(),
     }
@@ -51,7 +53,8 @@ pub(crate) fn for_student(error: &StudentError) -> String {
     match error {
         StudentError::Load(error) => for_student_file(&error.kind),
         StudentError::NotDecoder { .. } => {
-            "train one (bantam student train --kind decoder), or name a language model in `student_model`".to_owned()
+            "train one (bantam student train --kind decoder), or name a language model in `student_model`"
+                .to_owned()
         }
         StudentError::Form(form) => for_form(form),
         StudentError::Unreadable { .. } => {
@@ -90,8 +93,7 @@ pub(crate) fn for_missing_config(error: &ReadConfigError) -> Failure {
 /// Writes a path as a shell reads it.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
-    let is_plain =
-        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte));
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte));
     if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 

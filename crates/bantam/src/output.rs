@@ -174,7 +174,12 @@ mod tests {
         let name = "an-organisation/a-model-with-a-very-long-name-GGUF:Q4_K_M";
         let rows = [
             vec!["name", "size", "about", "more"],
-            vec!["short", "12 MB", "a text that goes on and on until it has more letters than there is room", "x"],
+            vec![
+                "short",
+                "12 MB",
+                "a text that goes on and on until it has more letters than there is room",
+                "x",
+            ],
             vec![name, "1 GB", "b", "another text that is long but not as long as the other one"],
         ];
         let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect::<Vec<_>>());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bantam_admin::ConfirmedConfigs;
 use bantam_config::{Config, Env, Override, Purpose};
-use bantam_deploy::{ConfigFile, DeploymentSource, Disk};
+use bantam_deploy::{ConfigFile, DeployWarning, DeploymentSource, Disk};
 use bantam_jobs::{Jobs, JobsSettings};
 
 use crate::cli::GlobalArgs;
@@ -131,6 +131,13 @@ impl Globals {
         }
     }
 
+    /// Tells what is odd about a deployment.
+    pub(crate) fn warn_of(&self, warnings: &[DeployWarning]) {
+        if !self.quiet {
+            warnings.iter().for_each(|warning| output::note(format!("warning: {warning}")));
+        }
+    }
+
     /// Returns the configuration's file with what flags and environment add to it.
     pub(crate) fn file(&self) -> Result<ConfigFile, Failure> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
@@ -176,7 +183,8 @@ impl Globals {
 
 /// Returns the token that the hub's own tools have left, if there is one.
 pub(crate) fn hub_token_file() -> Option<String> {
-    let hub = variable(environment::HF_HOME.name).map_or_else(|| folder(environment::XDG_CACHE_HOME, ".cache").join("huggingface"), PathBuf::from);
+    let default = || folder(environment::XDG_CACHE_HOME, ".cache").join("huggingface");
+    let hub = variable(environment::HF_HOME.name).map_or_else(default, PathBuf::from);
     let path = variable(environment::HF_TOKEN_PATH.name).map_or_else(|| hub.join("token"), PathBuf::from);
     std::fs::read_to_string(Path::new(&path)).ok().filter(|token| !token.trim().is_empty())
 }

@@ -1,5 +1,5 @@
-//! Links and anchors lead somewhere, every page is in the table of contents, README stays short, and every block of
-//! commands is one that the tests run.
+//! Links and anchors lead somewhere, files that are named exist, every page is in the table of contents, README stays
+//! short, and every block of commands is one that the tests run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,6 +13,9 @@ const README_BYTES_MAX: usize = 8 * 1024;
 /// The folder of the book.
 const BOOK: &str = "docs/";
 const SUMMARY: &str = "docs/SUMMARY.md";
+
+/// What the paths of files begin with, where documents name them.
+const FOLDERS: [&str; 7] = [".cargo/", "bench/", "crates/", "docs/", "scripts/", "tests/", "xtask/"];
 
 /// Words that blocks may be fenced with. Commands are `sh`, so that `tests/test_docs.py` runs them.
 const LANGUAGES: [&str; 6] = ["json", "python", "rust", "text", "toml", "sh"];
@@ -57,6 +60,15 @@ fn check_documents(documents: &Documents, files: &BTreeSet<String>, report: &mut
             }
         }
     }
+    for (path, page) in &pages {
+        for (line, code) in &page.codes {
+            for named in code.split_whitespace().filter_map(file_named) {
+                if !is_there(&named, files) {
+                    report.problem(format!("{path}:{line} names {named}, which is not there"));
+                }
+            }
+        }
+    }
     check_contents(&pages, report);
     let bytes = documents.get("README.md").map_or(0, String::len);
     if bytes > README_BYTES_MAX {
@@ -85,8 +97,7 @@ fn resolve(
     if from.starts_with(BOOK) && !path.starts_with(BOOK) {
         return Err(format!("the book is read without the repository; name {path} in words"));
     }
-    let inside = format!("{}/", path.trim_end_matches('/'));
-    if !files.contains(&path) && !files.iter().any(|file| file.starts_with(&inside)) {
+    if !is_there(&path, files) {
         return Err(format!("there is no {path}"));
     }
     let Some(anchor) = anchor else { return Ok(()) };
@@ -95,6 +106,24 @@ fn resolve(
         Some(_) => Err(format!("{path} has no heading #{anchor}")),
         None => Err(format!("{path} is not a page, so it has no headings")),
     }
+}
+
+/// Returns whether a path is a file, or a folder with one.
+fn is_there(path: &str, files: &BTreeSet<String>) -> bool {
+    let inside = format!("{}/", path.trim_end_matches('/'));
+    files.contains(path) || files.iter().any(|file| file.starts_with(&inside))
+}
+
+/// Returns the path that a word of code names, from the root; of a crate's file `crates/` may be left out.
+fn file_named(word: &str) -> Option<String> {
+    let is_plain = |symbol: char| symbol.is_ascii_alphanumeric() || "_-./".contains(symbol);
+    if !word.chars().all(is_plain) {
+        return None;
+    }
+    if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
+        return Some(word.to_owned());
+    }
+    (word.starts_with("bantam-") && word.contains('/')).then(|| format!("crates/{word}"))
 }
 
 /// Returns `path` as seen from the folder of `from`; nothing when it leaves the root.
@@ -200,6 +229,15 @@ mod tests {
         check(&[("docs/a.md", ""), (SUMMARY, "nothing")], &["docs/a.md is not in docs/SUMMARY.md"]);
         check(&[("docs/a.md", ""), (SUMMARY, "[a](a.md) [b](a.md)")], &["lists docs/a.md 2 times"]);
         check(&[(SUMMARY, "[a](a.md)")], &["there is no docs/a.md"]);
+    }
+
+    #[test]
+    fn files_that_are_named_in_code_exist() {
+        let fine =
+            "`crates/a/src/lib.rs` `crates/a` `python docs/a.md --flag` `bantam-a` `/v1/models` `crates/*`";
+        check(&[("README.md", fine), ("docs/a.md", "")], &[]);
+        check(&[("README.md", "\n`bantam-a/src/lib.rs`")], &["README.md:2 names crates/bantam-a/src/lib.rs"]);
+        check(&[("README.md", "`python scripts/gone.py FILE`")], &["names scripts/gone.py"]);
     }
 
     #[test]

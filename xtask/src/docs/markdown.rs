@@ -1,4 +1,4 @@
-//! What the checks need to know of a Markdown page: its headings, its links and its fenced blocks.
+//! What the checks need to know of a Markdown page: its headings, its links, its code and its fenced blocks.
 
 /// A page, read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -7,6 +7,8 @@ pub(super) struct Page {
     pub(super) anchors: Vec<String>,
     /// Targets of its links, with their lines.
     pub(super) links: Vec<(usize, String)>,
+    /// Code within the prose, with its lines.
+    pub(super) codes: Vec<(usize, String)>,
     /// The words behind the three ticks that open each fenced block, with their lines.
     pub(super) fences: Vec<(usize, String)>,
     /// The line of a fence that is never closed.
@@ -47,7 +49,9 @@ impl Page {
             prose.push('\n');
         }
         page.open_fence = fence.map(|(line, _)| line);
-        page.links = links(&without_code(&prose));
+        let (prose, codes) = without_code(&prose);
+        page.links = links(&prose);
+        page.codes = codes;
         page
     }
 
@@ -74,12 +78,15 @@ fn anchor(title: &str) -> String {
     kept.map(|symbol| if symbol == ' ' { '-' } else { symbol.to_ascii_lowercase() }).collect()
 }
 
-/// Blanks out inline code and comments; lines stay where they are.
-fn without_code(text: &str) -> String {
+/// Returns the text without its inline code and comments, lines staying where they are, and the code with its lines.
+fn without_code(text: &str) -> (String, Vec<(usize, String)>) {
     let mut out = String::with_capacity(text.len());
+    let mut codes = Vec::new();
+    let mut line = 1;
     let mut rest = text;
     while let Some(start) = rest.find(['`', '<']) {
         out.push_str(&rest[..start]);
+        line += rest[..start].matches('\n').count();
         rest = &rest[start..];
         let ticks = rest.len() - rest.trim_start_matches('`').len();
         let (opening, closing) = match ticks {
@@ -92,12 +99,17 @@ fn without_code(text: &str) -> String {
             rest = &rest[1..];
             continue;
         };
-        out.extend(inside.chars().filter(|symbol| *symbol == '\n'));
+        if ticks > 0 {
+            codes.push((line, inside.to_owned()));
+        }
+        let breaks = inside.matches('\n').count();
+        line += breaks;
+        out.push_str(&"\n".repeat(breaks));
         out.push('x');
         rest = after;
     }
     out.push_str(rest);
-    out
+    (out, codes)
 }
 
 /// Returns the targets of `[text](target)` and `[name]: target`.
@@ -136,6 +148,13 @@ mod tests {
         let links = Page::read(text).links;
         let expected = [(1, "a.md"), (2, "b.md#c"), (8, "e.md")];
         assert_eq!(links, expected.map(|(line, target)| (line, target.to_owned())));
+    }
+
+    #[test]
+    fn code_in_prose_is_found_with_its_line() {
+        let page = Page::read("one `a/b.rs` and\n``c ` d`` <!-- `no` -->\n\n`e\nf` `g`\n");
+        let expected = [(1, "a/b.rs"), (2, "c ` d"), (4, "e\nf"), (5, "g")];
+        assert_eq!(page.codes, expected.map(|(line, code)| (line, code.to_owned())));
     }
 
     #[test]

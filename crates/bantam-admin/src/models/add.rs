@@ -67,7 +67,7 @@ pub enum AddModelError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: ImportError,
+        source: Box<ImportError>,
     },
     /// The bundle cannot be imported.
     #[error("cannot import {}", .path.display())]
@@ -76,11 +76,11 @@ pub enum AddModelError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// The model cannot get a second name.
     #[error("cannot copy the model")]
-    Copy(#[source] ImportError),
+    Copy(#[source] Box<ImportError>),
 }
 
 impl UseCaseError for AddModelError {
@@ -89,10 +89,10 @@ impl UseCaseError for AddModelError {
             Self::Name(error) => error.reason(),
             Self::FileName { .. } | Self::BundleName => FailureReason::Invalid,
             Self::Import { source, .. } | Self::Copy(source) => reason_of_import(source),
-            Self::Bundle { source: BundleError::Import { source: ImportError::Exists { .. }, .. }, .. } => {
-                FailureReason::Invalid
-            }
-            Self::Bundle { .. } => FailureReason::Failed,
+            Self::Bundle { source, .. } => match &**source {
+                BundleError::Import { source: ImportError::Exists { .. }, .. } => FailureReason::Invalid,
+                _ => FailureReason::Failed,
+            },
         }
     }
 
@@ -102,7 +102,7 @@ impl UseCaseError for AddModelError {
             Self::FileName { .. } => "say what to call it",
             Self::BundleName => "import it without a name, and copy the model to the name you want",
             Self::Import { source, .. } | Self::Copy(source) => return Some(source.hint()),
-            Self::Bundle { source, .. } => match source {
+            Self::Bundle { source, .. } => match &**source {
                 BundleError::Import { source, .. } => return Some(source.hint()),
                 BundleError::Damaged { .. } | BundleError::Hash { .. } => {
                     "copy the bundle again, or export it again"
@@ -144,7 +144,7 @@ pub fn import_model(
         }
         let added = store
             .import_bundle(path, replaces, &mut |bytes| progress.advance(bytes))
-            .map_err(|source| AddModelError::Bundle { path: path.to_owned(), source })?;
+            .map_err(|error| AddModelError::Bundle { path: path.to_owned(), source: Box::new(error) })?;
         return Ok(added.iter().map(AddedModel::of).collect());
     }
     let name = match name {
@@ -153,7 +153,7 @@ pub fn import_model(
     };
     let added = store
         .import(path, &name, replaces, &mut |bytes| progress.advance(bytes))
-        .map_err(|source| AddModelError::Import { path: path.to_owned(), source })?;
+        .map_err(|error| AddModelError::Import { path: path.to_owned(), source: Box::new(error) })?;
     Ok(vec![AddedModel::of(&added)])
 }
 
@@ -162,7 +162,8 @@ pub fn import_model(
 /// # Errors
 /// When there is no such model, or the new name stands for another one.
 pub fn copy_model(store: &Store, from: &str, to: &str) -> Result<AddedModel, AddModelError> {
-    let added = store.copy(&model_name(from)?, &model_name(to)?).map_err(AddModelError::Copy)?;
+    let copied = store.copy(&model_name(from)?, &model_name(to)?);
+    let added = copied.map_err(|error| AddModelError::Copy(Box::new(error)))?;
     Ok(AddedModel::of(&added))
 }
 
@@ -174,8 +175,7 @@ pub(crate) struct Bytes<'c> {
 
 impl<'c> Bytes<'c> {
     pub(crate) fn new(context: &'c JobContext, total: u64) -> Self {
-        let progress =
-            JobProgress { total: Some(total), unit: "bytes".to_owned(), ..JobProgress::default() };
+        let progress = JobProgress { total: Some(total), unit: "bytes".to_owned(), ..JobProgress::default() };
         context.progress(progress.clone());
         Self { context, progress }
     }

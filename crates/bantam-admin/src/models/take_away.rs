@@ -73,7 +73,7 @@ pub struct ExportModelsError {
     pub path: PathBuf,
     /// Why.
     #[source]
-    pub source: BundleError,
+    pub source: Box<BundleError>,
 }
 
 impl UseCaseError for ExportModelsError {
@@ -99,7 +99,7 @@ pub fn export_models(
     let mut progress = Bytes::new(context, entries.iter().map(|entry| entry.manifest.bytes()).sum());
     store
         .export(entries, target, &mut |bytes| progress.advance(bytes))
-        .map_err(|source| ExportModelsError { path: target.to_owned(), source })?;
+        .map_err(|error| ExportModelsError { path: target.to_owned(), source: Box::new(error) })?;
     Ok(ExportedBundle {
         bundle: target.to_owned(),
         bytes: std::fs::metadata(target).map_or(0, |file| file.len()),

@@ -143,11 +143,11 @@ fn an_engine_on_this_machine_is_local_and_needs_no_more_than_its_kind() {
 
 #[test]
 fn refuses_memory_and_times_that_are_none() {
-    check("[local]\nmemory = '8'", "is no amount of memory");
+    check("[local]\nmemory = '8'", "is not an amount of memory");
     check("[local]\nmemory = 8", "must be a string, not a whole number");
-    check("[local]\nkeep_alive = '5 minutes'", "is no length of time");
+    check("[local]\nkeep_alive = '5 minutes'", "is not a length of time");
     let file = "[models.m]\nfile = 'models/desk-0.6b-q8_0.gguf'\n";
-    check(&format!("{file}keep_alive = 'never'"), "is no length of time");
+    check(&format!("{file}keep_alive = 'never'"), "is not a length of time");
     check(&format!("{file}adapter = 'missing'"), "names a file that is not there");
     check(&format!("{file}preload = 'yes'"), "must be `true` or `false`");
 }
@@ -174,8 +174,8 @@ fn refuses_models_that_cannot_be_called_or_priced() {
     }
     let price = |text: &str| model(&format!("tier = 'mid'\nprice = {{ {text} }}"));
     check(&price("input = 1, output = 2"), "needs the key `as_of`");
-    check(&price("input = 1, output = 2, as_of = '2026-02-29'"), "is no day");
-    check(&price("input = -1, output = 2, as_of = '2026-02-28'"), "is no price: -1");
+    check(&price("input = 1, output = 2, as_of = '2026-02-29'"), "is not a day");
+    check(&price("input = -1, output = 2, as_of = '2026-02-28'"), "is not a price: -1");
     check(&price("input = 0.0000001, output = 2, as_of = '2026-02-28'"), "six decimals");
     check(&price("input = 1, cached_input = 2, output = 2, as_of = '2026-02-28'"), "dearer than `input`");
     let config = World::default().good(&price("input = 1, output = 2, as_of = 2026-02-28"));
@@ -220,7 +220,7 @@ fn refuses_tasks_whose_settings_contradict_each_other() {
     check(&task("kind = 'extract'\nschema = 'ticket.schema.json'"), "without a language model as student");
     check(&task("kind = 'embed'\nstudent = 'intent.student'\nladder = ['student']"), "students do not embed");
     check(&task("kind = 'extract'\nstudent_model = 'm'"), "names a model of an upstream");
-    check(&task("kind = 'extract'\nstudent_model = 'x'"), "which is no model");
+    check(&task("kind = 'extract'\nstudent_model = 'x'"), "which is not a model");
     let local = |task: &str| format!("{task}\n[models.local]\nfile = 'local.gguf'");
     check(&local(&task("kind = 'extract'\nstudent_model = 'local'")), "has no schema, regex or grammar");
     let form = |text: &str| local(&task(&format!("student_model = 'local'\n{text}")));

@@ -1,7 +1,7 @@
 //! The table of settings against what the readers do: defaults, limits and words.
 
 use bantam_config::reference::{ALL, DefaultValue, KnownSetting, ValueKind};
-use bantam_config::{Config, EXAMPLE, Location, MistakeKind, Origin};
+use bantam_config::{Config, Location, MistakeKind, Origin, complete_example};
 
 use crate::world::World;
 
@@ -41,7 +41,7 @@ fn instance(config: &Config, setting: &KnownSetting) -> Option<String> {
 /// Returns whether the reader refuses the text `value` for `key` because of its type, range or form.
 fn is_refused(key: &str, value: &str) -> bool {
     let at_flag = |location: &Location| matches!(location, Location::Flag(flag) if flag == key);
-    let loaded = World::of_example().flag(key, value).load(EXAMPLE);
+    let loaded = World::of_example().flag(key, value).load(&complete_example());
     loaded.err().is_some_and(|errors| {
         let mut mistakes = errors.diagnostics.iter();
         mistakes.any(|mistake| mistake.kind == MistakeKind::BadValue && at_flag(&mistake.location))
@@ -60,7 +60,7 @@ fn check(setting: &KnownSetting, key: &str, accepted: &[String], refused: &[Stri
 
 #[test]
 fn limits_and_words_are_those_of_the_readers() {
-    let config = World::of_example().good(EXAMPLE);
+    let config = World::of_example().good(&complete_example());
     for setting in ALL {
         // Tables of a list cannot be overridden one by one.
         if setting.key.starts_with("privacy.dictionary.") {

@@ -60,7 +60,10 @@ fn a_certificate_counts_for_its_own_student_and_task_alone() {
     assert_eq!(warnings, []);
     let (void, warnings) = check(|_| Some(certificate("intent", &"ab".repeat(32))));
     assert_eq!(void, CertificateState::Void(VoidReason::OtherStudent));
-    assert!(matches!(&warnings[..], [DeployWarning::VoidCertificate { reason: VoidReason::OtherStudent, .. }]));
+    assert!(matches!(
+        &warnings[..],
+        [DeployWarning::VoidCertificate { reason: VoidReason::OtherStudent, .. }]
+    ));
     assert!(warnings[0].to_string().contains("is void for the student of intent"), "{}", warnings[0]);
     let (void, _) = check(|hash| Some(certificate("other", hash)));
     assert_eq!(void, CertificateState::Void(VoidReason::OtherTask { task: "other".parse().unwrap() }));

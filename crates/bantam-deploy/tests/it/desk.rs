@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bantam_config::Env;
-use bantam_deploy::{Confirmations, ConfigFile, DeploymentSource, Loaded, Refusal, Reload, Reloader};
+use bantam_deploy::{ConfigFile, Confirmations, DeploymentSource, Loaded, Refusal, Reload, Reloader};
 use bantam_gateway::Deployment;
 use bantam_student::{Example, LinearConfig};
 

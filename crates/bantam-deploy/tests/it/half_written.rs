@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use crate::desk::{Desk, MODELS, Seen};
 
 fn dictionary(terms: &[String]) -> String {
-    let entries = terms.iter().map(|term| {
-        format!("[[privacy.dictionary]]\nterm = \"{term}\"\nlabel = \"restricted\"\n")
-    });
+    let entries = terms
+        .iter()
+        .map(|term| format!("[[privacy.dictionary]]\nterm = \"{term}\"\nlabel = \"restricted\"\n"));
     entries.collect()
 }
 

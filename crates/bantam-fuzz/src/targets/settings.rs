@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bantam_config::{Source, load};
+use bantam_config::{Purpose, Source, load};
 
 /// Reads the bytes as a configuration whose files and variables are all missing, and renders every complaint.
 pub(super) fn settings(bytes: &[u8]) {
@@ -16,6 +16,7 @@ pub(super) fn settings(bytes: &[u8]) {
         data_folder: Path::new("/usr/share/bantam"),
         overrides: &[],
         variable_names: &[],
+        purpose: Purpose::Serve,
     };
     match load(&source, &BTreeMap::<String, String>::new(), &BTreeSet::<PathBuf>::new()) {
         Ok(config) => config.warnings.iter().for_each(|warning| assert!(!warning.to_string().is_empty())),

@@ -117,7 +117,8 @@ fn files_are_for_their_owner_alone() {
     let job = jobs.submit(spec("train"), work).unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&workshop.folder()), 0o700);
-    let files: Vec<_> = std::fs::read_dir(workshop.folder()).unwrap().map(|file| file.unwrap().path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(workshop.folder()).unwrap().map(|file| file.unwrap().path()).collect();
     assert!(files.len() >= 2, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
     say.send(Say::End(Ok(json!(1)))).unwrap();

@@ -1,4 +1,4 @@
-use bantam_jobs::{JobSpec, JobState, JobsSettings, Jobs, SubmitJobError};
+use bantam_jobs::{JobSpec, JobState, Jobs, JobsSettings, SubmitJobError};
 use serde_json::{Value, json};
 
 use crate::workshop::{Say, Workshop, spec, told};

@@ -42,7 +42,8 @@ fn another_process_sees_a_running_job_and_can_cancel_it() {
     assert_eq!(job.wait().state, JobState::Cancelled);
     assert_eq!(there.show(job.id()).unwrap().state, JobState::Cancelled);
     assert!(matches!(there.cancel(job.id()), Err(CancelJobError::Over { .. })));
-    let left: Vec<_> = std::fs::read_dir(workshop.folder()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(workshop.folder()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(left, [format!("{}.json", job.id()).as_str()]);
 }
 

@@ -58,12 +58,12 @@ fn a_pulled_model_is_complete_and_tagged_with_its_quantisation() {
 
 #[test]
 fn waiting_for_the_store_s_lock_holds_up_nobody_else() {
-    let place = place();
-    let hub = place.hub(Fault::None);
-    fs::create_dir_all(place.store.root()).unwrap();
-    let lock = fs::File::options().create(true).append(true).open(place.store.root().join("lock")).unwrap();
+    let fixture = fixture();
+    let hub = fixture.hub(Fault::None);
+    fs::create_dir_all(fixture.store.root()).unwrap();
+    let lock = fs::File::options().create(true).append(true).open(fixture.store.root().join("lock")).unwrap();
     lock.lock().unwrap();
-    let (whole, mut came) = (place.model.len() as u64, 0);
+    let (whole, mut came) = (fixture.model.len() as u64, 0);
     let (all_came, wait) = tokio::sync::oneshot::channel();
     let mut all_came = Some(all_came);
     let mut tell = |event: PullEvent<'_>| {
@@ -82,7 +82,7 @@ fn waiting_for_the_store_s_lock_holds_up_nobody_else() {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         drop(lock);
     };
-    let both = async { tokio::join!(place.store.pull(&name, &settings, &mut tell), let_go).0 };
+    let both = async { tokio::join!(fixture.store.pull(&name, &settings, &mut tell), let_go).0 };
     runtime.block_on(both).unwrap();
 }
 

@@ -69,9 +69,9 @@ impl<R: WeightRows> Frozen for Tiled<R> {
         }
         let mut write = Write::Set;
         self.tiles(|first, tile, weights| {
-            let of_tile = Matrix::strided(&gradient[first..], count, tile, self.outputs);
+            let grad_tile = Matrix::strided(&gradient[first..], count, tile, self.outputs);
             let into = MatrixMut::new(inputs, count, self.inputs);
-            multiply(of_tile, Matrix::new(weights, tile, self.inputs), 1.0, into, write);
+            multiply(grad_tile, Matrix::new(weights, tile, self.inputs), 1.0, into, write);
             write = Write::Add;
         });
     }

@@ -46,8 +46,6 @@ pub(crate) fn run(command: &ConfigCommand, globals: &Globals) -> Result<(), Fail
 fn check(globals: &Globals) -> Result<(String, CheckedConfig), Failure> {
     let (text, config) = globals.load_to_serve()?;
     let (checked, warnings) = bantam_admin::check_config(&config, &ProcessEnv)?;
-    if !globals.quiet {
-        warnings.iter().for_each(|warning| output::note(format!("warning: {warning}")));
-    }
+    globals.warn_of(&warnings);
     Ok((text, checked))
 }

@@ -212,7 +212,8 @@ fn since(time: &str) -> String {
 
 fn percent(record: &JobRecord) -> String {
     let progress = record.progress.as_ref();
-    let share = progress.and_then(|progress| Some((progress.done, progress.total.filter(|total| *total > 0)?)));
+    let share =
+        progress.and_then(|progress| Some((progress.done, progress.total.filter(|total| *total > 0)?)));
     share.map_or_else(|| "-".to_owned(), |(done, total)| format!("{} %", done.min(total) * 100 / total))
 }
 

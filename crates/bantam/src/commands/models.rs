@@ -264,11 +264,12 @@ pub(crate) fn rm(args: &RmArgs, globals: &Globals) -> Result<(), Failure> {
 
 /// `bantam cp`.
 pub(crate) fn cp(args: &CpArgs, globals: &Globals) -> Result<(), Failure> {
-    let added = bantam_admin::copy_model(&open(globals)?, &args.from, &args.to).map_err(|error| match error {
-        AddModelError::Name(error) => error.into(),
-        AddModelError::Copy(error) => not_imported("cannot copy the model", &error),
-        error => Failure::from_use_case(&error),
-    })?;
+    let added =
+        bantam_admin::copy_model(&open(globals)?, &args.from, &args.to).map_err(|error| match error {
+            AddModelError::Name(error) => error.into(),
+            AddModelError::Copy(error) => not_imported("cannot copy the model", &error),
+            error => Failure::from_use_case(&error),
+        })?;
     if globals.json {
         return output::json(&added);
     }

@@ -31,7 +31,7 @@ pub(super) fn list(globals: &Globals) -> Result<(), Failure> {
 fn row(model: &LoadedModel) -> Vec<String> {
     let until = match (model.stays, model.leases) {
         (true, _) => "memory is needed".to_owned(),
-        (_, 0) => model.expires_at.clone(),
+        (_, 0) => left(&model.expires_at),
         _ => "in use".to_owned(),
     };
     let with = match &model.base {
@@ -41,6 +41,17 @@ fn row(model: &LoadedModel) -> Vec<String> {
     let memory = format!("{:.1} MiB", model.size as f64 / f64::from(1 << 20));
     let (requests, context) = (model.leases.to_string(), model.context_length.to_string());
     vec![model.name.clone(), model.state.clone(), memory, requests, context, until, with]
+}
+
+/// Returns how long a model stays if nobody asks for it.
+fn left(expires_at: &str) -> String {
+    let Ok(when) = expires_at.parse::<jiff::Timestamp>() else { return expires_at.to_owned() };
+    let seconds = when.duration_since(jiff::Timestamp::now()).as_secs().max(0);
+    match seconds {
+        0..120 => format!("in {seconds} s"),
+        120..7_200 => format!("in {} min", seconds / 60),
+        _ => format!("in {} h", seconds / 3_600),
+    }
 }
 
 /// `bantam stop MODEL`.

@@ -10,11 +10,11 @@ use crate::cli::RouteArgs;
 use crate::deploy;
 use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::settings::{Globals, ProcessEnv};
+use crate::settings::Globals;
 
 pub(crate) fn run(args: &RouteArgs, globals: &Globals) -> Result<(), Failure> {
     let config = globals.load_aloud()?;
-    let (deployment, _) = deploy::deployment(&config, &ProcessEnv, None, &deploy::Memory::new(&config))?;
+    let deployment = deploy::deployment_aloud(&config, globals)?;
     // Nothing is settled, so the ledger of a gateway that may be running is left alone.
     let scratch = tempfile::tempdir().map_err(|error| Failure::from_error("cannot make a folder", &error))?;
     let options = LedgerOptions::new(Acknowledge::ProcessCrash);

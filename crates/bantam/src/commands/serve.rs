@@ -48,15 +48,8 @@ pub(crate) fn prepare(globals: &Globals) -> Result<Prepared, Failure> {
     let read = globals.deployment_source()?.read()?;
     globals.warn(&read.config);
     let (loaded, reloader) = read.build()?;
-    warn(&loaded, globals);
+    globals.warn_of(&loaded.built.warnings);
     Ok(Prepared { loaded, reloader, globals: globals.clone() })
-}
-
-/// Tells what is odd about a deployment.
-fn warn(loaded: &Loaded, globals: &Globals) {
-    if !globals.quiet {
-        loaded.built.warnings.iter().for_each(|warning| output::note(format!("warning: {warning}")));
-    }
 }
 
 /// A gateway that is listening.
@@ -82,8 +75,7 @@ impl Prepared {
         let ledger = Arc::new(open_ledger(&config)?);
         let known =
             ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
-        let gateway =
-            Gateway::new(built.deployment, Arc::clone(&ledger), admission(&config), id_seed()?);
+        let gateway = Gateway::new(built.deployment, Arc::clone(&ledger), admission(&config), id_seed()?);
         gateway.learn_templates(known.iter().map(|found| found.record.template));
         let gateway = Arc::new(gateway);
         preload(&built.models).await?;
@@ -116,8 +108,12 @@ impl Running {
         let room = self.reloader.memory().room().clone();
         let tending = tokio::spawn(async move { room.tend().await });
         let reloader = Arc::new(Mutex::new(self.reloader));
-        let watch =
-            Watch { reloader, gateway: Arc::clone(&self.gateway), models: Arc::clone(&self.models), globals: self.globals };
+        let watch = Watch {
+            reloader,
+            gateway: Arc::clone(&self.gateway),
+            models: Arc::clone(&self.models),
+            globals: self.globals,
+        };
         let watching = tokio::spawn(watch.run());
         let served =
             bantam_server::serve(self.listener, self.gateway, self.guard, self.settings, self.models, stop)
@@ -164,7 +160,9 @@ impl Watch {
                     output::note("the changed configuration was refused; the one before stays in force");
                 }
                 Err(_) => {
-                    output::note("the changed configuration could not be read; the one before stays in force");
+                    output::note(
+                        "the changed configuration could not be read; the one before stays in force",
+                    );
                 }
             }
         }
@@ -178,7 +176,7 @@ impl Watch {
 
     fn deploy(&self, loaded: Loaded, before: (bantam_config::Server, bantam_config::Ledger)) {
         self.globals.warn(&loaded.config);
-        warn(&loaded, &self.globals);
+        self.globals.warn_of(&loaded.built.warnings);
         let Loaded { config, built } = loaded;
         self.gateway.deploy(built.deployment);
         let wanted = preloads(&built.models);

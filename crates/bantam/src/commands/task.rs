@@ -1,12 +1,12 @@
 //! `bantam task list`: configured tasks and those that the traffic suggests.
 
+use bantam_admin::StudentStanding;
 use bantam_config::Config;
 use bantam_ledger::{GroupBy, GroupKey, LedgerReader, TimeRange, UsageRow};
 use bantam_types::TaskName;
 use serde_json::{Value, json};
 
 use crate::cli::TaskCommand;
-use crate::deploy::certificate_path;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::Globals;
@@ -37,15 +37,17 @@ fn list(globals: &Globals) -> Result<(), Failure> {
         output::line(json!({"tasks": listed.iter().map(listed_json).collect::<Vec<_>>()}).to_string());
         return Ok(());
     }
-    let heading = ["task", "state", "requests", "tokens in", "tokens out", "cost", "p50", "p95", "prompt"];
+    let heading = ["task", "state", "requests", "cost", "p50", "p95"];
     let mut lines = vec![heading.map(str::to_owned).to_vec()];
     lines.extend(listed.iter().map(listed_cells));
     output::table(&lines).iter().for_each(output::line);
-    if listed.iter().any(|task| task.state == "discovered") {
+    let discovered: Vec<&Listed> = listed.iter().filter(|task| task.state == "discovered").collect();
+    if !discovered.is_empty() {
         output::line("");
-        output::line(
-            "a discovered task becomes yours by naming it: [tasks.NAME] with templates = [\"FINGERPRINT\"]",
-        );
+        discovered.iter().for_each(|task| output::line(format!("{}  {}", task.name, task.preview)));
+        output::line("");
+        output::line("a discovered task becomes yours by naming it in the configuration:");
+        output::line("[tasks.NAME] with templates = [\"FINGERPRINT\"]");
     }
     Ok(())
 }
@@ -57,16 +59,13 @@ fn configured(config: &Config, reader: Option<&LedgerReader>) -> Result<Vec<List
     };
     let of =
         |name: &TaskName| usage.iter().find(|row| row.key == GroupKey::Task(Some(name.clone()))).cloned();
-    let state = |task: &bantam_config::Task| match (&task.student, certificate_path(task)) {
-        (None, _) => format!("{}, no student", task.kind),
-        (Some(_), Some(path)) if path.exists() => format!("{}, certified", task.kind),
-        (Some(_), _) => format!("{}, uncertified", task.kind),
-    };
+    let standings = bantam_admin::student_standings(config);
+    let standing = |name| standings.get(name).map(StudentStanding::summary).unwrap_or_default();
     let tasks = config.tasks.iter();
     Ok(tasks
         .map(|(name, task)| Listed {
             name: name.to_string(),
-            state: state(task),
+            state: format!("{}, {}", task.kind, standing(name)),
             usage: of(name),
             preview: String::new(),
         })
@@ -108,16 +107,13 @@ fn listed_cells(task: &Listed) -> Vec<String> {
             };
             cells.extend([
                 usage.requests.to_string(),
-                usage.tokens.input.to_string(),
-                usage.tokens.output.to_string(),
                 dollars(usage.spend),
                 latency(|latency| latency.p50_us),
                 latency(|latency| latency.p95_us),
             ]);
         }
-        None => cells.extend(["0", "0", "0", "$0.0000", "-", "-"].map(str::to_owned)),
+        None => cells.extend(["0", "$0.0000", "-", "-"].map(str::to_owned)),
     }
-    cells.push(task.preview.clone());
     cells
 }
 

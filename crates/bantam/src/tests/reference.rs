@@ -11,8 +11,8 @@ mod settings;
 
 use std::path::PathBuf;
 
-/// Set by `cargo xtask docs`: pages are written, not compared.
-const WRITE: &str = "BANTAM_DOCS_WRITE";
+/// Set by `cargo xtask docs`, which runs all tests whose names begin with `the_page_of`: pages are written, not compared.
+const WRITE: &str = "UPDATE_DOCS";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")

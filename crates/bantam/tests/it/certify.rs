@@ -41,6 +41,21 @@ fn a_good_student_is_certified_beside_its_file() {
 }
 
 #[test]
+fn a_certificate_of_another_student_is_void_in_the_list_as_it_is_for_the_gateway() {
+    let place = place();
+    certify(&place, &rows::lines(1000, 300));
+    place.write("rows.jsonl", rows::lines(0, 120));
+    place.good(&["student", "train", "--data", "rows.jsonl", "--out", "desk.student"]);
+    let listed = place.good(&["task", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["tasks"][0]["state"], "classify, void: it was proved for another student");
+    assert!(place.good(&["task", "list"]).contains("classify, void"));
+    place.write("desk.student", "half a student");
+    let listed = place.good(&["task", "list", "--json"]);
+    assert!(listed.contains("classify, unusable: load the student"), "{listed}");
+}
+
+#[test]
 fn too_few_rows_are_not_certifiable_and_the_number_missing_is_said() {
     let place = place();
     assert_snapshot!(certify(&place, &rows::lines(1000, 60)));

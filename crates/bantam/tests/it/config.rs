@@ -54,6 +54,81 @@ fn a_missing_file_says_how_to_write_one() {
 }
 
 #[test]
+fn the_hint_after_a_missing_file_works_as_it_is_printed() {
+    for folder in ["", "not/there/yet/", "it's here/"] {
+        let place = Place::new();
+        let path = place.path(&format!("{folder}bantam.toml"));
+        let config = path.to_str().unwrap();
+        let output = place.command(&["config", "check", "--config", config]).output().unwrap();
+        let shown = String::from_utf8(output.stderr).unwrap();
+        let hint = shown.lines().find_map(|line| line.strip_prefix("help: write one: ")).unwrap();
+        let binary = env!("CARGO_BIN_EXE_bantam");
+        let script = hint.replace("bantam config", &format!("{binary} config"));
+        assert!(std::process::Command::new("/bin/sh").args(["-c", &script]).status().unwrap().success());
+        place.good(&["config", "check", "--config", config]);
+    }
+}
+
+#[test]
+fn the_example_checks_clean_as_it_is() {
+    let place = Place::new();
+    place.write("bantam.toml", place.good(&["config", "example"]));
+    let shown = place.run(&["config", "check"]);
+    assert_eq!(shown, "exit code: 0\n----- stdout -----\n[FOLDER]/bantam.toml is good: 1 models, 0 tasks\n");
+}
+
+/// A configuration whose keys are not set and whose student is not there.
+const KEYED: &str = r#"
+[server]
+api_key_envs = ["DESK_KEY"]
+[upstreams.keyed]
+dialect = "openai"
+base_url = "https://api.example.com/v1"
+api_key_env = "FAR_KEY"
+[models.keyed]
+upstream = "keyed"
+tier = "mid"
+price = { input = 0.25, output = 2.0, as_of = "2026-11-01" }
+[tasks.desk]
+kind = "classify"
+student = "desk.student"
+[store]
+path = "models"
+"#;
+
+#[test]
+fn keys_and_files_are_needed_by_what_serves_alone() {
+    let place = Place::with_config(&format!("{MODELS}{KEYED}"));
+    for command in [
+        &["task", "list"][..],
+        &["list"],
+        &["doctor", "--threads", "1"],
+        &["config", "show"],
+        &["job", "list"],
+        &["rm", "--unfinished"],
+    ] {
+        let output = place.command(command).output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{command:?}: {shown}");
+        assert!(!shown.contains("KEY"), "{command:?}: {shown}");
+    }
+    // There is no ledger, and no model; neither is about keys.
+    for (command, code) in [(&["usage"][..], 1), (&["show", "tiny"], 3)] {
+        let output = place.command(command).output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{command:?}: {shown}");
+        assert!(!shown.contains("KEY"), "{command:?}: {shown}");
+    }
+    for command in [&["serve"][..], &["config", "check"], &["config", "apply"]] {
+        let shown = place.run(command);
+        assert!(shown.starts_with("exit code: 2\n"), "{shown}");
+        for missing in ["DESK_KEY", "FAR_KEY", "desk.student"] {
+            assert!(shown.contains(missing), "{shown}");
+        }
+    }
+}
+
+#[test]
 fn settings_are_shown_with_where_each_comes_from() {
     let place = Place::with_config(MODELS).env("BANTAM_SERVER_THREADS", "2");
     let shown = place.run(&["config", "show", "--origin", "--set", "server.json_depth_max=32"]);
@@ -76,7 +151,11 @@ fn settings_shown_without_their_origin_are_a_file_that_loads() {
 #[test]
 fn the_example_loads_where_everything_it_names_is_there() {
     let place = Place::new().env("OPENAI_API_KEY", "sk-of-nobody");
-    let example = place.good(&["config", "example"]);
+    let switched_on = |line: &str| match line.strip_prefix('#') {
+        Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
+        _ => format!("{line}\n"),
+    };
+    let example: String = place.good(&["config", "example"]).lines().map(switched_on).collect();
     // A certificate of another student would be void, which is a warning and no mistake.
     place.write("bantam.toml", example);
     place.write("corporate-root.pem", "");

@@ -193,11 +193,11 @@ fn what_cannot_be_trained_is_named_with_what_to_do() {
         assert!(left.into_iter().all(|entry| !entry.file_name().to_string_lossy().ends_with(".tmp")));
     };
     let good = rows(0, 30);
-    check(Some(&good), &["--tokens-max", "8"], ["line 1", "`tokens_max`"]);
+    check(Some(&good), &["--tokens-max", "8"], ["line 1", "--tokens-max"]);
     check(None, &["--base", "none.gguf"], ["exit code: 3", "none.gguf"]);
     check(None, &["--tune", "none"], ["exit code: 2", "--tune"]);
     check(None, &["--log", "none/log.jsonl"], ["cannot write the log", "none/log.jsonl"]);
-    check(None, &["--checkpoint", "none/x"], ["save the training checkpoint", "make room"]);
+    check(None, &["--checkpoint", "none/x"], ["cannot write the training checkpoint", "make room"]);
     check(Some(""), &[], ["no rows", "at least 20"]);
     check(Some(&rows(0, 19)), &[], ["too few", "at least 20"]);
     check(Some(&format!("{good}{{\"text\": 5}}\n")), &[], ["line 31", "`text`"]);
@@ -314,7 +314,7 @@ fn a_task_whose_answers_are_written_takes_a_decoder_and_no_other_student() {
     let shown = place.run(&["config", "check"]);
     assert!(
         shown.starts_with("exit code: 1\n")
-            && shown.contains("is no decoder, and other students cannot rewrite"),
+            && shown.contains("is not a decoder, and other students cannot rewrite"),
         "{shown}"
     );
     std::fs::remove_file(place.path("reply.student")).unwrap();

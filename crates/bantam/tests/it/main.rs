@@ -13,10 +13,12 @@ mod help;
 #[path = "../../../bantam-store/tests/it/hub.rs"]
 #[expect(dead_code, reason = "the store's own tests use more of it")]
 mod hub;
+mod jobs;
 mod ledger;
 mod local;
 mod models;
 mod place;
+mod reload;
 mod residents;
 mod route;
 mod rows;

@@ -41,6 +41,39 @@ fn a_model_that_is_not_there_is_exit_code_3_with_near_names() {
 }
 
 #[test]
+fn a_file_that_is_missing_is_said_to_be_missing() {
+    let place = place();
+    for path in ["./gone.gguf", "gone.gguf", "/nowhere/at/all", "a/b/c", "../gone.gguf"] {
+        let shown = place.run(&["run", path]);
+        let expected = format!("error: there is no file or folder {path}\n");
+        assert!(shown.starts_with("exit code: 3\n") && shown.contains(&expected), "{shown}");
+    }
+    let shown = place.run(&["run", "./tiny.gguf", "hello", "--max-tokens", "2", "--quiet"]);
+    assert!(shown.starts_with("exit code: 0\n"), "{shown}");
+}
+
+#[test]
+fn every_table_fits_a_terminal_and_quiet_prints_results_alone() {
+    let place = place();
+    let long = "an-organisation-of-some-length/a-model-with-a-very-long-name-GGUF:Q4_K_M";
+    place.good(&["import", "tiny.gguf", "--name", "tiny:f32"]);
+    place.good(&["cp", "tiny", long]);
+    place.good(&["bench", "tiny", "--times", "3", "--threads", "1", "--quiet"]);
+    for command in [&["list"][..], &["doctor", "--threads", "1"], &["job", "list"]] {
+        let shown = place.good(command);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{command:?}:\n{shown}");
+    }
+    assert!(place.good(&["list"]).lines().any(|line| line == long));
+    for command in [&["list", "-q"][..], &["show", "tiny", "-q"], &["rm", "tiny", "-q"], &["list", "-q"]] {
+        let output = place.command(command).output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{command:?}: {output:?}");
+    }
+    let output = place.command(&["import", "tiny.gguf", "-q"]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().count(), 1);
+}
+
+#[test]
 fn what_is_no_model_is_refused_with_a_next_step() {
     let place = place();
     place.write("pytorch_model.bin", "PK");

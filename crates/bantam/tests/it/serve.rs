@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use insta::assert_snapshot;
 
@@ -11,6 +12,7 @@ use crate::rows;
 pub(crate) struct Serving {
     process: Running,
     address: String,
+    said: Arc<Mutex<String>>,
 }
 
 impl Serving {
@@ -24,9 +26,27 @@ impl Serving {
             assert!(lines.read_line(&mut said).unwrap() > 0, "it ended: {said}");
         }
         let address = said.split("http://").nth(1).unwrap().trim().to_owned();
-        // Kept open, or the next line it says would break the pipe.
-        std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
-        Self { process, address }
+        let said = Arc::new(Mutex::new(said));
+        let hears = Arc::clone(&said);
+        // Read to the end, or the next line it says would break the pipe.
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+                hears.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        Self { process, address, said }
+    }
+
+    /// Returns all that it has said on standard error.
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: &str) {
+        let id = self.process.0.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &id]).status().unwrap().success());
     }
 
     /// Returns where it listens.
@@ -46,8 +66,7 @@ impl Serving {
 
     /// Asks it to end and waits until it has.
     pub(crate) fn stop(mut self) {
-        let id = self.process.0.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+        self.signal("-TERM");
         assert!(self.process.0.wait().unwrap().success());
     }
 }

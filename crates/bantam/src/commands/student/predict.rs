@@ -35,7 +35,7 @@ fn unusable_rows(error: &ReadExamplesError) -> Failure {
 }
 
 fn classifier(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
-    let student = load_student(student, base, &bases(0)).map_err(with_flags)?;
+    let student = load_student(student, base, &bases(0)).map_err(|error| with_flags(error.into()))?;
     let texts = read_texts(input).map_err(|error| unusable_rows(&error))?;
     let mut scratch = Scratch::default();
     for text in &texts {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bantam_config::{Env, Files, MistakeKind, Source};
+use bantam_config::{Env, Files, MistakeKind, Purpose, Source};
 
 use super::root;
 
@@ -32,6 +32,7 @@ fn mistakes(text: &str) -> Vec<String> {
         data_folder: folder,
         overrides: &[],
         variable_names: &[],
+        purpose: Purpose::Serve,
     };
     let errors = bantam_config::load(&source, &Everything, &Everything).err();
     let all = errors.into_iter().flat_map(|errors| errors.diagnostics);

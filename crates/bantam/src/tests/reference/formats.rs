@@ -49,11 +49,13 @@ const FORMATS: &[Format] = &[
         mark: Some(("bantam-engine", "decoder/cache", "MAGIC")),
         version: ("bantam-engine", "decoder/cache", "VERSION"),
     },
+    Format { name: "job", mark: None, version: ("bantam-jobs", "record", "VERSION") },
+    Format { name: "confirmed configuration", mark: None, version: ("bantam-admin", "confirm", "VERSION") },
     Format { name: "training checkpoint", mark: None, version: ("bantam-train", "checkpoint", "FORMAT") },
 ];
 
 #[test]
-fn the_table_of_formats_holds_the_constants_of_the_sources() {
+fn the_page_of_formats_holds_the_constants_of_the_sources() {
     let mut table = heading(&["Format", "Mark", "Version"]);
     for Format { name, mark, version } in FORMATS {
         let mark = mark.map_or_else(|| "–".to_owned(), |constant| format!("`{}`", value(constant)));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use bantam_admin::HUB_VARIABLES;
 use bantam_config::reference::{ALL, DefaultValue, SECTIONS};
 use bantam_config::variables;
 
@@ -42,8 +43,10 @@ fn the_page_of_variables_is_both_tables_of_variables() {
     );
     page.push_str("\n## Read by Bantam\n\n");
     page.push_str(&heading(&["Variable", "Meaning"]));
-    for variable in environment::ALL {
-        page.push_str(&row(&[&format!("`{}`", variable.name), variable.about]));
+    let own = environment::ALL.iter().map(|variable| (variable.name, variable.about));
+    let hub = HUB_VARIABLES.iter().map(|variable| (variable.name, variable.about));
+    for (name, about) in own.chain(hub) {
+        page.push_str(&row(&[&format!("`{name}`"), about]));
     }
     page.push_str(
         "\n## Settings that differ from machine to machine\n\n\
