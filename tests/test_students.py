@@ -124,7 +124,7 @@ def test_text_matches_the_tasks_regex_or_grammar(serve, folder, constraint):
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == answer.choices[0].message.content
 
 
-BROKEN = {"regex = '[A-Z'": ("tasks.ticket.regex", "[A-Z"), 'grammar = "order.lark"': ("order.lark", "numbr")}
+BROKEN = {"regex = '[A-Z'": ("the student of `ticket`: cannot use `regex`", "[A-Z"), 'grammar = "order.lark"': ("order.lark", "numbr")}
 
 
 @pytest.mark.parametrize("constraint", BROKEN)

@@ -80,7 +80,7 @@ pub async fn find_engines(at: &[String]) -> Result<EnginesReport, bantam_remote:
         match answer {
             Ok(Some(engine)) => engines.push(report(root(address), &engine)),
             Ok(None) => {
-                unanswered.push(other("something answers that is not a known engine".to_owned(), true))
+                unanswered.push(other("something answers that is not a known engine".to_owned(), true));
             }
             Err(error) => unanswered.push(other(with_causes(&error), false)),
         }
@@ -94,7 +94,7 @@ fn root(address: &str) -> &str {
 
 fn report(address: &str, found: &FoundEngine) -> EngineReport {
     let FoundEngine { engine, version, models } = found;
-    let features = engine.features().iter().map(|feature| EngineFeature {
+    let features = engine.features().into_iter().map(|feature| EngineFeature {
         name: feature.name.to_owned(),
         is_there: feature.is_there,
         note: feature.note.to_owned(),

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use bantam_types::TokenUsage;
-use bantam_wire::chunk::ChunkFacts;
-use bytes::Bytes;
+use bantam_wire::{AnswerBody, StreamItem};
 use futures_util::stream::BoxStream;
 
 use crate::BackendError;
@@ -13,8 +12,8 @@ use crate::BackendError;
 pub enum Answer {
     /// A student's text, with how sure it is.
     Student(StudentAnswer),
-    /// A whole completion.
-    Whole(Completion),
+    /// A whole answer.
+    Whole(WholeAnswer),
     /// A stream whose first item has already arrived.
     Stream(AnswerStream),
 }
@@ -26,7 +25,7 @@ pub struct StudentAnswer {
     pub text: Arc<str>,
     /// How sure it is, from 0 to 1: what a certificate's threshold is compared with.
     pub probability: f32,
-    /// Whether the text looks like none of the task's.
+    /// Whether the request is unlike all that the student has learnt.
     pub out_of_scope: bool,
     /// Whether the answer is whole and in the form that the task asks for. Labels are compared with the task's anyway.
     pub is_valid: bool,
@@ -34,38 +33,23 @@ pub struct StudentAnswer {
     pub usage: Option<TokenUsage>,
 }
 
-/// A whole answer in OpenAI's shape.
+/// A whole answer, and what it took.
 #[derive(Clone, Debug)]
-pub struct Completion {
-    /// The JSON body, checked to be a completion.
-    pub body: Bytes,
-    /// Tokens as the backend counted them.
-    pub usage: Option<TokenUsage>,
-    /// The text of the only choice.
-    pub text: Option<String>,
-    /// Whether the body already has a `bantam` member.
-    pub has_note: bool,
+pub struct WholeAnswer {
+    /// What is answered: in neutral terms, or as an upstream of the caller's dialect wrote it.
+    pub body: AnswerBody,
     /// Microseconds from the attempt's start to the first byte.
     pub first_byte_us: u64,
     /// Retries it took.
     pub retries: u32,
 }
 
-/// A stream in OpenAI's shape.
+/// A streamed answer.
 pub struct AnswerStream {
-    /// The chunks. An error item is the last.
+    /// The items. An error is the last.
     pub items: BoxStream<'static, Result<StreamItem, BackendError>>,
-    /// Microseconds from the attempt's start to the first chunk.
+    /// Microseconds from the attempt's start to the first item.
     pub first_byte_us: u64,
     /// Retries it took.
     pub retries: u32,
-}
-
-/// One chunk of a stream.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StreamItem {
-    /// The chunk's JSON.
-    pub data: String,
-    /// What stands in it.
-    pub facts: ChunkFacts,
 }

@@ -1,6 +1,9 @@
 //! Why a backend gave no answer: whose fault, whether another may be asked, what the caller may see.
 
+use std::sync::Arc;
+
 use bantam_types::EscalationReason;
+use bantam_wire::{Feature, ReadAnswerError, Unsupported};
 
 /// Why a backend gave no answer. It never carries an upstream's own words, which may quote the prompt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -8,12 +11,12 @@ use bantam_types::EscalationReason;
 pub struct BackendError {
     /// What happened.
     pub fault: BackendFault,
-    /// Retries that were made before giving up.
+    /// Retries made before giving up.
     pub retries: u32,
     /// What the upstream asked to wait, in seconds.
     pub retry_after_s: Option<u32>,
     /// Bantam's own words on what is wrong with the request and what would help; never an upstream's.
-    pub advice: Option<std::sync::Arc<str>>,
+    pub advice: Option<Arc<str>>,
 }
 
 /// What happened.
@@ -22,19 +25,19 @@ pub enum BackendFault {
     /// The request is cleared for another tier: a fault of Bantam's own.
     #[error("the request is not cleared for this tier")]
     NotCleared,
-    /// A parameter that this backend has no equal for.
-    #[error("it cannot honour `{0}`")]
-    CannotHonour(&'static str),
+    /// The request asks for something that this backend cannot do.
+    #[error("it cannot honour `{}`", .0.name())]
+    CannotHonour(Feature),
     /// No connection in time, or it was refused.
     #[error("no connection could be made")]
     Connect,
-    /// TLS failed, or the name does not resolve.
+    /// TLS failed, or the host name does not resolve.
     #[error("the connection broke")]
     Broken,
     /// No first byte in time.
     #[error("no answer began in time")]
     FirstByteTimeout,
-    /// A pause in mid-answer that was too long.
+    /// A pause in the middle of the answer was too long.
     #[error("the answer stalled")]
     ChunkTimeout,
     /// The whole took too long.
@@ -51,8 +54,8 @@ pub enum BackendFault {
     /// Larger than the limit.
     #[error("the answer is larger than the limit")]
     TooLarge,
-    /// Not a completion, not events, not UTF-8.
-    #[error("the answer is no chat completion")]
+    /// Not an answer of the upstream's API, not events, not UTF-8.
+    #[error("the answer is not one of the upstream's API")]
     Garbage,
     /// An error object with status 200.
     #[error("the answer is an error object")]
@@ -67,7 +70,7 @@ pub enum BackendFault {
     #[error("the upstream refused the key with status {0}")]
     Key(u16),
     /// The upstream has no such model: 404.
-    #[error("the upstream knows no such model or path (status 404)")]
+    #[error("the upstream has no such model or path (status 404)")]
     NotFound,
     /// The upstream is busy: 429.
     #[error("the upstream is rate limited (status 429)")]
@@ -76,10 +79,10 @@ pub enum BackendFault {
     #[error("the upstream failed with status {0}")]
     Status(u16),
     /// Not asked: the circuit breaker is open.
-    #[error("it failed too often lately and is not asked for a while")]
+    #[error("it failed too often recently and is not asked for a while")]
     BreakerOpen,
-    /// Not asked: too many calls are under way.
-    #[error("too many calls are under way")]
+    /// Not asked: too many calls are in progress.
+    #[error("too many calls are in progress")]
     Busy,
     /// Not asked: other models held the memory that its model needs.
     #[error("no memory became free for its model in time")]
@@ -142,9 +145,24 @@ impl From<BackendFault> for BackendError {
     }
 }
 
+impl From<Unsupported> for BackendError {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::advising(BackendFault::CannotHonour(unsupported.feature), unsupported.reason)
+    }
+}
+
+impl From<ReadAnswerError> for BackendFault {
+    fn from(error: ReadAnswerError) -> Self {
+        match error {
+            ReadAnswerError::NotAnAnswer => Self::Garbage,
+            ReadAnswerError::ErrorObject => Self::ErrorBody,
+        }
+    }
+}
+
 impl BackendError {
     /// Returns `fault` with Bantam's own words on what would help.
-    pub fn advising(fault: BackendFault, advice: impl Into<std::sync::Arc<str>>) -> Self {
+    pub fn advising(fault: BackendFault, advice: impl Into<Arc<str>>) -> Self {
         Self { advice: Some(advice.into()), ..fault.into() }
     }
 }

@@ -1,8 +1,8 @@
-//! What anything that answers a request promises.
+//! The contract of every backend.
 //!
-//! A backend takes a [`Cleared`] request, which only the privacy policy can make, and returns an
-//! [`Answer`] or a [`BackendError`] that says whose fault it was. Students, the engine and upstreams all
-//! stand behind this one trait, so the gateway, evaluation and audits drive the same code.
+//! A backend takes a [`Cleared`] request, which only the privacy policy can make, and returns an [`Answer`] or a
+//! [`BackendError`] that says whose fault it was. Students, the engine and upstreams all stand behind this one trait,
+//! so the gateway, evaluation and audits drive the same code.
 
 mod answer;
 mod error;
@@ -13,9 +13,9 @@ use std::pin::Pin;
 
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::ChatRequest;
+use bantam_wire::{Call, Unsupported};
 
-pub use answer::{Answer, AnswerStream, Completion, StreamItem, StudentAnswer};
+pub use answer::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 pub use error::{BackendError, BackendFault};
 pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 
@@ -29,7 +29,7 @@ pub struct Ask {
     pub system: Option<std::sync::Arc<str>>,
     /// Whether a stream is wanted; a backend may answer whole all the same.
     pub stream: bool,
-    /// Where in the last user message the text begins that a task's student reads: behind the template.
+    /// Where the text that a task's student reads begins in the last user message: behind the template.
     pub payload_start: usize,
     /// When the whole attempt must be over.
     pub deadline: Option<std::time::Instant>,
@@ -40,13 +40,15 @@ pub trait Backend: Send + Sync {
     /// Returns the tier it runs on; it refuses requests cleared for another.
     fn tier(&self) -> Tier;
 
-    /// Returns the first parameter of `request` that it cannot honour, by name.
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str>;
+    /// Returns the first feature that `call` asks for and that it cannot honour. What it would ignore, it cannot
+    /// honour: see [`bantam_wire::support`].
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported>;
 
     /// Returns whether it takes calls now; false while its circuit breaker is open.
     fn is_available(&self) -> bool;
 
-    /// Returns what a student's answer to a request stands on, in lines for people; none where it has nothing to add.
+    /// Returns what a student's answer to a request is based on, in lines for people; nothing where it has nothing to
+    /// add.
     fn evidence(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Vec<String>> {
         drop((request, ask));
         Box::pin(std::future::ready(Vec::new()))

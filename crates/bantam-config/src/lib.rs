@@ -11,7 +11,7 @@
 //! a secret that stands in the file by mistake is refused and blotted out of the message. Every setting
 //! keeps its [`Origin`]. There is no serde: the reader is the format.
 //!
-//! A good contribution adds a setting in the section's own file, in `example.toml` and in [`reference`] (tests compare
+//! A good contribution adds a setting in the section's own file, in `example.toml` and in [`mod@reference`] (tests compare
 //! all three) and, when it is a scalar an operator overrides per machine, in [`variables`].
 
 mod config;

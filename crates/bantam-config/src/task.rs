@@ -369,7 +369,7 @@ fn read_ladder(
 fn template(text: &str) -> Result<Template, Problem> {
     let is_hex = text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let refuse = || {
-        Problem::new(format!("does not hold a fingerprint: {}", value::quote(text)))
+        Problem::new(format!("holds no fingerprint: {}", value::quote(text)))
             .hint("a fingerprint has 16 of 0-9 and a-f, as the ledger shows it")
     };
     text.parse().ok().filter(|_| is_hex).ok_or_else(refuse)

@@ -7,7 +7,7 @@ use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_route::{Evidence, StudentFacts};
 use bantam_student::{Example, is_same_answer};
 use bantam_types::{Label, TaskName, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{DecodeLimits, openai};
 use futures_util::StreamExt;
 use futures_util::stream::iter;
 use serde_json::json;
@@ -95,7 +95,7 @@ pub fn is_about_the_text(fault: BackendFault) -> bool {
 fn cleared(task: &TaskName, text: &str, scanner: Option<&Scanner>) -> Option<Cleared> {
     let body = json!({ "model": format!("task/{task}"), "messages": [{ "role": "user", "content": text }] });
     let limits = DecodeLimits::default();
-    let scanned = Scanned::decode(Endpoint::Chat, body.to_string().into(), &limits, scanner?).ok()?;
+    let scanned = Scanned::decode(openai::CHAT, body.to_string().into(), &limits, scanner?).ok()?;
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     policy.clear(&scanned, Tier::Local)
 }
@@ -103,7 +103,7 @@ fn cleared(task: &TaskName, text: &str, scanner: Option<&Scanner>) -> Option<Cle
 #[cfg(test)]
 mod tests {
     use bantam_backend::{BoxFuture, StudentAnswer};
-    use bantam_wire::ChatRequest;
+    use bantam_wire::{Call, Unsupported};
 
     use super::*;
 
@@ -115,7 +115,7 @@ mod tests {
             Tier::Local
         }
 
-        fn cannot_honour(&self, _: &ChatRequest) -> Option<&'static str> {
+        fn cannot_honour(&self, _: &Call) -> Option<Unsupported> {
             None
         }
 

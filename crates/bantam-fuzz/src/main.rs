@@ -1,5 +1,9 @@
 //! Tries one target, or all, for longer than the tests do: `cargo run --release -p bantam-fuzz -- gguf 1000000 7`.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program talks to the person at the terminal")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program talks to the person at the terminal"
+)]
 
 use std::process::ExitCode;
 

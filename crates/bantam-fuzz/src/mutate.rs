@@ -5,7 +5,16 @@ const BYTES_MAX: usize = 64 * 1024;
 
 /// Numbers at the edges of what counts and lengths can hold, as parsers meet them in text.
 const NUMBERS: [&[u8]; 10] = [
-    b"0", b"-1", b"1e999", b"-0.0", b"NaN", b"255", b"65536", b"4294967295", b"18446744073709551615", b"1e-400",
+    b"0",
+    b"-1",
+    b"1e999",
+    b"-0.0",
+    b"NaN",
+    b"255",
+    b"65536",
+    b"4294967295",
+    b"18446744073709551615",
+    b"1e-400",
 ];
 
 /// Makes damaged inputs from a corpus. The same seed and corpus give the same inputs.
@@ -87,7 +96,10 @@ impl<'c> Mutator<'c> {
     }
 
     fn overwrite_a_byte(&mut self, bytes: &mut [u8]) {
-        let value = *self.random.choice(&[0, 1, b'"', b'{', b'}', b'[', b'\\', b'\n', 0x7f, 0x80, 0xff]).unwrap_or(&0);
+        let value = *self
+            .random
+            .choice(&[0, 1, b'"', b'{', b'}', b'[', b'\\', b'\n', 0x7f, 0x80, 0xff])
+            .unwrap_or(&0);
         if let Some(byte) = self.byte(bytes) {
             *byte = value;
         }

@@ -64,7 +64,8 @@ fn run(target: &Target, input: &[u8]) -> Result<(), RunError> {
     }
     let name = format!("{}-{:08x}", target.name, crc32fast::hash(input));
     let path = std::env::temp_dir().join("bantam-fuzz").join(name);
-    let written = fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).and_then(|()| fs::write(&path, input));
+    let written =
+        fs::create_dir_all(path.parent().unwrap_or(Path::new("."))).and_then(|()| fs::write(&path, input));
     written.map_err(|source| RunError::File { path: path.clone(), source })?;
     Err(Crash { target: target.name, input: path }.into())
 }

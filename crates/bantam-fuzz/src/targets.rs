@@ -20,14 +20,23 @@ pub struct Target {
     pub run: fn(&[u8]),
 }
 
-const JSON: &[&str] = &["null", "true", "{}", "[]", "\"\"", "\\u0000", "\\ud800", "{\"a\":", "[[[[", "1e309", ",,"];
-const TOML: &[&str] = &["[tasks.a]\n", "[[", "]]", "= ", "'''", "\"\"\"", "\\u", "2026-11-01", "{ a = 1 }", "\n[", "inf"];
-const EVENTS: &[&str] = &["data: ", "event: ", "\n\n", "\r\n\r\n", "\r", ": ping\n", "[DONE]", "{\"choices\":[]}"];
+const JSON: &[&str] =
+    &["null", "true", "{}", "[]", "\"\"", "\\u0000", "\\ud800", "{\"a\":", "[[[[", "1e309", ",,"];
+const TOML: &[&str] =
+    &["[tasks.a]\n", "[[", "]]", "= ", "'''", "\"\"\"", "\\u", "2026-11-01", "{ a = 1 }", "\n[", "inf"];
+const EVENTS: &[&str] =
+    &["data: ", "event: ", "\n\n", "\r\n\r\n", "\r", ": ping\n", "[DONE]", "{\"choices\":[]}"];
 const SCHEMA: &[&str] = &[
-    "\"$ref\":\"#\"", "\"anyOf\":[", "\"pattern\":\"^a+$\"", "\"enum\":[", "\"minItems\":9", "\"required\":[\"a\"]",
+    "\"$ref\":\"#\"",
+    "\"anyOf\":[",
+    "\"pattern\":\"^a+$\"",
+    "\"enum\":[",
+    "\"minItems\":9",
+    "\"required\":[\"a\"]",
 ];
 const LARK: &[&str] = &["start: ", " | ", "/a+/", "\"a\"", "%json {}", "(", ")*", "\n", "%ignore "];
-const TEMPLATE: &[&str] = &["{{ ", " }}", "{% for m in messages %}", "{% endfor %}", "|tojson", "{% if ", "messages[0]", "~"];
+const TEMPLATE: &[&str] =
+    &["{{ ", " }}", "{% for m in messages %}", "{% endfor %}", "|tojson", "{% if ", "messages[0]", "~"];
 const NONE: &[&str] = &[];
 
 /// All targets, by name.

@@ -1,8 +1,8 @@
-//! Judging: is this answer one that may be returned?
+//! Judging: may this answer be returned?
 
 use std::sync::Arc;
 
-use bantam_backend::{Answer, AnswerStream, Completion, StudentAnswer};
+use bantam_backend::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 use bantam_route::{Gate, StudentFacts, judge_student, match_label};
 use bantam_types::{AttemptOutcome, EscalationReason, TokenUsage, Verdict};
 
@@ -25,14 +25,22 @@ pub(crate) enum Accepted {
         /// Tokens that it counted, or that were estimated.
         usage: TokenUsage,
     },
-    /// A whole completion.
-    Whole(Completion),
-    /// A stream whose first chunk is there.
+    /// A whole answer of a model.
+    Whole(WholeAnswer),
+    /// A stream whose first item has arrived.
     Stream(AnswerStream),
 }
 
+/// What is found about an answer.
+pub(crate) enum Judgement {
+    /// It may be returned.
+    Accept(Accepted),
+    /// The next rung is to be asked.
+    Escalate(EscalationReason),
+}
+
 /// What becomes of an answer. A stream's attempt is still open; every other one has ended.
-pub(crate) enum Judged {
+pub(crate) enum Conclusion {
     /// It is returned.
     Accepted(Accepted),
     /// It would be returned, but is checked against a higher rung; if that fails, it is returned after all.
@@ -41,74 +49,94 @@ pub(crate) enum Judged {
     Discarded,
 }
 
-/// Judges one answer and ends its attempt.
-pub(crate) fn judge(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arrival) -> Judged {
-    let task = case.task.clone();
+/// Judges one answer of a rung with `gate`. This is pure, and the only place where answers are judged: what
+/// [`crate::Gateway::explain`] says of an answer is what becomes of it.
+pub(crate) fn judge(
+    task: Option<&Task>,
+    gate: Option<Gate>,
+    answer: Answer,
+    usage: Option<TokenUsage>,
+) -> Judgement {
+    let classification = task.filter(|task| task.is_classification());
     match answer {
-        Answer::Student(answer) => judge_student_answer(case, rung, task.as_deref(), answer, arrival),
-        Answer::Whole(completion) => match task.as_deref().filter(|task| task.is_classification()) {
-            Some(task) => judge_model_label(case, task, &completion),
-            None => {
-                case.end(AttemptOutcome::Accepted, facts_of(&completion));
-                Judged::Accepted(Accepted::Whole(completion))
-            }
+        Answer::Student(answer) => judge_student_answer(task, gate.unwrap_or(Gate::Closed), &answer, usage),
+        Answer::Whole(whole) => match classification {
+            Some(task) => judge_model_label(task, whole.body.text().unwrap_or_default(), usage),
+            None => Judgement::Accept(Accepted::Whole(whole)),
         },
         // Labels are never asked for as streams; what streams all the same cannot be checked before it is sent.
-        Answer::Stream(stream) if task.is_some_and(|task| task.is_classification()) => {
-            let facts = AttemptFacts {
-                first_byte_us: Some(stream.first_byte_us),
-                retries: stream.retries,
-                ..AttemptFacts::default()
-            };
-            case.end(AttemptOutcome::Discarded(EscalationReason::InvalidOutput), facts);
-            Judged::Discarded
+        Answer::Stream(_) if classification.is_some() => Judgement::Escalate(EscalationReason::InvalidOutput),
+        Answer::Stream(stream) => Judgement::Accept(Accepted::Stream(stream)),
+    }
+}
+
+/// Judges one answer of the attempt in progress, and ends the attempt unless a stream goes on.
+pub(crate) fn conclude(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arrival) -> Conclusion {
+    let facts = facts_of(&answer, case.estimated_prompt_tokens);
+    let task = case.task.clone();
+    let accepted = match judge(task.as_deref(), rung.gate, answer, facts.usage) {
+        Judgement::Escalate(reason) => {
+            case.end(AttemptOutcome::Discarded(reason), facts);
+            return Conclusion::Discarded;
         }
-        Answer::Stream(stream) => Judged::Accepted(Accepted::Stream(stream)),
+        Judgement::Accept(accepted) => accepted,
+    };
+    if matches!(accepted, Accepted::Stream(_)) {
+        return Conclusion::Accepted(accepted);
+    }
+    // Only students say how sure they are.
+    let is_student = facts.confidence.is_some();
+    if is_student && task.is_some_and(|task| is_audited(task.audit_share, arrival.request_id)) {
+        case.end(AttemptOutcome::Discarded(EscalationReason::Audit), facts);
+        return Conclusion::Held(accepted);
+    }
+    case.end(AttemptOutcome::Accepted, facts);
+    Conclusion::Accepted(accepted)
+}
+
+/// Returns what accounting needs to know of an answer. The tokens of a student that counts none are estimated.
+pub(crate) fn facts_of(answer: &Answer, estimated_prompt_tokens: u64) -> AttemptFacts {
+    match answer {
+        Answer::Student(student) => AttemptFacts {
+            usage: Some(student.usage.unwrap_or_else(|| TokenUsage {
+                input: estimated_prompt_tokens,
+                cached_input: 0,
+                output: student.text.len() as u64 / 4 + 1,
+            })),
+            first_byte_us: None,
+            confidence: Some(student.probability),
+            retries: 0,
+        },
+        Answer::Whole(whole) => AttemptFacts {
+            usage: whole.body.usage(),
+            first_byte_us: Some(whole.first_byte_us),
+            confidence: None,
+            retries: whole.retries,
+        },
+        Answer::Stream(stream) => AttemptFacts {
+            first_byte_us: Some(stream.first_byte_us),
+            retries: stream.retries,
+            ..AttemptFacts::default()
+        },
     }
 }
 
 fn judge_student_answer(
-    case: &mut Case,
-    rung: &Rung,
     task: Option<&Task>,
-    answer: StudentAnswer,
-    arrival: Arrival,
-) -> Judged {
-    let usage = answer.usage.unwrap_or_else(|| TokenUsage {
-        input: case.estimated_prompt_tokens,
-        cached_input: 0,
-        output: answer.text.len() as u64 / 4 + 1,
-    });
-    let allowed = allowed(task, &answer, usage);
+    gate: Gate,
+    answer: &StudentAnswer,
+    usage: Option<TokenUsage>,
+) -> Judgement {
+    let allowed = allowed(task, answer, usage.unwrap_or_default());
     let facts = StudentFacts {
         probability: answer.probability,
         out_of_scope: answer.out_of_scope,
         allowed: allowed.is_some(),
     };
-    let attempt = AttemptFacts {
-        usage: Some(usage),
-        first_byte_us: None,
-        confidence: Some(answer.probability),
-        retries: 0,
-    };
-    match (judge_student(facts, rung.gate.unwrap_or(Gate::Closed)), allowed) {
-        (Verdict::Accept, Some(accepted)) => {
-            if task.is_some_and(|task| is_audited(task.audit_share, arrival.request_id)) {
-                case.end(AttemptOutcome::Discarded(EscalationReason::Audit), attempt);
-                Judged::Held(accepted)
-            } else {
-                case.end(AttemptOutcome::Accepted, attempt);
-                Judged::Accepted(accepted)
-            }
-        }
-        (Verdict::Accept, None) => {
-            case.end(AttemptOutcome::Discarded(EscalationReason::InvalidOutput), attempt);
-            Judged::Discarded
-        }
-        (Verdict::Escalate(reason), _) => {
-            case.end(AttemptOutcome::Discarded(reason), attempt);
-            Judged::Discarded
-        }
+    match (judge_student(facts, gate), allowed) {
+        (Verdict::Accept, Some(accepted)) => Judgement::Accept(accepted),
+        (Verdict::Accept, None) => Judgement::Escalate(EscalationReason::InvalidOutput),
+        (Verdict::Escalate(reason), _) => Judgement::Escalate(reason),
     }
 }
 
@@ -127,22 +155,17 @@ fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: TokenUsage) -> Op
 }
 
 /// A model's free text counts only when it is one of the task's labels.
-fn judge_model_label(case: &mut Case, task: &Task, completion: &Completion) -> Judged {
-    let text = completion.text.as_deref().unwrap_or_default();
+fn judge_model_label(task: &Task, text: &str, usage: Option<TokenUsage>) -> Judgement {
     let found = match &task.answer_key {
         Some(key) => from_json(text, key).and_then(|text| match_label(&text, &task.labels)),
         None => match_label(text, &task.labels),
     };
     match found.and_then(|index| task.labels.get(index)) {
         Some(label) => {
-            case.end(AttemptOutcome::Accepted, facts_of(completion));
-            let usage = completion.usage.unwrap_or_default();
-            Judged::Accepted(Accepted::Label { label: Arc::clone(label), usage })
+            let label = Arc::clone(label);
+            Judgement::Accept(Accepted::Label { label, usage: usage.unwrap_or_default() })
         }
-        None => {
-            case.end(AttemptOutcome::Discarded(EscalationReason::InvalidOutput), facts_of(completion));
-            Judged::Discarded
-        }
+        None => Judgement::Escalate(EscalationReason::InvalidOutput),
     }
 }
 
@@ -150,15 +173,6 @@ fn from_json(text: &str, key: &str) -> Option<String> {
     let fenced = text.trim().trim_start_matches("```json").trim_matches('`').trim();
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fenced).ok()?;
     object.get(key)?.as_str().map(str::to_owned)
-}
-
-fn facts_of(completion: &Completion) -> AttemptFacts {
-    AttemptFacts {
-        usage: completion.usage,
-        first_byte_us: Some(completion.first_byte_us),
-        confidence: None,
-        retries: completion.retries,
-    }
 }
 
 /// Draws the audit from the request's id, so that a replay draws the same.

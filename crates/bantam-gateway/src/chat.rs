@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bantam_backend::Ask;
 use bantam_ledger::{Ledger, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
@@ -16,13 +15,14 @@ use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admit::{Admission, AdmissionLimits};
-use crate::answer::{Judged, judge};
+use crate::answer::{Conclusion, conclude};
 use crate::case::{Arrival, Case, ledger_unavailable};
 use crate::deployment::Deployment;
 use crate::exhausted::exhausted;
 use crate::finish::finish;
-use crate::identify::{Hints, Identified, identify};
-use crate::ladder::{Planned, label_forbids, nobody_can, plan_request};
+use crate::identify::{Hints, Identified};
+use crate::ladder::{Planned, label_forbids, nobody_can};
+use crate::prepare::{Prepared, ask, prepare};
 use crate::reply::{Reply, ReplyBody};
 
 /// The gateway. One for the process, shared by all connections.
@@ -84,11 +84,14 @@ impl Gateway {
     }
 
     /// Answers one request that came to `endpoint`.
-    pub async fn answer(&self, endpoint: Endpoint, body: Bytes, hints: Hints) -> Reply {
+    pub async fn answer(&self, endpoint: &'static dyn Endpoint, body: Bytes, hints: Hints) -> Reply {
         let arrival = self.arrival();
         match self.way(arrival, endpoint, body, hints).await {
             Ok(reply) => reply,
-            Err(error) => Reply { request_id: arrival.request_id, note: None, body: ReplyBody::Error(error) },
+            Err(error) => {
+                let (request_id, body) = (arrival.request_id, ReplyBody::Error(error));
+                Reply { request_id, endpoint, note: None, body }
+            }
         }
     }
 
@@ -96,7 +99,7 @@ impl Gateway {
     async fn way(
         &self,
         arrival: Arrival,
-        endpoint: Endpoint,
+        endpoint: &'static dyn Endpoint,
         body: Bytes,
         hints: Hints,
     ) -> Result<Reply, ApiError> {
@@ -105,14 +108,9 @@ impl Gateway {
         }
         let place = self.admission.enter().await?;
         let deployment = self.deployment.load_full();
-        let scanned = Scanned::decode(endpoint, body, &deployment.decode_limits, &deployment.scanner)?;
-        let identified = identify(&deployment, &self.miner, scanned.request(), &hints)?;
-        let scanned = match identified.task() {
-            Some(task) => scanned.at_least(task.minimum_label),
-            None => scanned,
-        };
+        let Prepared { scanned, identified, planned } =
+            prepare(&deployment, &self.miner, (endpoint, body), &hints)?;
         self.note_template(&identified, &scanned, arrival);
-        let planned = plan_request(&deployment, &scanned, &identified);
         let case = self.open_case(&deployment, arrival, &scanned, &identified, place);
         if planned.plan.rungs.is_empty() {
             return Err(case.refuse(RequestOutcome::Refused, nobody_can(&planned, &scanned)).await);
@@ -168,11 +166,11 @@ impl Gateway {
         // sensitive was found in the request.
         let shown = scanned.label() <= Label::Internal;
         let preview = |text: &str| text.chars().take(if shown { 160 } else { 0 }).collect::<String>();
-        let system = request.messages.iter().find(|message| message.role == Role::System);
+        let system = request.messages().iter().find(|message| message.role == Role::System);
         let prefix = request.last_user_text().and_then(|text| text.get(..identified.payload_start));
         let record = TemplateRecord {
             template,
-            system_preview: preview(system.map_or("", |message| &message.text)),
+            system_preview: preview(system.map_or("", |message| message.text())),
             prefix: preview(prefix.unwrap_or_default()),
             suffix: String::new(),
             first_seen_ms: arrival.unix_ms,
@@ -204,8 +202,6 @@ async fn climb(
     mut case: Case,
 ) -> Result<Reply, ApiError> {
     let request = scanned.request();
-    let task = case.task.clone();
-    let classification = task.as_ref().filter(|task| task.is_classification());
     let mut held = None;
     let rungs = planned.plan.rungs.iter().filter_map(|index| planned.ladder.get(*index));
     for rung in rungs {
@@ -213,28 +209,21 @@ async fn climb(
             continue;
         };
         case.begin(rung);
-        let ask = Ask {
-            system: task
-                .as_ref()
-                .filter(|_| !request.has_system())
-                .map(|task| Arc::clone(&task.instructions)),
-            stream: request.stream && classification.is_none(),
-            payload_start: identified.payload_start,
-            deadline: None,
-        };
-        let answer = match rung.backend.answer(cleared, ask).await {
+        let answer = match rung.backend.answer(cleared, ask(scanned, identified)).await {
             Ok(answer) => answer,
             Err(error) => {
                 case.end_failed(&error);
                 continue;
             }
         };
-        match judge(&mut case, rung, answer, arrival) {
-            Judged::Accepted(accepted) => {
+        match conclude(&mut case, rung, answer, arrival) {
+            Conclusion::Accepted(accepted) => {
                 return finish(case, arrival, scanned, identified, rung, accepted).await;
             }
-            Judged::Held(accepted) => held = Some((Arc::clone(rung), accepted, case.attempts().len() - 1)),
-            Judged::Discarded => {}
+            Conclusion::Held(accepted) => {
+                held = Some((Arc::clone(rung), accepted, case.attempts().len() - 1));
+            }
+            Conclusion::Discarded => {}
         }
     }
     if let Some((rung, accepted, attempt)) = held {

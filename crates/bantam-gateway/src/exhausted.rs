@@ -7,7 +7,7 @@ use bantam_wire::{ApiError, Endpoint, ErrorCode};
 /// Returns the error for a request whose every attempt failed or was not good enough. `fault` is why the last failed.
 pub(crate) fn exhausted(
     attempts: &[AttemptRecord],
-    endpoint: Endpoint,
+    endpoint: &dyn Endpoint,
     fault: Option<&BackendError>,
 ) -> ApiError {
     if let Some(error) = fault.and_then(|fault| callers_own(endpoint, fault)) {
@@ -37,16 +37,21 @@ pub(crate) fn exhausted(
     }
 }
 
-/// Returns the error for a request that cannot be answered as it is: the caller's to mend, not an upstream's failure.
-fn callers_own(endpoint: Endpoint, error: &BackendError) -> Option<ApiError> {
+/// Returns the error for a request that cannot be answered as it is: the caller can mend it, no upstream failed.
+fn callers_own(endpoint: &dyn Endpoint, error: &BackendError) -> Option<ApiError> {
     match error.fault {
         BackendFault::ContextLength { tokens, context } => {
             let message = format!(
                 "the prompt has {tokens} tokens and the model takes {context}, answer included: shorten it"
             );
-            Some(ApiError::invalid(endpoint.subject(), "context_length_exceeded", message))
+            Some(ApiError::invalid(
+                endpoint.param(endpoint.kind().feature()),
+                "context_length_exceeded",
+                message,
+            ))
         }
-        BackendFault::CannotHonour(param) => {
+        BackendFault::CannotHonour(feature) => {
+            let param = endpoint.param(feature);
             let message = match &error.advice {
                 Some(advice) => format!("cannot honour `{param}`: {advice}"),
                 None => format!("cannot honour `{param}`: leave it out or name another model"),
@@ -59,20 +64,24 @@ fn callers_own(endpoint: Endpoint, error: &BackendError) -> Option<ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use bantam_wire::{Feature, openai};
+
     use super::*;
 
     #[test]
     fn what_the_caller_can_mend_is_a_bad_request_that_says_how() {
         let told = |error: BackendError| {
-            let error = exhausted(&[], Endpoint::Completions, Some(&error));
+            let error = exhausted(&[], openai::TEXT, Some(&error));
             (error.code.status(), error.param.unwrap_or_default(), error.message)
         };
         let too_long = BackendFault::ContextLength { tokens: 90, context: 64 };
         let (status, param, message) = told(too_long.into());
         assert_eq!((status, &*param), (400, "prompt"));
         assert!(message.contains("90") && message.contains("64"), "{message}");
-        let (status, param, message) =
-            told(BackendError::advising(BackendFault::CannotHonour("suffix"), "it has no such tokens"));
+        let (status, param, message) = told(BackendError::advising(
+            BackendFault::CannotHonour(Feature::Suffix),
+            "it has no such tokens",
+        ));
         assert_eq!((status, &*param), (400, "suffix"));
         assert!(message.ends_with("it has no such tokens"), "{message}");
         assert_eq!(told(BackendFault::Broken.into()).0, 502);

@@ -1,18 +1,17 @@
-//! The plan of a request and why, without calling anybody.
+//! The plan of a request and the reasons, without calling any upstream.
 
 use std::sync::Arc;
 
-use bantam_backend::{Answer, Ask};
-use bantam_privacy::Scanned;
-use bantam_route::{Gate, RungKind, StudentFacts, judge_student};
-use bantam_types::Verdict;
-use bantam_wire::{ApiError, Endpoint};
+use bantam_backend::Answer;
+use bantam_route::{Gate, RungKind};
+use bantam_wire::{ApiError, openai};
 use bytes::Bytes;
 
 use crate::Gateway;
-use crate::deployment::{Deployment, Rung};
-use crate::identify::{Hints, Target, identify};
-use crate::ladder::plan_request;
+use crate::answer::{Judgement, facts_of, judge};
+use crate::deployment::{Deployment, Rung, Task};
+use crate::identify::{Hints, Target};
+use crate::prepare::{Prepared, ask, prepare};
 
 /// What would happen to a request, in lines for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,41 +21,32 @@ pub struct Explanation {
 }
 
 impl Gateway {
-    /// Explains one chat request: its task, label and plan, and what the student says. Students run, since
-    /// they are on this machine; no upstream is called and nothing is settled.
+    /// Explains one chat request: its task, label and plan, and what the student says. Students run, since they are on
+    /// this machine; no upstream is called and nothing is settled.
     ///
     /// # Errors
     /// Those that the request itself would get before planning.
     pub async fn explain(&self, body: Bytes, hints: Hints) -> Result<Explanation, ApiError> {
         let deployment = self.deployment();
-        let scanned = Scanned::decode(Endpoint::Chat, body, &deployment.decode_limits, &deployment.scanner)?;
-        let identified = identify(&deployment, self.miner(), scanned.request(), &hints)?;
-        let scanned = match identified.task() {
-            Some(task) => scanned.at_least(task.minimum_label),
-            None => scanned,
-        };
-        let mut lines = vec![match &identified.target {
+        let prepared = prepare(&deployment, self.miner(), (openai::CHAT, body), &hints)?;
+        let mut lines = vec![match &prepared.identified.target {
             Target::Task(task) => format!("task      {} ({})", task.name, task.kind),
             Target::Auto => "task      none: the ladder of `auto`".to_owned(),
             Target::Model(model) => format!("task      none: the caller names the model {}", model.name),
         }];
+        let scanned = &prepared.scanned;
         lines.push(format!("label     {}: {}", scanned.label(), scanned.reason()));
-        let planned = plan_request(&deployment, &scanned, &identified);
-        for (index, rung) in planned.ladder.iter().enumerate() {
-            let skipped = planned.plan.skipped.iter().find(|skip| skip.rung == index);
+        for (index, rung) in prepared.planned.ladder.iter().enumerate() {
+            let skipped = prepared.planned.plan.skipped.iter().find(|skip| skip.rung == index);
             let fate = match skipped {
                 Some(skip) => format!("skipped: {}", skip.reason),
-                None => describe(&deployment, &scanned, identified.payload_start, rung).await,
+                None if rung.kind != RungKind::Student => "asked when no rung before it answers".to_owned(),
+                None => fate(&deployment, &prepared, rung).await,
             };
-            lines.push(format!(
-                "rung {}    {} ({}, {}): {fate}",
-                index + 1,
-                rung.name,
-                rung.tier,
-                price(rung)
-            ));
+            let (number, price) = (index + 1, price(rung));
+            lines.push(format!("rung {number}    {} ({}, {price}): {fate}", rung.name, rung.tier));
             if skipped.is_none() && rung.kind == RungKind::Student {
-                let evidence = evidence(&deployment, &scanned, identified.payload_start, rung).await;
+                let evidence = evidence(&deployment, &prepared, rung).await;
                 lines.extend(evidence.into_iter().map(|line| format!("          {line}")));
             }
         }
@@ -86,52 +76,49 @@ fn shown(text: &str) -> String {
     shown
 }
 
-async fn evidence(
-    deployment: &Deployment,
-    scanned: &Scanned,
-    payload_start: usize,
-    rung: &Arc<Rung>,
-) -> Vec<String> {
+async fn evidence(deployment: &Deployment, prepared: &Prepared, rung: &Arc<Rung>) -> Vec<String> {
+    let Prepared { scanned, identified, .. } = prepared;
     let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else { return Vec::new() };
-    let lines = rung.backend.evidence(cleared, asked(payload_start)).await;
+    let lines = rung.backend.evidence(cleared, ask(scanned, identified)).await;
     lines.iter().map(|line| shown(line)).collect()
 }
 
-const fn asked(payload_start: usize) -> Ask {
-    Ask { system: None, stream: false, payload_start, deadline: None }
-}
-
-async fn describe(
-    deployment: &Deployment,
-    scanned: &Scanned,
-    payload_start: usize,
-    rung: &Arc<Rung>,
-) -> String {
-    if rung.kind != RungKind::Student {
-        return "asked when no rung before it answers".to_owned();
-    }
-    let gate = rung.gate.unwrap_or(Gate::Closed);
-    let basis = match gate {
+/// Asks a student and says what would become of its answer.
+async fn fate(deployment: &Deployment, prepared: &Prepared, rung: &Arc<Rung>) -> String {
+    let Prepared { scanned, identified, .. } = prepared;
+    let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
+        return "not cleared".to_owned();
+    };
+    let answer = match rung.backend.answer(cleared, ask(scanned, identified)).await {
+        Ok(answer) => answer,
+        Err(error) => return format!("gives no answer: {error}"),
+    };
+    let said = match &answer {
+        Answer::Student(student) => {
+            format!("says `{}` with probability {:.4}", shown(&student.text), student.probability)
+        }
+        Answer::Whole(_) | Answer::Stream(_) => "answers as a model".to_owned(),
+    };
+    let basis = match rung.gate.unwrap_or(Gate::Closed) {
         Gate::Certified { threshold } => format!("certified threshold {threshold:.4}"),
         Gate::Uncertified { threshold } => {
             format!("uncertified threshold {threshold:.4}, allowed by the configuration")
         }
         Gate::Closed => "no certificate holds".to_owned(),
     };
-    let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
-        return "not cleared".to_owned();
+    let task = identified.task().map(|task| &**task);
+    let usage = facts_of(&answer, scanned.request().estimated_prompt_tokens()).usage;
+    let verdict = match judge(task, rung.gate, answer, usage) {
+        Judgement::Accept(_) => format!("accept{}", audits(task)),
+        Judgement::Escalate(reason) => format!("escalate, {reason}"),
     };
-    let Ok(Answer::Student(answer)) = rung.backend.answer(cleared, asked(payload_start)).await else {
-        return "it does not answer".to_owned();
-    };
-    let facts = StudentFacts {
-        probability: answer.probability,
-        out_of_scope: answer.out_of_scope,
-        allowed: answer.is_valid,
-    };
-    let verdict = match judge_student(facts, gate) {
-        Verdict::Accept => "accept".to_owned(),
-        Verdict::Escalate(reason) => format!("escalate, {reason}"),
-    };
-    format!("says `{}` with probability {:.4}; {basis}: {verdict}", shown(&answer.text), answer.probability)
+    format!("{said}; {basis}: {verdict}")
+}
+
+/// Says how many accepted answers are checked against a higher rung, where any are.
+fn audits(task: Option<&Task>) -> String {
+    match task.map(|task| task.audit_share).filter(|share| *share > 0.0) {
+        Some(share) => format!(", {} % of such answers checked against a higher rung", share * 100.0),
+        None => String::new(),
+    }
 }

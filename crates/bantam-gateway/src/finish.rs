@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use bantam_backend::Completion;
 use bantam_ledger::ExampleRecord;
 use bantam_privacy::Scanned;
 use bantam_types::{Label, RequestOutcome};
-use bantam_wire::chunk::{DONE, event, own_stream};
-use bantam_wire::completion::{OwnAnswer, own_completion, with_note};
-use bantam_wire::{ApiError, Endpoint};
+use bantam_wire::{AnswerBody, AnswerContext, ApiError, ErrorCode, Outcome};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
@@ -19,7 +16,7 @@ use crate::identify::Identified;
 use crate::relay::relay;
 use crate::reply::{Reply, ReplyBody};
 
-/// Settles an accepted answer and encodes it as the caller asked for it.
+/// Settles an accepted answer and writes it as the caller asked for it.
 pub(crate) async fn finish(
     mut case: Case,
     arrival: Arrival,
@@ -28,60 +25,52 @@ pub(crate) async fn finish(
     rung: &Arc<Rung>,
     accepted: Accepted,
 ) -> Result<Reply, ApiError> {
-    let request = scanned.request();
-    let request_id = arrival.request_id;
-    let created_unix_s = arrival.unix_ms / 1000;
-    let (stream_wanted, include_usage) = (request.stream, request.include_usage);
-    if let Accepted::Whole(Completion { text: Some(text), .. }) = &accepted {
-        let task = case.task.clone();
-        case.example = example(scanned, identified, task.as_deref(), rung, text, arrival);
-    }
-    let (text, usage) = match accepted {
+    let call = scanned.request();
+    let (request_id, endpoint) = (arrival.request_id, call.endpoint);
+    let task = case.task.clone();
+    let kept = |answer: &str| example(scanned, identified, task.as_deref(), rung, answer, arrival);
+    let answer = match accepted {
         Accepted::Stream(stream) => {
-            let body = relay(case, request_id, Arc::clone(rung), stream, include_usage);
-            // What the stream's note will say is not known yet; the headers say what is.
-            return Ok(Reply {
-                request_id,
-                note: Some(body.early_note),
-                body: ReplyBody::Stream(body.items),
-            });
+            let body = relay(case, arrival, Arc::clone(rung), stream, call);
+            // What the note at the end will say is not known yet; the headers say what is.
+            let note = Some(body.early_note);
+            return Ok(Reply { request_id, endpoint, note, body: ReplyBody::Stream(body.items) });
         }
-        Accepted::Whole(completion) if !stream_wanted => {
-            let note = case.note(request_id, rung);
-            case.settle(RequestOutcome::Answered, 200).await?;
-            let body = with_note(&completion.body, completion.has_note, &note);
-            return Ok(Reply { request_id, note: Some(note), body: ReplyBody::Whole(body.into()) });
-        }
-        Accepted::Whole(completion) if request.endpoint != Endpoint::Chat => {
-            // A completion of text has the same shape whole and as the only chunk of a stream.
-            let note = case.note(request_id, rung);
-            case.settle(RequestOutcome::Answered, 200).await?;
-            let whole = with_note(&completion.body, completion.has_note, &note);
-            let mut only = event(&String::from_utf8_lossy(&whole));
-            only.extend_from_slice(DONE);
-            let items = futures_util::stream::once(async move { Bytes::from(only) }).boxed();
-            return Ok(Reply { request_id, note: Some(note), body: ReplyBody::Stream(items) });
-        }
-        Accepted::Whole(completion) => {
-            (completion.text.unwrap_or_default(), completion.usage.unwrap_or_default())
+        Accepted::Whole(whole) => {
+            case.example = whole.body.text().and_then(kept);
+            whole.body
         }
         Accepted::Label { label, usage } => {
-            let task = case.task.clone();
-            case.example = example(scanned, identified, task.as_deref(), rung, &label, arrival);
-            (written(task.as_deref(), &label), usage)
+            case.example = kept(&label);
+            AnswerBody::Typed(Outcome::of_text(written(task.as_deref(), &label), usage))
         }
-        Accepted::Text { text, usage } => (text.to_string(), usage),
+        Accepted::Text { text, usage } => AnswerBody::Typed(Outcome::of_text(&*text, usage)),
     };
     let note = case.note(request_id, rung);
-    case.settle(RequestOutcome::Answered, 200).await?;
-    let answer = OwnAnswer { text: &text, created_unix_s, usage };
-    let body = if stream_wanted {
-        let whole = Bytes::from(own_stream(answer, include_usage, &note));
-        ReplyBody::Stream(futures_util::stream::once(async move { whole }).boxed())
+    let context =
+        AnswerContext { call, request_id, created_unix_s: arrival.unix_ms / 1000, model: &rung.name };
+    let body = if call.stream {
+        endpoint.whole_as_stream(&answer, context, &note)
     } else {
-        ReplyBody::Whole(own_completion(answer, &note).into())
+        endpoint.whole(&answer, context, &note)
     };
-    Ok(Reply { request_id, note: Some(note), body })
+    let Ok(body) = body else {
+        return Err(case.refuse(RequestOutcome::Failed, unreadable(rung)).await);
+    };
+    case.settle(RequestOutcome::Answered, 200).await?;
+    let body = Bytes::from(body);
+    let body = if call.stream {
+        ReplyBody::Stream(futures_util::stream::once(async move { body }).boxed())
+    } else {
+        ReplyBody::Whole(body)
+    };
+    Ok(Reply { request_id, endpoint, note: Some(note), body })
+}
+
+/// Returns the error for an answer whose facts could be read and whose rest could not.
+fn unreadable(rung: &Rung) -> ApiError {
+    let message = format!("the answer of `{}` cannot be translated for this endpoint", rung.name);
+    ApiError::new(ErrorCode::UpstreamFailed, "upstream_failed", message)
 }
 
 /// Returns a label as the task writes answers.

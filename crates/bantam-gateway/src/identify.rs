@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bantam_types::{TaskName, Template};
-use bantam_wire::{ApiError, ChatRequest, Endpoint, ErrorCode, Role};
+use bantam_wire::{ApiError, Call, CallKind, ENDPOINTS, ErrorCode, Role};
 use parking_lot::Mutex;
 
 use crate::deployment::{Deployment, Rung, Task};
@@ -26,7 +26,7 @@ pub(crate) enum Target {
     Model(Arc<Rung>),
 }
 
-/// What is known of a request after this stage.
+/// What this stage finds out about a request.
 pub(crate) struct Identified {
     pub(crate) target: Target,
     /// The template it was recognised by.
@@ -48,7 +48,7 @@ impl Identified {
 pub(crate) fn identify(
     deployment: &Deployment,
     miner: &Mutex<TemplateMiner>,
-    request: &ChatRequest,
+    request: &Call,
     hints: &Hints,
 ) -> Result<Identified, ApiError> {
     let named = match (&hints.task, request.model.strip_prefix("task/")) {
@@ -57,25 +57,21 @@ pub(crate) fn identify(
     };
     if let Some((name, param)) = named {
         let identified = named_task(deployment, name, param)?;
-        return if request.endpoint == Endpoint::Chat {
-            Ok(identified)
-        } else {
-            Err(not_chat(request, param))
-        };
+        return if request.kind() == CallKind::Chat { Ok(identified) } else { Err(not_chat(request, param)) };
     }
     let target = if deployment.is_auto(&request.model) {
         Target::Auto
     } else {
         Target::Model(Arc::clone(find_model(deployment, &request.model)?))
     };
-    if request.endpoint != Endpoint::Chat {
+    if request.kind() != CallKind::Chat {
         return Ok(Identified { target, template: None, payload_start: 0 });
     }
     let (template, prefix_bytes) = recognise(miner, request);
     let by_template = template.and_then(|template| deployment.templates.get(&template));
     let task = by_template.and_then(|name| deployment.tasks.get(name));
     let target = match (target, task) {
-        // A model named outright is a decision of the caller's; its template only tells the ledger.
+        // A model named outright is the caller's decision; the template is only told to the ledger.
         (Target::Auto, Some(task)) => Target::Task(Arc::clone(task)),
         (target, _) => target,
     };
@@ -93,10 +89,14 @@ fn named_task(deployment: &Deployment, name: &str, param: &str) -> Result<Identi
     }
 }
 
-/// Returns the refusal of a task that is asked for at another endpoint than chat.
-fn not_chat(request: &ChatRequest, param: &str) -> ApiError {
-    let (asked, chat) = (request.endpoint.path(), Endpoint::Chat.path());
-    let message = format!("tasks are asked at {chat}, not at {asked}: ask there, or name a model");
+/// Returns the refusal of a task that was asked for at an endpoint other than chat.
+fn not_chat(request: &Call, param: &str) -> ApiError {
+    let asked = request.endpoint;
+    let mut of_same_dialect = ENDPOINTS.iter().filter(|other| other.dialect() == asked.dialect());
+    let chat =
+        of_same_dialect.find(|other| other.kind() == CallKind::Chat).map_or("chat", |chat| chat.path());
+    let asked = asked.path();
+    let message = format!("tasks are answered at {chat}, not at {asked}: ask there, or name a model");
     ApiError::invalid(param, "task_needs_chat", message)
 }
 
@@ -131,15 +131,15 @@ fn not_found<'a>(
 }
 
 /// Looks at the stable part of the system and first user message.
-fn recognise(miner: &Mutex<TemplateMiner>, request: &ChatRequest) -> (Option<Template>, usize) {
-    let mut system = request.messages.iter().filter(|message| message.role == Role::System);
-    let system = system.next().map_or("", |message| &*message.text);
-    let mut users = request.messages.iter().filter(|message| message.role == Role::User);
+fn recognise(miner: &Mutex<TemplateMiner>, request: &Call) -> (Option<Template>, usize) {
+    let mut system = request.messages().iter().filter(|message| message.role == Role::System);
+    let system = system.next().map_or("", |message| message.text());
+    let mut users = request.messages().iter().filter(|message| message.role == Role::User);
     let Some(first) = users.next() else {
         return (None, 0);
     };
-    match miner.lock().observe(system, &first.text) {
-        // In a longer conversation the last user message follows no template.
+    match miner.lock().observe(system, first.text()) {
+        // In a longer conversation the last user message does not follow the template.
         Some(found) if users.next().is_none() => (Some(found.template), found.prefix_bytes),
         Some(found) => (Some(found.template), 0),
         None => (None, 0),

@@ -1,8 +1,9 @@
 //! The way of a request, one direction, one stage a file:
 //! `decode → admit → identify → scan → plan → attempt → judge → next rung or answer → settle → encode`.
 //!
-//! [`Gateway::answer`] composes the stages and reads top to bottom. This crate knows traits and bytes, no
-//! sockets: the server hands it a body and gets a [`Reply`].
+//! [`Gateway::answer`] composes the stages and reads top to bottom. This crate knows traits and bytes, no sockets: the
+//! server hands it a body and gets a [`Reply`]. It knows no dialect either: bodies are decoded and answers written
+//! through the [`bantam_wire::Endpoint`] that was asked.
 //!
 //! **Invariant:** every attempt that was begun is settled exactly once, also when its caller leaves.
 //!
@@ -18,6 +19,7 @@ mod explain;
 mod finish;
 mod identify;
 mod ladder;
+mod prepare;
 mod relay;
 mod reply;
 mod tokens;

@@ -1,21 +1,20 @@
-//! A committed stream: chunks pass through, the last one carries the note, and it is settled before the
+//! A committed stream: items are written in the caller's dialect as they come, and the request is settled before the
 //! caller sees the end.
 
 use std::sync::Arc;
 
-use bantam_backend::{AnswerStream, BackendError, StreamItem};
+use bantam_backend::{AnswerStream, BackendError, BackendFault};
 use bantam_types::{AttemptOutcome, RequestOutcome, TokenUsage};
-use bantam_wire::chunk::{DONE, error_event, event, event_with_note};
-use bantam_wire::{ApiError, ErrorCode, RoutingNote};
+use bantam_wire::{AnswerContext, ApiError, Call, ErrorCode, RoutingNote, StreamEncoder, StreamItem};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
 
-use crate::case::{AttemptFacts, Case};
+use crate::case::{Arrival, AttemptFacts, Case};
 use crate::deployment::Rung;
 use crate::reply::ReplyStream;
 
-/// A stream under way and what can be said of it already.
+/// A stream in progress and what can be said of it already.
 pub(crate) struct Relay {
     pub(crate) early_note: RoutingNote,
     pub(crate) items: ReplyStream,
@@ -24,23 +23,28 @@ pub(crate) struct Relay {
 /// Relays `answer`. Dropped half-way, it settles as cancelled.
 pub(crate) fn relay(
     case: Case,
-    request_id: u128,
+    arrival: Arrival,
     rung: Arc<Rung>,
     answer: AnswerStream,
-    include_usage: bool,
+    call: &Call,
 ) -> Relay {
-    let mut early_note = case.note(request_id, &rung);
+    let mut early_note = case.note(arrival.request_id, &rung);
     early_note.cost = None;
+    let context = AnswerContext {
+        call,
+        request_id: arrival.request_id,
+        created_unix_s: arrival.unix_ms / 1000,
+        model: &rung.name,
+    };
     let state = State {
         case,
-        request_id,
+        request_id: arrival.request_id,
+        encoder: call.endpoint.stream(context),
         rung,
         items: answer.items,
         first_byte_us: answer.first_byte_us,
         retries: answer.retries,
-        include_usage,
         usage: None,
-        held: None,
         over: false,
     };
     let items = stream::unfold(state, |mut state| async move {
@@ -55,12 +59,11 @@ struct State {
     request_id: u128,
     rung: Arc<Rung>,
     items: stream::BoxStream<'static, Result<StreamItem, BackendError>>,
+    /// Writes the caller's dialect.
+    encoder: Box<dyn StreamEncoder>,
     first_byte_us: u64,
     retries: u32,
-    include_usage: bool,
     usage: Option<TokenUsage>,
-    /// The newest chunk of the end: kept back because it may be the last, which carries the note.
-    held: Option<StreamItem>,
     over: bool,
 }
 
@@ -70,18 +73,15 @@ impl State {
         while !self.over {
             match self.items.next().await {
                 Some(Ok(item)) => {
-                    self.usage = item.facts.usage.or(self.usage);
-                    let pure_usage = !item.facts.has_choices && item.facts.usage.is_some();
-                    if pure_usage && !self.include_usage {
-                        continue;
+                    self.usage = item.usage().or(self.usage);
+                    let mut out = Vec::new();
+                    if let Err(error) = self.encoder.push(item, &mut out) {
+                        let error = BackendError::from(BackendFault::from(error));
+                        return Some(self.fail(&error).await);
                     }
-                    let before = if item.facts.finishes || self.held.is_some() {
-                        self.held.replace(item)
-                    } else {
-                        return Some(event(&item.data).into());
-                    };
-                    if let Some(before) = before {
-                        return Some(event(&before.data).into());
+                    // An encoder may keep an item back.
+                    if !out.is_empty() {
+                        return Some(out.into());
                     }
                 }
                 Some(Err(error)) => return Some(self.fail(&error).await),
@@ -100,23 +100,20 @@ impl State {
         }
     }
 
-    /// The good end: settle, then the last chunk with the note.
+    /// The good end: settle, then the end of the stream with the note.
     async fn end(&mut self) -> Bytes {
         self.over = true;
         self.case.end(AttemptOutcome::Accepted, self.facts());
         let note = self.case.note(self.request_id, &self.rung);
-        if let Err(error) = self.case.settle(RequestOutcome::Answered, 200).await {
-            return error_event(&error).into();
+        let mut out = Vec::new();
+        match self.case.settle(RequestOutcome::Answered, 200).await {
+            Ok(()) => self.encoder.finish(&note, &mut out),
+            Err(error) => self.encoder.fail(&error, &mut out),
         }
-        let mut out = match self.held.take() {
-            Some(item) => event_with_note(&item.data, &item.facts, &note),
-            None => Vec::new(),
-        };
-        out.extend_from_slice(DONE);
         out.into()
     }
 
-    /// A failure in mid-stream: what was sent cannot be taken back, so it is said aloud.
+    /// A failure in the middle of a stream: what was sent cannot be taken back, so the caller is told.
     async fn fail(&mut self, error: &BackendError) -> Bytes {
         self.over = true;
         self.case.end(AttemptOutcome::Failed(error.fault.reason()), self.facts());
@@ -129,6 +126,8 @@ impl State {
             Ok(()) => told,
             Err(ledger_error) => ledger_error,
         };
-        error_event(&told).into()
+        let mut out = Vec::new();
+        self.encoder.fail(&told, &mut out);
+        out.into()
     }
 }

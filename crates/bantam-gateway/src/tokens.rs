@@ -1,4 +1,4 @@
-//! How many tokens a model would have counted, learned from what models did count.
+//! How many tokens a model would have counted, estimated from what models did count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ pub struct TokenRatio {
 }
 
 impl TokenRatio {
-    /// Notes an answer that an upstream counted, beside the estimate of its prompt.
+    /// Notes the tokens that an upstream counted, beside the estimate of the prompt.
     pub fn learn(&self, estimated_input: u64, counted: TokenUsage) {
         // Sums that are read a moment apart may miss one answer in thousands; that changes no estimate.
         self.estimated_input.fetch_add(estimated_input, Ordering::Relaxed);

@@ -1,214 +1,95 @@
-//! Answers in OpenAI's shape: whole, and chunk by chunk.
-
-pub(crate) mod text;
+//! What the engine made, as answers in neutral terms.
 
 use bantam_decode::{Finish, StepToken, TokenTable};
-use bantam_types::TokenUsage;
-use serde_json::{Value, json};
+use bantam_wire::call::ToolCall;
+use bantam_wire::outcome::{Token, TokenLogProbability};
+use bantam_wire::{Choice, FinishReason};
 
-use crate::calls::Call;
+use crate::calls::WrittenCall;
 
-/// What all parts of one answer have in common.
-#[derive(Clone, Debug)]
-pub(crate) struct Head {
-    pub(crate) id: String,
-    pub(crate) model: String,
-    /// Seconds since the Unix epoch.
-    pub(crate) created: i64,
-}
-
-/// One of the answers to a request.
-#[derive(Clone, Debug)]
-pub(crate) struct Choice {
-    pub(crate) text: String,
-    pub(crate) calls: Vec<Call>,
-    pub(crate) finish: Finish,
-    /// The tokens, where their log-probabilities are told.
-    pub(crate) tokens: Option<Vec<StepToken>>,
-}
-
-impl Choice {
-    pub(crate) fn finish_reason(&self) -> &'static str {
-        if self.calls.is_empty() { finish_reason(self.finish) } else { "tool_calls" }
-    }
-}
-
-/// Returns OpenAI's word for why an answer ended.
-pub(crate) fn finish_reason(finish: Finish) -> &'static str {
+/// Returns why an answer ended, in neutral terms.
+pub(crate) const fn finish_reason(finish: Finish) -> FinishReason {
     match finish {
-        Finish::Length => "length",
-        Finish::EndOfSequence | Finish::Stop(_) | Finish::Complete => "stop",
+        Finish::Length => FinishReason::Length,
+        Finish::EndOfSequence | Finish::Stop(_) | Finish::Complete => FinishReason::Stop,
     }
 }
 
-fn usage(tokens: TokenUsage) -> Value {
-    json!({
-        "prompt_tokens": tokens.input,
-        "completion_tokens": tokens.output,
-        "total_tokens": tokens.input + tokens.output,
-        "prompt_tokens_details": { "cached_tokens": tokens.cached_input },
-    })
+/// Returns an answer of `text` and `calls`. An answer that calls tools ends for that reason, and has a text only if it
+/// says something beside.
+pub(crate) fn choice(
+    text: String,
+    calls: Vec<WrittenCall>,
+    finish: Finish,
+    log_probabilities: Option<Vec<TokenLogProbability>>,
+) -> Choice {
+    let only_calls = !calls.is_empty() && text.is_empty();
+    let finish = if calls.is_empty() { finish_reason(finish) } else { FinishReason::ToolCalls };
+    Choice {
+        text: (!only_calls).then_some(text),
+        refusal: None,
+        tool_calls: calls.into_iter().map(tool_call).collect(),
+        finish,
+        log_probabilities,
+    }
 }
 
-/// Returns a `chat.completion`.
-pub(crate) fn whole(head: &Head, choices: &[Choice], tokens: TokenUsage, table: &TokenTable) -> String {
-    let choices: Vec<Value> = choices
-        .iter()
-        .enumerate()
-        .map(|(index, choice)| {
-            let mut message = json!({ "role": "assistant", "content": choice.text, "refusal": null });
-            if !choice.calls.is_empty() {
-                message["tool_calls"] = calls(head, index, &choice.calls, false);
-                if choice.text.is_empty() {
-                    message["content"] = Value::Null;
-                }
-            }
-            let told = choice.tokens.as_ref().map_or(Value::Null, |tokens| probabilities(tokens, table));
-            json!({ "index": index, "message": message, "logprobs": told, "finish_reason": choice.finish_reason() })
-        })
-        .collect();
-    json!({
-        "id": head.id, "object": "chat.completion", "created": head.created, "model": head.model,
-        "choices": choices, "usage": usage(tokens), "system_fingerprint": null,
-    })
-    .to_string()
+/// Returns a call with an id that no other has: results refer to it in later requests.
+fn tool_call(WrittenCall { name, arguments }: WrittenCall) -> ToolCall {
+    let id = format!("call_{:016x}{:016x}", crate::backend::random(), crate::backend::random());
+    ToolCall { id, name, arguments }
 }
 
-fn calls(head: &Head, choice: usize, calls: &[Call], is_streamed: bool) -> Value {
-    let one = |(index, call): (usize, &Call)| {
-        let mut object = json!({
-            "id": format!("call_{}_{choice}_{index}", head.id.trim_start_matches("chatcmpl-")),
-            "type": "function",
-            "function": { "name": call.name, "arguments": call.arguments },
-        });
-        if is_streamed {
-            object["index"] = json!(index);
+/// Returns tokens with their texts. One that a grammar forced has the probability 1 that it had under the grammar.
+pub(crate) fn log_probabilities(tokens: &[StepToken], table: &TokenTable) -> Vec<TokenLogProbability> {
+    let token = |id: u32, log_probability: f32| {
+        let bytes = table.text(id);
+        Token {
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            bytes: Some(bytes.to_vec()),
+            log_probability: f64::from(log_probability),
         }
-        object
     };
-    calls.iter().enumerate().map(one).collect()
-}
-
-/// OpenAI's `logprobs`. A token that grammar forced has the probability 1 that it had under the grammar.
-fn probabilities(tokens: &[StepToken], table: &TokenTable) -> Value {
-    let one = |token: u32, log_probability: f32| {
-        let bytes = table.text(token);
-        json!({ "token": String::from_utf8_lossy(bytes), "logprob": log_probability, "bytes": bytes })
+    let one = |made: &StepToken| TokenLogProbability {
+        token: token(made.token, made.log_probability.unwrap_or(0.0)),
+        alternatives: made
+            .alternatives
+            .iter()
+            .map(|other| token(other.token, other.log_probability))
+            .collect(),
     };
-    let content: Vec<Value> = tokens
-        .iter()
-        .map(|token| {
-            let mut entry = one(token.token, token.log_probability.unwrap_or(0.0));
-            entry["top_logprobs"] =
-                token.alternatives.iter().map(|other| one(other.token, other.log_probability)).collect();
-            entry
-        })
-        .collect();
-    json!({ "content": content, "refusal": null })
-}
-
-fn chunk(head: &Head, choices: Value, usage: Option<Value>) -> String {
-    json!({
-        "id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model,
-        "choices": choices, "usage": usage, "system_fingerprint": null,
-    })
-    .to_string()
-}
-
-/// Returns the chunk that begins an answer.
-pub(crate) fn first_chunk(head: &Head) -> String {
-    let delta = json!({ "role": "assistant", "content": "", "refusal": null });
-    chunk(head, json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": null }]), None)
-}
-
-/// Returns a chunk with more text, and with the tokens where their log-probabilities are told.
-pub(crate) fn text_chunk(
-    head: &Head,
-    text: &str,
-    tokens: Option<&[StepToken]>,
-    table: &TokenTable,
-) -> String {
-    let told = tokens.map_or(Value::Null, |tokens| probabilities(tokens, table));
-    chunk(
-        head,
-        json!([{ "index": 0, "delta": { "content": text }, "logprobs": told, "finish_reason": null }]),
-        None,
-    )
-}
-
-/// Returns a chunk with calls of tools.
-pub(crate) fn calls_chunk(head: &Head, made: &[Call]) -> String {
-    let delta = json!({ "tool_calls": calls(head, 0, made, true) });
-    chunk(head, json!([{ "index": 0, "delta": delta, "logprobs": null, "finish_reason": null }]), None)
-}
-
-/// Returns the chunk that ends an answer.
-pub(crate) fn last_chunk(head: &Head, reason: &str) -> String {
-    chunk(head, json!([{ "index": 0, "delta": {}, "logprobs": null, "finish_reason": reason }]), None)
-}
-
-/// Returns the chunk with what the answer took.
-pub(crate) fn usage_chunk(head: &Head, tokens: TokenUsage) -> String {
-    chunk(head, json!([]), Some(usage(tokens)))
+    tokens.iter().map(one).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use bantam_decode::Forcing;
-    use bantam_wire::chunk::read_chunk;
-    use bantam_wire::completion::read_completion;
+    use bantam_decode::{Forcing, TokenProbability};
 
     use super::*;
 
-    fn head() -> Head {
-        Head { id: "chatcmpl-1".to_owned(), model: "m".to_owned(), created: 5 }
-    }
-
-    fn table() -> TokenTable {
-        TokenTable::new(["a", "é", ""], &[], &[2], Forcing::Off).unwrap()
-    }
-
-    const USAGE: TokenUsage = TokenUsage { input: 7, cached_input: 4, output: 2 };
-
     #[test]
-    fn a_whole_answer_is_a_completion_with_its_probabilities() {
-        let token = StepToken { token: 1, log_probability: Some(-0.5), alternatives: Vec::new() };
-        let choice = Choice {
-            text: "aé".to_owned(),
-            calls: Vec::new(),
-            finish: Finish::Length,
-            tokens: Some(vec![token]),
-        };
-        let body = whole(&head(), &[choice], USAGE, &table());
-        let facts = read_completion(body.as_bytes()).unwrap();
-        assert_eq!((facts.text.as_deref(), facts.usage), (Some("aé"), Some(USAGE)));
-        let value: Value = serde_json::from_str(&body).unwrap();
-        assert_eq!(value["choices"][0]["finish_reason"], "length");
-        let told = &value["choices"][0]["logprobs"]["content"][0];
-        assert_eq!((told["bytes"].clone(), told["logprob"].as_f64()), (json!([0xC3, 0xA9]), Some(-0.5)));
+    fn tokens_are_told_with_their_bytes_and_forced_ones_are_certain() {
+        let table = TokenTable::new(["a", "é", ""], &[], &[2], Forcing::Off).unwrap();
+        let other = TokenProbability { token: 0, log_probability: -1.5 };
+        let tokens = [
+            StepToken { token: 1, log_probability: Some(-0.5), alternatives: vec![other] },
+            StepToken { token: 0, log_probability: None, alternatives: Vec::new() },
+        ];
+        let told = log_probabilities(&tokens, &table);
+        assert_eq!(told[0].token.bytes.as_deref(), Some(&[0xC3, 0xA9][..]));
+        assert_eq!((told[0].token.log_probability, told[0].alternatives[0].log_probability), (-0.5, -1.5));
+        assert_eq!((&*told[1].token.text, told[1].token.log_probability), ("a", 0.0));
     }
 
     #[test]
-    fn calls_have_ids_and_no_content() {
-        let call = Call { name: "f".to_owned(), arguments: "{}".to_owned() };
-        let choice =
-            Choice { text: String::new(), calls: vec![call], finish: Finish::EndOfSequence, tokens: None };
-        let value: Value = serde_json::from_str(&whole(&head(), &[choice], USAGE, &table())).unwrap();
-        let message = &value["choices"][0]["message"];
-        assert_eq!(
-            (message["content"].is_null(), &message["tool_calls"][0]["id"]),
-            (true, &json!("call_1_0_0"))
-        );
-        assert_eq!(value["choices"][0]["finish_reason"], "tool_calls");
-    }
-
-    #[test]
-    fn chunks_are_read_as_chunks() {
-        let facts = read_chunk(&first_chunk(&head())).unwrap();
-        assert!(facts.has_choices && !facts.finishes && facts.usage.is_none());
-        assert!(read_chunk(&text_chunk(&head(), "x", None, &table())).unwrap().has_choices);
-        assert!(read_chunk(&last_chunk(&head(), "stop")).unwrap().finishes);
-        let facts = read_chunk(&usage_chunk(&head(), USAGE)).unwrap();
-        assert_eq!((facts.has_choices, facts.usage), (false, Some(USAGE)));
+    fn an_answer_that_only_calls_has_no_text_and_every_call_an_id_of_its_own() {
+        let call = || WrittenCall { name: "f".to_owned(), arguments: "{}".to_owned() };
+        let answer = choice(String::new(), vec![call(), call()], Finish::EndOfSequence, None);
+        assert_eq!((answer.text, answer.finish), (None, FinishReason::ToolCalls));
+        assert_ne!(answer.tool_calls[0].id, answer.tool_calls[1].id);
+        let answer = choice("look".to_owned(), vec![call()], Finish::Length, None);
+        assert_eq!((answer.text.as_deref(), answer.finish), (Some("look"), FinishReason::ToolCalls));
+        let answer = choice(String::new(), Vec::new(), Finish::Length, None);
+        assert_eq!((answer.text.as_deref(), answer.finish), (Some(""), FinishReason::Length));
     }
 }

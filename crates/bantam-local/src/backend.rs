@@ -5,26 +5,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bantam_backend::{
-    Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion, StreamItem,
+    Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer,
 };
 use bantam_decode::{Generation, GenerationConfig, LabelScores, Step, TokenTable};
 use bantam_engine::{Asked, Generate, LoadedAdapter, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
-use bantam_wire::chat::Param;
-use bantam_wire::chunk::read_chunk;
-use bantam_wire::{ChatRequest, Endpoint};
+use bantam_wire::outcome::{AnswerHead, Content};
+use bantam_wire::{
+    AnswerBody, Call, CallKind, Choice, Delta, Feature, FinishReason, Outcome, StreamItem, Unsupported,
+};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use serde_json::Value;
 
-use crate::answer::{self, Choice, Head, text};
+use crate::answer;
 use crate::labels::LabelError;
-use crate::making::{Made, Making};
 use crate::model::LocalModel;
-use crate::request::Wanted;
+use crate::request::GenerationRequest;
+use crate::running::{FinishedAnswer, RunningAnswer};
 
-/// A language model of the embedded engine that answers conversations and goes on with texts.
+/// A language model of the embedded engine that answers conversations and continues texts.
 pub struct LocalBackend<A> {
     model: Arc<LocalModel<A>>,
     /// The name that answers carry.
@@ -32,13 +33,12 @@ pub struct LocalBackend<A> {
     adapter: Option<Arc<LoadedAdapter<A>>>,
 }
 
-/// A request on its way to the engine.
+/// A call on its way to the engine.
 pub(crate) struct Prepared {
-    pub(crate) endpoint: Endpoint,
-    pub(crate) wanted: Wanted,
-    /// One for a conversation; as many as a completion has.
+    pub(crate) request: GenerationRequest,
+    /// One for a conversation; as many as a text call has.
     pub(crate) prompts: Vec<Vec<u32>>,
-    /// Text that the prompt ends with and that is part of the answer all the same: the opening of a forced call.
+    /// The text at the prompt's end that is part of the answer nevertheless: the opening of a forced call.
     pub(crate) opening: &'static str,
     pub(crate) task: Arc<str>,
     pub(crate) deadline: Option<Instant>,
@@ -58,7 +58,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Self { model, name, adapter: None }
     }
 
-    /// Returns the same under a name of its own, with an adapter or none.
+    /// Returns the same under a name of its own, with or without an adapter.
     pub(crate) fn called(self, name: Arc<str>, adapter: Option<Arc<LoadedAdapter<A>>>) -> Self {
         Self { name, adapter, ..self }
     }
@@ -78,69 +78,73 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         &self.model.table
     }
 
-    fn prepare(&self, request: &ChatRequest, ask: &Ask) -> Result<Prepared, BackendError> {
-        let mut wanted = Wanted::read(request, ask.system.as_deref()).map_err(BackendFault::CannotHonour)?;
+    fn prepare(&self, call: &Call, ask: &Ask) -> Result<Prepared, BackendError> {
+        let mut request = GenerationRequest::read(call, ask.system.as_deref())?;
         let mut opening = "";
-        if wanted.must_call {
-            let (before, grammar) = self.model.prompter.calls().forced(&wanted.tools);
-            (opening, wanted.grammar) = (before, Some(grammar));
+        if request.must_call {
+            let (before, grammar) = self.model.prompter.calls().forced(&request.tools);
+            (opening, request.grammar) = (before, Some(grammar));
         }
-        let prompts = match request.endpoint {
-            Endpoint::Completions => self.texts(request)?,
-            Endpoint::Chat | Endpoint::Embeddings => vec![self.conversation(&wanted, opening)?],
+        if request.single_call && !request.tools.is_empty() {
+            // A second call would begin behind the first.
+            request.stops.extend(self.model.prompter.calls().end().map(str::to_owned));
+        }
+        let prompts = match call.kind() {
+            CallKind::Text => self.texts(call, request.suffix.as_deref())?,
+            CallKind::Chat | CallKind::Embeddings => vec![self.conversation(&request, opening)?],
         };
-        let task = request.model.as_str().into();
-        let endpoint = request.endpoint;
-        Ok(Prepared { endpoint, wanted, prompts, opening, task, deadline: ask.deadline })
+        let task = call.model.as_str().into();
+        Ok(Prepared { request, prompts, opening, task, deadline: ask.deadline })
     }
 
     /// Returns the prompt of a conversation.
-    pub(crate) fn conversation(&self, wanted: &Wanted, opening: &str) -> Result<Vec<u32>, BackendError> {
-        let talk = (&*wanted.messages, &*wanted.tools);
+    pub(crate) fn conversation(
+        &self,
+        request: &GenerationRequest,
+        opening: &str,
+    ) -> Result<Vec<u32>, BackendError> {
+        let talk = (&*request.messages, &*request.tools);
         self.model.prompter.prompt(&self.model.tokenizer, talk, opening, now()).map_err(|error| {
-            let fault = BackendFault::CannotHonour(Param::Messages.as_str());
+            let fault = BackendFault::CannotHonour(Feature::Chat);
             BackendError::advising(fault, format!("the model's chat template refuses them: {error}"))
         })
     }
 
-    /// Returns the prompts of a completion.
-    fn texts(&self, request: &ChatRequest) -> Result<Vec<Vec<u32>>, BackendError> {
-        let suffix: Option<String> =
-            request.param(Param::Suffix).and_then(|json| serde_json::from_str(json).ok()).flatten();
+    /// Returns the prompts of a text call.
+    fn texts(&self, call: &Call, suffix: Option<&str>) -> Result<Vec<Vec<u32>>, BackendError> {
         let (prompter, tokenizer) = (&self.model.prompter, &*self.model.tokenizer);
-        let texts = request.messages.iter().map(|message| &*message.text);
+        let texts = call.texts().iter().map(String::as_str);
         let prompts: Vec<Vec<u32>> = match (suffix, tokenizer.fill_in_the_middle()) {
             (None, _) => texts.map(|text| prompter.text(tokenizer, text)).collect(),
             (Some(suffix), Some(tokens)) => {
-                texts.map(|text| prompter.middle(tokenizer, tokens, (text, &suffix))).collect()
+                texts.map(|text| prompter.middle(tokenizer, tokens, (text, suffix))).collect()
             }
-            (Some(_), None) => {
-                let advice =
-                    "the model was not trained to fill in the middle: its vocabulary has no tokens for that";
-                return Err(BackendError::advising(
-                    BackendFault::CannotHonour(Param::Suffix.as_str()),
-                    advice,
-                ));
-            }
+            (Some(_), None) => return Err(FILLS_NO_MIDDLE.into()),
         };
         match prompts.iter().any(Vec::is_empty) {
-            true => Err(BackendError::advising(
-                BackendFault::CannotHonour(Param::Prompt.as_str()),
-                "it is empty, and the model has no token that begins a text",
-            )),
+            true => Err(Unsupported {
+                feature: Feature::Text,
+                reason: "it is empty, and the model has no token that begins a text",
+            }
+            .into()),
             false => Ok(prompts),
         }
     }
 
     /// Starts one of the answers, those of the first prompt first.
-    pub(crate) fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<Making, BackendError> {
-        let Prepared { wanted, prompts, task, deadline, .. } = prepared;
-        let prompt = prompts.get((index / wanted.answers) as usize).ok_or(BackendFault::Broken)?;
-        let param = if wanted.must_call { Param::Tools } else { Param::ResponseFormat }.as_str();
-        let constraint = match wanted.grammar.clone() {
+    pub(crate) fn begin(
+        &self,
+        prepared: &Prepared,
+        index: u32,
+        seed: u64,
+    ) -> Result<RunningAnswer, BackendError> {
+        let Prepared { request, prompts, task, deadline, .. } = prepared;
+        let prompt = prompts.get((index / request.answers) as usize).ok_or(BackendFault::Broken)?;
+        let form = if request.must_call { Feature::Tools } else { Feature::AnswerForm };
+        let constraint = match request.grammar.clone() {
             Some(grammar) => {
                 let compiled = self.model.compile(grammar).map_err(|error| {
-                    BackendError::advising(BackendFault::CannotHonour(param), error.to_string())
+                    BackendError::advising(BackendFault::CannotHonour(form), error.to_string())
                 })?;
                 Some(compiled.start())
             }
@@ -148,22 +152,22 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         };
         let context = self.model.scheduler.shape().context;
         let room = context.saturating_sub(prompt.len());
-        let tokens_max = wanted.tokens_max.unwrap_or(room).min(room);
+        let tokens_max = request.tokens_max.unwrap_or(room).min(room);
         if tokens_max == 0 {
             let tokens = prompt.len() as u64;
             return Err(BackendFault::ContextLength { tokens, context: context as u64 }.into());
         }
-        let mut sampling = wanted.sampling.clone();
+        let mut sampling = request.sampling.clone();
         sampling.seed = seed.wrapping_add(u64::from(index));
-        let config = GenerationConfig { sampling, stops: wanted.stops.clone(), tokens_max };
+        let config = GenerationConfig { sampling, stops: request.stops.clone(), tokens_max };
         let mut generation = Generation::new(Arc::clone(&self.model.table), config, prompt, constraint)
-            .map_err(|_| BackendFault::CannotHonour(Param::Stop.as_str()))?;
-        let first = generation.begin().map_err(|_| BackendFault::CannotHonour(param))?;
+            .map_err(|_| BackendFault::CannotHonour(Feature::Stop))?;
+        let first = generation.begin().map_err(|_| BackendFault::CannotHonour(form))?;
         let is_over = first.is_over.is_some();
         let forced: Vec<u32> = first.tokens.iter().map(|token| token.token).collect();
-        let (picker, making) = Making::new(generation, first);
+        let (picker, running) = RunningAnswer::new(generation, first);
         if is_over {
-            return Ok(making);
+            return Ok(running);
         }
         let prompt: Vec<u32> = prompt.iter().copied().chain(forced.iter().copied()).collect();
         let asked =
@@ -171,104 +175,84 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let tokens_max = tokens_max - forced.len();
         let generate = Generate { asked, tokens_max, chooser: Box::new(picker) };
         let run = self.model.scheduler.generate(generate).map_err(|error| submit_fault(&error))?;
-        Ok(making.with_run(run))
+        Ok(running.with_run(run))
     }
 
     async fn whole(&self, prepared: Prepared, begun: Instant) -> Result<Answer, BackendError> {
-        let seed = prepared.wanted.seed.unwrap_or_else(random);
+        let seed = prepared.request.seed.unwrap_or_else(random);
         // All are begun before the first is waited for, so that they run in one batch.
-        let answers = prepared.wanted.answers * prepared.prompts.len() as u32;
-        let makings: Result<Vec<Making>, BackendError> =
+        let answers = prepared.request.answers * prepared.prompts.len() as u32;
+        let running: Result<Vec<RunningAnswer>, BackendError> =
             (0..answers).map(|index| self.begin(&prepared, index, seed)).collect();
         let mut tokens = TokenUsage { input: prepared.input(), cached_input: 0, output: 0 };
         let (mut choices, mut first_byte_us) = (Vec::new(), 0);
-        for mut making in makings? {
-            let made = making.collect().await.map_err(|error| make_fault(&error))?;
-            tokens.output += made.tokens.len() as u64;
+        for mut running in running? {
+            let finished = running.finish().await.map_err(|error| run_fault(&error))?;
+            tokens.output += finished.tokens.len() as u64;
             if choices.is_empty() {
-                tokens.cached_input = (making.timings().cached_tokens as u64).min(tokens.input);
+                tokens.cached_input = (running.timings().cached_tokens as u64).min(tokens.input);
                 first_byte_us = micros(begun.elapsed());
             }
-            choices.push(self.choice(&prepared, made));
+            choices.push(self.choice(&prepared, finished));
         }
-        let head = self.head(prepared.endpoint);
-        let body = match prepared.endpoint {
-            Endpoint::Completions => text::whole(&head, &choices, tokens, &self.model.table),
-            Endpoint::Chat | Endpoint::Embeddings => {
-                answer::whole(&head, &choices, tokens, &self.model.table)
-            }
-        };
-        let text = match &*choices {
-            [only] if only.calls.is_empty() => Some(only.text.clone()),
-            _ => None,
-        };
-        let body = body.into_bytes().into();
-        Ok(Answer::Whole(Completion {
-            body,
-            usage: Some(tokens),
-            text,
-            has_note: false,
-            first_byte_us,
-            retries: 0,
-        }))
+        let outcome = Outcome { head: self.head(), content: Content::Choices(choices), usage: Some(tokens) };
+        Ok(Answer::Whole(WholeAnswer { body: AnswerBody::Typed(outcome), first_byte_us, retries: 0 }))
     }
 
-    fn choice(&self, prepared: &Prepared, made: Made) -> Choice {
-        let Made { text, tokens, finish } = made;
+    fn choice(&self, prepared: &Prepared, finished: FinishedAnswer) -> Choice {
+        let FinishedAnswer { text, tokens, finish } = finished;
         let text = if prepared.opening.is_empty() { text } else { format!("{}{text}", prepared.opening) };
-        let (text, calls) = if prepared.wanted.tools.is_empty() {
+        let request = &prepared.request;
+        let (text, mut calls) = if request.tools.is_empty() {
             (text, Vec::new())
         } else {
-            self.model.prompter.calls().read(&text, &prepared.wanted.tools)
+            self.model.prompter.calls().read(&text, &request.tools)
         };
-        let tokens = prepared.wanted.tells_probabilities.then_some(tokens);
-        Choice { text, calls, finish, tokens }
+        if request.single_call {
+            calls.truncate(1);
+        }
+        let told = request.tells_probabilities.then(|| answer::log_probabilities(&tokens, &self.model.table));
+        answer::choice(text, calls, finish, told)
     }
 
     async fn stream(&self, prepared: Prepared, begun: Instant) -> Result<Answer, BackendError> {
-        let seed = prepared.wanted.seed.unwrap_or_else(random);
-        let making = self.begin(&prepared, 0, seed)?;
+        let seed = prepared.request.seed.unwrap_or_else(random);
+        let running = self.begin(&prepared, 0, seed)?;
         let streaming = Streaming {
             model: Arc::clone(&self.model),
-            making,
-            endpoint: prepared.endpoint,
-            head: self.head(prepared.endpoint),
-            items: VecDeque::new(),
+            running,
+            deltas: VecDeque::from([Delta::Begin(self.head())]),
             usage: TokenUsage { input: prepared.input(), cached_input: 0, output: 0 },
-            tells_probabilities: prepared.wanted.tells_probabilities,
+            tells_probabilities: prepared.request.tells_probabilities,
             is_over: false,
         };
         // Calls are told from text only once the answer is whole.
-        let streaming = if prepared.wanted.tools.is_empty() {
+        let streaming = if prepared.request.tools.is_empty() {
             streaming.first().await?
         } else {
-            let made = |made| self.choice(&prepared, made);
-            streaming.at_once(made).await?
+            let choice = |finished| self.choice(&prepared, finished);
+            streaming.at_once(choice).await?
         };
         let first_byte_us = micros(begun.elapsed());
         let items = unfold(streaming, |mut streaming| async move {
-            let item = streaming.next().await?;
-            Some((item, streaming))
+            let delta = streaming.next().await?;
+            Some((delta.map(StreamItem::Typed), streaming))
         });
         Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0 }))
     }
 
-    fn head(&self, endpoint: Endpoint) -> Head {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let prefix = if endpoint == Endpoint::Completions { "cmpl" } else { "chatcmpl" };
-        let id = format!("{prefix}-{:016x}{:016x}", random(), random());
-        Head { id, model: self.name.to_string(), created: i64::try_from(created).unwrap_or(i64::MAX) }
+    /// Returns what the answer is called: it has the id of its request.
+    fn head(&self) -> AnswerHead {
+        AnswerHead { id: None, model: Some(Arc::clone(&self.name)) }
     }
 }
 
-/// An answer that is handed over chunk by chunk.
+/// An answer that is handed over step by step.
 struct Streaming<A> {
     model: Arc<LocalModel<A>>,
-    making: Making,
-    endpoint: Endpoint,
-    head: Head,
-    /// Chunks that are ready.
-    items: VecDeque<String>,
+    running: RunningAnswer,
+    /// Steps that are ready.
+    deltas: VecDeque<Delta>,
     usage: TokenUsage,
     tells_probabilities: bool,
     is_over: bool,
@@ -277,98 +261,81 @@ struct Streaming<A> {
 impl<A: Send + Sync + 'static> Streaming<A> {
     /// Waits for the first step, so that what fails before it can still be answered by another backend.
     async fn first(mut self) -> Result<Self, BackendError> {
-        if self.endpoint == Endpoint::Chat {
-            self.items.push_back(answer::first_chunk(&self.head));
-        }
-        let begun = self.items.len();
-        while self.items.len() == begun && !self.is_over {
+        let begun = self.deltas.len();
+        while self.deltas.len() == begun && !self.is_over {
             self.advance().await?;
         }
         Ok(self)
     }
 
-    /// Makes the whole answer, and hands it over in one piece.
-    async fn at_once(mut self, choice: impl FnOnce(Made) -> Choice) -> Result<Self, BackendError> {
-        let made = self.making.collect().await.map_err(|error| make_fault(&error))?;
-        self.usage.output = made.tokens.len() as u64;
-        let choice = choice(made);
-        self.items.push_back(answer::first_chunk(&self.head));
-        if !choice.text.is_empty() {
-            let tokens = choice.tokens.as_deref();
-            self.items.push_back(answer::text_chunk(&self.head, &choice.text, tokens, &self.model.table));
+    /// Makes the whole answer, and hands it over in few pieces.
+    async fn at_once(mut self, choice: impl FnOnce(FinishedAnswer) -> Choice) -> Result<Self, BackendError> {
+        let finished = self.running.finish().await.map_err(|error| run_fault(&error))?;
+        self.usage.output = finished.tokens.len() as u64;
+        let Choice { text, tool_calls, finish, log_probabilities, .. } = choice(finished);
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.deltas.push_back(Delta::Text { choice: 0, text, log_probabilities });
         }
-        let mut reason = answer::finish_reason(choice.finish);
-        if !choice.calls.is_empty() {
-            self.items.push_back(answer::calls_chunk(&self.head, &choice.calls));
-            reason = "tool_calls";
+        for (index, call) in (0..).zip(tool_calls) {
+            self.deltas.push_back(Delta::ToolCall { choice: 0, index, call });
         }
-        self.end(reason);
+        self.end(finish);
         Ok(self)
     }
 
-    async fn next(&mut self) -> Option<Result<StreamItem, BackendError>> {
-        while self.items.is_empty() && !self.is_over {
+    async fn next(&mut self) -> Option<Result<Delta, BackendError>> {
+        while self.deltas.is_empty() && !self.is_over {
             if let Err(fault) = self.advance().await {
                 self.is_over = true;
                 return Some(Err(fault.into()));
             }
         }
-        let data = self.items.pop_front()?;
-        // Our own chunks are chunks.
-        let facts = read_chunk(&data).unwrap_or_default();
-        Some(Ok(StreamItem { data, facts }))
+        self.deltas.pop_front().map(Ok)
     }
 
-    /// Takes one step's text.
+    /// Waits for the next step of the answer.
     async fn advance(&mut self) -> Result<(), BackendFault> {
-        let Some(step) = self.making.next().await else {
+        let Some(step) = self.running.next().await else {
             self.is_over = true;
             return Err(BackendFault::Cut);
         };
-        let Step { tokens, text, is_over } = step.map_err(|error| make_fault(&error))?;
+        let Step { tokens, text, is_over } = step.map_err(|error| run_fault(&error))?;
         self.usage.output += tokens.len() as u64;
         if !text.is_empty() || (self.tells_probabilities && !tokens.is_empty()) {
-            let told = self.tells_probabilities.then_some(&*tokens);
-            let item = match self.endpoint {
-                Endpoint::Completions => text::chunk(&self.head, &text, told, &self.model.table),
-                Endpoint::Chat | Endpoint::Embeddings => {
-                    answer::text_chunk(&self.head, &text, told, &self.model.table)
-                }
-            };
-            self.items.push_back(item);
+            let told = || answer::log_probabilities(&tokens, &self.model.table);
+            let log_probabilities = self.tells_probabilities.then(told);
+            self.deltas.push_back(Delta::Text { choice: 0, text, log_probabilities });
         }
         if let Some(finish) = is_over {
             // What the engine counted comes after the last step.
-            while self.making.next().await.is_some() {}
+            while self.running.next().await.is_some() {}
             self.end(answer::finish_reason(finish));
         }
         Ok(())
     }
 
-    fn end(&mut self, reason: &str) {
-        self.usage.cached_input = (self.making.timings().cached_tokens as u64).min(self.usage.input);
-        let (last, usage) = match self.endpoint {
-            Endpoint::Completions => (text::last(&self.head, reason), text::usage(&self.head, self.usage)),
-            Endpoint::Chat | Endpoint::Embeddings => {
-                (answer::last_chunk(&self.head, reason), answer::usage_chunk(&self.head, self.usage))
-            }
-        };
-        self.items.extend([last, usage]);
+    fn end(&mut self, reason: FinishReason) {
+        self.usage.cached_input = (self.running.timings().cached_tokens as u64).min(self.usage.input);
+        self.deltas.extend([Delta::Finish { choice: 0, reason }, Delta::Usage(self.usage)]);
         self.is_over = true;
     }
 }
+
+const FILLS_NO_MIDDLE: Unsupported = Unsupported {
+    feature: Feature::Suffix,
+    reason: "the model was not trained to fill in the middle: its vocabulary has no tokens for that",
+};
 
 impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
     fn tier(&self) -> Tier {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        let is_middle = request.param(Param::Suffix).is_some_and(|json| json != "null");
-        if is_middle && self.model.tokenizer.fill_in_the_middle().is_none() {
-            return Some(Param::Suffix.as_str());
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        if call.asks(Feature::Suffix) && self.model.tokenizer.fill_in_the_middle().is_none() {
+            return Some(FILLS_NO_MIDDLE);
         }
-        Wanted::read(request, None).err()
+        GenerationRequest::read(call, None).err()
     }
 
     fn is_available(&self) -> bool {
@@ -395,7 +362,7 @@ pub(crate) fn submit_fault(error: &SubmitError) -> BackendFault {
     }
 }
 
-pub(crate) fn make_fault(error: &RequestError) -> BackendFault {
+pub(crate) fn run_fault(error: &RequestError) -> BackendFault {
     match error {
         RequestError::DeadlinePassed { .. } => BackendFault::TotalTimeout,
         _ => BackendFault::Broken,
@@ -406,14 +373,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Returns a number that nobody can guess, or the time where the system has none.
-fn random() -> u64 {
+/// Returns a random number that cannot be guessed, or the time where the system has no random numbers.
+pub(crate) fn random() -> u64 {
     getrandom::u64().unwrap_or_else(|_| {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
     })
 }
 
-/// The time that templates write into prompts: UTC, because the machine's zone is nobody's business.
+/// The time that templates write into prompts: UTC, so that prompts do not tell the machine's time zone.
 pub(crate) fn now() -> jiff::civil::DateTime {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let stamp = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap_or(0)).unwrap_or_default();

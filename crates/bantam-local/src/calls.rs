@@ -1,9 +1,9 @@
-//! Calls of tools, in the forms that models were trained to write them.
+//! Tool calls, in the forms that models were trained to write them.
 
 use bantam_decode::{Grammar, JsonLayout};
 use serde_json::{Value, json};
 
-/// How a model writes a call. Told by its chat template, which writes earlier calls the same way.
+/// How a model writes a call. Its chat template tells, which writes earlier calls the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallForm {
     /// `<tool_call>` around each object: Qwen, Hermes, SmolLM.
@@ -16,9 +16,9 @@ pub(crate) enum CallForm {
     Plain,
 }
 
-/// A call that a model made.
+/// A call as a model wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct WrittenCall {
     pub(crate) name: String,
     /// JSON, as the model wrote it.
     pub(crate) arguments: String,
@@ -72,9 +72,17 @@ impl CallForm {
         })
     }
 
-    /// Splits an answer into its text and the calls in it. Only calls of `tools` count: anything else, and
-    /// anything that is no call, stays text.
-    pub(crate) fn read(self, answer: &str, tools: &[Value]) -> (String, Vec<Call>) {
+    /// Returns the text that ends a call, where the form has one: behind it the next call could begin.
+    pub(crate) const fn end(self) -> Option<&'static str> {
+        match self {
+            Self::Tagged => Some(CLOSE),
+            Self::Bracketed | Self::Parameters | Self::Plain => None,
+        }
+    }
+
+    /// Splits an answer into its text and the calls in it. Only calls of `tools` count: anything else, and anything
+    /// that is not a call, stays text.
+    pub(crate) fn read(self, answer: &str, tools: &[Value]) -> (String, Vec<WrittenCall>) {
         let found = match self {
             Self::Tagged => tagged(answer),
             Self::Bracketed => bracketed(answer),
@@ -83,7 +91,7 @@ impl CallForm {
             }
         };
         let Some((text, objects)) = found else { return (answer.to_owned(), Vec::new()) };
-        let calls: Option<Vec<Call>> = objects.iter().map(|object| call(object, tools)).collect();
+        let calls: Option<Vec<WrittenCall>> = objects.iter().map(|object| call(object, tools)).collect();
         match calls {
             Some(calls) if !calls.is_empty() => (text, calls),
             _ => (answer.to_owned(), Vec::new()),
@@ -91,7 +99,7 @@ impl CallForm {
     }
 }
 
-fn call(object: &Value, tools: &[Value]) -> Option<Call> {
+fn call(object: &Value, tools: &[Value]) -> Option<WrittenCall> {
     let name = object.get("name")?.as_str()?;
     tools.iter().find(|tool| tool["function"]["name"] == *name)?;
     let arguments = object.get("arguments").or_else(|| object.get("parameters"))?;
@@ -101,7 +109,7 @@ fn call(object: &Value, tools: &[Value]) -> Option<Call> {
         Value::String(text) => serde_json::from_str::<Value>(text).ok().filter(Value::is_object)?.to_string(),
         _ => return None,
     };
-    Some(Call { name: name.to_owned(), arguments })
+    Some(WrittenCall { name: name.to_owned(), arguments })
 }
 
 /// Text before the first tag, and the objects in tags; the last tag may be cut off by the end.
@@ -115,15 +123,31 @@ fn tagged(answer: &str) -> Option<(String, Vec<Value>)> {
     Some((before.trim().to_owned(), objects))
 }
 
-/// The marker is a control token in some vocabularies and then is no part of the text.
+/// The marker is a control token in some vocabularies and then is not part of the text.
 fn bracketed(answer: &str) -> Option<(String, Vec<Value>)> {
     let (before, rest) = answer.split_once(BRACKET).unwrap_or(("", answer));
-    let mut documents = serde_json::Deserializer::from_str(rest.trim()).into_iter::<Value>();
-    match documents.next()?.ok()? {
-        Value::Array(objects) => Some((before.trim().to_owned(), objects)),
-        object @ Value::Object(_) => Some((before.trim().to_owned(), vec![object])),
-        _ => None,
+    let rest = rest.trim();
+    let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+    let objects = match documents.next()? {
+        Ok(Value::Array(objects)) => objects,
+        Ok(object @ Value::Object(_)) => vec![object],
+        Ok(_) => return None,
+        Err(_) => unclosed(rest)?,
+    };
+    Some((before.trim().to_owned(), objects))
+}
+
+/// Returns the objects of an array that has no end: a forced call is complete with its object.
+fn unclosed(text: &str) -> Option<Vec<Value>> {
+    let mut rest = text.strip_prefix('[')?;
+    let mut objects = Vec::new();
+    while !rest.trim_start().is_empty() {
+        let mut documents = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+        objects.push(documents.next()?.ok()?);
+        let behind = rest.get(documents.byte_offset()..)?.trim_start();
+        rest = behind.strip_prefix(',').unwrap_or(behind);
     }
+    Some(objects)
 }
 
 #[cfg(test)]
@@ -155,6 +179,11 @@ mod tests {
         let array = "[TOOL_CALLS] [{\"name\": \"find\", \"arguments\": {\"a\": 1}}]";
         assert_eq!(calls(CallForm::Bracketed, array), (String::new(), vec![find("{\"a\":1}")]));
         assert_eq!(calls(CallForm::Bracketed, &array[13..]), (String::new(), vec![find("{\"a\":1}")]));
+        // A forced call ends with its object.
+        assert_eq!(
+            calls(CallForm::Bracketed, &array[..array.len() - 1]),
+            (String::new(), vec![find("{\"a\":1}")])
+        );
         let bare = " {\"name\": \"find\", \"parameters\": {\"a\": \"b\"}} ";
         assert_eq!(calls(CallForm::Parameters, bare), (String::new(), vec![find("{\"a\":\"b\"}")]));
         let twice = "{\"name\": \"find\", \"arguments\": \"{\\\"a\\\": 2}\"}";
@@ -162,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_call_of_a_known_tool_stays_text() {
+    fn what_is_not_a_call_of_a_known_tool_stays_text() {
         let texts = [
             "just words",
             "{\"name\": \"steal\", \"arguments\": {}}",
@@ -170,6 +199,7 @@ mod tests {
             "{\"name\": \"find\", \"arguments\": [1]}",
             "<tool_call>\nnot json\n</tool_call>",
             "[1, 2]",
+            "[TOOL_CALLS] [{\"name\": \"find\", \"arguments\": {}}, {\"name\": \"bu",
             "",
         ];
         for form in [CallForm::Tagged, CallForm::Bracketed, CallForm::Parameters, CallForm::Plain] {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::backend::now;
 use crate::model::LocalModel;
 
-/// Why labels have no probabilities.
+/// Why labels could not be scored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
@@ -28,14 +28,14 @@ pub enum LabelError {
     /// The engine gave up.
     #[error(transparent)]
     Run(#[from] RequestError),
-    /// The engine's numbers are no distribution.
+    /// The engine's numbers are not a distribution.
     #[error(transparent)]
     Score(#[from] ScoreLabelsError),
 }
 
 impl<A: Send + Sync + 'static> LocalModel<A> {
-    /// Returns the exact probability of each label as the whole answer to a conversation, messages as OpenAI has
-    /// them: the prompt runs once, then all places where labels part in one step. Nothing is sampled.
+    /// Returns the exact probability of each label as the whole answer to a conversation, messages as chat templates
+    /// want them: the prompt runs once, then all places where labels part in one step. Nothing is sampled.
     pub async fn score_labels(
         &self,
         messages: &[Value],

@@ -1,4 +1,4 @@
-//! A model's file with everything that answers need.
+//! A model with everything that it needs to answer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ pub struct LocalModel<A> {
     compiled: Mutex<VecDeque<(Grammar, Arc<CompiledGrammar>)>>,
     pub(crate) scheduler: Scheduler<A>,
     adapters: Option<AdapterRegistry<A>>,
-    /// Bytes of memory that all of it takes, as far as is known.
+    /// Bytes of memory that it takes, as far as is known.
     bytes: u64,
 }
 
@@ -53,8 +53,8 @@ pub enum BuildModelError {
 }
 
 impl<A: Send + Sync + 'static> LocalModel<A> {
-    /// Joins the parts of a model. `template` stands for the one that the tokenizer brings; a model with neither
-    /// reads the messages' texts one after the other.
+    /// Joins the parts of a model. `template` replaces the tokenizer's own; a model with neither reads the messages' texts
+    /// one after the other.
     pub fn new(
         name: Arc<str>,
         tokenizer: Tokenizer,
@@ -96,7 +96,7 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         &self.scheduler
     }
 
-    /// Compiles a grammar, or takes it from those that were compiled lately.
+    /// Compiles a grammar, or returns it from those that were compiled recently.
     pub(crate) fn compile(&self, grammar: Grammar) -> Result<Arc<CompiledGrammar>, CompileGrammarError> {
         let kept = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, compiled)) = kept().iter().find(|(known, _)| *known == grammar) {

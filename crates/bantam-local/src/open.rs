@@ -1,4 +1,4 @@
-//! A model's file to a model that answers.
+//! From a model's file to a model that answers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,16 +18,16 @@ use crate::survey;
 pub struct LocalModelOptions {
     /// The name that answers carry.
     pub name: Arc<str>,
-    /// Tokens whose keys and values are kept, for requests under way and for prompts that come again. At least as
-    /// many as the longest request may have; bounded by what the model can take only per request.
+    /// Tokens whose keys and values are kept, for requests in progress and for prompts that come again: at least as many
+    /// as the longest request may have. The model's own context bounds each request, not this.
     pub kv_tokens: usize,
     /// Keeps the weights, laid out for this machine, in a file beside the model.
     pub keeps_layout: bool,
-    /// Stands for the model's own chat template.
+    /// A chat template to use in place of the model's own.
     pub template: Option<String>,
-    /// Bytes that adapters may take, all together; what is not used for longest makes room.
+    /// Bytes that all adapters together may take; the one unused for longest is unloaded first.
     pub adapter_bytes_max: usize,
-    /// The threads that the model runs on, which models share.
+    /// The threads that the model runs on; models share them.
     pub pool: Arc<Pool>,
     /// Tells the time.
     pub clock: Clock,
@@ -62,7 +62,7 @@ pub struct OpenModelError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenModelErrorKind {
-    /// There is nothing of that name.
+    /// There is no file or folder of that name.
     #[error("there is no such file or folder")]
     Missing,
     /// Its weights cannot be used.
@@ -82,7 +82,7 @@ pub enum OpenModelErrorKind {
     /// Its template or vocabulary cannot be used.
     #[error(transparent)]
     Build(#[from] BuildModelError),
-    /// The system gave no thread.
+    /// The system could not start a thread.
     #[error("cannot start a thread")]
     Thread(#[from] std::io::Error),
 }
@@ -135,7 +135,7 @@ fn adapters(decoder: Arc<Decoder>, bytes_max: usize) -> AdapterRegistry<Adapter>
     })
 }
 
-/// Returns what an adapter is known by in memory: its path, and a stamp that changes with the file.
+/// Returns the key of an adapter in memory: its path, and a stamp that changes with the file.
 pub(crate) fn adapter_key(path: &Path, stamp: &str) -> String {
     format!("{} {}", stamp.replace(' ', "_"), path.display())
 }

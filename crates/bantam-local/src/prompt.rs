@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::calls::CallForm;
 
-/// What is used for a model that has no chat template: texts one after the other.
+/// The template of models that have none: texts one after the other.
 const PLAIN: &str = "{% for message in messages %}{{ message.content }}\n{% endfor %}";
 
 /// Writes prompts for one model.
@@ -47,8 +47,8 @@ impl Prompter {
         self.calls
     }
 
-    /// Returns the prompt of a text that is gone on with. The text is the application's own and whole prompt, so control
-    /// tokens may be written in it, as with every other server of this endpoint.
+    /// Returns the prompt of a text to continue. The text is the application's own and whole prompt, so control tokens may
+    /// be written in it, as with every other server of this endpoint.
     pub(crate) fn text(&self, tokenizer: &Tokenizer, text: &str) -> Vec<u32> {
         let has_begun = !self.bos.is_empty() && text.starts_with(&self.bos);
         tokenizer.encode(text, EncodeOptions { add_special: !has_begun, parse_special: true })

@@ -1,27 +1,30 @@
-//! What a request asks of a language model.
+//! What a call asks of a language model, and what the engine can do of it.
 
 use std::collections::BTreeMap;
 
 use bantam_decode::{Grammar, JsonLayout, SamplingConfig};
-use bantam_wire::chat::Param;
-use bantam_wire::{ChatRequest, Endpoint};
+use bantam_wire::call::{AnswerForm, Settings, ToolChoice};
+use bantam_wire::support::refusal_of_typed;
+use bantam_wire::{Call, CallKind, Feature, Message, Support, Unsupported, openai};
 use serde_json::{Value, json};
 
-/// Answers to one request at most: each is a sequence of its own.
+/// Answers to one call at most: each is a sequence of its own.
 const ANSWERS_MAX: u32 = 16;
 
-/// Tokens of a completion that says nothing of its length, as OpenAI has it.
+/// Tokens of a continuation whose call sets no limit, as OpenAI has it.
 const TEXT_TOKENS: usize = 16;
 
-/// A request, read for a language model.
+/// A call, read for a language model.
 #[derive(Clone, Debug)]
-pub(crate) struct Wanted {
-    /// The conversation as OpenAI has it, a task's own instructions first.
+pub(crate) struct GenerationRequest {
+    /// The conversation as chat templates want it: OpenAI's objects, a task's own instructions first.
     pub(crate) messages: Vec<Value>,
-    /// The tools that the model may call.
+    /// The tools that the model may call, in the same form.
     pub(crate) tools: Vec<Value>,
     /// Whether the answer must be a call, of one of `tools`.
     pub(crate) must_call: bool,
+    /// Whether the answer may have one call at most.
+    pub(crate) single_call: bool,
     /// How tokens are chosen; the seed is set for each answer.
     pub(crate) sampling: SamplingConfig,
     /// The caller's seed.
@@ -32,245 +35,215 @@ pub(crate) struct Wanted {
     pub(crate) stops: Vec<String>,
     /// The most tokens of an answer.
     pub(crate) tokens_max: Option<usize>,
-    /// How many answers.
+    /// How many answers, of each prompt.
     pub(crate) answers: u32,
+    /// The text behind the gap that is to be filled.
+    pub(crate) suffix: Option<String>,
     /// Whether log-probabilities are told.
     pub(crate) tells_probabilities: bool,
 }
 
-impl Wanted {
-    /// Reads a request, or returns the parameter that cannot be honoured.
-    pub(crate) fn read(request: &ChatRequest, system: Option<&str>) -> Result<Self, &'static str> {
-        if request.has_unread_parts() {
-            return Err(Param::Messages.as_str());
+/// Returns what the engine does about a feature.
+pub fn support(feature: Feature) -> Support {
+    use Support::{Honoured, Only, Refused};
+
+    match feature {
+        Feature::Chat
+        | Feature::Text
+        | Feature::Stream
+        | Feature::StreamUsage
+        | Feature::OutputLimit
+        | Feature::Temperature
+        | Feature::TopP
+        | Feature::Stop
+        | Feature::PresencePenalty
+        | Feature::FrequencyPenalty
+        | Feature::Seed
+        | Feature::LogProbabilities
+        | Feature::ToolChoice => Honoured(""),
+        Feature::Answers => Honoured("up to 16 with all prompts together; a stream has one"),
+        Feature::LogitBias => Honoured("-100 bans a token"),
+        Feature::Alternatives => {
+            Only("only together with `logprobs`", |call| call.asks(Feature::LogProbabilities))
         }
-        let is_text = match request.endpoint {
-            Endpoint::Chat => false,
-            Endpoint::Completions => true,
-            Endpoint::Embeddings => return Err(Endpoint::Embeddings.subject()),
-        };
-        refuse_unknown(request)?;
-        let number = |param: Param, otherwise: f32| {
-            request.param(param).and_then(|json| json.parse().ok()).unwrap_or(otherwise)
-        };
-        let count = |param: Param| request.param(param).and_then(|json| json.parse().ok());
-        let (tells_probabilities, alternatives) = if is_text {
-            let asked = count(Param::Logprobs);
-            (asked.is_some(), asked.unwrap_or(0))
-        } else {
-            (request.param(Param::Logprobs) == Some("true"), count(Param::TopLogprobs).unwrap_or(0))
-        };
-        if alternatives > 0 && !tells_probabilities {
-            return Err(Param::TopLogprobs.as_str());
+        Feature::AnswerForm => Honoured("no other answer can be generated"),
+        Feature::Tools => Honoured("functions"),
+        Feature::SingleToolCall => Honoured("generation ends behind the first call"),
+        Feature::Suffix => Honoured("with a model that was trained to fill in the middle"),
+        Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
+        Feature::Metadata => Support::TAGS_STORED_ANSWER,
+        Feature::ServiceTier => Support::CHOOSES_QUEUE,
+        Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
+        Feature::Embeddings => Refused("a language model makes no vectors: name an encoder"),
+        Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
+            Refused("the engine reads text")
         }
-        let prompts = if is_text { request.messages.len() as u32 } else { 1 };
-        let sequences = request.answers.saturating_mul(prompts);
-        if sequences > ANSWERS_MAX || (request.stream && sequences > 1) {
-            return Err(if prompts > 1 { Param::Prompt } else { Param::N }.as_str());
-        }
-        if count(Param::BestOf).is_some_and(|best_of| best_of != request.answers as usize) {
-            return Err(Param::BestOf.as_str());
-        }
-        let (tools, must_call) = tools(request)?;
-        let sampling = SamplingConfig {
-            temperature: number(Param::Temperature, 1.0),
-            // A nucleus of nothing is the most probable token, as elsewhere.
-            top_p: number(Param::TopP, 1.0).max(f32::MIN_POSITIVE),
-            presence_penalty: number(Param::PresencePenalty, 0.0),
-            frequency_penalty: number(Param::FrequencyPenalty, 0.0),
-            logit_bias: logit_bias(request)?,
-            alternatives,
-            ..SamplingConfig::greedy()
-        };
-        Ok(Self {
-            messages: if is_text { Vec::new() } else { messages(request, system)? },
-            grammar: if must_call { None } else { grammar(request)? },
-            tools,
-            must_call,
-            sampling,
-            seed: request
-                .param(Param::Seed)
-                .and_then(|json| json.parse::<i64>().ok())
-                .map(i64::cast_unsigned),
-            stops: stops(request)?,
-            tokens_max: match request.output_tokens_max {
-                None if is_text => Some(TEXT_TOKENS),
-                wanted => wanted.map(|tokens| tokens as usize),
-            },
-            answers: request.answers.max(1),
-            tells_probabilities,
-        })
+        Feature::OtherToolCalls => Refused("the engine knows calls of functions"),
+        Feature::Functions | Feature::FunctionChoice => Refused("use `tools`"),
+        Feature::ReasoningEffort => Refused("the engine cannot tell a model how long to reason"),
+        Feature::Verbosity => Refused("the engine cannot tell a model how wordy to be"),
+        Feature::Modalities | Feature::AudioOutput => Refused("the engine answers with text"),
+        Feature::Prediction => Refused("the engine takes no prediction"),
+        Feature::WebSearch => Refused("the engine searches nothing"),
+        Feature::Echo => Refused("the engine does not repeat the prompt"),
+        Feature::BestOf => Refused("the engine returns every answer that it makes"),
+        Feature::EncodingFormat | Feature::Dimensions => Refused("a language model makes no vectors"),
+        Feature::Store => Refused("nothing is stored for callers"),
     }
 }
 
-impl Wanted {
-    /// Returns so many answers to the same, drawn at the model's own probabilities.
+impl GenerationRequest {
+    /// Reads a call, or returns what of it cannot be honoured.
+    pub(crate) fn read(call: &Call, system: Option<&str>) -> Result<Self, Unsupported> {
+        if let Some(unsupported) = refusal_of_typed(call, support) {
+            return Err(unsupported);
+        }
+        let is_text = call.kind() == CallKind::Text;
+        check_answers(call)?;
+        let settings = call.settings();
+        let (tools, must_call) = tools(settings)?;
+        Ok(Self {
+            messages: messages(call.messages(), system),
+            grammar: if must_call { None } else { grammar(&settings.form) },
+            tools,
+            must_call,
+            single_call: settings.single_tool_call,
+            sampling: sampling(settings)?,
+            seed: settings.sampling.seed.map(i64::cast_unsigned),
+            stops: settings.stops.clone(),
+            tokens_max: match call.output_tokens_max {
+                None if is_text => Some(TEXT_TOKENS),
+                limit => limit.map(|tokens| tokens as usize),
+            },
+            answers: call.answers.max(1),
+            suffix: settings.suffix.clone(),
+            tells_probabilities: settings.log_probabilities.is_some(),
+        })
+    }
+
+    /// Returns the request for that many answers to the same, drawn at the model's own probabilities.
     pub(crate) fn drawn(&self, answers: u32) -> Self {
         let sampling = SamplingConfig { temperature: 1.0, ..SamplingConfig::greedy() };
         Self { sampling, answers, ..self.clone() }
     }
 
-    /// Returns one answer to `messages`, each token the most probable.
+    /// Returns the request for one answer to `messages`, each token the most probable.
     pub(crate) fn greedy(messages: Vec<Value>, grammar: Option<Grammar>, tokens_max: usize) -> Self {
         Self {
             messages,
             tools: Vec::new(),
             must_call: false,
+            single_call: false,
             sampling: SamplingConfig::greedy(),
             seed: None,
             grammar,
             stops: Vec::new(),
             tokens_max: Some(tokens_max),
             answers: 1,
+            suffix: None,
             tells_probabilities: false,
         }
     }
 }
 
-/// Refuses parameters that change an answer in a way that is not built here.
-fn refuse_unknown(request: &ChatRequest) -> Result<(), &'static str> {
-    let refused = request.params().find(|(param, json)| match param {
-        Param::Model
-        | Param::Messages
-        | Param::Prompt
-        | Param::Suffix
-        | Param::BestOf
-        | Param::Stream
-        | Param::StreamOptions
-        | Param::N
-        | Param::MaxTokens
-        | Param::MaxCompletionTokens
-        | Param::Temperature
-        | Param::TopP
-        | Param::Stop
-        | Param::PresencePenalty
-        | Param::FrequencyPenalty
-        | Param::LogitBias
-        | Param::Logprobs
-        | Param::TopLogprobs
-        | Param::ResponseFormat
-        | Param::Seed
-        | Param::Tools
-        | Param::ToolChoice
-        | Param::ParallelToolCalls
-        | Param::User
-        | Param::Metadata
-        | Param::ServiceTier
-        | Param::PromptCacheKey
-        | Param::PromptCacheRetention
-        | Param::SafetyIdentifier
-        | Param::ReasoningEffort
-        | Param::Verbosity => false,
-        Param::Store | Param::Echo => *json != "false",
-        Param::Functions => *json != "[]",
-        Param::Modalities => !json.replace(char::is_whitespace, "").eq("[\"text\"]"),
-        _ => true,
-    });
-    refused.map_or(Ok(()), |(param, _)| Err(param.as_str()))
-}
-
-fn parse(request: &ChatRequest, param: Param) -> Result<Option<Value>, &'static str> {
-    match request.param(param) {
-        None | Some("null") => Ok(None),
-        Some(json) => serde_json::from_str(json).map(Some).map_err(|_| param.as_str()),
-    }
-}
-
-fn messages(request: &ChatRequest, system: Option<&str>) -> Result<Vec<Value>, &'static str> {
-    let messages = parse(request, Param::Messages)?;
-    let Some(Value::Array(messages)) = messages else { return Err(Param::Messages.as_str()) };
+/// Writes messages for chat templates. They are written from the neutral form, so that every dialect gives the same
+/// prompt, and equal messages and tools are equal text however a caller ordered their members.
+fn messages(messages: &[Message], system: Option<&str>) -> Vec<Value> {
     let own = system.map(|text| json!({ "role": "system", "content": text }));
-    let mut all: Vec<Value> = own.into_iter().chain(messages).collect();
-    for message in &mut all {
-        // Templates know the older name only.
-        if message["role"] == "developer" {
-            message["role"] = json!("system");
+    own.into_iter().chain(messages.iter().map(openai::message_json)).collect()
+}
+
+fn check_answers(call: &Call) -> Result<(), Unsupported> {
+    let prompts = if call.kind() == CallKind::Text { call.texts().len() as u32 } else { 1 };
+    let sequences = call.answers.saturating_mul(prompts);
+    let feature = if prompts > 1 { Feature::Text } else { Feature::Answers };
+    if sequences > ANSWERS_MAX {
+        return Err(Unsupported {
+            feature,
+            reason: "a call has 16 answers at most, of all prompts together",
+        });
+    }
+    if call.stream && sequences > 1 {
+        return Err(Unsupported { feature, reason: "a stream has one answer" });
+    }
+    Ok(())
+}
+
+fn sampling(settings: &Settings) -> Result<SamplingConfig, Unsupported> {
+    let own = &settings.sampling;
+    let number = |value: Option<f64>, otherwise: f32| value.map_or(otherwise, |value| value as f32);
+    Ok(SamplingConfig {
+        temperature: number(own.temperature, 1.0),
+        // A nucleus of nothing is the most probable token, as elsewhere.
+        top_p: number(own.top_p, 1.0).max(f32::MIN_POSITIVE),
+        presence_penalty: number(own.presence_penalty, 0.0),
+        frequency_penalty: number(own.frequency_penalty, 0.0),
+        logit_bias: logit_bias(&own.logit_bias)?,
+        alternatives: settings.log_probabilities.unwrap_or(0) as usize,
+        ..SamplingConfig::greedy()
+    })
+}
+
+fn logit_bias(biases: &[(String, f64)]) -> Result<BTreeMap<u32, f32>, Unsupported> {
+    let refused = Unsupported {
+        feature: Feature::LogitBias,
+        reason: "expected token ids with numbers from -100 to 100",
+    };
+    let one = |(token, bias): &(String, f64)| {
+        if !(-100.0..=100.0).contains(bias) {
+            return Err(refused);
         }
-    }
-    Ok(all)
-}
-
-fn stops(request: &ChatRequest) -> Result<Vec<String>, &'static str> {
-    match parse(request, Param::Stop)? {
-        None => Ok(Vec::new()),
-        Some(Value::String(stop)) => Ok(vec![stop]),
-        Some(value) => serde_json::from_value(value).map_err(|_| Param::Stop.as_str()),
-    }
-}
-
-fn logit_bias(request: &ChatRequest) -> Result<BTreeMap<u32, f32>, &'static str> {
-    let name = Param::LogitBias.as_str();
-    let Some(Value::Object(biases)) = parse(request, Param::LogitBias)? else { return Ok(BTreeMap::new()) };
-    let one = |(token, bias): (String, Value)| {
-        let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias)).ok_or(name)?;
         // -100 bans a token, as OpenAI says.
-        let bias = if bias <= -100.0 { f32::NEG_INFINITY } else { bias as f32 };
-        Ok((token.parse().map_err(|_| name)?, bias))
+        let bias = if *bias <= -100.0 { f32::NEG_INFINITY } else { *bias as f32 };
+        Ok((token.parse().map_err(|_| refused)?, bias))
     };
-    biases.into_iter().map(one).collect()
+    biases.iter().map(one).collect()
 }
 
-fn grammar(request: &ChatRequest) -> Result<Option<Grammar>, &'static str> {
-    let name = Param::ResponseFormat.as_str();
-    let Some(format) = parse(request, Param::ResponseFormat)? else { return Ok(None) };
-    let schema = match format["type"].as_str() {
-        Some("text") => return Ok(None),
-        Some("json_object") => json!({ "type": "object" }),
-        Some("json_schema") => format.pointer("/json_schema/schema").cloned().ok_or(name)?,
-        _ => return Err(name),
+fn grammar(form: &AnswerForm) -> Option<Grammar> {
+    let schema = match form {
+        AnswerForm::Text => return None,
+        AnswerForm::JsonObject => json!({ "type": "object" }),
+        AnswerForm::JsonSchema(form) => form.schema.clone(),
     };
-    Ok(Some(Grammar::JsonSchema { schema, layout: JsonLayout::Spaced }))
+    Some(Grammar::JsonSchema { schema, layout: JsonLayout::Spaced })
 }
 
 /// Returns the tools that the model sees, and whether it must call one of them.
-fn tools(request: &ChatRequest) -> Result<(Vec<Value>, bool), &'static str> {
-    let name = Param::Tools.as_str();
-    let tools = match parse(request, Param::Tools)? {
-        None => Vec::new(),
-        Some(Value::Array(tools)) => tools,
-        Some(_) => return Err(name),
-    };
-    let is_function = |tool: &Value| tool["type"] == "function" && tool["function"]["name"].is_string();
-    if !tools.iter().all(is_function) {
-        return Err(name);
-    }
-    let choice = parse(request, Param::ToolChoice)?;
-    match choice.as_ref() {
-        None => Ok((tools, false)),
-        Some(Value::String(word)) => match word.as_str() {
-            "auto" => Ok((tools, false)),
-            "none" => Ok((Vec::new(), false)),
-            "required" if !tools.is_empty() => Ok((tools, true)),
-            _ => Err(Param::ToolChoice.as_str()),
-        },
-        Some(choice) => {
-            let wanted = &choice["function"]["name"];
-            let only: Vec<Value> =
-                tools.into_iter().filter(|tool| &tool["function"]["name"] == wanted).collect();
-            if only.is_empty() { Err(Param::ToolChoice.as_str()) } else { Ok((only, true)) }
+fn tools(settings: &Settings) -> Result<(Vec<Value>, bool), Unsupported> {
+    let tools = settings.tools.iter();
+    let refused = |reason| Err(Unsupported { feature: Feature::ToolChoice, reason });
+    match &settings.tool_choice {
+        ToolChoice::Auto => Ok((tools.map(openai::tool_json).collect(), false)),
+        ToolChoice::None => Ok((Vec::new(), false)),
+        ToolChoice::Required if settings.tools.is_empty() => refused("there are no tools to call"),
+        ToolChoice::Required => Ok((tools.map(openai::tool_json).collect(), true)),
+        ToolChoice::Named(name) => {
+            let only: Vec<Value> = tools.filter(|tool| tool.name == *name).map(openai::tool_json).collect();
+            if only.is_empty() { refused("there is no tool of that name") } else { Ok((only, true)) }
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use bantam_wire::chat::DecodeLimits;
+    use bantam_wire::{DecodeLimits, openai};
 
     use super::*;
 
-    fn read(more: &str) -> Result<Wanted, &'static str> {
+    fn read(more: &str) -> Result<GenerationRequest, &'static str> {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
-        let request =
-            ChatRequest::decode(Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
-        Wanted::read(&request, None)
+        let call = Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+        let read = GenerationRequest::read(&call, None);
+        read.map_err(|unsupported| openai::CHAT.param(unsupported.feature))
     }
 
     #[test]
     fn what_is_left_open_is_what_the_openai_api_says() {
-        let wanted = read("").unwrap();
-        let SamplingConfig { temperature, top_p, .. } = wanted.sampling;
-        assert_eq!((temperature, top_p, wanted.answers, wanted.tokens_max), (1.0, 1.0, 1, None));
-        assert!(wanted.grammar.is_none() && wanted.stops.is_empty() && wanted.tools.is_empty());
+        let request = read("").unwrap();
+        let SamplingConfig { temperature, top_p, .. } = request.sampling;
+        assert_eq!((temperature, top_p, request.answers, request.tokens_max), (1.0, 1.0, 1, None));
+        assert!(request.grammar.is_none() && request.stops.is_empty() && request.tools.is_empty());
     }
 
     #[test]
@@ -286,6 +259,9 @@ mod tests {
             (r#","tool_choice":"required""#, "tool_choice"),
             (r#","logit_bias":{"a":1}"#, "logit_bias"),
             (r#","stop":[1]"#, "stop"),
+            (r#","reasoning_effort":"low""#, "reasoning_effort"),
+            (r#","verbosity":"high""#, "verbosity"),
+            (r#","store":true"#, "store"),
         ];
         for (more, name) in cases {
             assert_eq!(read(more).unwrap_err(), name, "{more}");
@@ -293,32 +269,58 @@ mod tests {
     }
 
     #[test]
+    fn what_changes_no_answer_is_accepted() {
+        let identity = r#","user":"u","safety_identifier":"s","metadata":{"a":"b"}"#;
+        let provider = r#","service_tier":"flex","prompt_cache_key":"k","prompt_cache_retention":"24h""#;
+        let defaults =
+            r#","reasoning_effort":null,"verbosity":"medium","store":false,"parallel_tool_calls":true"#;
+        read(&format!("{identity}{provider}{defaults}")).unwrap();
+    }
+
+    #[test]
     fn a_named_tool_is_the_only_one_and_must_be_called() {
         let tools = r#","tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}]"#;
-        let wanted =
+        let request =
             read(&format!(r#"{tools},"tool_choice":{{"type":"function","function":{{"name":"b"}}}}"#))
                 .unwrap();
-        assert_eq!((wanted.tools.len(), wanted.must_call), (1, true));
-        let wanted = read(&format!(r#"{tools},"tool_choice":"none""#)).unwrap();
-        assert!(wanted.tools.is_empty());
+        assert_eq!((request.tools.len(), request.must_call), (1, true));
+        let request = read(&format!(r#"{tools},"tool_choice":"none""#)).unwrap();
+        assert!(request.tools.is_empty());
+        let request = read(&format!(r#"{tools},"parallel_tool_calls":false"#)).unwrap();
+        assert!(request.single_call && !request.must_call);
     }
 
     #[test]
     fn a_task_s_instructions_come_first() {
         let body =
             r#"{"model":"m","messages":[{"role":"developer","content":"d"},{"role":"user","content":"x"}]}"#;
-        let request =
-            ChatRequest::decode(Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
-        let wanted = Wanted::read(&request, Some("task")).unwrap();
+        let call = Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+        let request = GenerationRequest::read(&call, Some("task")).unwrap();
         let spoken: Vec<_> =
-            wanted.messages.iter().map(|message| message["content"].as_str().unwrap()).collect();
+            request.messages.iter().map(|message| message["content"].as_str().unwrap()).collect();
         assert_eq!(spoken, ["task", "d", "x"]);
-        assert_eq!(wanted.messages[1]["role"], "system");
+        assert_eq!(request.messages[1]["role"], "system");
+    }
+
+    #[test]
+    fn a_template_sees_the_conversation_as_it_was_asked() {
+        let talk = json!([
+            { "role": "developer", "content": "d" },
+            { "role": "user", "content": [{ "type": "text", "text": "a" }, { "type": "text", "text": "b" }], "name": "ada" },
+            { "role": "assistant", "content": null, "reasoning_content": "hm", "tool_calls": [
+                { "id": "c1", "type": "function", "function": { "name": "f", "arguments": "{}" } }] },
+            { "role": "tool", "content": "ok", "tool_call_id": "c1" },
+        ]);
+        let body = json!({ "model": "m", "messages": talk }).to_string();
+        let call = Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
+        let mut expected = talk;
+        expected[0]["role"] = "system".into();
+        assert_eq!(Value::from(messages(call.messages(), None)), expected);
     }
 
     #[test]
     fn the_lowest_bias_bans_a_token() {
-        let wanted = read(r#","logit_bias":{"5":-100,"6":1.5}"#).unwrap();
-        assert_eq!(wanted.sampling.logit_bias, BTreeMap::from([(5, f32::NEG_INFINITY), (6, 1.5)]));
+        let request = read(r#","logit_bias":{"5":-100,"6":1.5}"#).unwrap();
+        assert_eq!(request.sampling.logit_bias, BTreeMap::from([(5, f32::NEG_INFINITY), (6, 1.5)]));
     }
 }

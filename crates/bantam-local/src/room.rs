@@ -1,14 +1,14 @@
-//! Many models in one memory: loaded when somebody asks, kept for a while, and given up by recency where the budget
-//! is too small for all, never while somebody uses them.
+//! Many models in one memory: loaded on demand, kept for a while, and evicted by recency where the budget is too small
+//! for all, but never while they are in use.
 //!
-//! A [`Room`] has a [`Place`] for every model that may come in. Who wants one takes a [`Lease`], which waits until it
-//! is loaded; it stays at least until the lease is dropped. Loading and unloading happen on threads of their own, so
-//! that the others go on answering.
+//! A [`Room`] has a [`Place`] for every model that may be loaded. A caller takes a [`Lease`], which waits until the model
+//! is loaded and keeps it in memory until it is dropped. Loading and unloading happen on threads of their own, so that
+//! the other models keep answering.
 //!
-//! Who needs memory that is not there stands in line. For the first in line, what nobody uses goes, the one unused
-//! for longest first; where that is too little, those unused for longest among the used take nobody new until their
-//! users are done. So nobody waits for ever behind a stream of requests for others, and since a user holds one lease
-//! and waits for none, no two can wait for each other.
+//! Callers who need memory that is not free wait in line. For the first in line, unused models are unloaded, the one
+//! unused for longest first; if that does not free enough, the models in use that were idle for longest take no new
+//! users until their present users are done. So no caller waits forever behind a stream of requests for other models,
+//! and since a user holds one lease and waits for none, no two can wait for each other.
 //!
 //! **Invariant:** what is in memory, on its way in and on its way out fits the budget, as far as estimates are right.
 
@@ -22,17 +22,17 @@ use std::time::{Duration, Instant};
 use bantam_engine::Clock;
 use tokio::sync::Notify;
 
-use state::{Claimed, Leaver, State};
+use state::{ClaimResult, EvictedModel, State};
 
 /// What can be kept in a [`Room`].
 pub trait Resident: Send + Sync + 'static {
     /// Returns how many bytes of memory it takes.
     fn bytes(&self) -> u64;
 
-    /// Returns whether it has failed for good, so that it must be loaded anew.
+    /// Returns whether it has failed for good, so that it must be loaded again.
     fn has_failed(&self) -> bool;
 
-    /// Ends whatever it does on other threads and waits for that. Nobody uses it any more.
+    /// Stops its work on other threads and waits until that has ended. It is no longer in use.
     fn end_blocking(&self);
 }
 
@@ -45,7 +45,7 @@ pub enum KeepAlive {
     Always,
 }
 
-/// Loads a model; called on a thread that may wait.
+/// Loads a model; called on a thread that may block.
 type Loader<M> = dyn Fn() -> Result<M, Box<dyn std::error::Error + Send + Sync>> + Send + Sync;
 
 /// Why there is no lease.
@@ -60,7 +60,7 @@ pub enum LeaseError {
         /// Bytes of all models.
         budget: u64,
     },
-    /// Others were in use for as long as could be waited.
+    /// The other models were in use until the deadline.
     #[error("its {needed} bytes did not become free in time: all other models are in use")]
     NoRoom {
         /// Bytes that it needs.
@@ -74,7 +74,7 @@ pub enum LeaseError {
     Failed {
         /// Why, as the loader says it.
         reason: Arc<str>,
-        /// When it may be loaded again.
+        /// How long until it may be loaded again.
         retry_in: Duration,
     },
 }
@@ -87,24 +87,24 @@ pub struct StillUsed {
     pub leases: usize,
 }
 
-/// What is known of a model in memory.
+/// A model in memory, and how it is used.
 #[derive(Debug)]
 pub struct Occupant<M> {
     /// The key of its place.
     pub key: Arc<str>,
-    /// Where it stands.
+    /// Whether it is loaded.
     pub state: OccupantState,
     /// Bytes of memory that it takes.
     pub bytes: u64,
     /// Requests that use it or wait for it to be loaded.
     pub leases: usize,
-    /// When it goes, if nobody asks for it; `None` while its first users are there, and where it stays.
+    /// When it is unloaded if nobody asks for it; `None` while it has users, and where it stays loaded.
     pub expires: Option<Instant>,
-    /// The model, while it is loaded. Holding it is no lease: drop it soon.
+    /// The model, while it is loaded. Holding it is not a lease: drop it soon.
     pub model: Option<Arc<M>>,
 }
 
-/// Where a model stands.
+/// Whether a model is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OccupantState {
     /// Being loaded.
@@ -120,15 +120,15 @@ pub struct Room<M: Resident>(Arc<Shared<M>>);
 
 struct Shared<M: Resident> {
     state: Mutex<State<M>>,
-    /// Something that somebody may wait for has happened.
+    /// Something that a caller may be waiting for has happened.
     changed: Notify,
-    /// Somebody's last user has gone.
+    /// The last user of a model has left.
     idle: Notify,
     wait_max: Duration,
     clock: Clock,
 }
 
-/// A model's place in a room; clones are the same place. When the last is dropped, the model goes.
+/// A model's place in a room; clones are the same place. When the last is dropped, the model is unloaded.
 pub struct Place<M: Resident>(Arc<PlaceKey<M>>);
 
 pub(crate) struct PlaceKey<M: Resident> {
@@ -143,14 +143,14 @@ pub struct Lease<M: Resident> {
 }
 
 impl<M: Resident> Room<M> {
-    /// Returns an empty room of `budget` bytes. Who says no deadline waits for memory at most `wait_max`.
+    /// Returns an empty room of `budget` bytes. Callers without a deadline wait for memory at most `wait_max`.
     pub fn new(budget: u64, wait_max: Duration, clock: Clock) -> Self {
         let state = Mutex::new(State::new(budget));
         Self(Arc::new(Shared { state, changed: Notify::new(), idle: Notify::new(), wait_max, clock }))
     }
 
-    /// Returns the place of `key`, which it has already or gets now: for a model that `load` loads, that will take
-    /// about `bytes` bytes, and that stays for `keep` when nobody uses it.
+    /// Returns the place of `key`, and makes it if there is none yet: for a model that `load` loads, that will take about
+    /// `bytes` bytes, and that stays loaded for `keep` while it is unused.
     pub fn place<L>(&self, key: &str, bytes: u64, keep: KeepAlive, load: L) -> Place<M>
     where
         L: Fn() -> Result<M, Box<dyn std::error::Error + Send + Sync>> + Send + Sync + 'static,
@@ -161,7 +161,7 @@ impl<M: Resident> Room<M> {
             .unwrap_or_else(|| Arc::new(PlaceKey { key: key.into(), room: Arc::clone(&self.0) }));
         state.put(&place, bytes, keep, Arc::new(load));
         drop(state);
-        // How long it stays may be another time now.
+        // How long it stays may have changed.
         self.0.idle.notify_one();
         Place(place)
     }
@@ -171,27 +171,27 @@ impl<M: Resident> Room<M> {
         self.0.lock().occupants()
     }
 
-    /// Returns the bytes that models may take, and those that they take.
+    /// Returns the bytes that models may take, and the bytes that they take.
     pub fn budget_and_used(&self) -> (u64, u64) {
         let state = self.0.lock();
         (state.budget, state.used())
     }
 
-    /// Changes the budget. What is in memory stays until somebody needs room.
+    /// Changes the budget. Models in memory stay until another needs their memory.
     pub fn set_budget(&self, bytes: u64) {
         self.0.lock().budget = bytes;
         self.0.changed.notify_waiters();
     }
 
-    /// Sends away what nobody has asked for in time. Returns when to do so again, if anything is left to expire.
+    /// Unloads models whose time has expired. Returns when to do so again, if anything is left to expire.
     pub fn expire(&self) -> Option<Instant> {
-        let mut leavers = Vec::new();
-        let next = self.0.lock().expire((self.0.clock)(), &mut leavers);
-        self.0.see_off(leavers);
+        let mut evicted = Vec::new();
+        let next = self.0.lock().expire((self.0.clock)(), &mut evicted);
+        self.0.unload_in_background(evicted);
         next
     }
 
-    /// Expires models whenever their time has come, for ever.
+    /// Unloads models whenever their time has expired; it never returns.
     pub async fn tend(&self) {
         loop {
             let became_idle = self.0.idle.notified();
@@ -212,18 +212,18 @@ impl<M: Resident> Place<M> {
         &self.0.key
     }
 
-    /// Returns what is known of the model, if it is in memory.
+    /// Returns the model and how it is used, if it is in memory.
     pub fn occupant(&self) -> Option<Occupant<M>> {
         self.0.room.lock().occupant(&self.0.key)
     }
 
-    /// Returns whether the last load failed and none will be tried for a while.
+    /// Returns whether the last load failed and the next one will not be tried yet.
     pub fn is_failing(&self) -> bool {
         let room = &self.0.room;
         room.lock().is_failing(&self.0.key, (room.clock)())
     }
 
-    /// Waits until the model is in memory, loading it if need be, and uses it. Whoever asks meanwhile shares the load.
+    /// Waits until the model is in memory, loading it if needed, and uses it. Callers who ask meanwhile share the load.
     ///
     /// # Errors
     /// [`LeaseError`]: it cannot be loaded, or not by the deadline.
@@ -231,7 +231,7 @@ impl<M: Resident> Place<M> {
         let room = &self.0.room;
         let begun = (room.clock)();
         let until = deadline.unwrap_or(begun + room.wait_max);
-        let mut stand = Stand { room, ticket: None };
+        let mut stand = LineTicket { room, ticket: None };
         let claim = loop {
             let mut changed = std::pin::pin!(room.changed.notified());
             changed.as_mut().enable();
@@ -251,7 +251,7 @@ impl<M: Resident> Place<M> {
             if let Some(model) = found {
                 return Ok(Lease { model, _claim: claim });
             }
-            // A load ends by itself; only who says when is not kept until then.
+            // A load ends by itself; only callers with a deadline leave before.
             let Some(deadline) = deadline else {
                 changed.await;
                 continue;
@@ -263,17 +263,17 @@ impl<M: Resident> Place<M> {
         }
     }
 
-    fn claim(&self, stand: &mut Stand<'_, M>) -> Result<Option<Claim<M>>, LeaseError> {
+    fn claim(&self, stand: &mut LineTicket<'_, M>) -> Result<Option<Claim<M>>, LeaseError> {
         let room = &self.0.room;
-        let mut leavers = Vec::new();
+        let mut evicted = Vec::new();
         let now = (room.clock)();
-        let claimed = room.lock().claim(&self.0.key, &mut stand.ticket, now, &mut leavers);
-        room.see_off(leavers);
+        let claimed = room.lock().claim(&self.0.key, &mut stand.ticket, now, &mut evicted);
+        room.unload_in_background(evicted);
         let claim = || Claim { place: Arc::clone(&self.0) };
         Ok(match claimed? {
-            Claimed::Wait => None,
-            Claimed::Yes => Some(claim()),
-            Claimed::Load(load) => {
+            ClaimResult::Wait => None,
+            ClaimResult::Yes => Some(claim()),
+            ClaimResult::Load(load) => {
                 let claim = claim();
                 room.load(&self.0.key, load);
                 // The next in line may be served.
@@ -283,24 +283,24 @@ impl<M: Resident> Place<M> {
         })
     }
 
-    /// Unloads the model once nobody uses it, and waits for that until the deadline; who asks for it meanwhile waits
+    /// Unloads the model once it is unused, and waits for that until the deadline; callers who ask for it meanwhile wait
     /// too. Returns whether it was in memory.
     ///
     /// # Errors
-    /// [`StillUsed`]: somebody uses it at the deadline. It stays, and may be used again.
+    /// [`StillUsed`]: it is in use at the deadline. It stays, and may be used again.
     pub async fn unload(&self, deadline: Instant) -> Result<bool, StillUsed> {
         let room = &self.0.room;
         if !room.lock().stop(&self.0.key) {
             room.lock().stop_over(&self.0.key);
             return Ok(false);
         }
-        let _stopping = Stopping { place: self };
+        let _stopping = PendingUnload { place: self };
         loop {
             let mut changed = std::pin::pin!(room.changed.notified());
             changed.as_mut().enable();
-            let mut leavers = Vec::new();
-            let left_over = room.lock().stop_step(&self.0.key, &mut leavers);
-            room.see_off(leavers);
+            let mut evicted = Vec::new();
+            let left_over = room.lock().stop_step(&self.0.key, &mut evicted);
+            room.unload_in_background(evicted);
             let Some(leases) = left_over else { return Ok(true) };
             let left = deadline.saturating_duration_since((room.clock)());
             if left.is_zero() || tokio::time::timeout(left, changed).await.is_err() {
@@ -331,27 +331,27 @@ impl<M: Resident> Shared<M> {
             loading.tell(result);
         });
         if let Err(error) = begun {
-            // The closure is dropped unused, and with it whoever waits is told.
+            // The closure is dropped unused, which tells the callers who wait.
             tracing::error!(model = %key, %error, "no thread to load a model on");
         }
     }
 
     fn loaded(self: &Arc<Self>, key: &str, result: Result<M, Arc<str>>) {
         let leaver = self.lock().loaded(key, result, (self.clock)());
-        self.see_off(leaver.into_iter().collect());
+        self.unload_in_background(leaver.into_iter().collect());
     }
 
-    /// Drops models where waiting for their threads holds nobody up, and says when they are gone.
-    fn see_off(self: &Arc<Self>, leavers: Vec<Leaver<M>>) {
-        if leavers.is_empty() {
+    /// Drops models on a thread where waiting for theirs blocks nobody, and reports when they are gone.
+    fn unload_in_background(self: &Arc<Self>, evicted: Vec<EvictedModel<M>>) {
+        if evicted.is_empty() {
             return;
         }
         let room = Arc::clone(self);
-        let work = Arc::new(Mutex::new(leavers));
+        let work = Arc::new(Mutex::new(evicted));
         let taken = Arc::clone(&work);
         let drop_all = move || {
-            let leavers = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
-            for Leaver { key, model } in leavers {
+            let evicted = std::mem::take(&mut *taken.lock().unwrap_or_else(PoisonError::into_inner));
+            for EvictedModel { key, model } in evicted {
                 model.end_blocking();
                 drop(model);
                 tracing::info!(model = %key, "a model was unloaded");
@@ -365,7 +365,7 @@ impl<M: Resident> Shared<M> {
     }
 }
 
-/// A load under way: whatever happens to its thread, those who wait are told.
+/// A load in progress: whatever happens to its thread, the callers who wait are told.
 struct Loading<M: Resident> {
     room: Arc<Shared<M>>,
     key: Arc<str>,
@@ -376,7 +376,7 @@ impl<M: Resident> Loading<M> {
     fn tell(mut self, result: Result<M, Arc<str>>) {
         self.is_told = true;
         self.room.loaded(&self.key, result);
-        // Dropping this tells everybody.
+        // Dropping this tells the waiting callers.
     }
 }
 
@@ -408,12 +408,12 @@ impl<M: Resident> Drop for Claim<M> {
 }
 
 /// A place in the line for memory, left when it is dropped.
-struct Stand<'r, M: Resident> {
+struct LineTicket<'r, M: Resident> {
     room: &'r Arc<Shared<M>>,
     ticket: Option<u64>,
 }
 
-impl<M: Resident> Drop for Stand<'_, M> {
+impl<M: Resident> Drop for LineTicket<'_, M> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             self.room.lock().leave_line(ticket);
@@ -422,12 +422,12 @@ impl<M: Resident> Drop for Stand<'_, M> {
     }
 }
 
-/// A wish to unload a model, over when it is dropped.
-struct Stopping<'p, M: Resident> {
+/// A pending request to unload a model, over when it is dropped.
+struct PendingUnload<'p, M: Resident> {
     place: &'p Place<M>,
 }
 
-impl<M: Resident> Drop for Stopping<'_, M> {
+impl<M: Resident> Drop for PendingUnload<'_, M> {
     fn drop(&mut self) {
         let PlaceKey { key, room } = &*self.place.0;
         room.lock().stop_over(key);
@@ -438,7 +438,7 @@ impl<M: Resident> Drop for Stopping<'_, M> {
 impl<M: Resident> Drop for PlaceKey<M> {
     fn drop(&mut self) {
         let leaver = self.room.lock().forget(&self.key);
-        self.room.see_off(leaver.into_iter().collect());
+        self.room.unload_in_background(leaver.into_iter().collect());
     }
 }
 

@@ -1,4 +1,4 @@
-//! A model of a room as a backend of the gateway: loaded when it is asked for, with an adapter or none.
+//! A model of a room as a backend of the gateway: loaded on demand, with or without an adapter.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture
 use bantam_engine::{Adapter, LoadedAdapter};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::ChatRequest;
+use bantam_wire::{Call, Unsupported};
 use futures_util::StreamExt;
 
 use crate::backend::LocalBackend;
 use crate::model::LocalModel;
 use crate::open::adapter_key;
-use crate::request::Wanted;
+use crate::request::GenerationRequest;
 use crate::room::{Lease, LeaseError, Place};
 
 /// An adapter's files.
@@ -43,7 +43,7 @@ impl RoomBackend {
         Self { place, name, adapter }
     }
 
-    /// Loads the model and its adapter, if they are not loaded, without asking them anything.
+    /// Loads the model and its adapter, if they are not loaded, without a request.
     pub async fn preload(&self) -> Result<(), LeaseError> {
         let lease = self.place.lease(None).await?;
         let failed = |error: BackendError| LeaseError::Failed {
@@ -53,7 +53,7 @@ impl RoomBackend {
         self.adapter(&lease).await.map(drop).map_err(failed)
     }
 
-    /// Gives up the adapter, which requests under way keep. Returns whether it was in memory, or nothing if there is
+    /// Unloads the adapter; requests in progress keep it. Returns whether it was in memory, or nothing if the model has
     /// none.
     pub fn unload_adapter(&self) -> Option<bool> {
         let key = self.adapter.as_deref()?;
@@ -123,7 +123,7 @@ impl RoomBackend {
     }
 
     fn lease_fault(&self, error: &LeaseError) -> BackendError {
-        tracing::warn!(model = %self.name, %error, "a model could not be asked");
+        tracing::warn!(model = %self.name, %error, "a model could not be used");
         match error {
             LeaseError::NoRoom { .. } => BackendFault::NoRoom,
             LeaseError::Late => BackendFault::TotalTimeout,
@@ -152,8 +152,8 @@ impl Backend for RoomBackend {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        Wanted::read(request, None).err()
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        GenerationRequest::read(call, None).err()
     }
 
     fn is_available(&self) -> bool {

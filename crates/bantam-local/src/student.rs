@@ -13,13 +13,13 @@ use bantam_decode::{Finish, Grammar, JsonLayout};
 use bantam_privacy::Cleared;
 use bantam_student::{AnswerEvidence, Formats, Verifier, is_same_answer, student_cannot_honour};
 use bantam_types::{Tier, TokenUsage};
-use bantam_wire::{ChatRequest, Endpoint};
+use bantam_wire::{Call, Feature, Unsupported};
 use serde_json::{Value, json};
 
-use crate::backend::{LocalBackend, Prepared, make_fault, submit_fault};
+use crate::backend::{LocalBackend, Prepared, run_fault, submit_fault};
 use crate::labels::LabelError;
-use crate::making::{Made, Making};
-use crate::request::Wanted;
+use crate::request::GenerationRequest;
+use crate::running::{FinishedAnswer, RunningAnswer};
 use crate::shared::RoomBackend;
 use confidence::{least, of_all, of_values, tenth_and_mean, whole};
 pub use file::{
@@ -38,7 +38,7 @@ pub enum AnswerForm {
     Labels(Arc<[String]>),
     /// JSON that this schema allows.
     Json(Value),
-    /// Text of which all matches this regular expression.
+    /// Text that matches this regular expression as a whole.
     Regex(Arc<str>),
     /// Text of this grammar, in llguidance's variant of Lark.
     Lark(Arc<str>),
@@ -57,10 +57,10 @@ pub struct StudentTask {
     pub form: AnswerForm,
     /// The most tokens of an answer.
     pub tokens_max: usize,
-    /// Further answers that are drawn beside the greedy one, to see whether they agree with it; 0 to 16. Labels need
+    /// How many further answers are drawn beside the greedy one, to see whether they agree with it: 0 to 16. Labels need
     /// none: their probabilities are exact.
     pub samples: usize,
-    /// What tells right answers from wrong ones, where it does so better than the probabilities of their tokens; for JSON and
+    /// Tells right answers from wrong ones, where it does so better than the probabilities of their tokens; for JSON and
     /// free text.
     pub verifier: Option<Arc<Verifier>>,
 }
@@ -76,17 +76,17 @@ pub struct Draft {
 
 /// A language model that serves one task as its student.
 ///
-/// The prompt is the task's own and the same for every caller: its instructions, and of the request the text behind
-/// the caller's template. Decoding is greedy. So equal texts get equal answers, and what was proved of the answers to
-/// some rows holds for callers alike.
+/// The prompt is the task's own and the same for every caller: its instructions, then the request's text from behind the
+/// caller's template. Decoding is greedy. So equal texts get equal answers, and what was proved about the answers to
+/// some rows holds for callers too.
 ///
-/// How sure it is: of a label, its share among all labels. Of JSON, the smallest probability of a token within a
-/// value, under the model's own logits; what the schema forces and the names of members do not count. Of text by a
-/// regular expression or a grammar, the probability of the whole: such answers are short, and one wrong character makes
-/// another answer. Of free text, the smallest probability of a token. Where further answers are drawn, at
-/// the model's own probabilities, that is multiplied with the share of all answers that are the same (self-consistency; Wang
-/// and others 2022). Where the task has a [`Verifier`], JSON and free text are as sure as that finds them, given all this and
-/// the text. An answer that was cut off is not valid.
+/// Its confidence is, for a label, the label's share among all labels. For JSON, it is the smallest probability of a token
+/// within a value, under the model's own logits; what the schema forces and the names of members do not count. For text
+/// by a regular expression or a grammar, it is the probability of the whole: such answers are short, and one wrong
+/// character makes another answer. For free text, it is the smallest probability of a token. Where further answers are
+/// drawn, at the model's own probabilities, it is multiplied by the share of all answers that are the same
+/// (self-consistency; Wang and others 2022). Where the task has a [`Verifier`], that tells the confidence of JSON and free
+/// text, from all this and the text. An answer that was cut off is not valid.
 pub struct DecoderStudent {
     model: Arc<RoomBackend>,
     task: StudentTask,
@@ -101,7 +101,7 @@ impl DecoderStudent {
     /// Answers one text.
     ///
     /// # Errors
-    /// When the model is not in memory and does not come there in time, or cannot take the text.
+    /// When the model cannot be loaded in time, or cannot take the text.
     pub async fn draft(&self, text: &str, deadline: Option<Instant>) -> Result<Draft, BackendError> {
         let (backend, lease) = self.model.enter(deadline).await?;
         let answer = backend.draft(&self.task, text, deadline).await;
@@ -123,7 +123,7 @@ impl DecoderStudent {
             return Err(BackendFault::NotCleared.into());
         }
         let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
-        let text = text.ok_or(BackendFault::CannotHonour("messages"))?;
+        let text = text.ok_or(BackendFault::CannotHonour(Feature::Chat))?;
         self.draft(text, ask.deadline).await.map(|draft| Answer::Student(draft.answer))
     }
 }
@@ -133,8 +133,8 @@ impl Backend for DecoderStudent {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        student_cannot_honour(request, self.formats())
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        student_cannot_honour(call, self.formats())
     }
 
     fn is_available(&self) -> bool {
@@ -173,39 +173,38 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             AnswerForm::Lark(text) => Some(Grammar::Lark(text.to_string())),
             AnswerForm::Labels(_) | AnswerForm::Text => None,
         };
-        let wanted = Wanted::greedy(talk.to_vec(), grammar, task.tokens_max);
-        let drawn = wanted.drawn(task.samples as u32);
-        let prompt = self.conversation(&wanted, "")?;
+        let greedy = GenerationRequest::greedy(talk.to_vec(), grammar, task.tokens_max);
+        let drawn = greedy.drawn(task.samples as u32);
+        let prompt = self.conversation(&greedy, "")?;
         let input = prompt.len() as u64;
-        let prepared = |wanted: Wanted| Prepared {
-            endpoint: Endpoint::Chat,
-            wanted,
+        let prepared = |request: GenerationRequest| Prepared {
+            request,
             prompts: vec![prompt.clone()],
             opening: "",
             task: Arc::clone(&task.name),
             deadline,
         };
-        let mut making = self.begin(&prepared(wanted), 0, 0)?;
+        let mut running = self.begin(&prepared(greedy), 0, 0)?;
         // All are begun before the first is waited for, so that they run in one batch.
         let drawn = prepared(drawn);
-        let others: Result<Vec<Making>, BackendError> =
+        let others: Result<Vec<RunningAnswer>, BackendError> =
             (0..task.samples as u32).map(|index| self.begin(&drawn, index, FIRST_SEED)).collect();
         let others = others?;
-        let made = making.collect().await.map_err(|error| make_fault(&error))?;
-        let mut output = made.tokens.len() as u64;
+        let finished = running.finish().await.map_err(|error| run_fault(&error))?;
+        let mut output = finished.tokens.len() as u64;
         let mut same = 1_u32;
         for mut other in others {
-            let other = other.collect().await.map_err(|error| make_fault(&error))?;
+            let other = other.finish().await.map_err(|error| run_fault(&error))?;
             output += other.tokens.len() as u64;
-            same += u32::from(is_same_answer(&other.text, &made.text));
+            same += u32::from(is_same_answer(&other.text, &finished.text));
         }
         let agreement = same as f32 / (1 + task.samples) as f32;
-        let cached_input = (making.timings().cached_tokens as u64).min(input);
+        let cached_input = (running.timings().cached_tokens as u64).min(input);
         let usage = TokenUsage { input, cached_input, output };
-        let (probability, evidence, has_form) = self.sure(task, text, (&made, agreement));
-        let is_valid = has_form && !matches!(made.finish, Finish::Length);
+        let (probability, evidence, has_form) = self.sure(task, text, (&finished, agreement));
+        let is_valid = has_form && !matches!(finished.finish, Finish::Length);
         let answer = StudentAnswer {
-            text: made.text.into(),
+            text: finished.text.into(),
             probability,
             out_of_scope: false,
             is_valid,
@@ -214,27 +213,28 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Ok(Draft { answer, evidence: Some(evidence) })
     }
 
-    /// Returns how sure one may be of what was made, what that comes from, and whether it has the task's form.
+    /// Returns how sure one may be of a finished answer, what that comes from, and whether it has the task's form.
     fn sure(
         &self,
         task: &StudentTask,
         text: &str,
-        (made, agreement): (&Made, f32),
+        (finished, agreement): (&FinishedAnswer, f32),
     ) -> (f32, AnswerEvidence, bool) {
-        let pieces = made.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
+        let pieces =
+            finished.tokens.iter().map(|token| (self.table().text(token.token), token.log_probability));
         let (counted, has_form) = match &task.form {
             AnswerForm::Json(_) => {
-                (of_values(&made.text, pieces), serde_json::from_str::<Value>(&made.text).is_ok())
+                (of_values(&finished.text, pieces), serde_json::from_str::<Value>(&finished.text).is_ok())
             }
             AnswerForm::Regex(_) | AnswerForm::Lark(_) => (of_all(pieces), true),
-            AnswerForm::Labels(_) | AnswerForm::Text => (of_all(pieces), !made.text.trim().is_empty()),
+            AnswerForm::Labels(_) | AnswerForm::Text => (of_all(pieces), !finished.text.trim().is_empty()),
         };
         let (tenth, mean) = tenth_and_mean(&counted);
         let evidence =
-            AnswerEvidence { least: least(&counted), tenth, mean, agreement, tokens: made.tokens.len() };
+            AnswerEvidence { least: least(&counted), tenth, mean, agreement, tokens: finished.tokens.len() };
         let probability = match (&task.form, &task.verifier) {
             (AnswerForm::Regex(_) | AnswerForm::Lark(_), _) => whole(&counted) * agreement,
-            (_, Some(verifier)) => verifier.probability(text, &made.text, &evidence),
+            (_, Some(verifier)) => verifier.probability(text, &finished.text, &evidence),
             (_, None) => evidence.least * agreement,
         };
         (probability, evidence, has_form)
@@ -248,11 +248,11 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     ) -> Result<StudentAnswer, BackendError> {
         let scores = self.score_labels(talk, labels, asked).await.map_err(|error| match error {
             LabelError::Template(_) => BackendError::advising(
-                BackendFault::CannotHonour("messages"),
+                BackendFault::CannotHonour(Feature::Chat),
                 format!("the model's chat template refuses them: {error}"),
             ),
             LabelError::Submit(error) => submit_fault(&error).into(),
-            LabelError::Run(error) => make_fault(&error).into(),
+            LabelError::Run(error) => run_fault(&error).into(),
             LabelError::Labels(_) | LabelError::Score(_) => {
                 tracing::error!(%error, "labels could not be scored");
                 BackendFault::Broken.into()

@@ -1,4 +1,4 @@
-//! What a model will take, before it is loaded, and what would help where that is too much.
+//! How much memory a model will take, told before it is loaded, and what would help where that is too much.
 
 use std::fmt;
 use std::path::Path;
@@ -85,7 +85,7 @@ impl ModelSurvey {
         memory_bytes(config, *kv_shape, *weight_bytes, kv_tokens, adapter_bytes)
     }
 
-    /// Returns what is too much and what would help, where a budget is too small for the model alone.
+    /// Returns by how much a budget is too small for the model alone, and what would help.
     pub fn misfit(&self, kv_tokens: usize, adapter_bytes: usize, budget: u64) -> Option<Misfit> {
         let needed = self.bytes(kv_tokens, adapter_bytes);
         if needed <= budget {
@@ -101,14 +101,14 @@ impl ModelSurvey {
             weights: self.decoder.weight_bytes as u64,
             kv: pages * page,
             kv_tokens,
-            // With less than a short conversation it is of no use.
+            // A model that cannot hold a short conversation is useless.
             kv_tokens_that_fit: Some(fitting as usize * PAGE_TOKENS).filter(|tokens| *tokens >= 256),
             int4: Some(int4).filter(|bytes| *bytes < needed && *bytes <= budget),
         })
     }
 }
 
-/// A model that does not fit a budget, by how much, and what would.
+/// A model that does not fit a budget: by how much, and what would fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Misfit {
     /// Bytes that it needs.
@@ -143,7 +143,7 @@ impl fmt::Display for Misfit {
 }
 
 impl Misfit {
-    /// Returns what would fit, as the next steps of whoever configures it.
+    /// Returns what would fit, as next steps for the person who configures it.
     pub fn hint(&self) -> String {
         let mut steps = Vec::new();
         if let Some(tokens) = self.kv_tokens_that_fit {
@@ -163,7 +163,7 @@ struct Bytes(u64);
 impl fmt::Display for Bytes {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = self.0 as f64;
-        // Rounded up, so that what is said to be enough is enough.
+        // Rounded up, so that an amount that is said to be enough is enough.
         let tenths = |unit: f64| (bytes / unit * 10.0).ceil() / 10.0;
         match self.0 {
             0..1_024 => write!(formatter, "{} B", self.0),

@@ -1,14 +1,14 @@
 //! The one door to a backend: a request is scanned, labelled and cleared for a tier, or it goes nowhere.
 //!
-//! [`Cleared`] has no public constructor but [`PrivacyPolicy::clear`], and [`Scanned`] none but
-//! [`Scanned::decode`], which walks every string of the very bytes it keeps. Backends take nothing but
+//! [`Cleared`] has no public constructor but [`PrivacyPolicy::clear`], and [`Scanned`] has none but
+//! [`Scanned::decode`], which walks every string of the very bytes that it keeps. Backends take nothing but
 //! `Cleared`, so bytes that were not scanned, or whose label is too high for the tier, have no way out.
 
 use std::sync::Arc;
 
 use bantam_types::{Label, Tier};
 use bantam_wire::json::TextSink;
-use bantam_wire::{ChatRequest, DecodeChatError, DecodeLimits, Endpoint};
+use bantam_wire::{Call, DecodeError, DecodeLimits, Endpoint};
 use bytes::Bytes;
 
 use crate::{Findings, Scan, Scanner};
@@ -16,28 +16,28 @@ use crate::{Findings, Scan, Scanner};
 /// A decoded request together with what the scanner found in its bytes.
 #[derive(Clone, Debug)]
 pub struct Scanned {
-    request: Arc<ChatRequest>,
+    request: Arc<Call>,
     findings: Findings,
     label: Label,
     minimum: Label,
 }
 
 impl Scanned {
-    /// Decodes `body`, which came to `endpoint`, and scans every key, string and number of it in the same walk.
+    /// Decodes `body`, which came to `endpoint`, and scans every key, string and number in it on the way.
     ///
     /// A request with parts that cannot be read (an image, a file, audio) is `restricted`: what is not
     /// wholly classified does not leave.
     ///
     /// # Errors
-    /// When the body is no valid request.
+    /// When the body is not a valid request.
     pub fn decode(
-        endpoint: Endpoint,
+        endpoint: &'static dyn Endpoint,
         body: Bytes,
         limits: &DecodeLimits,
         scanner: &Scanner,
-    ) -> Result<Self, DecodeChatError> {
+    ) -> Result<Self, DecodeError> {
         let mut sink = ScanSink { scan: scanner.begin() };
-        let request = ChatRequest::decode(endpoint, body, limits, &mut sink)?;
+        let request = Call::decode(endpoint, body, limits, &mut sink)?;
         let findings = sink.scan.finish();
         let unread = request.has_unread_parts() || !findings.is_complete();
         let label = if unread { Label::Restricted } else { findings.label() };
@@ -62,7 +62,7 @@ impl Scanned {
     }
 
     /// Returns the request itself, for planning.
-    pub const fn request(&self) -> &Arc<ChatRequest> {
+    pub const fn request(&self) -> &Arc<Call> {
         &self.request
     }
 
@@ -70,7 +70,7 @@ impl Scanned {
     pub fn reason(&self) -> String {
         let mut words: Vec<String> =
             self.findings.kinds().map(|(kind, count)| format!("{kind} ({count})")).collect();
-        if let Some(part) = self.request.messages.iter().find_map(|message| message.unread_part.as_deref()) {
+        if let Some(part) = self.request.unread_part() {
             words.push(format!("a part that cannot be read ({part})"));
         }
         if !self.findings.is_complete() {
@@ -112,19 +112,19 @@ impl PrivacyPolicy {
 ///
 /// ```compile_fail
 /// // There is no way to write one down:
-/// fn forge(request: std::sync::Arc<bantam_wire::ChatRequest>) -> bantam_privacy::Cleared {
+/// fn forge(request: std::sync::Arc<bantam_wire::Call>) -> bantam_privacy::Cleared {
 ///     bantam_privacy::Cleared { request, tier: bantam_types::Tier::Frontier }
 /// }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cleared {
-    request: Arc<ChatRequest>,
+    request: Arc<Call>,
     tier: Tier,
 }
 
 impl Cleared {
     /// Returns the request.
-    pub fn request(&self) -> &ChatRequest {
+    pub fn request(&self) -> &Call {
         &self.request
     }
 

@@ -18,7 +18,7 @@ pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildClientError {
     /// The extra root certificates cannot be read.
-    #[error("the root certificates are no PEM certificates")]
+    #[error("the root certificates are not valid PEM")]
     RootCertificates,
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]

@@ -1,7 +1,7 @@
-//! Engines that people run beside Bantam, and how each differs from the OpenAI API it speaks: what it would ignore is
-//! refused by name, and what it calls otherwise is written its way.
+//! Engines that people run beside Bantam, and how each differs from the OpenAI API that it speaks: what it would ignore
+//! is refused by name, and what it names differently is written its way.
 //!
-//! The table is from the engines' own sources and documentation as of 2026-11: Ollama 0.40, llama.cpp's server b11400,
+//! The tables are from the engines' own sources and documentation as of 2026-11: Ollama 0.40, llama.cpp's server b11400,
 //! vLLM 0.2x, llama-cpp-python 0.3.36.
 
 mod adapt;
@@ -9,8 +9,9 @@ mod find;
 #[cfg(test)]
 mod tests;
 
-use bantam_wire::ChatRequest;
-use bantam_wire::chat::Param;
+use bantam_wire::call::ToolChoice;
+use bantam_wire::support::refusal;
+use bantam_wire::{Call, Feature, Support, Unsupported};
 
 pub(crate) use adapt::adapt;
 pub(crate) use find::find;
@@ -29,10 +30,10 @@ pub enum Engine {
     Vllm,
 }
 
-/// Something that an engine may have.
+/// Something that people choose an engine by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Feature {
-    /// What it is called, as parameters are.
+pub struct EngineFeature {
+    /// What it is called.
     pub name: &'static str,
     /// Whether requests through Bantam can use it.
     pub is_there: bool,
@@ -40,87 +41,22 @@ pub struct Feature {
     pub note: &'static str,
 }
 
-const fn yes(name: &'static str, note: &'static str) -> Feature {
-    Feature { name, is_there: true, note }
-}
-
-const fn no(name: &'static str, note: &'static str) -> Feature {
-    Feature { name, is_there: false, note }
-}
-
-const OLLAMA: &[Feature] = &[
-    yes("json_schema", ""),
-    no("grammar", "it has none"),
-    yes("logprobs", "from version 0.12.11 on"),
-    no("n", "it answers once"),
-    yes("seed", ""),
-    yes("tools", "it chooses itself: tool_choice is ignored there and refused here"),
-    yes("embeddings", "with an embedding model"),
-    yes("suffix", "with a model that fills in the middle"),
-    no("logit_bias", "ignored there"),
-];
-const LLAMA_SERVER: &[Feature] = &[
-    yes("json_schema", ""),
-    no("grammar", "in a field of its own, which is no parameter of OpenAI's"),
-    yes("logprobs", ""),
-    no("n", "ignored by many versions"),
-    yes("seed", ""),
-    yes("tools", "with --jinja; one tool by name is ignored there and refused here"),
-    yes("embeddings", "started with --embeddings"),
-    no("suffix", "on an endpoint of its own, /infill"),
-    yes("logit_bias", ""),
-];
-const LLAMA_CPP_PYTHON: &[Feature] = &[
-    yes("json_schema", "sent as its `schema` of a json_object"),
-    no("grammar", "in a field of its own, which is no parameter of OpenAI's"),
-    yes("logprobs", "started with --logits_all true"),
-    no("n", "ignored there"),
-    yes("seed", ""),
-    no("tools", "calls are text there unless one tool is chosen by name, which works"),
-    yes("embeddings", "started with --embedding true"),
-    yes("suffix", "with a model that fills in the middle"),
-    yes("logit_bias", ""),
-];
-const VLLM: &[Feature] = &[
-    yes("json_schema", ""),
-    no("grammar", "in a field of its own, which is no parameter of OpenAI's"),
-    yes("logprobs", ""),
-    yes("n", ""),
-    yes("seed", ""),
-    yes("tools", "started with --enable-auto-tool-choice"),
-    yes("embeddings", "with an embedding model"),
-    no("suffix", "it refuses it"),
-    yes("logit_bias", ""),
-];
-
-/// Parameters that all engines honour, or that change nothing about an answer.
-const COMMON: &[&str] = &[
-    "model",
-    "messages",
-    "prompt",
-    "input",
-    "encoding_format",
-    "stream",
-    "max_tokens",
-    "max_completion_tokens",
-    "temperature",
-    "top_p",
-    "stop",
-    "presence_penalty",
-    "frequency_penalty",
-    "seed",
-    "response_format",
-    "user",
-    "metadata",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "verbosity",
+/// What people choose an engine by, as it is called, and the feature that stands for it.
+const SHOWN: [(&str, Feature); 8] = [
+    ("json_schema", Feature::AnswerForm),
+    ("logprobs", Feature::LogProbabilities),
+    ("n", Feature::Answers),
+    ("seed", Feature::Seed),
+    ("tools", Feature::Tools),
+    ("embeddings", Feature::Embeddings),
+    ("suffix", Feature::Suffix),
+    ("logit_bias", Feature::LogitBias),
 ];
 
 /// From which version on Ollama tells log-probabilities.
 const OLLAMA_LOGPROBS: [u64; 3] = [0, 12, 11];
+
+const IGNORED: Support = Support::Refused("the engine ignores it");
 
 impl Engine {
     /// All engines.
@@ -136,64 +72,135 @@ impl Engine {
         }
     }
 
-    /// Returns what it has and has not, always the same features in the same order.
-    pub const fn features(self) -> &'static [Feature] {
-        match self {
-            Self::Ollama => OLLAMA,
-            Self::LlamaServer => LLAMA_SERVER,
-            Self::LlamaCppPython => LLAMA_CPP_PYTHON,
-            Self::Vllm => VLLM,
-        }
+    /// Returns what it has and lacks, always the same features in the same order.
+    pub fn features(self) -> Vec<EngineFeature> {
+        let feature = |(name, feature)| match self.support(feature) {
+            Support::Honoured(note) | Support::Only(note, _) | Support::NoEffect(note) => {
+                EngineFeature { name, is_there: true, note }
+            }
+            Support::Refused(note) => EngineFeature { name, is_there: false, note },
+        };
+        let mut features: Vec<EngineFeature> = SHOWN.map(feature).into();
+        let note = match self {
+            Self::Ollama => "it has none",
+            _ => "in a field of its own, which is not one of OpenAI's parameters",
+        };
+        features.insert(1, EngineFeature { name: "grammar", is_there: false, note });
+        features
     }
 
-    /// Returns the first parameter of a request that it would ignore, or honour in another way than is asked.
-    /// `version` is what it says of itself; nothing, where it was not asked yet: then what newer versions honour passes.
-    pub(crate) fn refuses(self, version: Version<'_>, request: &ChatRequest) -> Option<&'static str> {
-        if self == Self::LlamaCppPython && !calls_a_named_tool(request) {
-            return Some(Param::Tools.as_str());
-        }
-        let refused = request.params().find(|(param, json)| {
-            let (name, json) = (param.as_str(), json.trim());
-            let is_default = json == "null" || (name == "n" && json == "1") || json == "[]";
-            !is_default && !COMMON.contains(&name) && !self.honours(version, name, json)
-        });
-        refused.map(|(param, _)| param.as_str())
+    /// Returns what its newest versions do about a feature.
+    pub fn support(self, feature: Feature) -> Support {
+        self.support_of(Version::Open, feature)
     }
 
-    fn honours(self, version: Version<'_>, name: &str, json: &str) -> bool {
-        let (is_python, is_vllm) = (self == Self::LlamaCppPython, self == Self::Vllm);
-        let is_named = json.starts_with('{');
-        match name {
-            "store" => json == "false",
-            "modalities" => json.replace(char::is_whitespace, "") == "[\"text\"]",
-            "stream_options" => !is_python || !json.contains("true"),
-            "n" => is_vllm,
-            "logprobs" if json == "false" => true,
-            "logprobs" | "top_logprobs" => self != Self::Ollama || version.is_at_least(OLLAMA_LOGPROBS),
-            "logit_bias" => self != Self::Ollama || json == "{}",
-            "tools" => true,
-            "tool_choice" if json == "\"auto\"" => true,
-            "tool_choice" => match self {
-                Self::Ollama => false,
-                Self::LlamaServer => !is_named,
-                Self::LlamaCppPython => is_named || json == "\"none\"",
-                Self::Vllm => true,
+    /// Returns the first feature of a call that it would ignore, or honour in another way than is asked. `version` is
+    /// what it says of itself; [`Version::Open`] where it was not asked yet: then what newer versions honour passes.
+    pub(crate) fn refuses(self, version: Version<'_>, call: &Call) -> Option<Unsupported> {
+        refusal(call, |feature| self.support_of(version, feature))
+    }
+
+    fn support_of(self, version: Version<'_>, feature: Feature) -> Support {
+        use Engine::{LlamaCppPython, LlamaServer, Ollama, Vllm};
+        use Support::{Honoured, Refused};
+
+        match feature {
+            Feature::Chat
+            | Feature::Text
+            | Feature::OutputLimit
+            | Feature::Stream
+            | Feature::Temperature
+            | Feature::TopP
+            | Feature::Stop
+            | Feature::PresencePenalty
+            | Feature::FrequencyPenalty
+            | Feature::Seed
+            | Feature::EncodingFormat
+            | Feature::OtherToolCalls => Honoured(""),
+            Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
+                Honoured("the engine refuses what its model cannot read")
+            }
+            Feature::Embeddings => self.embeddings(),
+            Feature::StreamUsage if self == LlamaCppPython => Refused("its streams tell no usage"),
+            Feature::StreamUsage => Honoured(""),
+            Feature::AnswerForm if self == LlamaCppPython => {
+                Honoured("a schema is sent as its `schema` of a `json_object`")
+            }
+            Feature::AnswerForm => Honoured(""),
+            Feature::Answers => match self {
+                Vllm => Honoured(""),
+                Ollama => Refused("it answers once"),
+                LlamaServer => Refused("many versions ignore it"),
+                LlamaCppPython => IGNORED,
             },
-            "parallel_tool_calls" => json == "true" || matches!(self, Self::LlamaServer | Self::Vllm),
-            "reasoning_effort" => !is_python,
-            "suffix" => matches!(self, Self::Ollama | Self::LlamaCppPython),
-            "dimensions" => matches!(self, Self::Ollama | Self::Vllm),
-            "echo" | "best_of" => is_vllm,
-            _ => false,
+            Feature::LogitBias if self == Ollama => IGNORED,
+            Feature::LogitBias => Honoured(""),
+            Feature::LogProbabilities | Feature::Alternatives => self.log_probabilities(version),
+            Feature::Tools | Feature::ToolChoice | Feature::SingleToolCall => self.tools(feature),
+            Feature::ReasoningEffort if self == LlamaCppPython => IGNORED,
+            Feature::ReasoningEffort => Honoured("with a model that reasons"),
+            Feature::Suffix => match self {
+                Ollama | LlamaCppPython => Honoured("with a model that fills in the middle"),
+                LlamaServer => Refused("it has an endpoint of its own for that, /infill"),
+                Vllm => Refused("the engine refuses it"),
+            },
+            Feature::Dimensions if matches!(self, Ollama | Vllm) => Honoured(""),
+            Feature::Echo | Feature::BestOf if self == Vllm => Honoured(""),
+            Feature::Dimensions | Feature::Echo | Feature::BestOf | Feature::Verbosity => IGNORED,
+            Feature::Functions | Feature::FunctionChoice => Refused("use `tools`"),
+            Feature::Modalities | Feature::AudioOutput => Refused("it answers with text"),
+            Feature::Prediction | Feature::WebSearch | Feature::Store => IGNORED,
+            Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
+            Feature::Metadata => Support::TAGS_STORED_ANSWER,
+            Feature::ServiceTier => Support::CHOOSES_QUEUE,
+            Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
         }
     }
-}
 
-/// Returns whether a request has no tools, or says which one is to be called (or none).
-fn calls_a_named_tool(request: &ChatRequest) -> bool {
-    let tools = request.param(Param::Tools).unwrap_or("[]").trim();
-    let choice = request.param(Param::ToolChoice).unwrap_or_default().trim();
-    matches!(tools, "[]" | "null") || choice.starts_with('{') || choice == "\"none\""
+    const fn embeddings(self) -> Support {
+        Support::Honoured(match self {
+            Self::Ollama | Self::Vllm => "with an embedding model",
+            Self::LlamaServer => "started with --embeddings",
+            Self::LlamaCppPython => "started with --embedding true",
+        })
+    }
+
+    fn log_probabilities(self, version: Version<'_>) -> Support {
+        match self {
+            Self::Ollama if version.is_at_least(OLLAMA_LOGPROBS) => {
+                Support::Honoured("from version 0.12.11 on")
+            }
+            Self::Ollama => Support::Refused("its version is older than 0.12.11"),
+            Self::LlamaCppPython => Support::Honoured("started with --logits_all true"),
+            Self::LlamaServer | Self::Vllm => Support::Honoured(""),
+        }
+    }
+
+    fn tools(self, feature: Feature) -> Support {
+        match (self, feature) {
+            (Self::Ollama, Feature::Tools) => {
+                Support::Honoured("the model chooses: tool_choice is ignored there and refused here")
+            }
+            (Self::LlamaServer, Feature::Tools) => {
+                Support::Honoured("with --jinja; one tool by name is ignored there and refused here")
+            }
+            (Self::LlamaCppPython, Feature::Tools) => Support::Only(
+                "only with one tool chosen by name, or none: otherwise calls are text there",
+                |call| matches!(call.settings().tool_choice, ToolChoice::Named(_) | ToolChoice::None),
+            ),
+            (Self::Vllm, Feature::Tools) => Support::Honoured("started with --enable-auto-tool-choice"),
+            (Self::LlamaServer, Feature::ToolChoice) => Support::Only("only `none` and `required`", |call| {
+                !matches!(call.settings().tool_choice, ToolChoice::Named(_))
+            }),
+            (Self::LlamaCppPython, Feature::ToolChoice) => {
+                Support::Only("only one tool by name, or `none`", |call| {
+                    matches!(call.settings().tool_choice, ToolChoice::Named(_) | ToolChoice::None)
+                })
+            }
+            (Self::Vllm, _) | (Self::LlamaServer, _) => Support::Honoured(""),
+            (Self::Ollama | Self::LlamaCppPython, _) => IGNORED,
+        }
+    }
 }
 
 /// What an engine says its version is.

@@ -1,10 +1,9 @@
-//! One HTTP exchange: a request out, a checked answer or a named fault back.
+//! One HTTP exchange: a request out, a checked answer or a fault back.
 
 use std::time::Instant;
 
-use bantam_backend::{BackendError, BackendFault, Completion};
-use bantam_wire::Endpoint;
-use bantam_wire::completion::{CompletionFacts, ReadCompletionError, read_answer};
+use bantam_backend::{BackendError, BackendFault, WholeAnswer};
+use bantam_wire::{Endpoint, Format, anthropic};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
@@ -13,14 +12,14 @@ use tokio::time::timeout_at;
 
 use crate::upstream::{Dialect, Upstream};
 
-/// When the parts of one exchange must be there.
+/// By when the parts of one exchange must have arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadlines {
     /// When the attempt began.
     pub(crate) started: Instant,
-    /// When the first byte must be there.
+    /// By when the first byte must have arrived.
     pub(crate) first_byte: Instant,
-    /// When everything must be there.
+    /// By when everything must have arrived.
     pub(crate) total: Instant,
 }
 
@@ -54,7 +53,7 @@ pub(crate) async fn send(
         headers.insert(name.clone(), value.clone());
     }
     if upstream.dialect == Dialect::Anthropic {
-        let version = HeaderValue::from_static(bantam_wire::anthropic::ANTHROPIC_VERSION);
+        let version = HeaderValue::from_static(anthropic::ANTHROPIC_VERSION);
         headers.insert("anthropic-version", version);
     }
     let until = deadlines.first_byte.min(deadlines.total);
@@ -84,28 +83,17 @@ fn status_fault(status: StatusCode) -> BackendFault {
     }
 }
 
-/// Reads a whole answer and checks that it is one of its endpoint.
+/// Reads a whole answer in `format`, for a caller of `endpoint`.
 pub(crate) async fn read_whole(
     upstream: &Upstream,
     mut response: Response<Incoming>,
-    (endpoint, created_unix_s): (Endpoint, i64),
+    (format, endpoint): (Format, &dyn Endpoint),
     deadlines: &Deadlines,
-) -> Result<Completion, BackendError> {
+) -> Result<WholeAnswer, BackendError> {
     let first_byte_us = deadlines.elapsed_us();
-    let body = read_body(upstream, response.body_mut(), deadlines).await?;
-    let (body, facts) = match upstream.dialect {
-        Dialect::OpenAi => {
-            let facts = read_answer(endpoint, &body).map_err(|error| fault_of(&error))?;
-            (body, facts)
-        }
-        Dialect::Anthropic => {
-            let (body, facts) = bantam_wire::anthropic::read_message(&body, created_unix_s)
-                .map_err(|error| fault_of(&error))?;
-            (Bytes::from(body), facts)
-        }
-    };
-    let CompletionFacts { usage, text, has_note } = facts;
-    Ok(Completion { body, usage, text, has_note, first_byte_us, retries: 0 })
+    let bytes = read_body(upstream, response.body_mut(), deadlines).await?;
+    let body = format.read_answer(bytes, endpoint).map_err(BackendFault::from)?;
+    Ok(WholeAnswer { body, first_byte_us, retries: 0 })
 }
 
 async fn read_body(
@@ -130,7 +118,7 @@ async fn read_body(
         if size > limit {
             return Err(BackendFault::TooLarge.into());
         }
-        // Most answers arrive in one frame, which is then used as it is.
+        // Most answers arrive in one frame, which is then used without a copy.
         match &first {
             None => first = Some(data),
             Some(_) => rest.extend_from_slice(&data),
@@ -144,12 +132,4 @@ async fn read_body(
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&rest);
     Ok(whole.freeze())
-}
-
-/// Returns the fault that an unreadable answer is.
-pub(crate) fn fault_of(error: &ReadCompletionError) -> BackendFault {
-    match error {
-        ReadCompletionError::NotACompletion => BackendFault::Garbage,
-        ReadCompletionError::ErrorObject => BackendFault::ErrorBody,
-    }
 }

@@ -1,5 +1,5 @@
-//! Small questions to servers nearby: what runs there, and what a running gateway has in memory. No prompt goes this
-//! way, only paths and a key.
+//! Small requests to servers nearby: which engine runs there, and what a running gateway has in memory. They carry no
+//! prompt, only a path and a key.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Key {
 pub struct JsonReply {
     /// The HTTP status.
     pub status: u16,
-    /// The body; null where it is no JSON.
+    /// The body; null where it is not JSON.
     pub body: Value,
 }
 
@@ -44,14 +44,14 @@ pub struct JsonReply {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The address is no URL.
-    #[error("`{0}` is no address")]
+    /// The address is not a valid URL.
+    #[error("`{0}` is not a valid address")]
     Url(String),
-    /// The key cannot stand in a header.
+    /// The key cannot be sent in a header.
     #[error("the key has characters that a header cannot carry")]
     Key,
-    /// Nobody listens there.
-    #[error("nobody answers there")]
+    /// No server listens there.
+    #[error("no server answers there")]
     Connect,
     /// The connection broke.
     #[error("the connection broke")]
@@ -59,13 +59,13 @@ pub enum FetchError {
     /// It took too long.
     #[error("there was no answer in time")]
     Late,
-    /// More than is read.
+    /// The answer is larger than the limit.
     #[error("the answer is larger than {BYTES_MAX} bytes")]
     TooLarge,
 }
 
 impl JsonClient {
-    /// Returns a client whose every question takes at most `timeout`, the connection included.
+    /// Returns a client whose requests take at most `timeout` each, the connection included.
     ///
     /// # Errors
     /// When TLS cannot be set up.

@@ -16,7 +16,7 @@ mod stream;
 mod upstream;
 
 pub use client::BuildClientError;
-pub use engine::{Engine, Feature, FoundEngine, find_engine, usual_addresses};
+pub use engine::{Engine, EngineFeature, FoundEngine, find_engine, usual_addresses};
 pub use fetch::{FetchError, JsonClient, JsonReply};
 pub use model::RemoteModel;
 pub use upstream::{Auth, BuildUpstreamError, Dialect, Upstream, UpstreamSettings};

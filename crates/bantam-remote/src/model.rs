@@ -1,12 +1,13 @@
 //! A model behind an upstream, as a backend.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::{ChatRequest, Edits, Endpoint};
+use bantam_wire::support::refusal_of_typed;
+use bantam_wire::{Call, CallKind, Edits, Endpoint, Format, Unsupported, anthropic, openai};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
@@ -25,7 +26,7 @@ pub struct RemoteModel {
     model: String,
     tier: Tier,
     chat: Uri,
-    completions: Option<Uri>,
+    text: Option<Uri>,
     embeddings: Option<Uri>,
 }
 
@@ -33,40 +34,44 @@ impl RemoteModel {
     /// Returns the model that `upstream` calls `model`, on `tier`.
     ///
     /// # Errors
-    /// When its address is no URL.
+    /// When its address is not a valid URL.
     pub fn new(upstream: Arc<Upstream>, model: String, tier: Tier) -> Result<Self, BuildUpstreamError> {
         let chat = upstream.uri(&model)?;
-        let completions = upstream.uri_of(Endpoint::Completions, &model)?;
-        let embeddings = upstream.uri_of(Endpoint::Embeddings, &model)?;
-        Ok(Self { upstream, model, tier, chat, completions, embeddings })
+        let text = upstream.uri_of(CallKind::Text, &model)?;
+        let embeddings = upstream.uri_of(CallKind::Embeddings, &model)?;
+        Ok(Self { upstream, model, tier, chat, text, embeddings })
     }
 
-    /// Returns where requests to `endpoint` go.
-    fn uri(&self, endpoint: Endpoint) -> Option<&Uri> {
-        match endpoint {
-            Endpoint::Chat => Some(&self.chat),
-            Endpoint::Completions => self.completions.as_ref(),
-            Endpoint::Embeddings => self.embeddings.as_ref(),
-        }
+    /// Returns where calls of `kind` go, and the format of their answers.
+    ///
+    /// # Errors
+    /// When the upstream does not answer such calls.
+    fn target(&self, kind: CallKind) -> Result<(&Uri, Format), Unsupported> {
+        let uri = match kind {
+            CallKind::Chat => Some(&self.chat),
+            CallKind::Text => self.text.as_ref(),
+            CallKind::Embeddings => self.embeddings.as_ref(),
+        };
+        let unserved = Unsupported { feature: kind.feature(), reason: "the upstream has no such endpoint" };
+        uri.zip(self.upstream.dialect.format(kind)).ok_or(unserved)
     }
 
     async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
         if request.tier() != self.tier {
             return Err(BackendFault::NotCleared.into());
         }
-        let endpoint = request.request().endpoint;
-        let uri = self.uri(endpoint).ok_or(BackendFault::CannotHonour(endpoint.subject()))?;
+        let call = request.request();
+        let (uri, format) = self.target(call.kind())?;
         let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
         let body = match self.upstream.dialect {
-            Dialect::OpenAi => request.request().forward_body(edits),
-            Dialect::Anthropic => bantam_wire::anthropic::request_body(request.request(), edits)
-                .map_err(BackendFault::CannotHonour)?,
+            Dialect::OpenAi => openai::body(call, edits)?,
+            Dialect::Anthropic => anthropic::body(call, edits)?,
         };
         let body = match &self.upstream.seat {
             None => body,
             Some(seat) => {
                 let key = self.upstream.auth.clone().map(|(name, value)| Key(name, value));
-                match seat.engine(key.as_ref(), request.request()).await? {
+                match seat.engine(key.as_ref(), call).await? {
                     Some(engine) => adapt(engine, body),
                     None => body,
                 }
@@ -82,7 +87,9 @@ impl RemoteModel {
         let mut retries = 0;
         self.upstream.budget.lock().earn(started);
         loop {
-            let result = self.attempt((endpoint, uri), body.clone(), ask.stream, (started, total)).await;
+            let result = self
+                .attempt(uri, (format, call.endpoint), (body.clone(), ask.stream), (started, total))
+                .await;
             let error = match result {
                 Ok(answer) => return Ok(with_retries(answer, retries, place)),
                 Err(error) => error,
@@ -102,9 +109,9 @@ impl RemoteModel {
 
     async fn attempt(
         &self,
-        (endpoint, uri): (Endpoint, &Uri),
-        body: Bytes,
-        stream: bool,
+        uri: &Uri,
+        target: (Format, &'static dyn Endpoint),
+        (body, stream): (Bytes, bool),
         (started, total): (Instant, Instant),
     ) -> Result<Answer, BackendError> {
         let upstream = &self.upstream;
@@ -116,13 +123,10 @@ impl RemoteModel {
             Deadlines { started, first_byte: Instant::now() + upstream.settings.first_byte_timeout, total };
         let result = async {
             let response = exchange::send(upstream, uri, body, stream, &deadlines).await?;
-            let created = unix_seconds();
             if stream {
-                stream::open(upstream, response, created, deadlines).await.map(Answer::Stream)
+                stream::open(upstream, response, target, deadlines).await.map(Answer::Stream)
             } else {
-                exchange::read_whole(upstream, response, (endpoint, created), &deadlines)
-                    .await
-                    .map(Answer::Whole)
+                exchange::read_whole(upstream, response, target, &deadlines).await.map(Answer::Whole)
             }
         }
         .await;
@@ -134,7 +138,7 @@ impl RemoteModel {
 /// Notes the retries; a stream keeps its place until it ends or is dropped.
 fn with_retries(mut answer: Answer, retries: u32, place: OwnedSemaphorePermit) -> Answer {
     match &mut answer {
-        Answer::Whole(completion) => completion.retries = retries,
+        Answer::Whole(whole) => whole.retries = retries,
         Answer::Stream(stream) => {
             stream.retries = retries;
             let items = std::mem::replace(&mut stream.items, futures_util::stream::empty().boxed());
@@ -150,7 +154,7 @@ fn with_retries(mut answer: Answer, retries: u32, place: OwnedSemaphorePermit) -
     answer
 }
 
-/// Tells the breaker how a call ended, also when it was dropped half-way. How a stream ends, the stream tells.
+/// Tells the breaker how a call ended, also when it was dropped half-way. A stream tells itself how it ends.
 struct Watch<'u> {
     upstream: &'u Upstream,
     told: bool,
@@ -177,23 +181,21 @@ impl Drop for Watch<'_> {
     }
 }
 
-fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Backend for RemoteModel {
     fn tier(&self) -> Tier {
         self.tier
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        if self.uri(request.endpoint).is_none() {
-            return Some(request.endpoint.subject());
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        if let Err(unserved) = self.target(call.kind()) {
+            return Some(unserved);
         }
         match self.upstream.dialect {
-            Dialect::OpenAi => self.upstream.seat.as_ref().and_then(|seat| seat.refuses_surely(request)),
-            Dialect::Anthropic => bantam_wire::anthropic::cannot_honour(request),
+            Dialect::OpenAi => {
+                let engine = || self.upstream.seat.as_ref().and_then(|seat| seat.refuses_surely(call));
+                openai::refusal(call).or_else(engine)
+            }
+            Dialect::Anthropic => refusal_of_typed(call, anthropic::support),
         }
     }
 

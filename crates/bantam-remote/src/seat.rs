@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use bantam_backend::BackendFault;
-use bantam_wire::ChatRequest;
+use bantam_backend::{BackendError, BackendFault};
+use bantam_wire::{Call, Unsupported};
 use tokio::sync::OnceCell;
 
 use crate::client::BuildClientError;
@@ -28,8 +28,8 @@ impl Seat {
         Ok(Self { declared, root: base_url.to_owned(), client, found: OnceCell::new() })
     }
 
-    /// Returns the parameter that it is known to ignore, without asking it anything.
-    pub(crate) fn refuses_surely(&self, request: &ChatRequest) -> Option<&'static str> {
+    /// Returns what it is known not to honour, without asking it anything.
+    pub(crate) fn refuses_surely(&self, request: &Call) -> Option<Unsupported> {
         match (self.found.get(), self.declared) {
             (Some(found), declared) => {
                 let found = found.as_ref();
@@ -45,10 +45,10 @@ impl Seat {
     pub(crate) async fn engine(
         &self,
         key: Option<&Key>,
-        request: &ChatRequest,
-    ) -> Result<Option<Engine>, BackendFault> {
-        let refuse = |param: Option<&'static str>| match param {
-            Some(param) => Err(BackendFault::CannotHonour(param)),
+        request: &Call,
+    ) -> Result<Option<Engine>, BackendError> {
+        let refuse = |unsupported: Option<Unsupported>| match unsupported {
+            Some(unsupported) => Err(BackendError::from(unsupported)),
             None => Ok(()),
         };
         if let Some(engine) = self.declared {

@@ -1,14 +1,13 @@
-//! A streamed answer: events read strictly, each with a deadline, the first one awaited before anything
-//! is promised to the caller.
+//! A streamed answer: events read strictly, each with a deadline, the first one awaited before anything is promised to
+//! the caller.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{AnswerStream, BackendError, BackendFault, StreamItem};
-use bantam_wire::anthropic::StreamTranslator;
-use bantam_wire::chunk::read_chunk;
-use bantam_wire::sse::{SseEvent, SseReader};
+use bantam_backend::{AnswerStream, BackendError, BackendFault};
+use bantam_wire::sse::SseReader;
+use bantam_wire::{Endpoint, EventReader, Format, StreamItem};
 use futures_util::StreamExt;
 use futures_util::stream;
 use http::{Response, header};
@@ -16,19 +15,18 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
-use crate::exchange::{Deadlines, fault_of};
-use crate::upstream::{Dialect, Upstream};
+use crate::exchange::Deadlines;
+use crate::upstream::Upstream;
 
 /// The largest single event.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Reads up to the first chunk and returns it with the rest of the stream behind it.
-///
-/// `keep` is dropped with the stream: it holds the upstream's place and settles its breaker.
+/// Reads a stream in `format` for a caller of `endpoint`, up to its first item, and returns that with the rest of the
+/// stream behind it.
 pub(crate) async fn open(
     upstream: &Arc<Upstream>,
     response: Response<Incoming>,
-    created_unix_s: i64,
+    (format, endpoint): (Format, &'static dyn Endpoint),
     deadlines: Deadlines,
 ) -> Result<AnswerStream, BackendError> {
     let is_events = response
@@ -36,11 +34,11 @@ pub(crate) async fn open(
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .is_some_and(|kind| kind.trim_start().starts_with("text/event-stream"));
-    let mut chunks = Chunks {
+    let mut events = Events {
         upstream: Arc::clone(upstream),
         body: response.into_body(),
         reader: SseReader::new(EVENT_BYTES_MAX),
-        translator: (upstream.dialect == Dialect::Anthropic).then(|| StreamTranslator::new(created_unix_s)),
+        events: EventReader::new(format, endpoint),
         ready: VecDeque::new(),
         deadlines,
         bytes: 0,
@@ -50,18 +48,18 @@ pub(crate) async fn open(
         begun: false,
     };
     if !is_events {
-        return Err(chunks.explain_body().await.into());
+        return Err(events.explain_body(format, endpoint).await.into());
     }
-    let first = chunks.next().await;
+    let first = events.next().await;
     let first_byte_us = deadlines.elapsed_us();
     match first {
         None => Err(BackendFault::Cut.into()),
         Some(Err(error)) => Err(error),
         Some(Ok(item)) => {
-            chunks.begun = true;
-            let rest = stream::unfold(chunks, |mut chunks| async move {
-                let item = chunks.next().await?;
-                Some((item, chunks))
+            events.begun = true;
+            let rest = stream::unfold(events, |mut events| async move {
+                let item = events.next().await?;
+                Some((item, events))
             });
             let items = stream::once(async move { Ok(item) }).chain(rest).boxed();
             Ok(AnswerStream { items, first_byte_us, retries: 0 })
@@ -69,26 +67,27 @@ pub(crate) async fn open(
     }
 }
 
-/// The chunks of one answer.
-struct Chunks {
+/// The events of one answer.
+struct Events {
     upstream: Arc<Upstream>,
     body: Incoming,
     reader: SseReader,
-    translator: Option<StreamTranslator>,
-    ready: VecDeque<String>,
+    events: EventReader,
+    ready: VecDeque<StreamItem>,
     deadlines: Deadlines,
     bytes: usize,
+    /// An answer has ended.
     seen_finish: bool,
     /// Nothing more is read.
     done: bool,
     /// The end was returned, and the breaker knows how it went.
     over: bool,
-    /// The first chunk was returned.
+    /// The first item was returned.
     begun: bool,
 }
 
-impl Chunks {
-    /// Returns the next chunk, an error as the last item, or `None` at the good end.
+impl Events {
+    /// Returns the next item, an error as the last, or `None` at the good end.
     async fn next(&mut self) -> Option<Result<StreamItem, BackendError>> {
         let item = self.advance().await;
         if !self.over && !matches!(item, Ok(Some(_))) {
@@ -104,31 +103,21 @@ impl Chunks {
 
     async fn advance(&mut self) -> Result<Option<StreamItem>, BackendFault> {
         loop {
-            if let Some(data) = self.ready.pop_front() {
-                let facts = read_chunk(&data).map_err(|error| fault_of(&error))?;
-                self.seen_finish |= facts.finishes;
-                return Ok(Some(StreamItem { data, facts }));
+            if let Some(item) = self.ready.pop_front() {
+                self.seen_finish |= item.finishes();
+                return Ok(Some(item));
             }
             if self.done {
                 return Ok(None);
             }
             match self.reader.next_event().map_err(|_| BackendFault::Garbage)? {
-                Some(event) => self.take(event)?,
+                Some(event) => {
+                    self.events.read(event, &mut self.ready)?;
+                    self.done = self.events.is_done();
+                }
                 None => self.fill().await?,
             }
         }
-    }
-
-    fn take(&mut self, event: SseEvent) -> Result<(), BackendFault> {
-        match &mut self.translator {
-            None if event.data.trim() == "[DONE]" => self.done = true,
-            None => self.ready.push_back(event.data),
-            Some(translator) => {
-                self.ready.extend(translator.translate(&event).map_err(|error| fault_of(&error))?);
-                self.done = translator.is_finished();
-            }
-        }
-        Ok(())
     }
 
     async fn fill(&mut self) -> Result<(), BackendFault> {
@@ -159,13 +148,14 @@ impl Chunks {
         }
     }
 
-    /// Says what a body that is no event stream is: an error object, or garbage.
-    async fn explain_body(&mut self) -> BackendFault {
+    /// Says what a body is that is not an event stream: an error object, or garbage.
+    async fn explain_body(&mut self, format: Format, endpoint: &dyn Endpoint) -> BackendFault {
         let until = self.deadlines.first_byte.min(self.deadlines.total);
         match timeout_at(until.into(), self.body.frame()).await {
             Ok(Some(Ok(frame))) => match frame.into_data() {
-                Ok(data) => bantam_wire::completion::read_completion(&data)
-                    .map_or_else(|error| fault_of(&error), |_| BackendFault::Garbage),
+                Ok(data) => format
+                    .read_answer(data, endpoint)
+                    .map_or_else(BackendFault::from, |_| BackendFault::Garbage),
                 Err(_) => BackendFault::Garbage,
             },
             _ => BackendFault::Garbage,

@@ -1,12 +1,13 @@
-//! One upstream: where it is, how it is spoken to, and how it is doing.
+//! One upstream: its address, its dialect, and its state.
 
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_wire::Endpoint;
+use bantam_wire::{CallKind, Format, openai};
 use http::{HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use crate::breaker::Breaker;
@@ -15,7 +16,7 @@ use crate::engine::Engine;
 use crate::retry::RetryBudget;
 use crate::seat::Seat;
 
-/// What an upstream speaks.
+/// The API that an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenAI's chat completions.
@@ -23,6 +24,20 @@ pub enum Dialect {
     /// Anthropic's messages.
     Anthropic,
 }
+
+impl Dialect {
+    /// Returns the format of answers to calls of `kind`, where the dialect has such calls.
+    pub(crate) const fn format(self, kind: CallKind) -> Option<Format> {
+        match (self, kind) {
+            (Self::OpenAi, kind) => Some(Format::openai(kind)),
+            (Self::Anthropic, CallKind::Chat) => Some(Format::AnthropicMessages),
+            (Self::Anthropic, CallKind::Text | CallKind::Embeddings) => None,
+        }
+    }
+}
+
+/// What a path may hold as it is: everything else of a model's name is escaped, so that it cannot leave its place.
+const KEPT_IN_PATHS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 /// How an upstream wants its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +52,15 @@ pub enum Auth {
     None,
 }
 
-/// Everything an upstream is built from; every limit is needed, none has a default here.
+/// Everything an upstream is built from. Every limit is needed; none has a default here.
 #[derive(Clone)]
 pub struct UpstreamSettings {
     /// Scheme, host and path before `path`.
     pub base_url: String,
-    /// Path and query of chat behind `base_url`; `{model}` stands for the model's name. Where it ends in
-    /// `chat/completions`, the other endpoints are looked for beside it.
+    /// Path and query of chat behind `base_url`; `{model}` is replaced by the model's name. Where the path ends in
+    /// `chat/completions`, the other endpoints are expected beside it.
     pub path: String,
-    /// What it speaks.
+    /// The API that it speaks.
     pub dialect: Dialect,
     /// How it wants its key.
     pub auth: Auth,
@@ -61,21 +76,21 @@ pub struct UpstreamSettings {
     pub chunk_timeout: Duration,
     /// How long all of it may take, retries included.
     pub total_timeout: Duration,
-    /// Retries a call, at most.
+    /// The most retries of a call.
     pub retries_max: u32,
-    /// Calls at a time, at most.
+    /// The most calls at a time.
     pub concurrent_requests_max: usize,
-    /// Bytes of an answer, at most.
+    /// The most bytes of an answer.
     pub response_bytes_max: usize,
 }
 
-/// Settings that no upstream can be built from.
+/// Why no upstream can be built from the settings.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildUpstreamError {
-    /// The address is no URL.
-    #[error("`{0}` is no address of an upstream")]
+    /// The address is not a valid URL.
+    #[error("`{0}` is not a valid upstream address")]
     Url(String),
-    /// The key cannot stand in a header.
+    /// The key cannot be sent in a header.
     #[error("the key has characters that a header cannot carry")]
     Key,
     /// The client cannot be built.
@@ -139,8 +154,8 @@ impl Upstream {
         Ok(upstream)
     }
 
-    /// Returns the upstream as that engine, or as whatever engine it is found to be: what the engine would ignore is
-    /// refused, and what it calls otherwise is written its way.
+    /// Returns the upstream as that engine, or, without one, as the engine that it is detected to be: what the engine
+    /// would ignore is refused, and what it names differently is written its way.
     ///
     /// # Errors
     /// When the client that asks it cannot be built.
@@ -154,13 +169,13 @@ impl Upstream {
         self.address(&self.path, model)
     }
 
-    /// Returns the address of `endpoint` for `model`, where the upstream may have one.
-    pub(crate) fn uri_of(&self, endpoint: Endpoint, model: &str) -> Result<Option<Uri>, BuildUpstreamError> {
-        match (endpoint, self.dialect) {
-            (Endpoint::Chat, _) => self.uri(model).map(Some),
+    /// Returns the address for calls of `kind` of `model`, where the upstream may have one.
+    pub(crate) fn uri_of(&self, kind: CallKind, model: &str) -> Result<Option<Uri>, BuildUpstreamError> {
+        match (kind, self.dialect) {
+            (CallKind::Chat, _) => self.uri(model).map(Some),
             (_, Dialect::Anthropic) => Ok(None),
             (_, Dialect::OpenAi) => {
-                let path = endpoint.path_beside(&self.path);
+                let path = openai::path_beside(kind, &self.path);
                 path.map(|path| self.address(&path, model)).transpose()
             }
         }
@@ -169,15 +184,7 @@ impl Upstream {
     fn address(&self, path: &str, model: &str) -> Result<Uri, BuildUpstreamError> {
         let address = format!("{}{path}", self.base_url);
         let refuse = || BuildUpstreamError::Url(address.clone());
-        let encoded: String = model
-            .bytes()
-            .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                    char::from(byte).to_string()
-                }
-                _ => format!("%{byte:02X}"),
-            })
-            .collect();
+        let encoded = utf8_percent_encode(model, KEPT_IN_PATHS).to_string();
         let uri: Uri = address.replace("{model}", &encoded).parse().map_err(|_| refuse())?;
         let known_scheme = matches!(uri.scheme_str(), Some("http" | "https"));
         if known_scheme && uri.authority().is_some_and(|authority| !authority.as_str().contains('@')) {

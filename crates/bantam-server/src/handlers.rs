@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use bantam_backend::Residents;
 use bantam_gateway::{Gateway, Hints};
-use bantam_wire::{ApiError, Endpoint, ErrorCode};
+use bantam_wire::{ApiError, ENDPOINTS, Endpoint, ErrorCode};
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::body;
 use crate::guard::Guard;
 use crate::residents;
-use crate::respond::{respond, respond_error};
+use crate::respond::{respond, respond_error, respond_error_of};
 use crate::routes;
 use crate::serve::ServerSettings;
 
@@ -33,10 +33,12 @@ pub(crate) struct App {
 
 /// Returns the routes.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    Router::new()
-        .route(Endpoint::Chat.path(), post(chat).fallback(wrong_method))
-        .route(Endpoint::Completions.path(), post(complete).fallback(wrong_method))
-        .route(Endpoint::Embeddings.path(), post(embed).fallback(wrong_method))
+    let answers = ENDPOINTS.iter().fold(Router::new(), |router, &endpoint| {
+        let handler =
+            async move |State(app): State<Arc<App>>, request: Request| answer(&app, endpoint, request).await;
+        router.route(endpoint.path(), post(handler).fallback(wrong_method))
+    });
+    answers
         .route(routes::MODELS, get(list_models).fallback(wrong_method))
         .route(routes::MODEL, get(show_model).fallback(wrong_method))
         .route(routes::RESIDENTS, get(residents::list).fallback(wrong_method))
@@ -47,23 +49,11 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn chat(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Endpoint::Chat, request).await
-}
-
-async fn complete(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Endpoint::Completions, request).await
-}
-
-async fn embed(State(app): State<Arc<App>>, request: Request) -> Response {
-    answer(&app, Endpoint::Embeddings, request).await
-}
-
 /// The way of a request, from HTTP and back.
-async fn answer(app: &App, endpoint: Endpoint, request: Request) -> Response {
+async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) -> Response {
     let (head, body) = request.into_parts();
     if let Err(error) = app.guard.check_key(&head.headers) {
-        return respond_error(&error);
+        return respond_error_of(endpoint, &error);
     }
     let task = head
         .headers
@@ -71,7 +61,7 @@ async fn answer(app: &App, endpoint: Endpoint, request: Request) -> Response {
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let body = match body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await {
         Ok(body) => body,
-        Err(error) => return respond_error(&error),
+        Err(error) => return respond_error_of(endpoint, &error),
     };
     let reply = AssertUnwindSafe(app.gateway.answer(endpoint, body, Hints { task })).catch_unwind().await;
     match reply {
@@ -79,11 +69,8 @@ async fn answer(app: &App, endpoint: Endpoint, request: Request) -> Response {
         Err(_) => {
             // The panic hook has said where; what the request held is not repeated anywhere.
             tracing::error!("a request ended in a panic");
-            respond_error(&ApiError::new(
-                ErrorCode::Internal,
-                "internal_error",
-                "a fault of Bantam's own; see its log",
-            ))
+            let message = "a fault of Bantam's own; see its log";
+            respond_error_of(endpoint, &ApiError::new(ErrorCode::Internal, "internal_error", message))
         }
     }
 }

@@ -3,23 +3,24 @@
 use axum::body::Body;
 use axum::response::Response;
 use bantam_gateway::{Reply, ReplyBody};
-use bantam_wire::{ApiError, RoutingNote};
+use bantam_wire::{ApiError, Endpoint, RoutingNote, openai};
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::routes;
 
-/// Returns the response for a chat reply.
+/// Returns the response for a reply.
 pub(crate) fn respond(reply: Reply) -> Response {
+    let endpoint = reply.endpoint;
     let mut response = match reply.body {
-        ReplyBody::Whole(body) => with_type(Body::from(body), "application/json"),
+        ReplyBody::Whole(body) => with_type(Body::from(body), endpoint.media_type(false)),
         ReplyBody::Stream(items) => {
             let body = Body::from_stream(items.map(Ok::<_, std::convert::Infallible>));
-            let mut response = with_type(body, "text/event-stream");
+            let mut response = with_type(body, endpoint.media_type(true));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
         }
-        ReplyBody::Error(error) => respond_error(&error),
+        ReplyBody::Error(error) => respond_error_of(endpoint, &error),
     };
     let headers = response.headers_mut();
     put(headers, routes::REQUEST_ID, &RoutingNote::request_id_text(reply.request_id));
@@ -29,9 +30,14 @@ pub(crate) fn respond(reply: Reply) -> Response {
     response
 }
 
-/// Returns an error in OpenAI's shape.
+/// Returns an error of a path that belongs to no dialect, in OpenAI's shape.
 pub(crate) fn respond_error(error: &ApiError) -> Response {
-    let mut response = with_type(Body::from(error.to_openai_json()), "application/json");
+    respond_error_of(openai::CHAT, error)
+}
+
+/// Returns an error in the shape of an endpoint's dialect.
+pub(crate) fn respond_error_of(endpoint: &dyn Endpoint, error: &ApiError) -> Response {
+    let mut response = with_type(Body::from(endpoint.error(error)), endpoint.media_type(false));
     *response.status_mut() =
         StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -1,7 +1,7 @@
 //! The paths that are served and the headers that are read and written: one table each, for the router and for the
 //! reference.
 
-use bantam_wire::Endpoint;
+use bantam_wire::ENDPOINTS;
 use http::Method;
 
 /// A path with its method.
@@ -41,24 +41,21 @@ pub(crate) const READY: &str = "/readyz";
 pub fn all() -> Vec<Route> {
     let get = |path, needs_key, about| Route { method: Method::GET, path, needs_key, about };
     let post = |path, about| Route { method: Method::POST, path, needs_key: true, about };
-    vec![
-        post(
-            Endpoint::Chat.path(),
-            "Answers a conversation, plain or streamed, as OpenAI's chat completions do.",
-        ),
-        post(Endpoint::Completions.path(), "Continues a text; with `suffix` it fills in the middle."),
-        post(Endpoint::Embeddings.path(), "Returns the vectors of texts, as floats or base64."),
-        get(
-            MODELS,
-            true,
-            "Lists what callers may name as `model`: models, tasks, `auto` and its other names.",
-        ),
-        get(MODEL, true, "Shows one of them."),
-        get(RESIDENTS, true, "Lists the models in this process's memory, in Ollama's shape."),
-        post(UNLOAD, "Unloads a model once nobody uses it; `?wait_ms=N` says how long to wait for that."),
-        get(HEALTH, false, "Says that the process answers."),
-        get(READY, false, "Says whether the ledger can be written: 200, or 503."),
-    ]
+    let answering = ENDPOINTS.iter().map(|endpoint| post(endpoint.path(), endpoint.about()));
+    answering
+        .chain([
+            get(
+                MODELS,
+                true,
+                "Lists what callers may name as `model`: models, tasks, `auto` and its other names.",
+            ),
+            get(MODEL, true, "Shows one of them."),
+            get(RESIDENTS, true, "Lists the models in this process's memory, in Ollama's shape."),
+            post(UNLOAD, "Unloads a model once nobody uses it; `?wait_ms=N` says how long to wait for that."),
+            get(HEALTH, false, "Says that the process answers."),
+            get(READY, false, "Says whether the ledger can be written: 200, or 503."),
+        ])
+        .collect()
 }
 
 /// A header that Bantam reads or writes.

@@ -165,7 +165,7 @@ mod tests {
         }
         assert!("x".repeat(97).parse::<ModelName>().is_err());
         let error = "models/tiny/x.gguf".parse::<ModelName>().unwrap_err().to_string();
-        assert!(error.contains("a file is imported"), "{error}");
+        assert!(error.contains("import a model file"), "{error}");
     }
 
     #[test]

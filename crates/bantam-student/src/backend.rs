@@ -7,8 +7,9 @@ use std::sync::Arc;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::chat::Param;
-use bantam_wire::{ChatRequest, Endpoint};
+use bantam_wire::call::{AnswerForm, ToolChoice};
+use bantam_wire::support::refusal;
+use bantam_wire::{Call, Feature, Support, Unsupported};
 use serde_json::Value;
 
 use crate::encoder::QueueError;
@@ -61,9 +62,9 @@ impl Backend for StudentBackend {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
         let formats = if self.answers_json { Formats::AnyJson } else { Formats::Text };
-        student_cannot_honour(request, formats)
+        student_cannot_honour(call, formats)
     }
 
     fn is_available(&self) -> bool {
@@ -94,7 +95,7 @@ pub(crate) fn student_text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r st
         return Err(BackendFault::NotCleared.into());
     }
     let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
-    text.ok_or(BackendFault::CannotHonour("messages").into())
+    text.ok_or(NO_USER_MESSAGE.into())
 }
 
 /// The form of a student's answers, to be compared with the one a caller asks for.
@@ -109,58 +110,76 @@ pub enum Formats<'s> {
 }
 
 impl Formats<'_> {
-    fn honour(self, json: &str) -> bool {
-        let Ok(wanted) = serde_json::from_str::<Value>(json) else { return false };
-        match (wanted.get("type").and_then(Value::as_str), self) {
-            (Some("text"), Self::Text) | (Some("json_object"), Self::AnyJson | Self::Schema(_)) => true,
-            (Some("json_schema"), Self::Schema(schema)) => {
-                wanted.pointer("/json_schema/schema") == Some(schema)
+    fn honour(self, form: &AnswerForm) -> bool {
+        match (form, self) {
+            (AnswerForm::Text, Self::Text) | (AnswerForm::JsonObject, Self::AnyJson | Self::Schema(_)) => {
+                true
             }
+            (AnswerForm::JsonSchema(wanted), Self::Schema(schema)) => wanted.schema == *schema,
             _ => false,
         }
     }
 }
 
-/// Returns the first parameter of `request` that a student with answers in `formats` cannot honour.
-pub fn student_cannot_honour(request: &ChatRequest, formats: Formats<'_>) -> Option<&'static str> {
-    if request.endpoint != Endpoint::Chat {
-        return Some(request.endpoint.subject());
+const NO_USER_MESSAGE: Unsupported =
+    Unsupported { feature: Feature::Chat, reason: "there is no user message for the student to read" };
+
+/// Returns what a student does about a feature. The form of the answer depends on its task: see
+/// [`student_cannot_honour`].
+pub fn student_support(feature: Feature) -> Support {
+    use Support::{Honoured, NoEffect, Only, Refused};
+
+    match feature {
+        Feature::Chat | Feature::Stream | Feature::StreamUsage => Honoured(""),
+        Feature::OtherToolCalls => Honoured("the student reads the last user message"),
+        Feature::AnswerForm => Only("only the form that the task's answers have", |_| false),
+        Feature::OutputLimit => NoEffect("an answer is one label or one object, as long as it is"),
+        Feature::Temperature
+        | Feature::TopP
+        | Feature::PresencePenalty
+        | Feature::FrequencyPenalty
+        | Feature::Seed => NoEffect("the answer is the likeliest one: nothing is sampled"),
+        Feature::ReasoningEffort | Feature::Verbosity => NoEffect("a student neither reasons nor chats"),
+        Feature::SingleToolCall => NoEffect("a student calls no tools"),
+        Feature::ToolChoice => Only("only `none`: a student calls no tools", |call| {
+            call.settings().tool_choice == ToolChoice::None
+        }),
+        Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
+        Feature::Metadata => Support::TAGS_STORED_ANSWER,
+        Feature::ServiceTier => Support::CHOOSES_QUEUE,
+        Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
+        Feature::Text | Feature::Embeddings => Refused("a student answers conversations"),
+        Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
+            Refused("a student reads text")
+        }
+        Feature::Answers | Feature::BestOf => Refused("a student has one answer"),
+        Feature::Stop => Refused("an answer is whole or not valid"),
+        Feature::LogitBias => Refused("a student chooses labels or values, not tokens"),
+        Feature::LogProbabilities | Feature::Alternatives => {
+            Refused("a student has a probability of its answer, not of tokens")
+        }
+        Feature::Tools | Feature::Functions | Feature::FunctionChoice => Refused("a student calls no tools"),
+        Feature::Modalities | Feature::AudioOutput => Refused("a student answers with text"),
+        Feature::Prediction | Feature::WebSearch => Refused("a student has no such thing"),
+        Feature::Suffix | Feature::Echo => Refused("a student continues no texts"),
+        Feature::EncodingFormat | Feature::Dimensions => Refused("a student makes no vectors"),
+        Feature::Store => Refused("nothing is stored for callers"),
     }
-    if request.answers > 1 {
-        return Some("n");
-    }
-    if request.has_unread_parts() || request.last_user_text().is_none() {
-        return Some("messages");
-    }
-    let refused = request.params().find(|(param, json)| match param {
-        // Parameters of sampling and accounting do not change a student's answer.
-        Param::Model
-        | Param::Messages
-        | Param::Stream
-        | Param::StreamOptions
-        | Param::N
-        | Param::MaxTokens
-        | Param::MaxCompletionTokens
-        | Param::Temperature
-        | Param::TopP
-        | Param::PresencePenalty
-        | Param::FrequencyPenalty
-        | Param::Seed
-        | Param::User
-        | Param::Metadata
-        | Param::ServiceTier
-        | Param::ReasoningEffort
-        | Param::Verbosity
-        | Param::ParallelToolCalls
-        | Param::PromptCacheKey
-        | Param::PromptCacheRetention
-        | Param::SafetyIdentifier => false,
-        Param::Store | Param::Logprobs => *json != "false",
-        Param::ToolChoice => *json != "\"none\"" && *json != "\"auto\"",
-        Param::Tools | Param::Functions => *json != "[]",
-        Param::Modalities => !json.replace(char::is_whitespace, "").eq("[\"text\"]"),
-        Param::ResponseFormat => !formats.honour(json),
-        _ => true,
-    });
-    refused.map(|(param, _)| param.as_str())
+}
+
+/// Returns the first feature of `call` that no student can honour whose answers look like `formats`.
+pub fn student_cannot_honour(call: &Call, formats: Formats<'_>) -> Option<Unsupported> {
+    let support = |feature| match feature {
+        Feature::AnswerForm if is_read(call) && formats.honour(&call.settings().form) => {
+            Support::Honoured("")
+        }
+        _ => student_support(feature),
+    };
+    let has_no_text = || call.last_user_text().is_none().then_some(NO_USER_MESSAGE);
+    refusal(call, support).or_else(has_no_text)
+}
+
+/// Returns whether the form of the answer that a call asks for is one that is known.
+fn is_read(call: &Call) -> bool {
+    !call.settings().unread.contains(Feature::AnswerForm)
 }

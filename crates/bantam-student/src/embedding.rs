@@ -4,15 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
-use bantam_wire::chat::Param;
-use bantam_wire::{ChatRequest, Endpoint};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use bantam_wire::outcome::{AnswerHead, Content};
+use bantam_wire::support::refusal_of_typed;
+use bantam_wire::{AnswerBody, Call, Feature, Outcome, Support, Unsupported};
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use crate::encoder::{EncoderBase, QueueError};
 
@@ -39,19 +37,67 @@ pub fn is_encoder(folder: &Path) -> bool {
 /// students on the same base.
 pub struct EmbeddingBackend {
     base: Arc<EncoderBase>,
-    name: String,
+    name: Arc<str>,
 }
 
-/// The format in which a caller asks for vectors.
-struct VectorFormat {
-    dimensions: usize,
-    is_base64: bool,
+/// Returns what an encoder does about a feature. How many numbers its vectors can have depends on the model.
+pub fn embedding_support(feature: Feature) -> Support {
+    use Support::{Honoured, Refused};
+
+    match feature {
+        Feature::Embeddings => Honoured(""),
+        Feature::EncodingFormat => Honoured("`float` and `base64`"),
+        Feature::Dimensions => Honoured("up to the model's own number"),
+        Feature::User => Support::IDENTIFIES_CALLER,
+        // No request for vectors has any of these; they are named so that one that comes to have them is decided about.
+        Feature::Chat
+        | Feature::Text
+        | Feature::Images
+        | Feature::AudioInput
+        | Feature::Files
+        | Feature::OtherParts
+        | Feature::OtherToolCalls
+        | Feature::Answers
+        | Feature::OutputLimit
+        | Feature::Stream
+        | Feature::StreamUsage
+        | Feature::Temperature
+        | Feature::TopP
+        | Feature::Stop
+        | Feature::PresencePenalty
+        | Feature::FrequencyPenalty
+        | Feature::LogitBias
+        | Feature::Seed
+        | Feature::LogProbabilities
+        | Feature::Alternatives
+        | Feature::AnswerForm
+        | Feature::Tools
+        | Feature::ToolChoice
+        | Feature::SingleToolCall
+        | Feature::Functions
+        | Feature::FunctionChoice
+        | Feature::ReasoningEffort
+        | Feature::Verbosity
+        | Feature::Modalities
+        | Feature::AudioOutput
+        | Feature::Prediction
+        | Feature::WebSearch
+        | Feature::Suffix
+        | Feature::Echo
+        | Feature::BestOf
+        | Feature::SafetyIdentifier
+        | Feature::Metadata
+        | Feature::Store
+        | Feature::ServiceTier
+        | Feature::CacheKey
+        | Feature::CacheRetention => Refused("an encoder makes vectors"),
+    }
 }
 
 impl EmbeddingBackend {
-    /// Returns `base` as a backend whose answers name the model `name`.
-    pub const fn new(base: Arc<EncoderBase>, name: String) -> Self {
-        Self { base, name }
+    /// Returns `base` as a backend; answers say that they come from `name`.
+    pub fn new(base: Arc<EncoderBase>, name: impl Into<Arc<str>>) -> Self {
+        Self { base, name: name.into() }
     }
 
     /// Returns the maximum number of tokens in a text.
@@ -59,33 +105,24 @@ impl EmbeddingBackend {
         u64::from(self.base.identity().tokens_max)
     }
 
-    /// Returns the requested format, or the first parameter that cannot be honoured.
-    fn format_of(&self, request: &ChatRequest) -> Result<VectorFormat, &'static str> {
-        if request.endpoint != Endpoint::Embeddings {
-            return Err(request.endpoint.subject());
+    /// Returns how many numbers the vectors of a call's answer have.
+    fn dimensions(&self, call: &Call) -> Result<usize, Unsupported> {
+        if let Some(unsupported) = refusal_of_typed(call, embedding_support) {
+            return Err(unsupported);
         }
         let width = self.base.identity().width as usize;
-        let mut format = VectorFormat { dimensions: width, is_base64: false };
-        for (param, json) in request.params() {
-            match param {
-                Param::EncodingFormat if json == "\"base64\"" => format.is_base64 = true,
-                Param::EncodingFormat if json != "\"float\"" => return Err(param.as_str()),
-                Param::Dimensions => {
-                    format.dimensions =
-                        json.parse().ok().filter(|count| *count <= width).ok_or(param.as_str())?;
-                }
-                _ => {}
-            }
-        }
-        Ok(format)
+        let wanted = call.settings().vectors.dimensions.map_or(width, |wanted| wanted as usize);
+        let too_many =
+            Unsupported { feature: Feature::Dimensions, reason: "the model's vectors have fewer dimensions" };
+        if wanted <= width { Ok(wanted) } else { Err(too_many) }
     }
 
     /// Counts the tokens of all texts. A text that does not fit is an error rather than cut off silently.
-    fn count_tokens(&self, request: &ChatRequest) -> Result<u64, BackendFault> {
+    fn count_tokens(&self, call: &Call) -> Result<u64, BackendFault> {
         let mut ids = Vec::new();
         let mut total = 0;
-        for message in &request.messages {
-            let (tokens, fits) = self.base.count_tokens(&message.text, &mut ids);
+        for text in call.texts() {
+            let (tokens, fits) = self.base.count_tokens(text, &mut ids);
             let tokens = tokens as u64;
             if !fits {
                 return Err(BackendFault::ContextLength { tokens, context: self.context_tokens() });
@@ -100,44 +137,37 @@ impl EmbeddingBackend {
         if request.tier() != Tier::Local {
             return Err(BackendFault::NotCleared.into());
         }
-        let request = request.request();
-        let format = self.format_of(request).map_err(BackendFault::CannotHonour)?;
-        let input = self.count_tokens(request)?;
-        let mut data = Vec::with_capacity(request.messages.len());
-        for window in request.messages.chunks(WAITING_MAX) {
+        let call = request.request();
+        let dimensions = self.dimensions(call)?;
+        let input = self.count_tokens(call)?;
+        let mut vectors = Vec::with_capacity(call.texts().len());
+        for window in call.texts().chunks(WAITING_MAX) {
             let pending: Result<Vec<_>, _> =
-                window.iter().map(|message| self.base.queue_embedding(&message.text)).collect();
+                window.iter().map(|text| self.base.queue_embedding(text)).collect();
             for embedding in pending.map_err(QueueError::fault)? {
                 let vector = embedding.await.ok_or(BackendFault::Broken)?;
-                data.push(json!({
-                    "object": "embedding", "index": data.len(), "embedding": vector_json(&vector, &format),
-                }));
+                vectors.push(shortened(&vector, dimensions));
             }
         }
-        let usage = json!({ "prompt_tokens": input, "total_tokens": input });
-        let body = json!({ "object": "list", "data": data, "model": self.name, "usage": usage });
-        Ok(Answer::Whole(Completion {
-            body: body.to_string().into(),
+        let outcome = Outcome {
+            head: AnswerHead { id: None, model: Some(Arc::clone(&self.name)) },
+            content: Content::Vectors(vectors),
             usage: Some(TokenUsage { input, cached_input: 0, output: 0 }),
-            text: None,
-            has_note: false,
+        };
+        Ok(Answer::Whole(WholeAnswer {
+            body: AnswerBody::Typed(outcome),
             first_byte_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             retries: 0,
         }))
     }
 }
 
-/// Returns the first dimensions of a vector, scaled to length 1, as numbers or as base64 of little-endian floats.
-fn vector_json(vector: &[f32], format: &VectorFormat) -> Value {
-    let vector = vector.get(..format.dimensions).unwrap_or(vector);
+/// Returns the first numbers of a vector, at length 1.
+fn shortened(vector: &[f32], dimensions: usize) -> Vec<f32> {
+    let vector = vector.get(..dimensions).unwrap_or(vector);
     let length = vector.iter().map(|number| number * number).sum::<f32>().sqrt();
     let scale = if length > 0.0 { 1.0 / length } else { 0.0 };
-    if format.is_base64 {
-        let bytes: Vec<u8> = vector.iter().flat_map(|number| (number * scale).to_le_bytes()).collect();
-        Value::String(STANDARD.encode(bytes))
-    } else {
-        vector.iter().map(|number| json!(number * scale)).collect()
-    }
+    vector.iter().map(|number| number * scale).collect()
 }
 
 impl Backend for EmbeddingBackend {
@@ -145,8 +175,8 @@ impl Backend for EmbeddingBackend {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        self.format_of(request).err()
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        self.dimensions(call).err()
     }
 
     fn is_available(&self) -> bool {

@@ -27,9 +27,9 @@ mod student;
 pub mod tagger;
 mod verifier;
 
-pub use backend::{Formats, StudentBackend, student_cannot_honour};
+pub use backend::{Formats, StudentBackend, student_cannot_honour, student_support};
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
-pub use embedding::{EmbeddingBackend, is_encoder};
+pub use embedding::{EmbeddingBackend, embedding_support, is_encoder};
 pub use encoder::{
     BasePrecision, Bases, EncoderConfig, EncoderStudent, Features, LoadBaseError, LoadBaseErrorKind,
 };

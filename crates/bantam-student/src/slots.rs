@@ -28,7 +28,7 @@ pub struct SlotExample {
     /// The text to search for values.
     pub text: String,
     /// What was said before the text, or asked for; empty if nothing was. The gateway passes the assistant's last
-    /// message ([`bantam_wire::ChatRequest::said_before`]), so contexts of training rows should be such texts.
+    /// message ([`bantam_wire::Call::said_before`]), so contexts of training rows should be such texts.
     pub context: String,
     /// The values, in the text's order. Values of different slots may overlap, as "8:00 tonight" and "tonight" do.
     pub spans: Vec<SlotSpan>,

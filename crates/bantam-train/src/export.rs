@@ -106,7 +106,7 @@ impl LoraUpdate<'_> {
     }
 
     /// Returns a file's `matrix` with its rows in this crate's order.
-    fn from_file_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
+    fn restored_order(&self, matrix: &[f32], width: usize, interleaved: Option<usize>) -> Vec<f32> {
         let outputs = 0..matrix.len() / width.max(1);
         let row = |output| &matrix[file_row(output, interleaved) * width..][..width];
         outputs.flat_map(row).copied().collect()

@@ -1,8 +1,6 @@
-//! What a caller is told when there is no answer: one closed list of codes, one table to statuses.
+//! What went wrong with a request or an answer: closed lists, one table to statuses.
 
-use serde_json::json;
-
-/// The kinds of failure a caller can tell apart; each has one HTTP status and one OpenAI `type`.
+/// The kinds of failure a caller can tell apart; each has one HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
     /// The request is malformed or cannot be honoured: 400, the caller's fault, do not retry.
@@ -52,26 +50,9 @@ impl ErrorCode {
             Self::UpstreamTimeout => 504,
         }
     }
-
-    /// Returns OpenAI's `type` word.
-    pub const fn openai_type(self) -> &'static str {
-        match self {
-            Self::InvalidRequest
-            | Self::NotFound
-            | Self::MethodNotAllowed
-            | Self::BodyTimeout
-            | Self::TooLarge => "invalid_request_error",
-            Self::Unauthenticated => "authentication_error",
-            Self::Forbidden => "permission_error",
-            Self::PolicyConflict => "policy_error",
-            Self::Busy => "rate_limit_error",
-            Self::Internal => "server_error",
-            Self::UpstreamFailed | Self::Unavailable | Self::UpstreamTimeout => "upstream_error",
-        }
-    }
 }
 
-/// An error as a caller sees it. It never carries prompt text, keys or an upstream's own words.
+/// An error as a caller sees it, in no dialect's shape. It never carries prompt text, keys or an upstream's own words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -81,7 +62,7 @@ pub struct ApiError {
     pub message: String,
     /// The parameter at fault, as a path into the body.
     pub param: Option<String>,
-    /// OpenAI's `code`: a stable word for programs.
+    /// A stable word for programs; OpenAI's `code`.
     pub slug: &'static str,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
@@ -108,17 +89,76 @@ impl ApiError {
         self.retry_after_s = Some(seconds);
         self
     }
+}
 
-    /// Returns the body in OpenAI's shape: `{"error":{"message","type","param","code"}}`, all four keys.
-    pub fn to_openai_json(&self) -> String {
-        json!({"error": {
-            "message": self.message,
-            "type": self.code.openai_type(),
-            "param": self.param,
-            "code": self.slug,
-        }})
-        .to_string()
+/// A body that is not a valid request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not a JSON object, or one that is refused as a whole.
+    #[error("the body is not a valid JSON object: {0}")]
+    Json(String),
+    /// A parameter that the endpoint does not have.
+    #[error("unknown parameter `{name}`{}", did_you_mean(*.nearest))]
+    UnknownParam {
+        /// Its name, shortened.
+        name: String,
+        /// The parameter that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A required parameter that is missing.
+    #[error("missing parameter `{0}`")]
+    Missing(&'static str),
+    /// A parameter with a value it cannot have.
+    #[error("invalid value for `{param}`: {complaint}")]
+    Invalid {
+        /// Path of the value.
+        param: String,
+        /// What was expected.
+        complaint: String,
+    },
+}
+
+impl DecodeError {
+    /// Returns the error of a value at `param`.
+    pub fn invalid(param: impl Into<String>, complaint: impl Into<String>) -> Self {
+        Self::Invalid { param: param.into(), complaint: complaint.into() }
     }
+
+    /// Returns the error of an unknown parameter, with the nearest of those that are `known`.
+    pub fn unknown(name: &str, known: impl Iterator<Item = &'static str>) -> Self {
+        // Names are short; the limit keeps a hostile one from costing time.
+        let name: String = name.chars().take(64).collect();
+        let near = known.map(|candidate| (strsim::levenshtein(&name, candidate), candidate)).min();
+        let near = near.filter(|(distance, candidate)| *distance <= 2.max(candidate.len() / 4));
+        Self::UnknownParam { nearest: near.map(|(_, candidate)| candidate), name }
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        let message = error.to_string();
+        match error {
+            DecodeError::Json(_) => Self::new(ErrorCode::InvalidRequest, "invalid_json", message),
+            DecodeError::UnknownParam { name, .. } => Self::invalid(name, "unknown_parameter", message),
+            DecodeError::Missing(param) => Self::invalid(param, "missing_required_parameter", message),
+            DecodeError::Invalid { param, .. } => Self::invalid(param, "invalid_value", message),
+        }
+    }
+}
+
+fn did_you_mean(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |candidate| format!(": did you mean `{candidate}`?"))
+}
+
+/// A body or an event of an upstream that is not an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadAnswerError {
+    /// Not JSON, or not of the right shape.
+    #[error("the body is not an answer of the upstream's API")]
+    NotAnAnswer,
+    /// An error object in place of an answer.
+    #[error("the answer is an error object")]
+    ErrorObject,
 }
 
 #[cfg(test)]
@@ -126,12 +166,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_always_carries_all_four_keys() {
-        let error = ApiError::new(ErrorCode::Busy, "queue_full", "the queue is full").retry_after(1);
-        assert_eq!(
-            error.to_openai_json(),
-            r#"{"error":{"message":"the queue is full","type":"rate_limit_error","param":null,"code":"queue_full"}}"#
-        );
-        assert_eq!(error.code.status(), 429);
+    fn suggests_the_nearest_parameter() {
+        let known = || ["top_p", "temperature", "stop"].into_iter();
+        let check = |name: &str, expected: &str| {
+            assert_eq!(DecodeError::unknown(name, known()).to_string(), expected);
+        };
+        check("temprature", "unknown parameter `temprature`: did you mean `temperature`?");
+        check("zzz", "unknown parameter `zzz`");
+        check(&"z".repeat(1_000), &format!("unknown parameter `{}`", "z".repeat(64)));
     }
 }

@@ -1,4 +1,4 @@
-//! A strict walk over a JSON document: depth, duplicate keys and every string seen once.
+//! A strict walk over a JSON document: it checks depth and duplicate keys, and sees every string once.
 //!
 //! The walk exists because two readers of one document may disagree: a parser that keeps the last of
 //! two equal keys and one that keeps the first see different requests, and a scanner that reads the one
@@ -16,13 +16,13 @@ pub trait TextSink {
     fn value(&mut self, key: &str, value: &str);
 }
 
-/// A sink for callers who only want the checks.
+/// A sink for callers who want only the checks.
 impl TextSink for () {
     fn key(&mut self, _: &str) {}
     fn value(&mut self, _: &str, _: &str) {}
 }
 
-/// A document that is no JSON, or JSON that Bantam refuses to read.
+/// A document that is not JSON, or JSON that Bantam refuses to read.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct WalkJsonError {
@@ -32,7 +32,7 @@ pub struct WalkJsonError {
 /// Checks the whole of `document` and hands each string in it to `sink`.
 ///
 /// # Errors
-/// When it is no JSON, holds two equal keys in one object, nests deeper than `depth_max`, or has
+/// When it is not JSON, holds two equal keys in one object, nests deeper than `depth_max`, or has
 /// anything behind its end.
 pub fn walk(document: &[u8], depth_max: usize, sink: &mut dyn TextSink) -> Result<(), WalkJsonError> {
     let refuse = |error: serde_json::Error| WalkJsonError { message: error.to_string() };
@@ -53,7 +53,7 @@ pub fn walk(document: &[u8], depth_max: usize, sink: &mut dyn TextSink) -> Resul
     Ok(())
 }
 
-/// Returns the parts before and behind the exponent of every number in a valid `document` that is no plain
+/// Returns the parts before and behind the exponent of every number in a valid `document` that is not a plain
 /// integer, as they are written: `4111111111111111e-400` reads as 0, and would leave with all its digits.
 fn written_fractions(document: &[u8]) -> impl Iterator<Item = &str> {
     let mut quoted = false;
@@ -85,7 +85,7 @@ struct Walker<'s> {
     hasher: RandomState,
     /// Hashes of the keys of all open objects; each object owns the tail that it pushed.
     seen: Vec<u64>,
-    /// Whether a number was no plain integer, and so may have been rounded.
+    /// Whether any number was not a plain integer, and so may have been rounded.
     has_fractions: bool,
 }
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_json() {
+    fn refuses_what_is_not_json() {
         check("", "EOF");
         check("{} {}", "trailing characters");
         check("{\"a\":\"\\ud800\"}", "unexpected end of hex escape");

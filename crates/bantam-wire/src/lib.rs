@@ -1,22 +1,30 @@
-//! OpenAI and Anthropic JSON and streams, to and from Bantam's types.
+//! What is asked and answered: one neutral language, and the dialects around it.
 //!
-//! Everything here is a pure function from bytes to values or back. Foreign bytes are read strictly:
-//! no duplicate keys, bounded depth, unknown parameters refused by name. What Bantam does not need to
-//! understand is carried as the caller wrote it, so that a pass-through stays faithful.
+//! A body becomes a [`Call`], a backend's answer an [`Outcome`] or the [`Delta`]s of a stream; callers' and upstreams'
+//! JSON is read and written only here, by the folder of each [`dialect`]. Where caller and upstream speak the same
+//! dialect, the bytes of both are passed on as they came and only facts are read of them.
+//!
+//! Everything here is a pure function from bytes to values or back. Foreign bytes are read strictly: no duplicate keys,
+//! bounded depth, unknown parameters refused by name.
 
-pub mod anthropic;
-pub mod chat;
-pub mod chunk;
-pub mod completion;
-pub mod endpoint;
-pub mod error;
+pub mod call;
+pub mod dialect;
+mod error;
+mod feature;
+mod format;
 pub mod json;
-pub mod note;
+mod note;
+pub mod outcome;
 pub mod slug;
 pub mod sse;
+pub mod support;
 
-pub use chat::{ChatRequest, DecodeChatError, DecodeLimits, Edits, Message, Role};
-pub use endpoint::Endpoint;
-pub use error::{ApiError, ErrorCode};
+pub use call::{Call, CallKind, DecodeLimits, Input, Message, Role, Settings};
+pub use dialect::{AnswerContext, ENDPOINTS, Edits, Endpoint, StreamEncoder, anthropic, openai};
+pub use error::{ApiError, DecodeError, ErrorCode, ReadAnswerError};
+pub use feature::{Feature, FeatureSet};
+pub use format::{EventReader, Format};
 pub use note::RoutingNote;
+pub use outcome::{AnswerBody, Choice, Delta, FinishReason, Outcome, RawAnswer, RawChunk, StreamItem};
 pub use slug::{SLUGS, Slug};
+pub use support::{Support, Unsupported};

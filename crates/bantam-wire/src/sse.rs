@@ -9,7 +9,7 @@ pub struct SseReader {
     buffer: Vec<u8>,
     /// Where unread bytes begin in `buffer`.
     start: usize,
-    /// From where on no line end has been looked for yet.
+    /// Up to where the buffer was searched for line ends.
     searched: usize,
     event_bytes_max: usize,
     event: Option<String>,
@@ -35,7 +35,7 @@ pub enum ReadSseError {
     #[error("an event is not UTF-8")]
     NotUtf8,
     /// A line is neither a field nor a comment.
-    #[error("a line is no event field")]
+    #[error("a line is not an event field")]
     NotAField,
 }
 
@@ -84,7 +84,7 @@ impl SseReader {
         }
     }
 
-    /// Returns whether the stream could end here: no event is half read.
+    /// Returns whether the stream could end here, because no event is half read.
     pub fn is_between_events(&self) -> bool {
         self.start == self.buffer.len() && self.data.is_none()
     }

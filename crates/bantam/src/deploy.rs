@@ -13,8 +13,8 @@ use crate::settings::{Globals, ProcessEnv};
 
 pub(crate) use bantam_deploy::{
     LocalModels, ModelAccess as Here, ModelMemory as Memory, certificate_path, decoder_hash, instructions,
-    load_student, load_tagger as tagger, open_decoder, read_decoder, read_schema, read_shape as shape,
-    student_model as decoder, task_decoder,
+    load_student, load_tagger as tagger, open_decoder, read_decoder, read_schema, student_model as decoder,
+    task_decoder,
 };
 
 /// Builds everything that `config` names, for a command that serves nobody.

@@ -1,5 +1,5 @@
 //! The environment variables that the binary reads beside those of settings and of the hub; the reference page is
-//! generated from [`ALL`].
+//! generated from `ALL`.
 
 /// An environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

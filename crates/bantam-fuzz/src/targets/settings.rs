@@ -20,6 +20,8 @@ pub(super) fn settings(bytes: &[u8]) {
     };
     match load(&source, &BTreeMap::<String, String>::new(), &BTreeSet::<PathBuf>::new()) {
         Ok(config) => config.warnings.iter().for_each(|warning| assert!(!warning.to_string().is_empty())),
-        Err(errors) => assert!(!errors.to_string().contains('\u{1b}'), "a complaint could command a terminal"),
+        Err(errors) => {
+            assert!(!errors.to_string().contains('\u{1b}'), "a complaint could command a terminal");
+        }
     }
 }

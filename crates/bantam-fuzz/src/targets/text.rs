@@ -26,6 +26,7 @@ pub(super) fn extract(bytes: &[u8]) {
     let _ = (amount(text), whole(text), date(text), boolean(text), choice(text, &["kettle", "lamp", text]));
     let Ok(schema) = serde_json::from_str(text) else { return };
     let Ok(shape) = Shape::new(&schema, &Shape::properties(&schema)) else { return };
-    let found = ["1,234.50", "5 May 2026", "yes", ""].map(|value| Found { name: "a", value, confidence: 0.5 });
+    let found =
+        ["1,234.50", "5 May 2026", "yes", ""].map(|value| Found { name: "a", value, confidence: 0.5 });
     let _ = shape.write(&found);
 }

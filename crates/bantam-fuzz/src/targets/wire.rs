@@ -1,15 +1,14 @@
 //! Requests of callers, and answers and events of upstreams.
 
+use std::collections::VecDeque;
+
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
-use bantam_wire::anthropic::{StreamTranslator, read_message, request_body};
-use bantam_wire::chunk::read_chunk;
-use bantam_wire::completion::read_answer;
 use bantam_wire::json::walk;
 use bantam_wire::sse::{SseEvent, SseReader};
-use bantam_wire::{DecodeLimits, Edits, Endpoint};
+use bantam_wire::{DecodeLimits, ENDPOINTS, Edits, EventReader, Format, anthropic, openai};
 
-const ENDPOINTS: [Endpoint; 3] = [Endpoint::Chat, Endpoint::Completions, Endpoint::Embeddings];
+const OPENAI_FORMATS: [Format; 3] = [Format::OpenAiChat, Format::OpenAiText, Format::OpenAiEmbeddings];
 
 /// Walks the bytes as a JSON document.
 pub(super) fn json_walk(bytes: &[u8]) {
@@ -18,47 +17,71 @@ pub(super) fn json_walk(bytes: &[u8]) {
     assert!(parsed || !walked, "what is walked is JSON");
 }
 
-/// Decodes the bytes as a request to every endpoint, and writes it for every kind of upstream.
+/// Decodes the bytes as a request to every endpoint, reads it in full, and writes it for every kind of upstream.
 pub(super) fn openai_request(bytes: &[u8]) {
     let Ok(scanner) = Scanner::new(&ScannerConfig { dictionary: Vec::new() }) else { return };
-    for endpoint in ENDPOINTS {
+    for &endpoint in ENDPOINTS {
         let body = bytes::Bytes::copy_from_slice(bytes);
-        let Ok(scanned) = Scanned::decode(endpoint, body, &DecodeLimits::default(), &scanner) else { continue };
+        let Ok(scanned) = Scanned::decode(endpoint, body, &DecodeLimits::default(), &scanner) else {
+            continue;
+        };
         let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
         assert!(policy.clear(&scanned, Tier::Local).is_some());
-        let request = scanned.request();
-        let edits = Edits { model: "m", system: Some("s"), stream: request.stream };
-        let forwarded = request.forward_body(edits);
-        assert!(serde_json::from_slice::<serde_json::Value>(&forwarded).is_ok(), "what is forwarded is JSON");
-        let _ = request_body(request, edits);
+        let call = scanned.request();
+        let _ = (call.settings(), call.last_user_text(), call.said_before(), call.unread_part());
+        for message in call.messages() {
+            let _ = (message.text().len(), message.tool_calls().len());
+        }
+        let edits = Edits { model: "m", system: Some("s"), stream: true };
+        for body in [openai::body(call, edits), anthropic::body(call, edits)].into_iter().flatten() {
+            assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok(), "what is forwarded is JSON");
+        }
+        assert!(serde_json::from_slice::<serde_json::Value>(&openai::body_from_typed(call, edits)).is_ok());
     }
 }
 
 /// Reads the bytes as an answer of OpenAI's dialect.
 pub(super) fn openai_answer(bytes: &[u8]) {
-    ENDPOINTS.iter().for_each(|endpoint| drop(read_answer(*endpoint, bytes)));
+    OPENAI_FORMATS.iter().for_each(|format| answer(*format, bytes));
 }
 
 /// Reads the bytes as events of OpenAI's dialect, however they are cut.
 pub(super) fn openai_stream(bytes: &[u8]) {
-    for event in events(bytes) {
-        let _ = read_chunk(&event.data);
-    }
+    OPENAI_FORMATS.iter().for_each(|format| stream(*format, bytes));
 }
 
 /// Reads the bytes as an answer of Anthropic's dialect.
 pub(super) fn anthropic_answer(bytes: &[u8]) {
-    if let Ok((body, _)) = read_message(bytes, 1) {
-        assert!(read_answer(Endpoint::Chat, &body).is_ok(), "what is translated reads as OpenAI's");
-    }
+    answer(Format::AnthropicMessages, bytes);
 }
 
 /// Reads the bytes as events of Anthropic's dialect.
 pub(super) fn anthropic_stream(bytes: &[u8]) {
-    let mut translator = StreamTranslator::new(1);
-    for event in events(bytes) {
-        let Ok(chunks) = translator.translate(&event) else { return };
-        chunks.iter().for_each(|chunk| assert!(read_chunk(chunk).is_ok(), "what is translated reads as OpenAI's"));
+    stream(Format::AnthropicMessages, bytes);
+}
+
+/// Reads an answer as every endpoint's callers get it.
+fn answer(format: Format, bytes: &[u8]) {
+    for &endpoint in ENDPOINTS {
+        if let Ok(body) = format.read_answer(bytes::Bytes::copy_from_slice(bytes), endpoint) {
+            let _ = (body.usage(), body.text().map(str::len));
+            let _ = body.outcome().map(|outcome| outcome.deltas().len());
+        }
+    }
+}
+
+fn stream(format: Format, bytes: &[u8]) {
+    for &endpoint in ENDPOINTS {
+        let mut reader = EventReader::new(format, endpoint);
+        let mut items = VecDeque::new();
+        for event in events(bytes) {
+            if reader.read(event, &mut items).is_err() {
+                break;
+            }
+        }
+        for item in items {
+            let _ = (item.usage(), item.finishes());
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use crate::support::{
     Act, Desk, body, deployment, open_task, rung, scripted, stream_body, student_rung, task, told,
 };
-use bantam_wire::Endpoint;
+use bantam_wire::openai;
 
 fn desk(script: impl Fn() -> Act + Send + Sync + 'static) -> Desk {
     let student = scripted(Tier::Local, |_, _| Act::Say("card", 0.1));
@@ -29,7 +29,7 @@ fn desk(script: impl Fn() -> Act + Send + Sync + 'static) -> Desk {
 async fn check(model: &str, stream: bool, expected: &str) {
     let desk = desk(|| Act::Hang);
     let body = if stream { stream_body(model, "hi") } else { body(model, "hi") };
-    let asked = desk.gateway.answer(Endpoint::Chat, body.into(), Hints::default());
+    let asked = desk.gateway.answer(openai::CHAT, body.into(), Hints::default());
     assert!(tokio::time::timeout(Duration::from_millis(20), asked).await.is_err());
     let settled = desk.only();
     assert_eq!(told(&settled), expected);
@@ -48,10 +48,8 @@ async fn who_leaves_before_the_answer_is_settled_with_the_running_attempt() {
 async fn who_leaves_in_mid_stream_is_settled_as_cancelled() {
     for taken in 0..3 {
         let desk = desk(|| Act::ChunksThenHang(completion_events("m", "a b c", 1, 1)[..3].to_vec()));
-        let reply = desk
-            .gateway
-            .answer(Endpoint::Chat, stream_body("task/chat", "hi").into(), Hints::default())
-            .await;
+        let reply =
+            desk.gateway.answer(openai::CHAT, stream_body("task/chat", "hi").into(), Hints::default()).await;
         let ReplyBody::Stream(mut items) = reply.body else { panic!("no stream") };
         for _ in 0..taken {
             items.next().await.unwrap();
@@ -75,7 +73,7 @@ fn drop_after(polls: usize) -> Vec<RequestOutcome> {
     let desk = desk(|| Act::After(3, "rate"));
     {
         let mut asked =
-            pin!(desk.gateway.answer(Endpoint::Chat, body("task/intent", "hi").into(), Hints::default()));
+            pin!(desk.gateway.answer(openai::CHAT, body("task/intent", "hi").into(), Hints::default()));
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..polls {
             if let Poll::Ready(reply) = asked.as_mut().poll(&mut context) {
@@ -106,7 +104,7 @@ fn wherever_a_request_is_dropped_it_is_settled_exactly_once() {
 async fn who_leaves_gives_the_place_up() {
     let desk = desk(|| Act::Hang);
     for _ in 0..20 {
-        let asked = desk.gateway.answer(Endpoint::Chat, body("task/chat", "hi").into(), Hints::default());
+        let asked = desk.gateway.answer(openai::CHAT, body("task/chat", "hi").into(), Hints::default());
         assert!(tokio::time::timeout(Duration::from_millis(2), asked).await.is_err());
     }
     assert_eq!(desk.settled().len(), 20);

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::support::{
     Act, Desk, PATIENCE, Scripted, body, deployment, open_task, read, rung, scripted, stream_body, told,
 };
-use bantam_wire::Endpoint;
+use bantam_wire::openai;
 
 fn text() -> Arc<Scripted> {
     Arc::new(scripted(Tier::Mid, |_, _| Act::Text("x", None)))
@@ -31,7 +31,7 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
     let ask = || {
         let gateway = Arc::clone(&desk.gateway);
         tokio::spawn(async move {
-            gateway.answer(Endpoint::Chat, body("task/chat", "hi").into(), Hints::default()).await
+            gateway.answer(openai::CHAT, body("task/chat", "hi").into(), Hints::default()).await
         })
     };
     let running = ask();
@@ -58,7 +58,7 @@ async fn a_stream_keeps_its_place_to_its_last_byte() {
     let mid = rung("mid", Arc::new(scripted(Tier::Mid, move |_, _| Act::Chunks(events(), None))));
     let options = LedgerOptions::new(Acknowledge::ProcessCrash);
     let desk = Desk::with(deployment(vec![], vec![Arc::new(mid)]), options, 1, 0);
-    let stream = || desk.gateway.answer(Endpoint::Chat, stream_body("mid", "hi").into(), Hints::default());
+    let stream = || desk.gateway.answer(openai::CHAT, stream_body("mid", "hi").into(), Hints::default());
     let begun = stream().await;
     assert_eq!(desk.ask_stream("mid", "hi").await.slug, "queue_full");
     assert_eq!(read(begun).await.text, "a b");
@@ -94,7 +94,8 @@ async fn a_prompt_that_fits_no_rung_is_refused_with_both_counts() {
 
 #[tokio::test]
 async fn a_parameter_that_nobody_honours_is_refused_by_name() {
-    let without = || scripted(Tier::Mid, |_, _| Act::Text("x", None)).that_cannot_honour("seed");
+    let without =
+        || scripted(Tier::Mid, |_, _| Act::Text("x", None)).that_cannot_honour(bantam_wire::Feature::Seed);
     let with = text();
     let body =
         json!({"model": "task/chat", "seed": 7, "messages": [{"role": "user", "content": "hi"}]}).to_string();
@@ -212,9 +213,7 @@ async fn a_request_ends_under_the_deployment_it_began_under() {
     let desk = Desk::new(deployment(vec![], ladder));
     let running = tokio::spawn({
         let gateway = Arc::clone(&desk.gateway);
-        async move {
-            read(gateway.answer(Endpoint::Chat, body("auto", "hi").into(), Hints::default()).await).await
-        }
+        async move { read(gateway.answer(openai::CHAT, body("auto", "hi").into(), Hints::default()).await).await }
     });
     while asked.calls() == 0 {
         tokio::task::yield_now().await;
@@ -242,7 +241,7 @@ async fn deploying_while_many_requests_run_loses_none() {
     for number in 0..200 {
         let gateway = Arc::clone(&desk.gateway);
         asking.spawn(async move {
-            read(gateway.answer(Endpoint::Chat, body("auto", "hi").into(), Hints::default()).await).await
+            read(gateway.answer(openai::CHAT, body("auto", "hi").into(), Hints::default()).await).await
         });
         if number % 10 == 0 {
             desk.gateway.deploy(make(if number % 20 == 0 { "b" } else { "a" }));
@@ -266,7 +265,7 @@ impl bantam_backend::Backend for Waiting {
         self.inner.tier()
     }
 
-    fn cannot_honour(&self, _: &bantam_wire::ChatRequest) -> Option<&'static str> {
+    fn cannot_honour(&self, _: &bantam_wire::Call) -> Option<bantam_wire::Unsupported> {
         None
     }
 

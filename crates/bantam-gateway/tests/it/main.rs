@@ -4,7 +4,9 @@
 
 mod account;
 mod cascade;
+mod dialect;
 mod endpoints;
+mod explain;
 mod identify;
 mod leaving;
 mod limits;

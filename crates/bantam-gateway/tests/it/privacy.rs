@@ -29,7 +29,7 @@ use crate::support::{
     Act, Desk, Got, deployment, open_task, read, remote, retrying, rung, scripted, student_rung, task,
     trained,
 };
-use bantam_wire::Endpoint;
+use bantam_wire::openai;
 use canary::{DISGUISES, Dressed, KINDS, canary, dress, mixed, term, word};
 use search::{Haystack, capture_log, files_under};
 
@@ -157,7 +157,7 @@ async fn leave_after(polls: u64, asked: impl Future<Output = bantam_gateway::Rep
 async fn ask_sensitive(desk: &Desk, number: u64, counts: &Counts) {
     let (model, hints) = route(number);
     let dressed = sensitive(model, number);
-    let asked = desk.gateway.answer(Endpoint::Chat, dressed.body.into(), hints);
+    let asked = desk.gateway.answer(openai::CHAT, dressed.body.into(), hints);
     if mixed(number, 3).is_multiple_of(8) {
         leave_after(mixed(number, 4) % 6, asked).await;
         counts.left.fetch_add(1, Ordering::Relaxed);
@@ -328,7 +328,7 @@ async fn a_panic_in_mid_ladder_sends_nothing_and_is_settled() {
         let gateway = Arc::clone(&desk.gateway);
         let body = sensitive("task/shaky", number).body;
         let panicked = tokio::spawn(async move {
-            gateway.answer(Endpoint::Chat, body.into(), Hints::default()).await.request_id
+            gateway.answer(openai::CHAT, body.into(), Hints::default()).await.request_id
         })
         .await;
         assert!(panicked.unwrap_err().is_panic());

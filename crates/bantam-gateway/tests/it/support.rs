@@ -1,13 +1,12 @@
 //! A gateway over a ledger in a temporary folder, scripted backends, and what came of a request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bantam_backend::{
-    Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, Completion, StreamItem,
-    StudentAnswer,
+    Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer, WholeAnswer,
 };
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Hints, Reply, ReplyBody, Rung, Task};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, RequestFilter};
@@ -17,8 +16,11 @@ use bantam_route::{Gate, RungKind};
 use bantam_simulate::{SimulatedUpstream, completion_body};
 use bantam_student::{Example, LinearConfig, Student, StudentBackend, linear};
 use bantam_types::{Label, Price, Settlement, TaskKind, Tier, TokenUsage, UsdPerMillion};
-use bantam_wire::chunk::read_chunk;
-use bantam_wire::{ChatRequest, DecodeLimits, Endpoint};
+use bantam_wire::outcome::AnswerFacts;
+use bantam_wire::sse::SseEvent;
+use bantam_wire::{
+    AnswerBody, Call, CallKind, DecodeLimits, EventReader, Feature, Format, RawAnswer, Unsupported, openai,
+};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -49,14 +51,14 @@ pub(crate) enum Act {
     After(u32, &'static str),
 }
 
-type Script = Box<dyn Fn(&ChatRequest, &Ask) -> Act + Send + Sync>;
+type Script = Box<dyn Fn(&Call, &Ask) -> Act + Send + Sync>;
 
 /// A backend that does as it is told and counts its calls.
 pub(crate) struct Scripted {
     tier: Tier,
     script: Script,
     calls: AtomicU64,
-    cannot_honour: Option<&'static str>,
+    cannot_honour: Option<Feature>,
     available: bool,
     chat_only: bool,
 }
@@ -72,11 +74,11 @@ impl Backend for Scripted {
         self.tier
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
-        if self.chat_only && request.endpoint != Endpoint::Chat {
-            return Some(request.endpoint.subject());
-        }
-        self.cannot_honour.filter(|name| request.params().any(|(param, _)| param.as_str() == *name))
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
+        let unserved = self.chat_only && call.kind() != CallKind::Chat;
+        let refused = self.cannot_honour.filter(|feature| call.asks(*feature));
+        let feature = unserved.then_some(call.kind().feature()).or(refused)?;
+        Some(Unsupported { feature, reason: "it was told so" })
     }
 
     fn is_available(&self) -> bool {
@@ -87,11 +89,11 @@ impl Backend for Scripted {
         self.calls.fetch_add(1, Ordering::SeqCst);
         assert_eq!(request.tier(), self.tier, "a request came that is cleared for another tier");
         let act = (self.script)(request.request(), &ask);
-        Box::pin(perform(act))
+        Box::pin(perform(act, Format::openai(request.request().kind())))
     }
 }
 
-async fn perform(act: Act) -> Result<Answer, BackendError> {
+async fn perform(act: Act, format: Format) -> Result<Answer, BackendError> {
     let student = |label: &str, probability, out_of_scope| {
         let text = label.into();
         Ok(Answer::Student(StudentAnswer { text, probability, out_of_scope, is_valid: true, usage: None }))
@@ -105,7 +107,7 @@ async fn perform(act: Act) -> Result<Answer, BackendError> {
             Ok(Answer::Student(StudentAnswer { text, probability, out_of_scope: false, is_valid, usage }))
         }
         Act::Text(text, usage) => Ok(whole(text, usage)),
-        Act::Body(body) => Ok(with_body(body.into(), None, None)),
+        Act::Body(body) => Ok(with_body(format, body.into(), AnswerFacts::default())),
         Act::Chunks(chunks, fault) => Ok(stream(chunks, fault, false)),
         Act::ChunksThenHang(chunks) => Ok(stream(chunks, None, true)),
         Act::Fail(fault) => Err(fault.into()),
@@ -133,18 +135,22 @@ async fn yield_once() {
 }
 
 fn whole(text: &str, usage: Option<TokenUsage>) -> Answer {
-    with_body(completion_body("real-model", text, 0, 0).into(), usage, Some(text.to_owned()))
+    let facts = AnswerFacts { usage, text: Some(text.to_owned()), has_note: false };
+    with_body(Format::OpenAiChat, completion_body("real-model", text, 0, 0).into(), facts)
 }
 
-fn with_body(body: bytes::Bytes, usage: Option<TokenUsage>, text: Option<String>) -> Answer {
-    Answer::Whole(Completion { body, usage, text, has_note: false, first_byte_us: 1, retries: 0 })
+fn with_body(format: Format, bytes: bytes::Bytes, facts: AnswerFacts) -> Answer {
+    let body = AnswerBody::Raw(RawAnswer { format, bytes, facts });
+    Answer::Whole(WholeAnswer { body, first_byte_us: 1, retries: 0 })
 }
 
 fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answer {
-    let items = chunks.into_iter().map(|data| {
-        let facts = read_chunk(&data).unwrap();
-        Ok(StreamItem { data, facts })
-    });
+    let mut reader = EventReader::new(Format::OpenAiChat, openai::CHAT);
+    let mut items = VecDeque::new();
+    for data in chunks {
+        reader.read(SseEvent { event: None, data }, &mut items).unwrap();
+    }
+    let items = items.into_iter().map(Ok);
     let fault = fault.into_iter().map(|fault| Err(fault.into()));
     let items = futures_util::stream::iter(items.chain(fault).collect::<Vec<_>>());
     let items = if hang { items.chain(futures_util::stream::pending()).boxed() } else { items.boxed() };
@@ -156,10 +162,7 @@ pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<Token
 }
 
 /// Returns a backend that answers as `script` says.
-pub(crate) fn scripted(
-    tier: Tier,
-    script: impl Fn(&ChatRequest, &Ask) -> Act + Send + Sync + 'static,
-) -> Scripted {
+pub(crate) fn scripted(tier: Tier, script: impl Fn(&Call, &Ask) -> Act + Send + Sync + 'static) -> Scripted {
     Scripted {
         tier,
         script: Box::new(script),
@@ -171,8 +174,8 @@ pub(crate) fn scripted(
 }
 
 impl Scripted {
-    pub(crate) fn that_cannot_honour(self, param: &'static str) -> Self {
-        Self { cannot_honour: Some(param), ..self }
+    pub(crate) fn that_cannot_honour(self, feature: Feature) -> Self {
+        Self { cannot_honour: Some(feature), ..self }
     }
 
     pub(crate) fn that_serves_chat_only(self) -> Self {
@@ -306,7 +309,7 @@ impl Desk {
 
     /// Asks with a body of one's own.
     pub(crate) async fn ask_body(&self, body: impl Into<bytes::Bytes>, hints: Hints) -> Got {
-        let asked = self.gateway.answer(Endpoint::Chat, body.into(), hints);
+        let asked = self.gateway.answer(openai::CHAT, body.into(), hints);
         let reply =
             tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| panic!("no reply ever came"));
         read(reply).await

@@ -1,4 +1,4 @@
-//! Who is in the room, who uses whom, and who goes to make room: decisions without waiting and without threads.
+//! Which models are in the room, how many use each, and which are evicted: decisions without waiting or threads.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Weak};
@@ -14,27 +14,27 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 pub(super) struct State<M: Resident> {
     pub(super) budget: u64,
     slots: BTreeMap<Arc<str>, Slot<M>>,
-    /// Those who wait for room, the first to be served in front.
+    /// The callers who wait for memory, the next to be served in front.
     line: VecDeque<u64>,
     next_ticket: u64,
-    /// Counts uses; a slot is stamped with that of its last one.
+    /// Counts uses; every slot has the number of its last one.
     uses: u64,
 }
 
 struct Slot<M: Resident> {
-    /// What it takes: estimated before it is loaded, and as it says itself from then on.
+    /// The bytes that it takes: estimated before it is loaded, its own count from then on.
     bytes: u64,
     load: Arc<Loader<M>>,
     phase: Phase<M>,
     leases: usize,
     used: u64,
-    /// How long it stays when nobody uses it.
+    /// How long it stays loaded while it is unused.
     keep: KeepAlive,
     /// When its last user left.
     idle_since: Option<Instant>,
-    /// Its memory is being collected for another: who asks for it waits in line.
+    /// Its memory is being freed for another model: callers who ask for it wait in line.
     is_going: bool,
-    /// How many wait for it to be unloaded: who asks for it waits until it was.
+    /// How many callers wait for it to be unloaded: new users wait until it was.
     stops: usize,
     failure: Option<Failure>,
     failures: u32,
@@ -54,17 +54,17 @@ struct Failure {
     until: Instant,
 }
 
-/// A model that was sent away: to be dropped by a thread that may wait, and then reported as gone.
-pub(super) struct Leaver<M> {
+/// An evicted model: to be dropped on a thread that may block, and then reported as gone.
+pub(super) struct EvictedModel<M> {
     pub(super) key: Arc<str>,
     pub(super) model: Arc<M>,
 }
 
-/// What became of asking for a model.
-pub(super) enum Claimed<M> {
+/// What came of asking for a model.
+pub(super) enum ClaimResult<M> {
     /// It is being used: ask [`State::model`] for it.
     Yes,
-    /// The same, and who asked has to load it.
+    /// The same, and the caller has to load it.
     Load(Arc<Loader<M>>),
     /// Not yet: ask again after something has changed.
     Wait,
@@ -75,12 +75,12 @@ impl<M: Resident> State<M> {
         Self { budget, slots: BTreeMap::new(), line: VecDeque::new(), next_ticket: 0, uses: 0 }
     }
 
-    /// Returns the place of a key, where somebody holds it.
+    /// Returns the place of a key, if any holder of it is left.
     pub(super) fn place(&self, key: &str) -> Option<Arc<PlaceKey<M>>> {
         self.slots.get(key)?.place.upgrade()
     }
 
-    /// Makes a slot for a key, or gives the one there is another holder.
+    /// Makes a slot for a key, or adds a holder to the one that exists.
     pub(super) fn put(
         &mut self,
         place: &Arc<PlaceKey<M>>,
@@ -107,14 +107,14 @@ impl<M: Resident> State<M> {
     }
 
     /// Forgets a key whose last holder is gone, and returns what was loaded.
-    pub(super) fn forget(&mut self, key: &str) -> Option<Leaver<M>> {
-        // Somebody may have taken the place anew meanwhile.
+    pub(super) fn forget(&mut self, key: &str) -> Option<EvictedModel<M>> {
+        // The place may have been taken again meanwhile.
         let slot = self.slots.get_mut(key).filter(|slot| slot.place.strong_count() == 0)?;
         if matches!(slot.phase, Phase::Absent) {
             self.slots.remove(key);
             return None;
         }
-        self.send_away(key)
+        self.evict(key)
     }
 
     /// Tries to become a user of a model. `ticket` is the caller's place in the line for memory, made when needed.
@@ -123,26 +123,26 @@ impl<M: Resident> State<M> {
         key: &Arc<str>,
         ticket: &mut Option<u64>,
         now: Instant,
-        leavers: &mut Vec<Leaver<M>>,
-    ) -> Result<Claimed<M>, LeaseError> {
+        evicted: &mut Vec<EvictedModel<M>>,
+    ) -> Result<ClaimResult<M>, LeaseError> {
         let budget = self.budget;
-        let Some(slot) = self.slots.get_mut(key) else { return Ok(Claimed::Wait) };
+        let Some(slot) = self.slots.get_mut(key) else { return Ok(ClaimResult::Wait) };
         if slot.stops > 0 {
-            return Ok(Claimed::Wait);
+            return Ok(ClaimResult::Wait);
         }
         match &slot.phase {
             Phase::Loading => return Ok(self.use_slot(key)),
-            Phase::Leaving => return Ok(Claimed::Wait),
+            Phase::Leaving => return Ok(ClaimResult::Wait),
             Phase::Loaded(model) if model.has_failed() => {
                 if slot.leases == 0 {
-                    leavers.extend(self.send_away(key));
+                    evicted.extend(self.evict(key));
                 }
-                return Ok(Claimed::Wait);
+                return Ok(ClaimResult::Wait);
             }
             Phase::Loaded(_) if !slot.is_going => return Ok(self.use_slot(key)),
             Phase::Loaded(_) => {
                 self.line_up(ticket);
-                return Ok(Claimed::Wait);
+                return Ok(ClaimResult::Wait);
             }
             Phase::Absent => {}
         }
@@ -154,8 +154,8 @@ impl<M: Resident> State<M> {
         if needed > budget {
             return Err(LeaseError::NeverFits { needed, budget });
         }
-        if self.line_up(ticket) != 0 || !self.make_room(needed, leavers) {
-            return Ok(Claimed::Wait);
+        if self.line_up(ticket) != 0 || !self.make_room(needed, evicted) {
+            return Ok(ClaimResult::Wait);
         }
         if let Some(ticket) = ticket.take() {
             self.leave_line(ticket);
@@ -165,20 +165,20 @@ impl<M: Resident> State<M> {
             slot.failure = None;
         }
         self.use_slot(key);
-        Ok(Claimed::Load(load))
+        Ok(ClaimResult::Load(load))
     }
 
     /// Counts a use.
-    fn use_slot(&mut self, key: &str) -> Claimed<M> {
+    fn use_slot(&mut self, key: &str) -> ClaimResult<M> {
         self.uses += 1;
         if let Some(slot) = self.slots.get_mut(key) {
             slot.leases += 1;
             slot.used = self.uses;
         }
-        Claimed::Yes
+        ClaimResult::Yes
     }
 
-    /// Returns the model that somebody uses; nothing while it is loaded, and why not if that failed.
+    /// Returns a model that is in use; nothing while it is being loaded, and an error if that failed.
     pub(super) fn model(&self, key: &str, now: Instant) -> Result<Option<Arc<M>>, LeaseError> {
         let Some(slot) = self.slots.get(key) else { return Ok(None) };
         match (&slot.phase, &slot.failure) {
@@ -191,7 +191,7 @@ impl<M: Resident> State<M> {
         }
     }
 
-    /// Ends a use. Returns whether nobody uses the model now.
+    /// Ends a use. Returns whether the model is unused now.
     pub(super) fn release(&mut self, key: &str, now: Instant) -> bool {
         let Some(slot) = self.slots.get_mut(key) else { return false };
         slot.idle_since = Some(now);
@@ -204,13 +204,13 @@ impl<M: Resident> State<M> {
         self.slots.get(key).map_or(0, |slot| slot.bytes)
     }
 
-    /// Says how loading ended. Returns the model where its place is gone meanwhile.
+    /// Notes how a load ended. Returns the model if its place is gone meanwhile.
     pub(super) fn loaded(
         &mut self,
         key: &str,
         result: Result<M, Arc<str>>,
         now: Instant,
-    ) -> Option<Leaver<M>> {
+    ) -> Option<EvictedModel<M>> {
         let slot = self.slots.get_mut(key)?;
         slot.idle_since = Some(now);
         match result {
@@ -229,7 +229,7 @@ impl<M: Resident> State<M> {
         self.forget(key)
     }
 
-    /// Says that a model that was sent away is gone.
+    /// Notes that an evicted model is gone.
     pub(super) fn gone(&mut self, key: &str) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         slot.phase = Phase::Absent;
@@ -238,32 +238,32 @@ impl<M: Resident> State<M> {
         }
     }
 
-    /// Sends away what nobody uses and nobody has asked for in time. Returns when to look again.
-    pub(super) fn expire(&mut self, now: Instant, leavers: &mut Vec<Leaver<M>>) -> Option<Instant> {
+    /// Evicts unused models whose time has expired. Returns when to look again.
+    pub(super) fn expire(&mut self, now: Instant, evicted: &mut Vec<EvictedModel<M>>) -> Option<Instant> {
         let idle = self.slots.iter().filter(|(_, slot)| slot.is_idle());
         let idle = idle.filter_map(|(key, slot)| Some((Arc::clone(key), slot.expires()?)));
         let idle: Vec<(Arc<str>, Instant)> = idle.collect();
         let (due, later): (Vec<_>, Vec<_>) = idle.into_iter().partition(|(_, when)| *when <= now);
-        leavers.extend(due.iter().filter_map(|(key, _)| self.send_away(key)));
+        evicted.extend(due.iter().filter_map(|(key, _)| self.evict(key)));
         later.into_iter().map(|(_, when)| when).min()
     }
 
-    /// Asks that a model is unloaded: nobody new gets it until [`Self::stop_over`]. Returns whether it is there.
+    /// Asks for a model to be unloaded: it takes no new users until [`Self::stop_over`]. Returns whether it is there.
     pub(super) fn stop(&mut self, key: &str) -> bool {
         let Some(slot) = self.slots.get_mut(key) else { return false };
         slot.stops += 1;
         !matches!(slot.phase, Phase::Absent)
     }
 
-    /// Sends a model away that is to stop, if nobody uses it. Returns how many use it, or nothing once it is gone.
-    pub(super) fn stop_step(&mut self, key: &str, leavers: &mut Vec<Leaver<M>>) -> Option<usize> {
+    /// Evicts a model that is to be unloaded, if it is unused. Returns its number of users, or nothing once it is gone.
+    pub(super) fn stop_step(&mut self, key: &str, evicted: &mut Vec<EvictedModel<M>>) -> Option<usize> {
         let slot = self.slots.get(key)?;
         if matches!(slot.phase, Phase::Absent) {
             return None;
         }
         let leases = slot.leases;
         if slot.is_idle() {
-            leavers.extend(self.send_away(key));
+            evicted.extend(self.evict(key));
         }
         Some(leases)
     }
@@ -274,7 +274,7 @@ impl<M: Resident> State<M> {
         }
     }
 
-    /// Returns whether the last load failed and none will be tried for a while.
+    /// Returns whether the last load failed and the next one will not be tried yet.
     pub(super) fn is_failing(&self, key: &str, now: Instant) -> bool {
         let failure = self.slots.get(key).and_then(|slot| slot.failure.as_ref());
         failure.is_some_and(|failure| now < failure.until)
@@ -285,7 +285,7 @@ impl<M: Resident> State<M> {
         self.slots.keys().filter_map(|key| self.occupant(key)).collect()
     }
 
-    /// Returns what is known of a model that is in memory, or on its way in or out.
+    /// Returns a model that is in memory, or on its way in or out.
     pub(super) fn occupant(&self, key: &str) -> Option<Occupant<M>> {
         let (key, slot) = self.slots.get_key_value(key)?;
         let (state, model) = match &slot.phase {
@@ -304,7 +304,7 @@ impl<M: Resident> State<M> {
         taken.map(|slot| slot.bytes).sum()
     }
 
-    /// Returns how many stand before the caller in the line for memory, which it joins if need be.
+    /// Returns how many are before the caller in the line for memory, which it joins if needed.
     fn line_up(&mut self, ticket: &mut Option<u64>) -> usize {
         let mine = *ticket.get_or_insert_with(|| {
             let ticket = self.next_ticket;
@@ -315,7 +315,7 @@ impl<M: Resident> State<M> {
         self.line.iter().position(|ticket| *ticket == mine).unwrap_or(0)
     }
 
-    /// Leaves the line. What the first in line has collected is for those after it.
+    /// Leaves the line. Memory that was freed for the first in line is for those behind it.
     pub(super) fn leave_line(&mut self, ticket: u64) {
         if self.line.front() == Some(&ticket) {
             self.slots.values_mut().for_each(|slot| slot.is_going = false);
@@ -323,9 +323,9 @@ impl<M: Resident> State<M> {
         self.line.retain(|other| *other != ticket);
     }
 
-    /// Returns whether `needed` bytes are free. If not, sends away what nobody uses, the one unused for longest
-    /// first, and keeps new requests from what is in use, as far as it takes.
-    fn make_room(&mut self, needed: u64, leavers: &mut Vec<Leaver<M>>) -> bool {
+    /// Returns whether `needed` bytes are free. If not, evicts unused models, the one unused for longest first, and keeps
+    /// new users from models in use, as far as needed.
+    fn make_room(&mut self, needed: u64, evicted: &mut Vec<EvictedModel<M>>) -> bool {
         let used = self.used();
         if used.saturating_add(needed) <= self.budget {
             return true;
@@ -346,7 +346,7 @@ impl<M: Resident> State<M> {
             }
             missing = missing.saturating_sub(bytes);
             if !is_used {
-                leavers.extend(self.send_away(&key));
+                evicted.extend(self.evict(&key));
             } else if let Some(slot) = self.slots.get_mut(&key) {
                 slot.is_going = true;
             }
@@ -354,12 +354,12 @@ impl<M: Resident> State<M> {
         false
     }
 
-    fn send_away(&mut self, key: &str) -> Option<Leaver<M>> {
+    fn evict(&mut self, key: &str) -> Option<EvictedModel<M>> {
         let (key, _) = self.slots.get_key_value(key)?;
         let key = Arc::clone(key);
         let slot = self.slots.get_mut(&key)?;
         match std::mem::replace(&mut slot.phase, Phase::Leaving) {
-            Phase::Loaded(model) => Some(Leaver { key, model }),
+            Phase::Loaded(model) => Some(EvictedModel { key, model }),
             other => {
                 slot.phase = other;
                 None
@@ -373,7 +373,7 @@ impl<M: Resident> Slot<M> {
         self.leases == 0 && matches!(self.phase, Phase::Loaded(_))
     }
 
-    /// Returns when it goes if nobody uses it any more.
+    /// Returns when it is unloaded if nobody uses it again.
     fn expires(&self) -> Option<Instant> {
         match self.keep {
             KeepAlive::For(time) => self.idle_since?.checked_add(time),

@@ -1,7 +1,7 @@
-//! How sure a language model was of what it wrote, from the probabilities of its own tokens.
+//! How sure a language model was of what it wrote, by the probabilities of its own tokens.
 
-/// Returns the logarithms of the probabilities of the tokens that have a part in a value of the JSON `text`; those that
-/// were forced have none. `pieces` are the bytes of the tokens, in order, with the logarithms of their probabilities.
+/// Returns the log-probabilities of the tokens that are part of a value of the JSON `text`; forced tokens have none.
+/// `pieces` are the bytes of the tokens, in order, with their log-probabilities.
 ///
 /// The closing quote of a string belongs to its value: writing it is deciding that the value ends here. Where the
 /// tokens' bytes are not those of the text, every token counts.
@@ -20,7 +20,7 @@ pub(super) fn of_values<'t>(text: &str, pieces: impl Iterator<Item = (&'t [u8], 
     counted
 }
 
-/// Returns those of all tokens.
+/// Returns the log-probabilities of all tokens.
 pub(super) fn of_all<'t>(pieces: impl Iterator<Item = (&'t [u8], Option<f32>)>) -> Vec<f32> {
     pieces.filter_map(|(_, log_probability)| log_probability).collect()
 }
@@ -36,7 +36,7 @@ pub(super) fn least(counted: &[f32]) -> f32 {
     counted.iter().copied().fold(0.0, f32::min).exp()
 }
 
-/// Returns the probability that a tenth of the tokens stay below (nearest rank), then their geometric mean; 1 without any.
+/// Returns the tenth percentile of the tokens' probabilities (nearest rank), then their geometric mean; 1 without any.
 pub(super) fn tenth_and_mean(counted: &[f32]) -> (f32, f32) {
     let mut sorted = counted.to_vec();
     sorted.sort_unstable_by(f32::total_cmp);
@@ -45,22 +45,22 @@ pub(super) fn tenth_and_mean(counted: &[f32]) -> (f32, f32) {
     (tenth.exp(), mean.exp())
 }
 
-/// Returns for each byte of a JSON text whether it is part of a value: of a string and its closing quote, of a number
-/// or of a word, and not of a member's name or of what stands between.
+/// Returns for each byte of a JSON text whether it is part of a value: of a string with its closing quote, of a number or
+/// of a word, not of a member's name or of punctuation.
 fn value_bytes(text: &str) -> Vec<bool> {
-    /// Whether strings are names here.
+    /// What a string is at some point of the text.
     #[derive(Clone, Copy, PartialEq)]
-    enum Place {
+    enum StringRole {
         Name,
         Value,
     }
     let mut flags = Vec::with_capacity(text.len());
-    let mut places = Vec::new();
-    let mut place = Place::Value;
+    let mut roles = Vec::new();
+    let mut role = StringRole::Value;
     let (mut in_string, mut escaped) = (false, false);
     for byte in text.bytes() {
         if in_string {
-            flags.push(place == Place::Value);
+            flags.push(role == StringRole::Value);
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' => escaped = true,
@@ -73,19 +73,19 @@ fn value_bytes(text: &str) -> Vec<bool> {
         match byte {
             b'"' => in_string = true,
             b'{' => {
-                places.push(Place::Name);
-                place = Place::Name;
+                roles.push(StringRole::Name);
+                role = StringRole::Name;
             }
             b'[' => {
-                places.push(Place::Value);
-                place = Place::Value;
+                roles.push(StringRole::Value);
+                role = StringRole::Value;
             }
             b'}' | b']' => {
-                places.pop();
-                place = Place::Value;
+                roles.pop();
+                role = StringRole::Value;
             }
-            b':' => place = Place::Value,
-            b',' => place = places.last().copied().unwrap_or(Place::Value),
+            b':' => role = StringRole::Value,
+            b',' => role = roles.last().copied().unwrap_or(StringRole::Value),
             _ => is_value = !byte.is_ascii_whitespace(),
         }
         flags.push(is_value);

@@ -1,4 +1,4 @@
-//! A decoder student as a folder: what it is made of, what it is asked, and what it was taught with.
+//! A decoder student as a folder: its parts, its prompt, and what it was trained with.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use super::{AnswerForm, StudentTask};
 const FORMAT: &str = "bantam-decoder-student 1";
 /// The file in the folder that says what the student is.
 const FILE: &str = "student.json";
-/// Bytes of it at most; a hundred thousand training texts take less than one million.
+/// The most bytes of it; a hundred thousand training texts take less than one million.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-/// Further answers at most.
+/// The most further answers.
 const SAMPLES_MAX: usize = 16;
 
 /// What `student.json` says.
@@ -26,7 +26,7 @@ const SAMPLES_MAX: usize = 16;
 pub struct DecoderStudentFile {
     /// The version of the format, which reading checks.
     pub format: String,
-    /// What the weights change; nothing where they are a whole model.
+    /// The model that the weights adapt; nothing where they are a whole model.
     pub base: Option<StudentBase>,
     /// The weights in the folder.
     pub weights: StudentWeights,
@@ -36,13 +36,13 @@ pub struct DecoderStudentFile {
     pub answer: StudentAnswerForm,
     /// The most tokens of an answer.
     pub answer_tokens_max: usize,
-    /// Further answers that are drawn to tell how sure one is; 0 where that did not rank answers better.
+    /// How many further answers are drawn to measure confidence; 0 where that did not rank answers better.
     #[serde(default)]
     pub samples: usize,
-    /// What makes of an answer and its tokens' probabilities how sure one may be; none where that did not rank answers better.
+    /// Turns an answer and its tokens' probabilities into a confidence; none where that did not rank answers better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verifier: Option<Arc<Verifier>>,
-    /// The most tokens of prompt and answer that it was taught with.
+    /// The most tokens of prompt and answer that it was trained with.
     pub row_tokens_max: usize,
     /// SHA-256 of the rows, in hex.
     pub rows_sha256: String,
@@ -50,11 +50,11 @@ pub struct DecoderStudentFile {
     pub config: Value,
     /// What the training measured.
     pub report: DecoderReport,
-    /// The texts of all rows, those held out too: no certificate may be proved on them.
+    /// The texts of all rows, held-out ones included: no certificate may be proved on them.
     pub seen: SeenTexts,
 }
 
-/// A base that a student stands on.
+/// The model that a student's adapter belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StudentBase {
@@ -74,7 +74,7 @@ pub struct StudentWeights {
     pub sha256: String,
 }
 
-/// What an answer looks like, as it is written down.
+/// What an answer looks like, as the file has it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StudentAnswerForm {
@@ -91,11 +91,11 @@ pub enum StudentAnswerForm {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecoderReport {
-    /// Rows that were learnt.
+    /// Rows that were trained on.
     pub rows: usize,
     /// Numbers that were trained.
     pub parameters: usize,
-    /// The step whose parameters these are.
+    /// The step that these parameters are from.
     pub step: u64,
     /// Steps taken in all.
     pub steps: u64,
@@ -103,18 +103,18 @@ pub struct DecoderReport {
     pub held_out_rows: usize,
     /// Mean loss of a token (of a pair, for preferences) on them, as the trainer sees it.
     pub held_out_loss: Option<f64>,
-    /// Of these, those that a text can be asked of and whose answer is known.
+    /// Of these, the rows with a text that can be asked and a known answer.
     pub asked_rows: usize,
-    /// The share of them that is answered exactly: as JSON where both are JSON.
+    /// The share of them that is answered exactly; JSON is compared as JSON.
     pub exact_match: Option<f64>,
     /// The largest share that can be accepted by confidence with at most 2 % of errors among the accepted.
     pub accepted_at_2_percent_error: Option<f64>,
-    /// How likely a right answer is surer than a wrong one.
+    /// How likely a right answer has a higher confidence than a wrong one.
     pub confidence_auc: Option<f64>,
     /// The same where the agreement of further answers counts, if they were tried.
     #[serde(default)]
     pub sampled_auc: Option<f64>,
-    /// The same by a verifier, each fifth of the rows judged by one that was fitted on the others; if there could be one.
+    /// The same by a verifier, where one could be fitted: each fifth of the rows judged by one fitted on the others.
     #[serde(default)]
     pub verified_auc: Option<f64>,
     /// Tokens whose logits were compared between trainer and engine.
@@ -147,11 +147,11 @@ pub enum ReadDecoderStudentErrorKind {
         /// Its length.
         bytes: u64,
     },
-    /// No JSON, or other fields than are read.
+    /// Not JSON, or with other fields than are read.
     #[error("use student.json")]
     Parse(#[from] serde_json::Error),
-    /// Of another version, or no decoder student.
-    #[error("student.json has the format {found:?}, and {FORMAT:?} is read")]
+    /// Of another version, or not a decoder student.
+    #[error("student.json has the format {found:?}; only {FORMAT:?} can be read")]
     Format {
         /// What it says.
         found: String,
@@ -167,7 +167,7 @@ pub enum ReadDecoderStudentErrorKind {
 }
 
 impl ReadDecoderStudentErrorKind {
-    /// What to do about it.
+    /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Format { .. } => "train it again with this version, or use the version that wrote it",
@@ -204,7 +204,7 @@ impl DecoderStudentFile {
     /// Reads the description in the folder `path`. Its weights and its base are not looked at.
     ///
     /// # Errors
-    /// [`ReadDecoderStudentError`], when there is none or it cannot be used.
+    /// [`ReadDecoderStudentError`], when there is no description or it cannot be used.
     pub fn read(path: &Path) -> Result<Self, ReadDecoderStudentError> {
         read(path).map_err(|kind| ReadDecoderStudentError { path: path.to_owned(), kind })
     }
@@ -218,7 +218,7 @@ impl DecoderStudentFile {
         write_file(path.join(FILE), |file| file.write_all(format!("{text}\n").as_bytes()))
     }
 
-    /// Returns what a student of the task `name` is asked.
+    /// Returns what the task `name` asks of this student.
     pub fn task(&self, name: &str) -> StudentTask {
         let form = match &self.answer {
             StudentAnswerForm::Labels(labels) => AnswerForm::Labels(labels.clone().into()),
@@ -236,7 +236,7 @@ impl DecoderStudentFile {
         }
     }
 
-    /// Returns its labels; none where it answers otherwise.
+    /// Returns its labels; none where its answers are not labels.
     pub fn labels(&self) -> &[String] {
         match &self.answer {
             StudentAnswerForm::Labels(labels) => labels,
@@ -244,8 +244,8 @@ impl DecoderStudentFile {
         }
     }
 
-    /// Returns the model to run, where the folder `path` holds this: the base, the one at `other_base` in its stead, or
-    /// its own.
+    /// Returns the model to run, given the student's folder: `other_base` if there is one, else the student's base, or its
+    /// own model.
     pub fn model_path(&self, path: &Path, other_base: Option<&Path>) -> PathBuf {
         match (&self.base, other_base) {
             (Some(_), Some(base)) => base.to_owned(),
@@ -280,7 +280,7 @@ fn read(path: &Path) -> Result<DecoderStudentFile, ReadDecoderStudentErrorKind> 
     let labels = student.labels();
     let is_labelled = matches!(student.answer, StudentAnswerForm::Labels(_));
     let checks = [
-        // Nothing outside the folder is opened because a file says so.
+        // A file must not make us open anything outside its folder.
         (student.weights.file == weights, "weights", "names another file than a student of this kind has"),
         ((1..=1_000_000).contains(&student.answer_tokens_max), "answer_tokens_max", "is beyond its range"),
         (student.samples <= SAMPLES_MAX, "samples", "is beyond its range"),
@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_student_is_refused_by_what_is_wrong_with_it() {
+    fn what_is_not_a_student_is_refused_by_what_is_wrong_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let check = |change: &dyn Fn(&mut Value), expected: &str| {
             let mut json = serde_json::to_value(student()).unwrap();

@@ -1,6 +1,7 @@
 //! What the backend answers.
 
 use bantam_backend::BackendFault;
+use bantam_wire::Feature;
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, chunks, fault, whole};
@@ -107,6 +108,29 @@ async fn a_call_that_is_required_is_a_call_of_one_of_the_tools() {
 }
 
 #[tokio::test]
+async fn at_most_one_call_is_made_where_the_caller_wants_no_more() {
+    let backend = backend();
+    let tool = json!({ "type": "function", "function": { "name": "find", "parameters": {
+        "type": "object", "properties": {}, "additionalProperties": false,
+    } } });
+    let ask = json!({
+        "max_tokens": 200, "seed": 5, "tools": [tool], "tool_choice": "required", "parallel_tool_calls": false,
+    });
+    for stream in [false, true] {
+        let mut ask = ask.clone();
+        ask["stream"] = json!(stream);
+        let calls = if stream {
+            let chunks = chunks(&backend, "order 7", ask).await;
+            chunks.iter().filter(|chunk| chunk["choices"][0]["delta"]["tool_calls"].is_array()).count()
+        } else {
+            let body = whole(&backend, "order 7", ask).await;
+            body["choices"][0]["message"]["tool_calls"].as_array().unwrap().len()
+        };
+        assert_eq!(calls, 1);
+    }
+}
+
+#[tokio::test]
 async fn several_answers_differ_and_are_counted_together() {
     let backend = backend();
     let body = whole(&backend, "hello", json!({ "n": 3, "max_tokens": 8, "seed": 1 })).await;
@@ -164,8 +188,11 @@ async fn what_cannot_be_honoured_is_named() {
     let backend = backend();
     let schema = |schema: Value| json!({ "response_format": { "type": "json_schema", "json_schema": { "name": "x", "schema": schema } } });
     let refused = fault(&backend, "x", schema(json!({ "type": "nonsense" }))).await;
-    assert_eq!(refused, BackendFault::CannotHonour("response_format"));
-    assert_eq!(fault(&backend, "x", json!({ "audio": {} })).await, BackendFault::CannotHonour("audio"));
+    assert_eq!(refused, BackendFault::CannotHonour(Feature::AnswerForm));
+    assert_eq!(
+        fault(&backend, "x", json!({ "audio": {} })).await,
+        BackendFault::CannotHonour(Feature::AudioOutput)
+    );
     let too_long = fault(&backend, &"long ".repeat(1_000), json!({})).await;
     assert!(
         matches!(too_long, BackendFault::ContextLength { tokens: 5_000.., context: 2_048 }),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
 use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
 use bantam_student::{AnswerEvidence, JudgedAnswer, Salt, Verifier};
+use bantam_wire::Feature;
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, cleared, options, whole};
@@ -139,10 +140,10 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
     let alone = student.draft("the lamp broke", None).await.unwrap().answer;
     assert_eq!((answer.text, answer.probability), (alone.text, alone.probability));
     let other = cleared(&body("x", format(json!({ "type": "object" }))));
-    assert_eq!(student.cannot_honour(other.request()), Some("response_format"));
+    assert_eq!(student.cannot_honour(other.request()).unwrap().feature, Feature::AnswerForm);
     let tools = cleared(&json!({ "model": "m", "messages": [{ "role": "user", "content": "x" }],
         "tools": [{ "type": "function", "function": { "name": "f" } }] }));
-    assert_eq!(student.cannot_honour(tools.request()), Some("tools"));
+    assert_eq!(student.cannot_honour(tools.request()).unwrap().feature, Feature::Tools);
 }
 
 #[tokio::test]

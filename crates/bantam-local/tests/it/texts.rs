@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bantam_backend::BackendFault;
 use bantam_engine::Adapter;
 use bantam_local::{LocalBackend, LocalModel};
-use bantam_wire::Endpoint;
+use bantam_wire::{Feature, openai};
 use serde_json::{Value, json};
 
 use crate::tiny::{Outcome, backend, options, send_to};
@@ -16,7 +16,7 @@ async fn complete(backend: &LocalBackend<Adapter>, more: Value) -> Outcome {
     for (key, value) in more.as_object().unwrap() {
         body[key] = value.clone();
     }
-    send_to(backend, Endpoint::Completions, body).await
+    send_to(backend, openai::TEXT, body).await
 }
 
 async fn whole(backend: &LocalBackend<Adapter>, more: Value) -> Value {
@@ -82,14 +82,14 @@ async fn what_a_model_cannot_do_with_a_text_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = write_with(folder.path(), &CONTROL[..4]);
     let backend = LocalBackend::new(Arc::new(LocalModel::open(path, &options()).unwrap()));
-    for (more, param) in [
-        (json!({ "prompt": "a", "suffix": "b" }), "suffix"),
-        (json!({ "prompt": "a", "echo": true }), "echo"),
-        (json!({ "prompt": "a", "best_of": 2 }), "best_of"),
-        (json!({ "prompt": vec!["a"; 17] }), "prompt"),
-        (json!({ "prompt": "" }), "prompt"),
+    for (more, feature) in [
+        (json!({ "prompt": "a", "suffix": "b" }), Feature::Suffix),
+        (json!({ "prompt": "a", "echo": true }), Feature::Echo),
+        (json!({ "prompt": "a", "best_of": 2 }), Feature::BestOf),
+        (json!({ "prompt": vec!["a"; 17] }), Feature::Text),
+        (json!({ "prompt": "" }), Feature::Text),
     ] {
-        assert_eq!(fault(&backend, more.clone()).await, BackendFault::CannotHonour(param), "{more}");
+        assert_eq!(fault(&backend, more.clone()).await, BackendFault::CannotHonour(feature), "{more}");
     }
     let too_long = fault(&backend, json!({ "prompt": "a".repeat(2_048) })).await;
     assert_eq!(too_long, BackendFault::ContextLength { tokens: 2_048, context: 2_048 });

@@ -9,7 +9,7 @@ use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{AnswerContext, DecodeLimits, Endpoint, RoutingNote, openai};
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -42,10 +42,10 @@ pub(crate) enum Outcome {
 
 /// Returns a request as the privacy policy lets it pass to this process.
 pub(crate) fn cleared(body: &Value) -> Cleared {
-    cleared_at(Endpoint::Chat, body)
+    cleared_at(openai::CHAT, body)
 }
 
-fn cleared_at(endpoint: Endpoint, body: &Value) -> Cleared {
+fn cleared_at(endpoint: &'static dyn Endpoint, body: &Value) -> Cleared {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
         Scanned::decode(endpoint, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
@@ -60,23 +60,55 @@ pub(crate) async fn send(backend: &impl Backend, content: &str, more: Value) -> 
     for (key, value) in more.as_object().unwrap() {
         body[key] = value.clone();
     }
-    send_to(backend, Endpoint::Chat, body).await
+    send_to(backend, openai::CHAT, body).await
 }
 
-/// Sends a body that came to `endpoint`, as the gateway would.
-pub(crate) async fn send_to(backend: &impl Backend, endpoint: Endpoint, body: Value) -> Outcome {
+/// Sends a body that came to `endpoint`, as the gateway would, and returns what its caller reads. A stream tells its
+/// usage.
+pub(crate) async fn send_to(
+    backend: &impl Backend,
+    endpoint: &'static dyn Endpoint,
+    mut body: Value,
+) -> Outcome {
     let stream = body["stream"] == true;
+    if stream {
+        body["stream_options"] = serde_json::json!({ "include_usage": true });
+    }
+    let cleared = cleared_at(endpoint, &body);
+    let call = cleared.request().clone();
+    let context = AnswerContext { call: &call, request_id: 1, created_unix_s: 1, model: "asked" };
     let ask = Ask { system: None, stream, payload_start: 0, deadline: None };
-    match backend.answer(cleared_at(endpoint, &body), ask).await {
-        Ok(Answer::Whole(completion)) => Outcome::Whole(serde_json::from_slice(&completion.body).unwrap()),
-        Ok(Answer::Stream(stream)) => {
-            let items: Vec<_> = stream.items.collect().await;
-            Outcome::Chunks(
-                items.into_iter().map(|item| serde_json::from_str(&item.unwrap().data).unwrap()).collect(),
-            )
+    match backend.answer(cleared, ask).await {
+        Ok(Answer::Whole(whole)) => {
+            let body = endpoint.whole(&whole.body, context, &note()).unwrap();
+            Outcome::Whole(serde_json::from_slice(&body).unwrap())
         }
-        Ok(Answer::Student(_)) => panic!("a language model is no student"),
+        Ok(Answer::Stream(stream)) => {
+            let mut encoder = endpoint.stream(context);
+            let mut told = Vec::new();
+            for item in stream.items.collect::<Vec<_>>().await {
+                encoder.push(item.unwrap(), &mut told).unwrap();
+            }
+            encoder.finish(&note(), &mut told);
+            let told = String::from_utf8(told).unwrap();
+            let chunks = told.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+            let chunks = chunks.filter(|data| *data != "[DONE]");
+            Outcome::Chunks(chunks.map(|data| serde_json::from_str(data).unwrap()).collect())
+        }
+        Ok(Answer::Student(_)) => panic!("a language model is not a student"),
         Err(error) => Outcome::Fault(error.fault),
+    }
+}
+
+fn note() -> RoutingNote {
+    RoutingNote {
+        request_id: 1,
+        task: None,
+        tier: Tier::Local,
+        model: "asked".into(),
+        confidence: None,
+        escalated: Vec::new(),
+        cost: None,
     }
 }
 

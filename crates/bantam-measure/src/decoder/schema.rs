@@ -14,7 +14,7 @@ use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Cancel, Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{DecodeLimits, Delta, StreamItem, openai};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -109,8 +109,9 @@ async fn piece(backend: &LocalBackend<Adapter>, cleared: Cleared) -> Result<Opti
     let Answer::Stream(mut stream) = backend.answer(cleared, ask).await? else { return Ok(None) };
     let mut at = Vec::new();
     while let Some(item) = stream.items.next().await {
-        let chunk: Value = serde_json::from_str(&item?.data).unwrap_or_default();
-        if chunk["choices"][0]["delta"]["content"].as_str().is_some_and(|text| !text.is_empty()) {
+        if let StreamItem::Typed(Delta::Text { text, .. }) = item?
+            && !text.is_empty()
+        {
             at.push(Instant::now());
         }
     }
@@ -124,7 +125,7 @@ fn cleared(body: &Value) -> Result<Cleared, MeasureError> {
     let failed = |error: &dyn std::error::Error| MeasureError::Question(error.to_string());
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).map_err(|error| failed(&error))?;
     let limits = DecodeLimits::default();
-    let scanned = Scanned::decode(Endpoint::Chat, body.to_string().into(), &limits, &scanner);
+    let scanned = Scanned::decode(openai::CHAT, body.to_string().into(), &limits, &scanner);
     let scanned = scanned.map_err(|error| failed(&error))?;
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     let refused = || MeasureError::Question("the local tier did not take it".to_owned());

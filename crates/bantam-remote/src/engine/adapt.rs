@@ -1,4 +1,4 @@
-//! A request in an engine's own words.
+//! A request as an engine wants it.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 
-/// Returns the body with what the engine calls otherwise under its name there, all other values as they were.
+/// Returns the body with every parameter under the name that the engine has for it, and all values as they were.
 pub(crate) fn adapt(engine: Engine, body: Vec<u8>) -> Vec<u8> {
     if engine == Engine::Vllm {
         return body;

@@ -1,14 +1,18 @@
-use bantam_wire::DecodeLimits;
+use bantam_wire::{DecodeLimits, openai};
 
 use super::*;
 
-fn request(more: &str) -> ChatRequest {
+fn request(more: &str) -> Call {
     let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{more}}}"#);
-    ChatRequest::decode(bantam_wire::Endpoint::Chat, body.into(), &DecodeLimits::default(), &mut ()).unwrap()
+    Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap()
+}
+
+fn param(unsupported: Option<Unsupported>) -> Option<&'static str> {
+    unsupported.map(|unsupported| openai::CHAT.param(unsupported.feature))
 }
 
 fn refused(engine: Engine, more: &str) -> Option<&'static str> {
-    engine.refuses(Version::Told(Some("0.40.1")), &request(more))
+    param(engine.refuses(Version::Told(Some("0.40.1")), &request(more)))
 }
 
 const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
@@ -37,6 +41,25 @@ fn what_an_engine_would_ignore_is_refused_by_name() {
         (TOOLS, &[(Ollama, None), (LlamaServer, None), (LlamaCppPython, Some("tools")), (Vllm, None)]),
         (r#","parallel_tool_calls":false"#, &[(Ollama, Some("parallel_tool_calls")), (LlamaServer, None)]),
         (r#","store":true"#, &[(Vllm, Some("store"))]),
+        (
+            r#","metadata":{"a":"b"},"safety_identifier":"s","prompt_cache_key":"k""#,
+            &[(Ollama, None), (Vllm, None)],
+        ),
+        (r#","verbosity":"medium""#, &[(Ollama, None)]),
+        (
+            r#","verbosity":"low""#,
+            &[
+                (Ollama, Some("verbosity")),
+                (LlamaServer, Some("verbosity")),
+                (LlamaCppPython, Some("verbosity")),
+                (Vllm, Some("verbosity")),
+            ],
+        ),
+        (
+            r#","stream":true,"stream_options":{"include_usage":true}"#,
+            &[(LlamaCppPython, Some("stream_options"))],
+        ),
+        (r#","tool_choice":"none""#, &[(Ollama, Some("tool_choice")), (LlamaCppPython, None), (Vllm, None)]),
     ];
     for (more, engines) in cases {
         for (engine, expected) in *engines {
@@ -51,7 +74,7 @@ fn what_an_engine_would_ignore_is_refused_by_name() {
 #[test]
 fn what_newer_versions_honour_is_refused_of_older_ones() {
     let ask = request(r#","logprobs":true,"top_logprobs":2"#);
-    let refused = |version| Engine::Ollama.refuses(version, &ask);
+    let refused = |version| param(Engine::Ollama.refuses(version, &ask));
     assert_eq!(refused(Version::Open), None);
     assert_eq!(refused(Version::Told(Some("0.12.11"))), None);
     assert_eq!(refused(Version::Told(Some("v1.0.0-rc1"))), None);
@@ -61,15 +84,20 @@ fn what_newer_versions_honour_is_refused_of_older_ones() {
 }
 
 #[test]
-fn every_engine_says_the_same_features() {
+fn every_engine_tells_of_the_same_features() {
     let names = |engine: Engine| engine.features().iter().map(|feature| feature.name).collect::<Vec<_>>();
     for engine in Engine::ALL {
         assert_eq!(names(engine), names(Engine::Ollama));
     }
+    assert_eq!(names(Engine::Ollama)[..3], ["json_schema", "grammar", "logprobs"]);
+    let is_there =
+        |engine: Engine| engine.features().iter().map(|feature| feature.is_there).collect::<Vec<_>>();
+    assert_eq!(is_there(Engine::Ollama), [true, false, true, false, true, true, true, true, false]);
+    assert_eq!(is_there(Engine::Vllm), [true, false, true, true, true, true, true, false, true]);
 }
 
 #[test]
-fn what_an_engine_calls_otherwise_is_written_its_way_and_nothing_else_changes() {
+fn what_an_engine_names_differently_is_written_its_way_and_nothing_else_changes() {
     let check = |engine, before: &str, after: &str| {
         let found = String::from_utf8(adapt(engine, before.as_bytes().to_vec())).unwrap();
         assert_eq!(found, after);

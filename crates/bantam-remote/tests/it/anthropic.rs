@@ -4,9 +4,10 @@ use bantam_backend::{Answer, Backend, BackendFault};
 use bantam_remote::{Auth, Dialect, UpstreamSettings};
 use bantam_simulate::{Behaviour, SimulatedUpstream, StreamEnd};
 use bantam_types::TokenUsage;
+use bantam_wire::Feature;
 use serde_json::{Value, json};
 
-use crate::support::{HI, call, cleared, fault_of, model, read, settings, start, text};
+use crate::support::{HI, call, cleared, fault_of, model, read, settings, start, text, written};
 
 fn anthropic(upstream: &SimulatedUpstream) -> UpstreamSettings {
     UpstreamSettings {
@@ -49,8 +50,8 @@ async fn a_request_goes_out_as_a_message_and_comes_back_as_a_completion() {
         panic!("no answer")
     };
     assert_eq!(text(&completion), "yes");
-    assert_eq!(completion.usage, Some(TokenUsage { input: 8, cached_input: 3, output: 2 }));
-    let json: Value = serde_json::from_slice(&completion.body).unwrap();
+    assert_eq!(completion.body.usage(), Some(TokenUsage { input: 8, cached_input: 3, output: 2 }));
+    let json = written(&completion);
     assert_eq!(
         (&json["object"], &json["choices"][0]["finish_reason"]),
         (&json!("chat.completion"), &json!("stop"))
@@ -109,7 +110,9 @@ async fn a_parameter_without_an_equal_is_refused_before_anything_is_sent() {
     let body = r#"{"model":"asked","seed":1,"messages":[{"role":"user","content":"hi"}]}"#;
     let model = model(anthropic(&upstream));
     let request = cleared(body, bantam_types::Tier::Frontier);
-    assert_eq!(model.cannot_honour(request.request()), Some("seed"));
-    assert_eq!(fault_of(call(&model, body, false).await).fault, BackendFault::CannotHonour("seed"));
+    assert_eq!(model.cannot_honour(request.request()).unwrap().feature, Feature::Seed);
+    let refused = fault_of(call(&model, body, false).await);
+    assert_eq!(refused.fault, BackendFault::CannotHonour(Feature::Seed));
+    assert_eq!(refused.advice.as_deref(), Some("the API has no seed"));
     assert_eq!(upstream.count(), 0);
 }

@@ -10,6 +10,7 @@ use bantam_remote::{
 };
 use bantam_simulate::completion_body;
 use bantam_types::Tier;
+use bantam_wire::Feature;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -161,7 +162,7 @@ async fn ask(model: &RemoteModel, more: &Value) -> Result<(), BackendFault> {
 async fn an_engine_that_is_to_be_found_out_is_asked_once_and_then_known() {
     let pretender = pretend(&llama_cpp_python()).await;
     let found = model(&pretender.address, None);
-    assert_eq!(ask(&found, &json!({ "n": 2 })).await, Err(BackendFault::CannotHonour("n")));
+    assert_eq!(ask(&found, &json!({ "n": 2 })).await, Err(BackendFault::CannotHonour(Feature::Answers)));
     let schema = json!({ "type": "object" });
     let format = json!({ "type": "json_schema", "json_schema": { "name": "t", "schema": schema } });
     ask(&found, &json!({ "max_completion_tokens": 5, "response_format": format })).await.unwrap();
@@ -182,7 +183,8 @@ async fn a_version_is_asked_for_only_where_it_matters() {
     let (new, old) = (pretend(&ollama("0.40.1")).await, pretend(&ollama("0.9.0")).await);
     let engine = Some(Engine::Ollama);
     ask(&model(&new.address, engine), &told).await.unwrap();
-    assert_eq!(ask(&model(&old.address, engine), &told).await, Err(BackendFault::CannotHonour("logprobs")));
+    let refused = ask(&model(&old.address, engine), &told).await;
+    assert_eq!(refused, Err(BackendFault::CannotHonour(Feature::LogProbabilities)));
     // Nothing but chat is answered there, and nothing else is asked.
     let silent = pretend(&[]).await;
     ask(&model(&silent.address, engine), &json!({ "temperature": 0.5 })).await.unwrap();

@@ -130,7 +130,7 @@ fn settings_that_cannot_work_are_refused_before_any_call() {
         }
     };
     for url in ["", "ftp://a", "a b", "http://", "http://user:pass@host", "//host"] {
-        check(&|settings| settings.base_url = url.to_owned(), "is no address");
+        check(&|settings| settings.base_url = url.to_owned(), "is not a valid upstream address");
     }
     check(&|settings| settings.api_key = Some("key-of\r\nevil: 1".to_owned()), "key has characters");
     for pem in ["", "no pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, Completion};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, WholeAnswer};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
 use bantam_types::{Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{AnswerContext, Call, DecodeLimits, RoutingNote, StreamItem, openai};
 use futures_util::StreamExt;
+use serde_json::Value;
 
 /// No call of a test may take longer: a fault that is not noticed would hang for ever.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,7 +60,7 @@ pub(crate) async fn start(
 pub(crate) fn cleared(body: &str, tier: Tier) -> Cleared {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
-        Scanned::decode(Endpoint::Chat, body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
+        Scanned::decode(openai::CHAT, body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     policy.clear(&scanned, tier).unwrap()
 }
@@ -90,25 +91,65 @@ pub(crate) async fn read(answer: Result<Answer, BackendError>) -> Got {
     match answer {
         Ok(Answer::Stream(mut stream)) => {
             let mut got = Got { chunks: Vec::new(), fault: None };
+            let call = streamed();
+            let mut encoder = openai::CHAT.stream(context(&call));
+            let (mut told, mut has_typed) = (Vec::new(), false);
             let begun = Instant::now();
             while let Some(item) = stream.items.next().await {
                 assert!(got.fault.is_none(), "an item after the error");
                 assert!(begun.elapsed() < PATIENCE, "the stream never ends");
                 match item {
-                    Ok(item) => got.chunks.push(item.data),
+                    Ok(StreamItem::Raw(chunk)) => got.chunks.push(chunk.data),
+                    Ok(item) => {
+                        has_typed = true;
+                        encoder.push(item, &mut told).unwrap();
+                    }
                     Err(error) => got.fault = Some(error.fault),
                 }
             }
+            if has_typed && got.fault.is_none() {
+                encoder.finish(&note(), &mut told);
+            }
+            let told = String::from_utf8(told).unwrap();
+            let data = told.split("\n\n").filter_map(|event| event.strip_prefix("data: "));
+            got.chunks.extend(data.filter(|data| *data != "[DONE]").map(str::to_owned));
             got
         }
-        Ok(Answer::Whole(completion)) => Got { chunks: vec![text(&completion)], fault: None },
+        Ok(Answer::Whole(whole)) => Got { chunks: vec![text(&whole)], fault: None },
         Ok(Answer::Student(_)) => panic!("a student answered"),
         Err(error) => Got { chunks: Vec::new(), fault: Some(error.fault) },
     }
 }
 
-pub(crate) fn text(completion: &Completion) -> String {
-    completion.text.clone().unwrap_or_default()
+pub(crate) fn text(whole: &WholeAnswer) -> String {
+    whole.body.text().unwrap_or_default().to_owned()
+}
+
+/// Returns the body that a caller of OpenAI's chat reads.
+pub(crate) fn written(whole: &WholeAnswer) -> Value {
+    let call = streamed();
+    serde_json::from_slice(&openai::CHAT.whole(&whole.body, context(&call), &note()).unwrap()).unwrap()
+}
+
+fn streamed() -> Call {
+    let body = HI.replacen('{', r#"{"stream":true,"stream_options":{"include_usage":true},"#, 1);
+    Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap()
+}
+
+fn context(call: &Call) -> AnswerContext<'_> {
+    AnswerContext { call, request_id: 1, created_unix_s: 1, model: "m" }
+}
+
+fn note() -> RoutingNote {
+    RoutingNote {
+        request_id: 1,
+        task: None,
+        tier: Tier::Frontier,
+        model: "m".into(),
+        confidence: None,
+        escalated: Vec::new(),
+        cost: None,
+    }
 }
 
 /// Returns the fault of a call that must fail.

@@ -7,7 +7,7 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture
 use bantam_extract::{Found, Shape};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::ChatRequest;
+use bantam_wire::{Call, Unsupported};
 use serde_json::json;
 
 use super::{Reading, Tagger};
@@ -112,9 +112,9 @@ impl Backend for TaggerBackend {
         Tier::Local
     }
 
-    fn cannot_honour(&self, request: &ChatRequest) -> Option<&'static str> {
+    fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
         let formats = self.shape.schema().map_or(Formats::AnyJson, Formats::Schema);
-        student_cannot_honour(request, formats)
+        student_cannot_honour(call, formats)
     }
 
     fn is_available(&self) -> bool {

@@ -7,7 +7,7 @@ use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_student::encoder::train;
 use bantam_student::{BasePrecision, Bases, EncoderConfig, Features, Scratch, Student, StudentBackend};
 use bantam_types::{Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{DecodeLimits, openai};
 
 use crate::rows::rows;
 use crate::tiny_base;
@@ -29,7 +29,7 @@ pub(crate) fn cleared_messages(messages: &serde_json::Value, tier: Tier) -> Clea
     let body = serde_json::json!({"model": "task/t", "messages": messages});
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
-        Scanned::decode(Endpoint::Chat, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
+        Scanned::decode(openai::CHAT, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     policy.clear(&scanned, tier).unwrap()
 }

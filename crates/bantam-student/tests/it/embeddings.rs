@@ -4,7 +4,7 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_student::{BasePrecision, Bases, EmbeddingBackend, is_encoder};
 use bantam_types::{Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{AnswerContext, DecodeLimits, Endpoint, Feature, RoutingNote, openai};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -19,23 +19,43 @@ fn backend() -> EmbeddingBackend {
     EmbeddingBackend::new(base, "tiny".to_owned())
 }
 
-fn ask(backend: &EmbeddingBackend, endpoint: Endpoint, body: Value) -> Result<Value, BackendError> {
+fn ask(
+    backend: &EmbeddingBackend,
+    endpoint: &'static dyn Endpoint,
+    body: Value,
+) -> Result<Value, BackendError> {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
         Scanned::decode(endpoint, body.to_string().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     let cleared = policy.clear(&scanned, Tier::Local).unwrap();
+    let call = cleared.request().clone();
     let ask = Ask { system: None, stream: false, payload_start: 0, deadline: None };
     let answer = backend.answer(cleared, ask);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     match runtime.block_on(answer)? {
-        Answer::Whole(completion) => Ok(serde_json::from_slice(&completion.body).unwrap()),
-        _ => unreachable!("vectors are not streamed"),
+        Answer::Whole(whole) => {
+            let context = AnswerContext { call: &call, request_id: 1, created_unix_s: 1, model: "m" };
+            Ok(serde_json::from_slice(&endpoint.whole(&whole.body, context, &note()).unwrap()).unwrap())
+        }
+        _ => unreachable!("vectors come whole"),
+    }
+}
+
+fn note() -> RoutingNote {
+    RoutingNote {
+        request_id: 1,
+        task: None,
+        tier: Tier::Local,
+        model: "m".into(),
+        confidence: None,
+        escalated: Vec::new(),
+        cost: None,
     }
 }
 
 fn embed(backend: &EmbeddingBackend, body: Value) -> Value {
-    ask(backend, Endpoint::Embeddings, body).unwrap()
+    ask(backend, openai::EMBEDDINGS, body).unwrap()
 }
 
 fn numbers(value: &Value) -> Vec<f32> {
@@ -82,18 +102,18 @@ fn reports_texts_that_are_too_long_and_unsupported_parameters() {
     let backend = backend();
     let fault = |endpoint, body| ask(&backend, endpoint, body).unwrap_err().fault;
     let long = json!({"model": "m", "input": ["a", "word ".repeat(600)]});
-    let too_long = fault(Endpoint::Embeddings, long);
+    let too_long = fault(openai::EMBEDDINGS, long);
     let context = backend.context_tokens();
     assert!(
         matches!(too_long, BackendFault::ContextLength { tokens, context: reported } if tokens > context && reported == context),
         "{too_long:?}"
     );
-    for (body, param) in [
-        (json!({"model": "m", "input": "a", "dimensions": 100_000}), "dimensions"),
-        (json!({"model": "m", "input": "a", "encoding_format": "binary"}), "encoding_format"),
+    for (body, feature) in [
+        (json!({"model": "m", "input": "a", "dimensions": 100_000}), Feature::Dimensions),
+        (json!({"model": "m", "input": "a", "encoding_format": "binary"}), Feature::EncodingFormat),
     ] {
-        assert_eq!(fault(Endpoint::Embeddings, body), BackendFault::CannotHonour(param));
+        assert_eq!(fault(openai::EMBEDDINGS, body), BackendFault::CannotHonour(feature));
     }
     let chat = json!({"model": "m", "messages": [{"role": "user", "content": "a"}]});
-    assert_eq!(fault(Endpoint::Chat, chat), BackendFault::CannotHonour("messages"));
+    assert_eq!(fault(openai::CHAT, chat), BackendFault::CannotHonour(Feature::Chat));
 }

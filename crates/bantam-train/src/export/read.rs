@@ -56,7 +56,7 @@ fn read(path: &Path, network: &DecoderNetwork, layout: &Layout) -> Result<Vec<f3
         let name = format!("blk.{}.{}.weight", update.layer, update.names.1);
         let a = file.require(&format!("{name}.lora_a"), &[update.rank, update.inputs])?.to_f32()?;
         let b = file.require(&format!("{name}.lora_b"), &[update.outputs, update.rank])?.to_f32()?;
-        let b = update.from_file_order(&b, update.rank, update.interleaved(network.config()));
+        let b = update.restored_order(&b, update.rank, update.interleaved(network.config()));
         let module = format!("model.layers.{}.{}", update.layer, update.names.0);
         for (half, numbers) in [("lora_A", a), ("lora_B", b)] {
             let name = format!("{module}.{half}.weight");

@@ -25,7 +25,7 @@ fn check(folder: &Path, map: &str, message: &str) {
     list(folder, map);
     let error = WeightFile::open(folder).unwrap_err();
     let shown = chain(&error.kind);
-    assert!(shown.starts_with(&format!("invalid shard index:  {message}")), "{shown}");
+    assert!(shown.starts_with(&format!("invalid shard index: {message}")), "{shown}");
     assert!(!error.kind.hint().is_empty());
 }
 

@@ -2,7 +2,7 @@
 
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
-use bantam_wire::{DecodeLimits, Endpoint};
+use bantam_wire::{DecodeLimits, openai};
 use serde_json::Value;
 
 use crate::failure::{Failure, Outcome};
@@ -14,7 +14,7 @@ pub(super) fn cleared(body: &Value) -> Result<Cleared, Failure> {
     };
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).map_err(|error| failed(&error))?;
     let body = body.to_string().into();
-    let scanned = Scanned::decode(Endpoint::Chat, body, &DecodeLimits::default(), &scanner)
+    let scanned = Scanned::decode(openai::CHAT, body, &DecodeLimits::default(), &scanner)
         .map_err(|error| failed(&error))?;
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     policy

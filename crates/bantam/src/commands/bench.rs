@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(super) use bantam_measure::MachineLimits as Limits;
 use bantam_measure::{MixedLoadReport, SpeedEvent, SpeedReport, SpeedRequest, measure};
 use bantam_store::{Entry, Measurement, Store};
 use bantam_types::Cancel;

@@ -186,7 +186,7 @@ fn details(workload: &Workload, figures: &DemoFigures) -> Vec<String> {
         "and the customers. Its own row was measured on every {BASELINE_STEP}th request. The gateway, the ledger, the student and the"
     ));
     lines.push(format!(
-        "certificate are the real ones, over HTTP on this machine. The story took {:.0} s.",
+        "certificate are the real ones, over HTTP on this machine. The demo took {:.0} s.",
         figures.seconds
     ));
     lines

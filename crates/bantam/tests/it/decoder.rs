@@ -230,7 +230,7 @@ fn a_loss_that_is_no_number_ends_it_with_a_hint_and_leaves_what_was_there() {
         let shown = place.run(&[&flags[..], &["--out", out, "--epochs", "2"]].concat());
         assert!(shown.starts_with("exit code: 1\n"), "{shown}");
         assert!(
-            shown.contains("the loss of step 1 is NaN") && shown.contains("help: check the base"),
+            shown.contains("step 1 diverged: loss NaN") && shown.contains("help: check the base"),
             "{shown}"
         );
     }

@@ -96,8 +96,8 @@ fn what_is_made_of_a_model_on_a_full_disk_leaves_the_store_as_it_was() {
     let before = kept(&place);
     assert!(!before.is_empty());
     let shown = run_full(&place, &["quantize", "tiny", "--to", "q8_0"]);
-    let is_named =
-        shown.contains("cannot quantise tiny:f32") && shown.contains("check that the disk has room");
+    let is_named = shown.contains("cannot quantise tiny:f32")
+        && shown.contains("check that the disk has enough free space");
     assert!(shown.starts_with("exit code: 1\n") && is_named, "{shown}");
     fails_as_full(&run_full(&place, &["export", "tiny", "--out", "models.tar"]), "cannot write models.tar");
     assert!(kept(&place) == before && !place.path("models.tar").exists());

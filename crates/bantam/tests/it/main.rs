@@ -17,6 +17,7 @@ mod jobs;
 mod ledger;
 mod local;
 mod models;
+mod parameters;
 mod place;
 mod reload;
 mod residents;

@@ -126,8 +126,8 @@ impl<'r> Reader<'r> {
         if all(Dtype::Q8_0) || all(Dtype::Q4_0) {
             let rows = rows(linear, &views);
             let block = if all(Dtype::Q8_0) { Dtype::Q8_0 } else { Dtype::Q4_0 }.block_bytes();
-            let scales = rows.chunks_exact(block).map(|block| f16::from_le_bytes([block[0], block[1]]));
-            is_finite.store(scales.map(f16::is_finite).all(|is_finite| is_finite), Ordering::Relaxed);
+            let mut scales = rows.chunks_exact(block).map(|block| f16::from_le_bytes([block[0], block[1]]));
+            is_finite.store(scales.all(f16::is_finite), Ordering::Relaxed);
             let weights = if all(Dtype::Q8_0) { Weights::Q8_0(&rows) } else { Weights::Q4_0(&rows) };
             weights.pack(pool, outputs, inputs, packing, packed.as_mut());
         } else {

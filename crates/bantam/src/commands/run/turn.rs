@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bantam_backend::{Answer, AnswerStream, Ask, Backend, BackendFault};
 use bantam_types::TokenUsage;
+use bantam_wire::{Delta, StreamItem};
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 
@@ -89,18 +90,17 @@ async fn read(mut stream: AnswerStream, begin: Instant, globals: &Globals) -> Re
         };
         let Some(item) = item else { break Ended::Whole };
         let item = item.map_err(|error| refused(&error.fault))?;
-        if let Some(usage) = item.facts.usage {
+        if let Some(usage) = item.usage() {
             told.usage = usage;
         }
-        let chunk: Value = serde_json::from_str(&item.data).unwrap_or_default();
-        let Some(text) = chunk["choices"][0]["delta"]["content"].as_str().filter(|text| !text.is_empty())
-        else {
+        let StreamItem::Typed(Delta::Text { text, .. }) = item else { continue };
+        if text.is_empty() {
             continue;
-        };
+        }
         first.get_or_insert_with(|| begin.elapsed());
-        told.text.push_str(text);
+        told.text.push_str(&text);
         if !globals.json {
-            output::text(text);
+            output::text(&text);
         }
     };
     told.total = begin.elapsed();

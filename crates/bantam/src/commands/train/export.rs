@@ -29,7 +29,8 @@ pub(super) fn run(args: &TrainExportArgs, globals: &Globals) -> Result<(), Failu
         }
         export(&request, ExportSource::Decoder { file: &file, folder: &args.student, base })
     } else if form == ExportForm::Peft {
-        let student = load_student(&args.student, base, &bases(0)).map_err(|error| with_flags(error.into()))?;
+        let student =
+            load_student(&args.student, base, &bases(0)).map_err(|error| with_flags(error.into()))?;
         export(&request, ExportSource::Classifier(&student))
     } else {
         Err(ExportError::PeftOnly)

@@ -2,6 +2,7 @@
 
 use bantam_types::EscalationReason;
 use bantam_wire::SLUGS;
+use bantam_wire::openai::error_type;
 
 use super::{check_page, head, heading, row};
 
@@ -16,7 +17,7 @@ fn the_page_of_errors_is_the_table_of_words() {
     page.push('\n');
     page.push_str(&heading(&["Status", "`code`", "`type`", "Meaning"]));
     for slug in SLUGS {
-        let (word, kind) = (format!("`{}`", slug.word), format!("`{}`", slug.code.openai_type()));
+        let (word, kind) = (format!("`{}`", slug.word), format!("`{}`", error_type(slug.code)));
         page.push_str(&row(&[&slug.status.to_string(), &word, &kind, slug.about]));
     }
     page.push_str(

@@ -41,7 +41,7 @@ const FORMATS: &[Format] = &[
     Format { name: "model manifest", mark: None, version: ("bantam-store", "manifest", "VERSION") },
     Format {
         name: "bundle",
-        mark: Some(("bantam-store", "bundle", "LIST")),
+        mark: Some(("bantam-store", "bundle", "INDEX")),
         version: ("bantam-store", "bundle", "VERSION"),
     },
     Format {

@@ -1,0 +1,76 @@
+//! Anthropic's message, in neutral terms.
+
+use serde_json::Value;
+
+use super::{finish_reason, usage};
+use crate::call::ToolCall;
+use crate::error::ReadAnswerError;
+use crate::outcome::{AnswerHead, Choice, Content, Outcome};
+
+/// Reads all of a message. It goes by `serde_json::Value`: such a call takes hundreds of milliseconds, so clarity wins
+/// over copies here.
+///
+/// # Errors
+/// When it is not a message; also an error object whatever its status.
+pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
+    let message: Value = serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
+    if message["type"] == "error" {
+        return Err(ReadAnswerError::ErrorObject);
+    }
+    let blocks = message["content"].as_array().ok_or(ReadAnswerError::NotAnAnswer)?;
+    let mut choice = Choice { finish: finish_reason(message["stop_reason"].as_str()), ..Choice::default() };
+    for block in blocks {
+        match block["type"].as_str() {
+            Some("text") => {
+                let text = block["text"].as_str().unwrap_or_default();
+                choice.text.get_or_insert_default().push_str(text);
+            }
+            Some("tool_use") => choice.tool_calls.push(ToolCall {
+                id: text(&block["id"]),
+                name: text(&block["name"]),
+                arguments: block["input"].to_string(),
+            }),
+            // Thinking and the like is nothing that the answer says.
+            _ => {}
+        }
+    }
+    let name = |value: &Value| value.as_str().map(Into::into);
+    Ok(Outcome {
+        head: AnswerHead { id: name(&message["id"]), model: name(&message["model"]) },
+        content: Content::Choices(vec![choice]),
+        usage: Some(usage::read(&message["usage"])),
+    })
+}
+
+/// Returns a string's text, or nothing.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::outcome::FinishReason;
+
+    #[test]
+    fn text_and_calls_become_one_choice() {
+        let body = json!({"id": "msg_1", "type": "message", "model": "claude", "stop_reason": "tool_use",
+            "content": [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}],
+            "usage": {"input_tokens": 5, "cache_read_input_tokens": 2, "output_tokens": 3}});
+        let outcome = read_outcome(body.to_string().as_bytes()).unwrap();
+        let usage = outcome.usage.unwrap();
+        assert_eq!((usage.input, usage.cached_input, usage.output), (7, 2, 3));
+        let [choice] = outcome.choices() else { panic!("{outcome:?}") };
+        assert_eq!((choice.text.as_deref(), choice.finish), (Some("a"), FinishReason::ToolCalls));
+        assert_eq!(choice.tool_calls[0].arguments, "{\"x\":1}");
+    }
+
+    #[test]
+    fn an_error_or_garbage_is_not_an_answer() {
+        assert_eq!(read_outcome(br#"{"type":"error","error":{}}"#), Err(ReadAnswerError::ErrorObject));
+        assert_eq!(read_outcome(b"{}"), Err(ReadAnswerError::NotAnAnswer));
+        assert_eq!(read_outcome(b"oops"), Err(ReadAnswerError::NotAnAnswer));
+    }
+}

@@ -1,0 +1,8 @@
+//! The crate as the gateway and the backends use it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+
+mod answers;
+mod foreign;
+mod golden;
+mod requests;
+mod streams;
