@@ -19,6 +19,7 @@ use bantam_types::Cancel;
 
 use crate::cli::DemoArgs;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupts;
 use crate::settings::Globals;
 
 /// How long work on other threads may take to stop once the demo is interrupted.
@@ -30,12 +31,16 @@ pub(crate) fn run(args: &DemoArgs, globals: &Globals) -> Result<(), Failure> {
         Some(path) => own_rows(path, args.seed)?,
         None => Workload::generated(args.seed),
     };
+    let cancel = Cancel::new();
+    let runtime = crate::commands::runtime(0)?;
+    // Before the folder exists, so that Ctrl-C never leaves it behind.
+    let mut interrupts = runtime
+        .block_on(async { Interrupts::listen() })
+        .map_err(|error| Failure::from_error("cannot listen for Ctrl-C", &error))?;
     let folder = tempfile::Builder::new()
         .prefix("bantam-demo-")
         .tempdir()
         .map_err(|error| Failure::from_error("cannot make a folder for the demo", &error))?;
-    let cancel = Cancel::new();
-    let runtime = crate::commands::runtime(0)?;
     let outcome = runtime.block_on(async {
         let parts = classification::Demo {
             workload: &workload,
@@ -46,7 +51,7 @@ pub(crate) fn run(args: &DemoArgs, globals: &Globals) -> Result<(), Failure> {
         };
         let (gateway, figures) = tokio::select! {
             shown = parts.show() => shown?,
-            _ = tokio::signal::ctrl_c() => {
+            () = interrupts.next() => {
                 cancel.cancel();
                 return Err(Failure::new(Outcome::Interrupted, "the demo was interrupted"));
             }
@@ -54,7 +59,7 @@ pub(crate) fn run(args: &DemoArgs, globals: &Globals) -> Result<(), Failure> {
         report::print(&workload, &figures, globals);
         if args.serve {
             report::invite(&gateway, &workload, globals);
-            gateway.serve_until_interrupted().await
+            gateway.serve_until_interrupted(&mut interrupts).await
         } else {
             gateway.close().await
         }

@@ -10,6 +10,7 @@ mod deploy;
 mod environment;
 mod failure;
 mod hints;
+mod interrupt;
 mod output;
 mod settings;
 #[cfg(test)]

@@ -16,6 +16,7 @@ use bantam_types::{Cancel, TaskName};
 use super::flags::{failure, in_flags};
 use crate::deploy::{Memory, bases};
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupts;
 use crate::output;
 use crate::settings::Globals;
 use progress::Bar;
@@ -88,17 +89,14 @@ fn nothing_recorded(task: &TaskName) -> Failure {
 
 /// Listens for Ctrl-C on a thread of its own, since training waits for nothing.
 fn cancel_on_interrupt(cancel: &Cancel) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::from_error("cannot listen for Ctrl-C", &error);
     let (cancel, runtime) = (cancel.clone(), super::runtime(1)?);
+    let mut interrupts = runtime.block_on(async { Interrupts::listen() }).map_err(failed)?;
     let listen = move || {
-        if runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-            cancel.cancel();
-        }
+        runtime.block_on(interrupts.next());
+        cancel.cancel();
     };
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(listen)
-        .map(drop)
-        .map_err(|error| Failure::from_error("cannot listen for Ctrl-C", &error))
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop).map_err(failed)
 }
 
 /// Says what is being trained, before anything is.

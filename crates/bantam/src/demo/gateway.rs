@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use super::narrator::Narrator;
 use crate::commands::serve;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupts;
 use crate::settings::Globals;
 
 /// How long the running gateway may take to notice a changed file.
@@ -164,8 +165,8 @@ impl DemoGateway {
     }
 
     /// Leaves the gateway running until somebody interrupts it.
-    pub(super) async fn serve_until_interrupted(self) -> Result<(), Failure> {
-        let _ = tokio::signal::ctrl_c().await;
+    pub(super) async fn serve_until_interrupted(self, interrupts: &mut Interrupts) -> Result<(), Failure> {
+        interrupts.next().await;
         self.close().await
     }
 }
