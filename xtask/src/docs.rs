@@ -26,18 +26,7 @@ pub(crate) enum Pages {
 /// Writes or compares the generated pages, then checks links, anchors and the table of contents.
 pub(crate) fn run(root: &Path, pages: Pages) -> ExitCode {
     let mut tests = Command::new("cargo");
-    tests.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "--package",
-        "bantam",
-        "--bin",
-        "bantam",
-        "--test",
-        "it",
-        TESTS,
-    ]);
+    tests.args(["test", "--quiet", "--locked", "--package", "bantam", "--bin", "bantam", TESTS]);
     if pages == Pages::Write {
         tests.env(WRITE, "1");
     }

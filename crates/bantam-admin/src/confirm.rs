@@ -6,8 +6,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bantam_deploy::Confirmations;
+use bantam_deploy::{Confirmations, config_sha256};
 use bantam_jobs::{create_private_folder, write_private_file};
+use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -46,7 +47,7 @@ struct Confirmation {
 impl ConfirmedConfigs {
     /// Returns the confirmations of the configuration file `config`, kept in a folder below `state_folder`.
     pub fn new(state_folder: &Path, config: &Path) -> Self {
-        let name = hex(&Sha256::digest(config.as_os_str().as_encoded_bytes()));
+        let name = HEXLOWER.encode(&Sha256::digest(config.as_os_str().as_encoded_bytes()));
         let name = format!("{}.json", name.get(..16).unwrap_or(&name));
         Self { file: state_folder.join("confirmed").join(name), config: config.to_owned() }
     }
@@ -59,7 +60,7 @@ impl ConfirmedConfigs {
         let confirmation = Confirmation {
             version: VERSION,
             config: self.config.clone(),
-            sha256: hex(&Sha256::digest(text)),
+            sha256: config_sha256(text),
             confirmed_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         };
         let write = || {
@@ -84,10 +85,6 @@ impl Confirmations for ConfirmedConfigs {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +95,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of = |config: &str| ConfirmedConfigs::new(&folder.path().join("state"), Path::new(config));
         let (one, other) = (of("/etc/one.toml"), of("/etc/other.toml"));
-        let hash = |text: &str| hex(&Sha256::digest(text));
+        let hash = |text: &str| config_sha256(text);
         assert!(!one.is_confirmed(&hash("a = 1")));
         one.confirm("a = 1").unwrap();
         assert!(one.is_confirmed(&hash("a = 1")) && !one.is_confirmed(&hash("a = 2")));

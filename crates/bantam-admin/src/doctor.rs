@@ -5,6 +5,7 @@ mod machine;
 use std::path::PathBuf;
 
 use bantam_kernels::Pool;
+use bantam_measure::MachineLimits;
 use bantam_store::{Entry, Measurement, ModelKind, Store};
 use serde::Serialize;
 
@@ -13,15 +14,13 @@ use crate::text::parameters_text;
 use machine::Machine;
 
 /// The share of the bandwidth that reading the weights for a next token reaches, and the share of the int8 peak that
-/// prompts reach: what `bantam bench` measures of decoders (README, "Measured").
+/// prompts reach: what `bantam bench` measures of decoders (docs/measurements/engine.md).
 const DECODE_SHARE: f64 = 0.8;
 const PREFILL_SHARE: f64 = 0.25;
 /// Tokens whose keys and values an estimate has room for.
 const KV_TOKENS: f64 = 4_096.0;
 /// Bytes that a process needs beside weights, keys and values: tokenizer, scratch, grammars.
 const OTHER_BYTES: f64 = 150e6;
-/// Bytes that are read to learn the memory's bandwidth: many more than caches hold.
-const READ_BYTES: usize = 256 << 20;
 /// Models of usual sizes: parameters in billions, layers, numbers of keys and of values for a token and layer.
 const SIZES: [(f64, f64, f64); 7] = [
     (0.135, 30.0, 192.0),
@@ -90,27 +89,6 @@ pub struct SpeedEstimate {
     pub decode_tokens_per_s: f64,
     /// Tokens of a prompt a second.
     pub prefill_tokens_per_s: f64,
-}
-
-/// A machine's limits, as measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MachineLimits {
-    /// Int8 operations a second.
-    pub int8: f64,
-    /// Bytes read a second.
-    pub read: f64,
-}
-
-impl MachineLimits {
-    /// Measures the limits of the machine on the threads of `pool`; takes about a second.
-    pub fn measure(pool: &Pool) -> Self {
-        let bytes = vec![1_u8; READ_BYTES];
-        let best = |measure: &dyn Fn() -> f64| (0..3).map(|_| measure()).fold(0.0, f64::max);
-        Self {
-            int8: best(&|| bantam_kernels::peak_int8(pool)),
-            read: best(&|| bantam_kernels::peak_read(pool, &bytes)),
-        }
-    }
 }
 
 /// Measures this machine, and estimates which models fit and how fast they would run; takes about a second.

@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use bantam_remote::{FoundEngine, JsonClient, find_engine, usual_addresses};
+use bantam_types::with_causes;
 use serde::Serialize;
 use serde_json::Value;
-
-use crate::error::with_causes;
 
 /// How long an address may take to answer.
 const PATIENCE: Duration = Duration::from_millis(1_500);

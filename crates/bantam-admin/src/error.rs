@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use bantam_jobs::{FailureReason, JobFailure};
+use bantam_types::with_causes;
 
 /// Why a use case failed, as front ends need it.
 pub trait UseCaseError: Error {
@@ -19,16 +20,4 @@ pub trait UseCaseError: Error {
     {
         JobFailure { reason: self.reason(), message: with_causes(self), hint: self.hint() }
     }
-}
-
-/// Returns an error and everything that caused it, on one line.
-pub(crate) fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

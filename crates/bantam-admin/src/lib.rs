@@ -23,7 +23,7 @@ mod text;
 
 pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
 pub use confirm::{ConfirmConfigError, ConfirmedConfigs};
-pub use doctor::{DoctorReport, FitEstimate, MachineLimits, SpeedEstimate, examine};
+pub use doctor::{DoctorReport, FitEstimate, SpeedEstimate, examine};
 pub use engines::{EngineFeature, EngineReport, EnginesReport, UnansweredAddress, find_engines};
 pub use error::UseCaseError;
 pub use hub::{HUB_VARIABLES, HubVariable, hub_settings};

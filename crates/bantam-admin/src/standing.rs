@@ -6,10 +6,8 @@ use bantam_config::{Config, Task};
 use bantam_deploy::{
     CertificateState, LocalModels, ModelAccess, ModelMemory, certificate_state, local_models, task_student,
 };
-use bantam_types::TaskName;
+use bantam_types::{TaskName, with_causes};
 use serde::Serialize;
-
-use crate::error::with_causes;
 
 /// What a task's student may do.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -125,7 +125,7 @@ fn section_of(key: &str) -> &str {
     end.map_or(key, |end| &key[..*end])
 }
 
-/// Returns where the dots between a key's segments are; those in quoted segments are none.
+/// Returns where the dots between a key's segments are; dots in quoted segments do not count.
 fn dots(key: &str) -> Vec<usize> {
     let mut is_quoted = false;
     let mut is_escaped = false;

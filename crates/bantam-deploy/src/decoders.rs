@@ -13,7 +13,7 @@ use crate::error::{DeployError, StudentError};
 use crate::files::FilesRead;
 use crate::local::{LocalModels, ModelEntry, serve};
 use crate::memory::ModelMemory;
-use crate::students::{ModelAccess, fingerprint};
+use crate::students::ModelAccess;
 use crate::warning::DeployWarning;
 
 /// Tokens whose keys and values are kept for a student: all its prompts begin alike, so that few are enough.
@@ -155,5 +155,5 @@ pub fn decoder_hash(
         }
         found.push(sha256);
     }
-    Ok(fingerprint(&student.task(""), &found))
+    Ok(student.task("").fingerprint(&found))
 }

@@ -38,7 +38,9 @@ pub use files::{FileState, FilesRead};
 pub use forms::{FormError, read_schema, read_shape};
 pub use local::LocalModels;
 pub use memory::ModelMemory;
-pub use reload::{Confirmations, DeploymentSource, Loaded, ReadConfig, Refusal, Reload, Reloader};
+pub use reload::{
+    Confirmations, DeploymentSource, Loaded, ReadConfig, Refusal, Reload, Reloader, config_sha256,
+};
 pub use served::{ServedModel, ServedModels, preloads};
 pub use students::{
     ModelAccess, TaskStudent, check_writer, load_student, load_tagger, student_model, task_student,

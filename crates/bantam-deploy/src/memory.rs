@@ -11,6 +11,7 @@ use bantam_config::Config;
 use bantam_engine::Adapter;
 use bantam_local::{LocalModel, ModelSurvey, OpenModelError, Room};
 use bantam_student::Bases;
+use data_encoding::HEXLOWER;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
@@ -100,7 +101,7 @@ impl ModelMemory {
         } else {
             io::copy(&mut File::open(path)?, &mut HashWriter(&mut hash))?;
         }
-        let hash = hex(&hash.finalize());
+        let hash = HEXLOWER.encode(&hash.finalize());
         self.hashes.lock().insert(identity, hash.clone());
         Ok(hash)
     }
@@ -114,11 +115,6 @@ impl ModelMemory {
         self.surveys.lock().insert(Arc::clone(identity), survey.clone());
         Ok(survey)
     }
-}
-
-/// Writes bytes in hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the memory that can be taken without swapping, within the limit of this process's group, where the system

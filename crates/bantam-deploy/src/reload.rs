@@ -19,13 +19,14 @@ use std::time::SystemTime;
 
 use bantam_config::{Config, ConfigErrors, Env, Loss, Purpose};
 use bantam_gateway::Deployment;
+use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::build::{Built, Inputs, build_deployment};
 use crate::config_file::{ConfigFile, ReadConfigError};
 use crate::error::DeployError;
 use crate::files::{FileState, FilesRead, NotedFiles};
-use crate::memory::{ModelMemory, hex};
+use crate::memory::ModelMemory;
 
 type States = BTreeMap<PathBuf, FileState>;
 
@@ -181,7 +182,7 @@ impl Reloader {
     /// Reads everything again at the next looks, and takes the configuration for whole as it is now.
     pub fn confirm(&mut self) {
         self.is_asked = true;
-        self.confirmed = self.source.file.read().ok().map(|text| sha256(&text));
+        self.confirmed = self.source.file.read().ok().map(|text| config_sha256(&text));
     }
 
     /// Looks at all files; to be called now and then, from a thread that may wait. `previous` is what is served.
@@ -244,7 +245,7 @@ impl Reloader {
             return Ok(());
         }
         files.before(&self.source.confirmations.file());
-        let sha256 = sha256(text);
+        let sha256 = config_sha256(text);
         let is_meant =
             self.confirmed.as_ref() == Some(&sha256) || self.source.confirmations.is_confirmed(&sha256);
         // Nobody means an empty file, and whoever truncates one confirms nothing.
@@ -252,7 +253,7 @@ impl Reloader {
     }
 }
 
-/// Returns what names a text in confirmations.
-fn sha256(text: &str) -> String {
-    hex(&Sha256::digest(text))
+/// Returns the SHA-256 of a configuration's text, in hex, by which [`Confirmations`] know it.
+pub fn config_sha256(text: &str) -> String {
+    HEXLOWER.encode(&Sha256::digest(text))
 }

@@ -11,8 +11,6 @@ use bantam_local::{AnswerForm, DecoderStudent, StudentTask};
 use bantam_route::RungKind;
 use bantam_student::{Bases, Student, StudentBackend, StudentDescription, Tagger, TaggerBackend};
 use bantam_types::{TaskKind, TaskName, Tier};
-use serde_json::json;
-use sha2::{Digest, Sha256};
 
 use crate::build::{free, instructions};
 use crate::certificates::{certificate_path, gate};
@@ -21,7 +19,7 @@ use crate::error::{DeployError, StudentError};
 use crate::files::FilesRead;
 use crate::forms::{check_regex, read_grammar, read_schema, read_shape};
 use crate::local::LocalModels;
-use crate::memory::{ModelMemory, hex};
+use crate::memory::ModelMemory;
 use crate::warning::DeployWarning;
 
 /// The models that students stand on.
@@ -192,7 +190,7 @@ pub fn student_model(
         access.memory.content_hash(path).map_err(unreadable)
     };
     let files = served.files.iter().map(hash).collect::<Result<Vec<_>, _>>()?;
-    let sha256 = fingerprint(&own, &files);
+    let sha256 = own.fingerprint(&files);
     Ok((DecoderStudent::new(Arc::clone(&served.backend), own), sha256))
 }
 
@@ -212,26 +210,6 @@ fn form(task: &Task, wanted: &StudentModel) -> Result<AnswerForm, StudentError> 
         Some(path) => AnswerForm::Lark(read_grammar(path)?.into()),
         None => AnswerForm::Text,
     })
-}
-
-/// Names everything that a decoder student's answers depend on: the bytes of its model and adapter (the chat template
-/// and the quantisation are in them), its prompt, the form of its answers and their length.
-pub(crate) fn fingerprint(task: &StudentTask, files: &[String]) -> String {
-    let form = match &task.form {
-        AnswerForm::Labels(labels) => json!({ "labels": &**labels }),
-        AnswerForm::Json(schema) => json!({ "schema": schema }),
-        AnswerForm::Regex(expression) => json!({ "regex": &**expression }),
-        AnswerForm::Lark(text) => json!({ "lark": &**text }),
-        AnswerForm::Text => json!("text by its least sure token"),
-    };
-    let mut all = json!({
-        "kind": "decoder-student-1", "files": files, "instructions": &*task.instructions, "form": form,
-        "tokens_max": task.tokens_max, "samples": task.samples,
-    });
-    if let Some(verifier) = &task.verifier {
-        all["verifier"] = json!(**verifier);
-    }
-    hex(&Sha256::digest(all.to_string()))
 }
 
 /// Checks that a task whose answers are written does not name a student that cannot write.

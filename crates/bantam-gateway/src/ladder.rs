@@ -1,4 +1,4 @@
-//! The plan of one request, and the error when there is none.
+//! Plans one request, and words the error if no rung can take it.
 
 use std::sync::Arc;
 

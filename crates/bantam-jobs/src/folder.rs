@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bantam_types::with_causes;
 use serde_json::Value;
 
 use crate::error::RecordError;
@@ -36,7 +37,7 @@ impl JobLock {
 }
 
 impl JobFolder {
-    /// Makes the folder where there is none, closes it to others, and marks jobs that nobody runs any more.
+    /// Creates the folder if it is missing, closes it to others, and marks jobs whose process has ended.
     pub(crate) fn open(path: PathBuf, kept_max: usize) -> io::Result<Self> {
         private::create_private_folder(&path)?;
         private::close_folder(&path)?;
@@ -93,7 +94,7 @@ impl JobFolder {
         Ok(private::write_private_file(&self.record_path(&record.id), &json, durable)?)
     }
 
-    /// Reads a record as it is; `None` where there is none.
+    /// Reads a record as it is; `None` if it does not exist.
     pub(crate) fn read(&self, id: &JobId) -> Result<Option<JobRecord>, RecordError> {
         match read(&self.record_path(id)) {
             Err(RecordError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -133,7 +134,7 @@ impl JobFolder {
             let Some(id) = id_of(&file) else { continue };
             match self.read_settled(&id) {
                 Ok(record) => list.jobs.extend(record),
-                Err(error) => list.damaged.push(DamagedRecord { reason: described(&error), file }),
+                Err(error) => list.damaged.push(DamagedRecord { reason: with_causes(&error), file }),
             }
         }
         list.jobs
@@ -183,16 +184,4 @@ fn read(path: &Path) -> Result<JobRecord, RecordError> {
         Some(found) if found != u64::from(VERSION) => Err(RecordError::Version { found, supported: VERSION }),
         _ => Ok(serde_json::from_value(json)?),
     }
-}
-
-/// Returns an error with its causes, on one line.
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -22,7 +22,7 @@ pub(crate) fn close_folder(folder: &Path) -> io::Result<()> {
     fs::set_permissions(folder, Permissions::from_mode(0o700))
 }
 
-/// Opens a private file for locking or writing, and makes it where there is none.
+/// Opens a private file for locking or writing, and creates it if it is missing.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).mode(0o600).open(path)
 }

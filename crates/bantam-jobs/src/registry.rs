@@ -24,7 +24,7 @@ const CANCEL_EVERY: Duration = Duration::from_millis(100);
 /// How jobs are kept and run.
 #[derive(Clone, Debug)]
 pub struct JobsSettings {
-    /// Where records are kept; the folder is made where there is none.
+    /// Where records are kept; the folder is created if it is missing.
     pub folder: PathBuf,
     /// How many jobs of this process run at once; at least 1.
     pub running_max: usize,

@@ -105,7 +105,7 @@ impl Examples<'_> {
 impl Iterator for Examples<'_> {
     type Item = Result<ExampleRecord, QueryError>;
 
-    /// Returns the next answer. After an error there are none.
+    /// Returns the next answer. An error is the last item.
     fn next(&mut self) -> Option<Self::Item> {
         if self.page.is_empty() && !self.ended {
             match self.reader.store.examples(&self.task, self.after, Self::PAGE) {

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bantam_engine::Clock;
+use bantam_types::with_causes;
 use tokio::sync::Notify;
 
 use state::{ClaimResult, EvictedModel, State};
@@ -149,7 +150,7 @@ impl<M: Resident> Room<M> {
         Self(Arc::new(Shared { state, changed: Notify::new(), idle: Notify::new(), wait_max, clock }))
     }
 
-    /// Returns the place of `key`, and makes it if there is none yet: for a model that `load` loads, that will take about
+    /// Returns the place of `key`, and makes it if it is missing: for a model that `load` loads, that will take about
     /// `bytes` bytes, and that stays loaded for `keep` while it is unused.
     pub fn place<L>(&self, key: &str, bytes: u64, keep: KeepAlive, load: L) -> Place<M>
     where
@@ -320,7 +321,7 @@ impl<M: Resident> Shared<M> {
         let loading = Loading { room: Arc::clone(self), key: Arc::clone(key), is_told: false };
         let begun = std::thread::Builder::new().name("bantam-load".to_owned()).spawn(move || {
             let begun = Instant::now();
-            let result = load().map_err(|error| chain(&*error));
+            let result = load().map_err(|error| Arc::<str>::from(with_causes(&*error)));
             match &result {
                 Ok(model) => {
                     let (ms, bytes) = (begun.elapsed().as_millis(), model.bytes());
@@ -479,16 +480,4 @@ impl<M: Resident> std::fmt::Debug for Lease<M> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_tuple("Lease").field(&self._claim.place.key).finish()
     }
-}
-
-/// Returns an error and everything that caused it, one after the other.
-fn chain(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.into()
 }

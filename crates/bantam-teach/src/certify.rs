@@ -37,7 +37,7 @@ pub enum Candidate<'c> {
     Classifier {
         /// The student.
         student: &'c Student,
-        /// The task's labels; where there are none, the student's own count.
+        /// The task's labels; if it has no labels, the student's own count.
         labels: &'c [Arc<str>],
     },
     /// A tagger, as it serves the task.
@@ -50,7 +50,7 @@ pub enum Candidate<'c> {
         sha256: &'c str,
         /// The texts that it was trained on, where it was trained.
         seen: Option<&'c SeenTexts>,
-        /// The labels that count as answers; any text where there are none.
+        /// The labels that count as answers; if it is empty, any text does.
         labels: &'c [Arc<str>],
     },
 }

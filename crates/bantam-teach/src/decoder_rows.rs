@@ -6,6 +6,7 @@ mod written;
 
 use bantam_student::Example;
 use bantam_train::{Preference, ReadRowsErrorKind, RowWriter, TokenRow};
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -176,7 +177,7 @@ pub(crate) fn hash(rows: &[DecoderRow]) -> String {
             hash.update(part);
         }
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }
 
 #[cfg(test)]

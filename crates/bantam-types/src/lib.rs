@@ -27,6 +27,7 @@
 //! ```
 
 mod cancel;
+mod causes;
 mod label;
 mod money;
 mod record;
@@ -35,6 +36,7 @@ mod tier;
 mod verdict;
 
 pub use cancel::Cancel;
+pub use causes::with_causes;
 pub use label::{Label, ParseLabelError};
 pub use money::{ParsePriceError, Price, TokenUsage, Usd, UsdPerMillion};
 pub use record::{AttemptOutcome, AttemptRecord, RequestOutcome, Settlement};

@@ -1,12 +1,12 @@
 //! How a command fails: what happened, what to do next, and the exit code that scripts see.
 
 use std::error::Error;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use bantam_admin::{FindModelError, UseCaseError};
 use bantam_deploy::{DeployError, DeployFault, FormError, ModelError, Refusal, StudentError};
 use bantam_jobs::{FailureReason, JobFailure};
+use bantam_types::with_causes;
 
 use crate::hints;
 
@@ -92,18 +92,6 @@ impl Failure {
             Outcome::Interrupted => 130,
         }
     }
-}
-
-/// Returns an error and everything that caused it.
-fn with_causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {error}");
-        cause = error.source();
-    }
-    text
 }
 
 impl From<FailureReason> for Outcome {

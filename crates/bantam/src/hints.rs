@@ -80,7 +80,7 @@ pub(crate) fn for_student_file(kind: &LoadStudentErrorKind) -> String {
     }
 }
 
-/// Says how to write a configuration where there is none: two commands that work as they are printed.
+/// Says how to write a missing configuration: two commands that work as they are printed.
 pub(crate) fn for_missing_config(error: &ReadConfigError) -> Failure {
     let (path, folder) = (&error.path, error.path.parent().unwrap_or(Path::new("/")));
     let make = if folder.is_dir() { String::new() } else { format!("mkdir -p {} && ", quoted(folder)) };

@@ -2,9 +2,10 @@
 
 use bantam_jobs::{FailureReason, JobContext, JobError, JobProgress};
 use bantam_store::{HubSettings, ModelName, PullError, PullEvent, Store};
+use bantam_types::with_causes;
 
 use super::add::AddedModel;
-use crate::error::{UseCaseError, with_causes};
+use crate::error::UseCaseError;
 use crate::text::bytes_text;
 
 /// Why a model did not come. What has come of it stays for the next attempt.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use bantam_jobs::FailureReason;
 use bantam_store::{About, Entry, Measurement, Origin, Store, StoreError, StoredFile};
+use bantam_types::with_causes;
 use serde::Serialize;
 
 use super::find::{FindModelError, find_model};
-use crate::error::{UseCaseError, with_causes};
+use crate::error::UseCaseError;
 
 /// A model of the store, in a list.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -47,7 +47,7 @@ impl TokenMask {
         })
     }
 
-    /// Returns the first token from `from` on that is allowed (or not allowed, by `allowed`); `end` if there is none.
+    /// Returns the first token from `from` on that is allowed (or not allowed, by `allowed`), or else `end`.
     fn next(&self, from: usize, end: usize, allowed: bool) -> usize {
         let words = self.0.as_slice();
         let flipped = if allowed { 0 } else { u32::MAX };

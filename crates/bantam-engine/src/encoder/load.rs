@@ -222,7 +222,7 @@ impl Reader<'_> {
         Ok(LayerNorm::new(gain, bias, self.config.norm_epsilon))
     }
 
-    /// Returns the bias, or zeros if there is none.
+    /// Returns the bias, or zeros if the layer has no bias.
     fn bias(&self, name: &str, length: usize, has_bias: bool) -> Result<Vec<f32>, LoadEncoderErrorKind> {
         if has_bias { self.tensor(&format!("{name}.bias"), &[length]) } else { Ok(vec![0.0; length]) }
     }

@@ -1,5 +1,6 @@
 //! The name of everything that a student's answers depend on.
 
+use data_encoding::HEXLOWER;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
@@ -26,7 +27,7 @@ impl StudentTask {
         if let Some(verifier) = &self.verifier {
             all["verifier"] = json!(**verifier);
         }
-        Sha256::digest(all.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+        HEXLOWER.encode(&Sha256::digest(all.to_string()))
     }
 }
 

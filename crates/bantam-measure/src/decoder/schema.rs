@@ -30,7 +30,7 @@ const PIECES_MIN: usize = 16;
 const KINDS: [(f32, &str, &str); 2] =
     [(0.0, "free-greedy", "schema-greedy"), (1.0, "free-sampled", "schema-sampled")];
 
-/// The cases and what came of them, or why there are none.
+/// The measured cases, or why nothing could be measured.
 pub(super) type Outcome = Result<(Vec<Case>, Vec<SchemaRatio>), String>;
 
 /// Answers with and without a schema, in turns.

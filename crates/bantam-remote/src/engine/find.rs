@@ -21,7 +21,7 @@ pub const fn usual_addresses() -> [&'static str; 3] {
     ["http://127.0.0.1:11434", "http://127.0.0.1:8080", "http://127.0.0.1:8000"]
 }
 
-/// Returns the engine at `root`, an address without `/v1`; nothing if what answers there is none of those known.
+/// Returns the engine at `root`, an address without `/v1`; nothing if what answers there is not a known engine.
 ///
 /// # Errors
 /// Nobody answers there, or not in time.

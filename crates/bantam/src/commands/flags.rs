@@ -1,7 +1,8 @@
 //! From what libraries say, which name settings, to what the command line says, which names flags.
 
 use std::error::Error;
-use std::fmt::Write as _;
+
+use bantam_types::with_causes;
 
 use crate::failure::{Failure, Outcome};
 
@@ -58,14 +59,7 @@ pub(crate) fn with_flags(failure: Failure) -> Failure {
 
 /// Returns the failure of an error that says itself what was attempted, with everything that caused it.
 pub(crate) fn failure(outcome: Outcome, error: &dyn Error, hint: Option<String>) -> Failure {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        // Writing to a String cannot fail.
-        let _ = write!(message, ": {error}");
-        cause = error.source();
-    }
-    let failure = Failure::new(outcome, message);
+    let failure = Failure::new(outcome, with_causes(error));
     match hint {
         Some(hint) => failure.hint(in_flags(&hint)),
         None => failure,

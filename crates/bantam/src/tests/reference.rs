@@ -7,6 +7,7 @@ mod errors;
 mod exit_codes;
 mod formats;
 mod http;
+mod parameters;
 mod settings;
 
 use std::path::PathBuf;

@@ -17,7 +17,6 @@ mod jobs;
 mod ledger;
 mod local;
 mod models;
-mod parameters;
 mod place;
 mod reload;
 mod residents;

@@ -8,6 +8,7 @@ use bantam_train::{
     RunConfig, Sft, SmallTokens, Taught, TeachConfig, TeachError, TeachEvent, TokenRow, whole_config,
 };
 use bantam_weights::Tokenizer;
+use data_encoding::HEXLOWER;
 use jiff::civil::DateTime;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -307,7 +308,7 @@ fn hash<'r>(rows: impl Iterator<Item = &'r TokenRow>) -> String {
         row.ids.iter().for_each(|id| hash.update(id.to_le_bytes()));
         hash.update(row.is_learnt.iter().map(|is| u8::from(*is)).collect::<Vec<u8>>());
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(&hash.finalize())
 }
 
 fn recommended() -> RunConfig {

@@ -39,7 +39,7 @@ fn meaning(reason: EscalationReason) -> &'static str {
         }
         EscalationReason::InvalidOutput => "The answer is not one that the task allows.",
         EscalationReason::TooLong => "The request or the answer does not fit the model.",
-        EscalationReason::OutOfScope => "The student says that the request is none of its task's business.",
+        EscalationReason::OutOfScope => "The student says that the request does not belong to its task.",
         EscalationReason::Timeout => "No answer in time.",
         EscalationReason::Error => "The backend failed.",
         EscalationReason::Unavailable => {
