@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
-use http::{Request, header};
+use http::{HeaderValue, Request};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -16,6 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
+use crate::cors;
 use crate::handlers::App;
 use crate::respond::respond_error;
 use crate::timed_io::{BusyBody, Phase, TimedIo};
@@ -60,14 +61,18 @@ pub(crate) fn spawn(
 }
 
 async fn handle(app: &App, mut router: Router, request: Request<Incoming>) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    if let Err(error) = app.guard.check_host(request.headers()) {
-        return respond_error(&error);
-    }
-    let Ok(mut response) = router.call(request.map(Body::new)).await;
-    // The guard has already refused origins that are not allowed.
-    if let Some(origin) = origin {
-        response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
+    let page = app.guard.check_origin(request.headers()).map(Option::<&HeaderValue>::cloned);
+    let host = app.guard.check_host(request.headers());
+    let preflight = if matches!(page, Ok(Some(_))) { cors::answer_preflight(&request) } else { None };
+    let mut response = match (host, &page, preflight) {
+        (Err(error), _, _) => respond_error(&error),
+        (Ok(()), Err(error), _) => respond_error(error),
+        (Ok(()), Ok(_), Some(response)) => response,
+        (Ok(()), Ok(_), None) => {
+            let Ok(response) = router.call(request.map(Body::new)).await;
+            response
+        }
+    };
+    cors::add_headers(&mut response, &page, app.guard.has_origins());
     response
 }

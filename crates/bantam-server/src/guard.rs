@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bantam_wire::{ApiError, ErrorCode};
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
@@ -42,7 +42,7 @@ impl Guard {
         Self { hosts, origins: allowed_origins, keys, secret }
     }
 
-    /// Checks host and origin.
+    /// Checks the `Host` header.
     pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         let mut values = headers.get_all(header::HOST).iter();
         let (Some(host), None) = (values.next(), values.next()) else {
@@ -55,10 +55,20 @@ impl Guard {
                 "this Host is not allowed: add it to `server.allowed_hosts` if it is yours",
             ));
         }
+        Ok(())
+    }
+
+    /// Returns the origin of the web page that asks, if it is a page, once that origin is known to be allowed.
+    pub(crate) fn check_origin<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<&'h HeaderValue>, ApiError> {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         match (origins.next(), origins.next()) {
-            (None, _) => Ok(()),
-            (Some(origin), None) if self.allows_origin(origin.to_str().unwrap_or_default()) => Ok(()),
+            (None, _) => Ok(None),
+            (Some(origin), None) if self.origins.iter().any(|allowed| origin == allowed.as_str()) => {
+                Ok(Some(origin))
+            }
             _ => Err(forbidden(
                 "origin_not_allowed",
                 "this Origin is not allowed: add it to `server.allowed_origins` if it is yours",
@@ -66,9 +76,9 @@ impl Guard {
         }
     }
 
-    /// Returns whether a page of `origin` may read answers.
-    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
-        self.origins.iter().any(|allowed| allowed == origin)
+    /// Returns whether pages of any origin are served.
+    pub(crate) const fn has_origins(&self) -> bool {
+        !self.origins.is_empty()
     }
 
     /// Checks the key, in constant time over all keys.
@@ -124,8 +134,6 @@ fn forbidden(slug: &'static str, message: &str) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn guard(keys: &[&str]) -> Guard {
@@ -168,10 +176,24 @@ mod tests {
 
     #[test]
     fn a_page_of_an_unknown_origin_is_refused() {
-        check_host(&[("host", "localhost"), ("origin", "https://desk.example")], true);
-        for bad in ["https://evil.example", "null", ""] {
-            check_host(&[("host", "localhost"), ("origin", bad)], false);
+        let check = |origins: &[&str], expected: Result<Option<&str>, &str>| {
+            let headers = headers(&origins.iter().map(|origin| ("origin", *origin)).collect::<Vec<_>>());
+            let checked = guard(&[]).check_origin(&headers).map_err(|error| error.slug);
+            assert_eq!(
+                checked.map(|page| page.map(|origin| origin.to_str().unwrap())),
+                expected,
+                "{origins:?}"
+            );
+        };
+        let desk = "https://desk.example";
+        check(&[], Ok(None));
+        check(&[desk], Ok(Some(desk)));
+        for bad in
+            ["https://evil.example", "https://desk.example.evil.example", "http://desk.example", "null", ""]
+        {
+            check(&[bad], Err("origin_not_allowed"));
         }
+        check(&[desk, desk], Err("origin_not_allowed"));
     }
 
     #[test]

@@ -137,7 +137,13 @@ async fn readyz(State(app): State<Arc<App>>) -> Response {
 
 async fn wrong_method(method: Method, request: Request) -> Response {
     let message = format!("{method} is not allowed on {}", request.uri().path());
-    respond_error(&ApiError::new(ErrorCode::MethodNotAllowed, "method_not_allowed", message))
+    let mut response =
+        respond_error(&ApiError::new(ErrorCode::MethodNotAllowed, "method_not_allowed", message));
+    let methods = routes::methods(request.uri().path());
+    if let Some(methods) = methods.and_then(|methods| HeaderValue::try_from(methods).ok()) {
+        response.headers_mut().insert(header::ALLOW, methods);
+    }
+    response
 }
 
 async fn unknown_path(request: Request) -> Response {

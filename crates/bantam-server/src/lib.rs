@@ -1,11 +1,12 @@
 //! HTTP, auth and streams around the gateway. Sole owner of axum.
 //!
 //! A connection is accepted ([`serve`]), its reads are timed, each request passes the guard (host, origin,
-//! key), its body is read up to a limit, and the gateway's reply becomes a response. Nothing here decides
+//! key), browsers' preflights are answered, its body is read up to a limit, and the gateway's reply becomes a response. Nothing here decides
 //! anything about models or tasks.
 
 mod body;
 mod connection;
+mod cors;
 mod guard;
 mod handlers;
 mod residents;

@@ -22,6 +22,14 @@ impl Route {
     pub fn shown_path(&self) -> String {
         self.path.replace("{*", "{")
     }
+
+    /// Returns whether `path`, as it stands in a request, is this route's. A parameter takes the rest of a path.
+    fn is_at(&self, path: &str) -> bool {
+        match self.path.split_once("{*") {
+            Some((beginning, _)) => path.strip_prefix(beginning).is_some_and(|rest| !rest.is_empty()),
+            None => path == self.path,
+        }
+    }
 }
 
 /// The models that callers may name.
@@ -56,6 +64,18 @@ pub fn all() -> Vec<Route> {
             get(READY, false, "Says whether the ledger can be written: 200, or 503."),
         ])
         .collect()
+}
+
+/// Returns the methods that are served at `path`, separated by commas, or `None` if there is no such path.
+pub(crate) fn methods(path: &str) -> Option<String> {
+    let mut methods = Vec::new();
+    for route in all().into_iter().filter(|route| route.is_at(path)) {
+        let is_get = route.method == Method::GET;
+        methods.push(route.method);
+        methods.extend(is_get.then_some(Method::HEAD));
+    }
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// A header that Bantam reads or writes.
@@ -94,6 +114,18 @@ headers! { RESPONSE_HEADERS, "The headers of responses beside HTTP's own.":
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_path_has_its_methods() {
+        let check = |path, expected: Option<&str>| assert_eq!(methods(path).as_deref(), expected, "{path}");
+        check("/v1/chat/completions", Some("POST"));
+        check("/v1/models", Some("GET, HEAD"));
+        check("/v1/models/vendor/mid%2Fmodel", Some("GET, HEAD"));
+        check("/bantam/unload/a", Some("POST"));
+        for unknown in ["", "*", "/", "/v1/models/", "/v1/chat/completions/", "/V1/models"] {
+            check(unknown, None);
+        }
+    }
 
     #[test]
     fn header_names_are_valid_and_in_lower_case() {

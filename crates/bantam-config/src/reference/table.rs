@@ -30,7 +30,7 @@ settings! {
     "server.allowed_hosts": Texts("host names, with or without a port"), Value("[]"),
         "`Host` values to allow beyond loopback names and the bind address.";
     "server.allowed_origins": Texts("origins, such as `\"https://chat.example.com\"`"), Value("[]"),
-        "Browser origins to allow.";
+        "Browser origins whose pages may call the server and read its answers. Pages of others are refused.";
     "server.api_key_envs": Texts("names of environment variables"), Value("[]"),
         "Variables that each hold one accepted key of at least 32 characters. An empty list asks for no key.";
     "server.body_bytes_max": whole(1_024, 1_073_741_824), Value("4194304"), "The largest request body, in bytes.";

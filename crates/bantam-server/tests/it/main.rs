@@ -4,6 +4,7 @@
 
 mod bodies;
 mod connections;
+mod cors;
 mod drain;
 mod guard;
 mod leaving;

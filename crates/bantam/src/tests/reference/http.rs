@@ -18,6 +18,10 @@ fn the_page_of_http_is_the_servers_tables() {
         let key = if route.needs_key { "if the server has keys" } else { "never" };
         page.push_str(&row(&[&method, &path, key, route.about]));
     }
+    page.push_str(
+        "\nA method that a path lacks is a 405, whose `Allow` names those it has. `OPTIONS` is served on every path as the \
+         preflight of a browser, without a key, for pages of the origins in `server.allowed_origins`.\n",
+    );
     for (title, headers) in [("Request headers", REQUEST_HEADERS), ("Response headers", RESPONSE_HEADERS)] {
         page.push_str(&format!("\n## {title}\n\n{}", heading(&["Header", "Meaning"])));
         for header in headers {
