@@ -7,7 +7,7 @@ use bantam_wire::{ApiError, Call, CallKind, ENDPOINTS, ErrorCode, Role};
 use parking_lot::Mutex;
 
 use crate::deployment::{Deployment, Rung, Task};
-use bantam_route::TemplateMiner;
+use bantam_route::{PromptPrefixes, TemplateMiner};
 
 /// What a caller says outside the body.
 #[derive(Clone, Debug, Default)]
@@ -138,7 +138,10 @@ fn recognise(miner: &Mutex<TemplateMiner>, request: &Call) -> (Option<Template>,
     let Some(first) = users.next() else {
         return (None, 0);
     };
-    match miner.lock().observe(system, first.text()) {
+    // The whole prompt is read before the lock is taken, so a long one does not hold up other callers.
+    let prompt = PromptPrefixes::of(system, first.text());
+    let found = miner.lock().observe(&prompt);
+    match found {
         // In a longer conversation the last user message does not follow the template.
         Some(found) if users.next().is_none() => (Some(found.template), found.prefix_bytes),
         Some(found) => (Some(found.template), 0),

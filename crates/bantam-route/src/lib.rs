@@ -36,4 +36,4 @@ pub mod template;
 pub use certificate::{Certificate, Certification, Evidence, certify};
 pub use judge::{Gate, StudentFacts, judge_student, match_label};
 pub use plan::{Plan, RungFacts, RungKind, Skip, SkipReason, plan};
-pub use template::{Recognition, TemplateMiner};
+pub use template::{PromptPrefixes, Recognition, TemplateMiner};

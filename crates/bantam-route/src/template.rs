@@ -8,6 +8,7 @@
 //!
 //! The fingerprint is a hash of that content alone, so it stays the same across restarts and machines.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use bantam_types::Template;
@@ -20,8 +21,8 @@ const WORDS_MAX: usize = 96;
 const USER_BYTES_MAX: usize = 2048;
 /// How often a prefix must be seen before it can be a template.
 const SUPPORT: u32 = 24;
-/// The most prefixes kept; each takes about 40 bytes.
-const NODES_MAX: usize = 32_768;
+/// The most prefixes kept in each of the two generations; each takes about 40 bytes.
+const GENERATION_MAX: usize = 16_384;
 
 /// The template that a prompt belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,10 +33,31 @@ pub struct Recognition {
     pub prefix_bytes: usize,
 }
 
+/// A prompt as [`TemplateMiner`] sees it: the hashes of its beginnings, of which there are at most about a hundred.
+///
+/// Making it reads the whole prompt; observing it takes a bounded number of steps. So whoever shares a miner makes
+/// this before taking the lock, and a long prompt holds nobody up.
+#[derive(Clone, Debug)]
+pub struct PromptPrefixes {
+    prefixes: Vec<Prefix>,
+    has_system: bool,
+}
+
+impl PromptPrefixes {
+    /// Hashes the beginnings of a prompt.
+    pub fn of(system: &str, user: &str) -> Self {
+        Self { prefixes: prefixes(hash_system(system), user), has_system: !system.is_empty() }
+    }
+}
+
 /// Discovers templates in the prompts it observes, in bounded memory.
+///
+/// Prefixes are kept in two generations. A prefix that recurs moves to the younger one; when that is full, the older one is
+/// forgotten and the younger takes its place. Forgetting therefore never looks through the table.
 #[derive(Debug, Default)]
 pub struct TemplateMiner {
-    nodes: HashMap<u64, Node>,
+    young: HashMap<u64, Node>,
+    old: HashMap<u64, Node>,
     known: HashSet<u64>,
 }
 
@@ -61,13 +83,14 @@ impl Node {
 impl TemplateMiner {
     /// Returns a miner that recognises the `known` templates from the first request on.
     pub fn new(known: impl IntoIterator<Item = Template>) -> Self {
-        Self { nodes: HashMap::new(), known: known.into_iter().map(|template| template.0).collect() }
+        Self { known: known.into_iter().map(|template| template.0).collect(), ..Self::default() }
     }
 
     /// Observes one prompt and returns the template it belongs to, if one is known or has become stable.
-    pub fn observe(&mut self, system: &str, user: &str) -> Option<Recognition> {
-        let root = hash_system(system);
-        let prefixes = prefixes(root, user);
+    ///
+    /// It takes a few table look-ups for each prefix, however long the prompt was.
+    pub fn observe(&mut self, prompt: &PromptPrefixes) -> Option<Recognition> {
+        let PromptPrefixes { prefixes, has_system } = prompt;
         let mut known = None;
         let mut fanning = None;
         let mut counting = true;
@@ -85,12 +108,11 @@ impl TemplateMiner {
             counting = node.seen > 1;
             // All prompts without a system message share one root, so only a prefix that many requests
             // share makes a template there.
-            let anchored = !system.is_empty() || position > 0;
+            let anchored = *has_system || position > 0;
             if anchored && fanning.is_none() && node.fans_out() {
                 fanning = Some(*prefix);
             }
         }
-        self.shrink();
         let found = known.or(fanning)?;
         Some(Recognition { template: Template(found.hash), prefix_bytes: found.bytes })
     }
@@ -106,19 +128,18 @@ impl TemplateMiner {
     }
 
     fn count(&mut self, hash: u64, continuation: u64) -> Node {
-        let node = self.nodes.entry(hash).or_default();
+        let node = match self.young.entry(hash) {
+            Entry::Occupied(node) => node.into_mut(),
+            Entry::Vacant(place) => place.insert(self.old.remove(&hash).unwrap_or_default()),
+        };
         node.seen = node.seen.saturating_add(1);
         node.continuations |= 1 << (continuation % 64);
-        *node
-    }
-
-    /// Forgets the rarest prefixes if there are too many.
-    fn shrink(&mut self) {
-        let mut floor = 1;
-        while self.nodes.len() > NODES_MAX {
-            self.nodes.retain(|_, node| node.seen > floor);
-            floor *= 2;
+        let node = *node;
+        if self.young.len() >= GENERATION_MAX {
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
+        node
     }
 }
 
@@ -229,7 +250,7 @@ mod tests {
         for round in 0..rounds {
             let (system, user) = prompt(round, &payload(round));
             last = miner
-                .observe(&system, &user)
+                .observe(&PromptPrefixes::of(&system, &user))
                 .map(|found| (found.template, user[..found.prefix_bytes].to_owned()));
         }
         assert_eq!(last.map(|(_, prefix)| prefix).as_deref(), expected_prefix);
@@ -280,22 +301,53 @@ mod tests {
         let mut miner = TemplateMiner::default();
         let mut learned = None;
         for round in 0..60 {
-            learned = miner.observe("Label.", &payload(round)).or(learned);
+            learned = miner.observe(&PromptPrefixes::of("Label.", &payload(round))).or(learned);
         }
         let template = learned.unwrap().template;
         let mut restarted = TemplateMiner::new([template]);
-        assert_eq!(restarted.observe("Label.", "new words").unwrap().template, template);
-        assert_eq!(restarted.observe("Other.", "new words"), None);
+        let new = PromptPrefixes::of("Label.", "new words");
+        assert_eq!(restarted.observe(&new).unwrap().template, template);
+        assert_eq!(restarted.observe(&PromptPrefixes::of("Other.", "new words")), None);
     }
 
     #[test]
     fn memory_stays_bounded_and_any_text_is_accepted() {
         let mut miner = TemplateMiner::default();
         for round in 0..60_000_u64 {
-            miner.observe("", &format!("{} é {round} ß {}", round * 7, round * 13));
+            let user = format!("{} é {round} ß {}", round * 7, round * 13);
+            miner.observe(&PromptPrefixes::of("", &user));
+            assert!(miner.young.len() <= GENERATION_MAX && miner.old.len() <= GENERATION_MAX);
         }
-        assert!(miner.nodes.len() <= NODES_MAX);
-        miner.observe("ü", &"ö".repeat(100_000));
-        miner.observe("", "");
+        miner.observe(&PromptPrefixes::of("ü", &"ö".repeat(100_000)));
+        miner.observe(&PromptPrefixes::of("", ""));
+    }
+
+    #[test]
+    fn a_template_that_recurs_outlives_any_number_of_texts_that_do_not() {
+        let mut miner = TemplateMiner::default();
+        let mut last = None;
+        for round in 0..200_000 {
+            miner.observe(&PromptPrefixes::of(&format!("{}", spread(round)), "once"));
+            if round % 5_000 == 0 {
+                last = miner.observe(&PromptPrefixes::of("Label.", &payload(round as usize / 5_000)));
+            }
+        }
+        assert!(last.is_some());
+    }
+
+    /// The part that a shared miner does under its lock takes hashes alone, and a bounded number of them.
+    #[test]
+    fn observing_a_prompt_of_a_megabyte_takes_no_more_steps_than_a_short_one_can() {
+        let (system, user) = ("rules ".repeat(180_000), "word ".repeat(220_000));
+        assert!(system.len() > 1 << 20 && user.len() > 1 << 20);
+        let long = PromptPrefixes::of(&system, &user);
+        let short = PromptPrefixes::of("", &"a ".repeat(WORDS_MAX + 1));
+        assert_eq!(long.prefixes.len(), short.prefixes.len());
+        assert!(long.prefixes.len() <= WORDS_MAX);
+        let mut miner = TemplateMiner::default();
+        for _ in 0..3 {
+            miner.observe(&long);
+        }
+        assert!(miner.young.len() <= long.prefixes.len());
     }
 }
