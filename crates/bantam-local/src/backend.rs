@@ -22,6 +22,7 @@ use serde_json::Value;
 use crate::answer;
 use crate::labels::LabelError;
 use crate::model::LocalModel;
+use crate::preparing::Wanted;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
 
@@ -33,6 +34,13 @@ pub struct LocalBackend<A> {
     adapter: Option<Arc<LoadedAdapter<A>>>,
 }
 
+impl<A> Clone for LocalBackend<A> {
+    fn clone(&self) -> Self {
+        let Self { model, name, adapter } = self;
+        Self { model: Arc::clone(model), name: Arc::clone(name), adapter: adapter.clone() }
+    }
+}
+
 /// A call on its way to the engine.
 pub(crate) struct Prepared {
     pub(crate) request: GenerationRequest,
@@ -42,6 +50,12 @@ pub(crate) struct Prepared {
     pub(crate) opening: &'static str,
     pub(crate) task: Arc<str>,
     pub(crate) deadline: Option<Instant>,
+}
+
+/// A call whose answers have begun.
+struct Begun {
+    prepared: Prepared,
+    running: Vec<RunningAnswer>,
 }
 
 impl Prepared {
@@ -76,6 +90,40 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     /// Returns the tokens' texts.
     pub(crate) fn table(&self) -> &TokenTable {
         &self.model.table
+    }
+
+    /// Runs `work` with the backend on a thread that may be busy, within the deadline.
+    pub(crate) async fn prepare_with<T: Send + 'static>(
+        &self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(&Self, &Wanted) -> Result<T, BackendError> + Send + 'static,
+    ) -> Result<T, BackendError> {
+        let backend = self.clone();
+        self.model.preparations.run(deadline, move |wanted| work(&backend, wanted)).await
+    }
+
+    /// Begins every answer that is asked for, so that they run in one batch; of a stream the only one.
+    fn begin_call(&self, call: &Call, ask: &Ask, wanted: &Wanted) -> Result<Begun, BackendError> {
+        let prepared = self.prepare(call, ask)?;
+        let answers = prepared.request.answers * prepared.prompts.len() as u32;
+        let seed = prepared.request.seed.unwrap_or_else(random);
+        let running = self.begin_all(&prepared, if ask.stream { 1 } else { answers }, seed, wanted)?;
+        Ok(Begun { prepared, running })
+    }
+
+    /// Begins that many answers, unless the caller leaves in between.
+    pub(crate) fn begin_all(
+        &self,
+        prepared: &Prepared,
+        answers: u32,
+        seed: u64,
+        wanted: &Wanted,
+    ) -> Result<Vec<RunningAnswer>, BackendError> {
+        let begin = |index| {
+            wanted.check()?;
+            self.begin(prepared, index, seed)
+        };
+        (0..answers).map(begin).collect()
     }
 
     fn prepare(&self, call: &Call, ask: &Ask) -> Result<Prepared, BackendError> {
@@ -132,12 +180,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     }
 
     /// Starts one of the answers, those of the first prompt first.
-    pub(crate) fn begin(
-        &self,
-        prepared: &Prepared,
-        index: u32,
-        seed: u64,
-    ) -> Result<RunningAnswer, BackendError> {
+    fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<RunningAnswer, BackendError> {
         let Prepared { request, prompts, task, deadline, .. } = prepared;
         let prompt = prompts.get((index / request.answers) as usize).ok_or(BackendFault::Broken)?;
         let form = if request.must_call { Feature::Tools } else { Feature::AnswerForm };
@@ -178,15 +221,11 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         Ok(running.with_run(run))
     }
 
-    async fn whole(&self, prepared: Prepared, begun: Instant) -> Result<Answer, BackendError> {
-        let seed = prepared.request.seed.unwrap_or_else(random);
-        // All are begun before the first is waited for, so that they run in one batch.
-        let answers = prepared.request.answers * prepared.prompts.len() as u32;
-        let running: Result<Vec<RunningAnswer>, BackendError> =
-            (0..answers).map(|index| self.begin(&prepared, index, seed)).collect();
+    async fn whole(&self, call: Begun, begun: Instant) -> Result<Answer, BackendError> {
+        let Begun { prepared, running } = call;
         let mut tokens = TokenUsage { input: prepared.input(), cached_input: 0, output: 0 };
         let (mut choices, mut first_byte_us) = (Vec::new(), 0);
-        for mut running in running? {
+        for mut running in running {
             let finished = running.finish().await.map_err(|error| run_fault(&error))?;
             tokens.output += finished.tokens.len() as u64;
             if choices.is_empty() {
@@ -215,9 +254,9 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         answer::choice(text, calls, finish, told)
     }
 
-    async fn stream(&self, prepared: Prepared, begun: Instant) -> Result<Answer, BackendError> {
-        let seed = prepared.request.seed.unwrap_or_else(random);
-        let running = self.begin(&prepared, 0, seed)?;
+    async fn stream(&self, call: Begun, begun: Instant) -> Result<Answer, BackendError> {
+        let Begun { prepared, running } = call;
+        let running = running.into_iter().next().ok_or(BackendFault::Broken)?;
         let streaming = Streaming {
             model: Arc::clone(&self.model),
             running,
@@ -348,8 +387,11 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
             if request.tier() != Tier::Local {
                 return Err(BackendFault::NotCleared.into());
             }
-            let prepared = self.prepare(request.request(), &ask)?;
-            if ask.stream { self.stream(prepared, begun).await } else { self.whole(prepared, begun).await }
+            let (deadline, is_stream) = (ask.deadline, ask.stream);
+            let begin =
+                move |backend: &Self, wanted: &Wanted| backend.begin_call(request.request(), &ask, wanted);
+            let call = self.prepare_with(deadline, begin).await?;
+            if is_stream { self.stream(call, begun).await } else { self.whole(call, begun).await }
         })
     }
 }

@@ -11,11 +11,15 @@ use serde_json::Value;
 
 use crate::backend::now;
 use crate::model::LocalModel;
+use crate::preparing::PrepareError;
 
 /// Why labels could not be scored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabelError {
+    /// The prompt was not ready in time, or at all.
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
     /// The chat template refuses the conversation.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -37,7 +41,7 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
     /// Returns the exact probability of each label as the whole answer to a conversation, messages as chat templates
     /// want them: the prompt runs once, then all places where labels part in one step. Nothing is sampled.
     pub async fn score_labels(
-        &self,
+        self: &Arc<Self>,
         messages: &[Value],
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
@@ -47,20 +51,31 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
 
     /// The same with an adapter, or none.
     pub(crate) async fn score_labels_with(
-        &self,
+        self: &Arc<Self>,
         messages: &[Value],
         labels: &[String],
         (task, deadline): (Arc<str>, Option<Instant>),
         adapter: Option<Arc<LoadedAdapter<A>>>,
     ) -> Result<LabelScores, LabelError> {
-        let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
-        let plain = EncodeOptions { add_special: false, parse_special: false };
-        let tokens: Vec<Vec<u32>> = labels.iter().map(|label| self.tokenizer.encode(label, plain)).collect();
-        let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;
+        let (model, messages, labels) = (Arc::clone(self), messages.to_vec(), labels.to_vec());
+        let prepared = self.preparations.run(deadline, move |_| model.prepare_labels(&messages, &labels));
+        let (prompt, trie) = prepared.await?;
         let paths = trie.inner_nodes().into_iter();
         let paths = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
         let asked = Asked { task, adapter, prompt, deadline };
         let scores = self.scheduler.score(Score { asked, paths })?.await?;
         Ok(trie.score_next(&scores.paths)?)
+    }
+
+    fn prepare_labels(
+        &self,
+        messages: &[Value],
+        labels: &[String],
+    ) -> Result<(Vec<u32>, LabelTrie), LabelError> {
+        let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
+        let plain = EncodeOptions { add_special: false, parse_special: false };
+        let tokens: Vec<Vec<u32>> = labels.iter().map(|label| self.tokenizer.encode(label, plain)).collect();
+        let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;
+        Ok((prompt, trie))
     }
 }

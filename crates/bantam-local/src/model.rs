@@ -11,6 +11,7 @@ use bantam_engine::{AdapterRegistry, Scheduler, ShutDown};
 use bantam_template::TemplateError;
 use bantam_weights::{EncodeOptions, Tokenizer};
 
+use crate::preparing::Preparations;
 use crate::prompt::Prompter;
 use crate::room::Resident;
 
@@ -25,6 +26,7 @@ pub struct LocalModel<A> {
     pub(crate) table: Arc<TokenTable>,
     grammars: Grammars,
     compiled: Mutex<VecDeque<(Grammar, Arc<CompiledGrammar>)>>,
+    pub(crate) preparations: Preparations,
     pub(crate) scheduler: Scheduler<A>,
     adapters: Option<AdapterRegistry<A>>,
     /// Bytes of memory that it takes, as far as is known.
@@ -71,9 +73,18 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         let texts = ids.map(|id| tokenizer.token_bytes(id));
         let table = Arc::new(TokenTable::new(texts, &control, tokenizer.eos_ids(), forcing)?);
         let grammars = Grammars::new(&table, GrammarLimits::standard())?;
-        let compiled = Mutex::default();
-        let (adapters, bytes) = (None, 0);
-        Ok(Self { name, tokenizer, prompter, table, grammars, compiled, scheduler, adapters, bytes })
+        Ok(Self {
+            name,
+            tokenizer,
+            prompter,
+            table,
+            grammars,
+            compiled: Mutex::default(),
+            preparations: Preparations::new(),
+            scheduler,
+            adapters: None,
+            bytes: 0,
+        })
     }
 
     /// Returns the model with adapters that requests may name, and with the bytes that it takes.
@@ -96,7 +107,8 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         &self.scheduler
     }
 
-    /// Compiles a grammar, or returns it from those that were compiled recently.
+    /// Compiles a grammar, or returns it from those that were compiled recently. It belongs into
+    /// [`Preparations::run`]: compiling takes up to 50 ms.
     pub(crate) fn compile(&self, grammar: Grammar) -> Result<Arc<CompiledGrammar>, CompileGrammarError> {
         let kept = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, compiled)) = kept().iter().find(|(known, _)| *known == grammar) {

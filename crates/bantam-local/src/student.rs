@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::backend::{LocalBackend, Prepared, run_fault, submit_fault};
 use crate::labels::LabelError;
+use crate::preparing::Wanted;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
 use crate::shared::RoomBackend;
@@ -72,6 +73,14 @@ pub struct Draft {
     pub answer: StudentAnswer,
     /// What a verifier would look at, besides the texts; none for labels, whose probabilities are exact.
     pub evidence: Option<AnswerEvidence>,
+}
+
+/// Answers that have begun: the greedy one and those drawn beside it.
+struct DraftInProgress {
+    /// Tokens of the prompt.
+    input: u64,
+    running: RunningAnswer,
+    others: Vec<RunningAnswer>,
 }
 
 /// A language model that serves one task as its student.
@@ -174,22 +183,11 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             AnswerForm::Labels(_) | AnswerForm::Text => None,
         };
         let greedy = GenerationRequest::greedy(talk.to_vec(), grammar, task.tokens_max);
-        let drawn = greedy.drawn(task.samples as u32);
-        let prompt = self.conversation(&greedy, "")?;
-        let input = prompt.len() as u64;
-        let prepared = |request: GenerationRequest| Prepared {
-            request,
-            prompts: vec![prompt.clone()],
-            opening: "",
-            task: Arc::clone(&task.name),
-            deadline,
+        let (name, samples) = (Arc::clone(&task.name), task.samples as u32);
+        let begin = move |backend: &Self, wanted: &Wanted| {
+            backend.begin_draft(greedy, samples, (name, deadline), wanted)
         };
-        let mut running = self.begin(&prepared(greedy), 0, 0)?;
-        // All are begun before the first is waited for, so that they run in one batch.
-        let drawn = prepared(drawn);
-        let others: Result<Vec<RunningAnswer>, BackendError> =
-            (0..task.samples as u32).map(|index| self.begin(&drawn, index, FIRST_SEED)).collect();
-        let others = others?;
+        let DraftInProgress { input, mut running, others } = self.prepare_with(deadline, begin).await?;
         let finished = running.finish().await.map_err(|error| run_fault(&error))?;
         let mut output = finished.tokens.len() as u64;
         let mut same = 1_u32;
@@ -211,6 +209,25 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             usage: Some(usage),
         };
         Ok(Draft { answer, evidence: Some(evidence) })
+    }
+
+    /// Begins the greedy answer and the further ones, so that they run in one batch.
+    fn begin_draft(
+        &self,
+        greedy: GenerationRequest,
+        samples: u32,
+        (task, deadline): (Arc<str>, Option<Instant>),
+        wanted: &Wanted,
+    ) -> Result<DraftInProgress, BackendError> {
+        let drawn = greedy.drawn(samples);
+        let prompts = vec![self.conversation(&greedy, "")?];
+        let input = prompts.iter().map(|prompt| prompt.len() as u64).sum();
+        let mut prepared = Prepared { request: greedy, prompts, opening: "", task, deadline };
+        let greedy = self.begin_all(&prepared, 1, 0, wanted)?;
+        prepared.request = drawn;
+        let others = self.begin_all(&prepared, samples, FIRST_SEED, wanted)?;
+        let running = greedy.into_iter().next().ok_or(BackendFault::Broken)?;
+        Ok(DraftInProgress { input, running, others })
     }
 
     /// Returns how sure one may be of a finished answer, what that comes from, and whether it has the task's form.
@@ -251,6 +268,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
                 BackendFault::CannotHonour(Feature::Chat),
                 format!("the model's chat template refuses them: {error}"),
             ),
+            LabelError::Prepare(error) => error.into(),
             LabelError::Submit(error) => submit_fault(&error).into(),
             LabelError::Run(error) => run_fault(&error).into(),
             LabelError::Labels(_) | LabelError::Score(_) => {

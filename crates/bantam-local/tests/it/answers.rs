@@ -2,6 +2,7 @@
 
 use bantam_backend::BackendFault;
 use bantam_wire::Feature;
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, chunks, fault, whole};
@@ -198,6 +199,24 @@ async fn what_cannot_be_honoured_is_named() {
         matches!(too_long, BackendFault::ContextLength { tokens: 5_000.., context: 2_048 }),
         "{too_long:?}"
     );
+}
+
+#[test]
+fn a_schema_is_compiled_where_it_holds_up_no_other_request() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build();
+    runtime.unwrap().block_on(async {
+        let backend = backend();
+        let (release, is_released) = std::sync::mpsc::channel::<()>();
+        let occupied = tokio::task::spawn_blocking(move || is_released.recv());
+        let schema = json!({ "name": "x", "schema": { "type": "nonsense" } });
+        let asked = json!({ "response_format": { "type": "json_schema", "json_schema": schema } });
+        let mut refused = Box::pin(fault(&backend, "x", asked));
+        let early = (&mut refused).now_or_never();
+        assert_eq!(early, None, "no thread that may be busy is free, so nothing can have been compiled");
+        release.send(()).unwrap();
+        assert_eq!(refused.await, BackendFault::CannotHonour(Feature::AnswerForm));
+        occupied.await.unwrap().unwrap();
+    });
 }
 
 #[tokio::test]

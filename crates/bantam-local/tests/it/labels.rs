@@ -1,14 +1,16 @@
 //! Labels scored, held against what the same model says token by token.
 
+use std::sync::Arc;
+
 use bantam_local::{LabelError, LocalModel};
 use serde_json::{Value, json};
 
 use crate::tiny::{backend, options, whole};
 use crate::tiny_model::write;
 
-fn model() -> LocalModel<bantam_engine::Adapter> {
+fn model() -> Arc<LocalModel<bantam_engine::Adapter>> {
     let folder = tempfile::tempdir().unwrap();
-    LocalModel::open(write(folder.path()), &options()).unwrap()
+    Arc::new(LocalModel::open(write(folder.path()), &options()).unwrap())
 }
 
 fn talk() -> Vec<Value> {
