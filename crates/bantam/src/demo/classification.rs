@@ -75,7 +75,7 @@ impl Demo<'_> {
             Application { model: "simulated-frontier".to_owned(), instructions: self.instructions() };
         let baseline =
             self.rehearse(&gateway, &application, BASELINE_STEP, (narrator, "all to the frontier")).await?;
-        let (baseline_usage, from_ms) = gateway.usage_since(i64::MIN)?;
+        let (baseline_usage, from_ms) = gateway.usage_since(i64::MIN).await?;
         let sensitive_before = frontier.take_sensitive();
 
         "auto".clone_into(&mut application.model);
@@ -89,12 +89,12 @@ impl Demo<'_> {
         let taught = teach(&gateway, plan, cancel, narrator).await?;
         gateway.enter(stages(TaskStage::Taught)).await?;
         frontier.take_sensitive();
-        let (_, until_ms) = gateway.usage_since(from_ms)?;
+        let (_, until_ms) = gateway.usage_since(from_ms).await?;
 
         // Without a certificate everything still goes to the frontier, at its pace.
         let step = if taught.certified.is_ok() { 1 } else { BASELINE_STEP };
         let bantam = self.rehearse(&gateway, &application, step, (narrator, "through Bantam")).await?;
-        let (bantam_usage, _) = gateway.usage_since(until_ms)?;
+        let (bantam_usage, _) = gateway.usage_since(until_ms).await?;
         let sensitive_sent = frontier.take_sensitive();
         let further = self.further(&gateway, stages(TaskStage::Taught), narrator).await?;
         tracing::debug!(calls = frontier.received(), "the simulated frontier was called");
@@ -180,10 +180,7 @@ impl Demo<'_> {
     ) -> Result<Template, Failure> {
         let some: Vec<Message> = self.workload.teach.iter().take(DISCOVERY).cloned().collect();
         gateway.replay(application, some, DISCOVERY, (narrator, "discovering tasks in the traffic")).await?;
-        gateway.fold()?;
-        let unreadable = |error: &dyn std::error::Error| Failure::from_error("cannot read the ledger", error);
-        let reader = gateway.ledger.reader().map_err(|error| unreadable(&error))?;
-        let found = reader.templates(TimeRange::ALL).map_err(|error| unreadable(&error))?;
+        let found = gateway.read_ledger(|reader| reader.templates(TimeRange::ALL)).await?;
         let most = found.into_iter().max_by_key(|found| found.usage.requests);
         let template = most
             .map(|found| found.record.template)

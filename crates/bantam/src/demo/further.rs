@@ -96,21 +96,21 @@ impl<'t> FurtherTask<'t> {
         let name = plan.task;
         let application = |model: String| Application { model, instructions: instructions.to_owned() };
         let own = application(format!("task/{name}"));
-        let (_, from_ms) = gateway.usage_since(i64::MIN)?;
+        let (_, from_ms) = gateway.usage_since(i64::MIN).await?;
         let frontier = application("simulated-frontier".to_owned());
         let what = format!("`{name}`, all to the frontier");
         let before = measured(gateway, &frontier, traffic, BASELINE_STEP, (narrator, &what)).await?;
-        let (before_usage, _) = gateway.usage_since(from_ms)?;
+        let (before_usage, _) = gateway.usage_since(from_ms).await?;
         gateway.enter(recorded).await?;
         let what = format!("recording the frontier's answers for `{name}`");
         gateway.replay(&own, traffic.teach.clone(), TEACH_CONCURRENCY, (narrator, &what)).await?;
         let taught = teach(gateway, plan, cancel, narrator).await?;
         gateway.enter(with_student).await?;
-        let (_, until_ms) = gateway.usage_since(from_ms)?;
+        let (_, until_ms) = gateway.usage_since(from_ms).await?;
         let step = if taught.certified.is_ok() { 1 } else { BASELINE_STEP };
         let what = format!("`{name}`, through Bantam");
         let after = measured(gateway, &own, traffic, step, (narrator, &what)).await?;
-        let (after_usage, _) = gateway.usage_since(until_ms)?;
+        let (after_usage, _) = gateway.usage_since(until_ms).await?;
         Ok(FurtherFigures { name, right, before, after, before_usage, after_usage, taught })
     }
 }

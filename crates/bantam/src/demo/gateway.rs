@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bantam_config::Config;
 use bantam_gateway::Gateway;
-use bantam_ledger::{GroupBy, Ledger, TimeRange, UsageRow};
+use bantam_ledger::{GroupBy, Ledger, LedgerReader, QueryError, TimeRange, UsageRow};
 use bantam_scenario::{Application, ReplayFigures, SimulatedFrontier, orders, replay, replies};
 use bantam_simulate::SimulatedUpstream;
 use bantam_types::Template;
@@ -33,7 +33,7 @@ pub(super) struct DemoGateway {
     labels: Vec<String>,
     pub(super) address: SocketAddr,
     gateway: Arc<Gateway>,
-    pub(super) ledger: Arc<Ledger>,
+    ledger: Arc<Ledger>,
     serving: JoinHandle<Result<(), Failure>>,
     stop: oneshot::Sender<()>,
     _upstream: SimulatedUpstream,
@@ -138,23 +138,31 @@ impl DemoGateway {
         figures.map_err(|error| Failure::from_error("the replay broke", &error))
     }
 
-    /// Brings the ledger up to date.
-    pub(super) fn fold(&self) -> Result<(), Failure> {
-        self.ledger.fold().map_err(|error| Failure::from_error("cannot bring the ledger up to date", &*error))
+    /// Brings the ledger up to date and reads it, on a thread that may wait for the disk: this one serves requests too.
+    pub(super) async fn read_ledger<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&LedgerReader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let ledger = Arc::clone(&self.ledger);
+        let reading = tokio::task::spawn_blocking(move || {
+            ledger
+                .fold()
+                .map_err(|error| Failure::from_error("cannot bring the ledger up to date", &*error))?;
+            let reader = ledger.reader().map_err(|error| unreadable(&error))?;
+            read(&reader).map_err(|error| unreadable(&error))
+        });
+        reading.await.map_err(|error| unreadable(&error))?
     }
 
     /// Returns the ledger's figures since `from_ms`, and the millisecond from which the next part counts.
-    pub(super) fn usage_since(&self, from_ms: i64) -> Result<(UsageRow, i64), Failure> {
-        self.fold()?;
-        let unreadable = |error: &dyn std::error::Error| Failure::from_error("cannot read the ledger", error);
+    pub(super) async fn usage_since(&self, from_ms: i64) -> Result<(UsageRow, i64), Failure> {
         let until_ms = jiff::Timestamp::now().as_millisecond() + 1;
         let range = TimeRange { from_unix_ms: from_ms, until_unix_ms: until_ms };
-        let reader = self.ledger.reader().map_err(|error| unreadable(&error))?;
-        let rows = reader.usage(range, GroupBy::None).map_err(|error| unreadable(&error))?;
+        let rows = self.read_ledger(move |reader| reader.usage(range, GroupBy::None)).await?;
         let row = rows.into_iter().next();
         let row = row.ok_or_else(|| Failure::new(Outcome::Failed, "the ledger has no figures"))?;
         // The next part must not begin in the same millisecond.
-        std::thread::sleep(Duration::from_millis(2));
+        tokio::time::sleep(Duration::from_millis(2)).await;
         Ok((row, until_ms))
     }
 
@@ -169,6 +177,10 @@ impl DemoGateway {
         interrupts.next().await;
         self.close().await
     }
+}
+
+fn unreadable(error: &dyn std::error::Error) -> Failure {
+    Failure::from_error("cannot read the ledger", error)
 }
 
 fn write_config(globals: &Globals, text: &str) -> Result<(), Failure> {

@@ -67,22 +67,23 @@ pub(super) async fn teach(
     cancel: &Cancel,
     narrator: Narrator,
 ) -> Result<TaughtTask, Failure> {
-    gateway.fold()?;
+    // Only to bring it up to date: the recorded answers are read with the commands' own function.
+    gateway.read_ledger(|_| Ok(())).await?;
     let config = gateway.config()?;
     let (name, _) = find_task(&config, plan.task)?;
-    let mut answers = recorded(&config.ledger.path, name, Purpose::Training)?;
-    let kept = recorded(&config.ledger.path, name, Purpose::Certification)?;
-    let (evidence, truth) = match plan.evidence.clone() {
-        Some(labelled) => {
-            // Labelled rows certify, so every recorded answer may teach.
-            answers.extend(kept);
-            (labelled, "labels")
-        }
-        None => (kept, "simulated-frontier's recorded answers"),
-    };
     let (name, path, cancel) = (name.clone(), gateway.student_path(plan.task), cancel.clone());
-    // Training would hold up the gateway's own threads.
+    // Reading the answers and training would hold up the gateway's own threads.
     let work = tokio::task::spawn_blocking(move || {
+        let mut answers = recorded(&config.ledger.path, &name, Purpose::Training)?;
+        let kept = recorded(&config.ledger.path, &name, Purpose::Certification)?;
+        let (evidence, truth) = match plan.evidence.clone() {
+            Some(labelled) => {
+                // Labelled rows certify, so every recorded answer may teach.
+                answers.extend(kept);
+                (labelled, "labels")
+            }
+            None => (kept, "simulated-frontier's recorded answers"),
+        };
         let taught = TeachingWork { plan, name, path, cancel };
         taught.run(answers, (evidence, truth), narrator)
     });
