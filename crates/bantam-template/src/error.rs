@@ -30,8 +30,8 @@ pub enum TemplateError {
         /// The template's message.
         message: String,
     },
-    /// The template exceeded its step limit.
-    #[error("the chat template did not finish within {steps} steps")]
+    /// The template exceeded its step limit. A step pays for an instruction, or for 64 bytes of text.
+    #[error("the chat template did not finish within {steps} steps: it runs too long or writes too much")]
     Endless {
         /// The step limit.
         steps: u64,

@@ -2,7 +2,7 @@
 //!
 //! A model file carries a Jinja template that formats messages and tools like its training data. [`ChatTemplate`]
 //! runs it like `transformers`: same filters, functions and Python methods, same block trimming. Templates are
-//! untrusted code, so they run with a step limit, see only what they are given, and can fail only with a
+//! untrusted code, so they run with a limit on steps and bytes, see only what they are given, and can fail only with a
 //! [`TemplateError`] that names the line.
 //!
 //! **Invariant:** message text that looks like one of the model's control tokens comes out as a separate [`Piece`]
@@ -34,6 +34,8 @@
 
 mod error;
 mod json;
+mod kept;
+mod paying;
 mod quote;
 mod template;
 mod time;

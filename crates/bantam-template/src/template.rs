@@ -5,20 +5,30 @@ use std::collections::BTreeMap;
 use jiff::civil::DateTime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
-use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior};
-use serde::Serialize;
+use minijinja::{Environment, Error, ErrorKind, State, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::error::{RAISED, TemplateError};
 use crate::json::{Layout, dump};
+use crate::kept::with_kept_assignments;
+use crate::paying::{INDENT_MAX, pay_for, take_steps_for_items};
 use crate::quote::{Piece, quote, split_pieces};
 use crate::time;
 
 /// Largest template source accepted, in bytes. The longest published ones are about 20 KB.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
-/// Base step limit of one render; [`STEPS_EACH`] is added for each message and tool.
+/// Base step limit of one render; [`STEPS_EACH`] is added for each message and tool, and a step for each byte of them.
+///
+/// The engine takes a step for each instruction, and one for each 64 bytes of every text and list that the template
+/// makes or writes, before it makes them where it can. So the limit bounds memory too: a byte of a message can be
+/// copied about 64 times, and a crafted template holds at most 64 bytes for each step.
 const STEPS: u64 = 200_000;
 const STEPS_EACH: u64 = 20_000;
+/// The most steps of any render: one GiB of text.
+const STEPS_MAX: u64 = 16 << 20;
+/// The longest format of `strftime_now`.
+const FORMAT_BYTES_MAX: usize = 1024;
 const NAME: &str = "chat_template";
 
 /// A chat template, ready to run. Threads may share it.
@@ -64,7 +74,7 @@ impl ChatTemplate {
         if source.len() > SOURCE_BYTES_MAX {
             return Err(TemplateError::TooLong { bytes: source.len(), at_most: SOURCE_BYTES_MAX });
         }
-        let source = without_generation_tags(source);
+        let source = with_kept_assignments(&without_generation_tags(source));
         let mut environment = environment()?;
         environment.add_template_owned(NAME, source).map_err(|error| TemplateError::of_syntax(&error))?;
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
@@ -77,13 +87,18 @@ impl ChatTemplate {
         conversation: &Conversation<'_>,
         control: &[&str],
     ) -> Result<Vec<Piece>, TemplateError> {
-        let items = conversation.messages.len() + conversation.tools.len();
-        let steps = STEPS + STEPS_EACH * items as u64;
+        let steps = steps_of(conversation);
         // The clone shares the compiled template; the step limit and the time belong to this conversation.
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(steps));
         let now = conversation.now;
-        environment.add_function("strftime_now", move |format: &str| time::strftime(now, format));
+        environment.add_function("strftime_now", move |format: &str| {
+            if format.len() > FORMAT_BYTES_MAX {
+                let message = format!("the format of strftime_now is longer than {FORMAT_BYTES_MAX} bytes");
+                return Err(Error::new(ErrorKind::InvalidOperation, message));
+            }
+            time::strftime(now, format)
+        });
         let mut messages: Json = conversation.messages.iter().map(normalise_message).collect();
         let mut tools = Json::Array(conversation.tools.to_vec());
         quote(&mut messages, control);
@@ -101,6 +116,23 @@ impl ChatTemplate {
             .render(Value::from(Serde(&variables)))
             .map_err(|error| TemplateError::of_run(&error, steps))?;
         Ok(split_pieces(&text))
+    }
+}
+
+/// Returns the step limit for a conversation.
+fn steps_of(conversation: &Conversation<'_>) -> u64 {
+    let values = || conversation.messages.iter().chain(conversation.tools);
+    let bytes: usize = values().map(text_bytes).sum();
+    (STEPS + STEPS_EACH * values().count() as u64 + bytes as u64).min(STEPS_MAX)
+}
+
+/// Returns the bytes of all texts in a value, keys included.
+fn text_bytes(value: &Json) -> usize {
+    match value {
+        Json::String(text) => text.len(),
+        Json::Array(items) => items.iter().map(text_bytes).sum(),
+        Json::Object(members) => members.iter().map(|(key, value)| key.len() + text_bytes(value)).sum(),
+        Json::Null | Json::Bool(_) | Json::Number(_) => 0,
     }
 }
 
@@ -132,7 +164,7 @@ fn environment() -> Result<Environment<'static>, TemplateError> {
     environment.set_syntax(syntax.map_err(|error| TemplateError::of_syntax(&error))?);
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    take_steps_for_items(&mut environment);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, format!("{RAISED}{message}")))
     });
@@ -141,10 +173,17 @@ fn environment() -> Result<Environment<'static>, TemplateError> {
 }
 
 /// Implements `tojson(ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-fn to_json(value: Serde<Json>, options: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State<'_, '_>, value: &Value, options: Kwargs) -> Result<String, Error> {
+    pay_for(state, value)?;
+    let value = Json::deserialize(value.clone())?;
     let separators: Option<Vec<String>> = options.get("separators")?;
+    let indent: Option<usize> = options.get("indent")?;
+    if indent.is_some_and(|indent| indent > INDENT_MAX) {
+        let message = format!("tojson indents by at most {INDENT_MAX}");
+        return Err(Error::new(ErrorKind::InvalidOperation, message));
+    }
     let layout = Layout {
-        indent: options.get("indent")?,
+        indent,
         ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
         sorted: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
         separators: match separators.as_deref() {
@@ -164,7 +203,7 @@ fn without_generation_tags(source: &str) -> String {
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
         text.push_str(&rest[..start]);
-        let Some(length) = rest[start..].find("%}").map(|end| end + 2) else { break };
+        let Some(length) = rest[start + 2..].find("%}").map(|end| end + 4) else { break };
         let tag = &rest[start..start + length];
         let inner = &tag[2..tag.len() - 2];
         let replacement = match inner.trim_matches(['-', '+']).trim() {

@@ -60,8 +60,7 @@ targets! {
     anthropic_stream: 10_000,
     bundle: 300,
     certificate: 2_000,
-    // The corpus alone: a template may double a text at every step, and steps are what is bounded.
-    chat_template: 0,
+    chat_template: 1_000,
     decoder_student: 2_000,
     extract: 2_000,
     gguf: 2_000,

@@ -123,6 +123,10 @@ fn strftime_now_formats_the_given_time() {
 fn an_invalid_template_is_refused_with_its_line() {
     let error = ChatTemplate::new("fine\n{% if %}", "", "").unwrap_err();
     assert!(matches!(error, TemplateError::Syntax { line: 2, .. }), "{error}");
+    for source in ["{%}", "{%%}", "{%-%}", "{{}}", "{%", "{#}", "{% set", "{% set x = '"] {
+        let error = ChatTemplate::new(source, "", "").unwrap_err();
+        assert!(matches!(error, TemplateError::Syntax { line: 1, .. }), "{source}: {error}");
+    }
     let error = ChatTemplate::new(&"x".repeat(300 << 10), "", "").unwrap_err();
     assert!(matches!(error, TemplateError::TooLong { .. }), "{error}");
 }
@@ -150,4 +154,110 @@ fn an_unknown_name_is_reported_with_its_line() {
     );
     let error = render("{% include 'other' %}", &question("x"), &[]).unwrap_err();
     assert!(matches!(error, TemplateError::Failed { .. }), "{error}");
+}
+
+/// A template may make a text larger in every way the language has; none may hold more than the steps pay for.
+#[test]
+fn a_template_that_grows_without_end_is_stopped() {
+    let doubled = |step: &str| {
+        format!(
+            "{{% set ns = namespace(x='aaaaaaaa', l=[1]) %}}{{% for i in range(60) %}}{step}{{% endfor %}}"
+        )
+    };
+    for step in [
+        "{% set ns.x = ns.x ~ ns.x %}",
+        "{% set ns.x = ns.x + ns.x %}",
+        "{% set ns.x = ns.x * 2 %}",
+        "{% set ns.x = ns.x.replace('a', 'aa') %}",
+        "{% set ns.x = ns.x | replace('a', 'aa') %}",
+        "{% set ns.x = [ns.x, ns.x] | join %}",
+        "{% set ns.x = ''.join([ns.x, ns.x]) %}",
+        "{% set ns.x = '%s%s' | format(ns.x, ns.x) %}",
+        "{% set ns.x = '{}{}'.format(ns.x, ns.x) %}",
+        "{% set ns.x = ns.x | tojson | tojson %}",
+        "{% set y %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = y %}",
+        "{% set ns.l = ns.l + ns.l %}{% if i == 59 %}{{ ns.l }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l ~ '' }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l | tojson }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l | string }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l | pprint }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ ''.join([ns.l]) }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% if i == 59 %}{{ '{}'.format(ns.l) }}{% endif %}",
+        "{% set ns.l = [ns.l, ns.l] %}{% set ns.m = [ns.l, ns.l] %}{% if i == 59 %}{{ ns.l == ns.m }}{% endif %}",
+        "{% set ns.l = {'a': ns.l, 'b': ns.l} %}{% if i == 59 %}{{ ns.l | tojson }}{% endif %}",
+    ] {
+        let error = render(&doubled(step), &question("x"), &[]).unwrap_err();
+        assert!(matches!(error, TemplateError::Endless { .. }), "{step}: {error}");
+    }
+}
+
+/// Names that a list is used by twice, again and again, without an assignment.
+#[test]
+fn a_list_that_holds_another_many_times_is_stopped_wherever_it_gets_its_name() {
+    let nested = |open: &str, close: &str, last: &str| {
+        let level = |at: usize| open.replace('N', &at.to_string()).replace('M', &(at + 1).to_string());
+        let opened: String = (0..40).map(level).collect();
+        format!("{{% set x0 = [1] %}}{opened}{last}{}", close.repeat(40))
+    };
+    let calls = "{% macro f(x, n) %}{% if n %}{{ f([x, x], n - 1) }}{% else %}{{ x ~ '' }}{% endif %}{% endmacro %}\
+                 {{ f([1], 40) }}";
+    let recurs = "{% for x in [[1]] recursive %}\
+                  {% if loop.depth < 40 %}{{ loop([[x, x]]) }}{% else %}{{ x ~ '' }}{% endif %}{% endfor %}";
+    for source in [
+        calls.to_owned(),
+        recurs.to_owned(),
+        nested("{% for xM in [[xN, xN]] %}", "{% endfor %}", "{{ x40 ~ '' }}"),
+        nested("{% with xM = [xN, xN] %}", "{% endwith %}", "{{ x40 ~ '' }}"),
+    ] {
+        let error = render(&source, &question("x"), &[]).unwrap_err();
+        assert!(matches!(error, TemplateError::Endless { .. }), "{source}: {error}");
+    }
+}
+
+#[test]
+fn one_call_cannot_make_a_text_of_any_size() {
+    let (wide, long) = ("{{ 'x' * 1000000000 }}", "x".repeat(200_000));
+    for source in [
+        wide,
+        "{{ ('x' * 90000000) ~ 'y' }}",
+        "{{ [1] * 90000000 }}",
+        "{{ 'a\nb' | indent(1000000000) }}",
+        "{{ '%999999999s' | format('x') }}",
+        "{{ '{:>999999999}'.format('x') }}",
+        "{{ [[1]] | tojson(indent=1000000000) }}",
+        "{{ strftime_now(messages[0].content) }}",
+        "{{ messages[0].content.replace('x', messages[0].content) }}",
+        "{{ messages[0].content | replace('x', messages[0].content) }}",
+        "{{ messages[0].content.join(range(99999)) }}",
+        "{{ range(99999) | join(messages[0].content) }}",
+        "{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}",
+        "{% set x %}{% for i in range(99999) %}{{ messages[0].content }}{% endfor %}{% endset %}",
+    ] {
+        let error = render(source, &question(&long), &[]).unwrap_err();
+        assert!(
+            matches!(error, TemplateError::Endless { .. } | TemplateError::Failed { .. }),
+            "{source}: {error}"
+        );
+    }
+    let source = format!("{{% for i in range(99999) %}}{long}{{% endfor %}}");
+    assert!(matches!(render(&source, &question("x"), &[]), Err(TemplateError::Endless { .. })));
+}
+
+#[test]
+fn a_value_nested_without_end_is_refused() {
+    let source = "{% set ns = namespace(l=[]) %}{% for a in range(99) %}{% for b in range(9999) %}\
+                  {% set ns.l = [ns.l] %}{% endfor %}{% endfor %}done";
+    let messages: Vec<Value> = (0..400).map(|_| json!({ "role": "user", "content": "x" })).collect();
+    let error = render(source, &json!({ "messages": messages }), &[]).unwrap_err();
+    assert!(matches!(&error, TemplateError::Failed { reason, .. } if reason.contains("128 deep")), "{error}");
+}
+
+#[test]
+fn a_long_conversation_has_steps_enough() {
+    let message = |index: usize| json!({ "role": if index.is_multiple_of(2) { "user" } else { "assistant" }, "content": "word ".repeat(2_000) });
+    let conversation = json!({ "messages": (0..200).map(message).collect::<Vec<_>>() });
+    let source = "{% for m in messages %}<|{{ m.role | upper }}|>{{ m.content | trim | replace('word', 'Word') }}\n\
+                  {{ m | tojson }}{% endfor %}";
+    assert!(text(&render(source, &conversation, &[]).unwrap()).len() > 4_000_000);
 }
