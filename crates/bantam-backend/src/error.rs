@@ -122,21 +122,6 @@ impl BackendFault {
             _ => false,
         }
     }
-
-    /// Returns whether it speaks against the upstream's health; a refused request does not.
-    pub const fn counts_against_upstream(self) -> bool {
-        !matches!(
-            self,
-            Self::NotCleared
-                | Self::CannotHonour(_)
-                | Self::ContextLength { .. }
-                | Self::Refused(_)
-                | Self::BreakerOpen
-                | Self::Busy
-                | Self::NoRoom
-                | Self::NotLoaded
-        )
-    }
 }
 
 impl From<BackendFault> for BackendError {

@@ -13,7 +13,7 @@ use std::pin::Pin;
 
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::{Call, Unsupported};
+use bantam_wire::{Call, CallKind, Unsupported};
 
 pub use answer::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 pub use error::{BackendError, BackendFault};
@@ -44,8 +44,8 @@ pub trait Backend: Send + Sync {
     /// honour: see [`bantam_wire::support`].
     fn cannot_honour(&self, call: &Call) -> Option<Unsupported>;
 
-    /// Returns whether it takes calls now; false while its circuit breaker is open.
-    fn is_available(&self) -> bool;
+    /// Returns whether it takes calls of `kind` now; false while its circuit breaker is open.
+    fn is_available(&self, kind: CallKind) -> bool;
 
     /// Returns what a student's answer to a request is based on, in lines for people; nothing where it has nothing to
     /// add.

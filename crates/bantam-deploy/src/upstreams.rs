@@ -37,7 +37,7 @@ fn build(
 ) -> Result<Upstream, UpstreamError> {
     let built = Upstream::new(settings(upstream, env, files)?)?;
     Ok(match upstream.kind {
-        Some(kind) => built.with_engine(engine(kind))?,
+        Some(kind) => built.with_engine(engine(kind)),
         None => built,
     })
 }

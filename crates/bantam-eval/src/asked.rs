@@ -103,7 +103,7 @@ fn cleared(task: &TaskName, text: &str, scanner: Option<&Scanner>) -> Option<Cle
 #[cfg(test)]
 mod tests {
     use bantam_backend::{BoxFuture, StudentAnswer};
-    use bantam_wire::{Call, Unsupported};
+    use bantam_wire::{Call, CallKind, Unsupported};
 
     use super::*;
 
@@ -119,7 +119,7 @@ mod tests {
             None
         }
 
-        fn is_available(&self) -> bool {
+        fn is_available(&self, _: CallKind) -> bool {
             true
         }
 

@@ -50,7 +50,7 @@ fn rung_facts<'a>(
         context_tokens: rung.context_tokens,
         cannot_honour: refusal.map(|unsupported| endpoint.param(unsupported.feature)),
         may_see: policy.allows(scanned.label(), rung.tier),
-        available: rung.backend.is_available(),
+        available: rung.backend.is_available(scanned.request().kind()),
     }
 }
 

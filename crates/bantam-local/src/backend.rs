@@ -377,7 +377,7 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
         GenerationRequest::read(call, None).err()
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         self.model.scheduler.failure().is_none()
     }
 

@@ -8,7 +8,7 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture
 use bantam_engine::{Adapter, LoadedAdapter};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::{Call, Unsupported};
+use bantam_wire::{Call, CallKind, Unsupported};
 use futures_util::StreamExt;
 
 use crate::backend::LocalBackend;
@@ -156,7 +156,7 @@ impl Backend for RoomBackend {
         GenerationRequest::read(call, None).err()
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         !self.place.is_failing()
     }
 

@@ -13,7 +13,7 @@ use bantam_decode::{Finish, Grammar, JsonLayout};
 use bantam_privacy::Cleared;
 use bantam_student::{AnswerEvidence, Formats, Verifier, is_same_answer, student_cannot_honour};
 use bantam_types::{Tier, TokenUsage};
-use bantam_wire::{Call, Feature, Unsupported};
+use bantam_wire::{Call, CallKind, Feature, Unsupported};
 use serde_json::{Value, json};
 
 use crate::backend::{LocalBackend, Prepared, run_fault, submit_fault};
@@ -146,8 +146,8 @@ impl Backend for DecoderStudent {
         student_cannot_honour(call, self.formats())
     }
 
-    fn is_available(&self) -> bool {
-        self.model.is_available()
+    fn is_available(&self, kind: CallKind) -> bool {
+        self.model.is_available(kind)
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

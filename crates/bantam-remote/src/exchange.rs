@@ -21,6 +21,8 @@ pub(crate) struct Deadlines {
     pub(crate) first_byte: Instant,
     /// By when everything must have arrived.
     pub(crate) total: Instant,
+    /// Whether `total` is the caller's own deadline, and not what the upstream is given.
+    pub(crate) total_is_callers: bool,
 }
 
 impl Deadlines {
@@ -29,7 +31,13 @@ impl Deadlines {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
-    fn first_byte_fault(&self) -> BackendFault {
+    /// Returns whether a fault only says that the caller had no more time. That speaks against nobody.
+    pub(crate) fn is_callers_own(&self, fault: BackendFault) -> bool {
+        self.total_is_callers && fault == BackendFault::TotalTimeout
+    }
+
+    /// Returns why nothing had arrived when the wait for the first byte was over.
+    pub(crate) fn first_byte_fault(&self) -> BackendFault {
         if Instant::now() >= self.total { BackendFault::TotalTimeout } else { BackendFault::FirstByteTimeout }
     }
 }

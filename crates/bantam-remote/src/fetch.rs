@@ -14,6 +14,7 @@ use crate::client::{self, BuildClientError, HttpClient};
 const BYTES_MAX: usize = 4 << 20;
 
 /// Asks for JSON, without retries, redirects or proxies.
+#[derive(Clone)]
 pub struct JsonClient {
     client: HttpClient,
     timeout: Duration,
@@ -62,6 +63,9 @@ pub enum FetchError {
     /// The answer is larger than the limit.
     #[error("the answer is larger than {BYTES_MAX} bytes")]
     TooLarge,
+    /// The server says that it cannot answer yet: 502, 503 or 504.
+    #[error("the server is not ready (status {0})")]
+    NotReady(u16),
 }
 
 impl JsonClient {
@@ -71,6 +75,11 @@ impl JsonClient {
     /// When TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, BuildClientError> {
         Ok(Self { client: client::build(timeout, None)?, timeout })
+    }
+
+    /// Returns a client over the connections of `client`.
+    pub(crate) const fn over(client: HttpClient, timeout: Duration) -> Self {
+        Self { client, timeout }
     }
 
     /// Asks with GET.

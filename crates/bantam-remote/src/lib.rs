@@ -6,14 +6,15 @@
 
 mod breaker;
 mod client;
+mod detection;
 mod engine;
 mod exchange;
 mod fetch;
 mod model;
 mod retry;
-mod seat;
 mod stream;
 mod upstream;
+mod watch;
 
 pub use client::BuildClientError;
 pub use engine::{Engine, EngineFeature, FoundEngine, find_engine, usual_addresses};

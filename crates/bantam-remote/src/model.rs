@@ -1,5 +1,8 @@
 //! A model behind an upstream, as a backend.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,16 +10,17 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::support::refusal_of_typed;
-use bantam_wire::{Call, CallKind, Edits, Endpoint, Format, Unsupported, anthropic, openai};
+use bantam_wire::{Call, CallKind, Edits, Format, Unsupported, anthropic, openai};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::detection::DetectEngineError;
 use crate::engine::adapt;
 use crate::exchange::{self, Deadlines};
-use crate::fetch::Key;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
+use crate::watch::{AdmittedCall, SharedBreaker};
 use crate::{retry, stream};
 
 /// One model of one upstream.
@@ -25,9 +29,30 @@ pub struct RemoteModel {
     /// The name the upstream knows it by.
     model: String,
     tier: Tier,
-    chat: Uri,
-    text: Option<Uri>,
-    embeddings: Option<Uri>,
+    chat: Target,
+    text: Option<Target>,
+    embeddings: Option<Target>,
+}
+
+/// Where calls of one kind go. Each has a breaker of its own: a model that cannot embed may chat well.
+struct Target {
+    uri: Uri,
+    breaker: SharedBreaker,
+}
+
+impl Target {
+    fn new(uri: Uri) -> Self {
+        Self { uri, breaker: SharedBreaker::default() }
+    }
+}
+
+/// One call as it is sent, and sent again.
+struct Sending<'c> {
+    call: &'c Call,
+    body: Bytes,
+    stream: bool,
+    target: &'c Target,
+    format: Format,
 }
 
 impl RemoteModel {
@@ -36,24 +61,27 @@ impl RemoteModel {
     /// # Errors
     /// When its address is not a valid URL.
     pub fn new(upstream: Arc<Upstream>, model: String, tier: Tier) -> Result<Self, BuildUpstreamError> {
-        let chat = upstream.uri(&model)?;
-        let text = upstream.uri_of(CallKind::Text, &model)?;
-        let embeddings = upstream.uri_of(CallKind::Embeddings, &model)?;
+        let chat = Target::new(upstream.uri(&model)?);
+        let text = upstream.uri_of(CallKind::Text, &model)?.map(Target::new);
+        let embeddings = upstream.uri_of(CallKind::Embeddings, &model)?.map(Target::new);
         Ok(Self { upstream, model, tier, chat, text, embeddings })
+    }
+
+    const fn target(&self, kind: CallKind) -> Option<&Target> {
+        match kind {
+            CallKind::Chat => Some(&self.chat),
+            CallKind::Text => self.text.as_ref(),
+            CallKind::Embeddings => self.embeddings.as_ref(),
+        }
     }
 
     /// Returns where calls of `kind` go, and the format of their answers.
     ///
     /// # Errors
     /// When the upstream does not answer such calls.
-    fn target(&self, kind: CallKind) -> Result<(&Uri, Format), Unsupported> {
-        let uri = match kind {
-            CallKind::Chat => Some(&self.chat),
-            CallKind::Text => self.text.as_ref(),
-            CallKind::Embeddings => self.embeddings.as_ref(),
-        };
+    fn served_target(&self, kind: CallKind) -> Result<(&Target, Format), Unsupported> {
         let unserved = Unsupported { feature: kind.feature(), reason: "the upstream has no such endpoint" };
-        uri.zip(self.upstream.dialect.format(kind)).ok_or(unserved)
+        self.target(kind).zip(self.upstream.dialect.format(kind)).ok_or(unserved)
     }
 
     async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
@@ -61,77 +89,133 @@ impl RemoteModel {
             return Err(BackendFault::NotCleared.into());
         }
         let call = request.request();
-        let (uri, format) = self.target(call.kind())?;
+        let (target, format) = self.served_target(call.kind())?;
         let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
         let body = match self.upstream.dialect {
             Dialect::OpenAi => openai::body(call, edits)?,
             Dialect::Anthropic => anthropic::body(call, edits)?,
         };
-        let body = match &self.upstream.seat {
-            None => body,
-            Some(seat) => {
-                let key = self.upstream.auth.clone().map(|(name, value)| Key(name, value));
-                match seat.engine(key.as_ref(), call).await? {
-                    Some(engine) => adapt(engine, body),
-                    None => body,
-                }
-            }
-        };
-        let body = Bytes::from(body);
         let Ok(place) = Arc::clone(&self.upstream.places).try_acquire_owned() else {
             return Err(BackendFault::Busy.into());
         };
+        let sending = Sending { call, body: body.into(), stream: ask.stream, target, format };
+        self.send(&sending, ask.deadline).await.map(|(answer, retries)| with_retries(answer, retries, place))
+    }
+
+    /// Sends a call until it is answered or may not be sent again; returns the retries as well.
+    async fn send(
+        &self,
+        sending: &Sending<'_>,
+        deadline: Option<Instant>,
+    ) -> Result<(Answer, u32), BackendError> {
         let started = Instant::now();
-        let total = started + self.upstream.settings.total_timeout;
-        let total = ask.deadline.map_or(total, |deadline| deadline.min(total));
-        let mut retries = 0;
+        let own_total = started + self.upstream.settings.total_timeout;
+        let total = deadline.map_or(own_total, |deadline| deadline.min(own_total));
         self.upstream.budget.lock().earn(started);
+        let mut last: Option<BackendError> = None;
+        let mut retries = 0;
         loop {
-            let result = self
-                .attempt(uri, (format, call.endpoint), (body.clone(), ask.stream), (started, total))
-                .await;
-            let error = match result {
-                Ok(answer) => return Ok(with_retries(answer, retries, place)),
-                Err(error) => error,
+            let first_byte = Instant::now() + self.upstream.settings.first_byte_timeout;
+            let deadlines = Deadlines { started, first_byte, total, total_is_callers: total < own_total };
+            let error = match (self.attempt(sending, deadlines).await, last) {
+                (Ok(answer), _) => return Ok((answer, retries)),
+                // A breaker opened during the pause, and nothing was sent: what counts is why the call failed before.
+                (Err(error), Some(last)) if error.fault == BackendFault::BreakerOpen => return Err(last),
+                (Err(error), _) => BackendError { retries, ..error },
             };
             let pause = retry::pause(retries, error.retry_after_s, &self.upstream.jitter);
-            let may_retry = error.fault.is_transient()
-                && retries < self.upstream.settings.retries_max
-                && pause.is_some_and(|pause| Instant::now() + pause < total)
-                && self.upstream.budget.lock().spend();
-            if !may_retry {
-                return Err(BackendError { retries, ..error });
-            }
+            let Some(pause) =
+                pause.filter(|pause| self.may_retry(sending, &error, Instant::now() + *pause, total))
+            else {
+                return Err(error);
+            };
             retries += 1;
-            tokio::time::sleep(pause.unwrap_or_default()).await;
+            last = Some(error);
+            tokio::time::sleep(pause).await;
         }
     }
 
-    async fn attempt(
+    /// Returns whether a call that failed may be sent again at `then`, and takes that out of the budget.
+    fn may_retry(&self, sending: &Sending<'_>, error: &BackendError, then: Instant, total: Instant) -> bool {
+        error.fault.is_transient()
+            && error.retries < self.upstream.settings.retries_max
+            && then < total
+            && self.would_admit(sending.target, then)
+            && self.upstream.budget.lock().spend()
+    }
+
+    fn would_admit(&self, target: &Target, now: Instant) -> bool {
+        self.upstream.breaker.lock().is_available(now) && target.breaker.lock().is_available(now)
+    }
+
+    async fn attempt(&self, sending: &Sending<'_>, deadlines: Deadlines) -> Result<Answer, BackendError> {
+        let upstream = &self.upstream;
+        let admitted = AdmittedCall::admit(&upstream.breaker, &sending.target.breaker, Instant::now());
+        let Some(admitted) = admitted else {
+            return Err(BackendFault::BreakerOpen.into());
+        };
+        let body = match self.adapted(sending, &deadlines).await {
+            Ok(body) => body,
+            Err(error) => {
+                if matches!(error, DetectEngineError::Failed { is_first: true, .. }) {
+                    admitted.upstream_failed();
+                }
+                return Err(error.into());
+            }
+        };
+        self.exchange(sending, body, deadlines, admitted).await
+    }
+
+    /// Returns the body in the words of the engine that it goes to.
+    async fn adapted(
         &self,
-        uri: &Uri,
-        target: (Format, &'static dyn Endpoint),
-        (body, stream): (Bytes, bool),
-        (started, total): (Instant, Instant),
+        sending: &Sending<'_>,
+        deadlines: &Deadlines,
+    ) -> Result<Bytes, DetectEngineError> {
+        let body = sending.body.clone();
+        let Some(detector) = &self.upstream.detector else { return Ok(body) };
+        let engine = detector.engine(sending.call, deadlines).await?;
+        Ok(match engine {
+            Some(engine) => adapt(engine, body),
+            None => body,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        sending: &Sending<'_>,
+        body: Bytes,
+        deadlines: Deadlines,
+        mut admitted: AdmittedCall,
     ) -> Result<Answer, BackendError> {
         let upstream = &self.upstream;
-        if !upstream.breaker.lock().admit(Instant::now()) {
-            return Err(BackendFault::BreakerOpen.into());
-        }
-        let mut watch = Watch { upstream, told: false };
-        let deadlines =
-            Deadlines { started, first_byte: Instant::now() + upstream.settings.first_byte_timeout, total };
-        let result = async {
-            let response = exchange::send(upstream, uri, body, stream, &deadlines).await?;
-            if stream {
-                stream::open(upstream, response, target, deadlines).await.map(Answer::Stream)
-            } else {
-                exchange::read_whole(upstream, response, target, &deadlines).await.map(Answer::Whole)
+        let blame = |admitted: AdmittedCall, error: BackendError| {
+            if !deadlines.is_callers_own(error.fault) {
+                admitted.failed(&error);
+            }
+            error
+        };
+        let sent = exchange::send(upstream, &sending.target.uri, body, sending.stream, &deadlines).await;
+        let response = match sent {
+            Ok(response) => response,
+            Err(error) => return Err(blame(admitted, error)),
+        };
+        admitted.was_answered();
+        let format = (sending.format, sending.call.endpoint);
+        if sending.stream {
+            match stream::open(upstream, response, format, deadlines).await {
+                Ok(stream) => Ok(Answer::Stream(stream.watched_by(admitted.began()))),
+                Err(error) => Err(blame(admitted, error)),
+            }
+        } else {
+            match exchange::read_whole(upstream, response, format, &deadlines).await {
+                Ok(whole) => {
+                    admitted.succeeded();
+                    Ok(Answer::Whole(whole))
+                }
+                Err(error) => Err(blame(admitted, error)),
             }
         }
-        .await;
-        watch.tell(result.as_ref());
-        result
     }
 }
 
@@ -154,53 +238,27 @@ fn with_retries(mut answer: Answer, retries: u32, place: OwnedSemaphorePermit) -
     answer
 }
 
-/// Tells the breaker how a call ended, also when it was dropped half-way. A stream tells itself how it ends.
-struct Watch<'u> {
-    upstream: &'u Upstream,
-    told: bool,
-}
-
-impl Watch<'_> {
-    fn tell(&mut self, result: Result<&Answer, &BackendError>) {
-        self.told = true;
-        let mut breaker = self.upstream.breaker.lock();
-        match result {
-            Ok(Answer::Stream(_)) => breaker.began(),
-            Ok(_) => breaker.succeeded(),
-            Err(error) if error.fault.counts_against_upstream() => breaker.failed(Instant::now()),
-            Err(_) => breaker.ended(),
-        }
-    }
-}
-
-impl Drop for Watch<'_> {
-    fn drop(&mut self) {
-        if !self.told {
-            self.upstream.breaker.lock().ended();
-        }
-    }
-}
-
 impl Backend for RemoteModel {
     fn tier(&self) -> Tier {
         self.tier
     }
 
     fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
-        if let Err(unserved) = self.target(call.kind()) {
+        if let Err(unserved) = self.served_target(call.kind()) {
             return Some(unserved);
         }
         match self.upstream.dialect {
             Dialect::OpenAi => {
-                let engine = || self.upstream.seat.as_ref().and_then(|seat| seat.refuses_surely(call));
+                let engine =
+                    || self.upstream.detector.as_ref().and_then(|detector| detector.refuses_surely(call));
                 openai::refusal(call).or_else(engine)
             }
             Dialect::Anthropic => refusal_of_typed(call, anthropic::support),
         }
     }
 
-    fn is_available(&self) -> bool {
-        self.upstream.breaker.lock().is_available(Instant::now())
+    fn is_available(&self, kind: CallKind) -> bool {
+        self.target(kind).is_some_and(|target| self.would_admit(target, Instant::now()))
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

@@ -33,6 +33,12 @@ impl RetryBudget {
         self.counted = now;
     }
 
+    /// Returns whether no retry was taken out since it was full.
+    #[cfg(test)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.saved >= SAVED_MAX
+    }
+
     /// Takes one retry out of the budget if there is one.
     pub(crate) fn spend(&mut self) -> bool {
         let enough = self.saved >= 1.0;

@@ -17,18 +17,39 @@ use tokio::time::timeout_at;
 
 use crate::exchange::Deadlines;
 use crate::upstream::Upstream;
+use crate::watch::Watch;
 
 /// The largest single event.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Reads a stream in `format` for a caller of `endpoint`, up to its first item, and returns that with the rest of the
-/// stream behind it.
+/// A stream whose first item has arrived.
+pub(crate) struct OpenStream {
+    first: StreamItem,
+    first_byte_us: u64,
+    rest: Events,
+}
+
+impl OpenStream {
+    /// Returns the stream, which tells `watch` how it ends.
+    pub(crate) fn watched_by(mut self, watch: Watch) -> AnswerStream {
+        self.rest.watch = Some(watch);
+        let first = self.first;
+        let rest = stream::unfold(self.rest, |mut events| async move {
+            let item = events.next().await?;
+            Some((item, events))
+        });
+        let items = stream::once(async move { Ok(first) }).chain(rest).boxed();
+        AnswerStream { items, first_byte_us: self.first_byte_us, retries: 0 }
+    }
+}
+
+/// Reads a stream in `format` for a caller of `endpoint`, up to its first item.
 pub(crate) async fn open(
     upstream: &Arc<Upstream>,
     response: Response<Incoming>,
     (format, endpoint): (Format, &'static dyn Endpoint),
     deadlines: Deadlines,
-) -> Result<AnswerStream, BackendError> {
+) -> Result<OpenStream, BackendError> {
     let is_events = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -44,8 +65,8 @@ pub(crate) async fn open(
         bytes: 0,
         seen_finish: false,
         done: false,
-        over: false,
         begun: false,
+        watch: None,
     };
     if !is_events {
         return Err(events.explain_body(format, endpoint).await.into());
@@ -57,12 +78,7 @@ pub(crate) async fn open(
         Some(Err(error)) => Err(error),
         Some(Ok(item)) => {
             events.begun = true;
-            let rest = stream::unfold(events, |mut events| async move {
-                let item = events.next().await?;
-                Some((item, events))
-            });
-            let items = stream::once(async move { Ok(item) }).chain(rest).boxed();
-            Ok(AnswerStream { items, first_byte_us, retries: 0 })
+            Ok(OpenStream { first: item, first_byte_us, rest: events })
         }
     }
 }
@@ -80,22 +96,24 @@ struct Events {
     seen_finish: bool,
     /// Nothing more is read.
     done: bool,
-    /// The end was returned, and the breaker knows how it went.
-    over: bool,
     /// The first item was returned.
     begun: bool,
+    /// What has to learn how the stream ends. A stream that is dropped before its end says nothing.
+    watch: Option<Watch>,
 }
 
 impl Events {
     /// Returns the next item, an error as the last, or `None` at the good end.
     async fn next(&mut self) -> Option<Result<StreamItem, BackendError>> {
         let item = self.advance().await;
-        if !self.over && !matches!(item, Ok(Some(_))) {
+        if !matches!(item, Ok(Some(_))) {
             self.done = true;
-            self.over = true;
-            if self.begun {
-                let mut breaker = self.upstream.breaker.lock();
-                if item.is_ok() { breaker.succeeded() } else { breaker.failed(Instant::now()) }
+            if let Some(watch) = self.watch.take() {
+                match item {
+                    Err(fault) if !self.deadlines.is_callers_own(fault) => watch.failed(None),
+                    Err(_) => {}
+                    Ok(_) => watch.succeeded(),
+                }
             }
         }
         item.map_err(BackendError::from).transpose()

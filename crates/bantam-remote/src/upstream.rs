@@ -10,11 +10,12 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
-use crate::breaker::Breaker;
 use crate::client::{self, BuildClientError, HttpClient};
+use crate::detection::EngineDetector;
 use crate::engine::Engine;
+use crate::fetch::Key;
 use crate::retry::RetryBudget;
-use crate::seat::Seat;
+use crate::watch::SharedBreaker;
 
 /// The API that an upstream speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,13 +105,14 @@ pub struct Upstream {
     pub(crate) dialect: Dialect,
     pub(crate) client: HttpClient,
     pub(crate) auth: Option<(HeaderName, HeaderValue)>,
-    pub(crate) breaker: Mutex<Breaker>,
+    /// For what concerns all of its models; each has one of its own beside it.
+    pub(crate) breaker: SharedBreaker,
     pub(crate) budget: Mutex<RetryBudget>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) jitter: RandomState,
     base_url: String,
     path: String,
-    pub(crate) seat: Option<Seat>,
+    pub(crate) detector: Option<EngineDetector>,
 }
 
 /// The part of the settings that calls look at.
@@ -142,13 +144,13 @@ impl Upstream {
             dialect: settings.dialect,
             client,
             auth,
-            breaker: Mutex::new(Breaker::default()),
+            breaker: SharedBreaker::default(),
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             places: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             jitter: RandomState::new(),
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
             path: settings.path,
-            seat: None,
+            detector: None,
         };
         upstream.uri("model")?;
         Ok(upstream)
@@ -156,12 +158,10 @@ impl Upstream {
 
     /// Returns the upstream as that engine, or, without one, as the engine that it is detected to be: what the engine
     /// would ignore is refused, and what it names differently is written its way.
-    ///
-    /// # Errors
-    /// When the client that asks it cannot be built.
-    pub fn with_engine(mut self, engine: Option<Engine>) -> Result<Self, BuildUpstreamError> {
-        self.seat = Some(Seat::new(engine, &self.base_url)?);
-        Ok(self)
+    pub fn with_engine(mut self, engine: Option<Engine>) -> Self {
+        let key = self.auth.clone().map(|(name, value)| Key(name, value));
+        self.detector = Some(EngineDetector::new(engine, &self.base_url, self.client.clone(), key));
+        self
     }
 
     /// Returns the address of chat for `model`.

@@ -9,7 +9,7 @@ use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::call::{AnswerForm, ToolChoice};
 use bantam_wire::support::refusal;
-use bantam_wire::{Call, Feature, Support, Unsupported};
+use bantam_wire::{Call, CallKind, Feature, Support, Unsupported};
 use serde_json::Value;
 
 use crate::encoder::QueueError;
@@ -67,7 +67,7 @@ impl Backend for StudentBackend {
         student_cannot_honour(call, formats)
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         match &*self.student {
             Student::Encoder(student) => student.base().is_available(),
             Student::Linear(_) => true,

@@ -9,7 +9,7 @@ use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::outcome::{AnswerHead, Content};
 use bantam_wire::support::refusal_of_typed;
-use bantam_wire::{AnswerBody, Call, Feature, Outcome, Support, Unsupported};
+use bantam_wire::{AnswerBody, Call, CallKind, Feature, Outcome, Support, Unsupported};
 use serde::Deserialize;
 
 use crate::encoder::{EncoderBase, QueueError};
@@ -179,7 +179,7 @@ impl Backend for EmbeddingBackend {
         self.dimensions(call).err()
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         self.base.is_available()
     }
 

@@ -269,7 +269,7 @@ impl bantam_backend::Backend for Waiting {
         None
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: bantam_wire::CallKind) -> bool {
         true
     }
 

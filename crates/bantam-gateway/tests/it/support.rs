@@ -81,7 +81,7 @@ impl Backend for Scripted {
         Some(Unsupported { feature, reason: "it was told so" })
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         self.available
     }
 

@@ -11,6 +11,7 @@ use bantam_local::{
     AdapterFile, KeepAlive, LocalModel, LocalModelOptions, OccupantState, Place, Room, RoomBackend,
 };
 use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
+use bantam_wire::CallKind;
 use serde_json::{Value, json};
 
 use crate::tiny::{Outcome, options, send};
@@ -229,9 +230,9 @@ async fn a_file_that_was_damaged_since_is_a_fault_and_not_tried_at_every_request
     let world = World::new(1 << 30);
     let backend = world.backend(&path, "m", None);
     std::fs::write(&path, "no model").unwrap();
-    assert!(backend.is_available());
+    assert!(backend.is_available(CallKind::Chat));
     let Outcome::Fault(fault) = send(&backend, "hello", json!({})).await else { panic!("an answer") };
-    assert_eq!((fault, backend.is_available()), (BackendFault::NotLoaded, false));
+    assert_eq!((fault, backend.is_available(CallKind::Chat)), (BackendFault::NotLoaded, false));
     backend.preload().await.unwrap_err();
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Engine;
 
 /// Returns the body with every parameter under the name that the engine has for it, and all values as they were.
-pub(crate) fn adapt(engine: Engine, body: Vec<u8>) -> Vec<u8> {
+pub(crate) fn adapt(engine: Engine, body: Bytes) -> Bytes {
     if engine == Engine::Vllm {
         return body;
     }
@@ -30,7 +31,7 @@ pub(crate) fn adapt(engine: Engine, body: Vec<u8>) -> Vec<u8> {
     if !has_changed {
         return body;
     }
-    serde_json::to_vec(&members).unwrap_or(body)
+    serde_json::to_vec(&members).map_or(body, Bytes::from)
 }
 
 /// Returns a `json_schema` as llama-cpp-python wants it, where it is one.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Engine;
-use crate::fetch::{FetchError, JsonClient, Key};
+use crate::fetch::{FetchError, JsonClient, JsonReply, Key};
 
 /// An engine that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub const fn usual_addresses() -> [&'static str; 3] {
 /// Returns the engine at `root`, an address without `/v1`; nothing if what answers there is not a known engine.
 ///
 /// # Errors
-/// Nobody answers there, or not in time.
+/// Nobody answers there, not in time, or only that the server is not ready.
 pub async fn find_engine(
     client: &JsonClient,
     root: &str,
@@ -40,29 +40,49 @@ pub(crate) async fn find(
     key: Option<&Key>,
 ) -> Result<Option<FoundEngine>, FetchError> {
     let root = root.trim_end_matches('/').trim_end_matches("/v1");
-    let ask = async |path: &str| client.get_with(&format!("{root}{path}"), key).await;
-    let told = ask("/api/version").await?;
+    let mut server = Server { client, root, key, not_ready: None };
+    let told = server.ask("/api/version").await?;
     if let (200, Some(version)) = (told.status, told.body["version"].as_str()) {
-        let tags = ask("/api/tags").await?.body;
+        let tags = server.ask("/api/tags").await?.body;
         let models = names(&tags["models"], "name");
         return Ok(Some(FoundEngine { engine: Engine::Ollama, version: Some(version.to_owned()), models }));
     }
-    let models = names(&ask("/v1/models").await?.body["data"], "id");
-    let props = ask("/props").await?;
+    let models = names(&server.ask("/v1/models").await?.body["data"], "id");
+    let props = server.ask("/props").await?;
     if props.status == 200 && props.body["default_generation_settings"].is_object() {
         let version = props.body["build_info"].as_str().map(str::to_owned);
         return Ok(Some(FoundEngine { engine: Engine::LlamaServer, version, models }));
     }
-    let about = ask("/openapi.json").await?.body;
+    let about = server.ask("/openapi.json").await?.body;
     if about["info"]["title"].as_str().is_some_and(|title| title.contains("llama.cpp Python API")) {
         let version = about["info"]["version"].as_str().map(str::to_owned);
         return Ok(Some(FoundEngine { engine: Engine::LlamaCppPython, version, models }));
     }
-    let told = ask("/version").await?;
+    let told = server.ask("/version").await?;
     if let (200, Some(version)) = (told.status, told.body["version"].as_str()) {
         return Ok(Some(FoundEngine { engine: Engine::Vllm, version: Some(version.to_owned()), models }));
     }
-    Ok(None)
+    // An engine that still loads its model answers every path like this; it is not a stranger.
+    server.not_ready.map_or(Ok(None), |status| Err(FetchError::NotReady(status)))
+}
+
+/// What is asked which engine it is.
+struct Server<'s> {
+    client: &'s JsonClient,
+    root: &'s str,
+    key: Option<&'s Key>,
+    /// The last status that said that it is not ready.
+    not_ready: Option<u16>,
+}
+
+impl Server<'_> {
+    async fn ask(&mut self, path: &str) -> Result<JsonReply, FetchError> {
+        let reply = self.client.get_with(&format!("{}{path}", self.root), self.key).await?;
+        if matches!(reply.status, 502..=504) {
+            self.not_ready = Some(reply.status);
+        }
+        Ok(reply)
+    }
 }
 
 /// Returns what the entries of a list are called; an engine's list may be long, a terminal is not.

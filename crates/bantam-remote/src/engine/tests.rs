@@ -99,7 +99,7 @@ fn every_engine_tells_of_the_same_features() {
 #[test]
 fn what_an_engine_names_differently_is_written_its_way_and_nothing_else_changes() {
     let check = |engine, before: &str, after: &str| {
-        let found = String::from_utf8(adapt(engine, before.as_bytes().to_vec())).unwrap();
+        let found = String::from_utf8(adapt(engine, before.to_owned().into()).into()).unwrap();
         assert_eq!(found, after);
     };
     let tokens = r#"{"temperature":0.10,"max_completion_tokens":5}"#;

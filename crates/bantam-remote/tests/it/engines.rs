@@ -143,7 +143,7 @@ fn model(address: &str, engine: Option<Engine>) -> RemoteModel {
         concurrent_requests_max: 8,
         response_bytes_max: 1 << 20,
     };
-    let upstream = Upstream::new(settings).unwrap().with_engine(engine).unwrap();
+    let upstream = Upstream::new(settings).unwrap().with_engine(engine);
     RemoteModel::new(Arc::new(upstream), "m".to_owned(), Tier::Local).unwrap()
 }
 

@@ -8,6 +8,7 @@ use bantam_backend::{Answer, Backend, BackendFault};
 use bantam_remote::UpstreamSettings;
 use bantam_simulate::{Behaviour, StreamEnd, completion_body, completion_events};
 use bantam_types::Tier;
+use bantam_wire::CallKind;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +71,7 @@ async fn more_calls_than_allowed_are_refused_at_once() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Busy);
-    assert!(model.is_available(), "a full upstream is no broken one");
+    assert!(model.is_available(CallKind::Chat), "a full upstream is no broken one");
     assert_eq!(upstream.count(), 2);
     running.iter().for_each(tokio::task::JoinHandle::abort);
 }

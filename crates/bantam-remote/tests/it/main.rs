@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod anthropic;
+mod breakers;
+mod detection;
 mod engines;
 mod faults;
 mod limits;

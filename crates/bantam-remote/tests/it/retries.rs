@@ -7,6 +7,7 @@ use bantam_remote::UpstreamSettings;
 use bantam_simulate::{
     Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
 };
+use bantam_wire::CallKind;
 
 use crate::support::{HI, call, fault_of, model, read, settings, start, text};
 
@@ -121,10 +122,10 @@ async fn five_failures_open_the_breaker_and_nothing_is_sent_any_more() {
     let upstream = failing_first(u64::MAX, Behaviour::status(500)).await;
     let model = model(patient(&upstream.base_url(), 0));
     for _ in 0..FAILURES_MAX {
-        assert!(model.is_available());
+        assert!(model.is_available(CallKind::Chat));
         assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Status(500));
     }
-    assert!(!model.is_available());
+    assert!(!model.is_available(CallKind::Chat));
     for stream in [false, true] {
         assert_eq!(fault_of(call(&model, HI, stream).await).fault, BackendFault::BreakerOpen);
     }
@@ -137,10 +138,10 @@ async fn streams_that_always_break_off_open_the_breaker() {
     let upstream = failing_first(u64::MAX, cut).await;
     let model = model(patient(&upstream.base_url(), 0));
     for _ in 0..FAILURES_MAX {
-        assert!(model.is_available());
+        assert!(model.is_available(CallKind::Chat));
         assert_eq!(read(call(&model, HI, true).await).await.fault, Some(BackendFault::Cut));
     }
-    assert!(!model.is_available());
+    assert!(!model.is_available(CallKind::Chat));
 }
 
 #[tokio::test]
@@ -157,7 +158,7 @@ async fn a_good_answer_between_failures_keeps_the_breaker_closed() {
     let model = model(patient(&upstream.base_url(), 0));
     for number in 0..30 {
         let _ = read(call(&model, HI, number % 2 == 0).await).await;
-        assert!(model.is_available(), "after {number}");
+        assert!(model.is_available(CallKind::Chat), "after {number}");
     }
 }
 
@@ -168,7 +169,7 @@ async fn requests_that_are_refused_do_not_open_the_breaker() {
     for _ in 0..20 {
         assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Refused(400));
     }
-    assert!(model.is_available());
+    assert!(model.is_available(CallKind::Chat));
 }
 
 #[tokio::test]
@@ -181,5 +182,5 @@ async fn callers_who_leave_do_not_open_the_breaker() {
             assert!(left.is_err());
         }
     }
-    assert!(model.is_available());
+    assert!(model.is_available(CallKind::Chat));
 }

@@ -8,7 +8,7 @@ use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
 use bantam_types::{Label, Tier};
-use bantam_wire::{AnswerContext, Call, DecodeLimits, RoutingNote, StreamItem, openai};
+use bantam_wire::{AnswerContext, Call, DecodeLimits, Endpoint, RoutingNote, StreamItem, openai};
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -56,11 +56,15 @@ pub(crate) async fn start(
     SimulatedUpstream::start(script).await.unwrap()
 }
 
-/// Returns `body` cleared for `tier` by a policy that lets everything through.
+/// Returns a chat cleared for `tier` by a policy that lets everything through.
 pub(crate) fn cleared(body: &str, tier: Tier) -> Cleared {
+    cleared_for(openai::CHAT, body, tier)
+}
+
+pub(crate) fn cleared_for(endpoint: &'static dyn Endpoint, body: &str, tier: Tier) -> Cleared {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() }).unwrap();
     let scanned =
-        Scanned::decode(openai::CHAT, body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
+        Scanned::decode(endpoint, body.to_owned().into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     policy.clear(&scanned, tier).unwrap()
 }

@@ -7,7 +7,7 @@ use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture
 use bantam_extract::{Found, Shape};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::{Call, Unsupported};
+use bantam_wire::{Call, CallKind, Unsupported};
 use serde_json::json;
 
 use super::{Reading, Tagger};
@@ -117,7 +117,7 @@ impl Backend for TaggerBackend {
         student_cannot_honour(call, formats)
     }
 
-    fn is_available(&self) -> bool {
+    fn is_available(&self, _: CallKind) -> bool {
         match &*self.tagger {
             Tagger::Linear(_) => true,
             Tagger::Encoder(student) => student.base().is_available(),
