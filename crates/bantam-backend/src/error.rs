@@ -28,10 +28,10 @@ pub enum BackendFault {
     /// The request asks for something that this backend cannot do.
     #[error("it cannot honour `{}`", .0.name())]
     CannotHonour(Feature),
-    /// No connection in time, or it was refused.
+    /// No connection: refused, not in time, TLS failed, or the host name does not resolve.
     #[error("no connection could be made")]
     Connect,
-    /// TLS failed, or the host name does not resolve.
+    /// The connection broke before an answer began.
     #[error("the connection broke")]
     Broken,
     /// No first byte in time.

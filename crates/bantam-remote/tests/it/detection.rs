@@ -1,5 +1,6 @@
 //! Engines are detected once for all callers who wait, and within the limits of each.
 
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -10,6 +11,8 @@ use bantam_simulate::{Behaviour, Received, SimulatedUpstream, completion_body};
 use bantam_types::Tier;
 use bantam_wire::{CallKind, Feature};
 use futures_util::future::join_all;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -163,6 +166,58 @@ async fn a_failure_is_told_to_all_who_waited_and_then_forgotten() {
         }
         assert_eq!(detections(&upstream), 2);
     }
+}
+
+/// Starts Ollama behind TLS; returns its address and the only certificate that vouches for it, as PEM.
+fn ollama_behind_tls() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, pem) = (made.cert.der().clone(), made.cert.pem());
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+            // A client that does not trust the certificate leaves.
+            let _ = answer_once(StreamOwned::new(session, socket.unwrap()));
+        }
+    });
+    (format!("https://{address}/v1"), pem)
+}
+
+/// Answers the one request of a connection.
+fn answer_once(mut stream: impl Read + Write) -> std::io::Result<()> {
+    let mut head = String::new();
+    while !head.contains("\r\n\r\n") {
+        let mut part = [0; 4096];
+        let count = stream.read(&mut part)?;
+        head.push_str(&String::from_utf8_lossy(&part[..count]));
+    }
+    let received = Received { head, body: Vec::new(), number: 0 };
+    let Behaviour::Answer { body, .. } = ollama(&received, Duration::ZERO) else { panic!("no answer") };
+    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", body.len());
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
+    stream.flush()
+}
+
+#[tokio::test]
+async fn a_detection_trusts_the_certificates_that_its_upstream_trusts() {
+    let (url, certificate) = ollama_behind_tls();
+    let trusting = |roots: Option<&[u8]>| UpstreamSettings {
+        extra_roots_pem: roots.map(<[u8]>::to_vec),
+        ..settings(&url)
+    };
+    let stranger = model(trusting(None));
+    assert_eq!(fault_of(spawn(&stranger, ask(false)).await.unwrap()).fault, BackendFault::Connect);
+    let model = model(trusting(Some(certificate.as_bytes())));
+    spawn(&model, ask(false)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
