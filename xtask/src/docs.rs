@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 pub(crate) use check::check;
 
-/// Tells the tests of generated pages to write them; `crates/bantam/src/tests/reference.rs` has the same word.
+/// Tells the tests of generated pages to write them; `crates/bantam/tests/it/reference.rs` has the same word.
 const WRITE: &str = "UPDATE_DOCS";
 
 /// What the names of these tests begin with.
@@ -26,7 +26,7 @@ pub(crate) enum Pages {
 /// Writes or compares the generated pages, then checks links, anchors and the table of contents.
 pub(crate) fn run(root: &Path, pages: Pages) -> ExitCode {
     let mut tests = Command::new("cargo");
-    tests.args(["test", "--quiet", "--locked", "--package", "bantam", "--bin", "bantam", TESTS]);
+    tests.args(["test", "--quiet", "--locked", "--package", "bantam", "--test", "it", TESTS]);
     if pages == Pages::Write {
         tests.env(WRITE, "1");
     }

@@ -6,7 +6,12 @@ pub(crate) mod train;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+/// Returns the command line as clap has it, with every command and argument.
+pub fn command_line() -> clap::Command {
+    Cli::command()
+}
 
 /// Local-first AI gateway: narrow work on small models, the rest escalated, every attempt accounted for.
 #[derive(Debug, Parser)]

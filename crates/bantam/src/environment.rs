@@ -1,21 +1,20 @@
 //! The environment variables that the binary reads beside those of settings and of the hub; the reference page is
-//! generated from `ALL`.
+//! generated from [`VARIABLES`].
 
 /// An environment variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Variable {
+pub struct Variable {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it does, one sentence.
-    pub(crate) about: &'static str,
+    pub about: &'static str,
 }
 
 macro_rules! variables {
     ($($constant:ident = $name:literal, $about:literal;)*) => {
         $(#[doc = $about] pub(crate) const $constant: Variable = Variable { name: $name, about: $about };)*
-        /// All of them, in the order of the page.
-        #[cfg(test)]
-        pub(crate) const ALL: &[Variable] = &[$($constant),*];
+        /// The variables that the binary reads beside those of settings and of the hub, in the order of their page.
+        pub const VARIABLES: &[Variable] = &[$($constant),*];
     };
 }
 

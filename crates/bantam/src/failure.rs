@@ -12,7 +12,7 @@ use crate::hints;
 
 /// The kinds of failure that exit codes tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// 1: it did not work.
     Failed,
     /// 2: the command or its files are not understood.
@@ -27,6 +27,21 @@ pub(crate) enum Outcome {
     GateFailed,
     /// 130: interrupted.
     Interrupted,
+}
+
+impl Outcome {
+    /// Returns the exit code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::ModelMissing => 3,
+            Self::Offline => 4,
+            Self::Refused => 5,
+            Self::GateFailed => 6,
+            Self::Interrupted => 130,
+        }
+    }
 }
 
 /// A failed command.
@@ -82,15 +97,7 @@ impl Failure {
     }
 
     pub(crate) const fn code(&self) -> u8 {
-        match self.outcome {
-            Outcome::Failed => 1,
-            Outcome::Usage => 2,
-            Outcome::ModelMissing => 3,
-            Outcome::Offline => 4,
-            Outcome::Refused => 5,
-            Outcome::GateFailed => 6,
-            Outcome::Interrupted => 130,
-        }
+        self.outcome.code()
     }
 }
 

@@ -1,33 +1,5 @@
-//! `bantam`: a local-first AI gateway.
-//!
-//! This crate is the outermost layer: it reads flags, environment and files once, builds the values that
-//! the crates below are made from, and turns their errors into messages, hints and exit codes.
+//! The program `bantam`; what it does is in the library beside it.
 
-mod cli;
-mod commands;
-mod demo;
-mod deploy;
-mod environment;
-mod failure;
-mod hints;
-mod interrupt;
-mod output;
-mod settings;
-#[cfg(test)]
-mod tests;
-
-use std::process::ExitCode;
-
-use clap::Parser;
-
-fn main() -> ExitCode {
-    let cli = cli::Cli::parse();
-    let globals = settings::Globals::new(cli.globals);
-    match commands::run(cli.command, &globals) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            output::failure(&failure, globals.json);
-            failure.exit_code()
-        }
-    }
+fn main() -> std::process::ExitCode {
+    bantam::run()
 }

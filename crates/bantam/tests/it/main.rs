@@ -18,6 +18,7 @@ mod ledger;
 mod local;
 mod models;
 mod place;
+mod reference;
 mod reload;
 mod residents;
 mod route;

@@ -2,14 +2,13 @@
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command};
 
 use super::{cell, check_page, head, heading, row};
-use crate::cli::Cli;
 
 #[test]
 fn the_page_of_commands_is_what_the_command_line_takes() {
-    let mut root = Cli::command();
+    let mut root = bantam::command_line();
     root.build();
     let mut page = head(
         "Commands",

@@ -7,7 +7,6 @@ use bantam_config::reference::{ALL, DefaultValue, SECTIONS};
 use bantam_config::variables;
 
 use super::{check_page, head, heading, row};
-use crate::environment;
 
 #[test]
 fn the_page_of_settings_is_the_table_of_settings() {
@@ -43,7 +42,7 @@ fn the_page_of_variables_is_both_tables_of_variables() {
     );
     page.push_str("\n## Read by Bantam\n\n");
     page.push_str(&heading(&["Variable", "Meaning"]));
-    let own = environment::ALL.iter().map(|variable| (variable.name, variable.about));
+    let own = bantam::VARIABLES.iter().map(|variable| (variable.name, variable.about));
     let hub = HUB_VARIABLES.iter().map(|variable| (variable.name, variable.about));
     for (name, about) in own.chain(hub) {
         page.push_str(&row(&[&format!("`{name}`"), about]));

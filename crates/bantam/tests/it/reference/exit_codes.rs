@@ -1,7 +1,8 @@
 //! `exit-codes.md`, from the outcomes of commands.
 
+use bantam::Outcome;
+
 use super::{check_page, head, heading, row};
-use crate::failure::{Failure, Outcome};
 
 const ALL: [Outcome; 7] = [
     Outcome::Failed,
@@ -34,7 +35,7 @@ fn the_page_of_exit_codes_is_the_list_of_outcomes() {
     page.push_str(&heading(&["Code", "Meaning"]));
     page.push_str(&row(&["0", "Done."]));
     for outcome in ALL {
-        let code = Failure::new(outcome, "").code();
+        let code = outcome.code();
         page.push_str(&row(&[&code.to_string(), meaning(outcome)]));
     }
     page.push_str(

@@ -1,3 +1,0 @@
-//! What only a test inside the binary can see.
-
-mod reference;
