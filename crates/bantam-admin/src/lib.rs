@@ -1,4 +1,4 @@
-//! What people and programs do with a Bantam: its models, its machine, its engines, its configuration.
+//! What people and programs do with a Bantam: its models, its students, its machine, its engines, its configuration.
 //!
 //! Each use case is a function with plain inputs and a typed result. The results derive serde and are wire contracts:
 //! the command line's `--json` prints them, its tables are made from them, and an HTTP API sends the same. Their shapes
@@ -17,8 +17,11 @@ mod engines;
 mod error;
 mod hub;
 mod models;
+mod progress;
 mod running;
 mod standing;
+mod students;
+mod talk;
 mod text;
 
 pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
@@ -29,10 +32,16 @@ pub use error::UseCaseError;
 pub use hub::{HUB_VARIABLES, HubVariable, hub_settings};
 pub use models::{
     AddModelError, AddedModel, DamagedModel, ExportModelsError, ExportedBundle, FindModelError, FoundModel,
-    ListModelsError, ModelDetails, ModelList, ModelSummary, PullModelError, RemovedModel, RemovedModels,
-    copy_model, export_models, find_model, import_model, list_models, locate_model, model_name, pull_model,
-    remove_models, show_model,
+    ListModelsError, MeasureModelError, ModelDetails, ModelList, ModelSummary, PullModelError, RemovedModel,
+    RemovedModels, copy_model, export_models, find_model, import_model, list_models, locate_model,
+    measure_model, model_name, pull_model, quantise_model, remove_models, show_model, stored_model,
 };
 pub use running::{GatewayClient, GatewayError, LoadedModel, Unloaded};
 pub use standing::{StudentStanding, student_standings};
-pub use text::{bytes_text, parameters_text};
+pub use students::{
+    CertifyTaskError, ExportStudentError, PredictRowsError, PredictedField, PredictedRow, ShowStudentError,
+    StudentDetails, TaskCertification, TaskEvidence, TrainingRows, certify_task, claim, export_student,
+    predict_rows, show_student, task_facts, train_student,
+};
+pub use talk::{Conversation, TalkError, TalkSettings, TalkTokens, TalkTurn, TurnBaseline};
+pub use text::{age_text, bytes_text, parameters_text, printable, table};

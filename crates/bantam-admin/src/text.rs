@@ -1,4 +1,10 @@
-//! Numbers for people.
+//! Numbers, times and tables for people.
+
+mod table;
+
+use std::time::Duration;
+
+pub use table::table;
 
 /// Returns bytes for people, such as `639 MB`.
 pub fn bytes_text(bytes: u64) -> String {
@@ -21,9 +27,40 @@ pub fn parameters_text(parameters: u64) -> String {
     }
 }
 
+/// Returns how long ago something was, such as `2 hours ago`.
+pub fn age_text(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let (count, unit) = match seconds {
+        0..60 => return "just now".to_owned(),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+}
+
+/// Returns a text that cannot command a terminal: control characters but for line breaks and tabs are replaced.
+pub fn printable(text: &str) -> String {
+    let is_command = |letter: &char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    text.chars().map(|letter| if is_command(&letter) { '\u{FFFD}' } else { letter }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_in_the_largest_unit_that_fits() {
+        assert_eq!(
+            [5, 60, 7_300, 200_000].map(|seconds| age_text(Duration::from_secs(seconds))),
+            ["just now", "1 minute ago", "2 hours ago", "2 days ago"]
+        );
+    }
+
+    #[test]
+    fn what_a_model_writes_cannot_command_the_terminal() {
+        assert_eq!(printable("a\n\t\u{1b}[2Jb\r\u{9b}"), "a\n\t\u{FFFD}[2Jb\u{FFFD}\u{FFFD}");
+    }
 
     #[test]
     fn sizes_read_as_people_write_them() {

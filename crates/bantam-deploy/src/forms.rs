@@ -95,7 +95,7 @@ impl FormError {
 /// # Errors
 /// When the file cannot be read, or the slots cannot fill the schema.
 pub fn read_shape(path: &Path, slots: Option<&[String]>) -> Result<Shape, FormError> {
-    let schema = read_json(path)?;
+    let schema = read_schema_unchecked(path)?;
     let own = Shape::properties(&schema);
     Shape::new(&schema, slots.unwrap_or(&own))
         .map_err(|source| FormError::Shape { path: path.to_owned(), source })
@@ -106,7 +106,7 @@ pub fn read_shape(path: &Path, slots: Option<&[String]>) -> Result<Shape, FormEr
 /// # Errors
 /// When the file cannot be read, or the schema asks for what cannot be guaranteed.
 pub fn read_schema(path: &Path) -> Result<Value, FormError> {
-    let schema = read_json(path)?;
+    let schema = read_schema_unchecked(path)?;
     check_schema(&schema).map_err(|source| FormError::Schema { path: path.to_owned(), source })?;
     Ok(schema)
 }
@@ -125,7 +125,11 @@ pub(crate) fn check_regex(regex: &str) -> Result<(), FormError> {
     check_grammar(&Grammar::Regex(regex.to_owned())).map_err(FormError::Regex)
 }
 
-fn read_json(path: &Path) -> Result<Value, FormError> {
+/// Returns the schema in a file as it is: what of it can be honoured depends on who answers by it.
+///
+/// # Errors
+/// When the file cannot be read or is not JSON.
+pub fn read_schema_unchecked(path: &Path) -> Result<Value, FormError> {
     let text =
         std::fs::read(path).map_err(|source| FormError::ReadSchema { path: path.to_owned(), source })?;
     serde_json::from_slice(&text).map_err(|source| FormError::Json { path: path.to_owned(), source })

@@ -35,7 +35,7 @@ pub use config_file::{ConfigFile, Disk, ReadConfigError};
 pub use decoders::{decoder_hash, open_decoder, read_decoder, task_decoder};
 pub use error::{DeployError, DeployFault, ModelError, ModelErrorKind, StudentError, UpstreamError};
 pub use files::{FileState, FilesRead};
-pub use forms::{FormError, read_schema, read_shape};
+pub use forms::{FormError, read_schema, read_schema_unchecked, read_shape};
 pub use local::LocalModels;
 pub use memory::ModelMemory;
 pub use reload::{

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bantam_types::Cancel;
 use serde_json::Value;
 
 use crate::error::JobError;
@@ -50,6 +51,11 @@ impl JobContext {
     /// Returns whether the work is to stop.
     pub fn is_cancelled(&self) -> bool {
         self.job.is_cancelled()
+    }
+
+    /// Returns the request to stop, for work that looks at one between two steps.
+    pub fn cancel_request(&self) -> Cancel {
+        self.job.cancel_request().clone()
     }
 
     /// Ends the work where it is to stop.

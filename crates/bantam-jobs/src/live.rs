@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use bantam_types::Cancel;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::watch;
 
@@ -22,6 +23,8 @@ pub(crate) struct LiveJob {
     state: Mutex<Inner>,
     changed: Condvar,
     cancel: watch::Sender<bool>,
+    /// The same request, for work that computes and looks at it between two steps.
+    request: Cancel,
 }
 
 struct Inner {
@@ -45,7 +48,7 @@ impl LiveJob {
         let id = record.id.clone();
         let inner = Inner { record, lock: Some(lock), saved: Instant::now(), changes: 0 };
         let (state, changed, cancel) = (Mutex::new(inner), Condvar::new(), watch::Sender::new(false));
-        Self { id, folder, state, changed, cancel }
+        Self { id, folder, state, changed, cancel, request: Cancel::new() }
     }
 
     pub(crate) const fn id(&self) -> &JobId {
@@ -58,11 +61,16 @@ impl LiveJob {
     }
 
     pub(crate) fn cancel(&self) {
+        self.request.cancel();
         self.cancel.send_replace(true);
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
         *self.cancel.borrow()
+    }
+
+    pub(crate) const fn cancel_request(&self) -> &Cancel {
+        &self.request
     }
 
     pub(crate) fn cancellation(&self) -> watch::Receiver<bool> {

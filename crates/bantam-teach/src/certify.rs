@@ -3,6 +3,7 @@
 mod error;
 mod report;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +113,33 @@ pub enum CertifyNotice {
         /// How many.
         rows: u64,
     },
+}
+
+impl CertifyNotice {
+    /// Returns whether it narrows what is proved.
+    pub const fn is_warning(self) -> bool {
+        !matches!(self, Self::UnreadContexts { .. })
+    }
+}
+
+impl fmt::Display for CertifyNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SeenRowsLeftOut { left_out, rows } => {
+                write!(f, "{left_out} of {rows} rows are left out: the student was trained on them")
+            }
+            Self::NoContexts => f.write_str(
+                "the student reads what was said before a text, and no row has a context: what is proved holds for \
+                 requests with nothing before them",
+            ),
+            Self::UnreadContexts { rows: 1 } => {
+                f.write_str("1 row has a context, which this student does not read")
+            }
+            Self::UnreadContexts { rows } => {
+                write!(f, "{rows} rows have a context, which this student does not read")
+            }
+        }
+    }
 }
 
 /// What hears of events, and whether to stop.

@@ -1,5 +1,7 @@
 //! What happens while a student is trained.
 
+use std::fmt;
+
 use bantam_train::Phase;
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +143,22 @@ pub enum TrainingNotice {
         /// What the system said.
         error: String,
     },
+}
+
+impl fmt::Display for TrainingNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnswersLeftOut { left_out, answers } => write!(
+                f,
+                "{left_out} of {answers} recorded answers are left out: they are not JSON objects, or hold a value that \
+                 does not occur in its text"
+            ),
+            Self::RareLabelsLeftOut { left_out, answers } => {
+                write!(f, "{left_out} of {answers} recorded answers are left out: their label came only once")
+            }
+            Self::RecordsIncomplete { error } => write!(f, "the log is incomplete: {error}"),
+        }
+    }
 }
 
 /// How a training ended.

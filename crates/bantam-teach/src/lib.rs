@@ -43,5 +43,6 @@ pub use recorded::{Purpose, RESERVED_SHARE};
 pub use records::RecordError;
 pub use report::{ClassifierTrainReport, DecoderTrainReport, TaggerTrainReport, TrainReport};
 pub use request::{BaseTuning, StudentKind, TaskFacts, TrainingRequest};
+pub use bantam_train::Phase;
 pub use train::{Surroundings, TrainError, TrainErrorKind, Trained, TrainedStudent, TrainingData, train};
 pub use watch::{Progress, WatchError, watch};

@@ -1,5 +1,7 @@
 //! What a training came to.
 
+mod summary;
+
 use std::path::{Path, PathBuf};
 
 use bantam_local::{DecoderReport, DecoderStudentFile};

@@ -117,6 +117,28 @@ impl Progress {
         }
         matches!(event, TrainingEvent::Step(_))
     }
+
+    /// Returns the newest step in words: pass, losses, speed, the time that is left, memory.
+    pub fn text(&self) -> Option<String> {
+        let step = self.step?;
+        let StepFigures { epoch, loss, tokens_per_second, .. } = step;
+        let held_out = match (self.held_out_loss, self.held_out_right) {
+            (Some(loss), _) => format!(" ({loss:.3} held out)"),
+            (None, Some(right)) => format!(" ({:.1} % of held-out right)", 100.0 * right),
+            (None, None) => String::new(),
+        };
+        let memory = step.memory_mib.map(|mib| format!(", {mib} MiB")).unwrap_or_default();
+        // Logs of older programs do not say it.
+        let at_this_speed =
+            || step.seconds / step.step.max(1) as f64 * step.steps.saturating_sub(step.step) as f64;
+        let left = match step.seconds_left.unwrap_or_else(at_this_speed) as u64 {
+            seconds @ ..90 => format!("{seconds} s"),
+            seconds => format!("{} min", seconds.div_ceil(60)),
+        };
+        Some(format!(
+            "pass {epoch}, loss {loss:.3}{held_out}, {tokens_per_second:.0} tokens/s, {left} left{memory}"
+        ))
+    }
 }
 
 #[cfg(test)]
@@ -153,5 +175,32 @@ mod tests {
         assert!(matches!(end, Err(WatchError::Lost)) && events.len() == 1);
         let missing = watch(Path::new("/no/such/log"), &mut |_, _| {}, &Cancel::new());
         assert!(matches!(missing, Err(WatchError::Read { .. })));
+    }
+
+    #[test]
+    fn a_line_says_how_far_and_how_fast() {
+        let step = StepFigures {
+            step: 3,
+            steps: 9,
+            epoch: 2,
+            loss: 0.5,
+            tokens_per_second: 1234.6,
+            seconds_left: Some(89.0),
+            memory_mib: Some(70),
+            ..StepFigures::default()
+        };
+        let text = |step, held_out_loss, held_out_right| {
+            Progress { step: Some(step), held_out_loss, held_out_right }.text().unwrap()
+        };
+        assert_eq!(
+            text(step, Some(0.25), None),
+            "pass 2, loss 0.500 (0.250 held out), 1235 tokens/s, 89 s left, 70 MiB"
+        );
+        let step = StepFigures { seconds_left: Some(601.0), memory_mib: None, ..step };
+        assert_eq!(text(step, None, None), "pass 2, loss 0.500, 1235 tokens/s, 11 min left");
+        let old = StepFigures { seconds_left: None, seconds: 3.0, ..step };
+        assert!(text(old, None, None).contains("6 s left"));
+        assert!(text(step, None, Some(0.75)).contains("(75.0 % of held-out right)"));
+        assert_eq!(Progress::default().text(), None);
     }
 }

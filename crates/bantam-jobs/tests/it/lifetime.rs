@@ -108,6 +108,23 @@ fn work_can_wait_for_being_cancelled() {
 }
 
 #[test]
+fn work_that_computes_sees_between_two_steps_that_it_is_cancelled() {
+    let workshop = Workshop::new();
+    let jobs = workshop.open();
+    let job = jobs
+        .submit(spec("train"), |context| {
+            let request = context.cancel_request();
+            while !request.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(JobError::Cancelled)
+        })
+        .unwrap();
+    jobs.cancel(job.id()).unwrap();
+    assert_eq!(job.wait().state, JobState::Cancelled);
+}
+
+#[test]
 fn files_are_for_their_owner_alone() {
     let workshop = Workshop::new();
     std::fs::create_dir_all(workshop.folder()).unwrap();

@@ -98,6 +98,27 @@ impl CertificationReport {
         }
     }
 
+    /// Returns in words what is proved, and nothing where nothing is.
+    pub fn proof(&self) -> Vec<String> {
+        let Some(threshold) = self.threshold else { return Vec::new() };
+        vec![
+            format!(
+                "certified: with {} % confidence at most {} % of accepted answers differ from the {}",
+                100.0 * self.confidence,
+                100.0 * self.error_max,
+                self.truth
+            ),
+            format!(
+                "threshold {threshold:.4}: {} of {} rows accepted ({:.1} %), {} of these wrong",
+                self.accepted,
+                self.rows,
+                100.0 * self.coverage,
+                self.errors
+            ),
+            "it holds for traffic like these rows, and is void for any other student".to_owned(),
+        ]
+    }
+
     /// Returns why nothing is proved, where it is not.
     pub fn refuted(&self) -> Option<NotCertifiable> {
         let Self { certified, accepted, errors, missing_rows, .. } = *self;
@@ -140,6 +161,10 @@ mod tests {
     fn a_proof_keeps_its_fields() {
         let report = report(512);
         assert!(report.certificate.is_some() && report.refuted().is_none());
+        assert_eq!(
+            report.proof()[0],
+            "certified: with 95 % confidence at most 2 % of accepted answers differ from the labels"
+        );
         assert_json_snapshot!(report);
     }
 
@@ -147,6 +172,7 @@ mod tests {
     fn what_is_missing_is_said_as_a_number() {
         let report = report(64);
         assert!(report.refuted().is_some_and(|refuted| refuted.missing.is_some()));
+        assert!(report.proof().is_empty());
         assert_json_snapshot!(report);
     }
 }

@@ -1,0 +1,44 @@
+//! A model of the store to a smaller one, as a job.
+
+use bantam_jobs::{JobContext, JobProgress};
+use bantam_quantise::{QuantiseEvent, QuantiseReport, QuantiseRequest, QuantiseStoredError, quantise_stored};
+use bantam_store::{Entry, Store};
+
+use crate::progress::PacedProgress;
+
+/// How many windows of a comparison are between two notes of it.
+const WINDOWS_A_NOTE: usize = 8;
+
+/// Quantises a model into its own store, and compares both over a text where there is one. Reports numbers as progress,
+/// and windows that were compared as notes.
+///
+/// # Errors
+/// [`QuantiseStoredError`]; the store is as it was unless only the comparison failed.
+pub fn quantise_model(
+    store: &Store,
+    source: &Entry,
+    request: &QuantiseRequest,
+    context: &JobContext,
+) -> Result<QuantiseReport, QuantiseStoredError> {
+    let mut progress = PacedProgress::new(context);
+    let numbers = source.manifest.about.parameters;
+    let mut done_before = 0_u64;
+    let mut tell = |done: u64| {
+        let (total, unit) = (Some(numbers), "numbers".to_owned());
+        progress.tell(JobProgress { done: done.min(numbers), total, unit, ..JobProgress::default() });
+    };
+    let mut observer = |event: QuantiseEvent| match event {
+        QuantiseEvent::Numbers { done } => {
+            done_before = done_before.saturating_add(done);
+            tell(done_before);
+        }
+        QuantiseEvent::Written => tell(numbers),
+        QuantiseEvent::Compared { done, windows }
+            if done == windows || done.is_multiple_of(WINDOWS_A_NOTE) =>
+        {
+            context.note(format!("compared {done} of {windows} windows"));
+        }
+        _ => {}
+    };
+    quantise_stored(store, source, request, &mut observer, &context.cancel_request())
+}
