@@ -51,9 +51,9 @@ pub struct JobRecord {
     pub failure: Option<JobFailure>,
 }
 
-/// Returns the time as records have it.
+/// Returns the time as records have it: to the millisecond, so that jobs of one second keep their order.
 fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
 }
 
 impl JobRecord {

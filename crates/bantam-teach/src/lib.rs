@@ -27,6 +27,7 @@ mod runtime;
 mod train;
 mod watch;
 
+pub use bantam_train::Phase;
 pub use certify::{
     Candidate, Certification, CertificationReport, CertifyError, CertifyEvent, CertifyNotice, EvidenceSource,
     FieldScores, RowForm, certify,
@@ -43,6 +44,5 @@ pub use recorded::{Purpose, RESERVED_SHARE};
 pub use records::RecordError;
 pub use report::{ClassifierTrainReport, DecoderTrainReport, TaggerTrainReport, TrainReport};
 pub use request::{BaseTuning, StudentKind, TaskFacts, TrainingRequest};
-pub use bantam_train::Phase;
 pub use train::{Surroundings, TrainError, TrainErrorKind, Trained, TrainedStudent, TrainingData, train};
 pub use watch::{Progress, WatchError, watch};

@@ -1,6 +1,5 @@
 //! One module a command.
 
-mod asked;
 mod bench;
 pub(crate) mod certify;
 mod config;
@@ -8,7 +7,6 @@ mod doctor;
 mod engines;
 pub(crate) mod flags;
 pub(crate) mod job;
-mod model_path;
 pub(crate) mod models;
 pub(crate) mod named_task;
 mod quantize;

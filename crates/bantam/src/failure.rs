@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use bantam_admin::{FindModelError, UseCaseError};
 use bantam_deploy::{DeployError, DeployFault, FormError, ModelError, Refusal, StudentError};
-use bantam_jobs::{FailureReason, JobFailure};
+use bantam_jobs::{FailureReason, JobError, JobFailure};
 use bantam_types::with_causes;
 
 use crate::hints;
@@ -65,8 +65,7 @@ impl Failure {
 
     /// Returns the failure of a use case.
     pub(crate) fn from_use_case(error: &dyn UseCaseError) -> Self {
-        let failure = Self::new(error.reason().into(), with_causes(error));
-        Self { hint: error.hint(), ..failure }
+        Self::new(error.reason().into(), with_causes(error)).maybe_hint(error.hint())
     }
 
     /// Returns the failure with the next step to take.
@@ -74,6 +73,12 @@ impl Failure {
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Returns the failure with the next step to take, where one is known.
+    #[must_use]
+    pub(crate) fn maybe_hint(self, hint: Option<impl Into<String>>) -> Self {
+        Self { hint: hint.map(Into::into), ..self }
     }
 
     /// Returns the failure with another outcome.
@@ -111,6 +116,21 @@ impl From<FailureReason> for Outcome {
             FailureReason::Refused => Self::Refused,
             FailureReason::GateFailed => Self::GateFailed,
         }
+    }
+}
+
+impl From<Failure> for JobError {
+    fn from(failure: Failure) -> Self {
+        let reason = match failure.outcome {
+            Outcome::Interrupted => return Self::Cancelled,
+            Outcome::Failed => FailureReason::Failed,
+            Outcome::Usage => FailureReason::Invalid,
+            Outcome::ModelMissing => FailureReason::NotFound,
+            Outcome::Offline => FailureReason::Offline,
+            Outcome::Refused => FailureReason::Refused,
+            Outcome::GateFailed => FailureReason::GateFailed,
+        };
+        Self::Failed(JobFailure { reason, message: failure.message, hint: failure.hint })
     }
 }
 

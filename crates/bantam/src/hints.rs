@@ -31,6 +31,9 @@ pub(crate) fn for_finding(error: &FindModelError) -> Option<String> {
         FindModelError::NoFile { .. } => {
             Some("check the path; models of the store are listed by: bantam list".to_owned())
         }
+        FindModelError::NotStored { path } => {
+            Some(format!("take it into the store first: bantam import {}", path.display()))
+        }
         _ => error.hint(),
     }
 }

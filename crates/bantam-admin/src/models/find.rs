@@ -122,7 +122,18 @@ mod tests {
 
     #[test]
     fn a_separator_or_a_file_of_weights_is_a_path_and_a_hub_name_is_none() {
-        for path in ["./x", "../x", "/x", "~/x", "x.gguf", "X.GGUF", "x.safetensors", "a/b/c", "models/tiny/x.gguf", "a b/c"] {
+        for path in [
+            "./x",
+            "../x",
+            "/x",
+            "~/x",
+            "x.gguf",
+            "X.GGUF",
+            "x.safetensors",
+            "a/b/c",
+            "models/tiny/x.gguf",
+            "a b/c",
+        ] {
             assert!(is_path(path), "{path}");
         }
         for name in ["tiny", "tiny:Q8_0", "org/repo", "org/repo:Q4_K_M", "org/repo@main"] {

@@ -1,13 +1,29 @@
 //! A model of the store to a smaller one, as a job.
 
-use bantam_jobs::{JobContext, JobProgress};
+use bantam_jobs::{FailureReason, JobContext, JobProgress};
 use bantam_quantise::{QuantiseEvent, QuantiseReport, QuantiseRequest, QuantiseStoredError, quantise_stored};
 use bantam_store::{Entry, Store};
 
+use super::add::reason_of_import;
+use crate::error::UseCaseError;
 use crate::progress::PacedProgress;
 
 /// How many windows of a comparison are between two notes of it.
 const WINDOWS_A_NOTE: usize = 8;
+
+impl UseCaseError for QuantiseStoredError {
+    fn reason(&self) -> FailureReason {
+        match self {
+            Self::Encoder { .. } | Self::Name(_) => FailureReason::Invalid,
+            Self::Store(error) => reason_of_import(error),
+            _ => FailureReason::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Self::hint(self)
+    }
+}
 
 /// Quantises a model into its own store, and compares both over a text where there is one. Reports numbers as progress,
 /// and windows that were compared as notes.

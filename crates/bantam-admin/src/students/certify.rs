@@ -122,7 +122,9 @@ impl Proving<'_> {
         let TaskCertification { error_max, confidence, evidence, out } = self.wanted;
         let (evidence, truth) = match evidence {
             TaskEvidence::File(path) => (EvidenceSource::File(path), "labels"),
-            TaskEvidence::Recorded(answers) => (EvidenceSource::Recorded(answers.clone()), "recorded answers"),
+            TaskEvidence::Recorded(answers) => {
+                (EvidenceSource::Recorded(answers.clone()), "recorded answers")
+            }
         };
         let claim = claim(self.name.clone(), (*error_max, *confidence), truth);
         let out: Option<&Path> = Some(out);

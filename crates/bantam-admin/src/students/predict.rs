@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use bantam_backend::BackendError;
-use bantam_deploy::{
-    ModelMemory, StudentError, decoder_hash, load_student, open_decoder, read_decoder,
-};
+use bantam_deploy::{ModelMemory, StudentError, decoder_hash, load_student, open_decoder, read_decoder};
 use bantam_local::{DecoderStudentFile, StudentAnswerForm};
 use bantam_student::{
     Bases, ReadExamplesError, Scratch, Student, StudentDescription, Tagger, read_slot_texts, read_texts,

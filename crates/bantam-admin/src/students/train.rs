@@ -85,7 +85,9 @@ impl TrainingProgress<'_> {
     fn hear(&mut self, event: &TrainingEvent, context: &JobContext) {
         self.figures.hear(event);
         let (done, total, unit, item) = match event {
-            TrainingEvent::Embedding { done, texts } => (*done, *texts, "texts", "read by the base".to_owned()),
+            TrainingEvent::Embedding { done, texts } => {
+                (*done, *texts, "texts", "read by the base".to_owned())
+            }
             TrainingEvent::Fitting { model, models, pass, passes_max, moved } => {
                 let done = model.saturating_sub(1) * passes_max + pass;
                 let item = format!("model {model} of {models}, moved {moved:.4}");

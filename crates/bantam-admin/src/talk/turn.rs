@@ -84,11 +84,7 @@ impl Coming {
             model: conversation.name.clone(),
             text,
             interrupted,
-            usage: TalkTokens {
-                input: usage.input,
-                cached_input: usage.cached_input,
-                output: usage.output,
-            },
+            usage: TalkTokens { input: usage.input, cached_input: usage.cached_input, output: usage.output },
             first_token_ms: first.as_secs_f64() * 1e3,
             total_ms: total.as_secs_f64() * 1e3,
             tokens_per_s: usage.output.saturating_sub(1) as f64 / after,
@@ -151,8 +147,7 @@ fn body(conversation: &Conversation) -> Value {
 /// Returns a request as the privacy policy lets it pass to the local tier, which every label may see.
 fn cleared(body: &Value) -> Result<Cleared, TalkError> {
     let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() })?;
-    let scanned =
-        Scanned::decode(openai::CHAT, body.to_string().into(), &DecodeLimits::default(), &scanner)?;
+    let scanned = Scanned::decode(openai::CHAT, body.to_string().into(), &DecodeLimits::default(), &scanner)?;
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     Ok(policy.clear(&scanned, Tier::Local).ok_or(BackendFault::NotCleared)?)
 }

@@ -125,6 +125,23 @@ fn work_that_computes_sees_between_two_steps_that_it_is_cancelled() {
 }
 
 #[test]
+fn jobs_of_one_second_are_listed_newest_first() {
+    let workshop = Workshop::new();
+    let jobs = workshop.open();
+    let mut ids: Vec<_> = (0..8)
+        .map(|number| {
+            std::thread::sleep(Duration::from_millis(2));
+            let job = jobs.submit(spec("train"), move |_| Ok(json!(number))).unwrap();
+            job.wait();
+            job.id().clone()
+        })
+        .collect();
+    ids.reverse();
+    let listed: Vec<_> = jobs.list().unwrap().jobs.into_iter().map(|job| job.id).collect();
+    assert_eq!(listed, ids);
+}
+
+#[test]
 fn files_are_for_their_owner_alone() {
     let workshop = Workshop::new();
     std::fs::create_dir_all(workshop.folder()).unwrap();

@@ -1,82 +1,47 @@
 //! `bantam bench MODEL`: how fast a model runs on this machine, and how near that is to what the machine can do.
 
-use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use bantam_admin::{MeasureModelError, measure_model};
 use bantam_measure::{MixedLoadReport, SpeedEvent, SpeedReport, SpeedRequest, measure};
-use bantam_store::{Entry, Measurement, Store};
 use bantam_types::Cancel;
 
-use super::flags::failure;
-use super::model_path::{is_path, nothing_there};
 use super::models;
 use crate::cli::BenchArgs;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Failure;
 use crate::output;
 use crate::settings::Globals;
 
 pub(crate) fn run(args: &BenchArgs, globals: &Globals) -> Result<(), Failure> {
-    let stored = if args.model.exists() { None } else { Some(stored(&args.model, globals)?) };
     let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let request = SpeedRequest {
-        model: stored.as_ref().map_or_else(|| args.model.clone(), |(_, entry)| entry.path.clone()),
+        model: args.model.clone(),
         threads: args.threads.unwrap_or_else(cores),
         adapters: args.adapters.iter().map(|count| *count as usize).collect(),
         times: args.times,
     };
-    let mut observer = |event: SpeedEvent| {
-        if globals.quiet {
-            return;
+    let mut observer = |event: SpeedEvent| match event {
+        SpeedEvent::LayingOut { path } if !globals.quiet => {
+            output::note(format!("laying out the weights for this machine, once: {}", path.display()));
         }
-        match event {
-            SpeedEvent::LayingOut { path } => {
-                output::note(format!("laying out the weights for this machine, once: {}", path.display()));
-            }
-            SpeedEvent::MixedLoad { adapters } => {
-                output::note(format!("mixed load with {adapters:?} adapters"));
-            }
-            _ => {}
+        SpeedEvent::MixedLoad { adapters } if !globals.quiet => {
+            output::note(format!("mixed load with {adapters:?} adapters"));
         }
+        _ => {}
     };
-    let report = measure(&request, &mut observer, &Cancel::new());
-    let report = report.map_err(|error| failure(Outcome::Failed, &error, error.hint().map(str::to_owned)))?;
-    if let Some((store, entry)) = &stored {
-        record(store, entry, &report)?;
-    }
+    let measured = match args.model.exists() {
+        // A file needs no store, and no configuration that names one.
+        true => measure(&request, &mut observer, &Cancel::new()).map_err(MeasureModelError::from),
+        false => measure_model(&models::open(globals)?, request, &mut observer, &Cancel::new()),
+    };
+    let report = measured.map_err(|error| match error {
+        MeasureModelError::Find(error) => error.into(),
+        other => Failure::from_use_case(&other),
+    })?;
     if globals.json {
-        let json = serde_json::to_string(&report);
-        output::line(json.map_err(|error| Failure::from_error("cannot write the report", &error))?);
-    } else {
-        // The figures are what was asked for, so they are printed however quiet it is to be.
-        print(&report);
+        return output::json(&report);
     }
+    // The figures are what was asked for, so they are printed however quiet it is to be.
+    print(&report);
     Ok(())
-}
-
-/// Returns the model of a name, where there is no file of it.
-fn stored(name: &Path, globals: &Globals) -> Result<(Store, Entry), Failure> {
-    let shown = name.to_string_lossy();
-    if is_path(&shown) {
-        return Err(nothing_there(&shown));
-    }
-    let store = models::open(globals)?;
-    let entry = models::resolve(&store, &shown)?;
-    Ok((store, entry))
-}
-
-/// Keeps how fast a language model was, for `bantam doctor` and `bantam show`.
-fn record(store: &Store, entry: &Entry, report: &SpeedReport) -> Result<(), Failure> {
-    let Some((prefill, decode)) = report.speeds() else { return Ok(()) };
-    let measurement = Measurement {
-        at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        threads: report.threads,
-        prefill_tokens_per_s: prefill,
-        decode_tokens_per_s: decode,
-        by: "bench".to_owned(),
-    };
-    store
-        .record(entry, measurement)
-        .map_err(|error| Failure::from_error("cannot keep the measurement", &error))
 }
 
 fn print(report: &SpeedReport) {

@@ -6,47 +6,21 @@ use bantam_types::with_causes;
 
 use crate::failure::{Failure, Outcome};
 
-/// Settings of the libraries by the flags that set them.
-const FLAGS: [(&str, &str); 34] = [
-    ("base", "--base"),
-    ("base_form", "--base-form"),
-    ("batch_rows", "--batch"),
-    ("beta", "--beta"),
-    ("checkpoint", "--checkpoint"),
-    ("checkpoint_every", "--checkpoint-every"),
-    ("curve", "--curve"),
-    ("data", "--data"),
-    ("dropout", "--dropout"),
-    ("epochs", "--epochs"),
-    ("features", "--features"),
-    ("form", "--to"),
-    ("head_rate", "--head-rate"),
-    ("held_out", "--held-out"),
-    ("instructions", "--instructions"),
-    ("kind", "--kind"),
-    ("lanes", "--lanes"),
-    ("log", "--log"),
-    ("merges", "--merges"),
-    ("out", "--out"),
-    ("out_of_scope_label", "--out-of-scope-label"),
-    ("patience", "--patience"),
-    ("peft", "--peft"),
-    ("precision", "--precision"),
-    ("rank", "--rank"),
-    ("rate", "--rate"),
-    ("resume", "--resume"),
-    ("samples", "--samples"),
-    ("schema", "--schema"),
-    ("seed", "--seed"),
-    ("size", "--size"),
-    ("tensorboard", "--tensorboard"),
-    ("tokens_max", "--tokens-max"),
-    ("tune", "--tune"),
-];
+/// Settings of the libraries that flags set.
+const SETTINGS: &str = "base base_form batch_rows beta checkpoint checkpoint_every curve data dropout epochs features \
+                        form head_rate held_out instructions kind lanes log merges out out_of_scope_label patience peft \
+                        precision rank rate resume samples schema seed size tensorboard tokens_max tune";
 
 /// Returns a library's hint with flags in the place of its settings, which stand in backticks.
 pub(crate) fn in_flags(text: &str) -> String {
-    FLAGS.iter().fold(text.to_owned(), |text, (field, flag)| text.replace(&format!("`{field}`"), flag))
+    let flag = |setting: &str| match setting {
+        "batch_rows" => "--batch".to_owned(),
+        "form" => "--to".to_owned(),
+        other => format!("--{}", other.replace('_', "-")),
+    };
+    SETTINGS
+        .split(' ')
+        .fold(text.to_owned(), |text, setting| text.replace(&format!("`{setting}`"), &flag(setting)))
 }
 
 /// Returns a failure whose hint names flags.
@@ -59,11 +33,7 @@ pub(crate) fn with_flags(failure: Failure) -> Failure {
 
 /// Returns the failure of an error that says itself what was attempted, with everything that caused it.
 pub(crate) fn failure(outcome: Outcome, error: &dyn Error, hint: Option<String>) -> Failure {
-    let failure = Failure::new(outcome, with_causes(error));
-    match hint {
-        Some(hint) => failure.hint(in_flags(&hint)),
-        None => failure,
-    }
+    Failure::new(outcome, with_causes(error)).maybe_hint(hint.map(|hint| in_flags(&hint)))
 }
 
 #[cfg(test)]

@@ -1,28 +1,28 @@
 //! `bantam job`, and long commands as jobs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant, SystemTime};
 
+use bantam_admin::age_text;
 use bantam_jobs::{
     CancelJobError, EventBody, FindJobError, JobContext, JobError, JobEvent, JobHandle, JobId, JobRecord,
     JobSpec, JobState,
 };
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::models::ago;
 use super::models::progress::Progress;
 use crate::cli::JobCommand;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupts;
 use crate::output::{self, pretty};
 use crate::settings::Globals;
 
 /// How long a look at a job waits for news.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long work may take to notice that it was cancelled, before the command ends without it.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A command that runs as a job while somebody waits.
 pub(crate) struct Foreground {
@@ -36,47 +36,52 @@ pub(crate) struct Foreground {
     pub(crate) label: &'static str,
     /// What to do after it was cancelled.
     pub(crate) after_cancel: Option<&'static str>,
+    /// How long it may take to notice that it was cancelled; as long as a step takes where nothing is said.
+    pub(crate) patience: Option<Duration>,
 }
 
-/// Runs work as a job, shows how far it is, and returns its result. Ctrl-C cancels it.
-pub(crate) fn in_foreground<T: Serialize + DeserializeOwned>(
+/// Runs work as a job, shows how far it is, and returns its result. Ctrl-C cancels it; pressed again, it ends the command.
+pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
     foreground: Foreground,
     globals: &Globals,
-    work: impl FnOnce(&JobContext) -> Result<T, JobError> + Send + 'static,
+    work: impl FnOnce(&JobContext) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Failure> {
-    let Foreground { kind, parameters, doing, label, after_cancel } = foreground;
-    let spec = JobSpec { kind: kind.to_owned(), parameters };
+    let spec = JobSpec { kind: foreground.kind.to_owned(), parameters: foreground.parameters.clone() };
+    // The job keeps JSON; the command prints the result itself.
+    let (keep, kept) = mpsc::sync_channel(1);
     let work = move |context: &JobContext| {
-        let result = work(context)?;
-        serde_json::to_value(result).map_err(|error| {
-            JobError::from(bantam_jobs::JobFailure {
-                reason: bantam_jobs::FailureReason::Failed,
-                message: format!("cannot keep the result: {error}"),
-                hint: None,
-            })
-        })
+        let result = work(context).map_err(Into::into)?;
+        // By way of text, which has the digits that are printed.
+        let text = serde_json::to_string(&result);
+        let json = text.and_then(|text| serde_json::from_str(&text)).map_err(|error| {
+            JobError::from(Failure::from_error("cannot write the result as JSON", &error))
+        })?;
+        let _ = keep.send(result);
+        Ok(json)
     };
+    let interrupts = interrupts();
     let submitted = globals.jobs()?.submit(spec, work);
     let mut job = submitted.map_err(|error| Failure::from_error("cannot start the job", &error))?;
-    let record = watch(&mut job, label, globals);
-    match (record.state, record.failure, record.result) {
-        (JobState::Done, _, Some(result)) => serde_json::from_value(result)
-            .map_err(|error| Failure::from_error("cannot read the job's result", &error)),
+    let record = watch(&mut job, &foreground, &interrupts, globals);
+    match (record.state, record.failure, kept.try_recv()) {
+        (JobState::Done, _, Ok(result)) => Ok(result),
         (JobState::Failed, Some(failure), _) => Err(failure.into()),
         _ => {
-            let failure = Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"));
-            Err(match after_cancel {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            })
+            let Foreground { doing, after_cancel, .. } = foreground;
+            Err(Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"))
+                .maybe_hint(after_cancel))
         }
     }
 }
 
 /// Shows a job until it has ended, or until it does not notice that it was cancelled.
-fn watch(job: &mut JobHandle, label: &'static str, globals: &Globals) -> JobRecord {
-    let interrupts = interrupts();
-    let mut progress = Progress::new(globals, label);
+fn watch(
+    job: &mut JobHandle,
+    foreground: &Foreground,
+    interrupts: &AtomicU32,
+    globals: &Globals,
+) -> JobRecord {
+    let mut progress = Progress::new(globals, foreground.label);
     let mut cancelled: Option<Instant> = None;
     loop {
         let update = job.next(LOOK);
@@ -98,7 +103,9 @@ fn watch(job: &mut JobHandle, label: &'static str, globals: &Globals) -> JobReco
             cancelled = Some(Instant::now());
         }
         // Whoever presses twice, or waits in vain, wants out: the process ends, and the job with it.
-        let is_given_up = presses > 1 || cancelled.is_some_and(|when| when.elapsed() > PATIENCE);
+        let waited = cancelled.zip(foreground.patience);
+        let is_given_up =
+            presses > 1 || waited.is_some_and(|(cancelled, patience)| cancelled.elapsed() > patience);
         if update.state.is_over() || is_given_up {
             progress.end();
             return job.record();
@@ -109,16 +116,15 @@ fn watch(job: &mut JobHandle, label: &'static str, globals: &Globals) -> JobReco
 /// Counts how often Ctrl-C is pressed from now on.
 fn interrupts() -> Arc<AtomicU32> {
     let count = Arc::new(AtomicU32::new(0));
+    // Where nobody can listen, Ctrl-C ends the process at once, as it does by default.
+    let Ok(runtime) = super::runtime(1) else { return count };
+    let Ok(mut interrupts) = runtime.block_on(async { Interrupts::listen() }) else { return count };
     let counting = Arc::clone(&count);
-    // Without the thread Ctrl-C ends the process at once, as it does by default.
-    let _ = std::thread::Builder::new().name("bantam-interrupt".to_owned()).spawn(move || {
-        let Ok(runtime) = super::runtime(1) else { return };
-        runtime.block_on(async {
-            while tokio::signal::ctrl_c().await.is_ok() {
-                counting.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    });
+    let listen = move || loop {
+        runtime.block_on(interrupts.next());
+        counting.fetch_add(1, Ordering::Relaxed);
+    };
+    let _ = std::thread::Builder::new().name("bantam-interrupt".to_owned()).spawn(listen);
     count
 }
 
@@ -205,7 +211,7 @@ fn row(record: &JobRecord) -> Vec<String> {
 /// Returns how long ago a time was.
 fn since(time: &str) -> String {
     match time.parse::<jiff::Timestamp>() {
-        Ok(time) => ago(SystemTime::now().duration_since(time.into()).unwrap_or_default()),
+        Ok(time) => age_text(SystemTime::now().duration_since(time.into()).unwrap_or_default()),
         Err(_) => time.to_owned(),
     }
 }
@@ -229,7 +235,8 @@ fn show(record: &JobRecord) -> Result<(), Failure> {
     rows.extend(record.ended_at.clone().map(|time| ("ended", time)));
     rows.extend(record.progress.as_ref().map(|progress| {
         let total = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
-        ("progress", format!("{}{total} {}", progress.done, progress.unit))
+        let item = progress.item.as_ref().map_or_else(String::new, |item| format!(" ({item})"));
+        ("progress", format!("{}{total} {}{item}", progress.done, progress.unit))
     }));
     rows.extend(record.result.as_ref().map(|result| ("result", result.to_string())));
     if let Some(failure) = &record.failure {

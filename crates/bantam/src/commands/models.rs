@@ -4,12 +4,12 @@ pub(crate) mod progress;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError};
-use bantam_store::{Entry, ImportError, ModelKind, ModelName, Origin, ResolveError, Store};
+use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError, age_text, find_model};
+use bantam_store::{ModelKind, ModelName, Origin, Store};
 use serde_json::json;
 
 use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, PullArgs, RmArgs, ShowArgs};
-use crate::commands::job::{self, Foreground};
+use crate::commands::job::{self, Foreground, PATIENCE};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, pretty};
 use crate::settings::{Globals, ProcessEnv, hub_token_file};
@@ -24,22 +24,6 @@ pub(crate) fn open(globals: &Globals) -> Result<Store, Failure> {
 /// Reads a model's name.
 pub(crate) fn name(text: &str) -> Result<ModelName, Failure> {
     Ok(bantam_admin::model_name(text)?)
-}
-
-/// Returns the model of a name.
-pub(crate) fn resolve(store: &Store, text: &str) -> Result<Entry, Failure> {
-    Ok(bantam_admin::find_model(store, text)?)
-}
-
-/// Says why a model did not enter.
-pub(crate) fn not_imported(what: &str, error: &ImportError) -> Failure {
-    let outcome = match error {
-        ImportError::Resolve(ResolveError::Store(_)) => Outcome::Failed,
-        ImportError::Resolve(_) => Outcome::ModelMissing,
-        ImportError::Name(_) | ImportError::Exists { .. } => Outcome::Usage,
-        _ => Outcome::Failed,
-    };
-    Failure::from_error(what, error).hint(error.hint()).outcome(outcome)
 }
 
 /// `bantam pull`.
@@ -65,6 +49,7 @@ pub(crate) fn pull(args: &PullArgs, globals: &Globals) -> Result<(), Failure> {
         doing: format!("pulling {name}"),
         label: "pulling",
         after_cancel: Some("pull again: it goes on where it broke off"),
+        patience: Some(PATIENCE),
     };
     let added = job::in_foreground(foreground, globals, work)?;
     told(&added, globals)
@@ -76,16 +61,13 @@ pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure
         (open(globals)?, args.file.clone(), args.name.clone(), args.replace);
     let work = move |context: &bantam_jobs::JobContext| {
         let added = bantam_admin::import_model(&store, &file, called.as_deref(), replaces, context);
-        added.map_err(|error| match error {
-            AddModelError::BundleName => {
-                let hint = Some("leave --name out, and then: bantam cp NAME NEW".to_owned());
-                bantam_jobs::JobFailure { hint, ..error.to_failure() }.into()
+        added.map_err(|error| {
+            let failure = Failure::from_use_case(&error);
+            match error {
+                AddModelError::BundleName => failure.hint("leave --name out, and then: bantam cp NAME NEW"),
+                AddModelError::FileName { .. } => failure.hint("say what to call it: --name NAME"),
+                _ => failure,
             }
-            AddModelError::FileName { .. } => {
-                let hint = Some("say what to call it: --name NAME".to_owned());
-                bantam_jobs::JobFailure { hint, ..error.to_failure() }.into()
-            }
-            error => error.to_failure().into(),
         })
     };
     let foreground = Foreground {
@@ -94,6 +76,7 @@ pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure
         doing: format!("importing {}", args.file.display()),
         label: "importing",
         after_cancel: None,
+        patience: Some(PATIENCE),
     };
     let added: Vec<AddedModel> = job::in_foreground(foreground, globals, work)?;
     added.iter().try_for_each(|added| told(added, globals))
@@ -120,11 +103,11 @@ fn told(added: &AddedModel, globals: &Globals) -> Result<(), Failure> {
 /// `bantam export`.
 pub(crate) fn export(args: &ExportArgs, globals: &Globals) -> Result<(), Failure> {
     let store = open(globals)?;
-    let entries = args.names.iter().map(|name| resolve(&store, name)).collect::<Result<Vec<_>, _>>()?;
+    let entries = args.names.iter().map(|name| find_model(&store, name)).collect::<Result<Vec<_>, _>>()?;
     let out = args.out.clone();
     let work = move |context: &bantam_jobs::JobContext| {
         let written = bantam_admin::export_models(&store, &entries, &out, context);
-        written.map_err(|error| error.to_failure().into())
+        written.map_err(|error| bantam_jobs::JobError::from(error.to_failure()))
     };
     let shown = args.out.display();
     let foreground = Foreground {
@@ -133,6 +116,7 @@ pub(crate) fn export(args: &ExportArgs, globals: &Globals) -> Result<(), Failure
         doing: format!("exporting to {shown}"),
         label: "exporting",
         after_cancel: None,
+        patience: Some(PATIENCE),
     };
     let written: bantam_admin::ExportedBundle = job::in_foreground(foreground, globals, work)?;
     if globals.json {
@@ -164,7 +148,7 @@ pub(crate) fn list(globals: &Globals) -> Result<(), Failure> {
             about.quantisation.clone(),
             about.context_tokens.to_string(),
             about.architecture.clone(),
-            ago(Duration::from_secs(now.saturating_sub(model.added_s))),
+            age_text(Duration::from_secs(now.saturating_sub(model.added_s))),
         ]
     }));
     match found.models.is_empty() {
@@ -188,18 +172,6 @@ pub(crate) fn list(globals: &Globals) -> Result<(), Failure> {
         ));
     }
     Ok(())
-}
-
-/// Returns how long ago something was.
-pub(crate) fn ago(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (count, unit) = match seconds {
-        0..60 => return "just now".to_owned(),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
 }
 
 /// `bantam show`.
@@ -267,7 +239,6 @@ pub(crate) fn cp(args: &CpArgs, globals: &Globals) -> Result<(), Failure> {
     let added =
         bantam_admin::copy_model(&open(globals)?, &args.from, &args.to).map_err(|error| match error {
             AddModelError::Name(error) => error.into(),
-            AddModelError::Copy(error) => not_imported("cannot copy the model", &error),
             error => Failure::from_use_case(&error),
         })?;
     if globals.json {
@@ -275,17 +246,4 @@ pub(crate) fn cp(args: &CpArgs, globals: &Globals) -> Result<(), Failure> {
     }
     output::line(format!("{} is the same model as {}", added.name, args.from));
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_in_the_largest_unit_that_fits() {
-        assert_eq!(
-            [5, 60, 7_300, 200_000].map(|seconds| ago(Duration::from_secs(seconds))),
-            ["just now", "1 minute ago", "2 hours ago", "2 days ago"]
-        );
-    }
 }

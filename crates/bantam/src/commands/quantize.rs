@@ -2,25 +2,22 @@
 
 use std::path::Path;
 
-use bantam_quantise::{
-    ComparisonReport, Quantisation, QuantiseEvent, QuantiseReport, QuantiseRequest, QuantiseStoredError,
-    quantise_stored,
-};
-use bantam_store::Entry;
-use bantam_types::Cancel;
+use bantam_admin::{UseCaseError as _, quantise_model, stored_model};
+use bantam_jobs::JobContext;
+use bantam_quantise::{ComparisonReport, Quantisation, QuantiseReport, QuantiseRequest, QuantiseStoredError};
+use bantam_store::ModelName;
+use serde_json::json;
 
-use super::model_path::named_model;
-use super::models::progress::Progress;
-use super::models::{bytes_text, name, not_imported, open, resolve};
+use super::job::{self, Foreground};
+use super::models::{bytes_text, name, open};
 use crate::cli::models::{QuantizeArgs, QuantizeTo};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
 
 pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure> {
-    named_model(&args.name)?;
     let store = open(globals)?;
-    let source = resolve(&store, &args.name)?;
+    let source = stored_model(&store, &args.name)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let request = QuantiseRequest {
         to: quantisation(args.to),
@@ -29,22 +26,20 @@ pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure>
         text: args.text.as_deref().map(read).transpose()?.map(|text| (text, args.tokens)),
         threads: args.threads.unwrap_or(cores),
     };
-    let mut progress = Progress::new(globals, "quantising");
-    progress.begin(source.manifest.about.parameters);
-    let is_shown = !globals.quiet && !globals.json;
-    let mut observer = |event: QuantiseEvent| match event {
-        QuantiseEvent::Numbers { done } => progress.advance(done),
-        QuantiseEvent::Written => progress.end(),
-        QuantiseEvent::Compared { done, windows }
-            if is_shown && (done == windows || done.is_multiple_of(8)) =>
-        {
-            output::note(format!("compared {done} of {windows} windows"));
-        }
-        _ => {}
+    let foreground = Foreground {
+        kind: "quantise",
+        parameters: json!({
+            "model": source.name.to_string(), "to": request.to.name(), "name": args.out, "text": args.text,
+        }),
+        doing: format!("quantising {}", source.name),
+        label: "quantising",
+        after_cancel: None,
+        patience: None,
     };
-    let report = quantise_stored(&store, &source, &request, &mut observer, &Cancel::new());
-    progress.end();
-    print(&report.map_err(|error| failed(&source, &error))?, globals)
+    let work = move |context: &JobContext| {
+        quantise_model(&store, &source, &request, context).map_err(|error| failed(&source.name, &error))
+    };
+    print(&job::in_foreground(foreground, globals, work)?, globals)
 }
 
 fn quantisation(to: QuantizeTo) -> Quantisation {
@@ -64,26 +59,22 @@ fn read(path: &Path) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn failed(source: &Entry, error: &QuantiseStoredError) -> Failure {
-    let what = format!("cannot quantise {}", source.name);
-    let failure = match error {
-        QuantiseStoredError::Store(error) => return not_imported(&what, error),
-        QuantiseStoredError::Encoder { .. } => Failure::new(Outcome::Usage, error.to_string()),
-        QuantiseStoredError::Quantise(error) => Failure::from_error(what, error),
-        error => super::flags::failure(Outcome::Failed, error, None),
-    };
-    match error.hint() {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+fn failed(name: &ModelName, error: &QuantiseStoredError) -> Failure {
+    match error {
+        QuantiseStoredError::Cancelled => Failure::new(Outcome::Interrupted, error.to_string()),
+        QuantiseStoredError::Store(_) | QuantiseStoredError::Quantise(_) => {
+            Failure::from_error(format!("cannot quantise {name}"), error)
+                .outcome(error.reason().into())
+                .maybe_hint(error.hint())
+        }
+        _ => Failure::from_use_case(error),
     }
 }
 
 /// Prints a report; asked to be quiet, the model's name alone.
 fn print(report: &QuantiseReport, globals: &Globals) -> Result<(), Failure> {
     if globals.json {
-        let json = serde_json::to_string(report);
-        output::line(json.map_err(|error| Failure::from_error("cannot write the report", &error))?);
-        return Ok(());
+        return output::json(report);
     }
     if globals.quiet {
         output::line(&report.name);

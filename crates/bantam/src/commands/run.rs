@@ -1,112 +1,224 @@
-//! `bantam run`: a conversation with a model on this machine.
+//! `bantam run`: a conversation with a model on this machine, lines in and answers out.
 
-mod talk;
-mod turn;
+use std::io::{BufRead, IsTerminal};
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use bantam_admin::{Conversation, TalkError, TalkSettings, TalkTurn};
+use bantam_backend::BackendFault;
+use bantam_store::Store;
+use tokio::sync::mpsc;
 
-use bantam_admin::FoundModel;
-use bantam_engine::{Adapter, Decoder};
-use bantam_kernels::Pool;
-use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
-use bantam_store::{Entry, Measurement, ModelKind, Store};
-use bantam_types::Price;
-
+use super::usage::dollars;
 use crate::cli::models::RunArgs;
 use crate::failure::{Failure, Outcome};
+use crate::interrupt::Interrupts;
 use crate::output;
 use crate::settings::Globals;
 
-/// Tokens of a conversation that are kept in memory at most, where the model could take more.
-const KV_TOKENS_MAX: u64 = 8_192;
-/// Tokens of an answer below which its speed says little.
-const MEASURED_TOKENS_MIN: u64 = 32;
-
-/// A conversation's model, and how fast it was.
-struct Session {
-    name: String,
-    backend: LocalBackend<Adapter>,
-    /// What the same answers would have cost elsewhere.
-    baseline: Option<(String, Price)>,
-    /// The fastest turn that says something about speed.
-    measured: Option<Measurement>,
-    threads: usize,
-}
+const HELP: &str = "/clear forgets the conversation, /system TEXT says what the model is to be, /bye ends; Ctrl-C stops \
+                    an answer";
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<(), Failure> {
     let config = globals.load_or_default()?;
     let store = Store::open(&config.store.path);
-    let (path, entry) = find(&store, &args.name)?;
-    let baseline = config.routing.baseline.as_ref().and_then(|name| {
-        let price = config.models.get(name)?.price.clone()?;
-        Some((name.clone(), price))
-    });
-    let name = entry.as_ref().map_or_else(|| args.name.clone(), |entry| entry.name.to_string());
-    let mut session = open(args, globals, (&path, entry.as_ref()), (name, baseline))?;
-    let outcome = super::runtime(1)?.block_on(talk::talk(&mut session, args, globals));
-    if let (Some(entry), Some(measured)) = (&entry, session.measured.take()) {
-        // A speed that cannot be kept must not fail an answer that was given.
-        let _ = store.record(entry, measured);
-    }
-    outcome
-}
-
-/// Returns what to open: a path where one was given, or the store's model.
-fn find(store: &Store, name: &str) -> Result<(PathBuf, Option<Entry>), Failure> {
-    let FoundModel { path, entry } = bantam_admin::locate_model(store, name)?;
-    if let Some(entry) = entry.as_ref().filter(|entry| entry.manifest.about.kind == ModelKind::Encoder) {
-        let message = format!("{} is an encoder: it turns texts into vectors, and cannot talk", entry.name);
-        return Err(Failure::new(Outcome::Usage, message).hint("use it as a student's base: base = FOLDER"));
-    }
-    Ok((path, entry))
-}
-
-fn open(
-    args: &RunArgs,
-    globals: &Globals,
-    (path, entry): (&Path, Option<&Entry>),
-    (name, baseline): (String, Option<(String, Price)>),
-) -> Result<Session, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = args.threads.unwrap_or(cores).max(1);
-    if !globals.quiet && !globals.json && !Decoder::cache_path(path).exists() {
-        output::note("laying out the weights for this machine, once …");
-    }
-    let context = entry.map_or(KV_TOKENS_MAX, |entry| entry.manifest.about.context_tokens);
-    let options = LocalModelOptions {
-        name: name.as_str().into(),
-        kv_tokens: context.min(KV_TOKENS_MAX) as usize,
-        keeps_layout: true,
-        template: None,
-        adapter_bytes_max: 0,
-        pool: Arc::new(Pool::new(threads)),
-        clock: Arc::new(Instant::now),
+    let settings = TalkSettings {
+        system: args.system.clone(),
+        max_tokens: args.max_tokens,
+        temperature: args.temperature,
+        seed: args.seed,
+        threads: args.threads,
     };
-    let opened = LocalModel::open(path, &options)
-        .map_err(|error| Failure::from_error(format!("cannot use the model {name}"), &error))?;
-    let backend = LocalBackend::new(Arc::new(opened));
-    Ok(Session { name, backend, baseline, measured: None, threads })
+    let laying_out = || {
+        if !globals.quiet && !globals.json {
+            output::note("laying out the weights for this machine, once …");
+        }
+    };
+    let opened = Conversation::open(&config, &store, &args.name, settings, laying_out);
+    let mut conversation = opened.map_err(failed)?;
+    let talked = super::runtime(1)?.block_on(async {
+        let interrupts =
+            Interrupts::listen().map_err(|error| Failure::from_error("cannot listen for Ctrl-C", &error))?;
+        let mut talk = Talk { conversation: &mut conversation, interrupts, globals };
+        match &args.prompt {
+            Some(prompt) => talk.ask(prompt).await,
+            None => talk.lines().await,
+        }
+    });
+    conversation.end(&store);
+    match talked? {
+        Ended::Whole => Ok(()),
+        Ended::Interrupted => Err(Failure::new(Outcome::Interrupted, "interrupted")),
+    }
 }
 
-impl Session {
-    /// Keeps how fast a turn was, if it was long enough to say something and the fastest of all.
-    fn note_speed(&mut self, told: &turn::Told) {
-        if told.usage.output < MEASURED_TOKENS_MIN {
-            return;
+fn failed(error: TalkError) -> Failure {
+    match error {
+        TalkError::Find(error) => error.into(),
+        TalkError::NoAnswer(BackendFault::TooLarge | BackendFault::ContextLength { .. }) => {
+            Failure::from_use_case(&error)
+                .hint("the conversation is longer than the model's context: /clear it")
         }
-        let read = told.usage.input.saturating_sub(told.usage.cached_input) as f64;
-        let measured = Measurement {
-            at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-            threads: self.threads,
-            prefill_tokens_per_s: read / told.first.as_secs_f64().max(1e-9),
-            decode_tokens_per_s: told.tokens_per_s(),
-            by: "run".to_owned(),
+        other => Failure::from_use_case(&other),
+    }
+}
+
+/// How an answer or a conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Whole,
+    Interrupted,
+}
+
+/// What a line says to this program rather than to the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Nothing,
+    End,
+    Clear,
+    System(Option<String>),
+    Help,
+}
+
+impl Said {
+    fn parse(line: &str) -> Option<Self> {
+        if line.is_empty() {
+            return Some(Self::Nothing);
+        }
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "/bye" | "/exit" | "/quit" => Some(Self::End),
+            "/clear" => Some(Self::Clear),
+            "/system" => Some(Self::System(Some(rest.to_owned()).filter(|text| !text.is_empty()))),
+            "/help" | "/?" => Some(Self::Help),
+            // A path or a word with a slash is a question like any other.
+            _ => None,
+        }
+    }
+}
+
+struct Talk<'t> {
+    conversation: &'t mut Conversation,
+    interrupts: Interrupts,
+    globals: &'t Globals,
+}
+
+impl Talk<'_> {
+    /// Answers as many questions as there are lines.
+    async fn lines(&mut self) -> Result<Ended, Failure> {
+        let is_person = std::io::stdin().is_terminal() && !self.globals.json;
+        if is_person && !self.globals.quiet {
+            output::note(format!("{}: ask away ({HELP})", self.conversation.name()));
+        }
+        let (mut lines, mut ended) = (lines(), Ended::Whole);
+        loop {
+            if is_person {
+                output::prompt(">>> ");
+            }
+            let line = tokio::select! {
+                line = lines.recv() => line,
+                () = self.interrupts.next() => {
+                    output::note("");
+                    return Ok(Ended::Interrupted);
+                }
+            };
+            let Some(line) = line else { return Ok(ended) };
+            match Said::parse(line.trim()) {
+                Some(Said::End) => return Ok(ended),
+                Some(said) => {
+                    self.obey(said);
+                    continue;
+                }
+                None => {}
+            }
+            match self.ask(line.trim()).await {
+                Ok(answered) => ended = answered,
+                // A person may change the question; a script has to know.
+                Err(failure) if is_person => output::failure(&failure, false),
+                Err(failure) => return Err(failure),
+            }
+            if ended == Ended::Interrupted && !is_person {
+                return Ok(ended);
+            }
+        }
+    }
+
+    fn obey(&mut self, said: Said) {
+        match said {
+            Said::Nothing | Said::End => {}
+            Said::Help => output::note(HELP),
+            Said::System(system) => self.conversation.set_system(system),
+            Said::Clear => {
+                self.conversation.clear();
+                if !self.globals.quiet {
+                    output::note("forgotten");
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, question: &str) -> Result<Ended, Failure> {
+        let Self { conversation, interrupts, globals } = self;
+        let mut show = |text: &str| {
+            if !globals.json {
+                output::text(text);
+            }
         };
-        let is_faster = |before: &Measurement| measured.decode_tokens_per_s > before.decode_tokens_per_s;
-        if self.measured.as_ref().is_none_or(is_faster) {
-            self.measured = Some(measured);
+        let turn = conversation.ask(question, &mut show, interrupts.next()).await.map_err(failed)?;
+        report(&turn, globals)?;
+        Ok(if turn.interrupted { Ended::Interrupted } else { Ended::Whole })
+    }
+}
+
+/// Says what an answer took: for people below it, for machines in its place.
+fn report(turn: &TalkTurn, globals: &Globals) -> Result<(), Failure> {
+    if globals.json {
+        return output::json(turn);
+    }
+    output::line("");
+    if globals.quiet {
+        return Ok(());
+    }
+    let mut parts = match turn.interrupted {
+        true => vec!["stopped".to_owned()],
+        false => {
+            vec![format!("{} tokens", turn.usage.output), format!("{:.1} tokens/s", turn.tokens_per_s)]
         }
+    };
+    parts.push(format!("first after {:.2} s", turn.first_token_ms / 1e3));
+    parts.push(format!("{:.2} s", turn.total_ms / 1e3));
+    parts.push("$0".to_owned());
+    let baseline = turn.baseline.as_ref();
+    parts.extend(baseline.map(|of| format!("{} would have cost {}", of.model, dollars(of.cost))));
+    output::note(format!("— {}", parts.join(" · ")));
+    Ok(())
+}
+
+/// Reads standard input on a thread of its own, since reading cannot be interrupted.
+fn lines() -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            let Ok(line) = line else { break };
+            if sender.blocking_send(line).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_for_us_and_paths_are_questions() {
+        for question in ["/etc/passwd is what?", "hello", "/clearing"] {
+            assert_eq!(Said::parse(question), None, "{question}");
+        }
+        assert_eq!(Said::parse(""), Some(Said::Nothing));
+        assert_eq!(Said::parse("/system be brief"), Some(Said::System(Some("be brief".to_owned()))));
+        assert_eq!(Said::parse("/system"), Some(Said::System(None)));
+        assert_eq!(Said::parse("/clear"), Some(Said::Clear));
+        assert_eq!(Said::parse("/bye"), Some(Said::End));
     }
 }

@@ -1,21 +1,27 @@
 //! `bantam student`: train, predict, show.
 
-mod predict;
-mod show;
+use std::path::Path;
 
+use bantam_admin::{
+    PredictRowsError, PredictedRow, ShowStudentError, predict_rows, show_student, task_facts,
+};
+use bantam_teach::Purpose;
+use bantam_types::with_causes;
+
+use super::flags::with_flags;
 use super::named_task::{find_task, recorded};
-use super::training::{Rows, request, task_facts, train as teach};
+use super::training::{Rows, request, train as teach};
 use crate::cli::StudentCommand;
 use crate::cli::train::TrainStudentArgs;
 use crate::failure::{Failure, Outcome};
+use crate::output;
 use crate::settings::Globals;
-use bantam_teach::Purpose;
 
 pub(crate) fn run(command: StudentCommand, globals: &Globals) -> Result<(), Failure> {
     match command {
         StudentCommand::Train(args) => train(*args, globals),
-        StudentCommand::Predict { student, input, base } => predict::run(&student, &input, base.as_deref()),
-        StudentCommand::Show { student } => show::run(&student, globals),
+        StudentCommand::Predict { student, input, base } => predict(&student, &input, base.as_deref()),
+        StudentCommand::Show { student } => show(&student, globals),
     }
 }
 
@@ -29,7 +35,7 @@ fn train(args: TrainStudentArgs, globals: &Globals) -> Result<(), Failure> {
         })?;
         let mut request = request(kind.into(), out.ok_or_else(no_place)?, &settings, None)?;
         request.out_of_scope_label = out_of_scope_label;
-        return teach(request, Rows::File(&data), globals);
+        return teach(request, Rows::File(data), globals);
     };
     let config = globals.load_before_training()?;
     let (name, task) = find_task(&config, &task)?;
@@ -37,5 +43,35 @@ fn train(args: TrainStudentArgs, globals: &Globals) -> Result<(), Failure> {
     let mut request = request(kind.into(), out, &settings, Some(task_facts(task)?))?;
     request.out_of_scope_label = out_of_scope_label;
     let answers = recorded(&config.ledger.path, name, Purpose::Training)?;
-    teach(request, Rows::Recorded(name, answers), globals)
+    teach(request, Rows::Recorded(name.clone(), answers), globals)
+}
+
+/// Prints a line of JSON for every row.
+fn predict(student: &Path, input: &Path, base: Option<&Path>) -> Result<(), Failure> {
+    let mut written = Ok(());
+    let mut tell = |row: PredictedRow| {
+        if written.is_ok() {
+            written = output::json(&row);
+        }
+    };
+    let predicted = super::runtime(2)?.block_on(predict_rows(student, base, input, &mut tell));
+    predicted.map_err(|error| match error {
+        PredictRowsError::Student(error) => with_flags(error.into()),
+        other => Failure::new(Outcome::Failed, with_causes(&other)).hint(other.hint()),
+    })?;
+    written
+}
+
+/// Prints the description and the hash: as one document for machines, the hash on a line of its own for people.
+fn show(student: &Path, globals: &Globals) -> Result<(), Failure> {
+    let details = show_student(student).map_err(|error| match error {
+        ShowStudentError::Student(error) => error.into(),
+        other => Failure::new(Outcome::Failed, with_causes(&other)),
+    })?;
+    if globals.json {
+        return output::json(&details);
+    }
+    output::line(format!("{:#}", serde_json::Value::from(details.description)));
+    output::line(format!("sha256 {}", details.sha256));
+    Ok(())
 }

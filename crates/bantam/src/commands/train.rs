@@ -5,12 +5,13 @@ mod watch;
 
 use std::path::PathBuf;
 
+use bantam_admin::task_facts;
 use bantam_student::is_encoder;
 use bantam_teach::{Purpose, StudentKind};
-use bantam_types::TaskKind;
+use bantam_types::{TaskKind, TaskName};
 
 use super::named_task::{find_task, recorded};
-use super::training::{Rows, announce, request, task_facts, train as teach};
+use super::training::{Rows, request, train as teach};
 use crate::cli::train::{TrainCommand, TrainSubcommand, TrainTaskArgs};
 use crate::failure::{Failure, Outcome};
 use crate::output;
@@ -47,8 +48,8 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
         request.log = Some(log);
     }
     let rows = match &data {
-        Some(data) => Rows::File(data),
-        None => Rows::Recorded(name, recorded(&config.ledger.path, name, Purpose::Training)?),
+        Some(data) => Rows::File(data.clone()),
+        None => Rows::Recorded(name.clone(), recorded(&config.ledger.path, name, Purpose::Training)?),
     };
     announce(kind, name, globals);
     teach(request, rows, globals)?;
@@ -71,4 +72,18 @@ const fn kind_for(kind: TaskKind, has_base: bool, on_encoder: bool) -> StudentKi
         (TaskKind::Extract, true) if on_encoder => StudentKind::Tagger,
         _ => StudentKind::Decoder,
     }
+}
+
+/// Says what is being trained, before anything is.
+fn announce(kind: StudentKind, task: &TaskName, globals: &Globals) {
+    if globals.quiet {
+        return;
+    }
+    let word = match kind {
+        StudentKind::Linear => "a linear student",
+        StudentKind::Encoder => "an encoder student",
+        StudentKind::Tagger => "a tagger",
+        StudentKind::Decoder => "a decoder",
+    };
+    output::note(format!("training {word} for {task}"));
 }

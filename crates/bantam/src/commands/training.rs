@@ -1,68 +1,120 @@
-//! What `bantam student train` and `bantam train` share: from flags to a request, a bar while it runs, a report.
+//! What `bantam student train` and `bantam train` share: from flags to a request, a job, a report.
 
-mod progress;
-mod report;
-mod request;
+use std::path::PathBuf;
 
-use std::path::Path;
-
+use bantam_admin::{TrainingRows, train_student};
+use bantam_deploy::read_schema;
+use bantam_jobs::JobContext;
 use bantam_student::Example;
 use bantam_teach::{
-    PlanError, StudentKind, Surroundings, TrainError, TrainErrorKind, TrainingData, TrainingPlan,
-    TrainingRequest, train as teach,
+    PlanError, StudentKind, TaskFacts, TrainError, TrainErrorKind, TrainReport, TrainingPlan, TrainingRequest,
 };
-use bantam_types::{Cancel, TaskName};
+use bantam_types::TaskName;
+use serde_json::json;
 
 use super::flags::{failure, in_flags};
-use crate::deploy::{Memory, bases};
+use super::job::{self, Foreground};
+use crate::cli::train::TrainingArgs;
 use crate::failure::{Failure, Outcome};
-use crate::interrupt::Interrupts;
 use crate::output;
 use crate::settings::Globals;
-use progress::Bar;
-pub(super) use progress::{bar, step_text};
-pub(super) use request::{request, task_facts};
 
 /// Where a training's rows come from.
-pub(super) enum Rows<'r> {
+pub(super) enum Rows {
     /// A file.
-    File(&'r Path),
+    File(PathBuf),
     /// The recorded answers of a task.
-    Recorded(&'r TaskName, Vec<Example>),
+    Recorded(TaskName, Vec<Example>),
 }
 
-/// Trains a student and prints what came of it.
-pub(super) fn train(request: TrainingRequest, rows: Rows<'_>, globals: &Globals) -> Result<(), Failure> {
+/// Returns what flags ask for.
+pub(super) fn request(
+    kind: StudentKind,
+    out: PathBuf,
+    settings: &TrainingArgs,
+    task: Option<TaskFacts>,
+) -> Result<TrainingRequest, Failure> {
+    let TrainingArgs { base, features, precision, seed, tune, decoder } = settings;
+    Ok(TrainingRequest {
+        task,
+        base: base.clone(),
+        features: features.map(Into::into),
+        precision: precision.map(Into::into),
+        seed: *seed,
+        tune: tune.tune.map(Into::into),
+        epochs: tune.epochs,
+        batch_rows: tune.batch,
+        rate: tune.rate,
+        head_rate: tune.head_rate,
+        rank: tune.rank,
+        dropout: tune.dropout,
+        resume: tune.resume,
+        checkpoint: tune.checkpoint.clone(),
+        checkpoint_every: tune.checkpoint_every,
+        log: tune.log.clone(),
+        curve: tune.curve.clone(),
+        tensorboard: tune.tensorboard.clone(),
+        peft: tune.peft.clone(),
+        instructions: decoder.instructions.clone(),
+        schema: decoder.schema.as_deref().map(read_schema).transpose()?,
+        size: decoder.size,
+        merges: decoder.merges,
+        base_form: decoder.base_form.map(Into::into),
+        held_out: decoder.held_out,
+        patience: decoder.patience,
+        tokens_max: decoder.tokens_max,
+        samples: decoder.samples,
+        beta: decoder.beta,
+        lanes: decoder.lanes,
+        ..TrainingRequest::new(kind, out)
+    })
+}
+
+/// Trains a student as a job, and prints what came of it.
+pub(super) fn train(request: TrainingRequest, rows: Rows, globals: &Globals) -> Result<(), Failure> {
     // A base that is not there is what is wrong first, whatever else is said of it.
     if let (StudentKind::Decoder, Some(base)) = (request.kind, &request.base)
         && !base.exists()
     {
         return Err(failed(&TrainError::NoBase { path: base.clone() }));
     }
-    let takes_steps = request.takes_steps();
+    let (rows, data, task) = match rows {
+        Rows::File(path) => (TrainingRows::File(path.clone()), Some(path), None),
+        Rows::Recorded(task, answers) => (TrainingRows::Recorded(answers), None, Some(task)),
+    };
+    let foreground = Foreground {
+        kind: "train",
+        parameters: json!({
+            "student": request.out, "kind": request.kind, "task": task, "data": data, "base": request.base,
+        }),
+        doing: format!("training {}", request.out.display()),
+        label: "training",
+        after_cancel: request
+            .takes_steps()
+            .then_some("train again with --resume: it goes on from its last checkpoint"),
+        patience: None,
+    };
     let plan = TrainingPlan::new(request).map_err(|error| refused(&error))?;
-    let (data, task) = match rows {
-        Rows::File(path) => (TrainingData::File(path), None),
-        Rows::Recorded(task, answers) => (TrainingData::Recorded(answers), Some(task)),
+    let work = move |context: &JobContext| {
+        train_student(&plan, &rows, context).map_err(|error| match (&error, &task) {
+            (TrainError::NoRecordedAnswers, Some(task)) => nothing_recorded(task),
+            _ => failed(&error),
+        })
     };
-    let cancel = Cancel::new();
-    if takes_steps {
-        cancel_on_interrupt(&cancel)?;
+    print(&job::in_foreground(foreground, globals, work)?, globals)
+}
+
+/// Prints a report; asked to be quiet, the student and its hash alone.
+fn print(report: &TrainReport, globals: &Globals) -> Result<(), Failure> {
+    if globals.json {
+        return output::json(report);
     }
-    let memory = Memory::with_threads(1);
-    let surroundings = Surroundings {
-        bases: &bases(0),
-        content_sha256: &|path| memory.content_hash(path),
-        now: jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).datetime(),
-    };
-    let bar = Bar::new(globals);
-    let trained = teach(&plan, data, surroundings, &mut |event| bar.show(&event), &cancel);
-    bar.finish();
-    match (trained, task) {
-        (Ok(trained), _) => report::print(&trained.report, globals),
-        (Err(TrainError::NoRecordedAnswers), Some(task)) => Err(nothing_recorded(task)),
-        (Err(error), _) => Err(failed(&error)),
+    if !globals.quiet {
+        report.summary().iter().for_each(output::line);
     }
+    let (student, sha256) = report.student();
+    output::line(format!("{}  sha256 {sha256}", student.display()));
+    Ok(())
 }
 
 /// Says why a training gave no student.
@@ -85,30 +137,4 @@ fn nothing_recorded(task: &TaskName) -> Failure {
     Failure::new(Outcome::Failed, format!("the task `{task}` has no recorded answers to learn from")).hint(
         format!("set record = true in [tasks.{task}] and let requests come in, or train with --data FILE"),
     )
-}
-
-/// Listens for Ctrl-C on a thread of its own, since training waits for nothing.
-fn cancel_on_interrupt(cancel: &Cancel) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::from_error("cannot listen for Ctrl-C", &error);
-    let (cancel, runtime) = (cancel.clone(), super::runtime(1)?);
-    let mut interrupts = runtime.block_on(async { Interrupts::listen() }).map_err(failed)?;
-    let listen = move || {
-        runtime.block_on(interrupts.next());
-        cancel.cancel();
-    };
-    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map(drop).map_err(failed)
-}
-
-/// Says what is being trained, before anything is.
-pub(super) fn announce(kind: StudentKind, task: &TaskName, globals: &Globals) {
-    if globals.quiet {
-        return;
-    }
-    let word = match kind {
-        StudentKind::Linear => "a linear student",
-        StudentKind::Encoder => "an encoder student",
-        StudentKind::Tagger => "a tagger",
-        StudentKind::Decoder => "a decoder",
-    };
-    output::note(format!("training {word} for {task}"));
 }

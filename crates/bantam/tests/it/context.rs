@@ -84,7 +84,7 @@ fn a_context_that_a_student_does_not_read_is_told() {
     let shown = place.good(&["student", "show", "table.tagger"]);
     assert!(shown.contains("\"reads_context\": false"), "{shown}");
     let told = certify(&place, &lines(300..600, "context"));
-    assert!(told.contains("note: 300 rows have a context, which this student does not read"), "{told}");
+    assert!(told.contains("300 rows have a context, which this student does not read"), "{told}");
 
     let task = "\n[tasks.table]\nkind = \"classify\"\nstudent = \"desk.student\"\n";
     let place = Place::with_config(&format!("{MODELS}{task}"));
@@ -93,5 +93,5 @@ fn a_context_that_a_student_does_not_read_is_told() {
     let asked = rows::lines(1000, 300).replacen("{\"text\"", "{\"context\":\"hello\",\"text\"", 1);
     let told = certify(&place, &asked);
     assert!(told.starts_with("exit code: 0\n"), "{told}");
-    assert!(told.contains("note: 1 row has a context, which this student does not read"), "{told}");
+    assert!(told.contains("1 row has a context, which this student does not read"), "{told}");
 }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::hub::{Fault, Hub};
-use crate::place::{Place, Running};
-use crate::tiny_model;
+use crate::place::{MODELS, Place, Running};
+use crate::{rows, tiny_model};
 
 fn place() -> Place {
     let place = Place::with_config("[store]\npath = \"models\"\n");
@@ -66,6 +66,141 @@ fn a_damaged_record_is_a_warning() {
     assert!(shown.starts_with("exit code: 0\n"), "{shown}");
     assert!(shown.contains("bcdfghjkmn.json is damaged") && shown.contains("import"), "{shown}");
     assert!(!place.run(&["job", "list", "--quiet"]).contains("damaged"));
+}
+
+const TASKS: &str = "
+[store]
+path = \"models\"
+[models.tiny]
+file = \"tiny.gguf\"
+[tasks.desk]
+kind = \"classify\"
+student = \"desk.student\"
+[tasks.letter]
+kind = \"generate\"
+student_model = \"tiny\"
+certificate = \"letter.certificate.json\"
+";
+const TRAIN: [&str; 6] = ["student", "train", "--data", "rows.jsonl", "--out", "desk.student"];
+const CERTIFY: [&str; 6] = ["certify", "desk", "--error", "0.02", "--data", "evidence.jsonl"];
+
+/// Returns a place with rows, evidence for them, and a model that can be quantised.
+fn teaching_place() -> Place {
+    let place = Place::with_config(&format!("{MODELS}{TASKS}"));
+    tiny_model::write(&place.path(""));
+    place.write("rows.jsonl", rows::lines(0, 150));
+    place.write("evidence.jsonl", rows::lines(1000, 300));
+    place
+}
+
+/// Returns the newest job as `bantam job show` has it, which reads its file.
+fn newest(place: &Place) -> Value {
+    let id = jobs(place)[0]["id"].as_str().unwrap().to_owned();
+    serde_json::from_str(&place.good(&["job", "show", &id, "--json"])).unwrap()
+}
+
+#[test]
+fn a_training_a_certification_and_a_quantisation_leave_their_results() {
+    let place = teaching_place();
+    let check = |arguments: &[&str], kind: &str, named: (&str, &str)| {
+        let printed: Value = serde_json::from_str(&place.good(&[arguments, &["--json"]].concat())).unwrap();
+        let job = newest(&place);
+        assert_eq!((&job["kind"], &job["state"]), (&kind.into(), &"done".into()), "{job}");
+        assert_eq!(job["result"], printed);
+        assert_eq!(job["parameters"][named.0], named.1, "{job}");
+        assert!(job["progress"]["done"].as_u64() > Some(0), "{job}");
+        let table = place.good(&["job", "list"]);
+        assert!(table.lines().nth(1).unwrap().contains(kind) && table.contains(named.1), "{table}");
+    };
+    check(&TRAIN, "train", ("student", "desk.student"));
+    check(&CERTIFY, "certify", ("task", "desk"));
+    place.good(&["import", "tiny.gguf", "--name", "tiny:f32"]);
+    check(&["quantize", "tiny", "--to", "q8_0"], "quantise", ("model", "tiny:f32"));
+    // A claim that is refuted is a result too.
+    place.write("evidence.jsonl", rows::wrong_lines(1000, 300));
+    assert!(place.run(&CERTIFY).starts_with("exit code: 6\n"));
+    let job = newest(&place);
+    assert_eq!((&job["state"], &job["result"]["certified"]), (&"done".into(), &false.into()), "{job}");
+}
+
+#[test]
+fn work_that_fails_is_a_failed_job_with_its_message() {
+    let place = teaching_place();
+    let check = |arguments: &[&str], code: &str, kind: &str, expected: &str| {
+        let shown = place.run(arguments);
+        assert!(shown.starts_with(code) && shown.contains(expected), "{shown}");
+        let job = newest(&place);
+        assert_eq!((&job["kind"], &job["state"]), (&kind.into(), &"failed".into()), "{job}");
+        let message = job["failure"]["message"].as_str().unwrap();
+        assert!(message.contains(expected), "{job}");
+        assert!(job["result"].is_null(), "{job}");
+    };
+    place.write("rows.jsonl", "{\"text\": \"a\", \"label\": \"x\"}\nnot json\n");
+    check(&TRAIN, "exit code: 1\n", "train", "line 2");
+    check(&CERTIFY, "exit code: 3\n", "certify", "desk.student");
+    place.write("rows.jsonl", rows::lines(0, 150));
+    place.good(&TRAIN);
+    place.write("evidence.jsonl", rows::lines(0, 150));
+    check(&CERTIFY, "exit code: 6\n", "certify", "seen");
+    place.good(&["import", "tiny.gguf", "--name", "tiny:f32"]);
+    place.good(&["quantize", "tiny", "--to", "q8_0"]);
+    check(
+        &["quantize", "tiny:Q8_0", "--to", "Q4_0"],
+        "exit code: 1\n",
+        "quantise",
+        "cannot quantise tiny:Q8_0",
+    );
+}
+
+/// Starts a command that runs as a job for long, and waits until it has come a little way.
+fn begun(place: &Place, arguments: &[&str]) -> Running {
+    let mut command = place.command(arguments);
+    let mut work = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let begun = Instant::now();
+    let is_under_way = |job: &Value| {
+        job["state"] == "running"
+            && (job["progress"].is_object() || job["events"].as_array().unwrap().len() > 2)
+    };
+    while !jobs(place).iter().any(is_under_way) {
+        assert!(work.0.try_wait().unwrap().is_none(), "{arguments:?} ended: {:?}", jobs(place));
+        assert!(begun.elapsed() < Duration::from_secs(60), "{arguments:?} does not begin");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    work
+}
+
+#[test]
+fn training_certifying_and_quantising_stop_when_they_are_cancelled() {
+    let place = teaching_place();
+    let answers: String = (0..4_000)
+        .map(|number| format!("{{\"text\": \"order {number}\", \"answer\": \"lamp {number}\"}}\n"))
+        .collect();
+    place.write("answers.jsonl", &answers);
+    place.write("text.txt", "a lamp that broke, and what became of it. ".repeat(20_000));
+    place.good(&["import", "tiny.gguf", "--name", "tiny:f32"]);
+    let train =
+        ["student", "train", "--kind", "decoder", "--data", "answers.jsonl", "--out", "order.student"];
+    let train = [&train[..], &["--size", "100k", "--epochs", "500"]].concat();
+    let certify = ["certify", "letter", "--error", "0.02", "--data", "answers.jsonl"];
+    let quantise = ["quantize", "tiny:f32", "--to", "q8_0", "--text", "text.txt", "--tokens", "900000"];
+    for (arguments, left) in
+        [(&train[..], "order.student"), (&certify, "letter.certificate.json"), (&quantise, "none")]
+    {
+        let mut work = begun(&place, arguments);
+        let id = work.0.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        assert_eq!(work.0.wait().unwrap().code(), Some(130), "{arguments:?}");
+        assert_eq!(newest(&place)["state"], "cancelled", "{arguments:?}");
+        assert!(!place.path(left).exists());
+
+        let mut work = begun(&place, arguments);
+        let running = jobs(&place).into_iter().find(|job| job["state"] == "running").unwrap();
+        place.good(&["job", "cancel", running["id"].as_str().unwrap()]);
+        assert_eq!(work.0.wait().unwrap().code(), Some(130), "{arguments:?}");
+        assert_eq!(newest(&place)["state"], "cancelled", "{arguments:?}");
+    }
+    let trained = jobs(&place).into_iter().find(|job| job["kind"] == "train").unwrap();
+    assert!(trained["events"].to_string().contains("training was stopped after step"), "{trained}");
 }
 
 /// A pull of a file that breaks off again and again, so that it waits between attempts.

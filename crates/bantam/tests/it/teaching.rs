@@ -118,7 +118,7 @@ fn a_file_that_is_not_there_is_said_to_be_missing() {
     for arguments in [&["quantize", "./none.gguf", "--to", "q8_0"][..], &["bench", "./none.gguf"]] {
         let shown = place.run(arguments);
         assert!(shown.starts_with("exit code: 3\n"), "{shown}");
-        assert!(shown.contains("error: there is no file ./none.gguf\n"), "{shown}");
+        assert!(shown.contains("error: there is no file or folder ./none.gguf\n"), "{shown}");
     }
     tiny_model::write(&place.path(""));
     let shown = place.run(&["quantize", "./tiny.gguf", "--to", "q8_0"]);

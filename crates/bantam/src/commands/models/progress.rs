@@ -15,6 +15,8 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 const BYTES: &str = "{prefix} {bar:32} {percent:>3} %  {decimal_bytes} of {decimal_total_bytes}  \
                      {decimal_bytes_per_sec}  {eta} left  {wide_msg}";
 const COUNTS: &str = "{prefix} {bar:32} {percent:>3} %  {human_pos} of {human_len}  {eta} left  {wide_msg}";
+/// Of steps, trainings say themselves how fast they come.
+const STEPS: &str = "{prefix} {bar:32} {percent:>3} %  {wide_msg}";
 
 /// How far something is.
 pub(crate) struct Progress {
@@ -38,22 +40,15 @@ impl Progress {
         Self { bar, what, has_lines, shown: JobProgress::default(), said: Instant::now() }
     }
 
-    /// Says how much there is to do, in bytes.
-    pub(crate) fn begin(&mut self, total: u64) {
-        self.show(JobProgress { total: Some(total), unit: "bytes".to_owned(), ..JobProgress::default() });
-    }
-
-    /// Counts bytes that were done now.
-    pub(crate) fn advance(&mut self, bytes: u64) {
-        let done = self.shown.done.saturating_add(bytes);
-        self.show(JobProgress { done, ..self.shown.clone() });
-    }
-
     /// Shows how far a job is.
     pub(crate) fn show(&mut self, progress: JobProgress) {
         let JobProgress { done, total, skipped, unit, item } = &progress;
-        if *total != self.shown.total {
-            self.bar.set_style(style(if unit == "bytes" { BYTES } else { COUNTS }));
+        if *total != self.shown.total || *unit != self.shown.unit {
+            self.bar.set_style(style(match &**unit {
+                "bytes" => BYTES,
+                "steps" => STEPS,
+                _ => COUNTS,
+            }));
             self.bar.set_length(total.unwrap_or(0));
             self.bar.enable_steady_tick(Duration::from_millis(200));
         }
@@ -70,7 +65,7 @@ impl Progress {
             self.said = Instant::now();
             let shown = |count: u64| match &**unit {
                 "bytes" => bytes_text(count),
-                _ => count.to_string(),
+                unit => format!("{count} {unit}"),
             };
             let of = total.map_or_else(String::new, |total| format!(" of {}", shown(total)));
             output::note(format!("{}: {}{of}", self.what, shown(*done)));

@@ -1,44 +1,33 @@
 //! `bantam train export`: a trained student in the forms that other programs read.
 
-use bantam_local::DecoderStudentFile;
-use bantam_teach::{
-    ExportError, ExportForm, ExportReport, ExportRequest, ExportSource, check_folder, export,
-};
+use bantam_admin::{ExportStudentError, export_student};
+use bantam_teach::{ExportError, ExportForm, ExportReport, ExportRequest};
+use bantam_types::with_causes;
 
 use crate::cli::train::TrainExportArgs;
 use crate::commands::flags::{failure, with_flags};
-use crate::deploy::{Memory, bases, decoder_hash, load_student, read_decoder};
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
 
 pub(super) fn run(args: &TrainExportArgs, globals: &Globals) -> Result<(), Failure> {
-    if !args.student.exists() {
-        let message = format!("there is no student at {}", args.student.display());
-        return Err(Failure::new(Outcome::ModelMissing, message).hint("train one: bantam train TASK"));
-    }
-    // Before a base is read to its end.
-    check_folder("out", "the export", &args.out).map_err(|error| failed(&error.into()))?;
-    let (form, base) = (ExportForm::from(args.to), args.base.as_deref());
-    let request = ExportRequest { form, out: args.out.clone(), data: args.data.clone() };
-    let report = if DecoderStudentFile::is_at(&args.student) {
-        let file = read_decoder(&args.student)?;
-        if !matches!(form, ExportForm::Axolotl | ExportForm::Trl) {
-            // What is exported is what was trained, on what it was trained on.
-            decoder_hash(&file, &args.student, base, &Memory::with_threads(1))?;
-        }
-        export(&request, ExportSource::Decoder { file: &file, folder: &args.student, base })
-    } else if form == ExportForm::Peft {
-        let student =
-            load_student(&args.student, base, &bases(0)).map_err(|error| with_flags(error.into()))?;
-        export(&request, ExportSource::Classifier(&student))
-    } else {
-        Err(ExportError::PeftOnly)
-    };
-    print(&report.map_err(|error| failed(&error))?, globals)
+    let request = ExportRequest { form: args.to.into(), out: args.out.clone(), data: args.data.clone() };
+    let report = export_student(&args.student, args.base.as_deref(), &request).map_err(failed)?;
+    print(&report, globals)
 }
 
-fn failed(error: &ExportError) -> Failure {
+fn failed(error: ExportStudentError) -> Failure {
+    match error {
+        ExportStudentError::Missing { .. } => {
+            Failure::new(Outcome::ModelMissing, error.to_string()).hint("train one: bantam train TASK")
+        }
+        ExportStudentError::Student(error) => with_flags(error.into()),
+        ExportStudentError::Export(error) => refused(&error),
+        other => Failure::new(Outcome::Failed, with_causes(&other)),
+    }
+}
+
+fn refused(error: &ExportError) -> Failure {
     let outcome = if error.is_invalid() { Outcome::Usage } else { Outcome::Failed };
     failure(outcome, error, error.hint())
 }
@@ -46,9 +35,7 @@ fn failed(error: &ExportError) -> Failure {
 fn print(report: &ExportReport, globals: &Globals) -> Result<(), Failure> {
     let shown = report.path.display();
     if globals.json {
-        let json = serde_json::to_string(report);
-        output::line(json.map_err(|error| Failure::from_error("cannot write the report", &error))?);
-        return Ok(());
+        return output::json(report);
     }
     if globals.quiet {
         output::line(shown.to_string());

@@ -6,7 +6,6 @@ use bantam_teach::{Progress, TrainingEvent, WatchError, watch};
 use bantam_types::Cancel;
 
 use crate::commands::flags::failure;
-use crate::commands::training::step_text;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
@@ -20,7 +19,7 @@ pub(super) fn follow(log: &Path, globals: &Globals) -> Result<(), Failure> {
         if globals.json {
             output::line(serde_json::to_string(event).unwrap_or_default());
         } else if let (true, true, Some(step)) = (is_last, is_new, &progress.step) {
-            let text = step_text(step, &progress);
+            let text = progress.text().unwrap_or_default();
             output::line(format!("step {} of {}, {text}", step.step, step.steps));
             is_new = false;
         }
