@@ -19,6 +19,7 @@ mod hub;
 mod models;
 mod progress;
 mod running;
+mod specs;
 mod standing;
 mod students;
 mod talk;
@@ -37,11 +38,14 @@ pub use models::{
     measure_model, model_name, pull_model, quantise_model, remove_models, show_model, stored_model,
 };
 pub use running::{GatewayClient, GatewayError, LoadedModel, Unloaded};
+pub use specs::{certify_job, export_job, import_job, pull_job, quantise_job, train_job};
 pub use standing::{StudentStanding, student_standings};
 pub use students::{
     CertifyTaskError, ExportStudentError, PredictRowsError, PredictedField, PredictedRow, ShowStudentError,
     StudentDetails, TaskCertification, TaskEvidence, TrainingRows, certify_task, claim, export_student,
     predict_rows, show_student, task_facts, train_student,
 };
-pub use talk::{Conversation, TalkError, TalkSettings, TalkTokens, TalkTurn, TurnBaseline};
-pub use text::{age_text, bytes_text, parameters_text, printable, table};
+pub use talk::{Conversation, TalkCommand, TalkError, TalkSettings, TalkTokens, TalkTurn, TurnBaseline};
+pub use text::{
+    age_text, bytes_text, parameters_text, printable, read_parameters, shell_word, table, until_text,
+};

@@ -1,5 +1,6 @@
 //! A conversation with a model on this machine.
 
+mod command;
 mod turn;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::error::UseCaseError;
 use crate::models::{FindModelError, FoundModel, locate_model, measurement};
+pub use command::TalkCommand;
 pub use turn::{TalkTokens, TalkTurn, TurnBaseline};
 
 /// Tokens of a conversation that are kept in memory at most, where the model could take more.

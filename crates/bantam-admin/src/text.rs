@@ -27,6 +27,32 @@ pub fn parameters_text(parameters: u64) -> String {
     }
 }
 
+/// Reads a number of parameters as people write it, such as `300k` or `1.5M`; `None` where it is not one.
+pub fn read_parameters(text: &str) -> Option<u64> {
+    let lower = text.to_ascii_lowercase();
+    let (digits, times) = match lower.strip_suffix('m') {
+        Some(digits) => (digits, 1e6),
+        None => lower.strip_suffix('k').map_or((&*lower, 1.0), |digits| (digits, 1e3)),
+    };
+    let number = digits.parse::<f64>().ok()? * times;
+    (number >= 0.0 && number.is_finite()).then_some(number as u64)
+}
+
+/// Writes a text as a shell reads it as one word.
+pub fn shell_word(text: &str) -> String {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte));
+    if is_plain && !text.is_empty() { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// Returns how long it is until a time, such as `in 5 min`.
+pub fn until_text(left: Duration) -> String {
+    match left.as_secs() {
+        seconds @ 0..120 => format!("in {seconds} s"),
+        seconds @ 120..7_200 => format!("in {} min", seconds / 60),
+        seconds => format!("in {} h", seconds / 3_600),
+    }
+}
+
 /// Returns how long ago something was, such as `2 hours ago`.
 pub fn age_text(age: Duration) -> String {
     let seconds = age.as_secs();
@@ -55,6 +81,27 @@ mod tests {
             [5, 60, 7_300, 200_000].map(|seconds| age_text(Duration::from_secs(seconds))),
             ["just now", "1 minute ago", "2 hours ago", "2 days ago"]
         );
+        assert_eq!(
+            [5, 600, 7_300].map(|seconds| until_text(Duration::from_secs(seconds))),
+            ["in 5 s", "in 10 min", "in 2 h"]
+        );
+    }
+
+    #[test]
+    fn parameters_are_read_as_people_write_them() {
+        assert_eq!(
+            ["300k", "1.5M", "20000", "0"].map(read_parameters),
+            [Some(300_000), Some(1_500_000), Some(20_000), Some(0)]
+        );
+        for wrong in ["", "many", "-1m", "k", "nan", "infm"] {
+            assert_eq!(read_parameters(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn paths_are_written_as_a_shell_reads_them() {
+        assert_eq!(shell_word("/home/a/.config/bantam.toml"), "/home/a/.config/bantam.toml");
+        assert_eq!(shell_word("/it's here"), "'/it'\\''s here'");
     }
 
     #[test]

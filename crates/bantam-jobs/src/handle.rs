@@ -1,11 +1,14 @@
 //! A submitted job, for whoever watches it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::live::LiveJob;
 use crate::record::{JobEvent, JobId, JobProgress, JobRecord, JobState};
 use crate::registry::Shared;
+
+/// How long a look at a job waits for news.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A job of this process.
 #[derive(Clone)]
@@ -49,6 +52,34 @@ impl JobHandle {
         let events: Vec<JobEvent> = record.events.into_iter().filter(|event| event.number > seen).collect();
         self.last_event = events.last().map_or(seen, |event| event.number);
         JobUpdate { state: record.state, progress: record.progress, events }
+    }
+
+    /// Tells `hear` of every change until the job has ended, and returns its record.
+    ///
+    /// `wants_out` is asked now and then how often somebody has said that the job is to stop. Once cancels it. Whoever says
+    /// it twice, or has waited for `patience` since then, is not kept waiting: the record is that of a job that still runs.
+    pub fn follow(
+        &mut self,
+        patience: Option<Duration>,
+        wants_out: &dyn Fn() -> u32,
+        hear: &mut dyn FnMut(JobUpdate),
+    ) -> JobRecord {
+        let mut cancelled: Option<Instant> = None;
+        loop {
+            let update = self.next(LOOK);
+            let is_over = update.state.is_over();
+            hear(update);
+            let times = wants_out();
+            if times > 0 && cancelled.is_none() {
+                self.cancel();
+                cancelled = Some(Instant::now());
+            }
+            let waited = cancelled.zip(patience);
+            let has_waited = waited.is_some_and(|(cancelled, patience)| cancelled.elapsed() > patience);
+            if is_over || times > 1 || has_waited {
+                return self.record();
+            }
+        }
     }
 
     /// Asks the work to stop. It stops where it looks for that; until then it runs on.

@@ -78,6 +78,13 @@ impl JobRecord {
         record
     }
 
+    /// Returns how much of the work is done, in percent, once it is known how much there is.
+    pub fn percent(&self) -> Option<u64> {
+        let progress = self.progress.as_ref()?;
+        let total = progress.total.filter(|total| *total > 0)?;
+        Some((u128::from(progress.done.min(total)) * 100 / u128::from(total)) as u64)
+    }
+
     /// Changes the state, and notes when.
     pub(crate) fn change_state(&mut self, state: JobState) {
         self.state = state;

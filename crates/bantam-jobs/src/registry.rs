@@ -187,6 +187,23 @@ impl Jobs {
         self.0.folder.ask_to_cancel(id).map_err(|source| CancelJobError::Write { id: id.clone(), source })
     }
 
+    /// Asks for a job to be cancelled like [`Self::cancel`], and returns its record once it has ended, or as it is when
+    /// `patience` is at its end.
+    ///
+    /// # Errors
+    /// When there is no such job, or it has ended.
+    pub fn cancel_and_wait(&self, id: &JobId, patience: Duration) -> Result<JobRecord, CancelJobError> {
+        self.cancel(id)?;
+        let begin = Instant::now();
+        loop {
+            let record = self.show(id)?;
+            if record.state.is_over() || begin.elapsed() > patience {
+                return Ok(record);
+            }
+            std::thread::sleep(CANCEL_EVERY);
+        }
+    }
+
     /// Cancels all jobs of this process and waits for them, at most for `patience`; returns whether all have ended.
     pub fn close(&self, patience: Duration) -> bool {
         let live: Vec<_> = self.0.state.lock().live.clone();

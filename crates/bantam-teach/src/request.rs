@@ -1,8 +1,8 @@
 //! What a caller asks of a training: plain values, as flags, a file or a request over HTTP give them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use bantam_student::{BasePrecision, Features};
+use bantam_student::{BasePrecision, Features, is_encoder};
 use bantam_train::BaseForm;
 use bantam_types::TaskKind;
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,29 @@ impl StudentKind {
             Self::Encoder => "encoder",
             Self::Tagger => "tagger",
             Self::Decoder => "decoder",
+        }
+    }
+}
+
+impl StudentKind {
+    /// Returns the kind that is usual for a task, on a base or without one.
+    pub fn usual(task: TaskKind, base: Option<&Path>) -> Self {
+        match (task, base) {
+            (TaskKind::Classify, None) => Self::Linear,
+            (TaskKind::Classify, Some(base)) if is_encoder(base) => Self::Encoder,
+            (TaskKind::Extract, None) => Self::Tagger,
+            (TaskKind::Extract, Some(base)) if is_encoder(base) => Self::Tagger,
+            _ => Self::Decoder,
+        }
+    }
+
+    /// Returns the kind with its article, as a sentence has it.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Linear => "a linear student",
+            Self::Encoder => "an encoder student",
+            Self::Tagger => "a tagger",
+            Self::Decoder => "a decoder",
         }
     }
 }
@@ -190,6 +213,25 @@ impl TrainingRequest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_usual_kind_follows_the_task_and_its_base() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = Some(folder.path());
+        std::fs::write(folder.path().join("config.json"), r#"{"model_type": "bert"}"#).unwrap();
+        let other = Some(Path::new("model.gguf"));
+        for (task, base, kind) in [
+            (TaskKind::Classify, None, StudentKind::Linear),
+            (TaskKind::Classify, base, StudentKind::Encoder),
+            (TaskKind::Classify, other, StudentKind::Decoder),
+            (TaskKind::Extract, None, StudentKind::Tagger),
+            (TaskKind::Extract, base, StudentKind::Tagger),
+            (TaskKind::Extract, other, StudentKind::Decoder),
+            (TaskKind::Rewrite, None, StudentKind::Decoder),
+        ] {
+            assert_eq!(StudentKind::usual(task, base), kind, "{task} {base:?}");
+        }
+    }
 
     #[test]
     fn a_request_reads_from_what_must_be_said_alone_and_unknown_fields_are_refused() {

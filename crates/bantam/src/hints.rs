@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bantam_admin::{FindModelError, UseCaseError};
+use bantam_admin::{FindModelError, UseCaseError, shell_word};
 use bantam_deploy::{DeployError, FormError, ModelErrorKind, ReadConfigError, StudentError};
 use bantam_store::ResolveError;
 use bantam_student::LoadStudentErrorKind;
@@ -86,27 +86,13 @@ pub(crate) fn for_student_file(kind: &LoadStudentErrorKind) -> String {
 /// Says how to write a missing configuration: two commands that work as they are printed.
 pub(crate) fn for_missing_config(error: &ReadConfigError) -> Failure {
     let (path, folder) = (&error.path, error.path.parent().unwrap_or(Path::new("/")));
-    let make = if folder.is_dir() { String::new() } else { format!("mkdir -p {} && ", quoted(folder)) };
+    let make = if folder.is_dir() {
+        String::new()
+    } else {
+        format!("mkdir -p {} && ", shell_word(&folder.display().to_string()))
+    };
     let what = format!("cannot read the configuration {}", path.display());
     Failure::from_error(what, &error.source)
-        .hint(format!("write one: {make}bantam config example > {}", quoted(path)))
+        .hint(format!("write one: {make}bantam config example > {}", shell_word(&path.display().to_string())))
         .outcome(Outcome::Usage)
-}
-
-/// Writes a path as a shell reads it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&byte));
-    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_are_written_as_a_shell_reads_them() {
-        assert_eq!(quoted(Path::new("/home/a/.config/bantam.toml")), "/home/a/.config/bantam.toml");
-        assert_eq!(quoted(Path::new("/it's here")), "'/it'\\''s here'");
-    }
 }

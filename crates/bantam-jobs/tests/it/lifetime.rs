@@ -125,6 +125,49 @@ fn work_that_computes_sees_between_two_steps_that_it_is_cancelled() {
 }
 
 #[test]
+fn whoever_follows_a_job_hears_its_notes_and_stops_it_at_the_first_word() {
+    let workshop = Workshop::new();
+    let jobs = workshop.open();
+    let mut job = jobs
+        .submit(spec("train"), |context| {
+            context.note("begun");
+            while !context.is_cancelled() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(JobError::Cancelled)
+        })
+        .unwrap();
+    let heard = std::cell::RefCell::new(Vec::new());
+    let mut hear = |update: bantam_jobs::JobUpdate| heard.borrow_mut().extend(update.events);
+    let has_begun = || {
+        let is_note = |event: &bantam_jobs::JobEvent| matches!(event.event, EventBody::Note { .. });
+        u32::from(heard.borrow().iter().any(is_note))
+    };
+    assert_eq!(job.follow(None, &has_begun, &mut hear).state, JobState::Cancelled);
+}
+
+#[test]
+fn whoever_wants_out_twice_or_waits_in_vain_is_let_go() {
+    let workshop = Workshop::new();
+    let jobs = workshop.open();
+    let check = |patience: Option<Duration>, times: u32| {
+        // Work that does not look at whether it is to stop.
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let work = move |_: &bantam_jobs::JobContext| {
+            let _ = ended.recv();
+            Ok(json!(1))
+        };
+        let mut job = jobs.submit(spec("train"), work).unwrap();
+        let record = job.follow(patience, &|| times, &mut |_| {});
+        assert!(!record.state.is_over(), "{record:?}");
+        end.send(()).unwrap();
+        job.wait();
+    };
+    check(None, 2);
+    check(Some(Duration::from_millis(1)), 1);
+}
+
+#[test]
 fn jobs_of_one_second_are_listed_newest_first() {
     let workshop = Workshop::new();
     let jobs = workshop.open();

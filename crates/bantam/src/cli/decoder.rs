@@ -68,28 +68,7 @@ impl From<BaseFormArg> for BaseForm {
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    let lower = text.to_ascii_lowercase();
-    let (digits, times) = match lower.strip_suffix('m') {
-        Some(digits) => (digits, 1e6),
-        None => lower.strip_suffix('k').map_or((&*lower, 1.0), |digits| (digits, 1e3)),
-    };
-    match digits.parse::<f64>() {
-        Ok(number) if (10_000.0..=100e6).contains(&(number * times)) => Ok((number * times) as usize),
-        _ => Err("expected a count from 10k to 100m, such as 300k or 4m".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_read_as_people_write_them() {
-        assert_eq!(count("300k"), Ok(300_000));
-        assert_eq!(count("1.5M"), Ok(1_500_000));
-        assert_eq!(count("20000"), Ok(20_000));
-        for wrong in ["", "9k", "200m", "many", "-1m"] {
-            assert!(count(wrong).is_err(), "{wrong}");
-        }
-    }
+    let count = bantam_admin::read_parameters(text).filter(|count| (10_000..=100_000_000).contains(count));
+    let count = count.ok_or("expected a count from 10k to 100m, such as 300k or 4m")?;
+    Ok(count as usize)
 }

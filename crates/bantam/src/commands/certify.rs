@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use bantam_admin::{CertifyTaskError, TaskCertification, TaskEvidence, certify_task};
+use bantam_admin::{CertifyTaskError, TaskCertification, TaskEvidence, certify_job, certify_task};
 use bantam_deploy::certificate_path;
 use bantam_jobs::JobContext;
 use bantam_teach::{CertificationReport, CertifyError, Purpose, check_file};
 use bantam_types::with_causes;
-use serde_json::json;
 
 pub(crate) use bantam_admin::claim;
 
@@ -41,23 +40,20 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         Some(data) => TaskEvidence::File(data.clone()),
         None => TaskEvidence::Recorded(recorded(&config.ledger.path, name, Purpose::Certification)?),
     };
-    let CertifyArgs { error: error_max, confidence, data, .. } = args.clone();
+    let wanted =
+        TaskCertification { error_max: args.error, confidence: args.confidence, evidence, out: out.clone() };
     let foreground = Foreground {
-        kind: "certify",
-        parameters: json!({
-            "task": name, "error": error_max, "confidence": confidence, "data": data, "out": &out,
-        }),
+        spec: certify_job(name, &wanted),
         doing: format!("certifying the student of {name}"),
         label: "certifying",
         after_cancel: None,
         patience: None,
     };
-    let (name, task, out_path) = (name.clone(), task.clone(), out.clone());
-    let wanted = TaskCertification { error_max, confidence, evidence, out };
+    let (name, task) = (name.clone(), task.clone());
     let work = move |context: &JobContext| {
         certify_task(&config, (&name, &task), &wanted, context).map_err(failed_task)
     };
-    print(&job::in_foreground(foreground, globals, work)?, &out_path, globals)
+    print(&job::in_foreground(foreground, globals, work)?, &out, globals)
 }
 
 fn failed_task(error: CertifyTaskError) -> Failure {

@@ -2,15 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use bantam_admin::age_text;
 use bantam_jobs::{
-    CancelJobError, EventBody, FindJobError, JobContext, JobError, JobEvent, JobHandle, JobId, JobRecord,
-    JobSpec, JobState,
+    CancelJobError, EventBody, FindJobError, JobContext, JobError, JobEvent, JobId, JobRecord, JobSpec,
+    JobState, JobUpdate,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::models::progress::Progress;
 use crate::cli::JobCommand;
@@ -19,17 +18,13 @@ use crate::interrupt::Interrupts;
 use crate::output::{self, pretty};
 use crate::settings::Globals;
 
-/// How long a look at a job waits for news.
-const LOOK: Duration = Duration::from_millis(100);
 /// How long work may take to notice that it was cancelled, before the command ends without it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A command that runs as a job while somebody waits.
 pub(crate) struct Foreground {
-    /// What kind of work it is.
-    pub(crate) kind: &'static str,
-    /// What was asked for.
-    pub(crate) parameters: Value,
+    /// What kind of work it is, and what was asked for.
+    pub(crate) spec: JobSpec,
     /// What is being done, as in "interrupted while pulling x".
     pub(crate) doing: String,
     /// What stands before a bar.
@@ -46,7 +41,7 @@ pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
     globals: &Globals,
     work: impl FnOnce(&JobContext) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Failure> {
-    let spec = JobSpec { kind: foreground.kind.to_owned(), parameters: foreground.parameters.clone() };
+    let Foreground { spec, doing, label, after_cancel, patience } = foreground;
     // The job keeps JSON; the command prints the result itself.
     let (keep, kept) = mpsc::sync_channel(1);
     let work = move |context: &JobContext| {
@@ -62,53 +57,26 @@ pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
     let interrupts = interrupts();
     let submitted = globals.jobs()?.submit(spec, work);
     let mut job = submitted.map_err(|error| Failure::from_error("cannot start the job", &error))?;
-    let record = watch(&mut job, &foreground, &interrupts, globals);
+    let mut progress = Progress::new(globals, label);
+    let mut hear = |update: JobUpdate| {
+        for JobEvent { event, .. } in update.events {
+            match event {
+                EventBody::Note { text } if !globals.quiet && !globals.json => progress.note(&text),
+                EventBody::Warning { text } if !globals.quiet => progress.note(&format!("warning: {text}")),
+                _ => {}
+            }
+        }
+        update.progress.into_iter().for_each(|now| progress.show(now));
+    };
+    // Whoever is not kept waiting ends the process, and the job with it.
+    let record = job.follow(patience, &|| interrupts.load(Ordering::Relaxed), &mut hear);
+    progress.end();
     match (record.state, record.failure, kept.try_recv()) {
         (JobState::Done, _, Ok(result)) => Ok(result),
         (JobState::Failed, Some(failure), _) => Err(failure.into()),
         _ => {
-            let Foreground { doing, after_cancel, .. } = foreground;
-            Err(Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"))
-                .maybe_hint(after_cancel))
-        }
-    }
-}
-
-/// Shows a job until it has ended, or until it does not notice that it was cancelled.
-fn watch(
-    job: &mut JobHandle,
-    foreground: &Foreground,
-    interrupts: &AtomicU32,
-    globals: &Globals,
-) -> JobRecord {
-    let mut progress = Progress::new(globals, foreground.label);
-    let mut cancelled: Option<Instant> = None;
-    loop {
-        let update = job.next(LOOK);
-        for JobEvent { event, .. } in update.events {
-            match event {
-                EventBody::Note { text } if !globals.quiet && !globals.json => progress.note(&text),
-                EventBody::Warning { text } if !globals.quiet => {
-                    progress.note(&format!("warning: {text}"));
-                }
-                _ => {}
-            }
-        }
-        if let Some(now) = update.progress {
-            progress.show(now);
-        }
-        let presses = interrupts.load(Ordering::Relaxed);
-        if presses > 0 && cancelled.is_none() {
-            job.cancel();
-            cancelled = Some(Instant::now());
-        }
-        // Whoever presses twice, or waits in vain, wants out: the process ends, and the job with it.
-        let waited = cancelled.zip(foreground.patience);
-        let is_given_up =
-            presses > 1 || waited.is_some_and(|(cancelled, patience)| cancelled.elapsed() > patience);
-        if update.state.is_over() || is_given_up {
-            progress.end();
-            return job.record();
+            let failure = Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"));
+            Err(failure.maybe_hint(after_cancel))
         }
     }
 }
@@ -154,11 +122,10 @@ pub(crate) fn run(command: &JobCommand, globals: &Globals) -> Result<(), Failure
         }
         JobCommand::Cancel { id } => {
             let id = parse(id)?;
-            jobs.cancel(&id).map_err(|error| match error {
+            let record = jobs.cancel_and_wait(&id, PATIENCE).map_err(|error| match error {
                 CancelJobError::Find(error) => not_found(&error),
                 error => Failure::from_error("cannot cancel the job", &error),
             })?;
-            let record = wait(&jobs, &id)?;
             if globals.json {
                 return output::json(&record);
             }
@@ -168,18 +135,6 @@ pub(crate) fn run(command: &JobCommand, globals: &Globals) -> Result<(), Failure
             });
             Ok(())
         }
-    }
-}
-
-/// Waits a moment for a cancelled job to end.
-fn wait(jobs: &bantam_jobs::Jobs, id: &JobId) -> Result<JobRecord, Failure> {
-    let begin = Instant::now();
-    loop {
-        let record = jobs.show(id).map_err(|error| not_found(&error))?;
-        if record.state.is_over() || begin.elapsed() > PATIENCE {
-            return Ok(record);
-        }
-        std::thread::sleep(LOOK);
     }
 }
 
@@ -203,7 +158,7 @@ fn row(record: &JobRecord) -> Vec<String> {
         record.kind.clone(),
         record.state.to_string(),
         since(&record.created_at),
-        percent(record),
+        record.percent().map_or_else(|| "-".to_owned(), |percent| format!("{percent} %")),
         asked,
     ]
 }
@@ -214,13 +169,6 @@ fn since(time: &str) -> String {
         Ok(time) => age_text(SystemTime::now().duration_since(time.into()).unwrap_or_default()),
         Err(_) => time.to_owned(),
     }
-}
-
-fn percent(record: &JobRecord) -> String {
-    let progress = record.progress.as_ref();
-    let share =
-        progress.and_then(|progress| Some((progress.done, progress.total.filter(|total| *total > 0)?)));
-    share.map_or_else(|| "-".to_owned(), |(done, total)| format!("{} %", done.min(total) * 100 / total))
 }
 
 fn show(record: &JobRecord) -> Result<(), Failure> {

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError, age_text, find_model};
 use bantam_store::{ModelKind, ModelName, Origin, Store};
-use serde_json::json;
 
 use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, PullArgs, RmArgs, ShowArgs};
 use crate::commands::job::{self, Foreground, PATIENCE};
@@ -44,8 +43,7 @@ pub(crate) fn pull(args: &PullArgs, globals: &Globals) -> Result<(), Failure> {
         runtime.block_on(bantam_admin::pull_model(&store, &model, &settings, context))
     };
     let foreground = Foreground {
-        kind: "pull",
-        parameters: json!({ "name": name.to_string() }),
+        spec: bantam_admin::pull_job(&name.to_string()),
         doing: format!("pulling {name}"),
         label: "pulling",
         after_cancel: Some("pull again: it goes on where it broke off"),
@@ -71,8 +69,7 @@ pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure
         })
     };
     let foreground = Foreground {
-        kind: "import",
-        parameters: json!({ "file": args.file, "name": args.name, "replace": args.replace }),
+        spec: bantam_admin::import_job(&args.file, args.name.as_deref(), args.replace),
         doing: format!("importing {}", args.file.display()),
         label: "importing",
         after_cancel: None,
@@ -111,8 +108,7 @@ pub(crate) fn export(args: &ExportArgs, globals: &Globals) -> Result<(), Failure
     };
     let shown = args.out.display();
     let foreground = Foreground {
-        kind: "export",
-        parameters: json!({ "models": args.names, "out": args.out }),
+        spec: bantam_admin::export_job(&args.names, &args.out),
         doing: format!("exporting to {shown}"),
         label: "exporting",
         after_cancel: None,

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use bantam_admin::{UseCaseError as _, quantise_model, stored_model};
+use bantam_admin::{UseCaseError as _, quantise_job, quantise_model, stored_model};
 use bantam_jobs::JobContext;
 use bantam_quantise::{ComparisonReport, Quantisation, QuantiseReport, QuantiseRequest, QuantiseStoredError};
 use bantam_store::ModelName;
-use serde_json::json;
 
 use super::job::{self, Foreground};
 use super::models::{bytes_text, name, open};
@@ -27,10 +26,7 @@ pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure>
         threads: args.threads.unwrap_or(cores),
     };
     let foreground = Foreground {
-        kind: "quantise",
-        parameters: json!({
-            "model": source.name.to_string(), "to": request.to.name(), "name": args.out, "text": args.text,
-        }),
+        spec: quantise_job(&source.name.to_string(), &request, args.text.as_deref()),
         doing: format!("quantising {}", source.name),
         label: "quantising",
         after_cancel: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bantam_admin::{GatewayClient, GatewayError, LoadedModel, UseCaseError};
+use bantam_admin::{GatewayClient, GatewayError, LoadedModel, UseCaseError, until_text};
 
 use crate::cli::StopArgs;
 use crate::failure::Failure;
@@ -46,12 +46,7 @@ fn row(model: &LoadedModel) -> Vec<String> {
 /// Returns how long a model stays if nobody asks for it.
 fn left(expires_at: &str) -> String {
     let Ok(when) = expires_at.parse::<jiff::Timestamp>() else { return expires_at.to_owned() };
-    let seconds = when.duration_since(jiff::Timestamp::now()).as_secs().max(0);
-    match seconds {
-        0..120 => format!("in {seconds} s"),
-        120..7_200 => format!("in {} min", seconds / 60),
-        _ => format!("in {} h", seconds / 3_600),
-    }
+    until_text(when.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
 }
 
 /// `bantam stop MODEL`.
@@ -78,9 +73,5 @@ fn failed(error: GatewayError) -> Failure {
         ),
         other => other.hint(),
     };
-    let failure = Failure::from_use_case(&error);
-    match hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    }
+    Failure::from_use_case(&error).maybe_hint(hint)
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, IsTerminal};
 
-use bantam_admin::{Conversation, TalkError, TalkSettings, TalkTurn};
+use bantam_admin::{Conversation, TalkCommand, TalkError, TalkSettings, TalkTurn};
 use bantam_backend::BackendFault;
 use bantam_store::Store;
 use tokio::sync::mpsc;
@@ -13,9 +13,6 @@ use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupts;
 use crate::output;
 use crate::settings::Globals;
-
-const HELP: &str = "/clear forgets the conversation, /system TEXT says what the model is to be, /bye ends; Ctrl-C stops \
-                    an answer";
 
 pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<(), Failure> {
     let config = globals.load_or_default()?;
@@ -68,33 +65,6 @@ enum Ended {
     Interrupted,
 }
 
-/// What a line says to this program rather than to the model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Said {
-    Nothing,
-    End,
-    Clear,
-    System(Option<String>),
-    Help,
-}
-
-impl Said {
-    fn parse(line: &str) -> Option<Self> {
-        if line.is_empty() {
-            return Some(Self::Nothing);
-        }
-        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        match word {
-            "/bye" | "/exit" | "/quit" => Some(Self::End),
-            "/clear" => Some(Self::Clear),
-            "/system" => Some(Self::System(Some(rest.to_owned()).filter(|text| !text.is_empty()))),
-            "/help" | "/?" => Some(Self::Help),
-            // A path or a word with a slash is a question like any other.
-            _ => None,
-        }
-    }
-}
-
 struct Talk<'t> {
     conversation: &'t mut Conversation,
     interrupts: Interrupts,
@@ -106,7 +76,8 @@ impl Talk<'_> {
     async fn lines(&mut self) -> Result<Ended, Failure> {
         let is_person = std::io::stdin().is_terminal() && !self.globals.json;
         if is_person && !self.globals.quiet {
-            output::note(format!("{}: ask away ({HELP})", self.conversation.name()));
+            let (name, help) = (self.conversation.name(), TalkCommand::HELP);
+            output::note(format!("{name}: ask away ({help}; Ctrl-C stops an answer)"));
         }
         let (mut lines, mut ended) = (lines(), Ended::Whole);
         loop {
@@ -121,10 +92,10 @@ impl Talk<'_> {
                 }
             };
             let Some(line) = line else { return Ok(ended) };
-            match Said::parse(line.trim()) {
-                Some(Said::End) => return Ok(ended),
-                Some(said) => {
-                    self.obey(said);
+            match TalkCommand::parse(line.trim()) {
+                Some(TalkCommand::End) => return Ok(ended),
+                Some(command) => {
+                    self.obey(command);
                     continue;
                 }
                 None => {}
@@ -141,12 +112,12 @@ impl Talk<'_> {
         }
     }
 
-    fn obey(&mut self, said: Said) {
-        match said {
-            Said::Nothing | Said::End => {}
-            Said::Help => output::note(HELP),
-            Said::System(system) => self.conversation.set_system(system),
-            Said::Clear => {
+    fn obey(&mut self, command: TalkCommand) {
+        match command {
+            TalkCommand::Nothing | TalkCommand::End => {}
+            TalkCommand::Help => output::note(format!("{}; Ctrl-C stops an answer", TalkCommand::HELP)),
+            TalkCommand::System(system) => self.conversation.set_system(system),
+            TalkCommand::Clear => {
                 self.conversation.clear();
                 if !self.globals.quiet {
                     output::note("forgotten");
@@ -204,21 +175,4 @@ fn lines() -> mpsc::Receiver<String> {
         }
     });
     receiver
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_are_for_us_and_paths_are_questions() {
-        for question in ["/etc/passwd is what?", "hello", "/clearing"] {
-            assert_eq!(Said::parse(question), None, "{question}");
-        }
-        assert_eq!(Said::parse(""), Some(Said::Nothing));
-        assert_eq!(Said::parse("/system be brief"), Some(Said::System(Some("be brief".to_owned()))));
-        assert_eq!(Said::parse("/system"), Some(Said::System(None)));
-        assert_eq!(Said::parse("/clear"), Some(Said::Clear));
-        assert_eq!(Said::parse("/bye"), Some(Said::End));
-    }
 }

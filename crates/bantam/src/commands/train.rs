@@ -6,9 +6,7 @@ mod watch;
 use std::path::PathBuf;
 
 use bantam_admin::task_facts;
-use bantam_student::is_encoder;
 use bantam_teach::{Purpose, StudentKind};
-use bantam_types::{TaskKind, TaskName};
 
 use super::named_task::{find_task, recorded};
 use super::training::{Rows, request, train as teach};
@@ -40,8 +38,7 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
     if is_watched {
         return watch::follow(&log, globals);
     }
-    let on_encoder = settings.base.as_deref().is_some_and(is_encoder);
-    let kind = student.map_or_else(|| kind_for(task.kind, settings.base.is_some(), on_encoder), Into::into);
+    let kind = student.map_or_else(|| StudentKind::usual(task.kind, settings.base.as_deref()), Into::into);
     let mut request = request(kind, out.clone(), &settings, Some(task_facts(task)?))?;
     // What is fitted in one go takes seconds, and nothing of it is written down.
     if request.takes_steps() {
@@ -51,7 +48,9 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
         Some(data) => Rows::File(data.clone()),
         None => Rows::Recorded(name.clone(), recorded(&config.ledger.path, name, Purpose::Training)?),
     };
-    announce(kind, name, globals);
+    if !globals.quiet {
+        output::note(format!("training {} for {name}", kind.noun()));
+    }
     teach(request, rows, globals)?;
     if !globals.json && !globals.quiet {
         let rows = if data.is_some() { " --data OTHER_ROWS.jsonl" } else { "" };
@@ -61,29 +60,4 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Chooses the kind of student by the task, and by what its base is.
-const fn kind_for(kind: TaskKind, has_base: bool, on_encoder: bool) -> StudentKind {
-    match (kind, has_base) {
-        (TaskKind::Classify, false) => StudentKind::Linear,
-        (TaskKind::Classify, true) if on_encoder => StudentKind::Encoder,
-        (TaskKind::Extract, false) => StudentKind::Tagger,
-        (TaskKind::Extract, true) if on_encoder => StudentKind::Tagger,
-        _ => StudentKind::Decoder,
-    }
-}
-
-/// Says what is being trained, before anything is.
-fn announce(kind: StudentKind, task: &TaskName, globals: &Globals) {
-    if globals.quiet {
-        return;
-    }
-    let word = match kind {
-        StudentKind::Linear => "a linear student",
-        StudentKind::Encoder => "an encoder student",
-        StudentKind::Tagger => "a tagger",
-        StudentKind::Decoder => "a decoder",
-    };
-    output::note(format!("training {word} for {task}"));
 }

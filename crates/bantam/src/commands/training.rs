@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bantam_admin::{TrainingRows, train_student};
+use bantam_admin::{TrainingRows, train_job, train_student};
 use bantam_deploy::read_schema;
 use bantam_jobs::JobContext;
 use bantam_student::Example;
@@ -10,7 +10,6 @@ use bantam_teach::{
     PlanError, StudentKind, TaskFacts, TrainError, TrainErrorKind, TrainReport, TrainingPlan, TrainingRequest,
 };
 use bantam_types::TaskName;
-use serde_json::json;
 
 use super::flags::{failure, in_flags};
 use super::job::{self, Foreground};
@@ -83,10 +82,7 @@ pub(super) fn train(request: TrainingRequest, rows: Rows, globals: &Globals) -> 
         Rows::Recorded(task, answers) => (TrainingRows::Recorded(answers), None, Some(task)),
     };
     let foreground = Foreground {
-        kind: "train",
-        parameters: json!({
-            "student": request.out, "kind": request.kind, "task": task, "data": data, "base": request.base,
-        }),
+        spec: train_job(&request, task.as_ref(), data.as_deref()),
         doing: format!("training {}", request.out.display()),
         label: "training",
         after_cancel: request
