@@ -3,6 +3,7 @@
 pub(crate) mod decoder;
 pub(crate) mod models;
 pub(crate) mod train;
+mod values;
 
 use std::path::PathBuf;
 
@@ -79,20 +80,38 @@ pub(crate) enum Command {
     /// Lists the models that a running gateway has in memory
     Ps,
     /// Unloads a model of a running gateway once nobody uses it
-    Stop(StopArgs),
+    Stop {
+        /// The model, as callers name it
+        model: String,
+        /// Seconds to wait for requests that use it
+        #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
+        wait: u64,
+    },
     /// Finds engines that run on this machine: Ollama, llama-server, vLLM, llama-cpp-python
-    Engines(EnginesArgs),
+    Engines {
+        /// Looks at these addresses alone, such as http://127.0.0.1:9000 [default: where engines usually listen]
+        #[arg(long, value_name = "URL")]
+        at: Vec<String>,
+    },
     /// Talks with a model on this machine
     Run(models::RunArgs),
     /// Gets a model from the hub
-    Pull(models::PullArgs),
+    Pull {
+        /// ORG/REPO on the hub, with :TAG for one quantisation or file, and @REVISION for one version
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Takes a model from a file, a folder or a bundle
     Import(models::ImportArgs),
     /// Lists the models on this machine
     #[command(visible_alias = "ls")]
     List,
     /// Shows what a model is and where it came from
-    Show(models::ShowArgs),
+    Show {
+        /// The model
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Removes models
     Rm(models::RmArgs),
     /// Gives a model a second name
@@ -109,7 +128,11 @@ pub(crate) enum Command {
         command: JobCommand,
     },
     /// Measures this machine, and says which models fit and how fast they would run
-    Doctor(models::DoctorArgs),
+    Doctor {
+        /// Threads [default: all cores]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+    },
     /// Measures how fast a model runs on this machine
     Bench(BenchArgs),
 }
@@ -132,24 +155,6 @@ pub(crate) struct DemoArgs {
     /// The certified error among local answers
     #[arg(long, default_value_t = 0.02, value_parser = share)]
     pub(crate) error: f64,
-}
-
-/// `bantam stop`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct StopArgs {
-    /// The model, as callers name it
-    pub(crate) model: String,
-    /// Seconds to wait for requests that use it
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=600))]
-    pub(crate) wait: u64,
-}
-
-/// `bantam engines`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct EnginesArgs {
-    /// Looks at these addresses alone, such as http://127.0.0.1:9000 [default: where engines usually listen]
-    #[arg(long, value_name = "URL")]
-    pub(crate) at: Vec<String>,
 }
 
 /// `bantam bench`.

@@ -20,6 +20,8 @@ mod train;
 pub(crate) mod training;
 mod usage;
 
+use std::time::Duration;
+
 use crate::cli::Command;
 use crate::failure::Failure;
 use crate::settings::Globals;
@@ -37,17 +39,17 @@ pub(crate) fn run(command: Command, globals: &Globals) -> Result<(), Failure> {
         Command::Usage(args) => usage::run(&args, globals),
         Command::Route(args) => route::run(&args, globals),
         Command::Ps => residents::list(globals),
-        Command::Stop(args) => residents::stop(&args, globals),
-        Command::Engines(args) => engines::run(&args, globals),
+        Command::Stop { model, wait } => residents::stop(&model, Duration::from_secs(wait), globals),
+        Command::Engines { at } => engines::run(&at, globals),
         Command::Run(args) => run::run(&args, globals),
         Command::Job { command } => job::run(&command, globals),
         Command::Export(args) => models::export(&args, globals),
         Command::Quantize(args) => quantize::run(&args, globals),
-        Command::Doctor(args) => doctor::run(&args, globals),
-        Command::Pull(args) => models::pull(&args, globals),
+        Command::Doctor { threads } => doctor::run(threads, globals),
+        Command::Pull { name } => models::pull(&name, globals),
         Command::Import(args) => models::import(&args, globals),
         Command::List => models::list(globals),
-        Command::Show(args) => models::show(&args, globals),
+        Command::Show { name } => models::show(&name, globals),
         Command::Rm(args) => models::rm(&args, globals),
         Command::Cp(args) => models::cp(&args, globals),
         Command::Bench(args) => bench::run(&args, globals),

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use bantam_train::BaseForm;
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use super::values::{BASE_FORMS, one_of};
 
 /// How a decoder is trained.
 #[derive(Clone, Debug, Args)]
@@ -22,8 +24,8 @@ pub(crate) struct DecoderArgs {
     #[arg(long, value_name = "N")]
     pub(crate) merges: Option<usize>,
     /// How the frozen base is held while it is trained on [default: f32]
-    #[arg(long, value_enum)]
-    pub(crate) base_form: Option<BaseFormArg>,
+    #[arg(long, value_parser = one_of(BASE_FORMS))]
+    pub(crate) base_form: Option<BaseForm>,
     /// Share of the rows that are held out to judge it [default: 0.1]
     #[arg(long, value_name = "SHARE")]
     pub(crate) held_out: Option<f64>,
@@ -44,27 +46,6 @@ pub(crate) struct DecoderArgs {
     /// Parts of a batch that are computed side by side, one a core [default: 2]
     #[arg(long, value_name = "N")]
     pub(crate) lanes: Option<usize>,
-}
-
-/// How a frozen base is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BaseFormArg {
-    /// In 32 bits: the fastest, four bytes a weight
-    F32,
-    /// As it lies in the file: of a quantised GGUF file the very weights that are served
-    Served,
-    /// In 4 bits, as QLoRA has it; served is the base as it lies in the file
-    Nf4,
-}
-
-impl From<BaseFormArg> for BaseForm {
-    fn from(form: BaseFormArg) -> Self {
-        match form {
-            BaseFormArg::F32 => Self::Wide,
-            BaseFormArg::Served => Self::AsStored,
-            BaseFormArg::Nf4 => Self::Nf4,
-        }
-    }
 }
 
 fn count(text: &str) -> Result<usize, String> {

@@ -2,15 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use bantam_quantise::Quantisation;
+use clap::Args;
 
-/// `bantam pull`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct PullArgs {
-    /// ORG/REPO on the hub, with :TAG for one quantisation or file, and @REVISION for one version
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
-}
+use super::values::{QUANTISATIONS, one_of};
 
 /// `bantam import`.
 #[derive(Clone, Debug, Args)]
@@ -35,14 +30,6 @@ pub(crate) struct ExportArgs {
     /// Where to write the bundle
     #[arg(long, short, value_name = "FILE.tar")]
     pub(crate) out: PathBuf,
-}
-
-/// `bantam show`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct ShowArgs {
-    /// The model
-    #[arg(value_name = "NAME")]
-    pub(crate) name: String,
 }
 
 /// `bantam rm`.
@@ -93,14 +80,6 @@ pub(crate) struct RunArgs {
     pub(crate) threads: Option<usize>,
 }
 
-/// `bantam doctor`.
-#[derive(Clone, Debug, Args)]
-pub(crate) struct DoctorArgs {
-    /// Threads [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-}
-
 /// `bantam quantize`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct QuantizeArgs {
@@ -108,8 +87,8 @@ pub(crate) struct QuantizeArgs {
     #[arg(value_name = "NAME")]
     pub(crate) name: String,
     /// What its numbers become
-    #[arg(long, value_enum, ignore_case = true)]
-    pub(crate) to: QuantizeTo,
+    #[arg(long, value_parser = one_of(QUANTISATIONS), ignore_case = true)]
+    pub(crate) to: Quantisation,
     /// A text on which both are compared: KL divergence, agreement, perplexity
     #[arg(long, value_name = "FILE.txt")]
     pub(crate) text: Option<PathBuf>,
@@ -122,21 +101,4 @@ pub(crate) struct QuantizeArgs {
     /// Threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
-}
-
-/// What numbers become.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum QuantizeTo {
-    /// 8.5 bits a number: as good as the original
-    #[value(name = "Q8_0")]
-    Q8_0,
-    /// About 5.7 bits
-    #[value(name = "Q5_K_M")]
-    Q5KM,
-    /// About 4.9 bits: the usual choice where memory is short
-    #[value(name = "Q4_K_M")]
-    Q4KM,
-    /// 4.5 bits: the fastest here
-    #[value(name = "Q4_0")]
-    Q4_0,
 }

@@ -4,16 +4,17 @@ use std::path::PathBuf;
 
 use bantam_student::{BasePrecision, Features};
 use bantam_teach::{BaseTuning, ExportForm, StudentKind};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 use super::decoder::DecoderArgs;
+use super::values::{EXPORT_FORMS, FEATURES, PRECISIONS, STUDENT_KINDS, TUNINGS, one_of};
 
 /// `bantam student train`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TrainStudentArgs {
     /// The kind of student
-    #[arg(long, value_enum, default_value_t = StudentKindArg::Linear)]
-    pub(crate) kind: StudentKindArg,
+    #[arg(long, value_parser = one_of(STUDENT_KINDS), default_value = "linear")]
+    pub(crate) kind: StudentKind,
     /// Labelled rows: {"text","label"} a line, for a tagger {"text","slots":{"NAME":["VALUE"]}}, for a decoder
     /// {"text","answer"}, {"messages"} or {"prompt","chosen","rejected"}
     #[arg(long, value_name = "FILE.jsonl", required_unless_present = "task", conflicts_with = "task")]
@@ -57,8 +58,8 @@ pub(crate) struct TrainTaskArgs {
     pub(crate) task: Option<String>,
     /// The kind of student [default: by the task: classify linear, or encoder with a base; extract tagger with an
     /// encoder as base; else decoder]
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub(crate) student: Option<StudentKindArg>,
+    #[arg(long, value_parser = one_of(STUDENT_KINDS), value_name = "KIND")]
+    pub(crate) student: Option<StudentKind>,
     /// Rows in place of the task's recorded answers
     #[arg(long, value_name = "FILE.jsonl")]
     pub(crate) data: Option<PathBuf>,
@@ -80,11 +81,11 @@ pub(crate) struct TrainingArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) base: Option<PathBuf>,
     /// What an encoder student looks at [default: joined]
-    #[arg(long, value_enum)]
-    pub(crate) features: Option<FeaturesArg>,
+    #[arg(long, value_parser = one_of(FEATURES))]
+    pub(crate) features: Option<Features>,
     /// What an encoder computes in [default: int8]
-    #[arg(long, value_enum)]
-    pub(crate) precision: Option<PrecisionArg>,
+    #[arg(long, value_parser = one_of(PRECISIONS))]
+    pub(crate) precision: Option<BasePrecision>,
     /// Decides everything that is left to chance [default: 7]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -99,8 +100,8 @@ pub(crate) struct TrainingArgs {
 #[command(next_help_heading = "Training an encoder or a decoder")]
 pub(crate) struct TuneArgs {
     /// What of the encoder is trained [default: none, for a tagger lora]
-    #[arg(long, value_enum)]
-    pub(crate) tune: Option<TuneArg>,
+    #[arg(long, value_parser = one_of(TUNINGS))]
+    pub(crate) tune: Option<BaseTuning>,
     /// Passes over the rows; of a tagger without a base too
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<u32>,
@@ -148,8 +149,8 @@ pub(crate) struct TrainExportArgs {
     /// The student
     pub(crate) student: PathBuf,
     /// The form
-    #[arg(long, value_enum)]
-    pub(crate) to: ExportFormArg,
+    #[arg(long, value_parser = one_of(EXPORT_FORMS))]
+    pub(crate) to: ExportForm,
     /// The folder to write into; it is made
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: PathBuf,
@@ -160,77 +161,3 @@ pub(crate) struct TrainExportArgs {
     #[arg(long, value_name = "FILE.jsonl", required_if_eq_any([("to", "axolotl"), ("to", "trl")]))]
     pub(crate) data: Option<PathBuf>,
 }
-
-/// The kinds of student.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StudentKindArg {
-    /// Word and character n-grams: microseconds
-    Linear,
-    /// An encoder below a head of its own: milliseconds, fewer errors
-    Encoder,
-    /// Finds values in a text and says where they stand: microseconds; with --base milliseconds, fewer errors
-    Tagger,
-    /// A small language model that writes its answers: an adapter of a base, or one trained from nothing
-    Decoder,
-}
-
-/// What of an encoder is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TuneArg {
-    /// Nothing: its vectors are used as they are, in seconds
-    None,
-    /// Low-rank changes of all its linear layers, in minutes, fewer errors
-    Lora,
-}
-
-/// What an encoder student looks at.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum FeaturesArg {
-    /// The encoder's vector beside the n-grams of a linear student
-    Joined,
-    /// The encoder's vector alone
-    Dense,
-}
-
-/// What an encoder computes in.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum PrecisionArg {
-    /// Bytes: a third of the time, a quarter of the memory
-    Int8,
-    /// As trained
-    F32,
-}
-
-/// The forms of an export.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExportFormArg {
-    /// The adapter as peft loads it
-    Peft,
-    /// The adapter, or a model without a base, as llama.cpp loads it
-    Gguf,
-    /// The base with the changes in its weights
-    Merged,
-    /// The same training as axolotl runs it: a configuration and the rows as conversations
-    Axolotl,
-    /// The same training as trl runs it: a script and the rows as conversations
-    Trl,
-}
-
-/// Says that the values of a flag are those of a library's enum, name by name.
-macro_rules! stands_for {
-    ($flag:ident => $value:ident { $($name:ident),+ }) => {
-        impl From<$flag> for $value {
-            fn from(flag: $flag) -> Self {
-                match flag {
-                    $($flag::$name => Self::$name,)+
-                }
-            }
-        }
-    };
-}
-
-stands_for!(StudentKindArg => StudentKind { Linear, Encoder, Tagger, Decoder });
-stands_for!(TuneArg => BaseTuning { None, Lora });
-stands_for!(FeaturesArg => Features { Joined, Dense });
-stands_for!(PrecisionArg => BasePrecision { Int8, F32 });
-stands_for!(ExportFormArg => ExportForm { Peft, Gguf, Merged, Axolotl, Trl });

@@ -3,13 +3,12 @@
 use bantam_admin::{DoctorReport, FitEstimate};
 
 use super::models::{bytes_text, open};
-use crate::cli::models::DoctorArgs;
 use crate::failure::Failure;
 use crate::output::{self, pretty};
 use crate::settings::Globals;
 
-pub(crate) fn run(args: &DoctorArgs, globals: &Globals) -> Result<(), Failure> {
-    let report = bantam_admin::examine(&open(globals)?, args.threads);
+pub(crate) fn run(threads: Option<usize>, globals: &Globals) -> Result<(), Failure> {
+    let report = bantam_admin::examine(&open(globals)?, threads);
     let report = report.map_err(|error| Failure::from_use_case(&error))?;
     if globals.json {
         return output::json(&report);

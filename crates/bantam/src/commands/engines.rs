@@ -2,16 +2,15 @@
 
 use bantam_admin::EngineReport;
 
-use crate::cli::EnginesArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::Globals;
 
-pub(super) fn run(args: &EnginesArgs, globals: &Globals) -> Result<(), Failure> {
-    let found = super::runtime(1)?.block_on(bantam_admin::find_engines(&args.at));
+pub(super) fn run(at: &[String], globals: &Globals) -> Result<(), Failure> {
+    let found = super::runtime(1)?.block_on(bantam_admin::find_engines(at));
     let found = found.map_err(|error| Failure::from_error("cannot set up the HTTP client", &error))?;
     // Nobody need be at the usual addresses; at those that were asked for, somebody should.
-    let wanted = found.unanswered.iter().filter(|one| one.is_other || !args.at.is_empty());
+    let wanted = found.unanswered.iter().filter(|one| one.is_other || !at.is_empty());
     for one in wanted.filter(|one| !globals.quiet || !one.is_other) {
         output::note(format!("{}: {}", one.address, one.reason));
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError, age_text, find_model};
 use bantam_store::{ModelKind, ModelName, Origin, Store};
 
-use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, PullArgs, RmArgs, ShowArgs};
+use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, RmArgs};
 use crate::commands::job::{self, Foreground, PATIENCE};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, pretty};
@@ -26,8 +26,8 @@ pub(crate) fn name(text: &str) -> Result<ModelName, Failure> {
 }
 
 /// `bantam pull`.
-pub(crate) fn pull(args: &PullArgs, globals: &Globals) -> Result<(), Failure> {
-    let name = name(&args.name)?;
+pub(crate) fn pull(wanted: &str, globals: &Globals) -> Result<(), Failure> {
+    let name = name(wanted)?;
     let offline = |why: &str| {
         Failure::new(Outcome::Offline, format!("cannot pull {name}: {why} forbids the network")).hint(
             "on a machine with a network: bantam pull, then bantam export; here: bantam import FILE.tar",
@@ -171,8 +171,8 @@ pub(crate) fn list(globals: &Globals) -> Result<(), Failure> {
 }
 
 /// `bantam show`.
-pub(crate) fn show(args: &ShowArgs, globals: &Globals) -> Result<(), Failure> {
-    let found = bantam_admin::show_model(&open(globals)?, &args.name)?;
+pub(crate) fn show(name: &str, globals: &Globals) -> Result<(), Failure> {
+    let found = bantam_admin::show_model(&open(globals)?, name)?;
     if globals.json {
         return output::json(&found);
     }

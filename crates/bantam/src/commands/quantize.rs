@@ -4,12 +4,12 @@ use std::path::Path;
 
 use bantam_admin::{UseCaseError as _, quantise_job, quantise_model, stored_model};
 use bantam_jobs::JobContext;
-use bantam_quantise::{ComparisonReport, Quantisation, QuantiseReport, QuantiseRequest, QuantiseStoredError};
+use bantam_quantise::{ComparisonReport, QuantiseReport, QuantiseRequest, QuantiseStoredError};
 use bantam_store::ModelName;
 
 use super::job::{self, Foreground};
 use super::models::{bytes_text, name, open};
-use crate::cli::models::{QuantizeArgs, QuantizeTo};
+use crate::cli::models::QuantizeArgs;
 use crate::failure::{Failure, Outcome};
 use crate::output;
 use crate::settings::Globals;
@@ -19,7 +19,7 @@ pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure>
     let source = stored_model(&store, &args.name)?;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let request = QuantiseRequest {
-        to: quantisation(args.to),
+        to: args.to,
         name: args.out.as_deref().map(name).transpose()?,
         // Before minutes of work, so that a text that cannot be read is known at once.
         text: args.text.as_deref().map(read).transpose()?.map(|text| (text, args.tokens)),
@@ -36,15 +36,6 @@ pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure>
         quantise_model(&store, &source, &request, context).map_err(|error| failed(&source.name, &error))
     };
     print(&job::in_foreground(foreground, globals, work)?, globals)
-}
-
-fn quantisation(to: QuantizeTo) -> Quantisation {
-    match to {
-        QuantizeTo::Q8_0 => Quantisation::Q8_0,
-        QuantizeTo::Q5KM => Quantisation::Q5KM,
-        QuantizeTo::Q4KM => Quantisation::Q4KM,
-        QuantizeTo::Q4_0 => Quantisation::Q4_0,
-    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use bantam_admin::{GatewayClient, GatewayError, LoadedModel, UseCaseError, until_text};
 
-use crate::cli::StopArgs;
 use crate::failure::Failure;
 use crate::output;
 use crate::settings::{Globals, ProcessEnv};
@@ -50,14 +49,14 @@ fn left(expires_at: &str) -> String {
 }
 
 /// `bantam stop MODEL`.
-pub(super) fn stop(args: &StopArgs, globals: &Globals) -> Result<(), Failure> {
+pub(super) fn stop(model: &str, wait: Duration, globals: &Globals) -> Result<(), Failure> {
     let client = client(globals)?;
-    let unloading = client.unload(&args.model, Duration::from_secs(args.wait));
+    let unloading = client.unload(model, wait);
     let unloaded = super::runtime(1)?.block_on(unloading).map_err(failed)?;
     if globals.json {
         return output::json(&unloaded);
     }
-    output::line(format!("{}: {}", args.model, unloaded.status));
+    output::line(format!("{model}: {}", unloaded.status));
     Ok(())
 }
 

@@ -33,14 +33,14 @@ fn train(args: TrainStudentArgs, globals: &Globals) -> Result<(), Failure> {
         let data = data.ok_or_else(|| {
             Failure::new(Outcome::Usage, "there are no rows to learn from").hint("name a file with --data")
         })?;
-        let mut request = request(kind.into(), out.ok_or_else(no_place)?, &settings, None)?;
+        let mut request = request(kind, out.ok_or_else(no_place)?, &settings, None)?;
         request.out_of_scope_label = out_of_scope_label;
         return teach(request, Rows::File(data), globals);
     };
     let config = globals.load_before_training()?;
     let (name, task) = find_task(&config, &task)?;
     let out = out.or_else(|| task.student.clone()).ok_or_else(no_place)?;
-    let mut request = request(kind.into(), out, &settings, Some(task_facts(task)?))?;
+    let mut request = request(kind, out, &settings, Some(task_facts(task)?))?;
     request.out_of_scope_label = out_of_scope_label;
     let answers = recorded(&config.ledger.path, name, Purpose::Training)?;
     teach(request, Rows::Recorded(name.clone(), answers), globals)

@@ -38,7 +38,7 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
     if is_watched {
         return watch::follow(&log, globals);
     }
-    let kind = student.map_or_else(|| StudentKind::usual(task.kind, settings.base.as_deref()), Into::into);
+    let kind = student.unwrap_or_else(|| StudentKind::usual(task.kind, settings.base.as_deref()));
     let mut request = request(kind, out.clone(), &settings, Some(task_facts(task)?))?;
     // What is fitted in one go takes seconds, and nothing of it is written down.
     if request.takes_steps() {

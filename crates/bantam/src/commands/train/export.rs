@@ -11,7 +11,7 @@ use crate::output;
 use crate::settings::Globals;
 
 pub(super) fn run(args: &TrainExportArgs, globals: &Globals) -> Result<(), Failure> {
-    let request = ExportRequest { form: args.to.into(), out: args.out.clone(), data: args.data.clone() };
+    let request = ExportRequest { form: args.to, out: args.out.clone(), data: args.data.clone() };
     let report = export_student(&args.student, args.base.as_deref(), &request).map_err(failed)?;
     print(&report, globals)
 }
