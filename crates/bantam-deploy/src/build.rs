@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bantam_config::{Config, Env};
-use bantam_gateway::{Deployment, Rung, Task, TokenRatio};
+use bantam_gateway::{AdmissionLimits, Deployment, Rung, Task, TokenRatio};
 use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_types::{Price, TaskKind, TaskName, UsdPerMillion};
 use bantam_wire::DecodeLimits;
@@ -90,6 +90,14 @@ pub fn build_deployment(inputs: Inputs<'_>) -> Result<Built, DeployError> {
         baseline: baseline.map(Arc::new),
     };
     Ok(Built { deployment, models: served, warnings })
+}
+
+/// Returns how many requests a gateway works on at once, and how many wait.
+pub const fn admission(config: &Config) -> AdmissionLimits {
+    AdmissionLimits {
+        running_max: config.server.concurrent_requests_max,
+        waiting_max: config.server.queue_requests_max,
+    }
 }
 
 /// Returns the models of a configuration that run in this process, without its upstreams and tasks.

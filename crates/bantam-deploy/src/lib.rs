@@ -29,7 +29,7 @@ mod students;
 mod upstreams;
 mod warning;
 
-pub use build::{Built, Inputs, build_deployment, instructions, local_models};
+pub use build::{Built, Inputs, admission, build_deployment, instructions, local_models};
 pub use certificates::{CertificateState, VoidReason, certificate_path, certificate_state};
 pub use config_file::{ConfigFile, Disk, ReadConfigError};
 pub use decoders::{decoder_hash, open_decoder, read_decoder, task_decoder};

@@ -167,6 +167,16 @@ pub struct JobProgress {
     pub item: Option<String>,
 }
 
+impl fmt::Display for JobProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { done, total, unit, .. } = self;
+        match total {
+            Some(total) => write!(f, "{done} of {total} {unit}"),
+            None => write!(f, "{done} {unit}"),
+        }
+    }
+}
+
 /// Something worth knowing that happened to a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

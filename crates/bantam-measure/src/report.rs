@@ -1,5 +1,6 @@
 //! What was measured, as `--json` and an API tell it.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -87,6 +88,13 @@ pub struct SchemaRatio {
     pub ratio: f64,
 }
 
+impl fmt::Display for SchemaRatio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { schema, free, ratio } = self;
+        write!(f, "{schema} takes {ratio:.3} times as long as {free} (medians, in turns)")
+    }
+}
+
 /// What mixed load over a number of adapters took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MixedLoadReport {
@@ -125,6 +133,18 @@ pub struct CaseLengths {
     pub answer: usize,
     /// Labels that are scored; each is one token.
     pub labels: usize,
+}
+
+impl CaseLengths {
+    /// Returns in words what the callers of mixed load ask for.
+    pub fn mixed_load(&self, load: &MixedLoadReport) -> String {
+        let Self { labels, cached, new, talk, answer, .. } = self;
+        let (callers, rounds) = (load.callers, load.rounds.len());
+        format!(
+            "mixed load, {callers} callers: half score {labels} labels behind {cached} cached tokens of their task and \
+             {new} new ones, half read {talk} tokens and write {answer}; {rounds} rounds in turns"
+        )
+    }
 }
 
 /// What was measured of a model.

@@ -94,6 +94,18 @@ pub struct ComparisonReport {
     pub perplexity: f64,
 }
 
+impl ComparisonReport {
+    /// Returns in words what was measured.
+    pub fn summary(&self) -> [String; 3] {
+        let Self { positions, mean_kl, kl_99_9, perplexity, perplexity_original, .. } = self;
+        [
+            format!("KL divergence  {mean_kl:.5} mean, {kl_99_9:.5} at 99.9 % (nats)"),
+            format!("same top token {:.2} % of {positions} positions", self.top_1_agreement * 100.0),
+            format!("perplexity     {perplexity:.4}, original {perplexity_original:.4}"),
+        ]
+    }
+}
+
 /// Why a model of the store was not quantised.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -259,6 +271,10 @@ mod tests {
             perplexity: 8.0,
             other_perplexity: 9.0,
         };
+        assert_eq!(
+            ComparisonReport::from(comparison).summary()[1],
+            "same top token 75.00 % of 256 positions"
+        );
         let types = vec![TypeReport { dtype: "Q8_0".to_owned(), tensors: 14, bytes: 1024 }];
         assert_json_snapshot!(QuantiseReport {
             name: "tiny:Q8_0".to_owned(),

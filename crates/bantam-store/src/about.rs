@@ -31,6 +31,16 @@ pub enum ModelKind {
     Encoder,
 }
 
+impl ModelKind {
+    /// Returns what such a model is called.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Decoder => "language model",
+            Self::Encoder => "encoder",
+        }
+    }
+}
+
 /// Properties of a model, as its manifest records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,5 +1,7 @@
 //! Manifests: a model's files, properties and origin.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::about::About;
@@ -43,6 +45,18 @@ pub enum Origin {
         /// The model.
         from: String,
     },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hub { repo, revision, commit } => {
+                write!(f, "{repo} at {revision}, commit {}", commit.chars().take(12).collect::<String>())
+            }
+            Self::File { name } => write!(f, "the file {name}"),
+            Self::Quantised { from } => write!(f, "quantised from {from}"),
+        }
+    }
 }
 
 /// What a name stands for.

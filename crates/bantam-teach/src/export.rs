@@ -91,6 +91,22 @@ pub struct ExportReport {
     pub start: Option<String>,
 }
 
+impl ExportReport {
+    /// Returns in words where the other program finds the student, and how it loads it.
+    pub fn summary(&self) -> String {
+        let shown = self.path.display();
+        match (self.form, &self.start) {
+            (_, Some(start)) => format!("in {shown}: {start}"),
+            (ExportForm::Peft, _) => format!("{shown}: load it with peft.PeftModel.from_pretrained"),
+            (ExportForm::Gguf, _) if self.is_whole_model => {
+                format!("{shown}: a whole model, with its tokenizer and chat template")
+            }
+            (ExportForm::Gguf, _) => format!("{shown}: load it with llama.cpp's --lora beside the base"),
+            _ => format!("{shown}: the base with the changes in its weights"),
+        }
+    }
+}
+
 /// Rows as another trainer reads them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportedRows {

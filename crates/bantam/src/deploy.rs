@@ -3,13 +3,13 @@
 use std::time::SystemTime;
 
 use bantam_config::Config;
-use bantam_gateway::{AdmissionLimits, Deployment};
+use bantam_gateway::Deployment;
 use bantam_student::Bases;
 
 use crate::failure::Failure;
 use crate::settings::{Globals, ProcessEnv};
 
-pub(crate) use bantam_deploy::{LocalModels, ModelMemory as Memory};
+pub(crate) use bantam_deploy::{LocalModels, ModelMemory as Memory, admission};
 
 /// Builds everything that `config` names, and tells what is odd about it.
 pub(crate) fn deployment_aloud(config: &Config, globals: &Globals) -> Result<Deployment, Failure> {
@@ -25,14 +25,6 @@ pub(crate) fn deployment_aloud(config: &Config, globals: &Globals) -> Result<Dep
 pub(crate) fn bases(threads: usize) -> Bases {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     Bases::new(if threads == 0 { cores } else { threads })
-}
-
-/// Returns the limits of admission.
-pub(crate) fn admission(config: &Config) -> AdmissionLimits {
-    AdmissionLimits {
-        running_max: config.server.concurrent_requests_max,
-        waiting_max: config.server.queue_requests_max,
-    }
 }
 
 /// Returns random bits that keep this process's request ids apart from others'.

@@ -100,11 +100,6 @@ impl Globals {
         Ok((text, config))
     }
 
-    /// Reads the configuration for a command that makes a student: one that is named need not be there yet.
-    pub(crate) fn load_before_training(&self) -> Result<Config, Failure> {
-        self.load()
-    }
-
     /// Reads the configuration, or the defaults where there is no file and none was named: models need none.
     pub(crate) fn load_or_default(&self) -> Result<Config, Failure> {
         match self.config.is_none() && !self.config_path().exists() {

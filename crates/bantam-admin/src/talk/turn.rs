@@ -38,6 +38,18 @@ pub struct TalkTurn {
     pub baseline: Option<TurnBaseline>,
 }
 
+impl TalkTurn {
+    /// Returns in words what the answer took.
+    pub fn figures(&self) -> String {
+        let told = match self.interrupted {
+            true => "stopped".to_owned(),
+            false => format!("{} tokens · {:.1} tokens/s", self.usage.output, self.tokens_per_s),
+        };
+        let (first, total) = (self.first_token_ms / 1e3, self.total_ms / 1e3);
+        format!("{told} · first after {first:.2} s · {total:.2} s · $0")
+    }
+}
+
 /// Tokens of a question and its answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TalkTokens {
@@ -201,6 +213,7 @@ mod tests {
                 cost: Usd::from_picodollars(1_250_000_000),
             }),
         };
+        assert_eq!(turn.figures(), "7 tokens · 160.0 tokens/s · first after 0.01 s · 0.05 s · $0");
         insta::assert_json_snapshot!(turn);
     }
 }

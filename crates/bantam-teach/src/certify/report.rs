@@ -119,6 +119,14 @@ impl CertificationReport {
         ]
     }
 
+    /// Returns what to do where nothing is proved.
+    pub fn next_step(&self) -> String {
+        match self.missing_rows {
+            Some(missing) => format!("gather about {missing} more rows and certify again"),
+            None => "train on more rows, or allow more error".to_owned(),
+        }
+    }
+
     /// Returns why nothing is proved, where it is not.
     pub fn refuted(&self) -> Option<NotCertifiable> {
         let Self { certified, accepted, errors, missing_rows, .. } = *self;

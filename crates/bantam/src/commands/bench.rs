@@ -68,22 +68,9 @@ fn print(report: &SpeedReport) {
         ]
     }));
     output::table(&rows).iter().for_each(output::line);
-    for ratio in &report.schema {
-        let (schema, free, ratio) = (ratio.schema, ratio.free, ratio.ratio);
-        output::line(format!("\n{schema} takes {ratio:.3} times as long as {free} (medians, in turns)"));
-    }
+    report.schema.iter().for_each(|ratio| output::line(format!("\n{ratio}")));
     if let (Some(first), Some(lengths)) = (report.mixed.first(), &report.lengths) {
-        output::line(format!(
-            "\nmixed load, {} callers: half score {} labels behind {} cached tokens of their task and {} new ones, half \
-             read {} tokens and write {}; {} rounds in turns",
-            first.callers,
-            lengths.labels,
-            lengths.cached,
-            lengths.new,
-            lengths.talk,
-            lengths.answer,
-            first.rounds.len()
-        ));
+        output::line(format!("\n{}", lengths.mixed_load(first)));
         output::table(&mixed(&report.mixed, first)).iter().for_each(output::line);
     }
     report.notes.iter().for_each(|note| output::line(format!("\n{note}")));

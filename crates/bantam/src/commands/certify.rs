@@ -44,8 +44,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
         TaskCertification { error_max: args.error, confidence: args.confidence, evidence, out: out.clone() };
     let foreground = Foreground {
         spec: certify_job(name, &wanted),
-        doing: format!("certifying the student of {name}"),
-        label: "certifying",
+        doing: ("certifying", format!("the student of {name}")),
         after_cancel: None,
         patience: None,
     };
@@ -82,11 +81,7 @@ fn print(report: &CertificationReport, out: &Path, globals: &Globals) -> Result<
         fields(report).iter().for_each(output::line);
     }
     if let Some(refuted) = report.refuted() {
-        let failure = Failure::new(Outcome::GateFailed, refuted.to_string());
-        return Err(match report.missing_rows {
-            Some(missing) => failure.hint(format!("gather about {missing} more rows and certify again")),
-            None => failure.hint("train on more rows, or allow more error"),
-        });
+        return Err(Failure::new(Outcome::GateFailed, refuted.to_string()).hint(report.next_step()));
     }
     match (globals.json, globals.quiet) {
         (true, _) => {}

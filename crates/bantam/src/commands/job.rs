@@ -25,10 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Foreground {
     /// What kind of work it is, and what was asked for.
     pub(crate) spec: JobSpec,
-    /// What is being done, as in "interrupted while pulling x".
-    pub(crate) doing: String,
-    /// What stands before a bar.
-    pub(crate) label: &'static str,
+    /// What is being done and to what, as in "interrupted while pulling x"; the first stands before a bar.
+    pub(crate) doing: (&'static str, String),
     /// What to do after it was cancelled.
     pub(crate) after_cancel: Option<&'static str>,
     /// How long it may take to notice that it was cancelled; as long as a step takes where nothing is said.
@@ -41,7 +39,7 @@ pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
     globals: &Globals,
     work: impl FnOnce(&JobContext) -> Result<T, E> + Send + 'static,
 ) -> Result<T, Failure> {
-    let Foreground { spec, doing, label, after_cancel, patience } = foreground;
+    let Foreground { spec, doing: (doing, what), after_cancel, patience } = foreground;
     // The job keeps JSON; the command prints the result itself.
     let (keep, kept) = mpsc::sync_channel(1);
     let work = move |context: &JobContext| {
@@ -57,7 +55,7 @@ pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
     let interrupts = interrupts();
     let submitted = globals.jobs()?.submit(spec, work);
     let mut job = submitted.map_err(|error| Failure::from_error("cannot start the job", &error))?;
-    let mut progress = Progress::new(globals, label);
+    let mut progress = Progress::new(globals, doing);
     let mut hear = |update: JobUpdate| {
         for JobEvent { event, .. } in update.events {
             match event {
@@ -75,7 +73,7 @@ pub(crate) fn in_foreground<T: Serialize + Send + 'static, E: Into<JobError>>(
         (JobState::Done, _, Ok(result)) => Ok(result),
         (JobState::Failed, Some(failure), _) => Err(failure.into()),
         _ => {
-            let failure = Failure::new(Outcome::Interrupted, format!("interrupted while {doing}"));
+            let failure = Failure::new(Outcome::Interrupted, format!("interrupted while {doing} {what}"));
             Err(failure.maybe_hint(after_cancel))
         }
     }
@@ -182,9 +180,8 @@ fn show(record: &JobRecord) -> Result<(), Failure> {
     rows.extend(record.started_at.clone().map(|time| ("started", time)));
     rows.extend(record.ended_at.clone().map(|time| ("ended", time)));
     rows.extend(record.progress.as_ref().map(|progress| {
-        let total = progress.total.map_or_else(String::new, |total| format!(" of {total}"));
         let item = progress.item.as_ref().map_or_else(String::new, |item| format!(" ({item})"));
-        ("progress", format!("{}{total} {}{item}", progress.done, progress.unit))
+        ("progress", format!("{progress}{item}"))
     }));
     rows.extend(record.result.as_ref().map(|result| ("result", result.to_string())));
     if let Some(failure) = &record.failure {

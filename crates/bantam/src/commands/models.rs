@@ -5,7 +5,7 @@ pub(crate) mod progress;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError, age_text, find_model};
-use bantam_store::{ModelKind, ModelName, Origin, Store};
+use bantam_store::{ModelKind, ModelName, Store};
 
 use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, RmArgs};
 use crate::commands::job::{self, Foreground, PATIENCE};
@@ -44,8 +44,7 @@ pub(crate) fn pull(wanted: &str, globals: &Globals) -> Result<(), Failure> {
     };
     let foreground = Foreground {
         spec: bantam_admin::pull_job(&name.to_string()),
-        doing: format!("pulling {name}"),
-        label: "pulling",
+        doing: ("pulling", name.to_string()),
         after_cancel: Some("pull again: it goes on where it broke off"),
         patience: Some(PATIENCE),
     };
@@ -70,8 +69,7 @@ pub(crate) fn import(args: &ImportArgs, globals: &Globals) -> Result<(), Failure
     };
     let foreground = Foreground {
         spec: bantam_admin::import_job(&args.file, args.name.as_deref(), args.replace),
-        doing: format!("importing {}", args.file.display()),
-        label: "importing",
+        doing: ("importing", args.file.display().to_string()),
         after_cancel: None,
         patience: Some(PATIENCE),
     };
@@ -109,8 +107,7 @@ pub(crate) fn export(args: &ExportArgs, globals: &Globals) -> Result<(), Failure
     let shown = args.out.display();
     let foreground = Foreground {
         spec: bantam_admin::export_job(&args.names, &args.out),
-        doing: format!("exporting to {shown}"),
-        label: "exporting",
+        doing: ("exporting", format!("to {shown}")),
         after_cancel: None,
         patience: Some(PATIENCE),
     };
@@ -177,20 +174,9 @@ pub(crate) fn show(name: &str, globals: &Globals) -> Result<(), Failure> {
         return output::json(&found);
     }
     let ModelDetails { name, digest, bytes, path, about, origin, files, measured, .. } = found;
-    let kind = match about.kind {
-        ModelKind::Decoder => "language model",
-        ModelKind::Encoder => "encoder",
-    };
-    let origin = match origin {
-        Origin::Hub { repo, revision, commit } => {
-            format!("{repo} at {revision}, commit {}", commit.chars().take(12).collect::<String>())
-        }
-        Origin::File { name } => format!("the file {name}"),
-        Origin::Quantised { from } => format!("quantised from {from}"),
-    };
     let mut rows = vec![
         ("name", name),
-        ("kind", format!("{kind} ({})", about.architecture)),
+        ("kind", format!("{} ({})", about.kind.noun(), about.architecture)),
         ("parameters", parameters_text(about.parameters)),
         ("quantisation", about.quantisation.clone()),
         ("size", bytes_text(bytes)),
@@ -200,7 +186,7 @@ pub(crate) fn show(name: &str, globals: &Globals) -> Result<(), Failure> {
         let template = if about.has_template { "its own" } else { "none: messages are joined as they are" };
         rows.push(("chat template", template.to_owned()));
     }
-    rows.extend([("from", origin), ("digest", digest), ("path", path.display().to_string())]);
+    rows.extend([("from", origin.to_string()), ("digest", digest), ("path", path.display().to_string())]);
     rows.extend(measured.last().map(|last| {
         let (prefill, decode) = (last.prefill_tokens_per_s, last.decode_tokens_per_s);
         let speed = format!("{decode:.0} tokens/s, prompts {prefill:.0} tokens/s");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bantam_admin::{UseCaseError as _, quantise_job, quantise_model, stored_model};
 use bantam_jobs::JobContext;
-use bantam_quantise::{ComparisonReport, QuantiseReport, QuantiseRequest, QuantiseStoredError};
+use bantam_quantise::{QuantiseReport, QuantiseRequest, QuantiseStoredError};
 use bantam_store::ModelName;
 
 use super::job::{self, Foreground};
@@ -27,8 +27,7 @@ pub(crate) fn run(args: &QuantizeArgs, globals: &Globals) -> Result<(), Failure>
     };
     let foreground = Foreground {
         spec: quantise_job(&source.name.to_string(), &request, args.text.as_deref()),
-        doing: format!("quantising {}", source.name),
-        label: "quantising",
+        doing: ("quantising", source.name.to_string()),
         after_cancel: None,
         patience: None,
     };
@@ -78,16 +77,8 @@ fn print(report: &QuantiseReport, globals: &Globals) -> Result<(), Failure> {
     let types = types.map(|of| format!("{} in {} ({})", of.tensors, of.dtype, bytes_text(of.bytes)));
     output::line(format!("tensors        {}", types.collect::<Vec<_>>().join(", ")));
     match &report.comparison {
-        Some(found) => comparison(found).iter().for_each(output::line),
+        Some(found) => found.summary().iter().for_each(output::line),
         None => output::note("help: what it costs is measured with a text of yours: --text FILE.txt"),
     }
     Ok(())
-}
-
-fn comparison(found: &ComparisonReport) -> [String; 3] {
-    [
-        format!("KL divergence  {:.5} mean, {:.5} at 99.9 % (nats)", found.mean_kl, found.kl_99_9),
-        format!("same top token {:.2} % of {} positions", found.top_1_agreement * 100.0, found.positions),
-        format!("perplexity     {:.4}, original {:.4}", found.perplexity, found.perplexity_original),
-    ]
 }

@@ -148,18 +148,9 @@ fn report(turn: &TalkTurn, globals: &Globals) -> Result<(), Failure> {
     if globals.quiet {
         return Ok(());
     }
-    let mut parts = match turn.interrupted {
-        true => vec!["stopped".to_owned()],
-        false => {
-            vec![format!("{} tokens", turn.usage.output), format!("{:.1} tokens/s", turn.tokens_per_s)]
-        }
-    };
-    parts.push(format!("first after {:.2} s", turn.first_token_ms / 1e3));
-    parts.push(format!("{:.2} s", turn.total_ms / 1e3));
-    parts.push("$0".to_owned());
     let baseline = turn.baseline.as_ref();
-    parts.extend(baseline.map(|of| format!("{} would have cost {}", of.model, dollars(of.cost))));
-    output::note(format!("— {}", parts.join(" · ")));
+    let baseline = baseline.map(|of| format!(" · {} would have cost {}", of.model, dollars(of.cost)));
+    output::note(format!("— {}{}", turn.figures(), baseline.unwrap_or_default()));
     Ok(())
 }
 

@@ -37,7 +37,7 @@ fn train(args: TrainStudentArgs, globals: &Globals) -> Result<(), Failure> {
         request.out_of_scope_label = out_of_scope_label;
         return teach(request, Rows::File(data), globals);
     };
-    let config = globals.load_before_training()?;
+    let config = globals.load()?;
     let (name, task) = find_task(&config, &task)?;
     let out = out.or_else(|| task.student.clone()).ok_or_else(no_place)?;
     let mut request = request(kind, out, &settings, Some(task_facts(task)?))?;

@@ -24,7 +24,7 @@ pub(crate) fn run(command: TrainCommand, globals: &Globals) -> Result<(), Failur
 
 fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
     let TrainTaskArgs { task, student, data, out, watch: is_watched, settings } = args;
-    let config = globals.load_before_training()?;
+    let config = globals.load()?;
     let (name, task) = find_task(&config, &task.unwrap_or_default())?;
     let out = out.or_else(|| task.student.clone()).ok_or_else(|| {
         Failure::new(Outcome::Usage, format!("the task `{name}` names no student"))

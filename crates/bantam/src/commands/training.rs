@@ -83,8 +83,7 @@ pub(super) fn train(request: TrainingRequest, rows: Rows, globals: &Globals) -> 
     };
     let foreground = Foreground {
         spec: train_job(&request, task.as_ref(), data.as_deref()),
-        doing: format!("training {}", request.out.display()),
-        label: "training",
+        doing: ("training", request.out.display().to_string()),
         after_cancel: request
             .takes_steps()
             .then_some("train again with --resume: it goes on from its last checkpoint"),

@@ -1,7 +1,7 @@
 //! `bantam train export`: a trained student in the forms that other programs read.
 
 use bantam_admin::{ExportStudentError, export_student};
-use bantam_teach::{ExportError, ExportForm, ExportReport, ExportRequest};
+use bantam_teach::{ExportError, ExportReport, ExportRequest};
 use bantam_types::with_causes;
 
 use crate::cli::train::TrainExportArgs;
@@ -44,14 +44,6 @@ fn print(report: &ExportReport, globals: &Globals) -> Result<(), Failure> {
     if let Some(rows) = &report.rows {
         output::note(format!("{} rows in {}", rows.count, rows.path.display()));
     }
-    output::line(match (report.form, &report.start) {
-        (_, Some(start)) => format!("in {shown}: {start}"),
-        (ExportForm::Peft, _) => format!("{shown}: load it with peft.PeftModel.from_pretrained"),
-        (ExportForm::Gguf, _) if report.is_whole_model => {
-            format!("{shown}: a whole model, with its tokenizer and chat template")
-        }
-        (ExportForm::Gguf, _) => format!("{shown}: load it with llama.cpp's --lora beside the base"),
-        _ => format!("{shown}: the base with the changes in its weights"),
-    });
+    output::line(report.summary());
     Ok(())
 }
