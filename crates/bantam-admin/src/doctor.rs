@@ -10,7 +10,7 @@ use bantam_store::{Entry, Measurement, ModelKind, Store};
 use serde::Serialize;
 
 use crate::models::ListModelsError;
-use crate::text::parameters_text;
+use crate::text::{bytes_text, parameters_text};
 use machine::Machine;
 
 /// The share of the bandwidth that reading the weights for a next token reaches, and the share of the int8 peak that
@@ -61,6 +61,22 @@ pub struct DoctorReport {
     pub usual: Vec<FitEstimate>,
     /// The language models of the store.
     pub models: Vec<FitEstimate>,
+}
+
+impl DoctorReport {
+    /// Returns what is known of the machine as facts for people, each with its name.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let amount = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), bytes_text);
+        let limited = if self.memory_is_limited { ", by the limit of this group" } else { "" };
+        vec![
+            ("cores", format!("{} ({} threads used)", self.cores, self.threads)),
+            ("instructions", self.instructions.clone()),
+            ("int8", format!("{:.0} billion operations/s, measured now", self.int8_gops)),
+            ("bandwidth", format!("{:.1} GB/s, measured now", self.read_gb_s)),
+            ("free memory", format!("{}{limited}", amount(self.memory_bytes))),
+            ("free disk", format!("{} for {}", amount(self.disk_bytes), self.store.display())),
+        ]
+    }
 }
 
 /// What a model takes, and how fast it would be.

@@ -46,6 +46,4 @@ pub use students::{
     predict_rows, show_student, task_facts, train_student,
 };
 pub use talk::{Conversation, TalkCommand, TalkError, TalkSettings, TalkTokens, TalkTurn, TurnBaseline};
-pub use text::{
-    age_text, bytes_text, parameters_text, printable, read_parameters, shell_word, table, until_text,
-};
+pub use text::{age_text, bytes_text, parameters_text, printable, read_parameters, shell_word, table};

@@ -9,6 +9,7 @@ use bantam_remote::{FetchError, JsonClient, JsonReply};
 use serde::{Deserialize, Serialize};
 
 use crate::error::UseCaseError;
+use crate::text::until_text;
 
 /// How long a gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +37,28 @@ pub struct LoadedModel {
     pub shared_by: Vec<String>,
     /// For an adapter: the name of the model that it runs on.
     pub base: Option<String>,
+}
+
+impl LoadedModel {
+    /// Returns in words until when it stays.
+    pub fn until(&self) -> String {
+        match (self.stays, self.leases, self.expires_at.parse::<jiff::Timestamp>()) {
+            (true, ..) => "memory is needed".to_owned(),
+            (_, 0, Ok(when)) => {
+                until_text(when.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+            }
+            (_, 0, Err(_)) => self.expires_at.clone(),
+            _ => "in use".to_owned(),
+        }
+    }
+
+    /// Returns in words what it shares its memory with.
+    pub fn company(&self) -> String {
+        match &self.base {
+            Some(base) => format!("an adapter on {base}"),
+            None => self.shared_by.join(", "),
+        }
+    }
 }
 
 /// What became of unloading a model.

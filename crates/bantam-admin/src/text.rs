@@ -45,7 +45,7 @@ pub fn shell_word(text: &str) -> String {
 }
 
 /// Returns how long it is until a time, such as `in 5 min`.
-pub fn until_text(left: Duration) -> String {
+pub(crate) fn until_text(left: Duration) -> String {
     match left.as_secs() {
         seconds @ 0..120 => format!("in {seconds} s"),
         seconds @ 120..7_200 => format!("in {} min", seconds / 60),

@@ -85,6 +85,34 @@ impl JobRecord {
         Some((u128::from(progress.done.min(total)) * 100 / u128::from(total)) as u64)
     }
 
+    /// Returns what is known of the job as facts for people, each with its name.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let mut facts = vec![
+            ("id", self.id.to_string()),
+            ("kind", self.kind.clone()),
+            ("state", self.state.to_string()),
+            ("asked", self.parameters.to_string()),
+            ("submitted", self.created_at.clone()),
+        ];
+        facts.extend(self.started_at.clone().map(|time| ("started", time)));
+        facts.extend(self.ended_at.clone().map(|time| ("ended", time)));
+        facts.extend(self.progress.as_ref().map(|progress| {
+            let item = progress.item.as_ref().map_or_else(String::new, |item| format!(" ({item})"));
+            ("progress", format!("{progress}{item}"))
+        }));
+        facts.extend(self.result.as_ref().map(|result| ("result", result.to_string())));
+        if let Some(failure) = &self.failure {
+            facts.push(("error", failure.message.clone()));
+            facts.extend(failure.hint.clone().map(|hint| ("help", hint)));
+        }
+        facts.extend(self.events.iter().filter_map(|event| match &event.event {
+            EventBody::Note { text } => Some(("note", text.clone())),
+            EventBody::Warning { text } => Some(("warning", text.clone())),
+            EventBody::State { .. } | EventBody::Detail { .. } => None,
+        }));
+        facts
+    }
+
     /// Changes the state, and notes when.
     pub(crate) fn change_state(&mut self, state: JobState) {
         self.state = state;

@@ -3,6 +3,7 @@
 pub(crate) mod decoder;
 pub(crate) mod models;
 pub(crate) mod train;
+#[rustfmt::skip]
 mod values;
 
 use std::path::PathBuf;

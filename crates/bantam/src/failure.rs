@@ -194,17 +194,3 @@ impl From<Refusal> for Failure {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_failure_names_every_cause() {
-        let inner = std::io::Error::other("disk gone");
-        let outer = std::io::Error::other(inner);
-        let failure = Failure::from_error("cannot save the student", &outer);
-        assert!(failure.message().starts_with("cannot save the student: disk gone"));
-        assert_eq!(failure.code(), 1);
-    }
-}

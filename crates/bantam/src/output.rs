@@ -23,9 +23,9 @@ pub(crate) fn json(result: &impl serde::Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns one fact with its name before it.
-pub(crate) fn pretty(key: &str, value: &str) -> String {
-    format!("{key:<14} {value}")
+/// Writes facts, each behind its name.
+pub(crate) fn facts(facts: &[(&str, String)]) {
+    facts.iter().for_each(|(name, fact)| line(format!("{name:<14} {fact}")));
 }
 
 /// Writes a piece of an answer at once. Control characters do not reach a terminal.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::find::{FindModelError, model_name};
 use super::show::ModelSummary;
 use crate::error::UseCaseError;
+use crate::text::bytes_text;
 
 /// A model that got a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +37,18 @@ pub struct AddedModel {
 }
 
 impl AddedModel {
+    /// Returns in words what the model is, and how it got its name.
+    pub fn summary(&self) -> String {
+        let state = match (self.was_there, self.has_replaced) {
+            (true, _) => "was there already",
+            (_, true) => "takes the place of what had its name",
+            _ => "is ready",
+        };
+        let Self { name, about, bytes, .. } = self;
+        let size = bytes_text(*bytes);
+        format!("{name}  {}, {}, {size}: {state}", about.architecture, about.quantisation)
+    }
+
     pub(crate) fn of(added: &Added) -> Self {
         let ModelSummary { name, digest, bytes, path, added_s, about, origin } =
             ModelSummary::of(&added.entry);

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use bantam_jobs::FailureReason;
-use bantam_store::{About, Entry, Measurement, Origin, Store, StoreError, StoredFile};
+use bantam_store::{About, Entry, Measurement, ModelKind, Origin, Store, StoreError, StoredFile};
 use bantam_types::with_causes;
 use serde::Serialize;
 
 use super::find::{FindModelError, find_model};
 use crate::error::UseCaseError;
+use crate::text::{bytes_text, parameters_text};
 
 /// A model of the store, in a list.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,6 +88,39 @@ pub struct ModelDetails {
     pub files: Vec<StoredFile>,
     /// How fast it ran on this machine, oldest measurement first.
     pub measured: Vec<Measurement>,
+}
+
+impl ModelDetails {
+    /// Returns what is known of the model as facts for people, each with its name.
+    pub fn facts(&self) -> Vec<(&'static str, String)> {
+        let Self { about, .. } = self;
+        let mut facts = vec![
+            ("name", self.name.clone()),
+            ("kind", format!("{} ({})", about.kind.noun(), about.architecture)),
+            ("parameters", parameters_text(about.parameters)),
+            ("quantisation", about.quantisation.clone()),
+            ("size", bytes_text(self.bytes)),
+            ("context", format!("{} tokens", about.context_tokens)),
+        ];
+        if about.kind == ModelKind::Decoder {
+            let template =
+                if about.has_template { "its own" } else { "none: messages are joined as they are" };
+            facts.push(("chat template", template.to_owned()));
+        }
+        facts.extend([
+            ("from", self.origin.to_string()),
+            ("digest", self.digest.clone()),
+            ("path", self.path.display().to_string()),
+        ]);
+        facts.extend(self.measured.last().map(|last| {
+            let (prefill, decode) = (last.prefill_tokens_per_s, last.decode_tokens_per_s);
+            let speed = format!("{decode:.0} tokens/s, prompts {prefill:.0} tokens/s");
+            ("measured", format!("{speed}, {} threads ({})", last.threads, last.by))
+        }));
+        let files = self.files.iter();
+        facts.extend(files.map(|file| ("file", format!("{}  {}", file.path, bytes_text(file.bytes)))));
+        facts
+    }
 }
 
 /// Why the models cannot be listed.

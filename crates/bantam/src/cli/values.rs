@@ -20,7 +20,6 @@ pub(super) fn one_of<T: Copy + Send + Sync + 'static>(
     })
 }
 
-#[rustfmt::skip]
 pub(super) const STUDENT_KINDS: &[Value<StudentKind>] = &[
     ("linear", StudentKind::Linear, "Word and character n-grams: microseconds"),
     ("encoder", StudentKind::Encoder, "An encoder below a head of its own: milliseconds, fewer errors"),
@@ -30,25 +29,21 @@ pub(super) const STUDENT_KINDS: &[Value<StudentKind>] = &[
      "A small language model that writes its answers: an adapter of a base, or one trained from nothing"),
 ];
 
-#[rustfmt::skip]
 pub(super) const TUNINGS: &[Value<BaseTuning>] = &[
     ("none", BaseTuning::None, "Nothing: its vectors are used as they are, in seconds"),
     ("lora", BaseTuning::Lora, "Low-rank changes of all its linear layers, in minutes, fewer errors"),
 ];
 
-#[rustfmt::skip]
 pub(super) const FEATURES: &[Value<Features>] = &[
     ("joined", Features::Joined, "The encoder's vector beside the n-grams of a linear student"),
     ("dense", Features::Dense, "The encoder's vector alone"),
 ];
 
-#[rustfmt::skip]
 pub(super) const PRECISIONS: &[Value<BasePrecision>] = &[
     ("int8", BasePrecision::Int8, "Bytes: a third of the time, a quarter of the memory"),
     ("f32", BasePrecision::F32, "As trained"),
 ];
 
-#[rustfmt::skip]
 pub(super) const BASE_FORMS: &[Value<BaseForm>] = &[
     ("f32", BaseForm::Wide, "In 32 bits: the fastest, four bytes a weight"),
     ("served", BaseForm::AsStored,
@@ -56,7 +51,6 @@ pub(super) const BASE_FORMS: &[Value<BaseForm>] = &[
     ("nf4", BaseForm::Nf4, "In 4 bits, as QLoRA has it; served is the base as it lies in the file"),
 ];
 
-#[rustfmt::skip]
 pub(super) const EXPORT_FORMS: &[Value<ExportForm>] = &[
     ("peft", ExportForm::Peft, "The adapter as peft loads it"),
     ("gguf", ExportForm::Gguf, "The adapter, or a model without a base, as llama.cpp loads it"),
@@ -66,7 +60,6 @@ pub(super) const EXPORT_FORMS: &[Value<ExportForm>] = &[
     ("trl", ExportForm::Trl, "The same training as trl runs it: a script and the rows as conversations"),
 ];
 
-#[rustfmt::skip]
 pub(super) const QUANTISATIONS: &[Value<Quantisation>] = &[
     ("Q8_0", Quantisation::Q8_0, "8.5 bits a number: as good as the original"),
     ("Q5_K_M", Quantisation::Q5KM, "About 5.7 bits"),

@@ -4,7 +4,7 @@ use bantam_admin::{DoctorReport, FitEstimate};
 
 use super::models::{bytes_text, open};
 use crate::failure::Failure;
-use crate::output::{self, pretty};
+use crate::output;
 use crate::settings::Globals;
 
 pub(crate) fn run(threads: Option<usize>, globals: &Globals) -> Result<(), Failure> {
@@ -13,17 +13,7 @@ pub(crate) fn run(threads: Option<usize>, globals: &Globals) -> Result<(), Failu
     if globals.json {
         return output::json(&report);
     }
-    let amount = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), bytes_text);
-    let limited = if report.memory_is_limited { ", by the limit of this group" } else { "" };
-    let rows = [
-        ("cores", format!("{} ({} threads used)", report.cores, report.threads)),
-        ("instructions", report.instructions.clone()),
-        ("int8", format!("{:.0} billion operations/s, measured now", report.int8_gops)),
-        ("bandwidth", format!("{:.1} GB/s, measured now", report.read_gb_s)),
-        ("free memory", format!("{}{limited}", amount(report.memory_bytes))),
-        ("free disk", format!("{} for {}", amount(report.disk_bytes), report.store.display())),
-    ];
-    rows.iter().for_each(|(key, value)| output::line(pretty(key, value)));
+    output::facts(&report.facts());
     output::line("\nmodels of usual sizes (speeds are estimates, in tokens a second):");
     show(&report.usual, &report);
     if !report.models.is_empty() {

@@ -15,7 +15,7 @@ use super::models::progress::Progress;
 use crate::cli::JobCommand;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupts;
-use crate::output::{self, pretty};
+use crate::output;
 use crate::settings::Globals;
 
 /// How long work may take to notice that it was cancelled, before the command ends without it.
@@ -116,7 +116,11 @@ pub(crate) fn run(command: &JobCommand, globals: &Globals) -> Result<(), Failure
         }
         JobCommand::Show { id } => {
             let record = jobs.show(&parse(id)?).map_err(|error| not_found(&error))?;
-            if globals.json { output::json(&record) } else { show(&record) }
+            match globals.json {
+                true => return output::json(&record),
+                false => output::facts(&record.facts()),
+            }
+            Ok(())
         }
         JobCommand::Cancel { id } => {
             let id = parse(id)?;
@@ -167,32 +171,4 @@ fn since(time: &str) -> String {
         Ok(time) => age_text(SystemTime::now().duration_since(time.into()).unwrap_or_default()),
         Err(_) => time.to_owned(),
     }
-}
-
-fn show(record: &JobRecord) -> Result<(), Failure> {
-    let mut rows = vec![
-        ("id", record.id.to_string()),
-        ("kind", record.kind.clone()),
-        ("state", record.state.to_string()),
-        ("asked", record.parameters.to_string()),
-        ("submitted", record.created_at.clone()),
-    ];
-    rows.extend(record.started_at.clone().map(|time| ("started", time)));
-    rows.extend(record.ended_at.clone().map(|time| ("ended", time)));
-    rows.extend(record.progress.as_ref().map(|progress| {
-        let item = progress.item.as_ref().map_or_else(String::new, |item| format!(" ({item})"));
-        ("progress", format!("{progress}{item}"))
-    }));
-    rows.extend(record.result.as_ref().map(|result| ("result", result.to_string())));
-    if let Some(failure) = &record.failure {
-        rows.push(("error", failure.message.clone()));
-        rows.extend(failure.hint.clone().map(|hint| ("help", hint)));
-    }
-    rows.extend(record.events.iter().filter_map(|event| match &event.event {
-        EventBody::Note { text } => Some(("note", text.clone())),
-        EventBody::Warning { text } => Some(("warning", text.clone())),
-        EventBody::State { .. } | EventBody::Detail { .. } => None,
-    }));
-    rows.iter().for_each(|(key, value)| output::line(pretty(key, value)));
-    Ok(())
 }

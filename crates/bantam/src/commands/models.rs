@@ -4,13 +4,13 @@ pub(crate) mod progress;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bantam_admin::{AddModelError, AddedModel, ModelDetails, UseCaseError, age_text, find_model};
+use bantam_admin::{AddModelError, AddedModel, UseCaseError, age_text, find_model};
 use bantam_store::{ModelKind, ModelName, Store};
 
 use crate::cli::models::{CpArgs, ExportArgs, ImportArgs, RmArgs};
 use crate::commands::job::{self, Foreground, PATIENCE};
 use crate::failure::{Failure, Outcome};
-use crate::output::{self, pretty};
+use crate::output;
 use crate::settings::{Globals, ProcessEnv, hub_token_file};
 
 pub(crate) use bantam_admin::{bytes_text, parameters_text};
@@ -82,14 +82,8 @@ fn told(added: &AddedModel, globals: &Globals) -> Result<(), Failure> {
     if globals.json {
         return output::json(added);
     }
-    let state = match (added.was_there, added.has_replaced) {
-        (true, _) => "was there already",
-        (_, true) => "takes the place of what had its name",
-        _ => "is ready",
-    };
-    let (about, size) = (&added.about, bytes_text(added.bytes));
-    output::line(format!("{}  {}, {}, {size}: {state}", added.name, about.architecture, about.quantisation));
-    if !globals.quiet && about.kind == ModelKind::Decoder {
+    output::line(added.summary());
+    if !globals.quiet && added.about.kind == ModelKind::Decoder {
         output::note(format!("help: talk to it: bantam run {}", added.name));
     }
     Ok(())
@@ -173,27 +167,7 @@ pub(crate) fn show(name: &str, globals: &Globals) -> Result<(), Failure> {
     if globals.json {
         return output::json(&found);
     }
-    let ModelDetails { name, digest, bytes, path, about, origin, files, measured, .. } = found;
-    let mut rows = vec![
-        ("name", name),
-        ("kind", format!("{} ({})", about.kind.noun(), about.architecture)),
-        ("parameters", parameters_text(about.parameters)),
-        ("quantisation", about.quantisation.clone()),
-        ("size", bytes_text(bytes)),
-        ("context", format!("{} tokens", about.context_tokens)),
-    ];
-    if about.kind == ModelKind::Decoder {
-        let template = if about.has_template { "its own" } else { "none: messages are joined as they are" };
-        rows.push(("chat template", template.to_owned()));
-    }
-    rows.extend([("from", origin.to_string()), ("digest", digest), ("path", path.display().to_string())]);
-    rows.extend(measured.last().map(|last| {
-        let (prefill, decode) = (last.prefill_tokens_per_s, last.decode_tokens_per_s);
-        let speed = format!("{decode:.0} tokens/s, prompts {prefill:.0} tokens/s");
-        ("measured", format!("{speed}, {} threads ({})", last.threads, last.by))
-    }));
-    rows.extend(files.iter().map(|file| ("file", format!("{}  {}", file.path, bytes_text(file.bytes)))));
-    rows.iter().for_each(|(key, value)| output::line(pretty(key, value)));
+    output::facts(&found.facts());
     Ok(())
 }
 

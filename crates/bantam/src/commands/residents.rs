@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bantam_admin::{GatewayClient, GatewayError, LoadedModel, UseCaseError, until_text};
+use bantam_admin::{GatewayClient, GatewayError, LoadedModel, UseCaseError};
 
 use crate::failure::Failure;
 use crate::output;
@@ -28,24 +28,9 @@ pub(super) fn list(globals: &Globals) -> Result<(), Failure> {
 }
 
 fn row(model: &LoadedModel) -> Vec<String> {
-    let until = match (model.stays, model.leases) {
-        (true, _) => "memory is needed".to_owned(),
-        (_, 0) => left(&model.expires_at),
-        _ => "in use".to_owned(),
-    };
-    let with = match &model.base {
-        Some(base) => format!("an adapter on {base}"),
-        None => model.shared_by.join(", "),
-    };
     let memory = format!("{:.1} MiB", model.size as f64 / f64::from(1 << 20));
     let (requests, context) = (model.leases.to_string(), model.context_length.to_string());
-    vec![model.name.clone(), model.state.clone(), memory, requests, context, until, with]
-}
-
-/// Returns how long a model stays if nobody asks for it.
-fn left(expires_at: &str) -> String {
-    let Ok(when) = expires_at.parse::<jiff::Timestamp>() else { return expires_at.to_owned() };
-    until_text(when.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+    vec![model.name.clone(), model.state.clone(), memory, requests, context, model.until(), model.company()]
 }
 
 /// `bantam stop MODEL`.

@@ -42,8 +42,8 @@ pub(crate) fn run(args: &RunArgs, globals: &Globals) -> Result<(), Failure> {
     });
     conversation.end(&store);
     match talked? {
-        Ended::Whole => Ok(()),
-        Ended::Interrupted => Err(Failure::new(Outcome::Interrupted, "interrupted")),
+        true => Err(Failure::new(Outcome::Interrupted, "interrupted")),
+        false => Ok(()),
     }
 }
 
@@ -58,13 +58,6 @@ fn failed(error: TalkError) -> Failure {
     }
 }
 
-/// How an answer or a conversation ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Whole,
-    Interrupted,
-}
-
 struct Talk<'t> {
     conversation: &'t mut Conversation,
     interrupts: Interrupts,
@@ -72,14 +65,14 @@ struct Talk<'t> {
 }
 
 impl Talk<'_> {
-    /// Answers as many questions as there are lines.
-    async fn lines(&mut self) -> Result<Ended, Failure> {
+    /// Answers as many questions as there are lines; returns whether it was interrupted at last.
+    async fn lines(&mut self) -> Result<bool, Failure> {
         let is_person = std::io::stdin().is_terminal() && !self.globals.json;
         if is_person && !self.globals.quiet {
             let (name, help) = (self.conversation.name(), TalkCommand::HELP);
             output::note(format!("{name}: ask away ({help}; Ctrl-C stops an answer)"));
         }
-        let (mut lines, mut ended) = (lines(), Ended::Whole);
+        let (mut lines, mut was_interrupted) = (lines(), false);
         loop {
             if is_person {
                 output::prompt(">>> ");
@@ -88,12 +81,12 @@ impl Talk<'_> {
                 line = lines.recv() => line,
                 () = self.interrupts.next() => {
                     output::note("");
-                    return Ok(Ended::Interrupted);
+                    return Ok(true);
                 }
             };
-            let Some(line) = line else { return Ok(ended) };
+            let Some(line) = line else { return Ok(was_interrupted) };
             match TalkCommand::parse(line.trim()) {
-                Some(TalkCommand::End) => return Ok(ended),
+                Some(TalkCommand::End) => return Ok(was_interrupted),
                 Some(command) => {
                     self.obey(command);
                     continue;
@@ -101,13 +94,13 @@ impl Talk<'_> {
                 None => {}
             }
             match self.ask(line.trim()).await {
-                Ok(answered) => ended = answered,
+                Ok(interrupted) => was_interrupted = interrupted,
                 // A person may change the question; a script has to know.
                 Err(failure) if is_person => output::failure(&failure, false),
                 Err(failure) => return Err(failure),
             }
-            if ended == Ended::Interrupted && !is_person {
-                return Ok(ended);
+            if was_interrupted && !is_person {
+                return Ok(true);
             }
         }
     }
@@ -126,7 +119,8 @@ impl Talk<'_> {
         }
     }
 
-    async fn ask(&mut self, question: &str) -> Result<Ended, Failure> {
+    /// Answers a question; returns whether the answer was interrupted.
+    async fn ask(&mut self, question: &str) -> Result<bool, Failure> {
         let Self { conversation, interrupts, globals } = self;
         let mut show = |text: &str| {
             if !globals.json {
@@ -135,7 +129,7 @@ impl Talk<'_> {
         };
         let turn = conversation.ask(question, &mut show, interrupts.next()).await.map_err(failed)?;
         report(&turn, globals)?;
-        Ok(if turn.interrupted { Ended::Interrupted } else { Ended::Whole })
+        Ok(turn.interrupted)
     }
 }
 

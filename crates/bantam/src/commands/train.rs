@@ -3,8 +3,6 @@
 mod export;
 mod watch;
 
-use std::path::PathBuf;
-
 use bantam_admin::task_facts;
 use bantam_teach::{Purpose, StudentKind};
 
@@ -30,11 +28,7 @@ fn train(args: TrainTaskArgs, globals: &Globals) -> Result<(), Failure> {
         Failure::new(Outcome::Usage, format!("the task `{name}` names no student"))
             .hint(format!("set student = \"{name}.student\" in [tasks.{name}], or name one with --out"))
     })?;
-    let log = settings.tune.log.clone().unwrap_or_else(|| {
-        let mut path = out.as_os_str().to_owned();
-        path.push(".log.jsonl");
-        PathBuf::from(path)
-    });
+    let log = settings.tune.log.clone().unwrap_or_else(|| out.with_added_extension("log.jsonl"));
     if is_watched {
         return watch::follow(&log, globals);
     }
