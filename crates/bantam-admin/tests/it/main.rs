@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+mod desk;
 mod models;
+mod students;
+mod talk;
 #[path = "../../../bantam-local/tests/it/tiny_model.rs"]
 mod tiny_model;

@@ -99,3 +99,43 @@ fn ranking(report: &DecoderTrainReport) -> Option<String> {
     }
     Some(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use bantam_local::DecoderReport;
+
+    use super::*;
+
+    #[test]
+    fn a_decoder_s_summary_says_which_confidence_is_served() {
+        let measured = DecoderReport {
+            rows: 216,
+            parameters: 100_000,
+            steps: 40,
+            held_out_rows: 24,
+            asked_rows: 24,
+            exact_match: Some(0.75),
+            accepted_at_2_percent_error: Some(0.5),
+            confidence_auc: Some(0.875),
+            verified_auc: Some(0.9),
+            ..DecoderReport::default()
+        };
+        let report = TrainReport::Decoder(DecoderTrainReport {
+            measured,
+            student: "order.student".into(),
+            sha256: "ab".to_owned(),
+            seconds: 0.5,
+            tokens_per_second: 1000.0,
+            draws_samples: false,
+            has_verifier: true,
+        });
+        let lines = report.summary();
+        assert_eq!(lines[0], "trained 100000 parameters on 216 rows, 40 steps in 0.5 s, 1000 tokens/s");
+        assert_eq!(lines[1], "on 24 rows held out: loss none");
+        assert_eq!(lines[2], "as served, 75.0 % of 24 answered exactly, 50.0 % accepted at 2 % error");
+        assert_eq!(
+            lines[3],
+            "right answers are surer than wrong ones (AUC) 0.875 by their tokens; 0.900 by a verifier, kept"
+        );
+    }
+}

@@ -141,7 +141,7 @@ fn work_that_fails_is_a_failed_job_with_its_message() {
     place.write("rows.jsonl", rows::lines(0, 150));
     place.good(&TRAIN);
     place.write("evidence.jsonl", rows::lines(0, 150));
-    check(&CERTIFY, "exit code: 6\n", "certify", "seen");
+    check(&CERTIFY, "exit code: 6\n", "certify", "trained on all of these rows");
     place.good(&["import", "tiny.gguf", "--name", "tiny:f32"]);
     place.good(&["quantize", "tiny", "--to", "q8_0"]);
     check(
