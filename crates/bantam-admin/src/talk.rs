@@ -64,7 +64,7 @@ pub enum TalkError {
         name: String,
         /// Why.
         #[source]
-        source: OpenModelError,
+        source: Box<OpenModelError>,
     },
     /// The question cannot be asked.
     #[error("cannot ask the model")]
@@ -144,7 +144,7 @@ impl Conversation {
         }
         let context = entry.as_ref().map_or(KV_TOKENS_MAX, |entry| entry.manifest.about.context_tokens);
         let backend = open(&path, &name, context.min(KV_TOKENS_MAX) as usize, threads)
-            .map_err(|source| TalkError::Open { name: name.clone(), source })?;
+            .map_err(|source| TalkError::Open { name: name.clone(), source: Box::new(source) })?;
         Ok(Self { name, settings, messages: Vec::new(), backend, baseline, entry, fastest: None, threads })
     }
 

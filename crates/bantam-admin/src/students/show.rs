@@ -57,9 +57,8 @@ pub fn show_student(path: &Path) -> Result<StudentDetails, ShowStudentError> {
 
 /// Returns a description as JSON, with a count in place of the hashes of texts, which say nothing to people.
 fn described(description: &impl Serialize, seen: usize) -> Result<Map<String, Value>, ShowStudentError> {
-    let mut described = match serde_json::to_value(description)? {
-        Value::Object(described) => described,
-        _ => return Err(ShowStudentError::UnknownKind),
+    let Value::Object(mut described) = serde_json::to_value(description)? else {
+        return Err(ShowStudentError::UnknownKind);
     };
     described.insert("seen".to_owned(), seen.into());
     Ok(described)
