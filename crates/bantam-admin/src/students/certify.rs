@@ -1,6 +1,6 @@
 //! The student of a task is certified, as a job.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bantam_config::{Config, Task};
@@ -76,7 +76,7 @@ pub fn claim(task: TaskName, (error_max, confidence): (f64, f64), truth: &str) -
 pub fn certify_task(
     config: &Config,
     (name, task): (&TaskName, &Task),
-    wanted: &TaskCertification,
+    wanted: TaskCertification,
     context: &JobContext,
 ) -> Result<CertificationReport, CertifyTaskError> {
     let proving = Proving { name, wanted, context };
@@ -113,21 +113,22 @@ pub fn certify_task(
 /// A claim with the job that proves it.
 struct Proving<'p> {
     name: &'p TaskName,
-    wanted: &'p TaskCertification,
+    wanted: TaskCertification,
     context: &'p JobContext,
 }
 
 impl Proving<'_> {
-    fn prove(&self, candidate: Candidate<'_>) -> Result<CertificationReport, CertifyTaskError> {
+    fn prove(self, candidate: Candidate<'_>) -> Result<CertificationReport, CertifyTaskError> {
         let TaskCertification { error_max, confidence, evidence, out } = self.wanted;
+        let path;
         let (evidence, truth) = match evidence {
-            TaskEvidence::File(path) => (EvidenceSource::File(path), "labels"),
-            TaskEvidence::Recorded(answers) => {
-                (EvidenceSource::Recorded(answers.clone()), "recorded answers")
+            TaskEvidence::File(file) => {
+                path = file;
+                (EvidenceSource::File(&path), "labels")
             }
+            TaskEvidence::Recorded(answers) => (EvidenceSource::Recorded(answers), "recorded answers"),
         };
-        let claim = claim(self.name.clone(), (*error_max, *confidence), truth);
-        let out: Option<&Path> = Some(out);
+        let claim = claim(self.name.clone(), (error_max, confidence), truth);
         let mut progress = PacedProgress::new(self.context);
         let mut observer = |event: CertifyEvent| match event {
             CertifyEvent::Answering { done, rows } => progress.tell(JobProgress {
@@ -140,7 +141,7 @@ impl Proving<'_> {
             CertifyEvent::Notice(notice) => self.context.note(notice.to_string()),
             _ => {}
         };
-        let certification = Certification { claim, candidate, evidence, out };
+        let certification = Certification { claim, candidate, evidence, out: Some(&out) };
         Ok(certify(certification, &mut observer, &self.context.cancel_request())?)
     }
 }

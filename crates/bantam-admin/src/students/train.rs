@@ -44,12 +44,16 @@ pub fn task_facts(task: &Task) -> Result<TaskFacts, FormError> {
 /// When there is no student. One that was stopped says as a note how far it came.
 pub fn train_student(
     plan: &TrainingPlan,
-    rows: &TrainingRows,
+    rows: TrainingRows,
     context: &JobContext,
 ) -> Result<TrainReport, TrainError> {
+    let path;
     let data = match rows {
-        TrainingRows::File(path) => TrainingData::File(path),
-        TrainingRows::Recorded(answers) => TrainingData::Recorded(answers.clone()),
+        TrainingRows::File(file) => {
+            path = file;
+            TrainingData::File(&path)
+        }
+        TrainingRows::Recorded(answers) => TrainingData::Recorded(answers),
     };
     let (memory, bases) = (ModelMemory::with_threads(1), Bases::new(cores()));
     let surroundings = Surroundings {

@@ -27,7 +27,7 @@ fn train(desk: &Desk, rows: &str) -> JobRecord {
     let rows = TrainingRows::File(desk.write("rows.jsonl", rows));
     let plan =
         TrainingPlan::new(TrainingRequest::new(StudentKind::Linear, desk.path("desk.student"))).unwrap();
-    let job = desk.start(move |context| match train_student(&plan, &rows, context) {
+    let job = desk.start(move |context| match train_student(&plan, rows, context) {
         Ok(report) => Ok(serde_json::to_value(report).unwrap()),
         Err(error) if error.kind() == TrainErrorKind::Stopped => Err(JobError::Cancelled),
         Err(error) => Ok(Value::from(error.to_string())),
@@ -57,7 +57,7 @@ fn certify(desk: &Desk, task: &str, evidence: &str) -> JobRecord {
     let work = move |context: &JobContext| {
         let name: TaskName = "desk".parse().unwrap();
         let task = &config.tasks[&name];
-        match certify_task(&config, (&name, task), &wanted, context) {
+        match certify_task(&config, (&name, task), wanted, context) {
             Ok(report) => Ok(serde_json::to_value(report).unwrap()),
             Err(CertifyTaskError::NoStudent { .. }) => Ok(Value::from("no student")),
             Err(error) => Ok(Value::from(error.to_string())),
@@ -107,7 +107,7 @@ fn a_student_that_is_stopped_says_how_far_it_came() {
         ..TrainingRequest::new(StudentKind::Decoder, desk.path("order.student"))
     };
     let plan = TrainingPlan::new(request).unwrap();
-    let mut job = desk.start(move |context| match train_student(&plan, &rows, context) {
+    let mut job = desk.start(move |context| match train_student(&plan, rows, context) {
         Err(error) if error.kind() == TrainErrorKind::Stopped => Err(JobError::Cancelled),
         other => panic!("it was not stopped: {other:?}"),
     });

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &CertifyArgs, globals: &Globals) -> Result<(), Failure> 
     };
     let (name, task) = (name.clone(), task.clone());
     let work = move |context: &JobContext| {
-        certify_task(&config, (&name, &task), &wanted, context).map_err(failed_task)
+        certify_task(&config, (&name, &task), wanted, context).map_err(failed_task)
     };
     print(&job::in_foreground(foreground, globals, work)?, &out, globals)
 }

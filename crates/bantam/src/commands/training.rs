@@ -91,7 +91,7 @@ pub(super) fn train(request: TrainingRequest, rows: Rows, globals: &Globals) -> 
     };
     let plan = TrainingPlan::new(request).map_err(|error| refused(&error))?;
     let work = move |context: &JobContext| {
-        train_student(&plan, &rows, context).map_err(|error| match (&error, &task) {
+        train_student(&plan, rows, context).map_err(|error| match (&error, &task) {
             (TrainError::NoRecordedAnswers, Some(task)) => nothing_recorded(task),
             _ => failed(&error),
         })
