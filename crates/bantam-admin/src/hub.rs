@@ -2,7 +2,7 @@
 
 mod variables;
 
-pub use variables::{HUB_VARIABLES, HubVariable};
+pub use variables::{EnvironmentVariable, HUB_VARIABLES};
 
 use bantam_config::Env;
 use bantam_store::HubSettings;

@@ -30,7 +30,7 @@ pub use confirm::{ConfirmConfigError, ConfirmedConfigs};
 pub use doctor::{DoctorReport, FitEstimate, SpeedEstimate, examine};
 pub use engines::{EngineFeature, EngineReport, EnginesReport, UnansweredAddress, find_engines};
 pub use error::UseCaseError;
-pub use hub::{HUB_VARIABLES, HubVariable, hub_settings};
+pub use hub::{EnvironmentVariable, HUB_VARIABLES, hub_settings};
 pub use models::{
     AddModelError, AddedModel, DamagedModel, ExportModelsError, ExportedBundle, FindModelError, FoundModel,
     ListModelsError, MeasureModelError, ModelDetails, ModelList, ModelSummary, PullModelError, RemovedModel,

@@ -1,14 +1,7 @@
 //! The environment variables that the binary reads beside those of settings and of the hub; the reference page is
 //! generated from [`VARIABLES`].
 
-/// An environment variable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name.
-    pub name: &'static str,
-    /// What it does, one sentence.
-    pub about: &'static str,
-}
+use bantam_admin::EnvironmentVariable as Variable;
 
 macro_rules! variables {
     ($($constant:ident = $name:literal, $about:literal;)*) => {

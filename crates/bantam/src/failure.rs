@@ -1,7 +1,6 @@
 //! How a command fails: what happened, what to do next, and the exit code that scripts see.
 
 use std::error::Error;
-use std::process::ExitCode;
 
 use bantam_admin::{FindModelError, UseCaseError};
 use bantam_deploy::{DeployError, DeployFault, FormError, ModelError, Refusal, StudentError};
@@ -96,11 +95,7 @@ impl Failure {
         self.hint.as_deref()
     }
 
-    /// Returns the exit code, as the README lists them.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.code())
-    }
-
+    /// Returns the exit code.
     pub(crate) const fn code(&self) -> u8 {
         self.outcome.code()
     }

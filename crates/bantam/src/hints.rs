@@ -54,7 +54,10 @@ pub(crate) fn for_deploy(error: &DeployError) -> String {
 
 pub(crate) fn for_student(error: &StudentError) -> String {
     match error {
-        StudentError::Load(error) => for_student_file(&error.kind),
+        StudentError::Load(load) => match load.kind {
+            LoadStudentErrorKind::Base(_) | LoadStudentErrorKind::OtherKind { .. } => error.hint(),
+            _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE".to_owned(),
+        },
         StudentError::NotDecoder { .. } => {
             "train one (bantam student train --kind decoder), or name a language model in `student_model`"
                 .to_owned()
@@ -74,25 +77,13 @@ pub(crate) fn for_form(error: &FormError) -> String {
     }
 }
 
-/// Says what to do about a student's file that cannot be used.
-pub(crate) fn for_student_file(kind: &LoadStudentErrorKind) -> String {
-    match kind {
-        LoadStudentErrorKind::Base(base) => base.kind.hint().to_owned(),
-        LoadStudentErrorKind::OtherKind { .. } => kind.hint().to_owned(),
-        _ => "train it again: bantam student train --kind linear --data FILE.jsonl --out FILE".to_owned(),
-    }
-}
-
 /// Says how to write a missing configuration: two commands that work as they are printed.
 pub(crate) fn for_missing_config(error: &ReadConfigError) -> Failure {
     let (path, folder) = (&error.path, error.path.parent().unwrap_or(Path::new("/")));
-    let make = if folder.is_dir() {
-        String::new()
-    } else {
-        format!("mkdir -p {} && ", shell_word(&folder.display().to_string()))
-    };
+    let word = |path: &Path| shell_word(&path.display().to_string());
+    let make = if folder.is_dir() { String::new() } else { format!("mkdir -p {} && ", word(folder)) };
     let what = format!("cannot read the configuration {}", path.display());
     Failure::from_error(what, &error.source)
-        .hint(format!("write one: {make}bantam config example > {}", shell_word(&path.display().to_string())))
+        .hint(format!("write one: {make}bantam config example > {}", word(path)))
         .outcome(Outcome::Usage)
 }

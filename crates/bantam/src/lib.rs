@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use cli::command_line;
-pub use environment::{VARIABLES, Variable};
+pub use environment::VARIABLES;
 pub use failure::Outcome;
 
 /// Does what the command line of this process says, and returns its exit code.
@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::failure(&failure, globals.json);
-            failure.exit_code()
+            ExitCode::from(failure.code())
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bantam_admin::ConfirmedConfigs;
+use bantam_admin::{ConfirmedConfigs, EnvironmentVariable};
 use bantam_config::{Config, Env, Override, Purpose};
 use bantam_deploy::{ConfigFile, DeployWarning, DeploymentSource, Disk};
 use bantam_jobs::{Jobs, JobsSettings};
 
 use crate::cli::GlobalArgs;
-use crate::environment::{self, Variable};
+use crate::environment;
 use crate::failure::{Failure, Outcome};
 use crate::{hints, output};
 
@@ -42,7 +42,7 @@ fn variable(name: &str) -> Option<String> {
 
 /// Returns the folder that a variable names, or else `fallback` in the home folder.
 #[expect(clippy::disallowed_methods, reason = "this is the edge where the environment is read")]
-fn folder(variable: Variable, fallback: &str) -> PathBuf {
+fn folder(variable: EnvironmentVariable, fallback: &str) -> PathBuf {
     match std::env::var_os(variable.name).filter(|value| !value.is_empty()) {
         Some(folder) => PathBuf::from(folder),
         None => {

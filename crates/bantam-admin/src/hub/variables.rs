@@ -1,8 +1,8 @@
 //! The environment variables that pulls read; the reference page is generated from [`HUB_VARIABLES`].
 
-/// An environment variable that says how the hub is reached.
+/// An environment variable that is read besides those of settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HubVariable {
+pub struct EnvironmentVariable {
     /// Its name.
     pub name: &'static str,
     /// What it does, one sentence.
@@ -13,7 +13,7 @@ macro_rules! variables {
     ($($constant:ident = $name:literal, $about:literal;)*) => {
         $(#[doc = $about] pub(super) const $constant: &str = $name;)*
         /// All of them.
-        pub const HUB_VARIABLES: &[HubVariable] = &[$(HubVariable { name: $name, about: $about }),*];
+        pub const HUB_VARIABLES: &[EnvironmentVariable] = &[$(EnvironmentVariable { name: $name, about: $about }),*];
     };
 }
 
@@ -21,7 +21,7 @@ variables! {
     HF_TOKEN = "HF_TOKEN", "The token for the hub.";
     HUGGING_FACE_HUB_TOKEN = "HUGGING_FACE_HUB_TOKEN", "The same, by its older name.";
     HF_ENDPOINT = "HF_ENDPOINT", "Another hub to pull from.";
-    HF_HUB_OFFLINE = "HF_HUB_OFFLINE", "`1` forbids pulls, as `--offline` does.";
+    HF_HUB_OFFLINE = "HF_HUB_OFFLINE", "`1` forbids pulls.";
     HTTPS_PROXY = "HTTPS_PROXY", "A proxy for pulls. Requests to upstreams never use one.";
     HTTPS_PROXY_LOWER = "https_proxy", "The same.";
     ALL_PROXY = "ALL_PROXY", "A proxy for pulls, where `HTTPS_PROXY` names none.";
