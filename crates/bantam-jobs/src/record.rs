@@ -78,8 +78,12 @@ impl JobRecord {
         record
     }
 
-    /// Returns how much of the work is done, in percent, once it is known how much there is.
+    /// Returns how much of the work is done, in percent, once it is known how much there is. Work may be done before as much
+    /// was done as was expected.
     pub fn percent(&self) -> Option<u64> {
+        if self.state == JobState::Done {
+            return Some(100);
+        }
         let progress = self.progress.as_ref()?;
         let total = progress.total.filter(|total| *total > 0)?;
         Some((u128::from(progress.done.min(total)) * 100 / u128::from(total)) as u64)
@@ -374,6 +378,31 @@ mod tests {
         for bad in ["", "bcdfghjkm", "bcdfghjkmnp", "../../etc/", "BCDFGHJKMN", "bcdfghjkma"] {
             assert_eq!(bad.parse::<JobId>(), Err(ParseJobIdError), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_done_is_told_in_percent_and_in_words() {
+        let id = JobId::from_random([0; 10]);
+        let mut record = JobRecord::new(id, "train".to_owned(), Value::Null);
+        assert_eq!(record.percent(), None);
+        let progress =
+            |done, total| JobProgress { done, total, unit: "steps".to_owned(), ..JobProgress::default() };
+        for (done, total, percent, words) in [
+            (3, Some(9), Some(33), "3 of 9 steps"),
+            (9, Some(3), Some(100), "9 of 3 steps"),
+            (u64::MAX, Some(u64::MAX), Some(100), "18446744073709551615 of 18446744073709551615 steps"),
+            (3, None, None, "3 steps"),
+            (0, Some(0), None, "0 of 0 steps"),
+        ] {
+            record.progress = Some(progress(done, total));
+            assert_eq!(record.percent(), percent, "{words}");
+            assert_eq!(progress(done, total).to_string(), words);
+        }
+        record.change_state(JobState::Done);
+        assert_eq!(record.percent(), Some(100), "it may be done in fewer steps");
+        let facts = record.facts();
+        assert!(facts.contains(&("state", "done".to_owned())), "{facts:?}");
+        assert!(facts.contains(&("progress", "0 of 0 steps".to_owned())), "{facts:?}");
     }
 
     #[test]

@@ -110,7 +110,8 @@ fn a_training_a_certification_and_a_quantisation_leave_their_results() {
         assert_eq!(job["parameters"][named.0], named.1, "{job}");
         assert!(job["progress"]["done"].as_u64() > Some(0), "{job}");
         let table = place.good(&["job", "list"]);
-        assert!(table.lines().nth(1).unwrap().contains(kind) && table.contains(named.1), "{table}");
+        let newest = table.lines().nth(1).unwrap();
+        assert!([kind, named.1, "done", "100 %"].iter().all(|part| newest.contains(part)), "{table}");
     };
     check(&TRAIN, "train", ("student", "desk.student"));
     check(&CERTIFY, "certify", ("task", "desk"));
@@ -121,6 +122,22 @@ fn a_training_a_certification_and_a_quantisation_leave_their_results() {
     assert!(place.run(&CERTIFY).starts_with("exit code: 6\n"));
     let job = newest(&place);
     assert_eq!((&job["state"], &job["result"]["certified"]), (&"done".into(), &false.into()), "{job}");
+}
+
+#[test]
+fn a_warning_is_told_to_machines_too_and_stays_with_the_job() {
+    let place = teaching_place();
+    place.good(&TRAIN);
+    place.write("evidence.jsonl", rows::lines(100, 300));
+    let warning = "50 of 300 rows are left out: the student was trained on them";
+    let shown = place.run(&[&CERTIFY[..], &["--json"]].concat());
+    assert!(shown.starts_with("exit code: 0\n"), "{shown}");
+    assert!(shown.contains(&format!("----- stderr -----\nwarning: {warning}\n")), "{shown}");
+    assert!(!place.run(&[&CERTIFY[..], &["--quiet"]].concat()).contains("left out"));
+    let job = newest(&place);
+    assert!(job["events"].to_string().contains(warning), "{job}");
+    let id = job["id"].as_str().unwrap();
+    assert!(place.good(&["job", "show", id]).contains(&format!("warning        {warning}")));
 }
 
 #[test]

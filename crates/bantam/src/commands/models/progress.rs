@@ -63,19 +63,16 @@ impl Progress {
         let is_new = *done != self.shown.done;
         if self.has_lines && is_new && self.said.elapsed() >= LINE_EVERY {
             self.said = Instant::now();
-            let shown = |count: u64| match &**unit {
-                "bytes" => bytes_text(count),
-                unit => format!("{count} {unit}"),
-            };
-            let of = total.map_or_else(String::new, |total| format!(" of {}", shown(total)));
-            output::note(format!("{}: {}{of}", self.what, shown(*done)));
+            let of_bytes = |total: &u64| format!("{} of {}", bytes_text(*done), bytes_text(*total));
+            let text = total.as_ref().filter(|_| unit == "bytes").map(of_bytes);
+            output::note(format!("{}: {}", self.what, text.unwrap_or_else(|| progress.to_string())));
         }
         self.shown = progress;
     }
 
-    /// Writes a line above the bar.
+    /// Writes a line, above the bar where there is one.
     pub(crate) fn note(&self, text: &str) {
-        match self.has_lines {
+        match self.bar.is_hidden() {
             true => output::note(text),
             false => self.bar.println(text),
         }
