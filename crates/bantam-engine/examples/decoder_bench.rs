@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::time::Instant;
 
-use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
+use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, Span};
 use bantam_kernels::{KvStore, Pool};
 
 /// Cached tokens, new tokens, sequences.
@@ -104,7 +104,7 @@ impl Bench {
                 start: kept,
                 pages,
                 adapter: adapter(index),
-                logits: Wanted::Last,
+                logits: LogitRows::Last,
             })
             .collect();
         let kv = self.kv.as_mut().ok_or("no store")?;

@@ -7,7 +7,7 @@
 
 use std::error::Error;
 
-use bantam_engine::{Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
+use bantam_engine::{Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, Span};
 use bantam_kernels::Pool;
 use bantam_weights::WeightFile;
 
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let count = tokens.len().div_ceil(16);
         let pages: Vec<u32> = (0..count as u32).collect();
         let (mut kv, mut scratch) = (decoder.new_kv(count), DecoderScratch::default());
-        let span = Span { tokens: &tokens, start: 0, pages: &pages, adapter: None, logits: Wanted::All };
+        let span = Span { tokens: &tokens, start: 0, pages: &pages, adapter: None, logits: LogitRows::All };
         let logits = decoder.forward(&pool, &mut kv, &[span], &mut scratch)?;
         let rows = expected.chunks_exact(decoder.config().vocabulary);
         if rows.len() != logits.len() {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_engine::{
-    Adapter, Asked, Choice, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, Generate,
-    GenerationEvent, LoadedAdapter, Scheduler, SchedulerOptions, SchedulerStatistics, Score, ScorePath,
+    Adapter, Choice, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, Generate, GenerationEvent,
+    LoadedAdapter, RequestBase, Scheduler, SchedulerOptions, SchedulerStatistics, Score, ScorePath,
 };
 use bantam_kernels::Pool;
 
@@ -136,9 +136,9 @@ impl Load {
         Ok(times)
     }
 
-    fn asked(&self, task: usize, prompt: Vec<u32>) -> Asked<Adapter> {
+    fn asked(&self, task: usize, prompt: Vec<u32>) -> RequestBase<Adapter> {
         let adapter = self.adapters[task].clone();
-        Asked { task: Arc::from(format!("task {task}")), adapter, prompt, deadline: None }
+        RequestBase { task: Arc::from(format!("task {task}")), adapter, prompt, deadline: None }
     }
 
     fn classify(&self, task: usize, random: &mut Random, times: &mut Times) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use bantam_weights::WeightFile;
 
 pub use adapter::{Adapter, AdapterSurvey, LoadAdapterError, LoadAdapterErrorKind};
 pub use config::{Architecture, Biases, DecoderConfig, DecoderConfigError, Rope as DecoderRope};
-pub use forward::{ForwardError, Span, Wanted};
+pub use forward::{ForwardError, LogitRows, Span};
 use layer::Layer;
 use linear::Linear;
 pub use load::{DecoderSurvey, LoadDecoderError, LoadDecoderErrorKind};

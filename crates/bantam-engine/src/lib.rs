@@ -23,7 +23,7 @@ mod schedule;
 pub use decoder::{
     Adapter, AdapterSurvey, Architecture, Biases, Decoder, DecoderConfig, DecoderConfigError, DecoderOptions,
     DecoderPrecision, DecoderRope, DecoderScratch, DecoderSurvey, ForwardError, LoadAdapterError,
-    LoadAdapterErrorKind, LoadDecoderError, LoadDecoderErrorKind, Logits, Span, Wanted,
+    LoadAdapterErrorKind, LoadDecoderError, LoadDecoderErrorKind, LogitRows, Logits, Span,
 };
 pub use encoder::{
     Architecture as EncoderArchitecture, EncodeError, Encoder, EncoderAdapter, EncoderConfig,
@@ -32,8 +32,8 @@ pub use encoder::{
 };
 pub use prefix::PrefixStatistics;
 pub use schedule::{
-    AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Asked, Choice, Chooser, ChooserError,
-    Chosen, Clock, DecoderModel, FinishReason, Generate, Generation, GenerationEvent, GenerationReport,
-    LoadedAdapter, ModelShape, PendingScores, RequestError, Scheduler, SchedulerOptions, SchedulerStatistics,
-    Score, ScorePath, Scores, ShutDown, StepModel, StepSpan, SubmitError, Timings,
+    AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Choice, Chooser, ChooserError, Chosen,
+    Clock, DecoderModel, FinishReason, Generate, Generation, GenerationEvent, GenerationReport,
+    LoadedAdapter, ModelShape, PendingScores, RequestBase, RequestError, Scheduler, SchedulerOptions,
+    SchedulerStatistics, Score, ScorePath, Scores, ShutDown, StepModel, StepSpan, SubmitError, Timings,
 };

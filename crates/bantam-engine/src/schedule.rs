@@ -38,7 +38,7 @@ pub use handle::{Scheduler, ShutDown};
 pub use model::{ModelShape, StepModel, StepSpan};
 pub use options::{Clock, SchedulerOptions};
 pub use request::{
-    Asked, Choice, Chooser, ChooserError, Chosen, FinishReason, Generate, GenerationReport, RequestError,
-    Score, ScorePath, Scores, SubmitError, Timings,
+    Choice, Chooser, ChooserError, Chosen, FinishReason, Generate, GenerationReport, RequestBase,
+    RequestError, Score, ScorePath, Scores, SubmitError, Timings,
 };
 pub use statistics::SchedulerStatistics;

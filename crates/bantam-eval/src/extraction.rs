@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bantam_extract::{Found, Shape};
+use bantam_extract::{Shape, SlotValue};
 use bantam_route::{Evidence, StudentFacts};
 use bantam_student::{ExpectedRow, TaggerBackend};
 use serde_json::Value;
@@ -74,7 +74,7 @@ pub fn expected_answers(rows: Vec<ExpectedRow>, shape: &Shape) -> Vec<ExpectedAn
             ExpectedAnswer { text, context, answer: shape.canonical(&answer).to_string() }
         }
         ExpectedRow::Slots(row) => {
-            let found = row.spans.iter().map(|span| Found {
+            let found = row.spans.iter().map(|span| SlotValue {
                 name: &span.slot,
                 value: &row.text[span.range.clone()],
                 confidence: 1.0,

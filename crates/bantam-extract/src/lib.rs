@@ -8,7 +8,7 @@
 //! # Example
 //!
 //! ```
-//! use bantam_extract::{Found, Shape};
+//! use bantam_extract::{SlotValue, Shape};
 //! use serde_json::json;
 //!
 //! let schema = json!({
@@ -18,12 +18,12 @@
 //! });
 //! let shape = Shape::new(&schema, &["people".to_owned(), "day".to_owned()])?;
 //!
-//! let people = Found { name: "people", value: "twelve", confidence: 0.9 };
-//! let day = Found { name: "day", value: "5 May 2026", confidence: 0.9 };
+//! let people = SlotValue { name: "people", value: "twelve", confidence: 0.9 };
+//! let day = SlotValue { name: "day", value: "5 May 2026", confidence: 0.9 };
 //! assert_eq!(shape.write(&[people, day])?, json!({"people": 12, "day": "2026-05-05"}));
 //!
 //! // A date that could be two dates is not guessed.
-//! let unclear = Found { value: "05/11/2026", ..day };
+//! let unclear = SlotValue { value: "05/11/2026", ..day };
 //! assert!(shape.write(&[people, unclear]).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -32,4 +32,4 @@ pub mod normalise;
 mod shape;
 
 pub use normalise::NORMALISERS;
-pub use shape::{Found, Shape, ShapeError, WriteError};
+pub use shape::{Shape, ShapeError, SlotValue, WriteError};

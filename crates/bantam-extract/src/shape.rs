@@ -12,7 +12,7 @@ const REFERENCES_MAX: usize = 8;
 
 /// A value found in a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Found<'f> {
+pub struct SlotValue<'f> {
     /// The slot that it fills.
     pub name: &'f str,
     /// The value, copied from the text.
@@ -150,7 +150,7 @@ impl Shape {
     ///
     /// # Errors
     /// [`WriteError`] if a value cannot be written, or the schema does not allow the object.
-    pub fn write(&self, found: &[Found<'_>]) -> Result<Value, WriteError> {
+    pub fn write(&self, found: &[SlotValue<'_>]) -> Result<Value, WriteError> {
         let Some(validator) = &self.validator else {
             let mut slots: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
             found.iter().for_each(|found| slots.entry(found.name).or_default().push(found.value));
@@ -221,9 +221,9 @@ impl Property {
         Ok(Self { name: name.to_owned(), kind, is_list, is_nullable, is_required })
     }
 
-    fn write(&self, found: &[Found<'_>]) -> Result<Option<Value>, WriteError> {
+    fn write(&self, found: &[SlotValue<'_>]) -> Result<Option<Value>, WriteError> {
         let mut own = found.iter().filter(|found| found.name == self.name);
-        let written = |found: &Found<'_>| {
+        let written = |found: &SlotValue<'_>| {
             self.kind.write(found.value).ok_or_else(|| WriteError::Value {
                 name: self.name.clone(),
                 value: found.value.to_owned(),
@@ -246,7 +246,7 @@ impl Property {
             };
         };
         // A value found at several places is right if one of them is; their errors are treated as independent.
-        let mut readings: Vec<(&Found<'_>, Option<Value>, f64)> = Vec::new();
+        let mut readings: Vec<(&SlotValue<'_>, Option<Value>, f64)> = Vec::new();
         for found in std::iter::once(first).chain(own) {
             let (value, doubt) = (self.kind.write(found.value), 1.0 - f64::from(found.confidence));
             match readings.iter_mut().find(|(_, known, _)| value.is_some() && *known == value) {
@@ -379,9 +379,9 @@ mod tests {
 
     fn write(found: &[(&str, &str, f32)]) -> Result<Value, String> {
         let shape = Shape::new(&schema(), &slots()).unwrap();
-        let found: Vec<Found<'_>> = found
+        let found: Vec<SlotValue<'_>> = found
             .iter()
-            .map(|(name, value, confidence)| Found { name, value, confidence: *confidence })
+            .map(|(name, value, confidence)| SlotValue { name, value, confidence: *confidence })
             .collect();
         shape.write(&found).map_err(|error| error.to_string())
     }
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn without_a_schema_every_slot_gets_a_list() {
-        let found = |name, value| Found { name, value, confidence: 1.0 };
+        let found = |name, value| SlotValue { name, value, confidence: 1.0 };
         let object = Shape::free().write(&[found("b", "2"), found("a", "1"), found("b", "3")]).unwrap();
         assert_eq!(object, json!({ "a": ["1"], "b": ["2", "3"] }));
         assert_eq!(Shape::free().canonical(&json!({ "a": "1", "b": null, "c": [] })), json!({ "a": ["1"] }));

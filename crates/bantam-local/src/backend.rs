@@ -8,7 +8,7 @@ use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer,
 };
 use bantam_decode::{Generation, GenerationConfig, LabelScores, Step, TokenTable};
-use bantam_engine::{Asked, Generate, LoadedAdapter, RequestError, SubmitError};
+use bantam_engine::{Generate, LoadedAdapter, RequestBase, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::outcome::{AnswerHead, Content};
@@ -213,8 +213,12 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             return Ok(running);
         }
         let prompt: Vec<u32> = prompt.iter().copied().chain(forced.iter().copied()).collect();
-        let asked =
-            Asked { task: Arc::clone(task), adapter: self.adapter.clone(), prompt, deadline: *deadline };
+        let asked = RequestBase {
+            task: Arc::clone(task),
+            adapter: self.adapter.clone(),
+            prompt,
+            deadline: *deadline,
+        };
         let tokens_max = tokens_max - forced.len();
         let generate = Generate { asked, tokens_max, chooser: Box::new(picker) };
         let run = self.model.scheduler.generate(generate).map_err(|error| submit_fault(&error))?;

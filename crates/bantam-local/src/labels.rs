@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_decode::{LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
-use bantam_engine::{Asked, LoadedAdapter, RequestError, Score, ScorePath, SubmitError};
+use bantam_engine::{LoadedAdapter, RequestBase, RequestError, Score, ScorePath, SubmitError};
 use bantam_template::TemplateError;
 use bantam_weights::EncodeOptions;
 use serde_json::Value;
@@ -62,7 +62,7 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         let (prompt, trie) = prepared.await?;
         let paths = trie.inner_nodes().into_iter();
         let paths = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
-        let asked = Asked { task, adapter, prompt, deadline };
+        let asked = RequestBase { task, adapter, prompt, deadline };
         let scores = self.scheduler.score(Score { asked, paths })?.await?;
         Ok(trie.score_next(&scores.paths)?)
     }

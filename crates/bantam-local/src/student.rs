@@ -11,7 +11,7 @@ use std::time::Instant;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
 use bantam_decode::{Finish, Grammar, JsonLayout};
 use bantam_privacy::Cleared;
-use bantam_student::{AnswerEvidence, Formats, Verifier, is_same_answer, student_cannot_honour};
+use bantam_student::{AnswerEvidence, AnswerFormat, Verifier, is_same_answer, student_cannot_honour};
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::{Call, CallKind, Feature, Unsupported};
 use serde_json::{Value, json};
@@ -118,12 +118,12 @@ impl DecoderStudent {
         answer
     }
 
-    fn formats(&self) -> Formats<'_> {
+    fn formats(&self) -> AnswerFormat<'_> {
         match &self.task.form {
             AnswerForm::Labels(_) | AnswerForm::Regex(_) | AnswerForm::Lark(_) | AnswerForm::Text => {
-                Formats::Text
+                AnswerFormat::Text
             }
-            AnswerForm::Json(schema) => Formats::Schema(schema),
+            AnswerForm::Json(schema) => AnswerFormat::Schema(schema),
         }
     }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_engine::{
-    Adapter, Asked, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, DecoderScratch, Scheduler,
-    SchedulerOptions, Score, ScorePath, Span, Wanted,
+    Adapter, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, RequestBase,
+    Scheduler, SchedulerOptions, Score, ScorePath, Span,
 };
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_types::Cancel;
@@ -151,7 +151,7 @@ impl Bench<'_> {
                 start,
                 pages,
                 adapter: adapters.get(index),
-                logits: Wanted::Last,
+                logits: LogitRows::Last,
             })
             .collect();
         let logits = self.decoder.forward(self.pool, &mut self.kv, &spans, &mut self.scratch)?;
@@ -217,7 +217,7 @@ fn score(
     let milliseconds = time(times, cancel, || {
         let prompt = beginning.iter().copied().chain(tokens.take(new)).collect();
         let deadline = Some(Instant::now() + REQUEST_MAX);
-        let asked = Asked { task: "bench".into(), adapter: None, prompt, deadline };
+        let asked = RequestBase { task: "bench".into(), adapter: None, prompt, deadline };
         let pending = scheduler
             .score(Score { asked, paths: vec![path.clone()] })
             .map_err(|error| MeasureError::Scheduler(error.to_string()))?;

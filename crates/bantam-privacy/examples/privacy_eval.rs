@@ -11,17 +11,17 @@
 use std::collections::BTreeMap;
 use std::io::BufRead;
 
-use bantam_privacy::{Findings, Kind, Scanner, ScannerConfig};
+use bantam_privacy::{FindingKind, Findings, Scanner, ScannerConfig};
 use bantam_types::Label;
 use serde_json::Value;
 
-const COVERED: [(&str, &[Kind]); 6] = [
-    ("EMAIL_ADDRESS", &[Kind::Email]),
-    ("PHONE_NUMBER", &[Kind::Phone]),
-    ("CREDIT_CARD", &[Kind::PaymentCard, Kind::CardLike]),
-    ("IBAN_CODE", &[Kind::Iban, Kind::IbanLike]),
-    ("US_SSN", &[Kind::UsSsn, Kind::SsnLike]),
-    ("IP_ADDRESS", &[Kind::IpAddress]),
+const COVERED: [(&str, &[FindingKind]); 6] = [
+    ("EMAIL_ADDRESS", &[FindingKind::Email]),
+    ("PHONE_NUMBER", &[FindingKind::Phone]),
+    ("CREDIT_CARD", &[FindingKind::PaymentCard, FindingKind::CardLike]),
+    ("IBAN_CODE", &[FindingKind::Iban, FindingKind::IbanLike]),
+    ("US_SSN", &[FindingKind::UsSsn, FindingKind::SsnLike]),
+    ("IP_ADDRESS", &[FindingKind::IpAddress]),
 ];
 
 #[derive(Default)]

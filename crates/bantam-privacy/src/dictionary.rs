@@ -4,7 +4,7 @@ use aho_corasick::{AhoCorasick, MatchKind};
 use bantam_types::Label;
 
 use crate::config::{BuildScannerError, DictionaryTerm};
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 use crate::fold;
 
 const TERM_BYTES_MAX: usize = 512;
@@ -80,7 +80,7 @@ impl Dictionary {
                 let before = text[..found.start()].chars().next_back().is_some_and(char::is_alphanumeric);
                 let after = text[found.end()..].chars().next().is_some_and(char::is_alphanumeric);
                 if !(before && pattern.starts_word || after && pattern.ends_word) {
-                    tally.add(Kind::Dictionary, pattern.label, &pattern.term.to_le_bytes());
+                    tally.add(FindingKind::Dictionary, pattern.label, &pattern.term.to_le_bytes());
                 }
             }
         }

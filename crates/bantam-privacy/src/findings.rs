@@ -12,7 +12,7 @@ use bantam_types::Label;
 /// would be redacted on its own.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum FindingKind {
     /// An address `local@domain`, including spelled-out ones. Confidential; `user@host` without a dot is internal.
     Email,
     /// A telephone number. Confidential.
@@ -43,7 +43,7 @@ pub enum Kind {
     Dictionary,
 }
 
-impl Kind {
+impl FindingKind {
     /// All kinds, in the order of [`Findings::kinds`].
     pub const ALL: [Self; 14] = [
         Self::Email,
@@ -83,7 +83,7 @@ impl Kind {
     }
 }
 
-impl std::fmt::Display for Kind {
+impl std::fmt::Display for FindingKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
@@ -92,7 +92,7 @@ impl std::fmt::Display for Kind {
 /// The result of a scan. It holds no content, so it may be logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Findings {
-    counts: [u32; Kind::ALL.len()],
+    counts: [u32; FindingKind::ALL.len()],
     label: Label,
     complete: bool,
 }
@@ -107,12 +107,12 @@ impl Findings {
     ///
     /// A value at the boundary of two strings may count twice: once alone, and
     /// once joined with the next string.
-    pub fn kinds(&self) -> impl Iterator<Item = (Kind, u32)> + '_ {
-        Kind::ALL.into_iter().map(|kind| (kind, self.count(kind))).filter(|&(_, count)| count > 0)
+    pub fn kinds(&self) -> impl Iterator<Item = (FindingKind, u32)> + '_ {
+        FindingKind::ALL.into_iter().map(|kind| (kind, self.count(kind))).filter(|&(_, count)| count > 0)
     }
 
     /// Returns the number of distinct values of `kind`.
-    pub fn count(&self, kind: Kind) -> u32 {
+    pub fn count(&self, kind: FindingKind) -> u32 {
         self.counts[kind as usize]
     }
 
@@ -151,7 +151,7 @@ const DISTINCT_MAX: usize = 1 << 14;
 /// hash of their canonical form. The key is discarded with the scan.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    counts: [u32; Kind::ALL.len()],
+    counts: [u32; FindingKind::ALL.len()],
     label: Label,
     complete: bool,
     seen: HashSet<u64>,
@@ -161,7 +161,7 @@ pub(crate) struct Tally {
 impl Tally {
     pub(crate) fn new() -> Self {
         Self {
-            counts: [0; Kind::ALL.len()],
+            counts: [0; FindingKind::ALL.len()],
             label: Label::Public,
             complete: true,
             seen: HashSet::new(),
@@ -170,7 +170,7 @@ impl Tally {
     }
 
     /// Counts one match. `canonical` is the value in a form that is the same for all its spellings.
-    pub(crate) fn add(&mut self, kind: Kind, label: Label, canonical: &[u8]) {
+    pub(crate) fn add(&mut self, kind: FindingKind, label: Label, canonical: &[u8]) {
         self.label = self.label.max(label);
         let hash = self.keys.hash_one((kind, canonical));
         if self.seen.len() >= DISTINCT_MAX || self.seen.insert(hash) {

@@ -23,7 +23,7 @@
 //! # Example
 //!
 //! ```
-//! use bantam_privacy::{Kind, Scanner, ScannerConfig};
+//! use bantam_privacy::{FindingKind, Scanner, ScannerConfig};
 //! use bantam_types::Label;
 //!
 //! let scanner = Scanner::new(&ScannerConfig { dictionary: Vec::new() })?;
@@ -32,7 +32,7 @@
 //! let findings = scan.finish();
 //!
 //! assert_eq!(findings.label(), Label::Restricted);
-//! assert_eq!(findings.count(Kind::PaymentCard), 1);
+//! assert_eq!(findings.count(FindingKind::PaymentCard), 1);
 //! # Ok::<(), bantam_privacy::BuildScannerError>(())
 //! ```
 
@@ -49,5 +49,5 @@ mod view;
 
 pub use clear::{Cleared, PrivacyPolicy, Scanned};
 pub use config::{BuildScannerError, DictionaryTerm, ScannerConfig};
-pub use findings::{Findings, Kind};
+pub use findings::{FindingKind, Findings};
 pub use scan::{Scan, Scanner};

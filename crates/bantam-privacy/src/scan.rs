@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::config::{BuildScannerError, ScannerConfig};
 use crate::decode::{Decoded, despelled, next_decoded, unescaped};
 use crate::dictionary::Dictionary;
-use crate::findings::{Findings, Kind, Tally};
+use crate::findings::{FindingKind, Findings, Tally};
 use crate::fold;
 use crate::join::ValueRun;
 use crate::recognise::{Cues, recognise};
@@ -150,7 +150,7 @@ impl Scan<'_> {
                     }
                 }
                 Decoded::Opaque => {
-                    self.tally.add(Kind::Opaque, Label::Confidential, &text.as_bytes()[range.clone()]);
+                    self.tally.add(FindingKind::Opaque, Label::Confidential, &text.as_bytes()[range.clone()]);
                 }
                 Decoded::Nothing => {}
             }

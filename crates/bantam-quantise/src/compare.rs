@@ -3,7 +3,7 @@
 //! Works like llama.cpp's `perplexity --kl-divergence`: the text is cut into windows, and the tokens of each window's
 //! second half are predicted from everything before them in the window.
 
-use bantam_engine::{Decoder, DecoderScratch, ForwardError, Span, Wanted};
+use bantam_engine::{Decoder, DecoderScratch, ForwardError, LogitRows, Span};
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_types::Cancel;
 
@@ -127,7 +127,7 @@ impl<'d> Runner<'d> {
     }
 
     fn run(&mut self, pool: &Pool, tokens: &[u32]) -> Result<(), ForwardError> {
-        let wanted = Wanted::From(tokens.len() / 2);
+        let wanted = LogitRows::From(tokens.len() / 2);
         let span = Span { tokens, start: 0, pages: &self.pages, adapter: None, logits: wanted };
         let logits = self.decoder.forward(pool, &mut self.kv, &[span], &mut self.scratch)?;
         self.logits.clear();

@@ -44,7 +44,7 @@ impl ModelKind {
 /// Properties of a model, as its manifest records them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct About {
+pub struct ModelDescription {
     /// The file format of its weights.
     pub format: ModelFormat,
     /// What it is used for.
@@ -145,7 +145,7 @@ impl InspectError {
 ///
 /// # Errors
 /// If the model could not run here. Checks everything except the values of the weights.
-pub fn inspect(path: &Path) -> Result<About, InspectError> {
+pub fn inspect(path: &Path) -> Result<ModelDescription, InspectError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     if !path.exists() {
         return Err(InspectError::Missing { path: path.to_owned() });
@@ -161,7 +161,7 @@ pub fn inspect(path: &Path) -> Result<About, InspectError> {
     }
     let config = Decoder::inspect(path).map_err(Box::new)?;
     let tokenizer = Tokenizer::open(path)?;
-    Ok(About {
+    Ok(ModelDescription {
         format: if is_gguf { ModelFormat::Gguf } else { ModelFormat::Safetensors },
         kind: ModelKind::Decoder,
         architecture: config.architecture.name().to_owned(),
@@ -205,7 +205,7 @@ fn read_config(path: &Path) -> Result<Vec<u8>, InspectError> {
     std::fs::read(path).map_err(wrong)
 }
 
-fn inspect_encoder(folder: &Path) -> Result<About, InspectError> {
+fn inspect_encoder(folder: &Path) -> Result<ModelDescription, InspectError> {
     let config = EncoderConfig::from_json(&read_config(&folder.join("config.json"))?)?;
     let path = folder.join("tokenizer.json");
     let json = std::fs::read(&path).map_err(|source| InspectError::Read { path, source })?;
@@ -216,7 +216,7 @@ fn inspect_encoder(folder: &Path) -> Result<About, InspectError> {
         Tokenizer::from_json(&json)?;
     }
     let file = WeightFile::open(folder)?;
-    Ok(About {
+    Ok(ModelDescription {
         format: ModelFormat::Safetensors,
         kind: ModelKind::Encoder,
         architecture: name,

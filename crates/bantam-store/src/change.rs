@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::about::About;
+use crate::about::ModelDescription;
 use crate::error::{StoreError, StoreErrorKind};
 use crate::files;
 use crate::import::ImportError;
@@ -122,7 +122,7 @@ impl Store {
         &self,
         staging: &StagingFolder,
         name: &ModelName,
-        (files, about, origin): (Vec<StoredFile>, About, Origin),
+        (files, about, origin): (Vec<StoredFile>, ModelDescription, Origin),
         replaces: bool,
     ) -> Result<Added, ImportError> {
         let added_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

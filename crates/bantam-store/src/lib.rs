@@ -31,7 +31,7 @@ mod space;
 mod store;
 mod tree;
 
-pub use about::{About, InspectError, ModelFormat, ModelKind, PickleError, inspect};
+pub use about::{InspectError, ModelDescription, ModelFormat, ModelKind, PickleError, inspect};
 pub use bundle::{BundleError, is_bundle};
 pub use change::{Added, Removed};
 pub use create::CreateError;

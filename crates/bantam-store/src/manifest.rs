@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::about::About;
+use crate::about::ModelDescription;
 use crate::digest::Digest;
 
 /// The version of manifests that is written; other versions are refused.
@@ -67,7 +67,7 @@ pub struct Manifest {
     /// The model's files, sorted by path.
     pub files: Vec<StoredFile>,
     /// The model's properties.
-    pub about: About,
+    pub about: ModelDescription,
     /// Where it came from.
     pub origin: Origin,
     /// When it was added, in seconds since 1970.
@@ -75,7 +75,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    pub(crate) fn new(mut files: Vec<StoredFile>, about: About, origin: Origin, added_s: u64) -> Self {
+    pub(crate) fn new(
+        mut files: Vec<StoredFile>,
+        about: ModelDescription,
+        origin: Origin,
+        added_s: u64,
+    ) -> Self {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         Self { version: VERSION, files, about, origin, added_s }
     }
@@ -131,7 +136,7 @@ mod tests {
     use crate::about::{ModelFormat, ModelKind};
 
     fn manifest(path: &str) -> Manifest {
-        let about = About {
+        let about = ModelDescription {
             format: ModelFormat::Gguf,
             kind: ModelKind::Decoder,
             architecture: "llama".to_owned(),

@@ -63,7 +63,7 @@ impl Backend for StudentBackend {
     }
 
     fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
-        let formats = if self.answers_json { Formats::AnyJson } else { Formats::Text };
+        let formats = if self.answers_json { AnswerFormat::AnyJson } else { AnswerFormat::Text };
         student_cannot_honour(call, formats)
     }
 
@@ -100,7 +100,7 @@ pub(crate) fn student_text<'r>(request: &'r Cleared, ask: &Ask) -> Result<&'r st
 
 /// The form of a student's answers, to be compared with the one a caller asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum Formats<'s> {
+pub enum AnswerFormat<'s> {
     /// Text.
     Text,
     /// Some JSON object. It is not checked against a schema, so a caller's own schema cannot be honoured.
@@ -109,7 +109,7 @@ pub enum Formats<'s> {
     Schema(&'s Value),
 }
 
-impl Formats<'_> {
+impl AnswerFormat<'_> {
     fn honour(self, form: &AnswerForm) -> bool {
         match (form, self) {
             (AnswerForm::Text, Self::Text) | (AnswerForm::JsonObject, Self::AnyJson | Self::Schema(_)) => {
@@ -168,7 +168,7 @@ pub fn student_support(feature: Feature) -> Support {
 }
 
 /// Returns the first feature of `call` that no student can honour whose answers look like `formats`.
-pub fn student_cannot_honour(call: &Call, formats: Formats<'_>) -> Option<Unsupported> {
+pub fn student_cannot_honour(call: &Call, formats: AnswerFormat<'_>) -> Option<Unsupported> {
     let support = |feature| match feature {
         Feature::AnswerForm if is_read(call) && formats.honour(&call.settings().form) => {
             Support::Honoured("")

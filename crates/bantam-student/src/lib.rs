@@ -27,7 +27,7 @@ mod student;
 pub mod tagger;
 mod verifier;
 
-pub use backend::{Formats, StudentBackend, student_cannot_honour, student_support};
+pub use backend::{AnswerFormat, StudentBackend, student_cannot_honour, student_support};
 pub use container::{LoadStudentError, LoadStudentErrorKind, SaveStudentError};
 pub use embedding::{EmbeddingBackend, embedding_support, is_encoder};
 pub use encoder::{

@@ -55,7 +55,7 @@ pub use run::{Control, Objective, RunConfig, RunError, State, Step, run};
 pub use schedule::Schedule;
 pub use sft::{Sft, SftScratch, TokenRow};
 pub use tag::{TagRow, TagScratch, Tagger};
-pub use teach::{Judged, Taught, TeachConfig, TeachError, TeachEvent, forget, teach};
+pub use teach::{Judged, TeachConfig, TeachError, TeachEvent, TrainedDecoder, forget, teach};
 pub use tokens::SmallTokens;
 pub use tune::{
     Checkpoint, Phase, TuneConfig, TuneError, TuneEvent, TuningJob, tune_classifier, tune_tagger,

@@ -49,7 +49,7 @@ pub enum TeachEvent {
 
 /// The result of a decoder training.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Taught {
+pub struct TrainedDecoder {
     /// The parameters after the best pass.
     pub parameters: Vec<f32>,
     /// Their held-out loss, if there are held-out rows.
@@ -122,7 +122,7 @@ pub fn teach<O: Judged>(
     checkpoint: Option<Checkpoint<'_>>,
     pool: &Pool,
     on_event: &mut dyn FnMut(TeachEvent) -> Control,
-) -> Result<Taught, TeachError> {
+) -> Result<TrainedDecoder, TeachError> {
     let settings = serde_json::to_string(config).unwrap_or_default();
     let facts: Vec<&str> = facts.iter().copied().chain([settings.as_str()]).collect();
     let id = RunId::of(&facts, objective.layout());
@@ -204,13 +204,13 @@ impl Progress {
         Ok(Self { state, best, best_parameters })
     }
 
-    fn into_result(self) -> Taught {
+    fn into_result(self) -> TrainedDecoder {
         let Self { state, best, best_parameters } = self;
         let steps = state.step;
         let held_out_loss = best.loss.map(f64::from_bits);
         match best_parameters {
-            Some(parameters) => Taught { parameters, held_out_loss, step: best.step, steps },
-            None => Taught { parameters: state.parameters, held_out_loss, step: steps, steps },
+            Some(parameters) => TrainedDecoder { parameters, held_out_loss, step: best.step, steps },
+            None => TrainedDecoder { parameters: state.parameters, held_out_loss, step: steps, steps },
         }
     }
 }
@@ -312,7 +312,7 @@ mod tests {
         held_out_target: f32,
         checkpoint: Option<Checkpoint<'_>>,
         on_event: &mut dyn FnMut(TeachEvent) -> Control,
-    ) -> Result<Taught, TeachError> {
+    ) -> Result<TrainedDecoder, TeachError> {
         let (pool, begin) = (Pool::new(1), (vec![0.0], &["rows"][..]));
         teach(&Mean::new(held_out_target), &config(2), begin, checkpoint, &pool, on_event)
     }

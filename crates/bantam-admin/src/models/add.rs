@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use bantam_jobs::{FailureReason, JobContext, JobProgress};
 use bantam_store::{
-    About, Added, BundleError, ImportError, InspectError, ModelName, Origin, ResolveError, Store, is_bundle,
+    Added, BundleError, ImportError, InspectError, ModelDescription, ModelName, Origin, ResolveError, Store,
+    is_bundle,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub struct AddedModel {
     /// When it entered the store, in seconds since 1970.
     pub added_s: u64,
     /// What it is.
-    pub about: About,
+    pub about: ModelDescription,
     /// Where it came from.
     pub origin: Origin,
     /// Whether the store had all of it already.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use bantam_jobs::FailureReason;
-use bantam_store::{About, Entry, Measurement, ModelKind, Origin, Store, StoreError, StoredFile};
+use bantam_store::{Entry, Measurement, ModelDescription, ModelKind, Origin, Store, StoreError, StoredFile};
 use bantam_types::with_causes;
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ pub struct ModelSummary {
     /// When it entered the store, in seconds since 1970.
     pub added_s: u64,
     /// What it is.
-    pub about: About,
+    pub about: ModelDescription,
     /// Where it came from.
     pub origin: Origin,
 }
@@ -81,7 +81,7 @@ pub struct ModelDetails {
     /// When it entered the store, in seconds since 1970.
     pub added_s: u64,
     /// What it is.
-    pub about: About,
+    pub about: ModelDescription,
     /// Where it came from.
     pub origin: Origin,
     /// Its files.

@@ -16,7 +16,7 @@ const SLICE_TOKENS: usize = 512;
 
 /// The tokens of a span for which logits are returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wanted {
+pub enum LogitRows {
     /// None: the span only fills the KV cache.
     None,
     /// The last one.
@@ -27,7 +27,7 @@ pub enum Wanted {
     From(usize),
 }
 
-impl Wanted {
+impl LogitRows {
     /// Returns the indices of these tokens in the span.
     pub(crate) fn rows(self, tokens: usize) -> Range<usize> {
         match self {
@@ -52,7 +52,7 @@ pub struct Span<'a> {
     /// The adapter for this sequence.
     pub adapter: Option<&'a Adapter>,
     /// The tokens for which to return logits.
-    pub logits: Wanted,
+    pub logits: LogitRows,
 }
 
 /// Why a step was refused. Nothing was written.
@@ -321,7 +321,7 @@ fn narrow<'a>(
 mod tests {
     use super::*;
 
-    fn span(tokens: &[u32], logits: Wanted) -> Span<'_> {
+    fn span(tokens: &[u32], logits: LogitRows) -> Span<'_> {
         Span { tokens, start: 0, pages: &[], adapter: None, logits }
     }
 
@@ -329,9 +329,9 @@ mod tests {
     fn slices_contain_every_token_once_and_are_bounded() {
         let tokens = vec![1; 1200];
         let spans = [
-            span(&tokens[..500], Wanted::Last),
-            span(&tokens, Wanted::From(1100)),
-            span(&tokens[..1], Wanted::All),
+            span(&tokens[..500], LogitRows::Last),
+            span(&tokens, LogitRows::From(1100)),
+            span(&tokens[..1], LogitRows::All),
         ];
         let found: Vec<Vec<Segment>> = slices(&spans).collect();
         let segment = |span, tokens| Segment { span, tokens };

@@ -11,7 +11,7 @@ use super::core::Core;
 use super::model::{ModelShape, StepModel};
 use super::options::SchedulerOptions;
 use super::reply::{ReplyReceiver, WakeSignal, reply_channel};
-use super::request::{Asked, Generate, Score, ScorePath, SubmitError};
+use super::request::{Generate, RequestBase, Score, ScorePath, SubmitError};
 use super::scoring::Scoring;
 use super::sequence::{Sequence, Work, panic_message};
 use super::statistics::SchedulerStatistics;
@@ -173,7 +173,7 @@ impl<A> Shared<A> {
     }
 
     /// Refuses requests that could never run.
-    fn check(&self, asked: &Asked<A>, more: usize, needed: usize) -> Result<(), SubmitError> {
+    fn check(&self, asked: &RequestBase<A>, more: usize, needed: usize) -> Result<(), SubmitError> {
         let ModelShape { vocabulary, context, pages } = self.shape;
         let prompt = asked.prompt.len();
         if prompt == 0 {
@@ -188,7 +188,7 @@ impl<A> Shared<A> {
         check_tokens(&asked.prompt, vocabulary)
     }
 
-    fn check_paths(&self, asked: &Asked<A>, paths: &[ScorePath]) -> Result<(), SubmitError> {
+    fn check_paths(&self, asked: &RequestBase<A>, paths: &[ScorePath]) -> Result<(), SubmitError> {
         if paths.is_empty() {
             return Err(SubmitError::Nothing { missing: "paths" });
         }
@@ -209,7 +209,7 @@ impl<A> Shared<A> {
         })
     }
 
-    fn submit(&self, asked: Asked<A>, work: Work) -> Result<ReplyReceiver, SubmitError> {
+    fn submit(&self, asked: RequestBase<A>, work: Work) -> Result<ReplyReceiver, SubmitError> {
         let submitted = (self.options.clock)();
         let mut inbox = self.inbox.lock();
         if inbox.failure.is_some() {

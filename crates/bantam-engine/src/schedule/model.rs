@@ -1,6 +1,6 @@
 //! The model interface of the scheduler.
 
-use crate::decoder::Wanted;
+use crate::decoder::LogitRows;
 
 /// A model with its own paged KV cache, which runs many sequences in one pass.
 ///
@@ -48,5 +48,5 @@ pub struct StepSpan<'a, A> {
     /// The adapter to apply.
     pub adapter: Option<&'a A>,
     /// Which rows of logits to return.
-    pub logits: Wanted,
+    pub logits: LogitRows,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::core::SchedulerState;
 use super::fair_queue::FairQueue;
 use super::sequence::Sequence;
-use crate::decoder::Wanted;
+use crate::decoder::LogitRows;
 use crate::prefix::PAGE_TOKENS;
 
 /// Most rows of logits for branches in a step. Each row has one logit per token of the vocabulary.
@@ -21,7 +21,7 @@ pub(super) struct PlannedSpan {
     pub(super) branch: Option<usize>,
     /// The range of the request's or the branch's tokens.
     pub(super) tokens: Range<usize>,
-    pub(super) wanted: Wanted,
+    pub(super) wanted: LogitRows,
 }
 
 impl<A> SchedulerState<A> {
@@ -81,7 +81,7 @@ impl<A> SchedulerState<A> {
                 left = left.saturating_sub(tokens);
                 rows += tokens - first;
                 self.queue.charge(&task, tokens);
-                let wanted = Wanted::From(first);
+                let wanted = LogitRows::From(first);
                 items.push(PlannedSpan { id, branch: Some(index), tokens: 0..tokens, wanted });
             }
         }
@@ -176,6 +176,6 @@ fn tokens_of(items: &[PlannedSpan]) -> usize {
 }
 
 /// Requests the last row of a span if the span ends with the last token.
-fn last(span: Range<usize>, all: usize) -> Wanted {
-    if span.end == all { Wanted::Last } else { Wanted::None }
+fn last(span: Range<usize>, all: usize) -> LogitRows {
+    if span.end == all { LogitRows::Last } else { LogitRows::None }
 }

@@ -37,7 +37,7 @@ pub struct Choice {
 
 /// The part common to all requests.
 #[derive(Debug)]
-pub struct Asked<A> {
+pub struct RequestBase<A> {
     /// The task for fair scheduling: tasks with work get equal shares of the steps' tokens.
     pub task: Arc<str>,
     /// The adapter to apply.
@@ -51,7 +51,7 @@ pub struct Asked<A> {
 /// Requests a continuation of a prompt.
 pub struct Generate<A> {
     /// The task and the prompt.
-    pub asked: Asked<A>,
+    pub asked: RequestBase<A>,
     /// Most tokens to generate, at least one.
     pub tokens_max: usize,
     /// Chooses the tokens.
@@ -62,7 +62,7 @@ pub struct Generate<A> {
 #[derive(Debug)]
 pub struct Score<A> {
     /// The task and the prompt.
-    pub asked: Asked<A>,
+    pub asked: RequestBase<A>,
     /// The positions to score: for a classifier's labels, the inner nodes of the label trie.
     pub paths: Vec<ScorePath>,
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::adapters::LoadedAdapter;
 use super::reply::{Reply, ReplySender};
 use super::request::{
-    Asked, Choice, Chooser, Chosen, FinishReason, GenerationReport, RequestError, Scores, Timings,
+    Choice, Chooser, Chosen, FinishReason, GenerationReport, RequestBase, RequestError, Scores, Timings,
 };
 use super::scoring::Scoring;
 use crate::prefix::{AdapterKey, PageTable};
@@ -54,7 +54,7 @@ pub(super) struct RequestTrace {
 impl<A> Sequence<A> {
     pub(super) fn new(
         id: u64,
-        asked: Asked<A>,
+        asked: RequestBase<A>,
         work: Work,
         replies: ReplySender,
         submitted: Instant,

@@ -179,8 +179,8 @@ pub(super) fn options() -> SchedulerOptions {
     SchedulerOptions { step_time_decoding: None, ..SchedulerOptions::new(Arc::new(Instant::now)) }
 }
 
-pub(super) fn asked(task: &str, prompt: &[u32]) -> Asked<u64> {
-    Asked { task: Arc::from(task), adapter: None, prompt: prompt.to_vec(), deadline: None }
+pub(super) fn asked(task: &str, prompt: &[u32]) -> RequestBase<u64> {
+    RequestBase { task: Arc::from(task), adapter: None, prompt: prompt.to_vec(), deadline: None }
 }
 
 pub(super) fn generation(tokens_max: usize) -> Work {
@@ -201,7 +201,7 @@ impl Bench {
         Self { core: Core::new(model, options.clamped()), script, signal: Arc::default(), next_id: 0 }
     }
 
-    pub(super) fn submit(&mut self, asked: Asked<u64>, work: Work) -> ReplyReceiver {
+    pub(super) fn submit(&mut self, asked: RequestBase<u64>, work: Work) -> ReplyReceiver {
         let (replies, receiver) = reply_channel(Arc::clone(&self.signal), self.core.state.options.unread_max);
         let now = (self.core.state.options.clock)();
         self.core.state.accept(Sequence::new(self.next_id, asked, work, replies, now));
@@ -209,7 +209,7 @@ impl Bench {
         receiver
     }
 
-    pub(super) fn score(&mut self, asked: Asked<u64>, paths: &[ScorePath]) -> ReplyReceiver {
+    pub(super) fn score(&mut self, asked: RequestBase<u64>, paths: &[ScorePath]) -> ReplyReceiver {
         self.submit(asked, Work::Score(Scoring::new(paths.to_vec())))
     }
 

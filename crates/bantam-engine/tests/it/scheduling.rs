@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bantam_engine::{
-    Adapter, Asked, Choice, Chooser, ChooserError, Decoder, DecoderModel, DecoderPrecision, DecoderScratch,
-    Generate, Generation, LoadedAdapter, Scheduler, SchedulerOptions, Score, ScorePath, Span, Wanted,
+    Adapter, Choice, Chooser, ChooserError, Decoder, DecoderModel, DecoderPrecision, DecoderScratch,
+    Generate, Generation, LoadedAdapter, LogitRows, RequestBase, Scheduler, SchedulerOptions, Score,
+    ScorePath, Span,
 };
 use bantam_kernels::Pool;
 
@@ -24,8 +25,8 @@ fn start(decoder: &Arc<Decoder>, pool: Pool, pages: usize, step_tokens: usize) -
     Scheduler::start(DecoderModel::new(Arc::clone(decoder), Arc::new(pool), pages), options).unwrap()
 }
 
-fn asked(adapter: &Loaded, prompt: &[u32]) -> Asked<Adapter> {
-    Asked { task: Arc::from("t"), adapter: adapter.clone(), prompt: prompt.to_vec(), deadline: None }
+fn asked(adapter: &Loaded, prompt: &[u32]) -> RequestBase<Adapter> {
+    RequestBase { task: Arc::from("t"), adapter: adapter.clone(), prompt: prompt.to_vec(), deadline: None }
 }
 
 /// Chooses the likeliest token and records all logits that it receives.
@@ -163,8 +164,13 @@ fn scores_are_the_log_probabilities_of_single_runs() {
         for (path, found) in paths.iter().zip(&scores.paths) {
             let tokens = [&prompt[..], &path.tokens].concat();
             let (mut kv, mut scratch) = (decoder.new_kv(4), DecoderScratch::default());
-            let span =
-                Span { tokens: &tokens, start: 0, pages: &[0, 1, 2, 3], adapter: None, logits: Wanted::Last };
+            let span = Span {
+                tokens: &tokens,
+                start: 0,
+                pages: &[0, 1, 2, 3],
+                adapter: None,
+                logits: LogitRows::Last,
+            };
             let logits = decoder.forward(&pool, &mut kv, &[span], &mut scratch).unwrap();
             let row = logits.row(0).unwrap();
             assert_eq!((row.len(), found.len()), (vocabulary, path.next.len()));

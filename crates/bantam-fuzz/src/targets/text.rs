@@ -1,7 +1,7 @@
 //! Texts of callers: what the privacy scanner reads, and what extraction copies values from.
 
 use bantam_extract::normalise::{amount, boolean, choice, date, whole};
-use bantam_extract::{Found, Shape};
+use bantam_extract::{Shape, SlotValue};
 use bantam_privacy::{Scanner, ScannerConfig};
 
 /// Scans the bytes as one text, and as two that a value may be split over.
@@ -27,6 +27,6 @@ pub(super) fn extract(bytes: &[u8]) {
     let Ok(schema) = serde_json::from_str(text) else { return };
     let Ok(shape) = Shape::new(&schema, &Shape::properties(&schema)) else { return };
     let found =
-        ["1,234.50", "5 May 2026", "yes", ""].map(|value| Found { name: "a", value, confidence: 0.5 });
+        ["1,234.50", "5 May 2026", "yes", ""].map(|value| SlotValue { name: "a", value, confidence: 0.5 });
     let _ = shape.write(&found);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_engine::{
-    Adapter, Asked, Choice, Decoder, DecoderModel, Generate, GenerationEvent, LoadedAdapter, Scheduler,
+    Adapter, Choice, Decoder, DecoderModel, Generate, GenerationEvent, LoadedAdapter, RequestBase, Scheduler,
     SchedulerOptions, Score, ScorePath,
 };
 use bantam_kernels::{PAGE_TOKENS, Pool};
@@ -136,10 +136,10 @@ impl Load<'_> {
         Ok(times)
     }
 
-    fn asked(&self, task: usize, prompt: Vec<u32>) -> Asked<Adapter> {
+    fn asked(&self, task: usize, prompt: Vec<u32>) -> RequestBase<Adapter> {
         let adapter = self.adapters.get(task).cloned();
         let deadline = Some(Instant::now() + REQUEST_MAX);
-        Asked { task: format!("task {task}").into(), adapter, prompt, deadline }
+        RequestBase { task: format!("task {task}").into(), adapter, prompt, deadline }
     }
 
     /// Returns a number that no other request of this measurement has.

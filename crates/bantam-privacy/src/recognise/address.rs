@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use bantam_types::Label;
 
 use super::{is_word, network};
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 use crate::view::{Triggers, View, next_position};
 
 /// The longest textual IPv6 address, with an IPv4 tail.
@@ -73,7 +73,7 @@ fn mac(run: &[u8], length: usize, step: usize, tally: &mut Tally) -> bool {
         && run.iter().enumerate().all(|(at, byte)| byte.is_ascii_hexdigit() == (at % step != step - 1));
     if shaped {
         let digits: Vec<u8> = run.iter().copied().filter(u8::is_ascii_hexdigit).collect();
-        tally.add(Kind::MacAddress, Label::Confidential, &digits);
+        tally.add(FindingKind::MacAddress, Label::Confidential, &digits);
     }
     shaped
 }

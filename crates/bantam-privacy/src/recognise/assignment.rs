@@ -3,7 +3,7 @@
 use bantam_types::Label;
 
 use super::cue::{Cue, Cues};
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 use crate::view::View;
 
 /// The most bytes of a name after the cue: `password_for_the_database`.
@@ -99,12 +99,12 @@ fn judge(assigned: &Assignment<'_>, cue: Cue, tally: &mut Tally) {
     let long = value.len() >= 20 && !spaced && !value.contains(&b'.') && (digits || cue != Cue::Key);
     let numeric = cue == Cue::Password && value.len() >= 6 && !letters;
     if varied || long || (numeric && assigned.is_firm) {
-        tally.add(Kind::Secret, Label::Restricted, value);
+        tally.add(FindingKind::Secret, Label::Restricted, value);
     } else if assigned.is_firm
         && !spaced
         && (cue == Cue::Password || letters && cue == Cue::Key && value.len() >= 8)
     {
-        tally.add(Kind::SecretLike, Label::Confidential, value);
+        tally.add(FindingKind::SecretLike, Label::Confidential, value);
     }
 }
 
@@ -145,6 +145,6 @@ fn private_key(bytes: &[u8], end: usize, tally: &mut Tally) {
     let before = &bytes[end.saturating_sub(48)..end];
     if before.windows(6).any(|window| window == b"begin " || window == b"-begin") {
         let body = &bytes[end..bytes.len().min(end + 64)];
-        tally.add(Kind::Secret, Label::Restricted, body);
+        tally.add(FindingKind::Secret, Label::Restricted, body);
     }
 }

@@ -3,7 +3,7 @@
 use bantam_types::Label;
 
 use super::number::Sequence;
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 
 /// Looks for card numbers in whole sequences, in single groups and in evenly grouped stretches.
 ///
@@ -82,12 +82,12 @@ fn judge(sequence: &Sequence<'_>, tally: &mut Tally) -> bool {
         return false;
     }
     if passes_luhn(digits) {
-        tally.add(Kind::PaymentCard, Label::Restricted, digits);
+        tally.add(FindingKind::PaymentCard, Label::Restricted, digits);
         return true;
     }
     // Inside a word, or at a length that few cards have, only the checksum can identify a card.
     if (cued || usual_length(digits)) && sequence.stands_alone() && grouped_as_card(sequence) {
-        tally.add(Kind::CardLike, Label::Confidential, digits);
+        tally.add(FindingKind::CardLike, Label::Confidential, digits);
     }
     false
 }
@@ -103,12 +103,12 @@ fn has_cue(sequence: &Sequence<'_>) -> bool {
 
 /// Counts a long run of digits, which is of no known kind, and any card number inside it.
 fn long_run(digits: &[u8], tally: &mut Tally) {
-    tally.add(Kind::CardLike, Label::Confidential, digits);
+    tally.add(FindingKind::CardLike, Label::Confidential, digits);
     for length in [15, 16] {
         for window in digits.windows(length) {
             let usual = usual_length(window) && has_network(window);
             if usual && passes_luhn(window) {
-                tally.add(Kind::PaymentCard, Label::Restricted, window);
+                tally.add(FindingKind::PaymentCard, Label::Restricted, window);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use bantam_types::Label;
 
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 use crate::view::{View, next_position};
 
 /// The longest local part and the longest domain that mail allows.
@@ -46,9 +46,9 @@ fn around(bytes: &[u8], at: usize, tally: &mut Tally) {
     canonical.push(b'@');
     canonical.extend_from_slice(&domain);
     if dotted {
-        tally.add(Kind::Email, Label::Confidential, &canonical);
+        tally.add(FindingKind::Email, Label::Confidential, &canonical);
     } else if plain_host && local.first().is_some_and(|&byte| is_letter_or_digit(byte)) {
-        tally.add(Kind::Email, Label::Internal, &canonical);
+        tally.add(FindingKind::Email, Label::Internal, &canonical);
     }
 }
 
@@ -103,7 +103,7 @@ fn credentials(bytes: &[u8], at: usize, tally: &mut Tally) -> bool {
     let Some(password) = colon.map(|colon| &user_and_password[colon + 1..]) else { return false };
     let is_placeholder = password.is_empty() || password.starts_with(b"$") || password.starts_with(b"<");
     if !is_placeholder {
-        tally.add(Kind::Secret, Label::Restricted, password);
+        tally.add(FindingKind::Secret, Label::Restricted, password);
     }
     !is_placeholder
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bantam_types::Label;
 
 use super::is_word;
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 
 /// The length of account numbers by country code.
 const LENGTHS: [(&[u8; 2], usize); 84] = [
@@ -153,16 +153,16 @@ fn judge(account: &[u8], starts_word: bool, bytes: &[u8], start: usize, tally: &
         let plausible =
             digits(own) >= 10 || (starts_word && digits(own) >= 6 && unbroken(bytes, start) >= own.len());
         if plausible && passes_mod97(own) {
-            tally.add(Kind::Iban, Label::Restricted, own);
+            tally.add(FindingKind::Iban, Label::Restricted, own);
         } else if starts_word && digits(own) >= 10 && is_written_as_one(bytes, start, own.len()) {
-            tally.add(Kind::IbanLike, Label::Confidential, own);
+            tally.add(FindingKind::IbanLike, Label::Confidential, own);
         }
         return;
     }
     let run = unbroken(bytes, start);
     let sized = (LENGTH_MIN..=LENGTH_MAX).contains(&run) && run <= account.len();
     if sized && starts_word && digits(&account[..run]) >= 10 && passes_mod97(&account[..run]) {
-        tally.add(Kind::IbanLike, Label::Confidential, &account[..run]);
+        tally.add(FindingKind::IbanLike, Label::Confidential, &account[..run]);
     }
 }
 

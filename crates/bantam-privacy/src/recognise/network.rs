@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use bantam_types::Label;
 
 use super::number::Sequence;
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 
 /// Looks for four groups of at most 255 with single dots between them.
 ///
@@ -47,8 +47,8 @@ pub(super) fn note(address: IpAddr, tally: &mut Tally) {
     };
     let label = if private { Label::Internal } else { Label::Confidential };
     match address {
-        IpAddr::V4(address) => tally.add(Kind::IpAddress, label, &address.octets()),
-        IpAddr::V6(address) => tally.add(Kind::IpAddress, label, &address.octets()),
+        IpAddr::V4(address) => tally.add(FindingKind::IpAddress, label, &address.octets()),
+        IpAddr::V6(address) => tally.add(FindingKind::IpAddress, label, &address.octets()),
     }
 }
 

@@ -4,7 +4,7 @@ use bantam_types::Label;
 
 use super::is_word;
 use super::number::Sequence;
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 
 /// Words that mark a bare number of 7 to 15 digits as a telephone number.
 const CUES: [&str; 14] = [
@@ -45,14 +45,14 @@ fn part(sequence: &Sequence<'_>, tally: &mut Tally) {
         return;
     }
     if is_whole_number(&rest) {
-        tally.add(Kind::Phone, Label::Confidential, rest.own_digits());
+        tally.add(FindingKind::Phone, Label::Confidential, rest.own_digits());
         return;
     }
     for start in 0..rest.groups.len() {
         for groups in [3, 4] {
             let end = start + groups;
             if end <= rest.groups.len() && is_north_american(&rest.slice(start..end)) {
-                tally.add(Kind::Phone, Label::Confidential, rest.slice(start..end).own_digits());
+                tally.add(FindingKind::Phone, Label::Confidential, rest.slice(start..end).own_digits());
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use bantam_types::Label;
 
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 use crate::view::{View, next_long_token};
 
 /// Prefixes in lower case, each with the fewest characters that follow it in a real key.
@@ -93,7 +93,7 @@ pub(super) fn scan(view: View<'_>, tally: &mut Tally) -> bool {
             let rest = &token[at..token.len().min(at + KEY_BYTES_MAX)];
             let length = if starts_word { key_length(rest) } else { None };
             if let Some(length) = length {
-                tally.add(Kind::Secret, Label::Restricted, &token[at..at + length]);
+                tally.add(FindingKind::Secret, Label::Restricted, &token[at..at + length]);
             }
             at += length.unwrap_or(1);
         }

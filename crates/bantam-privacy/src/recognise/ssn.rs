@@ -4,7 +4,7 @@ use bantam_types::Label;
 
 use super::number::Sequence;
 use super::phone::is_date;
-use crate::findings::{Kind, Tally};
+use crate::findings::{FindingKind, Tally};
 
 /// Words that mark nine bare digits as a social security number.
 const CUES: [&str; 7] = ["ssn", "social sec", "soc sec", "soc. sec", "social number", "taxpayer", "itin"];
@@ -48,9 +48,9 @@ fn has_cue(sequence: &Sequence<'_>) -> bool {
 
 fn note(digits: &[u8], tally: &mut Tally) {
     if is_issued(digits) {
-        tally.add(Kind::UsSsn, Label::Restricted, digits);
+        tally.add(FindingKind::UsSsn, Label::Restricted, digits);
     } else {
-        tally.add(Kind::SsnLike, Label::Confidential, digits);
+        tally.add(FindingKind::SsnLike, Label::Confidential, digits);
     }
 }
 

@@ -2,31 +2,31 @@
 
 use base64::Engine as _;
 
-use bantam_privacy::Kind;
+use bantam_privacy::FindingKind;
 use bantam_types::Label;
 
 use crate::{scan, scanner};
 
 /// Values of each kind, with the lowest label allowed.
-const VALUES: [(Kind, Label, &str); 18] = [
-    (Kind::Email, Label::Confidential, "jane.doe@example.com"),
-    (Kind::Phone, Label::Confidential, "+44 7700 900 123"),
-    (Kind::Phone, Label::Confidential, "212-555-0143"),
-    (Kind::PaymentCard, Label::Restricted, "4111 1111 1111 1111"),
-    (Kind::PaymentCard, Label::Restricted, "378282246310005"),
-    (Kind::CardLike, Label::Confidential, "4111 1111 1111 1112"),
-    (Kind::Iban, Label::Restricted, "DE89370400440532013000"),
-    (Kind::Iban, Label::Restricted, "GB82 WEST 1234 5698 7654 32"),
-    (Kind::IbanLike, Label::Confidential, "DE89370400440532013001"),
-    (Kind::UsSsn, Label::Restricted, "536-22-1234"),
-    (Kind::IpAddress, Label::Confidential, "81.2.69.142"),
-    (Kind::IpAddress, Label::Confidential, "2a02:2f0b:8a1c::17"),
-    (Kind::MacAddress, Label::Confidential, "3c:22:fb:9a:10:0e"),
-    (Kind::Secret, Label::Restricted, "sk-ant-api03-Zk3vT9q0LmXw27HdYp51"),
-    (Kind::Secret, Label::Restricted, "AKIAZ7Q2M4T9X1C5V8B3"),
-    (Kind::Secret, Label::Restricted, "AKIAQODZVCHXMTXQYAHI"),
-    (Kind::Secret, Label::Restricted, "password=Tr0ub4dor"),
-    (Kind::Dictionary, Label::Restricted, "Project Falcon"),
+const VALUES: [(FindingKind, Label, &str); 18] = [
+    (FindingKind::Email, Label::Confidential, "jane.doe@example.com"),
+    (FindingKind::Phone, Label::Confidential, "+44 7700 900 123"),
+    (FindingKind::Phone, Label::Confidential, "212-555-0143"),
+    (FindingKind::PaymentCard, Label::Restricted, "4111 1111 1111 1111"),
+    (FindingKind::PaymentCard, Label::Restricted, "378282246310005"),
+    (FindingKind::CardLike, Label::Confidential, "4111 1111 1111 1112"),
+    (FindingKind::Iban, Label::Restricted, "DE89370400440532013000"),
+    (FindingKind::Iban, Label::Restricted, "GB82 WEST 1234 5698 7654 32"),
+    (FindingKind::IbanLike, Label::Confidential, "DE89370400440532013001"),
+    (FindingKind::UsSsn, Label::Restricted, "536-22-1234"),
+    (FindingKind::IpAddress, Label::Confidential, "81.2.69.142"),
+    (FindingKind::IpAddress, Label::Confidential, "2a02:2f0b:8a1c::17"),
+    (FindingKind::MacAddress, Label::Confidential, "3c:22:fb:9a:10:0e"),
+    (FindingKind::Secret, Label::Restricted, "sk-ant-api03-Zk3vT9q0LmXw27HdYp51"),
+    (FindingKind::Secret, Label::Restricted, "AKIAZ7Q2M4T9X1C5V8B3"),
+    (FindingKind::Secret, Label::Restricted, "AKIAQODZVCHXMTXQYAHI"),
+    (FindingKind::Secret, Label::Restricted, "password=Tr0ub4dor"),
+    (FindingKind::Dictionary, Label::Restricted, "Project Falcon"),
 ];
 
 /// Checks that every value is found after `disguise`.
@@ -208,7 +208,7 @@ fn spelled_out_addresses_are_found() {
     ] {
         let findings = scan(&[text]);
         assert!(
-            findings.count(Kind::Email) > 0 && findings.label() >= Label::Confidential,
+            findings.count(FindingKind::Email) > 0 && findings.label() >= Label::Confidential,
             "{text}: {findings}"
         );
     }

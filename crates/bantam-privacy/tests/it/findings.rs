@@ -1,6 +1,6 @@
 //! What findings report, and that they hold no content.
 
-use bantam_privacy::{BuildScannerError, DictionaryTerm, Kind, Scanner, ScannerConfig};
+use bantam_privacy::{BuildScannerError, DictionaryTerm, FindingKind, Scanner, ScannerConfig};
 use bantam_types::Label;
 
 use crate::scan;
@@ -16,7 +16,7 @@ fn nothing_found_is_public_and_empty() {
 #[test]
 fn distinct_values_are_counted_once() {
     let findings = scan(&["a.b@example.com, A.B@example.com; c@example.com and a%2eb%40example.com"]);
-    assert_eq!(findings.kinds().collect::<Vec<_>>(), [(Kind::Email, 2)]);
+    assert_eq!(findings.kinds().collect::<Vec<_>>(), [(FindingKind::Email, 2)]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use bantam_privacy::{Findings, Kind, Scanner, ScannerConfig};
+use bantam_privacy::{FindingKind, Findings, Scanner, ScannerConfig};
 use bantam_types::Label;
 use serde_json::Value;
 
@@ -39,12 +39,12 @@ fn finds_the_kinds_that_presidio_annotates() {
     let Some(rows) = rows("presidio/synth_v2.jsonl.gz") else { return };
     let scanner = scanner();
     for (name, kinds, recall_min) in [
-        ("EMAIL_ADDRESS", &[Kind::Email][..], 0.99),
-        ("CREDIT_CARD", &[Kind::PaymentCard, Kind::CardLike], 0.99),
-        ("IBAN_CODE", &[Kind::Iban, Kind::IbanLike], 0.99),
-        ("US_SSN", &[Kind::UsSsn, Kind::SsnLike], 0.99),
-        ("IP_ADDRESS", &[Kind::IpAddress], 0.99),
-        ("PHONE_NUMBER", &[Kind::Phone], 0.97),
+        ("EMAIL_ADDRESS", &[FindingKind::Email][..], 0.99),
+        ("CREDIT_CARD", &[FindingKind::PaymentCard, FindingKind::CardLike], 0.99),
+        ("IBAN_CODE", &[FindingKind::Iban, FindingKind::IbanLike], 0.99),
+        ("US_SSN", &[FindingKind::UsSsn, FindingKind::SsnLike], 0.99),
+        ("IP_ADDRESS", &[FindingKind::IpAddress], 0.99),
+        ("PHONE_NUMBER", &[FindingKind::Phone], 0.97),
     ] {
         let (mut marked, mut found) = (0u32, 0u32);
         for row in &rows {

@@ -4,14 +4,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
-use bantam_extract::{Found, Shape};
+use bantam_extract::{Shape, SlotValue};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::{Call, CallKind, Unsupported};
 use serde_json::json;
 
 use super::{Reading, Tagger};
-use crate::backend::{Formats, student_cannot_honour, student_text};
+use crate::backend::{AnswerFormat, student_cannot_honour, student_text};
 use crate::encoder::QueueError;
 use crate::hash::FileHash;
 use crate::linear::Scratch;
@@ -61,10 +61,10 @@ impl TaggerBackend {
     }
 
     fn written(&self, reading: &Reading<'_>) -> StudentAnswer {
-        let found: Vec<Found<'_>> = reading
+        let found: Vec<SlotValue<'_>> = reading
             .fields
             .iter()
-            .map(|field| Found { name: field.name, value: field.value, confidence: field.confidence })
+            .map(|field| SlotValue { name: field.name, value: field.value, confidence: field.confidence })
             .collect();
         let written = self.shape.write(&found);
         StudentAnswer {
@@ -113,7 +113,7 @@ impl Backend for TaggerBackend {
     }
 
     fn cannot_honour(&self, call: &Call) -> Option<Unsupported> {
-        let formats = self.shape.schema().map_or(Formats::AnyJson, Formats::Schema);
+        let formats = self.shape.schema().map_or(AnswerFormat::AnyJson, AnswerFormat::Schema);
         student_cannot_honour(call, formats)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bantam_engine::{
     Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, ForwardError, LoadAdapterError,
-    LoadDecoderError, Span, Wanted,
+    LoadDecoderError, LogitRows, Span,
 };
 use bantam_kernels::Pool;
 
@@ -79,8 +79,13 @@ pub fn replay(
     for prompt in prompts {
         let count = prompt.len().div_ceil(PAGE_TOKENS);
         let (mut kv, pages) = (decoder.new_kv(count), (0..count as u32).collect::<Vec<_>>());
-        let span =
-            Span { tokens: prompt, start: 0, pages: &pages, adapter: adapter.as_ref(), logits: Wanted::All };
+        let span = Span {
+            tokens: prompt,
+            start: 0,
+            pages: &pages,
+            adapter: adapter.as_ref(),
+            logits: LogitRows::All,
+        };
         let served = decoder.forward(pool, &mut kv, &[span], &mut scratch)?;
         let expected = network.logits(parameters, prompt, &mut network_scratch);
         for (served, expected) in served.rows().zip(expected.chunks_exact(network.config().vocabulary)) {

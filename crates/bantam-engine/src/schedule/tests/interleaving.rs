@@ -137,7 +137,7 @@ fn simulate(arrivals: Vec<Arrival>, setting: &Setting) -> Bench {
         while arrivals.front().is_some_and(|next| next.gap <= since) {
             let Some(arrival) = arrivals.pop_front() else { break };
             since = 0;
-            let asked = Asked {
+            let asked = RequestBase {
                 task: Arc::from(arrival.task.to_string()),
                 adapter: arrival.adapter.map(|index| Arc::clone(&adapters[index])),
                 prompt: arrival.prompt.clone(),

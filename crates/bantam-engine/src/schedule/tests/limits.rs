@@ -183,7 +183,7 @@ fn a_passed_deadline_ends_running_and_waiting_requests() {
     let clock: super::super::Clock = Arc::new(move || *reading.lock().unwrap());
     let mut bench = Bench::new(8, SchedulerOptions { running_max: 1, clock, ..options() });
     let late = start + Duration::from_secs(2);
-    let with_deadline = |prompt: &[u32]| Asked { deadline: Some(late), ..asked("a", prompt) };
+    let with_deadline = |prompt: &[u32]| RequestBase { deadline: Some(late), ..asked("a", prompt) };
     let running =
         bench.submit(with_deadline(&[1]), Work::Generate { chooser: Box::new(pick_one), tokens_max: 100 });
     let waiting = bench.submit(with_deadline(&[2]), generation(1));
@@ -206,7 +206,7 @@ fn adapters_share_a_step_but_not_prefixes_and_their_cached_pages_are_freed_with_
     let mut bench = Bench::new(40, options());
     let prompt = long_prompt(0, 40);
     let adapters = [adapter(5), adapter(6)];
-    let with = |index: Option<usize>| Asked {
+    let with = |index: Option<usize>| RequestBase {
         adapter: index.map(|index| Arc::clone(&adapters[index])),
         ..asked("a", &prompt)
     };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bantam_engine::{Adapter, Decoder, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
+use bantam_engine::{Adapter, Decoder, DecoderPrecision, DecoderScratch, ForwardError, LogitRows, Span};
 use bantam_kernels::Pool;
 
 use super::support::{distance, divergence, expected, fixture, golden, open, open_f32, paged, run};
@@ -67,7 +67,7 @@ fn logits_of_only_the_last_token_use_the_sequences_adapter() {
     let every = Adapter::open(fixture("llama/adapter-every"), &decoder).unwrap();
     let (tokens, pool) = (&golden[0].tokens, Pool::new(2));
     let mut kv = decoder.new_kv(4);
-    let plain = Span { tokens, start: 0, pages: &[0, 1], adapter: None, logits: Wanted::Last };
+    let plain = Span { tokens, start: 0, pages: &[0, 1], adapter: None, logits: LogitRows::Last };
     let adapted = Span { pages: &[2, 3], adapter: Some(&every), ..plain };
     let mut scratch = DecoderScratch::default();
     let logits = decoder.forward(&pool, &mut kv, &[plain, adapted], &mut scratch).unwrap();
@@ -130,7 +130,7 @@ fn adapters_of_other_models_are_refused_when_opened_and_when_used() {
     let adapter = Adapter::open(fixture("llama/adapter-few"), &open_f32("llama")).unwrap();
     let decoder = open_f32("qwen3");
     let (mut kv, _) = paged(&decoder, &[(&[1], None)]);
-    let span = Span { tokens: &[1], start: 0, pages: &[0], adapter: Some(&adapter), logits: Wanted::Last };
+    let span = Span { tokens: &[1], start: 0, pages: &[0], adapter: Some(&adapter), logits: LogitRows::Last };
     let mut scratch = DecoderScratch::default();
     let error = decoder.forward(&Pool::new(1), &mut kv, &[span], &mut scratch).unwrap_err();
     assert_eq!(error, ForwardError::OtherAdapter { span: 0 });

@@ -1,12 +1,12 @@
 //! Steps: the logits they return, independence from the batch, and invalid input.
 
-use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, ForwardError, Span, Wanted};
+use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, ForwardError, LogitRows, Span};
 use bantam_kernels::Pool;
 
 use super::support::{NAMES, fixture, golden, open, open_f32, paged, run};
 use crate::support::pools;
 
-fn span(tokens: &[u32], logits: Wanted) -> Span<'_> {
+fn span(tokens: &[u32], logits: LogitRows) -> Span<'_> {
     Span { tokens, start: 0, pages: &[0, 1], adapter: None, logits }
 }
 
@@ -48,15 +48,15 @@ fn check_wanted(decoder: &Decoder, tokens: &[u32], case: &str) {
     let row = |index: usize| &all[index * 64..(index + 1) * 64];
     let mut scratch = DecoderScratch::default();
     for (wanted, expected) in [
-        (Wanted::Last, 19..20),
-        (Wanted::From(17), 17..20),
-        (Wanted::From(99), 0..0),
-        (Wanted::None, 0..0),
-        (Wanted::All, 0..20),
+        (LogitRows::Last, 19..20),
+        (LogitRows::From(17), 17..20),
+        (LogitRows::From(99), 0..0),
+        (LogitRows::None, 0..0),
+        (LogitRows::All, 0..20),
     ] {
         // The second sequence is shorter; its logits follow those of the first.
         let mut kv = decoder.new_kv(4);
-        let second = Span { pages: &[2, 3], ..span(&tokens[..9], Wanted::From(4)) };
+        let second = Span { pages: &[2, 3], ..span(&tokens[..9], LogitRows::From(4)) };
         let spans = [span(tokens, wanted), second];
         let mut logits = decoder.forward(&pool, &mut kv, &spans, &mut scratch).unwrap();
         assert_eq!((logits.len(), logits.is_empty()), (expected.len() + 5, false));
@@ -67,7 +67,7 @@ fn check_wanted(decoder: &Decoder, tokens: &[u32], case: &str) {
         logits.rows_mut().for_each(|row| row.fill(0.0));
         assert!(logits.rows().flatten().all(|logit| *logit == 0.0));
         // Tokens without requested logits are still in the KV cache for later steps.
-        let next = Span { start: 20, ..span(&[5], Wanted::Last) };
+        let next = Span { start: 20, ..span(&[5], LogitRows::Last) };
         let found = decoder.forward(&pool, &mut kv, &[next], &mut scratch).unwrap().row(0).unwrap().to_vec();
         let longer = [tokens, &[5]].concat();
         let whole = &run(decoder, &pool, &[(&longer, None)], &[64])[0];
@@ -89,7 +89,7 @@ fn a_step_that_requests_no_logits_returns_none() {
     let (decoder, mut scratch) = (open_f32("llama"), DecoderScratch::default());
     let (pool, mut kv) = (Pool::new(2), decoder.new_kv(2));
     assert!(decoder.forward(&pool, &mut kv, &[], &mut scratch).unwrap().is_empty());
-    let none = [span(&[1, 2, 3], Wanted::None)];
+    let none = [span(&[1, 2, 3], LogitRows::None)];
     assert!(decoder.forward(&pool, &mut kv, &none, &mut scratch).unwrap().is_empty());
 }
 
@@ -101,10 +101,10 @@ fn refused(decoder: &Decoder, spans: &[Span<'_>]) -> ForwardError {
 #[test]
 fn invalid_spans_are_refused_with_their_index() {
     let decoder = open_f32("llama");
-    let ok = span(&[1, 2], Wanted::Last);
-    assert_eq!(refused(&decoder, &[ok, span(&[], Wanted::Last)]), ForwardError::EmptySpan { span: 1 });
+    let ok = span(&[1, 2], LogitRows::Last);
+    assert_eq!(refused(&decoder, &[ok, span(&[], LogitRows::Last)]), ForwardError::EmptySpan { span: 1 });
     let unknown = ForwardError::UnknownToken { span: 0, token: 64, vocabulary: 64 };
-    assert_eq!(refused(&decoder, &[span(&[63, 64], Wanted::Last), ok]), unknown);
+    assert_eq!(refused(&decoder, &[span(&[63, 64], LogitRows::Last), ok]), unknown);
     assert_eq!(unknown.to_string(), "span 0 contains token 64, outside the vocabulary of 64");
     let late = Span { start: 255, ..ok };
     assert_eq!(refused(&decoder, &[late]), ForwardError::TooLong { span: 0, end: 257, positions: 256 });
@@ -122,6 +122,6 @@ fn a_kv_store_of_another_model_is_refused() {
     let (decoder, other) = (open_f32("llama"), open_f32("gemma3"));
     let (mut kv, _) = paged(&other, &[(&[1, 2], None)]);
     let mut scratch = DecoderScratch::default();
-    let found = decoder.forward(&Pool::new(1), &mut kv, &[span(&[1], Wanted::Last)], &mut scratch);
+    let found = decoder.forward(&Pool::new(1), &mut kv, &[span(&[1], LogitRows::Last)], &mut scratch);
     assert_eq!(found.unwrap_err(), ForwardError::OtherStore);
 }

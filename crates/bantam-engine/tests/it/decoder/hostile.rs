@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
+use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, Span};
 use bantam_kernels::Pool;
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn try_out(path: &Path, precision: DecoderPrecision) -> bool {
         return false;
     };
     let (mut kv, mut scratch) = (decoder.new_kv(1), DecoderScratch::default());
-    let span = Span { tokens: &[0, 1, 2], start: 0, pages: &[0], adapter: None, logits: Wanted::Last };
+    let span = Span { tokens: &[0, 1, 2], start: 0, pages: &[0], adapter: None, logits: LogitRows::Last };
     drop(decoder.forward(&pool, &mut kv, &[span], &mut scratch));
     true
 }

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, Span, Wanted};
+use bantam_engine::{Decoder, DecoderPrecision, DecoderScratch, LogitRows, Span};
 use bantam_kernels::Pool;
 
 use super::support::{divergence, open, run};
@@ -56,7 +56,7 @@ fn continuations(decoder: &Decoder, pool: &Pool) -> Vec<Vec<u32>> {
                 start: done[index],
                 pages: [&[0, 1, 2, 3], &[4, 5, 6, 7]][index],
                 adapter: None,
-                logits: Wanted::Last,
+                logits: LogitRows::Last,
             })
             .collect();
         let logits = decoder.forward(pool, &mut kv, &spans, &mut scratch).unwrap();

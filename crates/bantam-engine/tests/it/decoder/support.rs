@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, Span, Wanted};
+use bantam_engine::{Adapter, Decoder, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, Span};
 use bantam_kernels::{KvStore, Pool};
 use bantam_weights::WeightFile;
 
@@ -96,7 +96,7 @@ pub(crate) fn run(
                 start: tokens.start,
                 pages: &sequences[*index].pages,
                 adapter: sequences[*index].adapter,
-                logits: Wanted::All,
+                logits: LogitRows::All,
             })
             .collect();
         let logits = decoder.forward(pool, &mut kv, &spans, &mut scratch).unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bantam_kernels::Pool;
 use bantam_local::{DecoderReport, DecoderStudentFile, StudentBase, StudentWeights};
 use bantam_student::SeenTexts;
-use bantam_train::{BaseForm, Layout, Taught, replay, write_gguf_adapter, write_whole};
+use bantam_train::{BaseForm, Layout, TrainedDecoder, replay, write_gguf_adapter, write_whole};
 use bantam_weights::Dtype;
 
 use super::exchange::Exchange;
@@ -33,7 +33,7 @@ pub(super) struct Finished<'f> {
     pub(super) settings: &'f DecoderPlan,
     pub(super) exchange: &'f Exchange,
     pub(super) prepared: &'f Prepared,
-    pub(super) taught: &'f Taught,
+    pub(super) taught: &'f TrainedDecoder,
     pub(super) learnt: &'f [DecoderRow],
     pub(super) held_out: &'f [DecoderRow],
     pub(super) base: Option<&'f KnownBase<'f>>,

@@ -2,8 +2,8 @@
 
 use bantam_kernels::Pool;
 use bantam_train::{
-    Checkpoint, Control, DecoderNetwork, Dpo, Judged as _, Objective as _, Sft, Taught, TeachConfig,
-    TeachError, TeachEvent, teach,
+    Checkpoint, Control, DecoderNetwork, Dpo, Judged as _, Objective as _, Sft, TeachConfig, TeachError,
+    TeachEvent, TrainedDecoder, teach,
 };
 
 /// What is learnt.
@@ -45,7 +45,7 @@ impl DecoderObjective {
         checkpoint: Checkpoint<'_>,
         pool: &Pool,
         on_event: &mut dyn FnMut(TeachEvent) -> Control,
-    ) -> Result<Taught, TeachError> {
+    ) -> Result<TrainedDecoder, TeachError> {
         match self {
             Self::Answers(sft) => teach(sft, config, begin, Some(checkpoint), pool, on_event),
             Self::Preferences(dpo) => teach(dpo, config, begin, Some(checkpoint), pool, on_event),

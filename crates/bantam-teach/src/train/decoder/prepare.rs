@@ -5,7 +5,7 @@ use std::path::Path;
 use bantam_kernels::Pool;
 use bantam_train::{
     BaseForm, Checkpoint, Control, DecoderNetwork, DecoderTuning, Dpo, Layout, LoraConfig, RowWriter,
-    RunConfig, Sft, SmallTokens, Taught, TeachConfig, TeachError, TeachEvent, TokenRow, whole_config,
+    RunConfig, Sft, SmallTokens, TeachConfig, TeachError, TeachEvent, TokenRow, TrainedDecoder, whole_config,
 };
 use bantam_weights::Tokenizer;
 use data_encoding::HEXLOWER;
@@ -104,7 +104,7 @@ impl Prepared {
         checkpoint: Checkpoint<'_>,
         pool: &Pool,
         on_event: &mut dyn FnMut(TeachEvent) -> Control,
-    ) -> Result<Taught, TeachError> {
+    ) -> Result<TrainedDecoder, TeachError> {
         let facts: Vec<&str> = self.facts.iter().map(String::as_str).chain([base]).collect();
         self.objective.teach(&self.config, (self.begin.clone(), &facts), checkpoint, pool, on_event)
     }
