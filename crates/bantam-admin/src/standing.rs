@@ -56,7 +56,7 @@ impl StudentStanding {
     }
 }
 
-/// Returns what the student of every task may do. A student that cannot be used is no error here.
+/// Returns what the student of every task may do. A student that cannot be used is not an error here.
 pub fn student_standings(config: &Config) -> BTreeMap<TaskName, StudentStanding> {
     let memory = ModelMemory::new(config);
     let needs_models = |task: &Task| {

@@ -280,7 +280,7 @@ pub struct JobFailure {
 pub enum FailureReason {
     /// It did not work.
     Failed,
-    /// What was asked for cannot be understood or makes no sense.
+    /// What was asked for cannot be understood or is contradictory.
     Invalid,
     /// A model, or another thing that was named, does not exist.
     NotFound,

@@ -54,7 +54,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is no database.
-    #[error("{path} is no ledger: it is not even a SQLite database")]
+    #[error("{path} is not a ledger: it is not a SQLite database")]
     NotADatabase {
         /// The file.
         path: PathBuf,
@@ -115,7 +115,7 @@ pub enum FoldError {
         source: io::Error,
     },
     /// The folding thread is gone.
-    #[error("the ledger's folding thread has ended")]
+    #[error("the ledger's folding thread has stopped")]
     Ended,
 }
 
@@ -161,7 +161,7 @@ pub enum CloseError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// A thread of the ledger panicked.
-    #[error("a thread of the ledger ended by itself")]
+    #[error("a thread of the ledger stopped unexpectedly")]
     Thread,
 }
 
@@ -173,7 +173,7 @@ pub enum QueryError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
     /// A row holds a value that no version wrote.
-    #[error("a row of the ledger has no meaningful {column}")]
+    #[error("a row of the ledger has an invalid {column}")]
     Value {
         /// The column.
         column: &'static str,

@@ -153,7 +153,7 @@ impl QuantiseStoredError {
     }
 }
 
-/// Quantises the model `source` of a store into the same store, and compares both where there is a text.
+/// Quantises the model `source` of a store into the same store, and compares both if there is a text.
 ///
 /// # Errors
 /// [`QuantiseStoredError`]; the store is as it was unless only the comparison failed.

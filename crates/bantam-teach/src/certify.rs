@@ -89,7 +89,7 @@ pub enum CertifyEvent {
         /// Rows in all.
         rows: u64,
     },
-    /// Something that should be known, and that is no error.
+    /// Something worth knowing that is not an error.
     Notice(CertifyNotice),
 }
 
@@ -155,7 +155,7 @@ struct Answers {
 }
 
 /// Tries to prove a claim, and writes the certificate where that succeeds and there is a place for it. A claim that
-/// cannot be proved is no error: the report says what is missing.
+/// cannot be proved is not an error: the report says what is missing.
 ///
 /// `observer` hears what happens. Work looks at `cancel` between two rows.
 ///

@@ -58,7 +58,7 @@ pub enum TrainingEvent {
         /// Rows in all.
         rows: u64,
     },
-    /// Something that should be known, and that is no error.
+    /// Something worth knowing that is not an error.
     Notice(TrainingNotice),
     /// The training ended.
     End {

@@ -75,7 +75,7 @@ pub(crate) struct RecordPaths {
     pub(crate) resume: bool,
 }
 
-/// Why a request is no plan: which field, and what is wrong with it. Fields are named as [`TrainingRequest`] has them.
+/// Why a request cannot be planned: which field, and what is wrong with it. Fields are named as [`TrainingRequest`] has them.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
@@ -104,7 +104,7 @@ pub enum PlanError {
         range: &'static str,
     },
     /// A base for a student that has none.
-    #[error("a linear student stands on no base")]
+    #[error("a linear student has no base")]
     LinearOnBase,
     /// A base that is to be left as it is, for a student that always changes it.
     #[error("{student} is trained itself, so `tune` cannot be `none`")]
@@ -119,7 +119,7 @@ pub enum PlanError {
         kind: TaskKind,
     },
     /// A schema for answers that are labels.
-    #[error("answers are labels, and a schema is given")]
+    #[error("a schema cannot be used with answers that are labels")]
     LabelsWithSchema,
     /// A schema that answers cannot be kept to.
     #[error("the schema cannot be used: {what}")]
@@ -127,8 +127,8 @@ pub enum PlanError {
         /// What is wrong with it.
         what: String,
     },
-    /// A place for the student that is no name of a file or folder.
-    #[error("`out` names no file: {}", .out.display())]
+    /// A place for the student that is not the name of a file or folder.
+    #[error("`out` is not a file name: {}", .out.display())]
     Out {
         /// The place.
         out: PathBuf,
@@ -384,7 +384,7 @@ mod tests {
             StudentKind::Linear,
             |request| request.base = Some("b".into()),
             "base",
-            "a linear student stands on no base",
+            "a linear student has no base",
         );
     }
 

@@ -16,7 +16,7 @@ pub enum StudentKind {
     Linear,
     /// A classifier over the vectors of an encoder.
     Encoder,
-    /// Finds values in a text: over words, or over an encoder where there is a base.
+    /// Finds values in a text: over words, or over an encoder if there is a base.
     Tagger,
     /// A small language model: an adapter of a base, or one trained from nothing.
     Decoder,

@@ -26,7 +26,7 @@ pub enum WatchError {
         source: std::io::Error,
     },
     /// The process that wrote the log is gone, and the log does not say how the training ended.
-    #[error("the training ended without a word")]
+    #[error("the training stopped unexpectedly")]
     Lost,
     /// The caller asked to stop.
     #[error("watching was stopped")]

@@ -16,7 +16,7 @@ macro_rules! features {
             /// All features. The first that a backend cannot honour is the one that callers are told about.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Returns the feature's name: that of OpenAI's parameter where there is one. Callers of another dialect
+            /// Returns the feature's name: that of OpenAI's parameter if there is one. Callers of another dialect
             /// read the name that their dialect has for it, see [`crate::Endpoint::param`].
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }

@@ -100,7 +100,7 @@ impl Globals {
         Ok((text, config))
     }
 
-    /// Reads the configuration, or the defaults where there is no file and none was named: models need none.
+    /// Reads the configuration, or the defaults if there is no file and none was named: models need none.
     pub(crate) fn load_or_default(&self) -> Result<Config, Failure> {
         match self.config.is_none() && !self.config_path().exists() {
             true => self.parse("", Purpose::LookUp),

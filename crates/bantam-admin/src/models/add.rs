@@ -72,7 +72,7 @@ pub enum AddModelError {
         path: PathBuf,
     },
     /// A bundle was to get a name, and has names of its own.
-    #[error("a bundle brings the names of its models")]
+    #[error("a bundle already names its models")]
     BundleName,
     /// The file cannot be imported.
     #[error("cannot import {}", .path.display())]

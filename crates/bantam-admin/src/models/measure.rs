@@ -42,7 +42,7 @@ impl UseCaseError for MeasureModelError {
     }
 }
 
-/// Measures the model that `request` names: a file or folder where there is one, or else a model of the store, which
+/// Measures the model that `request` names: a file or folder if there is one, or else a model of the store, which
 /// keeps how fast it was.
 ///
 /// # Errors

@@ -25,7 +25,7 @@ impl UseCaseError for QuantiseStoredError {
     }
 }
 
-/// Quantises a model into its own store, and compares both over a text where there is one. Reports numbers as progress,
+/// Quantises a model into its own store, and compares both over a text if there is one. Reports numbers as progress,
 /// and windows that were compared as notes.
 ///
 /// # Errors

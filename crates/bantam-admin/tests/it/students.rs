@@ -151,7 +151,7 @@ fn a_student_is_shown_and_answers_rows() {
     let request = |form| ExportRequest { form, out: desk.path("exported"), data: None };
     for form in [ExportForm::Peft, ExportForm::Gguf] {
         let error = export_student(&desk.path("desk.student"), None, &request(form)).unwrap_err();
-        assert_eq!(error.to_string(), "a student of this kind is exported to peft alone");
+        assert_eq!(error.to_string(), "a student of this kind can only be exported to peft");
     }
     let error = export_student(&desk.path("gone"), None, &request(ExportForm::Peft)).unwrap_err();
     assert!(error.to_string().starts_with("there is no student at "), "{error}");

@@ -39,7 +39,7 @@ pub enum DecodeError {
         version: u8,
     },
     /// A record's checksum holds and its fields make no sense.
-    #[error("a record's {0} makes no sense")]
+    #[error("a record's {0} is not valid")]
     Field(&'static str),
 }
 

@@ -285,7 +285,7 @@ fn read(path: &Path) -> Result<DecoderStudentFile, ReadDecoderStudentErrorKind> 
         ((1..=1_000_000).contains(&student.answer_tokens_max), "answer_tokens_max", "is beyond its range"),
         (student.samples <= SAMPLES_MAX, "samples", "is beyond its range"),
         (!is_labelled || labels.len() > 1, "answer", "leaves no choice"),
-        (student.seen.is_sound(), "seen", "is no list of hashes"),
+        (student.seen.is_sound(), "seen", "is not a list of hashes"),
         (
             student.verifier.as_ref().is_none_or(|verifier| verifier.is_sound()),
             "verifier",

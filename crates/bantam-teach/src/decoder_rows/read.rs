@@ -33,7 +33,7 @@ pub enum DecoderRowsErrorKind {
         /// Its length.
         bytes: u64,
     },
-    /// A line is no row.
+    /// A line is not a row.
     #[error("line {line}: {what}")]
     Line {
         /// The line, from 1.
@@ -61,7 +61,7 @@ impl DecoderRowsErrorKind {
 /// `instructions`.
 ///
 /// # Errors
-/// [`DecoderRowsError`], when the file cannot be read or a line is no row. Any number of rows is fine.
+/// [`DecoderRowsError`], when the file cannot be read or a line is not a row. Any number of rows is fine.
 pub fn read_decoder_rows(
     path: &Path,
     instructions: Option<&str>,

@@ -23,7 +23,7 @@ pub enum SplitError {
         rows: usize,
     },
     /// Only one question.
-    #[error("the rows all ask the same, so that none can be held out")]
+    #[error("all rows ask the same, so none can be held out")]
     OneQuestion,
 }
 

@@ -15,7 +15,7 @@ pub enum ExportError {
     #[error(transparent)]
     Destination(#[from] DestinationError),
     /// A student without a form but an encoder's changes, or without these.
-    #[error("a student of this kind is exported to peft alone")]
+    #[error("a student of this kind can only be exported to peft")]
     PeftOnly,
     /// A model of its own, which changes no other.
     #[error("a decoder without a base has no adapter")]
@@ -71,7 +71,7 @@ pub enum ExportError {
     #[error(transparent)]
     Rows(#[from] DecoderRowsError),
     /// A decoder that other trainers cannot train.
-    #[error("a decoder without a base is trained here alone")]
+    #[error("a decoder without a base can only be trained here")]
     TrainedHereAlone,
     /// A base that other trainers cannot read.
     #[error("{} is a GGUF file, which other trainers do not train on", .base.display())]

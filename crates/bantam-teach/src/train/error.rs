@@ -50,7 +50,7 @@ pub enum TrainError {
     #[error("some rows are answers and some are preferences")]
     MixedRows,
     /// Preferences without a model that they could change.
-    #[error("preferences change a model that answers already")]
+    #[error("preferences need a model that already answers")]
     PreferencesWithoutBase,
     /// A label that the task does not have.
     #[error("`{label}` is not one of the task's labels")]
@@ -116,7 +116,7 @@ pub enum TrainError {
     #[error("cannot write the tokens")]
     WriteTokens(#[from] WriteWeightsError),
     /// A place that holds something else than a student.
-    #[error("{} is a folder that holds no student", .path.display())]
+    #[error("the folder {} does not contain a student", .path.display())]
     Occupied {
         /// The place.
         path: PathBuf,

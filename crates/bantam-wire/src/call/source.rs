@@ -37,7 +37,7 @@ impl Source {
         self.members.iter().filter_map(|member| Some((member.name, self.raw.get(member.range.clone())?)))
     }
 
-    /// Returns the JSON of the member called `name`; nothing where there is none, or where it is `null`.
+    /// Returns the JSON of the member called `name`; nothing if it is missing or `null`.
     pub fn member(&self, name: &str) -> Option<&str> {
         let (_, json) = self.members().find(|(known, _)| *known == name)?;
         std::str::from_utf8(json).ok().filter(|json| *json != "null")

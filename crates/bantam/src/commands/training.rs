@@ -123,7 +123,7 @@ pub(crate) fn failed(error: &TrainError) -> Failure {
     failure(outcome, error, error.hint())
 }
 
-/// Says why a request is no plan.
+/// Says why a request cannot be planned.
 pub(crate) fn refused(error: &PlanError) -> Failure {
     Failure::new(Outcome::Usage, in_flags(&error.to_string())).hint(in_flags(&error.hint()))
 }

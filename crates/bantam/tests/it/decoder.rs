@@ -149,7 +149,7 @@ fn killed_and_taken_up_again_it_comes_to_the_same_bytes() {
         process.0.wait().unwrap();
         assert!(!place.path("killed.student").exists());
         let shown = place.run(&["train", "order", "--watch", "--log", "log.jsonl"]);
-        assert!(shown.contains("ended without a word") && shown.contains("--resume"), "{shown}");
+        assert!(shown.contains("stopped unexpectedly") && shown.contains("--resume"), "{shown}");
     }
     place.good(&training("killed.student", &flags));
     assert!(String::from_utf8(read(&place, "log.jsonl")).unwrap().contains("\"event\":\"resumed\""));
@@ -210,7 +210,10 @@ fn what_cannot_be_trained_is_named_with_what_to_do() {
     place.write("kept/letter.txt", "mine");
     place.write("rows.jsonl", &good);
     let shown = place.run(&training("kept", &[]));
-    assert!(shown.contains("holds no student") && place.path("kept/letter.txt").exists(), "{shown}");
+    assert!(
+        shown.contains("does not contain a student") && place.path("kept/letter.txt").exists(),
+        "{shown}"
+    );
 }
 
 #[test]

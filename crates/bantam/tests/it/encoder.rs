@@ -54,7 +54,7 @@ fn a_base_goes_with_an_encoder_student_and_with_no_other() {
     let linear: Vec<&str> =
         TRAIN.into_iter().map(|word| if word == "encoder" { "linear" } else { word }).collect();
     let shown = place.run(&linear);
-    assert!(shown.starts_with("exit code: 2\n") && shown.contains("stands on no base"), "{shown}");
+    assert!(shown.starts_with("exit code: 2\n") && shown.contains("has no base"), "{shown}");
 }
 
 #[test]

@@ -70,7 +70,7 @@ impl Progress {
         self.shown = progress;
     }
 
-    /// Writes a line, above the bar where there is one.
+    /// Writes a line, above the bar if there is one.
     pub(crate) fn note(&self, text: &str) {
         match self.bar.is_hidden() {
             true => output::note(text),
