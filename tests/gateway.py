@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BINARY = Path(os.environ.get("BANTAM_BIN", ROOT / "target/debug/bantam"))
 
 
-def config_text(upstream, *, server="", fake="", tasks="", more=""):
+def config_text(upstream, *, server="", ledger="", fake="", tasks="", more=""):
     """Returns a bantam.toml with two priced models behind `upstream`; the other arguments add lines to its tables."""
     return f"""\
 [server]
@@ -27,6 +27,7 @@ bind = "127.0.0.1:0"
 
 [ledger]
 path = "ledger.sqlite"
+{ledger}
 
 [routing]
 ladder = ["small", "large"]

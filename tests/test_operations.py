@@ -9,7 +9,7 @@ import httpx2
 import openai
 import pytest
 
-from gateway import wait_until
+from gateway import Gateway, wait_until
 from upstream import Events, Held, Json, completion, words
 
 MESSAGES = [{"role": "user", "content": "say hello"}]
@@ -115,7 +115,8 @@ def test_the_ledger_contains_the_tokens_of_streams(gateway, upstream):
     assert (usage["input_tokens"], usage["output_tokens"]) == (100, 20)
 
 
-def test_a_repeated_prompt_becomes_a_discovered_task(gateway):
+def test_a_repeated_prompt_becomes_a_discovered_task(serve):
+    gateway = serve(ledger="keep_prompt_previews = true")
     client = gateway.client()
     generator = random.Random(5)
     system = "You are the triage desk of a shop. Answer with one word."
@@ -136,6 +137,69 @@ def test_a_repeated_prompt_becomes_a_discovered_task(gateway):
     messages = [{"role": "system", "content": system}, {"role": "user", "content": text}]
     answer = ask(client, model="auto", messages=messages)
     assert answer.model_extra["bantam"]["task"] == "triage"
+
+
+def files_of(folder):
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def ask_from_a_template(client):
+    """Asks often enough for the prompt to be discovered; every request has a word of its own."""
+    system = "You are the clerk of Kestrel Harbour. Answer with one word."
+    for number in range(60):
+        text = f"parcel: plumage{number:03} for pier {number} is here"
+        ask(client, messages=[{"role": "system", "content": system}, {"role": "user", "content": text}])
+
+
+@pytest.mark.parametrize("keeps_previews", [False, True])
+def test_no_text_of_a_prompt_is_at_rest_unless_the_owner_asks_for_it(serve, keeps_previews):
+    gateway = serve(ledger=f"keep_prompt_previews = {str(keeps_previews).lower()}")
+    ask_from_a_template(gateway.client())
+    gateway.settled(requests=60)
+    while_it_runs = b"".join(file.read_bytes() for file in files_of(gateway.folder))
+    gateway.stop()
+    files = files_of(gateway.folder)
+    assert {"ledger.sqlite", "bantam.toml"} <= {file.name for file in files}
+    for kept in [while_it_runs, b"".join(file.read_bytes() for file in files)]:
+        assert b"plumage0" not in kept, "what changes from request to request is never kept"
+        assert (b"Kestrel Harbour" in kept) == keeps_previews
+    log = "\n".join(gateway.lines)
+    assert "plumage" not in log and "Kestrel" not in log
+    if keeps_previews:
+        # Who no longer wants the texts gets rid of those that were kept before.
+        text = gateway.config.read_text().replace("keep_prompt_previews = true", "")
+        again = Gateway(gateway.folder, text)
+        again.stop()
+        assert not any(b"Kestrel Harbour" in file.read_bytes() for file in files_of(gateway.folder))
+
+
+def test_everything_that_a_gateway_keeps_is_for_its_owner_alone(serve):
+    gateway = serve()
+    ask(gateway.client())
+    gateway.settled(requests=1)
+    kept = [path for path in gateway.folder.rglob("*") if path != gateway.config]
+    assert len(kept) >= 4, kept
+    for path in kept:
+        assert path.stat().st_mode & 0o077 == 0, f"{path} is open to others: {path.stat().st_mode:o}"
+
+
+def test_usage_tells_callers_and_endpoints_apart_and_counts_refusals(serve):
+    keys = {"DESK_KEY": "d" * 32, "SHOP_KEY": "s" * 32}
+    gateway = serve(server='api_key_envs = ["DESK_KEY", "SHOP_KEY"]', env=keys)
+    ask(gateway.client(api_key=keys["DESK_KEY"]))
+    shop = gateway.client(api_key=keys["SHOP_KEY"])
+    ask(shop)
+    with pytest.raises(openai.NotFoundError):
+        ask(shop, model="nobody")
+    with pytest.raises(openai.BadRequestError):
+        ask(shop, extra_body={"temprature": 1})
+    gateway.settled(requests=4, answered=2, refused=2)
+    rows = gateway.json("usage", "--by", "caller")["rows"]
+    assert [(row["key"], row["requests"], row["refused"]) for row in rows] == [("DESK_KEY", 1, 0), ("SHOP_KEY", 3, 2)]
+    [row] = gateway.json("usage", "--by", "endpoint")["rows"]
+    assert (row["key"], row["requests"]) == ("/v1/chat/completions", 4)
+    table = gateway.run("usage", "--by", "caller")
+    assert max(map(len, table.splitlines())) <= 80, table
 
 
 def test_the_ledger_survives_a_kill_and_counts_every_answer_once(serve, upstream):

@@ -23,7 +23,9 @@ mod specs;
 mod standing;
 mod students;
 mod talk;
+mod tasks;
 mod text;
+mod usage;
 
 pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
 pub use confirm::{ConfirmConfigError, ConfirmedConfigs};
@@ -46,4 +48,9 @@ pub use students::{
     predict_rows, show_student, task_facts, train_student,
 };
 pub use talk::{Conversation, TalkCommand, TalkError, TalkSettings, TalkTokens, TalkTurn, TurnBaseline};
-pub use text::{age_text, bytes_text, parameters_text, printable, read_parameters, shell_word, table};
+pub use tasks::{ListedTask, TaskList, list_tasks};
+pub use text::{
+    age_text, bytes_text, dollars_text, milliseconds_text, parameters_text, printable, read_parameters,
+    shell_word, table,
+};
+pub use usage::{ParseDayError, SavingsFigures, UsageFigures, UsageReport, UsageRows, day_start, usage};

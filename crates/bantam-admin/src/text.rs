@@ -4,6 +4,7 @@ mod table;
 
 use std::time::Duration;
 
+use bantam_types::Usd;
 pub use table::table;
 
 /// Returns bytes for people, such as `639 MB`.
@@ -15,6 +16,24 @@ pub fn bytes_text(bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.0} MB", number / 1e6),
         _ => format!("{:.1} GB", number / 1e9),
     }
+}
+
+/// Returns an amount for people: four decimals, more for the very small and two for the large.
+pub fn dollars_text(amount: Usd) -> String {
+    let dollars = amount.as_dollars();
+    let decimals = match dollars.abs() {
+        small if small != 0.0 && small < 0.01 => 6,
+        large if large >= 100.0 => 2,
+        _ => 4,
+    };
+    let sign = if dollars < 0.0 { "-" } else { "" };
+    format!("{sign}${:.decimals$}", dollars.abs())
+}
+
+/// Returns microseconds as milliseconds for people.
+pub fn milliseconds_text(us: u64) -> String {
+    let ms = us as f64 / 1000.0;
+    if ms < 10.0 { format!("{ms:.2} ms") } else { format!("{ms:.0} ms") }
 }
 
 /// Returns a number of parameters for people, such as `1.7B`.
@@ -74,6 +93,19 @@ pub fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_keep_the_digits_that_matter() {
+        for (picodollars, text) in [
+            (1_250_000, "$0.000001"),
+            (-2_500_000_000_000, "-$2.5000"),
+            (0, "$0.0000"),
+            (1_234_567_000_000_000, "$1234.57"),
+        ] {
+            assert_eq!(dollars_text(Usd::from_picodollars(picodollars)), text);
+        }
+        assert_eq!([2_345, 12_345].map(milliseconds_text), ["2.35 ms", "12 ms"]);
+    }
 
     #[test]
     fn times_are_told_in_the_largest_unit_that_fits() {

@@ -9,6 +9,7 @@ pub(crate) const USAGE: &str = "\
 Measures the gateway against a mock upstream on this machine.
 
 usage: cargo xtask bench [FLAGS]
+       cargo xtask bench ledger [FLAGS]
 
   --rounds N      number of rounds; each measures every case directly and through the gateway [default: 5]
   --secs N        seconds per measurement, after a warm-up [default: 5]

@@ -6,6 +6,8 @@
 //! rounds. Figures say how fast it was; checks say whether they are true: every passed-through request
 //! reached the upstream exactly once, no local one did, and the ledger has each exactly once. Only a failed
 //! check fails the run.
+//!
+//! `cargo xtask bench ledger` measures the ledger alone.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this program prints its results")]
 
 mod args;
@@ -13,6 +15,7 @@ mod case;
 mod certified;
 mod gateway;
 mod http;
+mod ledger;
 mod load;
 mod machine;
 mod measure;
@@ -35,7 +38,28 @@ use crate::mock::Mock;
 use crate::report::Report;
 
 fn main() -> ExitCode {
-    let report = match Args::parse(std::env::args().skip(1)) {
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if_eq("ledger").is_some() {
+        return print(ledger::run(arguments));
+    }
+    gateway_bench(arguments)
+}
+
+fn print(report: Result<String, String>) -> ExitCode {
+    match report {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn gateway_bench(arguments: impl IntoIterator<Item = String>) -> ExitCode {
+    let report = match Args::parse(arguments) {
         Ok(args) if args.help => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

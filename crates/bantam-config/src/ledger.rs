@@ -1,7 +1,8 @@
-//! `[ledger]`: where costs are kept, and what an acknowledged one survives.
+//! `[ledger]`: where costs are kept, for how long, and what an acknowledged one survives.
 
 use std::path::PathBuf;
 
+use crate::amount;
 use crate::context::Context;
 use crate::section::Section;
 use crate::toml_text::{self, TomlText};
@@ -45,6 +46,12 @@ pub struct Ledger {
     pub path: PathBuf,
     /// What an acknowledged cost survives.
     pub acknowledge: Acknowledge,
+    /// Single requests older than this many days are removed; `None` keeps them. Sums by the hour stay.
+    pub keep_days: Option<u32>,
+    /// The oldest single requests are removed while the ledger's file is larger than this; `None` sets no limit.
+    pub keep_bytes: Option<u64>,
+    /// Whether the beginnings of discovered prompts are kept, for `bantam task list` to show.
+    pub keep_prompt_previews: bool,
 }
 
 /// Reads `[ledger]`.
@@ -57,6 +64,11 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Ledger {
         acknowledge: section
             .or("acknowledge", Acknowledge::ProcessCrash, value::word(&["process-crash", "power-loss"]))
             .value,
+        keep_days: section.optional("keep_days", value::whole(1..=36_500)).map(|days| days.value),
+        keep_bytes: section
+            .optional("keep_size", |node| amount::bytes(node, "disk space"))
+            .map(|size| size.value.0),
+        keep_prompt_previews: section.or("keep_prompt_previews", false, value::boolean).value,
     };
     section.finish();
     ledger

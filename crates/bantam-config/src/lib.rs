@@ -14,6 +14,7 @@
 //! A good contribution adds a setting in the section's own file, in `example.toml` and in [`mod@reference`] (tests compare
 //! all three) and, when it is a scalar an operator overrides per machine, in [`variables`].
 
+mod amount;
 mod config;
 mod context;
 mod date;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::amount;
 use crate::document::Node;
 use crate::log::Problem;
 use crate::section::Section;
@@ -29,39 +30,10 @@ pub struct Local {
 /// Reads `[local]`.
 pub(crate) fn read(root: &mut Section<'_>) -> Local {
     let mut section = root.table("local");
-    let memory = section.optional("memory", memory);
+    let memory = section.optional("memory", |node| amount::bytes(node, "memory"));
     let keep_alive = section.or("keep_alive", KeepAlive::For(Duration::from_secs(300)), keep_alive);
     section.finish();
     Local { memory_bytes: memory.map(|memory| memory.value.0), keep_alive: keep_alive.value }
-}
-
-/// Bytes, written with a unit.
-struct Memory(u64);
-
-/// Units of memory; those of powers of two are preferred where numbers are written.
-const UNITS: [(&str, u64); 9] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("TB", 1_000_000_000_000),
-    ("GB", 1_000_000_000),
-    ("MB", 1_000_000),
-    ("KB", 1_000),
-    ("B", 1),
-];
-
-fn memory(node: &Node) -> Result<Memory, Problem> {
-    let written = value::text(node)?;
-    let refuse = || {
-        Problem::new(format!("is not an amount of memory: {}", value::quote(&written)))
-            .hint("write a number and a unit, as in \"8 GiB\" or \"512 MiB\"")
-    };
-    let (number, unit) = split(&written).ok_or_else(refuse)?;
-    let (_, unit) = UNITS.into_iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(refuse)?;
-    let bytes = number * unit as f64;
-    // More than any machine has is a slip of the pen.
-    if (1.0..=(1_u64 << 50) as f64).contains(&bytes) { Ok(Memory(bytes as u64)) } else { Err(refuse()) }
 }
 
 /// Reads how long a model stays.
@@ -74,7 +46,7 @@ pub(crate) fn keep_alive(node: &Node) -> Result<KeepAlive, Problem> {
         Problem::new(format!("is not a length of time: {}", value::quote(&written)))
             .hint("write a number and a unit (\"30s\", \"5m\", \"2h\"), or \"always\"")
     };
-    let (number, unit) = split(&written).ok_or_else(refuse)?;
+    let (number, unit) = amount::split(&written).ok_or_else(refuse)?;
     let seconds = match unit {
         "s" => number,
         "m" => 60.0 * number,
@@ -87,22 +59,6 @@ pub(crate) fn keep_alive(node: &Node) -> Result<KeepAlive, Problem> {
         return Err(refuse());
     }
     Ok(KeepAlive::For(Duration::from_millis((seconds * 1e3) as u64)))
-}
-
-/// Splits a number, which is not negative, from its unit.
-fn split(text: &str) -> Option<(f64, &str)> {
-    let text = text.trim();
-    let end = text.find(|symbol: char| symbol != '.' && symbol != '_' && !symbol.is_ascii_digit())?;
-    let number: f64 = text.get(..end)?.replace('_', "").parse().ok()?;
-    number.is_finite().then_some((number, text.get(end..)?.trim()))
-}
-
-impl TomlText for Memory {
-    fn toml_text(&self) -> String {
-        let whole = UNITS.into_iter().find(|(_, unit)| self.0.is_multiple_of(*unit));
-        let (name, unit) = whole.unwrap_or(("B", 1));
-        toml_text::string(&format!("{} {name}", self.0 / unit))
-    }
 }
 
 impl TomlText for KeepAlive {
@@ -128,22 +84,6 @@ mod tests {
 
     fn node(text: &str) -> Node {
         Node { value: Value::String(text.to_owned()), place: Place::Default, key_place: Place::Default }
-    }
-
-    #[test]
-    fn memory_is_read_with_its_unit_and_written_as_it_reads_back() {
-        for (text, bytes) in
-            [("8 GiB", 8 << 30), ("1.5GiB", 3 << 29), ("500 mb", 500_000_000), ("1_024 B", 1_024)]
-        {
-            let Ok(found) = memory(&node(text)) else { panic!("{text}") };
-            assert_eq!(found.0, bytes, "{text}");
-            let written = found.toml_text();
-            let again = memory(&node(written.trim_matches('"')));
-            assert_eq!(again.map(|memory| memory.0).ok(), Some(bytes), "{written}");
-        }
-        for bad in ["", "8", "GiB", "-1 GiB", "8 pints", "0 B", "9999999 TiB", "1.2.3 GiB"] {
-            assert!(memory(&node(bad)).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -61,6 +61,12 @@ variables! {
     LEDGER_PATH = "BANTAM_LEDGER_PATH", "ledger.path", "The ledger's file.";
     LEDGER_ACKNOWLEDGE = "BANTAM_LEDGER_ACKNOWLEDGE", "ledger.acknowledge",
         "What an acknowledged cost survives: process-crash or power-loss.";
+    LEDGER_KEEP_DAYS = "BANTAM_LEDGER_KEEP_DAYS", "ledger.keep_days",
+        "How many days single requests are kept.";
+    LEDGER_KEEP_SIZE = "BANTAM_LEDGER_KEEP_SIZE", "ledger.keep_size",
+        "How large the ledger's file may grow, such as 20 GiB.";
+    LEDGER_KEEP_PROMPT_PREVIEWS = "BANTAM_LEDGER_KEEP_PROMPT_PREVIEWS", "ledger.keep_prompt_previews",
+        "Whether the beginnings of discovered prompts are kept: true or false.";
     STORE_PATH = "BANTAM_STORE_PATH", "store.path", "The folder that models are kept in.";
     STUDENTS_THREADS = "BANTAM_STUDENTS_THREADS", "students.threads",
         "How many threads encoder students compute on, all together; 0 for one for each core.";

@@ -87,6 +87,7 @@ pub fn build_deployment(inputs: Inputs<'_>) -> Result<Built, DeployError> {
         templates,
         auto_ladder,
         auto_names: config.routing.auto_names.iter().cloned().collect(),
+        keep_prompt_previews: config.ledger.keep_prompt_previews,
         baseline: baseline.map(Arc::new),
     };
     Ok(Built { deployment, models: served, warnings })

@@ -5,7 +5,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
+use bantam_books::{Books, ExampleRecord, conformance};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_student::linear::{LinearConfig, train};
 use bantam_student::tagger::linear::{self, LinearTaggerConfig};
 use bantam_student::{Example, SlotExample, SlotSpan};
@@ -16,6 +19,7 @@ fn main() {
     fs::create_dir_all(&students).unwrap();
     classifier(&students.join("linear"));
     tagger(&students.join("linear-tagger"));
+    journal(&corpus.join("journal").join("version-2"));
 }
 
 fn classifier(path: &Path) {
@@ -47,6 +51,32 @@ fn tagger(path: &Path) {
     let config = LinearTaggerConfig { passes: 2, threads: 1, ..LinearTaggerConfig::recommended() };
     let tagger = linear::train(&rows, &config, &mut |_| {}).unwrap();
     tagger.save(path).unwrap();
+    told(path);
+}
+
+/// Copies the segment of a ledger that has not folded it yet.
+fn journal(path: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("ledger.sqlite");
+    let options = LedgerOptions {
+        fold_interval: Duration::from_secs(3_600),
+        ..LedgerOptions::new(Acknowledge::ProcessCrash)
+    };
+    let ledger = Ledger::open(&database, options).unwrap();
+    for settlement in conformance::requests(8) {
+        let example = ExampleRecord {
+            request_id: settlement.request_id,
+            task: "intent".parse().unwrap(),
+            text: "where is my parcel?".to_owned(),
+            answer: "status".to_owned(),
+            model: "large".to_owned(),
+            recorded_ms: settlement.arrived_unix_ms,
+        };
+        let is_recorded = settlement.streamed;
+        ledger.settle(&settlement, is_recorded.then_some(&example)).unwrap().wait().unwrap();
+    }
+    let segment = database.with_added_extension("journal").join(format!("{:020}.journal", 1));
+    fs::copy(segment, path).unwrap();
     told(path);
 }
 

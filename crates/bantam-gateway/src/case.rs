@@ -4,12 +4,21 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault};
-use bantam_ledger::{ExampleRecord, Ledger, SettleError, Ticket};
-use bantam_types::{AttemptOutcome, AttemptRecord, Price, RequestOutcome, Settlement, TokenUsage, Usd};
-use bantam_wire::{ApiError, ErrorCode, RoutingNote};
+use bantam_books::{Books, ExampleRecord, SettleError, Ticket};
+use bantam_privacy::Scanned;
+use bantam_types::{
+    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, TokenUsage,
+    Usd,
+};
+use bantam_wire::{ApiError, Endpoint, ErrorCode, RoutingNote};
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::deployment::{Rung, Task};
+use crate::deployment::{Deployment, Rung, Task};
+use crate::identify::Identified;
+use crate::observe::Observers;
+
+/// The status of requests whose caller left before an answer, as nginx writes it; nobody receives it.
+const CLOSED_BY_CALLER: u16 = 499;
 
 /// When a request came, on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -28,9 +37,17 @@ pub(crate) struct AttemptFacts {
     pub(crate) retries: u32,
 }
 
-/// A request under way. Dropped before it is settled, it settles itself as cancelled.
+/// Where finished requests go: into the books, and then to whoever watches.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) books: Arc<dyn Books>,
+    pub(crate) observers: Arc<Observers>,
+}
+
+/// A request under way, from its arrival on. Dropped before it is settled, it settles itself: as cancelled, or as
+/// failed when a panic drops it.
 pub(crate) struct Case {
-    ledger: Arc<Ledger>,
+    desk: Desk,
     arrived: Instant,
     settlement: Option<Settlement>,
     open: Option<(Arc<Rung>, Instant)>,
@@ -42,30 +59,76 @@ pub(crate) struct Case {
     /// What the teacher answered, when the task keeps that.
     pub(crate) example: Option<ExampleRecord>,
     /// The place among the requests being worked on; a stream keeps it to its last byte.
-    _place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Case {
-    pub(crate) fn new(
-        ledger: Arc<Ledger>,
+    /// Opens the file of a request of which nothing is known but where it was asked, and by whom.
+    pub(crate) fn open(
+        desk: Desk,
         arrival: Arrival,
-        settlement: Settlement,
-        task: Option<Arc<Task>>,
-        baseline: Option<Arc<Price>>,
-        place: OwnedSemaphorePermit,
-        estimated_prompt_tokens: u64,
+        endpoint: &'static dyn Endpoint,
+        caller: Option<Arc<str>>,
     ) -> Self {
+        let settlement = Settlement {
+            request_id: arrival.request_id,
+            arrived_unix_ms: arrival.unix_ms,
+            task: None,
+            template: None,
+            caller,
+            endpoint: Some(endpoint.path().into()),
+            dialect: Some(endpoint.dialect().into()),
+            requested_model: String::new(),
+            label: Label::Public,
+            outcome: RequestOutcome::Cancelled,
+            status: CLOSED_BY_CALLER,
+            streamed: false,
+            duration_us: 0,
+            baseline_cost: None,
+            attempts: Vec::new(),
+        };
         Self {
-            ledger,
+            desk,
             arrived: arrival.at,
             settlement: Some(settlement),
             open: None,
             fault: None,
-            task,
-            baseline,
-            estimated_prompt_tokens,
+            task: None,
+            baseline: None,
+            estimated_prompt_tokens: 0,
             example: None,
-            _place: place,
+            place: None,
+        }
+    }
+
+    /// Notes that the request is being worked on.
+    pub(crate) fn admit(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
+    /// Notes what reading the request told.
+    pub(crate) fn read(&mut self, scanned: &Scanned) {
+        let request = scanned.request();
+        if let Some(settlement) = &mut self.settlement {
+            settlement.requested_model.clone_from(&request.model);
+            settlement.label = scanned.label();
+            settlement.streamed = request.stream;
+        }
+    }
+
+    /// Notes what the request turned out to be.
+    pub(crate) fn identify(&mut self, deployment: &Deployment, scanned: &Scanned, identified: &Identified) {
+        let request = scanned.request();
+        self.task = identified.task().cloned();
+        self.baseline.clone_from(&deployment.baseline);
+        let task = self.task.as_ref();
+        let instructions = task.filter(|_| !request.has_system()).map_or(0, |task| task.instructions.len());
+        self.estimated_prompt_tokens = request.estimated_prompt_tokens() + (instructions / 4) as u64;
+        if let Some(settlement) = &mut self.settlement {
+            settlement.task = self.task.as_ref().map(|task| task.name.clone());
+            settlement.template = identified.template;
+            settlement.label = scanned.label();
+            settlement.attempts.reserve(2);
         }
     }
 
@@ -156,7 +219,7 @@ impl Case {
     /// When the ledger cannot take it: the answer must then not be acknowledged.
     pub(crate) async fn settle(&mut self, outcome: RequestOutcome, status: u16) -> Result<(), ApiError> {
         if let Some(ticket) = self.write(outcome, status).map_err(unsettled)? {
-            ticket.durable().await.map_err(unsettled)?;
+            ticket.await.map_err(unsettled)?;
         }
         Ok(())
     }
@@ -178,7 +241,9 @@ impl Case {
         settlement.duration_us = micros(self.arrived.elapsed());
         settlement.baseline_cost = self.baseline_cost(&settlement);
         let example = self.example.take();
-        self.ledger.settle_with(&settlement, example.as_ref()).map(Some)
+        let ticket = self.desk.books.settle(&settlement, example.as_ref())?;
+        self.desk.observers.tell(settlement, example);
+        Ok(Some(ticket))
     }
 
     /// Returns what the baseline model would have charged: from tokens that some model counted for this
@@ -206,9 +271,15 @@ impl Drop for Case {
         if self.settlement.is_none() {
             return;
         }
-        self.end(AttemptOutcome::Cancelled, AttemptFacts::default());
-        if let Err(error) = self.write(RequestOutcome::Cancelled, 499) {
-            tracing::error!(%error, "the ledger did not take a cancelled request");
+        let (attempt, outcome, status) = if std::thread::panicking() {
+            let failed = AttemptOutcome::Failed(EscalationReason::Error);
+            (failed, RequestOutcome::Failed, ErrorCode::Internal.status())
+        } else {
+            (AttemptOutcome::Cancelled, RequestOutcome::Cancelled, CLOSED_BY_CALLER)
+        };
+        self.end(attempt, AttemptFacts::default());
+        if let Err(error) = self.write(outcome, status) {
+            tracing::error!(%error, outcome = outcome.as_str(), "the ledger did not take a request");
         }
     }
 }

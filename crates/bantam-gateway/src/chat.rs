@@ -5,30 +5,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bantam_ledger::{Ledger, TemplateRecord};
+use bantam_books::{Books, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
-use bantam_types::{Label, RequestOutcome, Settlement, Template};
+use bantam_types::{Label, RequestOutcome, Template};
 use bantam_wire::{ApiError, Endpoint, ErrorCode, Role};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::admit::{Admission, AdmissionLimits};
 use crate::answer::{Conclusion, conclude};
-use crate::case::{Arrival, Case, ledger_unavailable};
+use crate::case::{Arrival, Case, Desk, ledger_unavailable};
 use crate::deployment::Deployment;
 use crate::exhausted::exhausted;
 use crate::finish::finish;
 use crate::identify::{Hints, Identified};
 use crate::ladder::{Planned, label_forbids, nobody_can};
+use crate::observe::Observers;
 use crate::prepare::{Prepared, ask, prepare};
 use crate::reply::{Reply, ReplyBody};
 
 /// The gateway. One for the process, shared by all connections.
 pub struct Gateway {
     deployment: ArcSwap<Deployment>,
-    ledger: Arc<Ledger>,
+    desk: Desk,
     miner: Mutex<TemplateMiner>,
     admission: Admission,
     /// Random high bits of this process's request ids.
@@ -37,24 +37,36 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Returns a gateway that serves `deployment` and settles into `ledger`.
+    /// Returns a gateway that serves `deployment` and settles into `books`.
     ///
     /// `id_seed` must be random: it keeps request ids of different processes apart.
     pub fn new(
         deployment: Deployment,
-        ledger: Arc<Ledger>,
+        books: Arc<dyn Books>,
         admission: AdmissionLimits,
         id_seed: u64,
     ) -> Self {
         let known: Vec<Template> = deployment.templates.keys().copied().collect();
         Self {
             deployment: ArcSwap::from_pointee(deployment),
-            ledger,
+            desk: Desk { books, observers: Arc::default() },
             miner: Mutex::new(TemplateMiner::new(known)),
             admission: Admission::new(admission),
             id_seed,
             id_count: AtomicU64::new(0),
         }
+    }
+
+    /// Shows every finished request to `observers`.
+    #[must_use]
+    pub fn observed_by(mut self, observers: Observers) -> Self {
+        self.desk.observers = Arc::new(observers);
+        self
+    }
+
+    /// Returns how many finished requests no observer saw, because observers fell behind.
+    pub fn unobserved(&self) -> u64 {
+        self.desk.observers.dropped()
     }
 
     /// Makes templates known that earlier runs discovered.
@@ -76,7 +88,7 @@ impl Gateway {
 
     /// Returns whether requests can be accounted for now.
     pub fn is_ready(&self) -> bool {
-        self.ledger.is_writable()
+        self.desk.books.is_writable()
     }
 
     pub(crate) const fn miner(&self) -> &Mutex<TemplateMiner> {
@@ -86,13 +98,18 @@ impl Gateway {
     /// Answers one request that came to `endpoint`.
     pub async fn answer(&self, endpoint: &'static dyn Endpoint, body: Bytes, hints: Hints) -> Reply {
         let arrival = self.arrival();
-        match self.way(arrival, endpoint, body, hints).await {
-            Ok(reply) => reply,
-            Err(error) => {
-                let (request_id, body) = (arrival.request_id, ReplyBody::Error(error));
-                Reply { request_id, endpoint, note: None, body }
-            }
-        }
+        let result = self.way(arrival, endpoint, body, hints).await;
+        result.unwrap_or_else(|error| error_reply(arrival, endpoint, error))
+    }
+
+    /// Settles a request that could not be read from its connection, and returns `error` as its reply.
+    pub async fn refuse(&self, endpoint: &'static dyn Endpoint, hints: Hints, error: ApiError) -> Reply {
+        let arrival = self.arrival();
+        let refused = match self.open_case(arrival, endpoint, hints.caller) {
+            Ok(case) => case.refuse(RequestOutcome::Refused, error).await,
+            Err(unavailable) => unavailable,
+        };
+        error_reply(arrival, endpoint, refused)
     }
 
     /// The way of a request.
@@ -103,54 +120,47 @@ impl Gateway {
         body: Bytes,
         hints: Hints,
     ) -> Result<Reply, ApiError> {
-        if !self.ledger.is_writable() {
-            return Err(ledger_unavailable());
+        let mut case = self.open_case(arrival, endpoint, hints.caller.clone())?;
+        match self.admission.enter().await {
+            Ok(place) => case.admit(place),
+            Err(error) => return Err(case.refuse(RequestOutcome::Refused, error).await),
         }
-        let place = self.admission.enter().await?;
         let deployment = self.deployment.load_full();
-        let Prepared { scanned, identified, planned } =
-            prepare(&deployment, &self.miner, (endpoint, body), &hints)?;
-        self.note_template(&identified, &scanned, arrival);
-        let case = self.open_case(&deployment, arrival, &scanned, &identified, place);
+        let prepared =
+            prepare(&deployment, &self.miner, (endpoint, body), &hints, |scanned| case.read(scanned));
+        let Prepared { scanned, identified, planned } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(case.refuse(RequestOutcome::Refused, error).await),
+        };
+        case.identify(&deployment, &scanned, &identified);
+        self.note_template(&deployment, &identified, &scanned, arrival);
         if planned.plan.rungs.is_empty() {
             return Err(case.refuse(RequestOutcome::Refused, nobody_can(&planned, &scanned)).await);
         }
         climb(&deployment, arrival, &scanned, &identified, &planned, case).await
     }
 
+    /// Opens the file of a request, if requests can be accounted for now.
     fn open_case(
         &self,
-        deployment: &Deployment,
         arrival: Arrival,
-        scanned: &Scanned,
-        identified: &Identified,
-        place: OwnedSemaphorePermit,
-    ) -> Case {
-        let request = scanned.request();
-        let task = identified.task().cloned();
-        let instructions =
-            task.as_ref().filter(|_| !request.has_system()).map_or(0, |task| task.instructions.len());
-        let settlement = Settlement {
-            request_id: arrival.request_id,
-            arrived_unix_ms: arrival.unix_ms,
-            task: task.as_ref().map(|task| task.name.clone()),
-            template: identified.template,
-            requested_model: request.model.clone(),
-            label: scanned.label(),
-            outcome: RequestOutcome::Cancelled,
-            status: 499,
-            streamed: request.stream,
-            duration_us: 0,
-            baseline_cost: None,
-            attempts: Vec::with_capacity(2),
-        };
-        let estimated = request.estimated_prompt_tokens() + (instructions / 4) as u64;
-        let baseline = deployment.baseline.clone();
-        Case::new(Arc::clone(&self.ledger), arrival, settlement, task, baseline, place, estimated)
+        endpoint: &'static dyn Endpoint,
+        caller: Option<Arc<str>>,
+    ) -> Result<Case, ApiError> {
+        if !self.desk.books.is_writable() {
+            return Err(ledger_unavailable());
+        }
+        Ok(Case::open(self.desk.clone(), arrival, endpoint, caller))
     }
 
-    /// Tells the ledger of a template that was not known before.
-    fn note_template(&self, identified: &Identified, scanned: &Scanned, arrival: Arrival) {
+    /// Tells the books of a template that was not known before.
+    fn note_template(
+        &self,
+        deployment: &Deployment,
+        identified: &Identified,
+        scanned: &Scanned,
+        arrival: Arrival,
+    ) {
         let Some(template) = identified.template else {
             return;
         };
@@ -162,9 +172,9 @@ impl Gateway {
             miner.learn(template);
         }
         let request = scanned.request();
-        // The preview is shown to the owner; it is text of the application's, kept only when nothing
-        // sensitive was found in the request.
-        let shown = scanned.label() <= Label::Internal;
+        // The preview is text of a prompt, kept for the owner to read: only where the owner asked for it, and only
+        // when nothing sensitive was found in the request.
+        let shown = deployment.keep_prompt_previews && scanned.label() <= Label::Internal;
         let preview = |text: &str| text.chars().take(if shown { 160 } else { 0 }).collect::<String>();
         let system = request.messages().iter().find(|message| message.role == Role::System);
         let prefix = request.last_user_text().and_then(|text| text.get(..identified.payload_start));
@@ -175,7 +185,7 @@ impl Gateway {
             suffix: String::new(),
             first_seen_ms: arrival.unix_ms,
         };
-        if let Err(error) = self.ledger.record_template(&record).map(drop) {
+        if let Err(error) = self.desk.books.record_template(&record).map(drop) {
             tracing::warn!(%error, "a discovered template was not kept");
         }
     }
@@ -190,6 +200,10 @@ impl Gateway {
             | u128::from(count & 0xff_ffff_ffff);
         Arrival { request_id, at: Instant::now(), unix_ms: i64::try_from(unix_ms).unwrap_or(i64::MAX) }
     }
+}
+
+fn error_reply(arrival: Arrival, endpoint: &'static dyn Endpoint, error: ApiError) -> Reply {
+    Reply { request_id: arrival.request_id, endpoint, note: None, body: ReplyBody::Error(error) }
 }
 
 /// Tries the planned rungs in order until an answer is accepted.

@@ -28,7 +28,7 @@ impl Gateway {
     /// Those that the request itself would get before planning.
     pub async fn explain(&self, body: Bytes, hints: Hints) -> Result<Explanation, ApiError> {
         let deployment = self.deployment();
-        let prepared = prepare(&deployment, self.miner(), (openai::CHAT, body), &hints)?;
+        let prepared = prepare(&deployment, self.miner(), (openai::CHAT, body), &hints, |_| {})?;
         let mut lines = vec![match &prepared.identified.target {
             Target::Task(task) => format!("task      {} ({})", task.name, task.kind),
             Target::Auto => "task      none: the ladder of `auto`".to_owned(),

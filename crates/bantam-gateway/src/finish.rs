@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_ledger::ExampleRecord;
+use bantam_books::ExampleRecord;
 use bantam_privacy::Scanned;
 use bantam_types::{Label, RequestOutcome};
 use bantam_wire::{AnswerBody, AnswerContext, ApiError, ErrorCode, Outcome};

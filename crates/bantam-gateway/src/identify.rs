@@ -14,6 +14,8 @@ use bantam_route::{PromptPrefixes, TemplateMiner};
 pub struct Hints {
     /// The `x-bantam-task` header.
     pub task: Option<String>,
+    /// The name of the key that the caller showed.
+    pub caller: Option<Arc<str>>,
 }
 
 /// Where a request goes.

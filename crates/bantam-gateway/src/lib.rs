@@ -5,9 +5,12 @@
 //! server hands it a body and gets a [`Reply`]. It knows no dialect either: bodies are decoded and answers written
 //! through the [`bantam_wire::Endpoint`] that was asked.
 //!
-//! **Invariant:** every attempt that was begun is settled exactly once, also when its caller leaves.
+//! A request's file is opened when it arrives, before it waits for its turn, so a refusal at any stage is settled too.
+//! Whoever wants to see finished requests watches them as an [`Observer`], off the caller's path.
 //!
-//! **Invariant:** nothing is returned to a caller before its settlement is in the ledger.
+//! **Invariant:** every request is settled exactly once, also when its caller leaves or a panic ends it.
+//!
+//! **Invariant:** nothing is returned to a caller before its settlement is in the books.
 
 mod admit;
 mod answer;
@@ -19,6 +22,7 @@ mod explain;
 mod finish;
 mod identify;
 mod ladder;
+mod observe;
 mod prepare;
 mod relay;
 mod reply;
@@ -29,5 +33,6 @@ pub use chat::Gateway;
 pub use deployment::{Deployment, Rung, Task};
 pub use explain::Explanation;
 pub use identify::Hints;
+pub use observe::{FinishedRequest, Observer, Observers};
 pub use reply::{Reply, ReplyBody, ReplyStream};
 pub use tokens::TokenRatio;

@@ -20,7 +20,7 @@ pub(crate) struct Prepared {
     pub(crate) planned: Planned,
 }
 
-/// Prepares a request that came to `endpoint`.
+/// Prepares a request that came to `endpoint`. `on_read` is told as soon as the request is read, whatever comes of it.
 ///
 /// # Errors
 /// When the body is not a valid request, or names a task or model that is not there.
@@ -29,8 +29,10 @@ pub(crate) fn prepare(
     miner: &Mutex<TemplateMiner>,
     (endpoint, body): (&'static dyn Endpoint, Bytes),
     hints: &Hints,
+    on_read: impl FnOnce(&Scanned),
 ) -> Result<Prepared, ApiError> {
     let scanned = Scanned::decode(endpoint, body, &deployment.decode_limits, &deployment.scanner)?;
+    on_read(&scanned);
     let identified = identify(deployment, miner, scanned.request(), hints)?;
     let scanned = match identified.task() {
         Some(task) => scanned.at_least(task.minimum_label),

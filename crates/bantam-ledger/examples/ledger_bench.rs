@@ -2,6 +2,9 @@
 //! disk.
 //!
 //! `cargo run --release -p bantam-ledger --example ledger_bench [settlements]`
+//!
+//! `taskset -c 0 … ledger_bench felt` measures how much the ledger is felt by a caller who sends one request after the
+//! other to a server on the same core.
 
 use std::error::Error;
 use std::io::{Write, stdout};
@@ -9,7 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_ledger::{Acknowledge, GroupBy, Ledger, LedgerOptions, SettleError, TimeRange};
+use bantam_books::block_on;
+use bantam_books::{Books, BooksReader, GroupBy, SettleError, TimeRange};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_types::{
     AttemptOutcome, AttemptRecord, Label, Price, RequestOutcome, Settlement, Template, Tier, TokenUsage, Usd,
     UsdPerMillion,
@@ -18,7 +23,11 @@ use bantam_types::{
 type AnyError = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), AnyError> {
-    let count = std::env::args().nth(1).map_or(Ok(300_000), |count| count.parse())?;
+    let argument = std::env::args().nth(1);
+    if argument.as_deref() == Some("felt") {
+        return [false, true, false, true].into_iter().try_for_each(|settles| felt(settles, 5));
+    }
+    let count = argument.map_or(Ok(300_000), |count| count.parse())?;
     paced(10_000, 5)?;
     for (name, id) in [("ids that begin with the time", ordered as fn(u64) -> u128), ("random ids", random)] {
         as_fast_as_possible(name, count, id)?;
@@ -38,7 +47,7 @@ fn as_fast_as_possible(name: &str, count: u64, id: fn(u64) -> u128) -> Result<()
     let settlements: Vec<_> = (0..count).map(|number| settlement(number, id(number))).collect();
     let (started, cpu) = (Instant::now(), cpu_time()?);
     for settlement in &settlements {
-        let _ticket = ledger.settle(settlement)?;
+        let _ticket = ledger.settle(settlement, None)?;
     }
     let settled = started.elapsed();
     let behind = ledger.pressure().backlog_bytes;
@@ -46,7 +55,7 @@ fn as_fast_as_possible(name: &str, count: u64, id: fn(u64) -> u128) -> Result<()
     let (folded, cpu) = (started.elapsed(), cpu_time()? - cpu);
     let reader = bantam_ledger::LedgerReader::open(&path)?;
     let asked = Instant::now();
-    let rows = reader.usage(TimeRange::ALL, GroupBy::Model)?;
+    let rows = block_on(reader.usage(TimeRange::ALL, GroupBy::Model))?;
     writeln!(
         stdout(),
         "{name}: {count} settlements at once: caller {} each, CPU {} each in all (fold included), \
@@ -75,7 +84,7 @@ fn paced(per_second: u64, seconds: u64) -> Result<(), AnyError> {
         }
         let settlement = settlement(number, ordered(number));
         let asked = Instant::now();
-        let _ticket = ledger.settle(&settlement)?;
+        let _ticket = ledger.settle(&settlement, None)?;
         times.push(asked.elapsed());
     }
     ledger.close()?;
@@ -87,6 +96,41 @@ fn paced(per_second: u64, seconds: u64) -> Result<(), AnyError> {
         each(cpu, count),
         memory_peak()?
     )?;
+    Ok(())
+}
+
+/// Sends one request after the other to a thread that works for 60 µs, settles and answers.
+fn felt(settles: bool, seconds: u64) -> Result<(), AnyError> {
+    let folder = tempfile::tempdir()?;
+    let ledger =
+        Ledger::open(&folder.path().join("ledger.sqlite"), LedgerOptions::new(Acknowledge::ProcessCrash))?;
+    let (ask, asked) = std::sync::mpsc::channel::<u64>();
+    let (answer, answered) = std::sync::mpsc::channel::<()>();
+    let server = std::thread::spawn(move || -> Result<(), AnyError> {
+        for number in asked {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_micros(60) {}
+            if settles {
+                let _ticket = ledger.settle(&settlement(number, ordered(number)), None)?;
+            }
+            answer.send(())?;
+        }
+        Ok(())
+    });
+    let (until, mut times) = (Instant::now() + Duration::from_secs(seconds), Vec::new());
+    for number in 0.. {
+        let begun = Instant::now();
+        if begun >= until {
+            break;
+        }
+        ask.send(number)?;
+        answered.recv()?;
+        times.push(begun.elapsed());
+    }
+    drop(ask);
+    server.join().map_err(|_| "a thread panicked")??;
+    let name = if settles { "with a ledger" } else { "without a ledger" };
+    writeln!(stdout(), "one request after the other, {name}: {}", percentiles(times))?;
     Ok(())
 }
 
@@ -105,7 +149,7 @@ fn power_loss(waiters: u64, seconds: u64) -> Result<(), AnyError> {
                     if asked >= until {
                         break;
                     }
-                    match ledger.settle(&settlement(number, ordered(waiter << 40 | number))) {
+                    match ledger.settle(&settlement(number, ordered(waiter << 40 | number)), None) {
                         Ok(ticket) => ticket.wait()?,
                         Err(SettleError::Behind { .. }) => continue,
                         Err(error) => return Err(error.into()),
@@ -146,6 +190,9 @@ fn settlement(number: u64, request_id: u128) -> Settlement {
         arrived_unix_ms: 1_790_000_000_000 + number.cast_signed() / 10,
         task: "support-intent".parse().ok(),
         template: Some(Template(7)),
+        caller: Some("DESK_KEY".into()),
+        endpoint: Some("/v1/chat/completions".into()),
+        dialect: Some("openai".into()),
         requested_model: "task/support-intent".to_owned(),
         label: Label::Internal,
         outcome: RequestOutcome::Answered,
@@ -205,6 +252,6 @@ fn as_f64(count: u64) -> f64 {
 
 fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
-    let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
-    format!("p50 {:?}, p95 {:?}, p99 {:?}", at(50), at(95), at(99))
+    let at = |permille: usize| times.get(times.len() * permille / 1000).copied().unwrap_or_default();
+    format!("p50 {:?}, p95 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(950), at(990), at(999))
 }

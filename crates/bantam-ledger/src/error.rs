@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::format::DecodeError;
 use crate::journal::segment::JournalError;
 
 /// The database refused.
@@ -73,6 +74,23 @@ pub enum OpenError {
         /// The newest version that is known here.
         supported: i64,
     },
+    /// An older version wrote it, and only a reader opened it.
+    #[error(
+        "the ledger has schema version {found}, and version {supported} is needed: it is brought up to date when the \
+         gateway starts"
+    )]
+    OlderSchema {
+        /// The file's version.
+        found: i64,
+        /// The version that can be read.
+        supported: i64,
+    },
+    /// An older ledger cannot be brought up to date. It stays as it was.
+    #[error("the ledger cannot be brought up to date")]
+    Migrate {
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The SQLite library is too old to be trusted with a ledger.
     #[error("SQLite {found} can corrupt a WAL database; 3.51.3 or newer is needed")]
     OldSqlite {
@@ -119,34 +137,6 @@ pub enum FoldError {
     Ended,
 }
 
-/// Why a settlement was not recorded. In every case nothing of it was kept, and the request must not
-/// be acknowledged.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SettleError {
-    /// The store is too far behind the journal. Nothing was written.
-    #[error("the ledger is behind: {backlog_bytes} bytes wait for the database")]
-    Behind {
-        /// How much waits.
-        backlog_bytes: u64,
-    },
-    /// The record is larger than any may be.
-    #[error("the record takes {bytes} bytes, more than a record may have")]
-    TooLarge {
-        /// How much it takes.
-        bytes: usize,
-    },
-    /// The ledger was closed.
-    #[error("the ledger is closed")]
-    Closed,
-    /// The journal cannot be written.
-    #[error("the journal cannot be written")]
-    Journal {
-        /// Why.
-        source: Arc<io::Error>,
-    },
-}
-
 /// Why a ledger did not close cleanly. Nothing is lost: the next start replays the journal.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -165,13 +155,20 @@ pub enum CloseError {
     Thread,
 }
 
-/// Why a question to the ledger has no answer.
+/// Why a question to the database has no answer.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum QueryError {
+pub(crate) enum QueryError {
     /// The database refused.
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    /// A row holds bytes that no version wrote.
+    #[error("a row of the ledger has no meaningful {column}")]
+    Bytes {
+        /// The column.
+        column: &'static str,
+        /// What is wrong with them.
+        source: DecodeError,
+    },
     /// A row holds a value that no version wrote.
     #[error("a row of the ledger has an invalid {column}")]
     Value {

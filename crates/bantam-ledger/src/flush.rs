@@ -9,28 +9,15 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 
+use bantam_books::DurableError;
 use parking_lot::{Condvar, Mutex};
 
 use crate::journal::Journal;
-
-/// Why a record cannot be said to survive a power loss. It is in the journal all the same, survives
-/// the end of the process, and will be found in the store unless the machine fails first.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DurableError {
-    /// The disk refused to make it durable.
-    #[error("the journal cannot be written through to the disk")]
-    Sync {
-        /// Why.
-        source: Arc<io::Error>,
-    },
-}
 
 /// What the callers and the syncing thread share.
 pub(crate) struct Flusher {
     state: Mutex<State>,
     work: Condvar,
-    done: Condvar,
 }
 
 #[derive(Default)]
@@ -54,7 +41,7 @@ impl State {
         match &self.failure {
             // A position names the end of a record, so it lies in the range that ends with it.
             Some((range, source)) if range.start < position && position <= range.end => {
-                Poll::Ready(Err(DurableError::Sync { source: Arc::clone(source) }))
+                Poll::Ready(Err(DurableError { source: Arc::clone(source) }))
             }
             _ => Poll::Ready(Ok(())),
         }
@@ -72,7 +59,7 @@ impl State {
 impl Flusher {
     /// Returns the shared part of a flusher that has nothing to do yet.
     pub(crate) fn new() -> Self {
-        Self { state: Mutex::default(), work: Condvar::new(), done: Condvar::new() }
+        Self { state: Mutex::default(), work: Condvar::new() }
     }
 
     /// Asks for everything before `position` to be synced soon.
@@ -96,17 +83,6 @@ impl Flusher {
     /// Forgets whom to wake for `position`.
     pub(crate) fn forget(&self, position: u64) {
         self.state.lock().wakers.remove(&position);
-    }
-
-    /// Waits until the sync of `position` ended.
-    pub(crate) fn wait(&self, position: u64) -> Result<(), DurableError> {
-        let mut state = self.state.lock();
-        loop {
-            match state.outcome(position) {
-                Poll::Ready(result) => return result,
-                Poll::Pending => self.done.wait(&mut state),
-            }
-        }
     }
 
     /// Returns why a sync failed, if one ever did.
@@ -151,7 +127,6 @@ impl Flusher {
         let later = state.wakers.split_off(&(unsynced.position + 1));
         let ready = std::mem::replace(&mut state.wakers, later);
         drop(state);
-        self.done.notify_all();
         ready.into_values().for_each(Waker::wake);
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,6 +22,8 @@ const GATHERED_BYTES: u64 = 256 << 10;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const RETRY_LAST: Duration = Duration::from_secs(5);
+/// How often old rows are looked for.
+const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
 /// The backlog that wakes nobody.
 const NEVER: u64 = u64::MAX;
 
@@ -127,6 +129,12 @@ impl FoldStatus {
     }
 }
 
+/// Returns the time of day, milliseconds since the Unix epoch.
+fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Tells waiters that nobody folds any more, also after a panic.
 struct Ended<'s>(&'s FoldStatus);
 
@@ -141,19 +149,30 @@ pub(crate) struct Folder {
     journal: Arc<Journal>,
     status: Arc<FoldStatus>,
     store: Box<dyn Store>,
-    interval: Duration,
+    pace: Pace,
     reader: Option<(u64, SegmentReader)>,
+    /// When old rows are looked for again.
+    next_removal: Instant,
+}
+
+/// When the thread does what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pace {
+    /// How long it gathers before it folds.
+    pub(crate) interval: Duration,
+    /// Whether it removes old rows.
+    pub(crate) retains: bool,
 }
 
 impl Folder {
-    /// Returns a folder that gathers for `interval`.
+    /// Returns a folder at the beginning of a journal.
     pub(crate) fn new(
         journal: Arc<Journal>,
         status: Arc<FoldStatus>,
         store: Box<dyn Store>,
-        interval: Duration,
+        pace: Pace,
     ) -> Self {
-        Self { journal, status, store, interval, reader: None }
+        Self { journal, status, store, pace, reader: None, next_removal: Instant::now() }
     }
 
     /// Folds until the status says to close. Returns the store, and why not everything is in it.
@@ -166,7 +185,10 @@ impl Folder {
             // last that can find anything.
             let closing = status.closing.load(SeqCst);
             status.hurry.store(false, SeqCst);
-            let result = self.catch_up().map_err(Arc::new);
+            let mut result = self.catch_up().map_err(Arc::new);
+            if result.is_ok() && !closing {
+                result = self.remove_oldest().map_err(Arc::new);
+            }
             status.update(|state| {
                 state.failures += u64::from(result.is_err());
                 state.failure = result.as_ref().err().cloned();
@@ -182,6 +204,20 @@ impl Folder {
                 pause = (pause * 2).min(RETRY_LAST);
             }
         }
+    }
+
+    /// Removes old rows, step by step, until there are no more or something waits to be folded. One step is always
+    /// taken, so that it comes to an end under any load.
+    fn remove_oldest(&mut self) -> Result<(), FoldError> {
+        while self.pace.retains && self.next_removal <= Instant::now() {
+            if !self.store.remove_oldest(unix_ms())? {
+                self.next_removal = Instant::now() + REMOVAL_INTERVAL;
+            }
+            if self.journal.backlog_bytes() > 0 || self.status.is_urgent() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn catch_up(&mut self) -> Result<(), FoldError> {
@@ -237,9 +273,17 @@ impl Folder {
     fn gather(&self) {
         self.status.wake_at.store(1, SeqCst);
         while self.journal.backlog_bytes() == 0 && !self.status.is_urgent() {
-            thread::park();
+            if !self.pace.retains {
+                thread::park();
+                continue;
+            }
+            let left = self.next_removal.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left);
         }
-        self.park_until(Instant::now() + self.interval, GATHERED_BYTES);
+        self.park_until(Instant::now() + self.pace.interval, GATHERED_BYTES);
     }
 
     /// Sleeps until a time, a backlog, or until somebody is in a hurry.

@@ -18,10 +18,11 @@
 //! Compatibility: a reader knows every version up to its own. A new field is a new version of its
 //! kind; an unknown version is refused, because skipping it would lose an acknowledged record.
 
-mod codes;
+pub(crate) mod codes;
 mod decode;
 mod encode;
 mod frame;
+pub(crate) mod numbers;
 
 pub(crate) use decode::decode;
 pub(crate) use encode::{encode_settlement, encode_template};
@@ -32,8 +33,10 @@ pub(crate) use frame::{Frame, SEGMENT_HEADER_BYTES, check_segment_header, segmen
 const KIND_SETTLEMENT: u8 = 1;
 /// A discovered template.
 const KIND_TEMPLATE: u8 = 2;
-/// The version of both kinds that is written now.
-const VERSION: u8 = 1;
+/// The version of settlements that is written now. Version 1 had no caller, endpoint and dialect.
+const SETTLEMENT_VERSION: u8 = 2;
+/// The version of templates that is written now.
+const TEMPLATE_VERSION: u8 = 1;
 
 #[cfg(test)]
 pub(crate) mod tests;

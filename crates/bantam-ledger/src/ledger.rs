@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
+use bantam_books::{Books, ExampleRecord, SettleError, TemplateRecord, Ticket};
 use bantam_types::Settlement;
 use parking_lot::Mutex;
 
-use crate::entry::{ExampleRecord, TemplateRecord};
-use crate::error::{CloseError, FoldError, OpenError, SettleError};
+use crate::error::{CloseError, FoldError, OpenError};
 use crate::flush::Flusher;
-use crate::folder::{FoldStatus, Folder};
+use crate::folder::{FoldStatus, Folder, Pace};
 use crate::format::{encode_settlement, encode_template};
 use crate::journal::disk::{Disk, RealDisk};
 use crate::journal::{AppendError, Journal, JournalLimits};
-use crate::options::{Acknowledge, LedgerOptions};
+use crate::options::{Acknowledge, LedgerOptions, Retention};
+use crate::private;
 use crate::reader::LedgerReader;
 use crate::recover::{Recovered, replay};
-use crate::store::{SqliteStore, Store};
-use crate::ticket::Ticket;
+use crate::store::{SqliteStore, Store, StoreOptions};
+use crate::ticket;
 
 /// A ledger that is open for writing. One process at a time has it.
 ///
@@ -32,6 +33,7 @@ pub struct Ledger {
     status: Arc<FoldStatus>,
     flusher: Option<Arc<Flusher>>,
     recovered: Recovered,
+    keeps_previews: bool,
     running: Mutex<Option<Running>>,
 }
 
@@ -96,7 +98,9 @@ impl Ledger {
     /// journal cannot be replayed. None of these loses anything.
     pub fn open(path: &Path, options: LedgerOptions) -> Result<Self, OpenError> {
         let lock = lock(path)?;
-        let store = Box::new(SqliteStore::open(path)?);
+        let kept =
+            StoreOptions { keeps_previews: options.keep_prompt_previews, retention: options.retention };
+        let store = Box::new(SqliteStore::open(path, kept)?);
         Self::start(path, options, lock, store, Box::new(RealDisk))
     }
 
@@ -109,8 +113,8 @@ impl Ledger {
         disk: Box<dyn Disk>,
     ) -> Result<Self, OpenError> {
         let directory = path.with_added_extension("journal");
-        std::fs::create_dir_all(&directory)
-            .map_err(|source| OpenError::Io { path: directory.clone(), source })?;
+        private::make_folder(&directory)?;
+        private::tighten_folder(&directory)?;
         let (recovered, next_number) =
             replay(&directory, &mut *store, options.damage).map_err(|source| OpenError::Replay { source })?;
         let limits = JournalLimits {
@@ -125,48 +129,17 @@ impl Ledger {
         let status = Arc::new(FoldStatus::new());
         let flusher = waits.then(|| Arc::new(Flusher::new()));
 
-        let folder = Folder::new(Arc::clone(&journal), Arc::clone(&status), store, options.fold_interval);
+        let pace =
+            Pace { interval: options.fold_interval, retains: options.retention != Retention::default() };
+        let folder = Folder::new(Arc::clone(&journal), Arc::clone(&status), store, pace);
         let thread = |source| OpenError::Thread { source };
         let flusher_thread =
             flusher.as_ref().map(|flusher| spawn_flusher(flusher, &journal)).transpose().map_err(thread)?;
         let folder = spawn("bantam-fold", move || folder.run()).map_err(thread)?;
         status.started(folder.thread());
+        let keeps_previews = options.keep_prompt_previews;
         let running = Mutex::new(Some(Running { folder, flusher: flusher_thread, _lock: lock }));
-        Ok(Self { path: path.to_owned(), journal, status, flusher, recovered, running })
-    }
-
-    /// Records a request. When this returns, the end of the process cannot take it any more; whether
-    /// it also survives a power loss, the ticket says.
-    ///
-    /// Takes a few microseconds, never blocks on the database, and may be called from any thread.
-    ///
-    /// # Errors
-    /// When it was not recorded. Nothing of it was kept then, and the request must not be acknowledged.
-    pub fn settle(&self, settlement: &Settlement) -> Result<Ticket, SettleError> {
-        self.settle_with(settlement, None)
-    }
-
-    /// Records a request together with its answer to learn from, both or neither.
-    ///
-    /// The example holds prompt text. It is kept because it is given: whether a task wants that is
-    /// decided by who calls.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle); an example that is too large can be left out.
-    pub fn settle_with(
-        &self,
-        settlement: &Settlement,
-        example: Option<&ExampleRecord>,
-    ) -> Result<Ticket, SettleError> {
-        self.append(encode_settlement(settlement, example))
-    }
-
-    /// Records a discovered template. One that the ledger has stays as it is.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle).
-    pub fn record_template(&self, record: &TemplateRecord) -> Result<Ticket, SettleError> {
-        self.append(encode_template(record))
+        Ok(Self { path: path.to_owned(), journal, status, flusher, recovered, keeps_previews, running })
     }
 
     #[cfg(test)]
@@ -186,7 +159,7 @@ impl Ledger {
             None => Ticket::ready(),
             Some(flusher) => {
                 flusher.request(position);
-                Ticket::waiting(position, Arc::clone(flusher))
+                ticket::waiting(position, Arc::clone(flusher))
             }
         })
     }
@@ -205,15 +178,6 @@ impl Ledger {
             backlog_bytes: self.journal.backlog_bytes(),
             backlog_bytes_max: self.journal.limits().backlog_bytes_max,
         }
-    }
-
-    /// Returns whether new requests should be let in. It is cheap enough to ask for each of them,
-    /// before any backend is asked and money is spent.
-    ///
-    /// After an append failed it says no for a second and then yes again, so that the next request
-    /// finds out whether there is room.
-    pub fn is_writable(&self) -> bool {
-        self.pressure().admits() && self.journal.accepts()
     }
 
     /// Returns how the ledger is.
@@ -267,6 +231,40 @@ impl Ledger {
     }
 }
 
+impl Books for Ledger {
+    fn settle(
+        &self,
+        settlement: &Settlement,
+        example: Option<&ExampleRecord>,
+    ) -> Result<Ticket, SettleError> {
+        self.append(encode_settlement(settlement, example))
+    }
+
+    fn record_template(&self, record: &TemplateRecord) -> Result<Ticket, SettleError> {
+        if self.keeps_previews {
+            return self.append(encode_template(record));
+        }
+        self.append(encode_template(&without_text(record)))
+    }
+
+    /// After an append failed it says no for a second and then yes again, so that the next request finds out whether
+    /// there is room.
+    fn is_writable(&self) -> bool {
+        self.pressure().admits() && self.journal.accepts()
+    }
+}
+
+/// Returns what is kept of a template when nobody asked for its texts.
+pub(crate) fn without_text(record: &TemplateRecord) -> TemplateRecord {
+    TemplateRecord {
+        template: record.template,
+        first_seen_ms: record.first_seen_ms,
+        system_preview: String::new(),
+        prefix: String::new(),
+        suffix: String::new(),
+    }
+}
+
 impl Drop for Ledger {
     fn drop(&mut self) {
         // What could not be folded is in the journal, and the next start says why.
@@ -297,11 +295,12 @@ fn spawn<T: Send + 'static>(
 pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
     let lock_path = path.with_added_extension("lock");
     let io = |source| OpenError::Io { path: lock_path.clone(), source };
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(io)?;
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        private::make_folder(directory)?;
     }
-    let options = File::options().write(true).create(true).truncate(false).open(&lock_path);
+    let options = private::file_options().write(true).create(true).truncate(false).open(&lock_path);
     let file = options.map_err(io)?;
+    private::tighten(&lock_path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: lock_path }),

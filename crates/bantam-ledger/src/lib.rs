@@ -17,14 +17,19 @@
 //! database or in both, and replaying the journal makes that exactly one row. Request ids have to be
 //! unique for ever; ids that begin with the time keep the database's index compact.
 //!
-//! **Invariant:** rows are inserted, never updated or deleted; a correction is a new row.
-//! **Invariant:** no byte of a prompt is kept unless the caller hands over an [`ExampleRecord`] or a
-//! [`TemplateRecord`] that holds it.
+//! **Reading stays fast.** The transaction that inserts a request adds it to the sums of its hour and to the block of its
+//! neighbours, so a report reads sums and a list reads what it lists.
+//!
+//! **Invariant:** the rows of requests are inserted and never changed; a correction is a new row. Only their
+//! [`Retention`] removes them, the oldest first, and sums outlive them.
+//! **Invariant:** no byte of a prompt is kept unless the caller hands over an
+//! [`ExampleRecord`](bantam_books::ExampleRecord), or [`LedgerOptions::keep_prompt_previews`] is set.
 //! **Invariant:** only this crate knows SQL, and only its `format` module the journal's bytes.
 //!
 //! A good contribution here makes one of those sentences easier to believe. Anything that decides
 //! (prices, budgets, what to record) belongs to a crate above.
 
+mod answer;
 mod entry;
 mod error;
 mod flush;
@@ -33,20 +38,16 @@ mod format;
 mod journal;
 mod ledger;
 mod options;
+mod private;
 mod reader;
 mod recover;
 mod store;
 mod ticket;
-mod usage;
 
-pub use entry::{ExampleRecord, TemplateRecord};
-pub use error::{CloseError, DatabaseError, FoldError, OpenError, QueryError, SettleError};
-pub use flush::DurableError;
+pub use error::{CloseError, DatabaseError, FoldError, OpenError};
 pub use format::DecodeError;
 pub use journal::segment::JournalError;
 pub use ledger::{Health, Ledger, Pressure};
-pub use options::{Acknowledge, Damage, LedgerOptions};
-pub use reader::{Examples, LedgerReader};
+pub use options::{Acknowledge, Damage, LedgerOptions, Retention};
+pub use reader::LedgerReader;
 pub use recover::Recovered;
-pub use ticket::{Durable, Ticket};
-pub use usage::{GroupBy, GroupKey, Latency, RequestFilter, Savings, TemplateUsage, TimeRange, UsageRow};

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub enum Acknowledge {
     /// The end of the process at any point. After a power loss the last seconds may be missing.
     ProcessCrash,
-    /// Also a power loss: a [`Ticket`](crate::Ticket) waits for the disk.
+    /// Also a power loss: a [`Ticket`](bantam_books::Ticket) waits for the disk.
     PowerLoss,
 }
 
@@ -36,6 +36,22 @@ pub struct LedgerOptions {
     pub backlog_bytes_max: u64,
     /// How long a settlement may wait to become visible to readers.
     pub fold_interval: Duration,
+    /// How long rows are kept.
+    pub retention: Retention,
+    /// Whether the texts of discovered templates are kept. They come from prompts. Where they are not, those that an
+    /// earlier run kept are erased when the ledger opens.
+    pub keep_prompt_previews: bool,
+}
+
+/// When the oldest requests are removed, with their attempts. Usage of the past stays: it is added up by the hour. The
+/// default keeps everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Requests and recorded answers that are older than this many days are removed.
+    pub days: Option<u32>,
+    /// The oldest requests are removed while the database holds more than this. Recorded answers, and the newest
+    /// thousand requests, stay whatever they take.
+    pub bytes: Option<u64>,
 }
 
 impl LedgerOptions {
@@ -48,6 +64,8 @@ impl LedgerOptions {
             segment_bytes: 8 << 20,
             backlog_bytes_max: 64 << 20,
             fold_interval: Duration::from_millis(50),
+            retention: Retention { days: None, bytes: None },
+            keep_prompt_previews: false,
         }
     }
 }

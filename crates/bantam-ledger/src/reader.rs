@@ -1,21 +1,36 @@
 //! The reading side of a ledger.
+//!
+//! SQLite answers on the thread that asks and takes as long as it takes, so the connection belongs to a thread of its
+//! own: whoever asks sends a question and waits as a future, on any runtime.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::Builder;
 
-use bantam_types::{Settlement, TaskName};
+use bantam_books::{
+    BooksReader, BoxFuture, Cursor, ExampleRecord, GroupBy, Place, ReadError, RequestFilter, RequestPage,
+    TemplateRecord, TimeRange, UsageRow,
+};
+use bantam_types::TaskName;
 
-use crate::entry::ExampleRecord;
+use crate::answer;
 use crate::error::{OpenError, QueryError};
-use crate::store::{Place, Query, SqliteReader};
-use crate::usage::{GroupBy, GroupKey, RequestFilter, TemplateUsage, TimeRange, UsageRow};
+use crate::store::SqliteReader;
+
+/// How many questions may wait for the thread. It bounds what callers that ask faster than the disk answers can pile up.
+const QUESTIONS_MAX: usize = 256;
+
+type Question = Box<dyn FnOnce(&mut SqliteReader) + Send>;
 
 /// Answers questions about a ledger, also while another process writes it.
 ///
 /// It sees what was folded into the database: up to a few tens of milliseconds ago while the writer
 /// runs. What a crashed writer left in the journal is seen only after it was started again.
+///
+/// Questions are answered one after the other; open several readers to ask several at once.
+#[derive(Clone)]
 pub struct LedgerReader {
-    store: Box<dyn Query>,
+    questions: SyncSender<Question>,
 }
 
 impl std::fmt::Debug for LedgerReader {
@@ -25,102 +40,74 @@ impl std::fmt::Debug for LedgerReader {
 }
 
 impl LedgerReader {
-    /// Opens the ledger whose database is at `path`.
+    /// Opens the ledger whose database is at `path`. Its thread ends with the last clone.
     ///
     /// # Errors
-    /// When there is none, or the file is something else or too new.
+    /// When there is none, or the file is something else, too old or too new.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { store: Box::new(SqliteReader::open(path)?) })
+        let store = SqliteReader::open(path)?;
+        let (questions, asked) = sync_channel(QUESTIONS_MAX);
+        let thread = Builder::new().name("bantam-books".to_owned()).stack_size(1 << 20);
+        thread.spawn(move || answer_all(store, &asked)).map_err(|source| OpenError::Thread { source })?;
+        Ok(Self { questions })
     }
 
-    /// Returns what the requests that arrived in `range` did and cost, one row a group, in the order
-    /// of the keys. [`GroupBy::None`] always gives one row; see [`UsageRow`] for how a request with
-    /// several attempts is split.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn usage(&self, range: TimeRange, by: GroupBy) -> Result<Vec<UsageRow>, QueryError> {
-        self.store.usage(range, by)
-    }
-
-    /// Returns every discovered template with its traffic in `range`, most requests first.
-    /// `usage(range, GroupBy::Task)` says the same of configured tasks.
-    ///
-    /// # Errors
-    /// When the database refuses.
-    pub fn templates(&self, range: TimeRange) -> Result<Vec<TemplateUsage>, QueryError> {
-        let rows = self.store.usage(range, GroupBy::Template)?;
-        let mut rows: BTreeMap<_, _> = rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-        let with_usage = |record: crate::entry::TemplateRecord| {
-            let key = GroupKey::Template(Some(record.template));
-            let usage = rows.remove(&key).unwrap_or_else(|| UsageRow::empty(key));
-            TemplateUsage { record, usage }
-        };
-        let mut found: Vec<_> = self.store.templates()?.into_iter().map(with_usage).collect();
-        found.sort_by_key(|template| std::cmp::Reverse(template.usage.requests));
-        Ok(found)
-    }
-
-    /// Returns the requests that pass `filter` with their attempts, last settled first, at most
-    /// `limit`.
-    ///
-    /// # Errors
-    /// When the database refuses, or a row holds what no version wrote.
-    pub fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<Settlement>, QueryError> {
-        self.store.requests(filter, limit)
-    }
-
-    /// Returns one request with its attempts.
-    ///
-    /// # Errors
-    /// As [`requests`](Self::requests).
-    pub fn request(&self, request_id: u128) -> Result<Option<Settlement>, QueryError> {
-        let filter = RequestFilter { request_id: Some(request_id), ..RequestFilter::default() };
-        Ok(self.store.requests(&filter, 1)?.pop())
-    }
-
-    /// Returns the recorded answers of a task in time order.
-    ///
-    /// They are read a page at a time, each in a transaction of its own: a long training run must not
-    /// hold a read transaction open, which would keep the writer's log from being brought in.
-    pub fn examples<'a>(&'a self, task: &TaskName) -> Examples<'a> {
-        Examples { reader: self, task: task.clone(), after: None, page: VecDeque::new(), ended: false }
-    }
-}
-
-/// The recorded answers of a task; see [`LedgerReader::examples`].
-#[derive(Debug)]
-pub struct Examples<'a> {
-    reader: &'a LedgerReader,
-    task: TaskName,
-    after: Place,
-    page: VecDeque<ExampleRecord>,
-    ended: bool,
-}
-
-impl Examples<'_> {
-    const PAGE: u32 = 256;
-}
-
-impl Iterator for Examples<'_> {
-    type Item = Result<ExampleRecord, QueryError>;
-
-    /// Returns the next answer. An error is the last item.
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.page.is_empty() && !self.ended {
-            match self.reader.store.examples(&self.task, self.after, Self::PAGE) {
-                Ok(page) => self.page = page.into(),
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
+    fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut SqliteReader) -> Result<T, QueryError> + Send + 'static,
+    ) -> BoxFuture<'_, Result<T, ReadError>> {
+        let (answerer, answer) = answer::channel();
+        let question: Question = Box::new(move |store| {
+            if !answerer.is_forgotten() {
+                answerer.answer(question(store));
             }
-        }
-        let next = self.page.pop_front();
-        match &next {
-            Some(example) => self.after = Some((example.recorded_ms, example.request_id)),
-            None => self.ended = true,
-        }
-        next.map(Ok)
+        });
+        let sent = self.questions.try_send(question).map_err(|error| match error {
+            TrySendError::Full(_) => ReadError::without_cause("too many questions wait for the ledger"),
+            TrySendError::Disconnected(_) => ended(),
+        });
+        Box::pin(async move {
+            sent?;
+            let answer = answer.await.ok_or_else(ended)?;
+            answer.map_err(|error| ReadError::new("the ledger cannot be read", error))
+        })
+    }
+}
+
+fn ended() -> ReadError {
+    ReadError::without_cause("the ledger's reading thread has ended")
+}
+
+fn answer_all(mut store: SqliteReader, asked: &Receiver<Question>) {
+    while let Ok(question) = asked.recv() {
+        question(&mut store);
+    }
+}
+
+impl BooksReader for LedgerReader {
+    fn usage(&self, range: TimeRange, by: GroupBy) -> BoxFuture<'_, Result<Vec<UsageRow>, ReadError>> {
+        self.ask(move |store| store.usage(range, by))
+    }
+
+    fn requests(
+        &self,
+        filter: RequestFilter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<RequestPage, ReadError>> {
+        self.ask(move |store| store.requests(&filter, after, limit))
+    }
+
+    fn template_records(&self) -> BoxFuture<'_, Result<Vec<TemplateRecord>, ReadError>> {
+        self.ask(|store| store.templates())
+    }
+
+    fn examples_after(
+        &self,
+        task: TaskName,
+        after: Option<Place>,
+        limit: u32,
+    ) -> BoxFuture<'_, Result<Vec<ExampleRecord>, ReadError>> {
+        self.ask(move |store| store.examples(&task, after, limit))
     }
 }

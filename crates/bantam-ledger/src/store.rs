@@ -1,30 +1,34 @@
-//! Where settlements end up, behind two traits: one for the single writer, one for any number of
-//! readers.
+//! Where settlements end up: one connection writes, any number of others read.
 //!
-//! They are two because they run on different threads over different connections, and so that a
-//! reader cannot write even by mistake. A store for another database implements both.
+//! The one that writes is behind a trait, so that tests can make it fail.
 
+mod blocks;
 mod connection;
 mod fold;
+mod pages;
 mod query;
+mod retention;
+mod rollup;
+mod rollups;
 mod row;
 mod schema;
+mod summaries;
 #[cfg(test)]
 pub(crate) mod tests;
 mod usage;
 
-use bantam_types::{Settlement, TaskName};
-
-use crate::entry::{Entry, ExampleRecord, TemplateRecord};
-use crate::error::{CloseError, DatabaseError, QueryError};
-use crate::usage::{GroupBy, RequestFilter, TimeRange, UsageRow};
-pub(crate) use connection::{SqliteReader, SqliteStore};
+use crate::entry::Entry;
+use crate::error::{CloseError, DatabaseError};
+pub(crate) use connection::{SqliteReader, SqliteStore, StoreOptions};
 
 /// The writing side.
 pub(crate) trait Store: Send {
     /// Adds all entries in one transaction that survives a power loss, or none of them. An entry
     /// that the store has is left as it is.
     fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError>;
+    /// Removes a few of the oldest rows, if the retention says so, and gives a little room back. Returns whether there
+    /// may be more to do. It takes milliseconds.
+    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError>;
     /// Brings everything into the main file and lets go of it.
     fn close(self: Box<Self>) -> Result<(), CloseError>;
 }
@@ -37,18 +41,3 @@ pub(crate) struct Folded {
     /// Settlements whose request was there.
     pub(crate) duplicates: u64,
 }
-
-/// The reading side.
-pub(crate) trait Query: Send + Sync {
-    /// See [`LedgerReader::usage`](crate::LedgerReader::usage).
-    fn usage(&self, range: TimeRange, by: GroupBy) -> Result<Vec<UsageRow>, QueryError>;
-    /// Returns all discovered templates, first seen first.
-    fn templates(&self) -> Result<Vec<TemplateRecord>, QueryError>;
-    /// Returns the newest requests that pass the filter, newest first.
-    fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<Settlement>, QueryError>;
-    /// Returns the next examples of a task after a place, in time order.
-    fn examples(&self, task: &TaskName, after: Place, limit: u32) -> Result<Vec<ExampleRecord>, QueryError>;
-}
-
-/// A place in a task's examples: the time and request of the last one that was read.
-pub(crate) type Place = Option<(i64, u128)>;

@@ -298,7 +298,7 @@ pub(crate) const INTENTS: &[Intent] = &[
     ),
 ];
 
-/// What is no business of the shop's.
+/// What is none of the shop's business.
 pub(crate) const FOREIGN: &[&str] = &[
     "what is the weather like in {city} {when}",
     "write me a poem about a {colour} moon",

@@ -1,12 +1,13 @@
 //! Who may ask: exact hosts against DNS rebinding, known origins against foreign pages, keys.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bantam_wire::{ApiError, ErrorCode};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderValue, header};
 use sha2::Sha256;
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use crate::routes;
 
@@ -18,8 +19,8 @@ pub struct GuardSettings {
     pub allowed_hosts: Vec<String>,
     /// Browser origins allowed.
     pub allowed_origins: Vec<String>,
-    /// Accepted keys; none means that no key is asked for.
-    pub keys: Vec<String>,
+    /// Accepted keys, each with the name that the books have for whoever shows it. Without one, no key is asked for.
+    pub keys: Vec<(String, String)>,
     /// Random bytes of this process; keys are kept as HMACs under it, so no memory dump holds one.
     pub secret: [u8; 32],
 }
@@ -28,7 +29,7 @@ pub struct GuardSettings {
 pub struct Guard {
     hosts: Vec<String>,
     origins: Vec<String>,
-    keys: Vec<[u8; 32]>,
+    keys: Vec<(Arc<str>, [u8; 32])>,
     secret: [u8; 32],
 }
 
@@ -38,7 +39,8 @@ impl Guard {
         let GuardSettings { bind, allowed_hosts, allowed_origins, keys, secret } = settings;
         let mut hosts = allowed_hosts;
         hosts.push(bind.to_string());
-        let keys = keys.iter().map(|key| digest(&secret, key.as_bytes())).collect();
+        let keys = keys.iter().map(|(name, key)| (name.as_str().into(), digest(&secret, key.as_bytes())));
+        let keys = keys.collect();
         Self { hosts, origins: allowed_origins, keys, secret }
     }
 
@@ -81,10 +83,10 @@ impl Guard {
         !self.origins.is_empty()
     }
 
-    /// Checks the key, in constant time over all keys.
-    pub(crate) fn check_key(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    /// Checks the key, in constant time over all keys. Returns its name; `None` when no key is asked for.
+    pub(crate) fn check_key(&self, headers: &HeaderMap) -> Result<Option<Arc<str>>, ApiError> {
         if self.keys.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
         let given = bearer
@@ -98,9 +100,13 @@ impl Guard {
             ));
         };
         let given = digest(&self.secret, given.trim().as_bytes());
-        let matching = self.keys.iter().fold(0_u8, |found, key| found | key.ct_eq(&given).unwrap_u8());
-        if matching == 1 {
-            Ok(())
+        let mut matching = u64::MAX;
+        for (at, (_, key)) in (0_u64..).zip(&self.keys) {
+            matching.conditional_assign(&at, key.ct_eq(&given));
+        }
+        let known = usize::try_from(matching).ok().and_then(|at| self.keys.get(at));
+        if let Some((name, _)) = known {
+            Ok(Some(Arc::clone(name)))
         } else {
             Err(ApiError::new(
                 ErrorCode::Unauthenticated,
@@ -141,7 +147,7 @@ mod tests {
             bind: "10.0.0.5:5454".parse().unwrap(),
             allowed_hosts: vec!["bantam.lan:5454".to_owned()],
             allowed_origins: vec!["https://desk.example".to_owned()],
-            keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+            keys: (1..).zip(keys).map(|(number, key)| (format!("KEY_{number}"), (*key).to_owned())).collect(),
             secret: [7; 32],
         })
     }
@@ -199,16 +205,18 @@ mod tests {
     #[test]
     fn only_the_right_key_opens() {
         let key = "0123456789abcdef0123456789abcdef";
-        let check = |pairs: &[(&'static str, &str)], expected: Option<&str>| {
+        let check = |pairs: &[(&'static str, &str)], expected: Result<&str, &str>| {
             let got = guard(&["other-key-other-key-other-key-00", key]).check_key(&headers(pairs));
-            assert_eq!(got.err().map(|error| error.slug), expected, "{pairs:?}");
+            let got = got.as_ref().map(|name| name.as_deref().unwrap()).map_err(|error| error.slug);
+            assert_eq!(got, expected, "{pairs:?}");
         };
-        check(&[("authorization", &format!("Bearer {key}"))], None);
-        check(&[("x-api-key", key)], None);
-        check(&[], Some("missing_api_key"));
-        check(&[("authorization", "Bearer nope")], Some("invalid_api_key"));
-        check(&[("authorization", "Bearer ' OR 1=1 --")], Some("invalid_api_key"));
-        check(&[("authorization", "Basic abc")], Some("missing_api_key"));
-        assert!(guard(&[]).check_key(&HeaderMap::new()).is_ok());
+        check(&[("authorization", &format!("Bearer {key}"))], Ok("KEY_2"));
+        check(&[("authorization", "bearer other-key-other-key-other-key-00")], Ok("KEY_1"));
+        check(&[("x-api-key", key)], Ok("KEY_2"));
+        check(&[], Err("missing_api_key"));
+        check(&[("authorization", "Bearer nope")], Err("invalid_api_key"));
+        check(&[("authorization", "Bearer ' OR 1=1 --")], Err("invalid_api_key"));
+        check(&[("authorization", "Basic abc")], Err("missing_api_key"));
+        assert!(guard(&[]).check_key(&HeaderMap::new()).unwrap().is_none());
     }
 }

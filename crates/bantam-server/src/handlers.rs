@@ -52,18 +52,23 @@ pub(crate) fn router(app: Arc<App>) -> Router {
 /// The way of a request, from HTTP and back.
 async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    if let Err(error) = app.guard.check_key(&head.headers) {
-        return respond_error_of(endpoint, &error);
-    }
+    let caller = match app.guard.check_key(&head.headers) {
+        Ok(caller) => caller,
+        Err(error) => return respond_error_of(endpoint, &error),
+    };
     let task = head
         .headers
         .get(routes::ASKED_TASK)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let body = match body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await {
-        Ok(body) => body,
-        Err(error) => return respond_error_of(endpoint, &error),
+    let hints = Hints { task, caller };
+    let read = body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await;
+    let reply = async {
+        match read {
+            Ok(body) => app.gateway.answer(endpoint, body, hints).await,
+            Err(error) => app.gateway.refuse(endpoint, hints, error).await,
+        }
     };
-    let reply = AssertUnwindSafe(app.gateway.answer(endpoint, body, Hints { task })).catch_unwind().await;
+    let reply = AssertUnwindSafe(reply).catch_unwind().await;
     match reply {
         Ok(reply) => respond(reply),
         Err(_) => {

@@ -1,5 +1,7 @@
 //! What the ledger keeps: one settlement a request, one record an attempt.
 
+use std::borrow::Cow;
+
 use crate::{EscalationReason, Label, Price, TaskName, Template, Tier, TokenUsage, Usd};
 
 /// How one attempt ended.
@@ -71,7 +73,7 @@ pub enum RequestOutcome {
     Answered,
     /// Refused before any backend was asked: bad input, limits or privacy.
     Refused,
-    /// Every rung failed, or a stream broke after it began.
+    /// Every rung failed, a stream broke after it began, or Bantam itself failed.
     Failed,
     /// The caller left.
     Cancelled,
@@ -100,9 +102,15 @@ pub struct Settlement {
     pub task: Option<TaskName>,
     /// The prompt template it was recognised by, or that it may become a task of.
     pub template: Option<Template>,
-    /// What the caller asked for as `model`.
+    /// The name of the key that the caller showed, if any; never the key.
+    pub caller: Option<std::sync::Arc<str>>,
+    /// The path that was asked, such as `/v1/chat/completions`; `None` in records from before it was kept.
+    pub endpoint: Option<Cow<'static, str>>,
+    /// The dialect of that path, such as `openai`; `None` in records from before it was kept.
+    pub dialect: Option<Cow<'static, str>>,
+    /// What the caller asked for as `model`; empty when the request was refused before it was read.
     pub requested_model: String,
-    /// How sensitive it was.
+    /// How sensitive it was; [`Label::Public`] when the request was refused before it was read.
     pub label: Label,
     /// How it ended.
     pub outcome: RequestOutcome,

@@ -283,6 +283,10 @@ pub(crate) enum UsageBy {
     Tier,
     /// One row a model
     Model,
+    /// One row for each key that callers showed, by the variable that holds it
+    Caller,
+    /// One row for each path that was asked
+    Endpoint,
     /// One row a day
     Day,
 }

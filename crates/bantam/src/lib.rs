@@ -6,6 +6,7 @@
 //! It is a library only so that the generated reference can be made from what the program is: its commands, variables
 //! and exit codes.
 
+mod books;
 mod cli;
 mod commands;
 mod demo;

@@ -16,7 +16,7 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads a page. Code is no text: links and headings in it do not count.
+    /// Reads a page. Code is not text: links and headings in it do not count.
     pub(super) fn read(text: &str) -> Self {
         let mut page = Self::default();
         let mut fence: Option<(usize, String)> = None;

@@ -23,7 +23,7 @@ pub(super) struct Source {
     /// Relative to the root, with `/`.
     pub(super) path: String,
     pub(super) bytes: u64,
-    /// The text of Rust files; of other files only the size is checked.
+    /// The text of Rust files and of the tests in Python; of other files only the size is checked.
     pub(super) text: Option<String>,
 }
 
@@ -47,11 +47,14 @@ pub(crate) fn tracked(root: &Path) -> Result<BTreeSet<String>, String> {
 pub(super) fn read(root: &Path) -> Result<Vec<Source>, String> {
     let sources = tracked(root)?.into_iter().filter_map(|path| {
         let bytes = std::fs::symlink_metadata(root.join(&path)).ok()?.len();
-        let text =
-            path.ends_with(".rs").then(|| std::fs::read_to_string(root.join(&path)).unwrap_or_default());
+        let text = is_counted(&path).then(|| std::fs::read_to_string(root.join(&path)).unwrap_or_default());
         Some(Source { path, bytes, text })
     });
     Ok(sources.collect())
+}
+
+fn is_counted(path: &str) -> bool {
+    path.ends_with(".rs") || (path.starts_with("tests/") && path.ends_with(".py"))
 }
 
 /// Checks all files.

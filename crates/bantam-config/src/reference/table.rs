@@ -48,6 +48,13 @@ settings! {
         "The ledger's file. Its journal lies beside it.";
     "ledger.acknowledge": OneOf(&["process-crash", "power-loss"]), Value("\"process-crash\""),
         "What an acknowledged cost survives. With `power-loss` callers wait for the disk.";
+    "ledger.keep_days": whole(1, 36_500), Unset,
+        "How many days single requests are kept. Sums by the hour stay, so `bantam usage` still tells of earlier months.";
+    "ledger.keep_size": Text("amount of disk space, such as `\"20 GiB\"`"), Unset,
+        "How large the ledger's file may grow before the oldest single requests are removed.";
+    "ledger.keep_prompt_previews": Boolean, Value("false"),
+        "Whether the beginnings of discovered prompts are kept, up to 160 characters each, for `bantam task list` to \
+         show. Without it no text of a prompt is stored, and what was stored before is erased at the next start.";
     "store.path": PATH, Derived("`models` in the data folder"), "The folder that models are kept in.";
     "students.threads": whole(0, 256), Value("0"),
         "How many threads encoder students compute on, all together. 0 means one a core.";

@@ -142,7 +142,30 @@ fn an_engine_on_this_machine_is_local_and_needs_no_more_than_its_kind() {
 }
 
 #[test]
-fn refuses_memory_and_times_that_are_none() {
+fn refuses_limits_of_the_ledger_that_cannot_be_kept() {
+    check("[ledger]\nkeep_days = 0", "allowed: 1 to 36500");
+    check("[ledger]\nkeep_days = '400'", "must be a whole number");
+    check("[ledger]\nkeep_size = '20'", "is not an amount of disk space");
+    check("[ledger]\nkeep_size = 20_000_000_000", "must be a string, not a whole number");
+    check("[ledger]\nkeep_prompt_previews = 'yes'", "must be `true` or `false`");
+    check(
+        "[ledger]\nkeep_prompts = true",
+        "known here: path, acknowledge, keep_days, keep_size, keep_prompt_previews",
+    );
+    let ledger = World::default()
+        .env("BANTAM_LEDGER_KEEP_DAYS", "400")
+        .env("BANTAM_LEDGER_KEEP_SIZE", "20 GiB")
+        .flag("ledger.keep_prompt_previews", "true")
+        .good("")
+        .ledger;
+    assert_eq!((ledger.keep_days, ledger.keep_bytes), (Some(400), Some(20 << 30)));
+    assert!(ledger.keep_prompt_previews);
+    let ledger = World::default().good("").ledger;
+    assert_eq!((ledger.keep_days, ledger.keep_bytes, ledger.keep_prompt_previews), (None, None, false));
+}
+
+#[test]
+fn refuses_amounts_of_memory_and_times_that_cannot_be_read() {
     check("[local]\nmemory = '8'", "is not an amount of memory");
     check("[local]\nmemory = 8", "must be a string, not a whole number");
     check("[local]\nkeep_alive = '5 minutes'", "is not a length of time");

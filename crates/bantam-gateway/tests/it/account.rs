@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bantam_backend::BackendFault;
+use bantam_books::ExampleRecord;
 use bantam_gateway::{Hints, Rung, Task};
-use bantam_ledger::{ExampleRecord, GroupBy, TimeRange};
 use bantam_route::Gate;
 use bantam_types::{Label, Tier, TokenUsage, Usd};
 use serde_json::json;
@@ -12,8 +12,6 @@ use serde_json::json;
 use crate::support::{
     Act, Desk, body, deployment, open_task, rung, scripted, student_rung, task, tokens, told,
 };
-
-const EVER: TimeRange = TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX };
 
 fn model(name: &str, tier: Tier, script: impl Fn() -> Act + Send + Sync + 'static) -> Rung {
     rung(name, Arc::new(scripted(tier, move |_, _| script())))
@@ -68,7 +66,7 @@ async fn every_attempt_is_settled_and_counts_also_when_it_was_discarded_or_faile
     assert_eq!(settled.attempts[0].confidence, Some(0.5));
     let started: Vec<u64> = settled.attempts.iter().map(|attempt| attempt.started_us).collect();
     assert!(started.is_sorted());
-    let usage = desk.ledger.reader().unwrap().usage(EVER, GroupBy::None).unwrap().remove(0);
+    let usage = desk.total();
     assert_eq!((usage.requests, usage.attempts, usage.attempts_unpriced), (1, 5, 1));
     assert_eq!(usage.spend, Usd::from_picodollars(128_000_000));
 }
@@ -82,7 +80,7 @@ async fn an_unpriced_model_is_marked_and_never_free() {
         let got = desk.ask("task/chat", "hi").await;
         assert_eq!(got.json["bantam"]["cost_usd"], json!(null));
         assert_eq!(desk.of(&got).attempts[0].cost, None);
-        let usage = desk.ledger.reader().unwrap().usage(EVER, GroupBy::None).unwrap().remove(0);
+        let usage = desk.total();
         assert_eq!((usage.requests_unpriced, usage.attempts_unpriced, usage.spend), (1, 1, Usd::ZERO));
     }
 }
@@ -133,9 +131,13 @@ async fn recorded(change: impl Fn(&mut Task), text: &str) -> Vec<ExampleRecord> 
     change(&mut task);
     let desk = Desk::new(deployment(vec![task], vec![]));
     assert_eq!(desk.ask_body(body("task/intent", text), Hints::default()).await.status, 200);
-    desk.ledger.fold().unwrap();
-    let reader = desk.ledger.reader().unwrap();
-    reader.examples(&"intent".parse().unwrap()).map(Result::unwrap).collect()
+    let reader = desk.reader();
+    let mut examples = reader.examples("intent".parse().unwrap());
+    let mut found = Vec::new();
+    while let Some(example) = examples.next().await.unwrap() {
+        found.push(example);
+    }
+    found
 }
 
 #[tokio::test]

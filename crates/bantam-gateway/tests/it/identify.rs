@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use bantam_books::{TemplateUsage, TimeRange};
 use bantam_gateway::{Deployment, Hints};
-use bantam_ledger::TimeRange;
 use bantam_route::Gate;
 use bantam_types::{Template, Tier};
 
@@ -44,7 +44,7 @@ fn deploy(student: &Arc<Scripted>, mid: &Arc<Scripted>, frontier: &Arc<Scripted>
 }
 
 fn hint(task: &str) -> Hints {
-    Hints { task: Some(task.to_owned()) }
+    Hints { task: Some(task.to_owned()), ..Hints::default() }
 }
 
 /// Checks who answers a request.
@@ -100,7 +100,8 @@ async fn check_unknown(model: &str, hints: Hints, slug: &str, param: &str, neare
     assert_eq!((got.status, got.slug, got.param.as_deref()), (404, slug, Some(param)), "{got:?}");
     assert!(got.message.contains(&format!("nearest: `{nearest}`")), "{}", got.message);
     assert_eq!(world.student.calls() + world.mid.calls() + world.frontier.calls(), 0);
-    assert!(world.desk.settled().is_empty());
+    let settled: Vec<_> = world.desk.settled().iter().map(told).collect();
+    assert!(settled.iter().all(|line| line == "refused 404: "), "{settled:?}");
 }
 
 #[tokio::test]
@@ -139,24 +140,30 @@ fn templated(number: usize) -> String {
     .to_string()
 }
 
+/// Returns the only template that was discovered.
+async fn discovered(world: &World) -> TemplateUsage {
+    let mut templates = world.desk.reader().templates(TimeRange::ALL).await.unwrap();
+    assert_eq!(templates.len(), 1, "{templates:?}");
+    templates.remove(0)
+}
+
+#[tokio::test]
+async fn no_text_of_a_discovered_prompt_is_kept_unless_the_owner_asked_for_it() {
+    let world = world();
+    for number in 0..60 {
+        world.desk.ask_body(templated(number), Hints::default()).await;
+    }
+    let record = discovered(&world).await.record;
+    assert_eq!((&*record.system_preview, &*record.prefix, &*record.suffix), ("", "", ""));
+}
+
 #[tokio::test]
 async fn a_template_is_discovered_and_once_named_brings_its_requests_to_the_task() {
     let world = world();
     for number in 0..60 {
         assert_eq!(world.desk.ask_body(templated(number), Hints::default()).await.status, 200);
     }
-    world.desk.ledger.fold().unwrap();
-    let templates = world
-        .desk
-        .ledger
-        .reader()
-        .unwrap()
-        .templates(TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX })
-        .unwrap();
-    assert_eq!(templates.len(), 1, "{templates:?}");
-    let found = &templates[0];
-    assert!(found.record.system_preview.contains("sort the mail"), "{found:?}");
-    assert!(found.record.prefix.ends_with("Message: "), "{found:?}");
+    let found = discovered(&world).await;
     assert!(found.usage.requests >= 20, "{found:?}");
     let template: Template = found.record.template;
     let mut next = deploy(&world.student, &world.mid, &world.frontier);
@@ -192,20 +199,21 @@ async fn a_template_is_discovered_and_once_named_brings_its_requests_to_the_task
 }
 
 #[tokio::test]
-async fn a_sensitive_prompt_is_no_preview_of_a_template() {
-    let world = world();
-    let student =
-        Arc::new(student_rung(Arc::clone(&world.student) as _, Gate::Uncertified { threshold: 0.0 }));
-    world.desk.gateway.deploy(deployment(vec![], vec![student]));
-    for number in 0..60 {
-        let body = templated(number).replace("sort the mail of a bank", "work for jane.doe@example.com");
-        assert_ne!(world.desk.ask_body(body, Hints::default()).await.status, 409);
+async fn the_preview_of_a_template_is_kept_on_request_and_never_of_a_sensitive_prompt() {
+    for (system, is_kept) in [("sort the mail of a bank", true), ("work for jane.doe@example.com", false)] {
+        let world = world();
+        let student =
+            Arc::new(student_rung(Arc::clone(&world.student) as _, Gate::Uncertified { threshold: 0.0 }));
+        let asked = Deployment { keep_prompt_previews: true, ..deployment(vec![], vec![student]) };
+        world.desk.gateway.deploy(asked);
+        for number in 0..60 {
+            let body = templated(number).replace("sort the mail of a bank", system);
+            assert_ne!(world.desk.ask_body(body, Hints::default()).await.status, 409);
+        }
+        let record = discovered(&world).await.record;
+        assert_eq!(record.system_preview.contains(system), is_kept, "{record:?}");
+        assert_eq!(record.prefix.ends_with("Message: "), is_kept, "{record:?}");
     }
-    world.desk.ledger.fold().unwrap();
-    let range = TimeRange { from_unix_ms: 0, until_unix_ms: i64::MAX };
-    let templates = world.desk.ledger.reader().unwrap().templates(range).unwrap();
-    assert_eq!(templates.len(), 1);
-    assert_eq!((&*templates[0].record.system_preview, &*templates[0].record.prefix), ("", ""));
 }
 
 #[tokio::test]

@@ -49,7 +49,10 @@ async fn a_full_queue_refuses_and_says_when_to_come_back() {
     }
     waiting.abort();
     let _ = waiting.await;
-    assert_eq!(desk.settled().iter().map(told).collect::<Vec<_>>(), ["cancelled 499: mid cancelled"; 2]);
+    // Also who was turned away is in the books.
+    let settled: Vec<_> = desk.settled().iter().map(told).collect();
+    let cancelled = "cancelled 499: mid cancelled";
+    assert_eq!(settled, ["refused 429: ", cancelled, cancelled]);
 }
 
 #[tokio::test]
@@ -148,7 +151,8 @@ async fn bad_bodies_are_named_and_nothing_is_forwarded() {
     }
     let got = desk.ask_body(&b"{\"model\":\"mid\",\"user\":\"\xff\"}"[..], Hints::default()).await;
     assert_eq!((got.status, got.slug), (400, "invalid_json"));
-    assert_eq!((mid.calls(), desk.settled().len()), (0, 0));
+    assert_eq!((mid.calls(), desk.settled().len()), (0, 13));
+    assert!(desk.settled().iter().all(|settlement| told(settlement) == "refused 400: "));
 }
 
 #[tokio::test]

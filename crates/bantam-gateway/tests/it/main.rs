@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod account;
+mod books;
 mod cascade;
 mod dialect;
 mod endpoints;

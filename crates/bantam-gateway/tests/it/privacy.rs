@@ -26,7 +26,7 @@ use bantam_types::{Label, RequestOutcome, Tier};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Act, Desk, Got, deployment, open_task, read, remote, retrying, rung, scripted, student_rung, task,
+    Act, Desk, Got, deployment, open_task, read, remote, retrying, rung, scripted, student_rung, task, told,
     trained,
 };
 use bantam_wire::openai;
@@ -105,7 +105,7 @@ fn deploy(cloud: &Cloud, highest: Label) -> Deployment {
 
 /// The ways into the gateway: the model that is asked for, and the header.
 fn route(number: u64) -> (&'static str, Hints) {
-    let hint = |task: &str| Hints { task: Some(task.to_owned()) };
+    let hint = |task: &str| Hints { task: Some(task.to_owned()), ..Hints::default() };
     match mixed(number, 2) % 9 {
         0 => ("auto", Hints::default()),
         1 => ("mid", Hints::default()),
@@ -336,7 +336,10 @@ async fn a_panic_in_mid_ladder_sends_nothing_and_is_settled() {
     assert_eq!((cloud.mid.count(), cloud.frontier.count()), (0, 0));
     let settled = desk.settled();
     assert_eq!(settled.len(), 4);
-    assert!(settled.iter().all(|settlement| settlement.outcome == RequestOutcome::Cancelled));
+    for settlement in &settled {
+        assert_eq!((settlement.outcome, settlement.status), (RequestOutcome::Failed, 500));
+        assert_eq!(told(settlement), "failed 500: panics failed error");
+    }
 }
 
 /// Checks that a request with `body` is refused as sensitive.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer, WholeAnswer,
 };
+use bantam_books::{BooksReader, RequestFilter, TimeRange, Usage, block_on};
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Hints, Reply, ReplyBody, Rung, Task};
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, RequestFilter};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{Cleared, DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::{Gate, RungKind};
@@ -255,6 +256,7 @@ pub(crate) fn deployment(tasks: Vec<Task>, auto: Vec<Arc<Rung>>) -> Deployment {
         templates: HashMap::new(),
         auto_ladder: auto,
         auto_names: ["unchanged-app".to_owned()].into(),
+        keep_prompt_previews: false,
         baseline: Some(price(10, 5, 30)),
     }
 }
@@ -301,9 +303,11 @@ impl Desk {
         waiting_max: usize,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        // These books keep every text that they are given: what is not kept was not given.
+        let options = LedgerOptions { keep_prompt_previews: true, ..options };
         let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite"), options).unwrap());
         let limits = AdmissionLimits { running_max, waiting_max };
-        let gateway = Arc::new(Gateway::new(deployment, Arc::clone(&ledger), limits, 7));
+        let gateway = Arc::new(Gateway::new(deployment, Arc::<Ledger>::clone(&ledger), limits, 7));
         Self { gateway, ledger, folder }
     }
 
@@ -325,14 +329,22 @@ impl Desk {
         self.ask_body(stream_body(model, text), Hints::default()).await
     }
 
+    /// Returns a reader that sees everything that was settled.
+    pub(crate) fn reader(&self) -> Box<dyn BooksReader> {
+        self.ledger.fold().unwrap();
+        assert_eq!(self.ledger.health().duplicates, 0, "a request was settled twice");
+        Box::new(self.ledger.reader().unwrap())
+    }
+
     /// Returns all that was settled, oldest first.
     pub(crate) fn settled(&self) -> Vec<Settlement> {
-        self.ledger.fold().unwrap();
-        let reader = self.ledger.reader().unwrap();
-        let mut all = reader.requests(&RequestFilter::default(), u32::MAX).unwrap();
-        all.reverse();
-        assert_eq!(self.ledger.health().duplicates, 0, "a request was settled twice");
-        all
+        let page = block_on(self.reader().requests(RequestFilter::default(), None, u32::MAX)).unwrap();
+        page.requests.into_iter().rev().collect()
+    }
+
+    /// Returns the sum over all that was settled.
+    pub(crate) fn total(&self) -> Usage {
+        block_on(self.reader().total(TimeRange::ALL)).unwrap()
     }
 
     /// Returns the only settlement there is.
@@ -344,13 +356,10 @@ impl Desk {
 
     /// Returns the settlement of one request.
     pub(crate) fn of(&self, got: &Got) -> Settlement {
-        self.ledger.fold().unwrap();
-        self.ledger
-            .reader()
-            .unwrap()
-            .request(got.request_id)
-            .unwrap()
-            .unwrap_or_else(|| panic!("it was not settled"))
+        let filter = RequestFilter { request_id: Some(got.request_id), ..RequestFilter::default() };
+        let page = block_on(self.reader().requests(filter, None, 2)).unwrap();
+        let [settlement] = &*page.requests else { panic!("it was not settled once: {page:?}") };
+        settlement.clone()
     }
 }
 

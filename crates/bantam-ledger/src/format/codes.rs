@@ -46,7 +46,7 @@ pub(super) fn tier(code: u8) -> Option<Tier> {
     Tier::ALL.into_iter().find(|tier| tier_code(*tier) == code)
 }
 
-fn reason_code(reason: EscalationReason) -> u8 {
+pub(crate) fn reason_code(reason: EscalationReason) -> u8 {
     match reason {
         EscalationReason::LowConfidence => 0,
         EscalationReason::Uncertified => 1,
@@ -60,7 +60,7 @@ fn reason_code(reason: EscalationReason) -> u8 {
     }
 }
 
-fn reason(code: u8) -> Option<EscalationReason> {
+pub(crate) fn reason(code: u8) -> Option<EscalationReason> {
     EscalationReason::ALL.into_iter().find(|reason| reason_code(*reason) == code)
 }
 

@@ -1,32 +1,46 @@
 //! Bytes to values. Nothing here trusts a length: a body whose checksum holds can still be wrong.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use bantam_books::{ExampleRecord, TemplateRecord};
 use bantam_types::{AttemptRecord, Price, Settlement, TaskName, Template, TokenUsage, Usd, UsdPerMillion};
 
 use super::codes::{attempt_outcome, label, outcome, tier};
-use super::{DecodeError, KIND_SETTLEMENT, KIND_TEMPLATE, VERSION};
-use crate::entry::{Entry, ExampleRecord, TemplateRecord};
+use super::numbers::Body;
+use super::{DecodeError, KIND_SETTLEMENT, KIND_TEMPLATE, SETTLEMENT_VERSION, TEMPLATE_VERSION};
+use crate::entry::Entry;
 
 /// Returns the entry that a record's body holds.
 pub(crate) fn decode(body: &[u8]) -> Result<Entry, DecodeError> {
-    let mut body = Body(body);
+    let mut body = Body::new(body);
     let (kind, version) = (body.byte("kind")?, body.byte("version")?);
     let entry = match (kind, version) {
-        (KIND_SETTLEMENT, VERSION) => {
-            Entry::Settlement { settlement: settlement(&mut body)?, example: example(&mut body)? }
+        (KIND_SETTLEMENT, 1..=SETTLEMENT_VERSION) => {
+            Entry::Settlement { settlement: settlement(&mut body, version)?, example: example(&mut body)? }
         }
-        (KIND_TEMPLATE, VERSION) => Entry::Template(template(&mut body)?),
+        (KIND_TEMPLATE, TEMPLATE_VERSION) => Entry::Template(template(&mut body)?),
         (kind, version) => return Err(DecodeError::Unknown { kind, version }),
     };
-    if body.0.is_empty() { Ok(entry) } else { Err(DecodeError::Field("end")) }
+    if body.is_empty() { Ok(entry) } else { Err(DecodeError::Field("end")) }
 }
 
-fn settlement(body: &mut Body<'_>) -> Result<Settlement, DecodeError> {
+fn settlement(body: &mut Body<'_>, version: u8) -> Result<Settlement, DecodeError> {
     let request_id = u128::from_le_bytes(body.array("request id")?);
     let label = label(body.byte("label")?).ok_or(DecodeError::Field("label"))?;
     let outcome = outcome(body.byte("outcome")?).ok_or(DecodeError::Field("outcome"))?;
-    let [streamed, has_task, has_template, has_baseline, _] = body.flags()?;
+    let (flags, names) = match version {
+        1 => {
+            let [streamed, has_task, has_template, has_baseline, _] = body.flags()?;
+            ([streamed, has_task, has_template, has_baseline], [false; 3])
+        }
+        _ => {
+            let [streamed, has_task, has_template, has_baseline, names @ ..] = body.flags::<7>()?;
+            ([streamed, has_task, has_template, has_baseline], names)
+        }
+    };
+    let [streamed, has_task, has_template, has_baseline] = flags;
+    let [has_caller, has_endpoint, has_dialect] = names;
     Ok(Settlement {
         request_id,
         arrived_unix_ms: body.signed("arrival")?,
@@ -36,6 +50,9 @@ fn settlement(body: &mut Body<'_>) -> Result<Settlement, DecodeError> {
         task: has_task.then(|| body.task()).transpose()?,
         template: has_template.then(|| body.template()).transpose()?,
         baseline_cost: has_baseline.then(|| body.cost("baseline cost")).transpose()?,
+        caller: has_caller.then(|| body.text("caller").map(Arc::from)).transpose()?,
+        endpoint: has_endpoint.then(|| body.name("endpoint")).transpose()?,
+        dialect: has_dialect.then(|| body.name("dialect")).transpose()?,
         label,
         outcome,
         streamed,
@@ -46,7 +63,7 @@ fn settlement(body: &mut Body<'_>) -> Result<Settlement, DecodeError> {
 fn attempts(body: &mut Body<'_>) -> Result<Vec<AttemptRecord>, DecodeError> {
     let count = body.number("attempt count")?;
     // An attempt takes at least eight bytes, so a wrong count cannot ask for much memory.
-    if count > body.0.len() as u64 / 8 {
+    if count > body.len() as u64 / 8 {
         return Err(DecodeError::Field("attempt count"));
     }
     (0..count).map(|_| attempt(body)).collect()
@@ -97,54 +114,9 @@ fn template(body: &mut Body<'_>) -> Result<TemplateRecord, DecodeError> {
     })
 }
 
-/// What is left of a body. Every method takes bytes from its front or says which field lacks them.
-struct Body<'a>(&'a [u8]);
-
-impl<'a> Body<'a> {
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], DecodeError> {
-        let (bytes, rest) = self.0.split_first_chunk().ok_or(DecodeError::Field(field))?;
-        self.0 = rest;
-        Ok(*bytes)
-    }
-
-    fn byte(&mut self, field: &'static str) -> Result<u8, DecodeError> {
-        self.array::<1>(field).map(|[byte]| byte)
-    }
-
-    fn flags(&mut self) -> Result<[bool; 5], DecodeError> {
-        let bits = self.byte("flags")?;
-        if bits >= 1 << 5 {
-            return Err(DecodeError::Field("flags"));
-        }
-        Ok(std::array::from_fn(|at| bits >> at & 1 == 1))
-    }
-
-    fn number(&mut self, field: &'static str) -> Result<u64, DecodeError> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte(field)?;
-            let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
-                break;
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                return Ok(number);
-            }
-        }
-        Err(DecodeError::Field(field))
-    }
-
-    fn signed(&mut self, field: &'static str) -> Result<i64, DecodeError> {
-        let number = self.number(field)?;
-        Ok((number >> 1).cast_signed() ^ -(number & 1).cast_signed())
-    }
-
-    fn text(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
-        let length = usize::try_from(self.number(field)?).map_err(|_| DecodeError::Field(field))?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(DecodeError::Field(field))?;
-        self.0 = rest;
-        std::str::from_utf8(bytes).map_err(|_| DecodeError::Field(field))
+impl Body<'_> {
+    fn name(&mut self, field: &'static str) -> Result<Cow<'static, str>, DecodeError> {
+        self.text(field).map(|text| Cow::Owned(text.to_owned()))
     }
 
     fn task(&mut self) -> Result<TaskName, DecodeError> {

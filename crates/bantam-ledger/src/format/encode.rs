@@ -1,11 +1,12 @@
 //! Values to bytes.
 
+use bantam_books::{ExampleRecord, TemplateRecord};
 use bantam_types::{AttemptRecord, Settlement};
 
 use super::codes::{attempt_outcome_code, label_code, outcome_code, tier_code};
 use super::frame::{RECORD_HEADER_BYTES, seal};
-use super::{KIND_SETTLEMENT, KIND_TEMPLATE, VERSION};
-use crate::entry::{ExampleRecord, TemplateRecord};
+use super::numbers::{put_number, put_signed, put_text};
+use super::{KIND_SETTLEMENT, KIND_TEMPLATE, SETTLEMENT_VERSION, TEMPLATE_VERSION};
 
 /// Returns the record of a settlement, or the length of its body when that is more than a record
 /// may have.
@@ -13,7 +14,7 @@ pub(crate) fn encode_settlement(
     settlement: &Settlement,
     example: Option<&ExampleRecord>,
 ) -> Result<Vec<u8>, usize> {
-    let mut out = start(KIND_SETTLEMENT, 256);
+    let mut out = start(KIND_SETTLEMENT, SETTLEMENT_VERSION, 256);
     put_settlement(&mut out, settlement);
     put_number(&mut out, settlement.attempts.len() as u64);
     for attempt in &settlement.attempts {
@@ -35,7 +36,7 @@ pub(crate) fn encode_settlement(
 /// Returns the record of a template, or the length of its body when that is more than a record may
 /// have.
 pub(crate) fn encode_template(record: &TemplateRecord) -> Result<Vec<u8>, usize> {
-    let mut out = start(KIND_TEMPLATE, 512);
+    let mut out = start(KIND_TEMPLATE, TEMPLATE_VERSION, 512);
     out.extend_from_slice(&record.template.0.to_le_bytes());
     put_text(&mut out, &record.system_preview);
     put_text(&mut out, &record.prefix);
@@ -45,10 +46,10 @@ pub(crate) fn encode_template(record: &TemplateRecord) -> Result<Vec<u8>, usize>
     Ok(out)
 }
 
-fn start(kind: u8, capacity: usize) -> Vec<u8> {
+fn start(kind: u8, version: u8, capacity: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(capacity);
     out.resize(RECORD_HEADER_BYTES, 0);
-    out.extend_from_slice(&[kind, VERSION]);
+    out.extend_from_slice(&[kind, version]);
     out
 }
 
@@ -61,7 +62,9 @@ fn put_settlement(out: &mut Vec<u8>, settlement: &Settlement) {
         settlement.task.is_some(),
         settlement.template.is_some(),
         settlement.baseline_cost.is_some(),
-        false,
+        settlement.caller.is_some(),
+        settlement.endpoint.is_some(),
+        settlement.dialect.is_some(),
     ]));
     put_signed(out, settlement.arrived_unix_ms);
     put_number(out, settlement.status.into());
@@ -76,6 +79,8 @@ fn put_settlement(out: &mut Vec<u8>, settlement: &Settlement) {
     if let Some(cost) = settlement.baseline_cost {
         put_signed(out, cost.picodollars());
     }
+    let names = [settlement.caller.as_deref(), settlement.endpoint.as_deref(), settlement.dialect.as_deref()];
+    names.into_iter().flatten().for_each(|name| put_text(out, name));
 }
 
 fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
@@ -116,24 +121,7 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
 }
 
 /// Returns the flags as bits, the first one lowest.
-fn flags(flags: [bool; 5]) -> u8 {
+fn flags<const N: usize>(flags: [bool; N]) -> u8 {
+    const { assert!(N <= 8) };
     flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_signed(out: &mut Vec<u8>, number: i64) {
-    put_number(out, (number << 1 ^ number >> 63).cast_unsigned());
-}
-
-fn put_text(out: &mut Vec<u8>, text: &str) {
-    put_number(out, text.len() as u64);
-    out.extend_from_slice(text.as_bytes());
 }

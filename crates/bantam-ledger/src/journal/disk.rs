@@ -1,9 +1,11 @@
 //! The few file operations that the journal's writer needs, behind a trait, so that tests can make
 //! each of them fail.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+
+use crate::private;
 
 /// Where segments are created.
 pub(crate) trait Disk: Send + Sync {
@@ -28,7 +30,7 @@ pub(crate) struct RealDisk;
 
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn SegmentFile>> {
-        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        let file = private::file_options().append(true).create_new(true).open(path)?;
         Ok(Box::new(file))
     }
 

@@ -1,19 +1,22 @@
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::sync_channel;
 use std::time::Duration;
+
+use bantam_books::block_on;
+use bantam_books::{Books, BooksReader, RequestFilter, SettleError};
 
 use super::disk::RealDisk;
 use super::segment::JournalError;
 use super::*;
 use crate::entry::Entry;
-use crate::error::{FoldError, SettleError};
+use crate::error::FoldError;
 use crate::format::tests::{encode, example, settlement, template};
-use crate::options::{Acknowledge, Damage, LedgerOptions};
+use crate::options::{Acknowledge, Damage, LedgerOptions, Retention};
 use crate::recover::{Recovered, replay};
-use crate::store::SqliteStore;
-use crate::store::tests::{FullStore, MemoryStore};
-use crate::usage::RequestFilter;
-use crate::{DurableError, Ledger, LedgerReader};
+use crate::store::tests::{BusyStore, FullStore, MemoryStore};
+use crate::store::{SqliteStore, StoreOptions};
+use crate::{Ledger, LedgerReader};
 
 /// What goes wrong with the next operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -87,14 +90,15 @@ fn options(acknowledge: Acknowledge) -> LedgerOptions {
 }
 
 fn start(path: &Path, disk: &FaultyDisk, acknowledge: Acknowledge) -> Ledger {
-    let store = Box::new(SqliteStore::open(path).unwrap());
+    let store = Box::new(SqliteStore::open(path, StoreOptions::default()).unwrap());
     let lock = crate::ledger::lock(path).unwrap();
     Ledger::start(path, options(acknowledge), lock, store, Box::new(disk.clone())).unwrap()
 }
 
 fn ids(path: &Path) -> Vec<u128> {
-    let requests = LedgerReader::open(path).unwrap().requests(&RequestFilter::default(), 1000).unwrap();
-    requests.iter().rev().map(|request| request.request_id).collect()
+    let reader = LedgerReader::open(path).unwrap();
+    let page = block_on(reader.requests(RequestFilter::default(), None, 1000)).unwrap();
+    page.requests.iter().rev().map(|request| request.request_id).collect()
 }
 
 /// Settles three, meets a fault with the fourth, settles and two more after it is gone.
@@ -104,18 +108,18 @@ fn check_append_fault(fault: Fault) {
     let disk = FaultyDisk::default();
     let ledger = start(&path, &disk, Acknowledge::ProcessCrash);
     for number in 0..3 {
-        let _ticket = ledger.settle(&settlement(number)).unwrap();
+        let _ticket = ledger.settle(&settlement(number), None).unwrap();
     }
     disk.set(fault);
     if fault.create_fails {
         ledger.journal().rotate();
     }
-    assert!(matches!(ledger.settle(&settlement(3)), Err(SettleError::Journal { .. })), "{fault:?}");
+    assert!(matches!(ledger.settle(&settlement(3), None), Err(SettleError::Journal { .. })), "{fault:?}");
     assert!(!ledger.is_writable(), "{fault:?}");
     assert!(ledger.health().append_failure.is_some(), "{fault:?}");
     disk.set(Fault::default());
     for number in 4..6 {
-        let _ticket = ledger.settle(&settlement(number)).unwrap();
+        let _ticket = ledger.settle(&settlement(number), None).unwrap();
     }
     assert!(ledger.is_writable() && ledger.health().append_failure.is_none(), "{fault:?}");
     ledger.close().unwrap();
@@ -160,13 +164,13 @@ fn a_failed_sync_is_told_to_everybody_it_concerns_and_to_nobody_else() {
     let path = folder.path().join("ledger.sqlite");
     let disk = FaultyDisk::default();
     let ledger = start(&path, &disk, Acknowledge::PowerLoss);
-    ledger.settle(&settlement(0)).unwrap().wait().unwrap();
+    ledger.settle(&settlement(0), None).unwrap().wait().unwrap();
     disk.set(Fault { sync_fails: true, ..Fault::default() });
-    let failed = ledger.settle(&settlement(1)).unwrap();
-    assert!(matches!(failed.wait(), Err(DurableError::Sync { .. })));
+    let failed = ledger.settle(&settlement(1), None).unwrap();
+    assert!(failed.wait().is_err());
     assert!(ledger.health().sync_failure.is_some());
     disk.set(Fault::default());
-    ledger.settle(&settlement(2)).unwrap().wait().unwrap();
+    ledger.settle(&settlement(2), None).unwrap().wait().unwrap();
     ledger.close().unwrap();
     assert_eq!(ids(&path), [0, 1, 2]);
 }
@@ -176,7 +180,10 @@ fn a_full_database_stops_nothing_until_the_backlog_is_full_and_then_catches_up()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
     let full = Arc::new(AtomicBool::new(true));
-    let store = Box::new(FullStore::new(SqliteStore::open(&path).unwrap(), Arc::clone(&full)));
+    let store = Box::new(FullStore::new(
+        SqliteStore::open(&path, StoreOptions::default()).unwrap(),
+        Arc::clone(&full),
+    ));
     let options = LedgerOptions { backlog_bytes_max: 40_000, ..options(Acknowledge::ProcessCrash) };
     let lock = crate::ledger::lock(&path).unwrap();
     let ledger = Ledger::start(&path, options, lock, store, Box::new(RealDisk)).unwrap();
@@ -184,7 +191,7 @@ fn a_full_database_stops_nothing_until_the_backlog_is_full_and_then_catches_up()
     let mut writable_at_last = true;
     for number in 0..1000 {
         let writable = ledger.is_writable();
-        match ledger.settle(&settlement(number)) {
+        match ledger.settle(&settlement(number), None) {
             Ok(_ticket) => settled.push(number),
             Err(SettleError::Behind { backlog_bytes }) => {
                 assert!(backlog_bytes <= 40_000 && !writable);
@@ -202,6 +209,33 @@ fn a_full_database_stops_nothing_until_the_backlog_is_full_and_then_catches_up()
     while ledger.fold().is_err() {}
     assert!(ledger.is_writable() && ledger.health().fold_failure.is_none());
     assert_eq!(ids(&path), settled);
+}
+
+#[test]
+fn settling_waits_for_no_removal_of_old_rows_and_folding_for_one_step_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let (begun, has_begun) = sync_channel(1);
+    let (steps, go_on) = sync_channel(0);
+    let entries = MemoryStore::default();
+    let store = Box::new(BusyStore { store: entries.clone(), begun, go_on });
+    let retention = Retention { days: Some(1), bytes: None };
+    let options = LedgerOptions { retention, ..options(Acknowledge::ProcessCrash) };
+    let lock = crate::ledger::lock(&path).unwrap();
+    let ledger = Ledger::start(&path, options, lock, store, Box::new(RealDisk)).unwrap();
+    has_begun.recv().unwrap();
+    // The folding thread is in the middle of a step and stays there.
+    for number in 0..200 {
+        ledger.settle(&settlement(number), None).unwrap().wait().unwrap();
+    }
+    assert!(ledger.is_writable());
+    assert_eq!(entries.0.lock().len(), 0);
+    // The step ends and says that there is more to remove: what waits is folded first.
+    steps.send(()).unwrap();
+    ledger.fold().unwrap();
+    assert_eq!(entries.0.lock().len(), 200);
+    drop(steps);
+    ledger.close().unwrap();
 }
 
 /// Replays a journal of one segment and returns what came out.

@@ -2,16 +2,19 @@
 
 use std::path::Path;
 
-use bantam_types::{Settlement, TaskName};
-use parking_lot::Mutex;
+use bantam_books::{
+    Cursor, ExampleRecord, GroupBy, Place, RequestFilter, RequestPage, TemplateRecord, TimeRange, UsageRow,
+};
+use bantam_types::TaskName;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fold::KnownPrices;
+use super::fold::Memory;
 use super::schema::{self, Kind, SCHEMA_VERSION};
-use super::{Folded, Place, Query, Store, fold, query, usage};
-use crate::entry::{Entry, ExampleRecord, TemplateRecord};
+use super::{Folded, Store, fold, pages, query, retention, usage};
+use crate::entry::Entry;
 use crate::error::{CloseError, DatabaseError, OpenError, QueryError};
-use crate::usage::{GroupBy, RequestFilter, TimeRange, UsageRow};
+use crate::options::Retention;
+use crate::private;
 
 /// 3.51.3: earlier versions can corrupt a WAL database when two connections checkpoint at once.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -21,14 +24,20 @@ const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// `synchronous=FULL` makes each commit of the WAL survive a power loss. The cache is small, since
 /// rows are appended and not looked at again. A checkpoint every 4000 pages (16 MB) instead of 1000
 /// copies pages that several transactions touched less often.
+///
+/// `secure_delete` overwrites what is removed: it may be a text of a prompt.
 const WRITER_SETUP: &str = "
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
+PRAGMA secure_delete = ON;
 PRAGMA foreign_keys = OFF;
 PRAGMA cache_size = -2048;
 PRAGMA wal_autocheckpoint = 4000;
 PRAGMA journal_size_limit = 67108864;
 ";
+
+/// How a new file is set up: so that pages can be given back in small steps.
+const NEW_FILE_SETUP: &str = "PRAGMA auto_vacuum = INCREMENTAL;";
 
 /// How a reader's connection is set up.
 const READER_SETUP: &str = "
@@ -39,13 +48,24 @@ PRAGMA cache_size = -4096;
 /// The SQLite file, open for writing.
 pub(crate) struct SqliteStore {
     connection: Connection,
-    prices: KnownPrices,
+    memory: Memory,
+    options: StoreOptions,
+}
+
+/// How the database is kept.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StoreOptions {
+    /// Whether texts of templates are kept.
+    pub(crate) keeps_previews: bool,
+    /// When the oldest rows are removed.
+    pub(crate) retention: Retention,
 }
 
 impl SqliteStore {
     /// Opens or makes the ledger's database.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    pub(crate) fn open(path: &Path, options: StoreOptions) -> Result<Self, OpenError> {
         check_library_version(rusqlite::version_number(), rusqlite::version())?;
+        private::make_database(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -58,9 +78,19 @@ impl SqliteStore {
         if found > SCHEMA_VERSION {
             return Err(OpenError::NewerSchema { found, supported: SCHEMA_VERSION });
         }
+        if found == 0 {
+            let set = connection.execute_batch(NEW_FILE_SETUP);
+            set.map_err(DatabaseError::when("be set up"))?;
+        }
         connection.execute_batch(WRITER_SETUP).map_err(DatabaseError::when("be set up for writing"))?;
         schema::migrate(&mut connection, found)?;
-        Ok(Self { connection, prices: KnownPrices::default() })
+        if !options.keeps_previews {
+            retention::erase_previews(&connection).map_err(DatabaseError::when("erase texts"))?;
+        }
+        // Pages of an older file can only be given back after it was written anew. When that fails, for lack of room,
+        // the file works as well; it only stays as large as it was.
+        let _ = retention::give_pages_back(&connection);
+        Ok(Self { connection, memory: Memory::default(), options })
     }
 
     #[cfg(test)]
@@ -71,12 +101,22 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError> {
-        let folded = fold::fold(&mut self.connection, &mut self.prices, entries);
+        let keeps_text = self.options.keeps_previews;
+        let folded = fold::fold(&mut self.connection, &mut self.memory, entries, keeps_text);
         if folded.is_err() {
-            // The prices that the failed transaction added are not there.
-            self.prices = KnownPrices::default();
+            // What the failed transaction added is not there.
+            self.memory = Memory::default();
         }
         folded.map_err(DatabaseError::when("take settlements"))
+    }
+
+    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
+        let retention = self.options.retention;
+        let removed = retention::remove_oldest(&mut self.connection, &mut self.memory, retention, now_ms);
+        if removed.is_err() {
+            self.memory = Memory::default();
+        }
+        removed.map_err(DatabaseError::when("remove old rows"))
     }
 
     fn close(self: Box<Self>) -> Result<(), CloseError> {
@@ -88,7 +128,7 @@ impl Store for SqliteStore {
 
 /// The SQLite file, open for reading.
 pub(crate) struct SqliteReader {
-    connection: Mutex<Connection>,
+    connection: Connection,
 }
 
 impl SqliteReader {
@@ -104,30 +144,47 @@ impl SqliteReader {
             Kind::Ledger(found) if found > SCHEMA_VERSION => {
                 return Err(OpenError::NewerSchema { found, supported: SCHEMA_VERSION });
             }
+            Kind::Ledger(found) if found < SCHEMA_VERSION => {
+                return Err(OpenError::OlderSchema { found, supported: SCHEMA_VERSION });
+            }
             Kind::Ledger(_) => {}
             Kind::Empty => return Err(OpenError::Missing { path: path.to_owned() }),
             Kind::Foreign => return Err(OpenError::Foreign { path: path.to_owned() }),
         }
         connection.execute_batch(READER_SETUP).map_err(DatabaseError::when("be set up for reading"))?;
-        Ok(Self { connection: Mutex::new(connection) })
+        Ok(Self { connection })
     }
 }
 
-impl Query for SqliteReader {
-    fn usage(&self, range: TimeRange, by: GroupBy) -> Result<Vec<UsageRow>, QueryError> {
-        usage::usage(&mut self.connection.lock(), range, by)
+impl SqliteReader {
+    /// See [`BooksReader::usage`](bantam_books::BooksReader::usage).
+    pub(crate) fn usage(&mut self, range: TimeRange, by: GroupBy) -> Result<Vec<UsageRow>, QueryError> {
+        usage::usage(&mut self.connection, range, by)
     }
 
-    fn templates(&self) -> Result<Vec<TemplateRecord>, QueryError> {
-        query::templates(&self.connection.lock())
+    /// Returns all discovered templates, first seen first.
+    pub(crate) fn templates(&self) -> Result<Vec<TemplateRecord>, QueryError> {
+        query::templates(&self.connection)
     }
 
-    fn requests(&self, filter: &RequestFilter, limit: u32) -> Result<Vec<Settlement>, QueryError> {
-        query::requests(&mut self.connection.lock(), filter, limit)
+    /// See [`BooksReader::requests`](bantam_books::BooksReader::requests).
+    pub(crate) fn requests(
+        &mut self,
+        filter: &RequestFilter,
+        after: Option<Cursor>,
+        limit: u32,
+    ) -> Result<RequestPage, QueryError> {
+        pages::requests(&mut self.connection, filter, after, limit)
     }
 
-    fn examples(&self, task: &TaskName, after: Place, limit: u32) -> Result<Vec<ExampleRecord>, QueryError> {
-        query::examples(&self.connection.lock(), task, after, limit)
+    /// Returns the next examples of a task after a place, in time order.
+    pub(crate) fn examples(
+        &self,
+        task: &TaskName,
+        after: Option<Place>,
+        limit: u32,
+    ) -> Result<Vec<ExampleRecord>, QueryError> {
+        query::examples(&self.connection, task, after, limit)
     }
 }
 

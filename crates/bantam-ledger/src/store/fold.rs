@@ -1,15 +1,18 @@
 //! Inserts entries.
 
-use bantam_types::{AttemptOutcome, AttemptRecord, Price, Settlement, Usd};
+use bantam_books::{ExampleRecord, TemplateRecord, deciding_attempt};
+use bantam_types::{AttemptRecord, Price, Settlement, Usd};
 use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use super::Folded;
-use crate::entry::{Entry, ExampleRecord, TemplateRecord};
+use super::summaries::Summaries;
+use crate::entry::Entry;
+use crate::ledger::without_text;
 
 const INSERT_REQUEST: &str = "
-INSERT INTO requests (request_id, arrived_ms, task, template, requested_model, label, outcome, status,
-    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
+INSERT INTO requests (seq, request_id, arrived_ms, task, template, requested_model, label, outcome, status,
+    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by, caller, endpoint, dialect)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
 ON CONFLICT (request_id) DO NOTHING";
 
 const INSERT_ATTEMPT: &str = "
@@ -32,11 +35,38 @@ const INSERT_TEMPLATE: &str = "
 INSERT INTO templates (template, system_preview, prefix, suffix, first_seen_ms) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (template) DO NOTHING";
 
+const NEXT_SEQ: &str = "
+SELECT max(ifnull((SELECT max(seq) + 1 FROM requests), 1), ifnull((SELECT value FROM marks WHERE name = ?1), 1))";
+
+/// The mark that keeps the next number when the last request is removed: numbers are never given out twice.
+pub(super) const NEXT_SEQ_MARK: &str = "next_seq";
+
+/// What the writer remembers of the tables. It is forgotten when a transaction fails.
+#[derive(Default)]
+pub(super) struct Memory {
+    prices: KnownPrices,
+    next_seq: Option<i64>,
+    pub(super) summaries: Summaries,
+}
+
+impl Memory {
+    /// Returns the number that the next request gets.
+    pub(super) fn next_seq(&mut self, connection: &Connection) -> rusqlite::Result<i64> {
+        if let Some(next) = self.next_seq {
+            return Ok(next);
+        }
+        let next = connection.query_row(NEXT_SEQ, [NEXT_SEQ_MARK], |row| row.get(0))?;
+        self.next_seq = Some(next);
+        Ok(next)
+    }
+}
+
 /// Adds all entries in one transaction. See [`Store::fold`](super::Store::fold).
 pub(super) fn fold(
     connection: &mut Connection,
-    prices: &mut KnownPrices,
+    memory: &mut Memory,
     entries: &[Entry],
+    keeps_previews: bool,
 ) -> rusqlite::Result<Folded> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut folded = Folded::default();
@@ -44,16 +74,19 @@ pub(super) fn fold(
     for entry in entries {
         match entry {
             Entry::Settlement { settlement, example } => {
-                if statements.settle(&transaction, prices, settlement, example.as_ref())? {
+                if statements.settle(&transaction, memory, settlement, example.as_ref())? {
                     folded.settlements += 1;
                 } else {
                     folded.duplicates += 1;
                 }
             }
-            Entry::Template(record) => insert_template(&transaction, record)?,
+            Entry::Template(record) if keeps_previews => insert_template(&transaction, record)?,
+            // An earlier run may have journalled the texts.
+            Entry::Template(record) => insert_template(&transaction, &without_text(record))?,
         }
     }
     drop(statements);
+    memory.summaries.write(&transaction)?;
     transaction.commit()?;
     Ok(folded)
 }
@@ -76,16 +109,19 @@ impl<'c> Statements<'c> {
     fn settle(
         &mut self,
         connection: &Connection,
-        prices: &mut KnownPrices,
+        memory: &mut Memory,
         settlement: &Settlement,
         example: Option<&ExampleRecord>,
     ) -> rusqlite::Result<bool> {
-        if self.insert_request(settlement)? == 0 {
+        let seq = memory.next_seq(connection)?;
+        if self.insert_request(seq, settlement)? == 0 {
             return Ok(false);
         }
-        let seq = connection.last_insert_rowid();
+        memory.next_seq = Some(seq.saturating_add(1));
+        memory.summaries.add(connection, seq, settlement)?;
         for (ordinal, attempt) in (0_i64..).zip(&settlement.attempts) {
-            let price = attempt.price.as_deref().map(|price| prices.id(connection, price)).transpose()?;
+            let price =
+                attempt.price.as_deref().map(|price| memory.prices.id(connection, price)).transpose()?;
             self.insert_attempt(seq, ordinal, price, attempt)?;
         }
         if let Some(example) = example {
@@ -94,11 +130,12 @@ impl<'c> Statements<'c> {
         Ok(true)
     }
 
-    fn insert_request(&mut self, settlement: &Settlement) -> rusqlite::Result<usize> {
+    fn insert_request(&mut self, seq: i64, settlement: &Settlement) -> rusqlite::Result<usize> {
         let costs = settlement.attempts.iter().map(|attempt| attempt.cost);
         let unpriced = costs.clone().filter(Option::is_none).count();
         let cost: Usd = costs.flatten().sum();
         self.request.execute(params![
+            seq,
             id_bytes(settlement.request_id),
             settlement.arrived_unix_ms,
             settlement.task.as_ref().map(bantam_types::TaskName::as_str),
@@ -113,7 +150,10 @@ impl<'c> Statements<'c> {
             cost.picodollars(),
             held(settlement.attempts.len() as u64),
             held(unpriced as u64),
-            deciding(&settlement.attempts),
+            deciding_attempt(&settlement.attempts).map(|ordinal| held(ordinal as u64)),
+            settlement.caller,
+            settlement.endpoint,
+            settlement.dialect,
         ])
     }
 
@@ -146,13 +186,6 @@ impl<'c> Statements<'c> {
         ])?;
         Ok(())
     }
-}
-
-/// Returns the place of the attempt that decided how the request ended: the accepted one, else the
-/// last.
-fn deciding(attempts: &[AttemptRecord]) -> Option<i64> {
-    let accepted = attempts.iter().position(|attempt| attempt.outcome == AttemptOutcome::Accepted);
-    accepted.or(attempts.len().checked_sub(1)).and_then(|ordinal| i64::try_from(ordinal).ok())
 }
 
 fn insert_example(connection: &Connection, example: &ExampleRecord) -> rusqlite::Result<()> {

@@ -1,15 +1,14 @@
 //! Lists rows: requests, templates, examples.
 
-use bantam_types::{Settlement, TaskName, Template};
-use rusqlite::types::{ToSqlOutput, Value};
-use rusqlite::{Connection, Params, Row, params, params_from_iter};
+use std::ops::Range;
 
-use super::Place;
+use bantam_books::{ExampleRecord, Place, TemplateRecord, TimeRange};
+use bantam_types::{Settlement, TaskName, Template};
+use rusqlite::{Connection, Params, Row, params};
+
 use super::fold::id_bytes;
-use super::row::{ATTEMPT_COLUMNS, REQUEST_COLUMNS, attempt, get, name, settlement};
-use crate::entry::{ExampleRecord, TemplateRecord};
+use super::row::{ATTEMPT_COLUMNS, Names, SUMMARY_COLUMNS, attempt, get, name, summary, summary_attempt};
 use crate::error::{DatabaseError, QueryError};
-use crate::usage::RequestFilter;
 
 /// Calls `each` for every row of a query, until it fails.
 pub(super) fn for_rows(
@@ -27,56 +26,20 @@ pub(super) fn for_rows(
     Ok(())
 }
 
-/// Returns the newest requests with their attempts.
-pub(super) fn requests(
-    connection: &mut Connection,
-    filter: &RequestFilter,
-    limit: u32,
-) -> Result<Vec<Settlement>, QueryError> {
-    let transaction = connection.transaction().map_err(DatabaseError::when("begin to read"))?;
-    let (conditions, mut values) = conditions(filter);
-    values.push(limit.into());
-    let sql =
-        format!("SELECT {REQUEST_COLUMNS} FROM requests WHERE 1 {conditions} ORDER BY seq DESC LIMIT ?");
-    let mut found = Vec::new();
-    for_rows(&transaction, &sql, params_from_iter(values.into_iter().map(ToSqlOutput::Owned)), |row| {
-        found.push((get::<i64>(row, 0)?, settlement(row)?));
-        Ok(())
-    })?;
+/// Adds the attempts of a request that was read without them.
+pub(super) fn add_attempts(
+    connection: &Connection,
+    seq: i64,
+    request: &mut Settlement,
+) -> Result<(), QueryError> {
     let sql = format!(
         "SELECT {ATTEMPT_COLUMNS} FROM attempts a LEFT JOIN prices p ON p.id = a.price \
          WHERE a.seq = ?1 ORDER BY a.ordinal"
     );
-    for (seq, settlement) in &mut found {
-        for_rows(&transaction, &sql, [*seq], |row| {
-            settlement.attempts.push(attempt(row)?);
-            Ok(())
-        })?;
-    }
-    Ok(found.into_iter().map(|(_, settlement)| settlement).collect())
-}
-
-/// Returns the SQL of a filter, which is made of constants only, and the values it compares with.
-fn conditions(filter: &RequestFilter) -> (String, Vec<Value>) {
-    let (mut sql, mut values) = (String::new(), Vec::new());
-    let mut add = |condition: &str, value: Value| {
-        sql.push_str(condition);
-        values.push(value);
-    };
-    if let Some(request_id) = filter.request_id {
-        add(" AND request_id = ?", id_bytes(request_id).to_vec().into());
-    }
-    if let Some(range) = filter.range {
-        add(" AND arrived_ms >= ?", range.from_unix_ms.into());
-        add(" AND arrived_ms < ?", range.until_unix_ms.into());
-    }
-    if let Some(task) = &filter.task {
-        add(" AND task = ?", task.to_string().into());
-    }
-    if let Some(outcome) = filter.outcome {
-        add(" AND outcome = ?", outcome.as_str().to_owned().into());
-    }
-    (sql, values)
+    for_rows(connection, &sql, [seq], |row| {
+        request.attempts.push(attempt(row)?);
+        Ok(())
+    })
 }
 
 /// Returns all discovered templates, first seen first.
@@ -101,14 +64,15 @@ pub(super) fn templates(connection: &Connection) -> Result<Vec<TemplateRecord>, 
 pub(super) fn examples(
     connection: &Connection,
     task: &TaskName,
-    after: Place,
+    after: Option<Place>,
     limit: u32,
 ) -> Result<Vec<ExampleRecord>, QueryError> {
     let sql = "SELECT request_id, task, text, answer, model, recorded_ms FROM examples \
                WHERE task = ?1 AND (recorded_ms, request_id) > (?2, ?3) \
                ORDER BY recorded_ms, request_id LIMIT ?4";
     // No bytes sort before all bytes, so the first page begins before every request of the first time.
-    let (after_ms, after_id) = after.map_or((i64::MIN, Vec::new()), |(ms, id)| (ms, id_bytes(id).to_vec()));
+    let (after_ms, after_id) = after
+        .map_or((i64::MIN, Vec::new()), |place| (place.recorded_ms, id_bytes(place.request_id).to_vec()));
     let mut found = Vec::new();
     for_rows(connection, sql, params![task.as_str(), after_ms, after_id, limit], |row| {
         found.push(ExampleRecord {
@@ -122,4 +86,37 @@ pub(super) fn examples(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Calls `each` with the number of every request that arrived in a span of time and what [`Usage`] asks of it, first
+/// settled first. The rest of the request is empty.
+///
+/// [`Usage`]: bantam_books::Usage
+pub(super) fn for_requests(
+    connection: &Connection,
+    numbers: Range<i64>,
+    range: TimeRange,
+    mut each: impl FnMut(i64, &Settlement) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    let sql = format!(
+        "SELECT {SUMMARY_COLUMNS} FROM requests r LEFT JOIN attempts a ON a.seq = r.seq \
+         WHERE r.seq >= ?1 AND r.seq < ?2 AND r.arrived_ms >= ?3 AND r.arrived_ms < ?4 ORDER BY r.seq, a.ordinal"
+    );
+    let mut names = Names::default();
+    let mut current: Option<(i64, Settlement)> = None;
+    let columns = params![numbers.start, numbers.end, range.from_unix_ms, range.until_unix_ms];
+    for_rows(connection, &sql, columns, |row| {
+        let seq = get(row, 0)?;
+        if current.as_ref().is_none_or(|(last, _)| *last != seq) {
+            let next = (seq, summary(row, &mut names)?);
+            if let Some((last, request)) = current.replace(next) {
+                each(last, &request)?;
+            }
+        }
+        if let (Some((_, request)), Some(attempt)) = (&mut current, summary_attempt(row, &mut names)?) {
+            request.attempts.push(attempt);
+        }
+        Ok(())
+    })?;
+    current.map_or(Ok(()), |(last, request)| each(last, &request))
 }

@@ -6,20 +6,36 @@
 //!   begin with the time make that an append too.
 //! - `attempts` is clustered by that number and the attempt's place, so a request's attempts lie
 //!   together, are appended, and need no second index.
-//! - `arrived_ms` has the only other index: every report is over a span of time.
+//! - Nothing else has an index. Reports are read from `rollups`, see [`rollups`](super::rollups), and requests by any
+//!   filter through `blocks`, see [`blocks`](super::blocks): both cost a fold less than one index did.
+//! - `thinned` has the hours whose requests were removed, wholly or in part, and `marks` numbers that have to outlive
+//!   the rows they came from.
 //! - Nothing declares a foreign key: both rows are written by one function in one transaction, and
 //!   checking each reference again would cost a lookup per attempt.
-//! - Rows are only ever inserted.
+//! - Requests and attempts are only ever inserted, until their retention removes them.
 
+use bantam_books::TimeRange;
 use rusqlite::Connection;
 
-use crate::error::{DatabaseError, OpenError};
+use super::query::for_requests;
+use super::summaries::Summaries;
+use crate::error::{DatabaseError, OpenError, QueryError};
+
+/// How many requests an older file's are added up before the sums are written.
+const SUMMARISED_AT_ONCE: u32 = 16_384;
 
 /// Marks a SQLite file as a ledger: "bntm".
 const APPLICATION_ID: i64 = 0x626e_746d;
 
 /// Each step takes a file from the version that is its index to the next. Steps are for ever.
-const MIGRATIONS: [&str; 1] = [VERSION_1];
+const MIGRATIONS: [Step; 2] =
+    [Step { sql: VERSION_1, then: |_| Ok(()) }, Step { sql: VERSION_2, then: summarise }];
+
+struct Step {
+    sql: &'static str,
+    /// What SQL cannot say.
+    then: fn(&Connection) -> Result<(), QueryError>,
+}
 
 /// The version that this code reads and writes.
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
@@ -95,6 +111,39 @@ CREATE TABLE examples (
 CREATE INDEX examples_by_time ON examples (task, recorded_ms, request_id);
 ";
 
+const VERSION_2: &str = "
+ALTER TABLE requests ADD COLUMN caller TEXT;
+ALTER TABLE requests ADD COLUMN endpoint TEXT;
+ALTER TABLE requests ADD COLUMN dialect TEXT;
+DROP INDEX requests_by_arrival;
+CREATE INDEX examples_by_age ON examples (recorded_ms);
+CREATE TABLE rollups (
+    dimension INTEGER NOT NULL,
+    hours INTEGER NOT NULL,
+    begin INTEGER NOT NULL,
+    key ANY NOT NULL,
+    usage BLOB NOT NULL,
+    PRIMARY KEY (dimension, hours, begin, key)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE blocks (
+    block INTEGER PRIMARY KEY,
+    first_ms INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    members BLOB NOT NULL
+) STRICT;
+CREATE TABLE combos (
+    id INTEGER PRIMARY KEY,
+    task TEXT,
+    caller TEXT,
+    outcome TEXT NOT NULL,
+    tier TEXT,
+    model TEXT
+) STRICT;
+CREATE INDEX combos_by_name ON combos (task, caller, outcome, tier, model);
+CREATE TABLE thinned (hour INTEGER PRIMARY KEY) STRICT;
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+";
+
 /// What a file is, before anything in it is touched.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -130,19 +179,40 @@ pub(crate) fn migrate(connection: &mut Connection, found: i64) -> Result<(), Ope
     if steps.is_empty() {
         return Ok(());
     }
-    apply(connection, found, steps).map_err(DatabaseError::when("make its tables")).map_err(OpenError::from)
+    apply(connection, found, steps).map_err(|source| OpenError::Migrate { source: source.into() })
 }
 
-fn apply(connection: &mut Connection, found: i64, steps: &[&str]) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
+fn apply(connection: &mut Connection, found: i64, steps: &[Step]) -> Result<(), QueryError> {
+    let failed = DatabaseError::when("make its tables");
+    let transaction = connection.transaction().map_err(&failed)?;
     for (version, step) in (found + 1..).zip(steps) {
-        transaction.execute_batch(step)?;
-        transaction.execute(
+        transaction.execute_batch(step.sql).map_err(&failed)?;
+        (step.then)(&transaction)?;
+        let noted = transaction.execute(
             "INSERT INTO schema_versions (version, applied_ms) VALUES (?1, unixepoch() * 1000)",
             [version],
-        )?;
+        );
+        noted.map_err(&failed)?;
     }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-    transaction.commit()
+    transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(&failed)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(&failed)?;
+    transaction.commit().map_err(failed).map_err(QueryError::from)
+}
+
+/// Adds up the requests of a ledger that has no roll-ups and no blocks.
+fn summarise(connection: &Connection) -> Result<(), QueryError> {
+    let failed = DatabaseError::when("add up its requests");
+    let mut summaries = Summaries::default();
+    let mut since_written = 0;
+    for_requests(connection, i64::MIN..i64::MAX, TimeRange::ALL, |seq, request| {
+        summaries.add(connection, seq, request).map_err(&failed)?;
+        since_written += 1;
+        // What is added up is held in memory until it is written.
+        if since_written == SUMMARISED_AT_ONCE || summaries.is_large() {
+            since_written = 0;
+            summaries.write(connection).map_err(&failed)?;
+        }
+        Ok(())
+    })?;
+    summaries.write(connection).map_err(failed).map_err(QueryError::from)
 }

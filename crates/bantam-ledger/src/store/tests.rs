@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::mpsc::{Receiver, SyncSender};
 
+use bantam_books::{GroupBy, RequestFilter, TimeRange};
 use parking_lot::Mutex;
 
 use super::*;
@@ -14,6 +16,34 @@ impl Store for MemoryStore {
     fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError> {
         self.0.lock().extend_from_slice(entries);
         Ok(Folded { settlements: entries.len() as u64, duplicates: 0 })
+    }
+
+    fn remove_oldest(&mut self, _: i64) -> Result<bool, DatabaseError> {
+        Ok(false)
+    }
+
+    fn close(self: Box<Self>) -> Result<(), CloseError> {
+        Ok(())
+    }
+}
+
+/// A store that goes on removing old rows for as long as the test holds it up.
+pub(crate) struct BusyStore {
+    pub(crate) store: MemoryStore,
+    /// Told when a removal has begun.
+    pub(crate) begun: SyncSender<()>,
+    /// Each removal waits for one of these.
+    pub(crate) go_on: Receiver<()>,
+}
+
+impl Store for BusyStore {
+    fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError> {
+        self.store.fold(entries)
+    }
+
+    fn remove_oldest(&mut self, _: i64) -> Result<bool, DatabaseError> {
+        let _ = self.begun.try_send(());
+        Ok(self.go_on.recv().is_ok())
     }
 
     fn close(self: Box<Self>) -> Result<(), CloseError> {
@@ -41,6 +71,10 @@ impl Store for FullStore {
         self.store.fold(entries)
     }
 
+    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
+        self.store.remove_oldest(now_ms)
+    }
+
     fn close(self: Box<Self>) -> Result<(), CloseError> {
         Box::new(self.store).close()
     }
@@ -49,7 +83,7 @@ impl Store for FullStore {
 #[test]
 fn the_bundled_sqlite_is_new_enough_and_an_older_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(SqliteStore::open(&folder.path().join("ledger.sqlite")).is_ok());
+    assert!(SqliteStore::open(&folder.path().join("ledger.sqlite"), StoreOptions::default()).is_ok());
     assert!(rusqlite::version_number() >= 3_051_003, "{}", rusqlite::version());
     let error = connection::check_library_version(3_051_002, "3.51.2").unwrap_err();
     assert!(matches!(error, crate::OpenError::OldSqlite { found: "3.51.2" }));
@@ -58,7 +92,7 @@ fn the_bundled_sqlite_is_new_enough_and_an_older_one_is_refused() {
 #[test]
 fn each_commit_survives_a_power_loss_and_readers_do_not_block_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite"), StoreOptions::default()).unwrap();
     let mut pragma = |name: &str| {
         let connection = store.connection();
         connection
@@ -72,7 +106,7 @@ fn each_commit_survives_a_power_loss_and_readers_do_not_block_it() {
 #[test]
 fn folding_an_entry_again_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite")).unwrap();
+    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite"), StoreOptions::default()).unwrap();
     let entry = Entry::Settlement { settlement: settlement(1), example: Some(example(1)) };
     let entries = [entry.clone(), entry];
     assert_eq!(store.fold(&entries).unwrap(), Folded { settlements: 1, duplicates: 1 });
@@ -85,10 +119,10 @@ fn folding_an_entry_again_changes_nothing() {
 }
 
 #[test]
-fn a_price_of_a_failed_transaction_is_inserted_by_the_next() {
+fn what_a_failed_transaction_added_is_added_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
-    let mut store = SqliteStore::open(&path).unwrap();
+    let mut store = SqliteStore::open(&path, StoreOptions::default()).unwrap();
     store
         .connection()
         .execute_batch(
@@ -99,6 +133,11 @@ fn a_price_of_a_failed_transaction_is_inserted_by_the_next() {
     let bad = Entry::Template(crate::format::tests::template(1));
     assert!(store.fold(&[good.clone(), bad]).is_err());
     store.fold(&[good]).unwrap();
-    let reader = SqliteReader::open(&path).unwrap();
-    assert_eq!(reader.requests(&RequestFilter::default(), 9).unwrap(), [settlement(1)]);
+    let mut reader = SqliteReader::open(&path).unwrap();
+    let page = reader.requests(&RequestFilter::default(), None, 9).unwrap();
+    assert_eq!(page.requests, [settlement(1)]);
+    let filter = RequestFilter { model: Some("small".to_owned()), ..RequestFilter::default() };
+    assert_eq!(reader.requests(&filter, None, 9).unwrap().requests.len(), 1);
+    let rows = reader.usage(TimeRange::ALL, GroupBy::None).unwrap();
+    assert_eq!((rows[0].usage.requests, rows[0].usage.attempts), (1, 2), "nothing is counted twice");
 }

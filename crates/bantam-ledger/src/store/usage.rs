@@ -1,29 +1,21 @@
-//! Adds up usage: exact integers, summed by the database, put together here.
+//! Reports of usage, from roll-ups.
 //!
-//! Four passes over the same rows in one read transaction: what belongs to requests, what belongs to
-//! attempts, reasons, and durations in order. Each groups by the same key; see
-//! [`UsageRow`] for which attempt a request is counted with.
+//! Whole days come from the rows of days, other whole hours from the rows of hours, and only the two parts of hours
+//! at the ends of a span from requests. An hour whose requests were removed, wholly or in part, is counted as a whole:
+//! a little too much is closer to the truth than nothing. And the hour of the last arrival is whole as soon as the span
+//! goes beyond that arrival, which "until now" always does.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 
-use bantam_types::{Template, Tier, Usd};
-use rusqlite::{Connection, Row};
+use bantam_books::{GroupBy, Tally, TimeRange, UsageRow};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::query::for_rows;
-use super::row::{count, get, name, named, reason};
+use super::blocks::numbers_of;
+use super::query::{for_requests, for_rows};
+use super::rollup;
+use super::rollups::{DAY, HOUR_MS, dimension, hour_of, key_of};
+use super::row::get;
 use crate::error::{DatabaseError, QueryError};
-use crate::usage::{GroupBy, GroupKey, Latency, TimeRange, UsageRow};
-
-type Rows = BTreeMap<GroupKey, UsageRow>;
-
-/// Requests with the attempt that decided each.
-const REQUESTS: &str = "requests r LEFT JOIN attempts a ON a.seq = r.seq AND a.ordinal = r.decided_by \
-     WHERE r.arrived_ms >= ?1 AND r.arrived_ms < ?2";
-/// Attempts with the request of each.
-const ATTEMPTS: &str =
-    "requests r JOIN attempts a ON a.seq = r.seq WHERE r.arrived_ms >= ?1 AND r.arrived_ms < ?2";
-/// Whether a request can be compared with the baseline.
-const COMPARED: &str = "(r.baseline_pico IS NOT NULL AND r.unpriced = 0)";
 
 /// Returns the usage in `range`, one row a group, in the order of the keys.
 pub(super) fn usage(
@@ -32,176 +24,120 @@ pub(super) fn usage(
     by: GroupBy,
 ) -> Result<Vec<UsageRow>, QueryError> {
     let transaction = connection.transaction().map_err(DatabaseError::when("begin to read"))?;
-    let mut pass = Pass { connection: &transaction, range, by, rows: Rows::new() };
-    if by == GroupBy::None {
-        pass.rows.insert(GroupKey::All, UsageRow::empty(GroupKey::All));
+    let mut report = Report { connection: &transaction, by, tally: Tally::new(range, by) };
+    if range.from_unix_ms < range.until_unix_ms {
+        report.add(range)?;
     }
-    pass.add_requests()?;
-    pass.add_attempts()?;
-    pass.add_escalations()?;
-    pass.add_latencies()?;
-    Ok(pass.rows.into_values().collect())
+    Ok(report.tally.into_rows())
 }
 
-struct Pass<'c> {
+struct Report<'c> {
     connection: &'c Connection,
-    range: TimeRange,
     by: GroupBy,
-    rows: Rows,
+    tally: Tally,
 }
 
-impl Pass<'_> {
-    fn add_requests(&mut self) -> Result<(), QueryError> {
-        let (key, baseline) = (key_sql(self.by), sums(&format!("iif({COMPARED}, r.baseline_pico, 0)")));
-        let sql = format!(
-            "SELECT {key}, count(*), sum(r.outcome = 'answered'), sum(r.outcome = 'refused'), \
-             sum(r.outcome = 'failed'), sum(r.outcome = 'cancelled'), \
-             sum(r.outcome = 'answered' AND ifnull(a.tier = 'local', 0)), \
-             sum(r.outcome = 'answered' AND ifnull(a.tier = 'mid', 0)), \
-             sum(r.outcome = 'answered' AND ifnull(a.tier = 'frontier', 0)), \
-             sum(r.unpriced > 0), sum({COMPARED}), \
-             sum(NOT {COMPARED} AND (r.attempts > 0 OR r.baseline_pico IS NOT NULL)), \
-             max(r.arrived_ms), {baseline} FROM {REQUESTS} GROUP BY 1"
-        );
-        self.for_groups(&sql, |group, row| {
-            group.requests = count(row, 1)?;
-            group.answered = count(row, 2)?;
-            group.refused = count(row, 3)?;
-            group.failed = count(row, 4)?;
-            group.cancelled = count(row, 5)?;
-            group.answered_by_tier = [count(row, 6)?, count(row, 7)?, count(row, 8)?];
-            group.requests_unpriced = count(row, 9)?;
-            group.savings.requests = count(row, 10)?;
-            group.savings.excluded_requests = count(row, 11)?;
-            group.last_arrival_unix_ms = get(row, 12)?;
-            group.savings.baseline = money(row, 13)?;
-            Ok(())
-        })
-    }
-
-    fn add_attempts(&mut self) -> Result<(), QueryError> {
-        let key = key_sql(self.by);
-        let [input, cached, output, spend] =
-            ["a.tokens_in", "a.tokens_cached", "a.tokens_out", "a.cost_pico"].map(sums);
-        let compared = sums(&format!("iif({COMPARED}, a.cost_pico, 0)"));
-        let excluded = sums(&format!("iif({COMPARED}, 0, a.cost_pico)"));
-        let sql = format!(
-            "SELECT {key}, count(*), count(*) - count(a.tokens_in), count(*) - count(a.cost_pico), \
-             {input}, {cached}, {output}, {spend}, {compared}, {excluded} FROM {ATTEMPTS} GROUP BY 1"
-        );
-        self.for_groups(&sql, |group, row| {
-            group.attempts = count(row, 1)?;
-            group.attempts_uncounted = count(row, 2)?;
-            group.attempts_unpriced = count(row, 3)?;
-            group.tokens.input = tokens(row, 4)?;
-            group.tokens.cached_input = tokens(row, 6)?;
-            group.tokens.output = tokens(row, 8)?;
-            group.spend = money(row, 10)?;
-            group.savings.spend = money(row, 12)?;
-            group.savings.excluded_spend = money(row, 14)?;
-            Ok(())
-        })
-    }
-
-    fn add_escalations(&mut self) -> Result<(), QueryError> {
-        let key = key_sql(self.by);
-        let sql = format!(
-            "SELECT {key}, a.reason, count(*) FROM {ATTEMPTS} AND a.reason IS NOT NULL GROUP BY 1, 2"
-        );
-        self.for_groups(&sql, |group, row| {
-            group.escalations.insert(name(row, 1, "reason", reason)?, count(row, 2)?);
-            Ok(())
-        })
-    }
-
-    /// Walks the durations of each group in order and picks those of the two ranks: exact, and no
-    /// more memory than the database's sorter takes, which spills to disk.
-    fn add_latencies(&mut self) -> Result<(), QueryError> {
-        let key = key_sql(self.by);
-        let sql =
-            format!("SELECT {key}, r.duration_us FROM {REQUESTS} AND r.outcome = 'answered' ORDER BY 1, 2");
-        let (mut rank, mut last) = (0, None);
-        self.for_groups(&sql, |group, row| {
-            if last.as_ref() != Some(&group.key) {
-                (rank, last) = (0, Some(group.key.clone()));
-            }
-            rank += 1;
-            let duration_us = count(row, 1)?;
-            let latency = group.latency.get_or_insert(Latency { p50_us: 0, p95_us: 0 });
-            if rank == nearest_rank(group.answered, 50) {
-                latency.p50_us = duration_us;
-            }
-            if rank == nearest_rank(group.answered, 95) {
-                latency.p95_us = duration_us;
-            }
-            Ok(())
-        })
-    }
-
-    fn for_groups(
-        &mut self,
-        sql: &str,
-        mut each: impl FnMut(&mut UsageRow, &Row<'_>) -> Result<(), QueryError>,
-    ) -> Result<(), QueryError> {
-        let range = (self.range.from_unix_ms, self.range.until_unix_ms);
-        for_rows(self.connection, sql, range, |row| {
-            let key = group_key(self.by, row)?;
-            let group = self.rows.entry(key).or_insert_with_key(|key| UsageRow::empty(key.clone()));
-            each(group, row)
-        })
-    }
-}
-
-/// Returns the rank, from one, of the smallest value that `percent` of `count` values do not exceed.
-fn nearest_rank(count: u64, percent: u64) -> u64 {
-    u64::try_from((u128::from(count) * u128::from(percent)).div_ceil(100)).unwrap_or(count)
-}
-
-fn key_sql(by: GroupBy) -> &'static str {
-    match by {
-        GroupBy::None => "0",
-        GroupBy::Task => "r.task",
-        GroupBy::Template => "r.template",
-        GroupBy::Tier => "a.tier",
-        GroupBy::Model => "a.model",
-        // Division rounds toward zero; a day begins before its times also before 1970.
-        GroupBy::Day => "(r.arrived_ms / 86400000 - (r.arrived_ms % 86400000 < 0))",
-    }
-}
-
-fn group_key(by: GroupBy, row: &Row<'_>) -> Result<GroupKey, QueryError> {
-    Ok(match by {
-        GroupBy::None => GroupKey::All,
-        GroupBy::Task => GroupKey::Task(named(get(row, 0)?, "task", |name| name.parse().ok())?),
-        GroupBy::Template => {
-            GroupKey::Template(get::<Option<i64>>(row, 0)?.map(|template| Template(template.cast_unsigned())))
+impl Report<'_> {
+    fn add(&mut self, range: TimeRange) -> Result<(), QueryError> {
+        let TimeRange { from_unix_ms: from, until_unix_ms: until } = range;
+        // All time is whole hours.
+        let cuts_first = from.rem_euclid(HOUR_MS) != 0 && from != i64::MIN;
+        let cuts_last = until.rem_euclid(HOUR_MS) != 0 && until != i64::MAX;
+        let mut whole = hour_of(from)..hour_of(until) + i64::from(until == i64::MAX);
+        if cuts_first && cuts_last && whole.is_empty() {
+            whole.end += i64::from(self.add_part(whole.start, range)?);
+            return self.add_hours(whole);
         }
-        GroupBy::Tier => GroupKey::Tier(named(get(row, 0)?, "tier", |name| name.parse::<Tier>().ok())?),
-        GroupBy::Model => GroupKey::Model(get(row, 0)?),
-        GroupBy::Day => GroupKey::Day(get(row, 0)?),
-    })
+        if cuts_first {
+            let until_unix_ms = (whole.start + 1).saturating_mul(HOUR_MS);
+            let counts_whole = self.add_part(whole.start, TimeRange { until_unix_ms, ..range })?;
+            whole.start += i64::from(!counts_whole);
+        }
+        if cuts_last {
+            let from_unix_ms = whole.end.saturating_mul(HOUR_MS);
+            let counts_whole = self.add_part(whole.end, TimeRange { from_unix_ms, ..range })?;
+            whole.end += i64::from(counts_whole);
+        }
+        self.add_hours(whole)
+    }
+
+    /// Adds the requests of a part of an hour, or returns that the hour has to be counted as a whole.
+    fn add_part(&mut self, hour: i64, part: TimeRange) -> Result<bool, QueryError> {
+        if self.is_thinned(hour)? || self.has_all(hour, part)? {
+            return Ok(true);
+        }
+        let sql = "SELECT block FROM blocks WHERE first_ms < ?1 AND last_ms >= ?2";
+        let mut blocks: Vec<i64> = Vec::new();
+        for_rows(self.connection, sql, [part.until_unix_ms, part.from_unix_ms], |row| {
+            blocks.push(get(row, 0)?);
+            Ok(())
+        })?;
+        for block in blocks {
+            for_requests(self.connection, numbers_of(block), part, |_, request| {
+                self.tally.add(request);
+                Ok(())
+            })?;
+        }
+        Ok(false)
+    }
+
+    fn is_thinned(&self, hour: i64) -> Result<bool, QueryError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT 1 FROM thinned WHERE hour = ?1")
+            .map_err(DatabaseError::when("answer a query"))?;
+        Ok(statement.exists([hour]).map_err(DatabaseError::when("answer a query"))?)
+    }
+
+    /// Returns whether a part that begins with its hour ends after the last arrival of that hour.
+    fn has_all(&self, hour: i64, part: TimeRange) -> Result<bool, QueryError> {
+        if part.from_unix_ms != hour.saturating_mul(HOUR_MS) {
+            return Ok(false);
+        }
+        let sql = "SELECT usage FROM rollups WHERE dimension = 0 AND hours = 1 AND begin = ?1 AND key = 0";
+        let found: Option<Vec<u8>> = self
+            .connection
+            .query_row(sql, [hour], |row| row.get(0))
+            .optional()
+            .map_err(DatabaseError::when("answer a query"))?;
+        let Some(bytes) = found else { return Ok(true) };
+        let usage = decoded(&bytes)?;
+        Ok(usage.last_arrival_unix_ms.is_none_or(|last| last < part.until_unix_ms))
+    }
+
+    /// Adds whole hours, by days where there are rows of days.
+    fn add_hours(&mut self, hours: Range<i64>) -> Result<(), QueryError> {
+        let sql = "SELECT max(begin) FROM rollups WHERE dimension = 0 AND hours = 1";
+        let newest: Option<i64> = self
+            .connection
+            .query_row(sql, [], |row| row.get(0))
+            .map_err(DatabaseError::when("answer a query"))?;
+        let Some(newest) = newest else { return Ok(()) };
+        let first_day = hours.start.div_euclid(DAY) + i64::from(hours.start.rem_euclid(DAY) != 0);
+        let end_day = hours.end.div_euclid(DAY).min(newest.div_euclid(DAY));
+        if first_day >= end_day {
+            return self.add_rows(1, hours);
+        }
+        self.add_rows(1, hours.start..first_day * DAY)?;
+        self.add_rows(DAY, first_day * DAY..end_day * DAY)?;
+        self.add_rows(1, end_day * DAY..hours.end)
+    }
+
+    fn add_rows(&mut self, length: i64, hours: Range<i64>) -> Result<(), QueryError> {
+        let sql = "SELECT begin, key, usage FROM rollups \
+                   WHERE dimension = ?1 AND hours = ?2 AND begin >= ?3 AND begin < ?4";
+        let columns = params![dimension(self.by), length, hours.start, hours.end];
+        for_rows(self.connection, sql, columns, |row| {
+            let failed = DatabaseError::when("give a column");
+            let key = key_of(self.by, get(row, 0)?, row.get_ref(1).map_err(&failed)?)?;
+            let bytes = row.get_ref(2).map_err(&failed)?;
+            let bytes = bytes.as_blob().map_err(|_| QueryError::Value { column: "usage" })?;
+            self.tally.merge(key, &decoded(bytes)?);
+            Ok(())
+        })
+    }
 }
 
-/// Returns the SQL of an exact sum in two columns, upper and lower half.
-///
-/// `sum()` fails on overflow, and one upstream that claims 2⁶³ tokens would then make every report
-/// that covers it fail for ever. Halves cannot overflow before there are 2³¹ such rows.
-fn sums(column: &str) -> String {
-    format!("sum({column} >> 32), sum({column} & 4294967295)")
-}
-
-/// Returns the sum whose two halves begin at a column.
-fn sum(row: &Row<'_>, at: usize) -> Result<i128, QueryError> {
-    let [high, low] = [at, at + 1].map(|at| get::<Option<i64>>(row, at));
-    Ok((i128::from(high?.unwrap_or(0)) << 32) + i128::from(low?.unwrap_or(0)))
-}
-
-fn money(row: &Row<'_>, at: usize) -> Result<Usd, QueryError> {
-    let sum = sum(row, at)?;
-    let limit = if sum < 0 { i64::MIN } else { i64::MAX };
-    Ok(Usd::from_picodollars(i64::try_from(sum).unwrap_or(limit)))
-}
-
-fn tokens(row: &Row<'_>, at: usize) -> Result<u64, QueryError> {
-    Ok(u64::try_from(sum(row, at)?.max(0)).unwrap_or(u64::MAX))
+fn decoded(bytes: &[u8]) -> Result<bantam_books::Usage, QueryError> {
+    rollup::decode(bytes).map_err(|source| QueryError::Bytes { column: "usage", source })
 }

@@ -1,5 +1,7 @@
 //! What is found where a ledger should be.
 
+use bantam_books::block_on;
+use bantam_books::{Books, BooksReader, GroupBy, RequestFilter, TimeRange};
 use bantam_ledger::FoldError;
 use bantam_ledger::{Acknowledge, Damage, JournalError, Ledger, LedgerOptions, LedgerReader, OpenError};
 use rusqlite::Connection;
@@ -41,7 +43,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
         open(path).close().unwrap();
         Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     };
-    check(newer, |error| matches!(error, OpenError::NewerSchema { found: 99, supported: 1 }));
+    check(newer, |error| matches!(error, OpenError::NewerSchema { found: 99, supported: 2 }));
 }
 
 #[test]
@@ -55,7 +57,7 @@ fn a_damaged_database_is_an_error_and_no_panic() {
     let (_folder, path) = new_path();
     let ledger = open(&path);
     for number in 0..2000 {
-        let _ticket = ledger.settle(&settlement_of(number)).unwrap();
+        let _ticket = ledger.settle(&settlement_of(number), None).unwrap();
     }
     ledger.close().unwrap();
     let whole = std::fs::read(&path).unwrap();
@@ -65,8 +67,8 @@ fn a_damaged_database_is_an_error_and_no_panic() {
         bytes[begin..end].fill(0xa5);
         std::fs::write(&path, bytes).unwrap();
         if let Ok(reader) = LedgerReader::open(&path) {
-            let _ = reader.usage(bantam_ledger::TimeRange::ALL, bantam_ledger::GroupBy::Model);
-            let _ = reader.requests(&bantam_ledger::RequestFilter::default(), u32::MAX);
+            let _ = block_on(reader.usage(TimeRange::ALL, GroupBy::Model));
+            let _ = block_on(reader.requests(RequestFilter::default(), None, u32::MAX));
         }
     }
 }
@@ -77,10 +79,10 @@ fn a_second_writer_is_refused_until_the_first_is_closed() {
     let first = open(&path);
     let error = Ledger::open(&path, LedgerOptions::new(Acknowledge::ProcessCrash)).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }), "{error:?}");
-    let _ticket = first.settle(&settlement_of(1)).unwrap();
+    let _ticket = first.settle(&settlement_of(1), None).unwrap();
     first.close().unwrap();
     let second = open(&path);
-    let _ticket = second.settle(&settlement_of(2)).unwrap();
+    let _ticket = second.settle(&settlement_of(2), None).unwrap();
     drop(second);
     assert_eq!(all(&path), [settlement_of(1), settlement_of(2)]);
 }
@@ -105,7 +107,7 @@ fn a_damaged_journal_is_refused_with_what_to_do_or_kept_aside() {
     let ledger = Ledger::open(&path, options).unwrap();
     assert_eq!(ledger.recovered().damaged, [segment.with_added_extension("damaged")]);
     assert_eq!(std::fs::read(&ledger.recovered().damaged[0]).unwrap(), [0x55; 300]);
-    let _ticket = ledger.settle(&settlement_of(1)).unwrap();
+    let _ticket = ledger.settle(&settlement_of(1), None).unwrap();
     ledger.close().unwrap();
     assert_eq!(all(&path), [settlement_of(1)]);
 }

@@ -10,9 +10,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, SettleError};
+use bantam_books::{Books, GroupBy, RequestFilter, SettleError};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, LedgerReader};
+use bantam_types::RequestOutcome;
 
-use crate::support::{example_of, new_path, newest, settlement_of};
+use crate::support::{example_of, new_path, newest, page, settlement_of, usage};
 use tempfile::TempDir;
 
 const CHILD: &str = "BANTAM_LEDGER_KILL_CHILD";
@@ -54,7 +56,7 @@ fn settle_for_ever(ledger: &Ledger, first_id: u128) {
     let mut request_id = first_id;
     loop {
         let example = request_id.is_multiple_of(8).then(|| example_of(request_id, 0));
-        match ledger.settle_with(&settlement_of(request_id), example.as_ref()) {
+        match ledger.settle(&settlement_of(request_id), example.as_ref()) {
             Ok(ticket) => ticket.wait().unwrap(),
             Err(SettleError::Behind { .. }) => {
                 std::thread::sleep(Duration::from_millis(1));
@@ -127,6 +129,14 @@ impl Victim {
             assert_eq!(settlement, settlement_of(id));
             assert!(self.checked.insert(id), "a settlement is there twice");
         }
+        // Sums and blocks are of the same transactions as the rows.
+        let reader = LedgerReader::open(&self.path).unwrap();
+        let sums = usage(&reader, GroupBy::Task);
+        assert_eq!(sums.iter().map(|row| row.usage.requests).sum::<u64>(), self.checked.len() as u64);
+        let failed = RequestFilter { outcome: Some(RequestOutcome::Failed), ..RequestFilter::default() };
+        let odd =
+            self.checked.iter().filter(|id| settlement_of(**id).outcome == RequestOutcome::Failed).count();
+        assert_eq!(page(&reader, failed, u32::MAX).len(), odd);
         let examples = self.checked.iter().filter(|id| id.is_multiple_of(8)).count();
         assert_eq!(count("SELECT count(*) FROM examples"), examples);
         assert_eq!(count("SELECT count(DISTINCT request_id) FROM examples"), examples);

@@ -2,46 +2,28 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, LedgerReader, SettleError};
+use bantam_books::block_on;
+use bantam_books::{Books, SettleError};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, LedgerReader};
 
-use crate::support::{all, new_path, open, settlement_of};
-
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return value,
-            Poll::Pending => std::thread::park(),
-        }
-    }
-}
+use crate::support::{all, new_path, open, request, settlement_of};
 
 #[test]
 fn every_field_of_a_settlement_reads_back() {
     let (_folder, path) = new_path();
     let ledger = open(&path);
     for number in 0..500 {
-        let _ticket = ledger.settle(&settlement_of(number)).unwrap();
+        let _ticket = ledger.settle(&settlement_of(number), None).unwrap();
     }
     ledger.fold().unwrap();
     let expected: Vec<_> = (0..500).map(settlement_of).collect();
     assert_eq!(all(&path), expected);
     let reader = ledger.reader().unwrap();
-    assert_eq!(reader.request(77).unwrap(), Some(settlement_of(77)));
-    assert_eq!(reader.request(500).unwrap(), None);
+    assert_eq!(request(&reader, 77), Some(settlement_of(77)));
+    assert_eq!(request(&reader, 500), None);
 }
 
 #[test]
@@ -50,9 +32,9 @@ fn a_reader_sees_a_settlement_soon_without_anybody_asking() {
     let ledger = open(&path);
     let reader = LedgerReader::open(&path).unwrap();
     for number in 0..3 {
-        let _ticket = ledger.settle(&settlement_of(number)).unwrap();
+        let _ticket = ledger.settle(&settlement_of(number), None).unwrap();
         let settled = Instant::now();
-        while reader.request(number).unwrap().is_none() {
+        while request(&reader, number).is_none() {
             assert!(settled.elapsed() < Duration::from_secs(20), "never folded");
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -63,8 +45,8 @@ fn a_reader_sees_a_settlement_soon_without_anybody_asking() {
 fn a_ticket_is_ready_at_once_when_only_the_process_may_crash() {
     let (_folder, path) = new_path();
     let ledger = open(&path);
-    let durable = ledger.settle(&settlement_of(1)).unwrap().durable();
-    let poll = pin!(durable).poll(&mut Context::from_waker(Waker::noop()));
+    let ticket = ledger.settle(&settlement_of(1), None).unwrap();
+    let poll = pin!(ticket).poll(&mut Context::from_waker(Waker::noop()));
     assert!(matches!(poll, Poll::Ready(Ok(()))));
 }
 
@@ -77,14 +59,13 @@ fn tickets_of_many_threads_are_answered_when_the_disk_has_them() {
             let ledger = Arc::clone(&ledger);
             std::thread::spawn(move || {
                 for number in 0..50 {
-                    let ticket = ledger.settle(&settlement_of(thread << 64 | number)).unwrap();
+                    let ticket = ledger.settle(&settlement_of(thread << 64 | number), None).unwrap();
                     match number % 3 {
                         0 => ticket.wait().unwrap(),
-                        1 => block_on(ticket.durable()).unwrap(),
+                        1 => block_on(ticket).unwrap(),
                         // A caller that leaves: polled once, then dropped.
                         _ => {
-                            let durable = ticket.durable();
-                            let _ = pin!(durable).poll(&mut Context::from_waker(Waker::noop()));
+                            let _ = pin!(ticket).poll(&mut Context::from_waker(Waker::noop()));
                         }
                     }
                 }
@@ -100,10 +81,11 @@ fn tickets_of_many_threads_are_answered_when_the_disk_has_them() {
 fn a_ticket_that_outlives_its_ledger_is_answered() {
     let (_folder, path) = new_path();
     let ledger = Ledger::open(&path, LedgerOptions::new(Acknowledge::PowerLoss)).unwrap();
-    let tickets: Vec<_> = (0..20).map(|number| ledger.settle(&settlement_of(number)).unwrap()).collect();
+    let tickets: Vec<_> =
+        (0..20).map(|number| ledger.settle(&settlement_of(number), None).unwrap()).collect();
     drop(ledger);
     for ticket in tickets {
-        block_on(ticket.durable()).unwrap();
+        block_on(ticket).unwrap();
     }
 }
 
@@ -111,9 +93,9 @@ fn a_ticket_that_outlives_its_ledger_is_answered() {
 fn a_closed_ledger_refuses_and_closing_again_does_nothing() {
     let (_folder, path) = new_path();
     let ledger = open(&path);
-    let _ticket = ledger.settle(&settlement_of(1)).unwrap();
+    let _ticket = ledger.settle(&settlement_of(1), None).unwrap();
     ledger.close().unwrap();
-    assert!(matches!(ledger.settle(&settlement_of(2)), Err(SettleError::Closed)));
+    assert!(matches!(ledger.settle(&settlement_of(2), None), Err(SettleError::Closed)));
     assert!(!ledger.is_writable());
     ledger.close().unwrap();
     ledger.fold().unwrap();
@@ -126,8 +108,8 @@ fn a_closed_ledger_refuses_and_closing_again_does_nothing() {
 fn a_request_id_that_is_given_out_twice_is_counted() {
     let (_folder, path) = new_path();
     let ledger = open(&path);
-    let _ticket = ledger.settle(&settlement_of(1)).unwrap();
-    let _ticket = ledger.settle(&settlement_of(1)).unwrap();
+    let _ticket = ledger.settle(&settlement_of(1), None).unwrap();
+    let _ticket = ledger.settle(&settlement_of(1), None).unwrap();
     ledger.fold().unwrap();
     let health = ledger.health();
     assert_eq!((health.settlements, health.duplicates, health.writable), (1, 1, true));
@@ -144,7 +126,7 @@ fn a_small_backlog_refuses_before_writing_and_works_again_after_a_fold() {
     let ledger = Ledger::open(&path, options).unwrap();
     let mut settled = 0;
     let error = loop {
-        match ledger.settle(&settlement_of(settled)) {
+        match ledger.settle(&settlement_of(settled), None) {
             Ok(_ticket) => settled += 1,
             Err(error) => break error,
         }
@@ -154,7 +136,7 @@ fn a_small_backlog_refuses_before_writing_and_works_again_after_a_fold() {
     ledger.fold().unwrap();
     assert_eq!(ledger.pressure().backlog_bytes, 0);
     assert!(ledger.is_writable());
-    let _ticket = ledger.settle(&settlement_of(settled)).unwrap();
+    let _ticket = ledger.settle(&settlement_of(settled), None).unwrap();
     ledger.close().unwrap();
     assert_eq!(all(&path).len() as u128, settled + 1);
 }

@@ -3,7 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bantam_ledger::{Acknowledge, ExampleRecord, Ledger, LedgerOptions, LedgerReader, RequestFilter};
+use bantam_books::block_on;
+use bantam_books::{
+    Books, BooksReader, ExampleRecord, GroupBy, RequestFilter, TemplateRecord, TimeRange, UsageRow,
+};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, LedgerReader};
 use bantam_types::{
     AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, Template,
     Tier, TokenUsage, Usd, UsdPerMillion,
@@ -28,7 +32,7 @@ pub(crate) fn reader_of(settlements: &[Settlement]) -> (TempDir, LedgerReader) {
     let (folder, path) = new_path();
     let ledger = open(&path);
     for settlement in settlements {
-        ledger.settle(settlement).unwrap().wait().unwrap();
+        ledger.settle(settlement, None).unwrap().wait().unwrap();
     }
     ledger.close().unwrap();
     (folder, LedgerReader::open(&path).unwrap())
@@ -43,7 +47,47 @@ pub(crate) fn all(path: &Path) -> Vec<Settlement> {
 
 /// Returns some requests, last settled first.
 pub(crate) fn newest(path: &Path, limit: u32) -> Vec<Settlement> {
-    LedgerReader::open(path).unwrap().requests(&RequestFilter::default(), limit).unwrap()
+    page(&LedgerReader::open(path).unwrap(), RequestFilter::default(), limit)
+}
+
+/// Returns the first page that passes a filter.
+pub(crate) fn page(reader: &LedgerReader, filter: RequestFilter, limit: u32) -> Vec<Settlement> {
+    block_on(reader.requests(filter, None, limit)).unwrap().requests
+}
+
+/// Returns the request of that id.
+pub(crate) fn request(reader: &LedgerReader, request_id: u128) -> Option<Settlement> {
+    page(reader, RequestFilter { request_id: Some(request_id), ..RequestFilter::default() }, 2).pop()
+}
+
+/// Returns the usage of all time.
+pub(crate) fn usage(reader: &LedgerReader, by: GroupBy) -> Vec<UsageRow> {
+    block_on(reader.usage(TimeRange::ALL, by)).unwrap()
+}
+
+/// Returns what one entry of `version-1.journal` and `version-1.sql` holds: those were written by the code of then.
+pub(crate) fn settlement_of_version_1(request_id: u128) -> Settlement {
+    Settlement {
+        arrived_unix_ms: ARRIVED_MS + request_id as i64 * 1_700_000,
+        caller: None,
+        endpoint: None,
+        dialect: None,
+        ..settlement_of(request_id)
+    }
+}
+
+/// The number of requests in the files of version 1.
+pub(crate) const VERSION_1_REQUESTS: u128 = 60;
+
+/// Returns the templates in the files of version 1.
+pub(crate) fn templates_of_version_1() -> [TemplateRecord; 2] {
+    [3, u64::MAX].map(|number| TemplateRecord {
+        template: Template(number),
+        system_preview: format!("You sort the mail of {number}"),
+        prefix: "Sort this: ".to_owned(),
+        suffix: "\nThanks".to_owned(),
+        first_seen_ms: 5,
+    })
 }
 
 pub(crate) fn price() -> Arc<Price> {
@@ -80,6 +124,9 @@ pub(crate) fn answered(request_id: u128, attempts: Vec<AttemptRecord>) -> Settle
         arrived_unix_ms: ARRIVED_MS,
         task: Some("intent".parse().unwrap()),
         template: None,
+        caller: None,
+        endpoint: Some("/v1/chat/completions".into()),
+        dialect: Some("openai".into()),
         requested_model: "task/intent".to_owned(),
         label: Label::Public,
         outcome: RequestOutcome::Answered,
@@ -116,6 +163,9 @@ pub(crate) fn settlement_of(request_id: u128) -> Settlement {
         arrived_unix_ms: ARRIVED_MS + number as i64 % 1_000_000,
         task: number.is_multiple_of(2).then(|| "intent".parse().unwrap()),
         template: number.is_multiple_of(3).then_some(Template(number)),
+        caller: (!number.is_multiple_of(5)).then(|| format!("KEY_{}", number % 3).into()),
+        endpoint: Some(["/v1/chat/completions", "/v1/embeddings"][number as usize % 2].into()),
+        dialect: (!number.is_multiple_of(7)).then_some("openai".into()),
         requested_model: format!("asked for {number}"),
         label: Label::ALL[number as usize % 4],
         outcome: [RequestOutcome::Answered, RequestOutcome::Failed][number as usize % 2],

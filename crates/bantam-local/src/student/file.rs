@@ -339,7 +339,7 @@ mod tests {
         check(&|json| json["weights"]["file"] = json!("../../secret"), "names another file");
         check(&|json| json["colour"] = json!("red"), "colour");
         check(&|json| json["answer"] = json!({ "labels": ["only"] }), "leaves no choice");
-        check(&|json| json["seen"] = json!("zz"), "no list of hashes");
+        check(&|json| json["seen"] = json!("zz"), "not a list of hashes");
         check(&|json| json["answer_tokens_max"] = json!(0), "beyond its range");
         let error = DecoderStudentFile::read(&folder.path().join("none")).unwrap_err();
         assert!(matches!(error.kind, ReadDecoderStudentErrorKind::Read(_)));

@@ -72,7 +72,9 @@ async fn a_key_is_asked_for_where_there_is_something_to_take() {
         assert_eq!(server.ask(&post(&headers, &chat_body("hi"))).await.status, 200);
     }
     assert_eq!(server.ask(&get("/healthz")).await.status, 200);
-    assert_eq!(server.settled(2).await.len(), 2, "who has no key costs nothing");
+    let settled = server.settled(2).await;
+    assert_eq!(settled.len(), 2, "who has no key costs nothing");
+    assert!(settled.iter().all(|request| request.caller.as_deref() == Some("DESK_KEY")), "{settled:?}");
 }
 
 #[tokio::test]

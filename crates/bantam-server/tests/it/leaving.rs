@@ -76,7 +76,7 @@ async fn hanging_up_while_waiting_in_the_queue_costs_nothing() {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     socket.write_all(answer.as_bytes()).await.unwrap();
     assert_eq!(first.response().await.status, 200);
-    // Whoever had gone before the place was free is not in the ledger; nobody is counted as answered.
+    // Whoever had gone before the place was free is in the books at most as cancelled; nobody else is answered.
     let answered = |settlement: &&bantam_types::Settlement| settlement.outcome == RequestOutcome::Answered;
     assert_eq!(server.settled(1).await.iter().filter(answered).count(), 1);
 }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_books::{BooksReader, RequestFilter};
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Rung, Task};
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, RequestFilter};
+use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{PrivacyPolicy, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::RungKind;
@@ -14,7 +15,7 @@ use bantam_server::{Guard, GuardSettings, NoResidents, Residents, ServerSettings
 use bantam_simulate::{
     Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
 };
-use bantam_types::{Label, Price, Settlement, TaskKind, Tier, UsdPerMillion};
+use bantam_types::{Label, Price, RequestOutcome, Settlement, TaskKind, Tier, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -93,14 +94,14 @@ pub(crate) async fn start_before(setup: Setup, url: &str, upstream: Option<Simul
     let options = LedgerOptions::new(Acknowledge::ProcessCrash);
     let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite"), options).unwrap());
     let limits = AdmissionLimits { running_max: setup.running_max, waiting_max: setup.waiting_max };
-    let gateway = Arc::new(Gateway::new(deployment(url), Arc::clone(&ledger), limits, 7));
+    let gateway = Arc::new(Gateway::new(deployment(url), Arc::<Ledger>::clone(&ledger), limits, 7));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let guard = Guard::new(GuardSettings {
         bind: address,
         allowed_hosts: vec!["bantam.lan".to_owned()],
         allowed_origins: vec!["https://desk.example".to_owned()],
-        keys: setup.keys,
+        keys: setup.keys.into_iter().map(|key| ("DESK_KEY".to_owned(), key)).collect(),
         secret: [7; 32],
     });
     let stop = Arc::new(Notify::new());
@@ -163,6 +164,7 @@ fn deployment(url: &str) -> Deployment {
         templates: HashMap::new(),
         auto_ladder: vec![rung],
         auto_names: std::collections::BTreeSet::new(),
+        keep_prompt_previews: false,
         baseline: None,
     }
 }
@@ -186,21 +188,32 @@ impl Server {
 
     /// Waits until so many requests are settled and returns them, oldest first.
     pub(crate) async fn settled(&self, count: usize) -> Vec<Settlement> {
+        self.settled_until(|settled| settled.len() >= count).await
+    }
+
+    /// Waits until a request is settled as answered and returns all, oldest first.
+    pub(crate) async fn answered(&self) -> Vec<Settlement> {
+        self.settled_until(|settled| {
+            settled.iter().any(|request| request.outcome == RequestOutcome::Answered)
+        })
+        .await
+    }
+
+    async fn settled_until(&self, is_enough: impl Fn(&[Settlement]) -> bool) -> Vec<Settlement> {
         let reader = self.ledger.reader().unwrap();
         let all = async {
             loop {
                 self.ledger.fold().unwrap();
-                let mut all = reader.requests(&RequestFilter::default(), u32::MAX).unwrap();
-                if all.len() >= count {
-                    all.reverse();
-                    return all;
+                let page = reader.requests(RequestFilter::default(), None, u32::MAX).await.unwrap();
+                if is_enough(&page.requests) {
+                    return page.requests.into_iter().rev().collect();
                 }
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         };
         tokio::time::timeout(PATIENCE, all)
             .await
-            .unwrap_or_else(|_| panic!("{count} requests were never settled"))
+            .unwrap_or_else(|_| panic!("the requests were never settled"))
     }
 }
 

@@ -53,7 +53,7 @@ const fn mark(support: Support) -> &'static str {
     }
 }
 
-/// Returns a parameter as code, and what is no parameter as words.
+/// Returns a parameter as code, and anything else as words.
 fn shown(feature: Feature) -> String {
     match feature {
         Feature::Images

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use bantam_books::BooksReader;
 use bantam_config::{Config, Task};
-use bantam_ledger::LedgerReader;
 use bantam_student::Example;
 use bantam_teach::Purpose;
 use bantam_types::TaskName;
 
+use crate::books::open_reader;
 use crate::failure::{Failure, Outcome};
 
 /// Returns a configured task by name.
@@ -25,13 +26,24 @@ pub(crate) fn find_task<'c>(config: &'c Config, name: &str) -> Result<(&'c TaskN
     })
 }
 
-/// Returns those of a task's recorded answers that serve a purpose.
+/// Returns those of a task's recorded answers that serve a purpose. Not for threads that run futures.
 pub(crate) fn recorded(ledger: &Path, task: &TaskName, purpose: Purpose) -> Result<Vec<Example>, Failure> {
-    let reader = LedgerReader::open(ledger).map_err(|error| {
-        Failure::from_error(format!("cannot read the ledger {}", ledger.display()), &error)
-    })?;
-    let answers = reader.examples(task);
-    let answers =
-        answers.map(|answer| answer.map(|answer| Example { text: answer.text, label: answer.answer }));
-    purpose.select(answers).map_err(|error| Failure::from_error("cannot read the recorded answers", &error))
+    let reader = open_reader(ledger)?;
+    super::runtime(1)?.block_on(recorded_in(&*reader, task, purpose))
+}
+
+/// Returns those of a task's recorded answers that serve a purpose.
+pub(crate) async fn recorded_in(
+    reader: &dyn BooksReader,
+    task: &TaskName,
+    purpose: Purpose,
+) -> Result<Vec<Example>, Failure> {
+    let unreadable = |error| Failure::from_error("cannot read the recorded answers", &error);
+    let (mut recorded, mut answers) = (reader.examples(task.clone()), Vec::new());
+    while let Some(answer) = recorded.next().await.map_err(unreadable)? {
+        if purpose.takes(&answer.text) {
+            answers.push(Example { text: answer.text, label: answer.answer });
+        }
+    }
+    Ok(answers)
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use bantam_books::MemoryBooks;
 use bantam_gateway::{Gateway, Hints};
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use serde_json::json;
 
 use crate::cli::RouteArgs;
@@ -15,12 +15,9 @@ use crate::settings::Globals;
 pub(crate) fn run(args: &RouteArgs, globals: &Globals) -> Result<(), Failure> {
     let config = globals.load_aloud()?;
     let deployment = deploy::deployment_aloud(&config, globals)?;
-    // Nothing is settled, so the ledger of a gateway that may be running is left alone.
-    let scratch = tempfile::tempdir().map_err(|error| Failure::from_error("cannot make a folder", &error))?;
-    let options = LedgerOptions::new(Acknowledge::ProcessCrash);
-    let ledger = Ledger::open(&scratch.path().join("explain.sqlite"), options)
-        .map_err(|error| Failure::from_error("cannot open a scratch ledger", &error))?;
-    let gateway = Gateway::new(deployment, Arc::new(ledger), deploy::admission(&config), deploy::id_seed()?);
+    // Nothing is settled, and no ledger is opened.
+    let books = Arc::new(MemoryBooks::new());
+    let gateway = Gateway::new(deployment, books, deploy::admission(&config), deploy::id_seed()?);
     let mut messages = Vec::new();
     if let Some(system) = &args.system {
         messages.push(json!({"role": "system", "content": system}));

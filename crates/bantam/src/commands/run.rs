@@ -7,7 +7,6 @@ use bantam_backend::BackendFault;
 use bantam_store::Store;
 use tokio::sync::mpsc;
 
-use super::usage::dollars;
 use crate::cli::models::RunArgs;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupts;
@@ -143,7 +142,8 @@ fn report(turn: &TalkTurn, globals: &Globals) -> Result<(), Failure> {
         return Ok(());
     }
     let baseline = turn.baseline.as_ref();
-    let baseline = baseline.map(|of| format!(" · {} would have cost {}", of.model, dollars(of.cost)));
+    let baseline =
+        baseline.map(|of| format!(" · {} would have cost {}", of.model, bantam_admin::dollars_text(of.cost)));
     output::note(format!("— {}{}", turn.figures(), baseline.unwrap_or_default()));
     Ok(())
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bantam_config::Config;
 use bantam_deploy::{Loaded, Reload, Reloader, ServedModels, preloads};
-use bantam_gateway::Gateway;
-use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, TimeRange};
+use bantam_gateway::{FinishedRequest, Gateway, Observer, Observers};
 use bantam_server::{Guard, GuardSettings, ServerSettings};
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::books::{OpenBooks, unreadable};
 use crate::deploy::{LocalModels, admission, id_seed};
 use crate::failure::Failure;
 use crate::output;
@@ -58,8 +58,8 @@ pub(crate) struct Running {
     pub(crate) address: std::net::SocketAddr,
     /// The gateway itself.
     pub(crate) gateway: Arc<Gateway>,
-    /// Its ledger.
-    pub(crate) ledger: Arc<Ledger>,
+    /// Its books.
+    pub(crate) books: OpenBooks,
     listener: TcpListener,
     guard: Guard,
     settings: ServerSettings,
@@ -69,14 +69,14 @@ pub(crate) struct Running {
 }
 
 impl Prepared {
-    /// Opens the ledger and binds the port; nothing is answered before [`Running::until`].
+    /// Opens the books and binds the port; nothing is answered before [`Running::until`].
     pub(crate) async fn listen(self) -> Result<Running, Failure> {
         let Self { loaded: Loaded { config, built }, reloader, globals } = self;
-        let ledger = Arc::new(open_ledger(&config)?);
-        let known =
-            ledger.reader().ok().and_then(|reader| reader.templates(TimeRange::ALL).ok()).unwrap_or_default();
-        let gateway = Gateway::new(built.deployment, Arc::clone(&ledger), admission(&config), id_seed()?);
-        gateway.learn_templates(known.iter().map(|found| found.record.template));
+        let books = OpenBooks::open(&config)?;
+        let known = books.reader()?.template_records().await.map_err(|error| unreadable(&error))?;
+        let gateway = Gateway::new(built.deployment, books.books(), admission(&config), id_seed()?);
+        let gateway = gateway.observed_by(observers()?);
+        gateway.learn_templates(known.iter().map(|record| record.template));
         let gateway = Arc::new(gateway);
         preload(&built.models).await?;
         let models = Arc::new(ServedModels::new(built.models, Arc::clone(&gateway)));
@@ -87,7 +87,7 @@ impl Prepared {
         })?;
         let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
         let (guard, settings) = (guard(&config, address)?, server_settings(&config));
-        Ok(Running { address, gateway, ledger, listener, guard, settings, globals, reloader, models })
+        Ok(Running { address, gateway, books, listener, guard, settings, globals, reloader, models })
     }
 }
 
@@ -103,7 +103,7 @@ async fn preload(models: &LocalModels) -> Result<(), Failure> {
 }
 
 impl Running {
-    /// Serves until `stop`, then drains, then brings the ledger to rest.
+    /// Serves until `stop`, then drains, then brings the books to rest.
     pub(crate) async fn until(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
         let room = self.reloader.memory().room().clone();
         let tending = tokio::spawn(async move { room.tend().await });
@@ -120,7 +120,9 @@ impl Running {
                 .await;
         watching.abort();
         tending.abort();
-        self.ledger.close().map_err(|error| Failure::from_error("cannot close the ledger", &error))?;
+        let books = self.books;
+        let closed = tokio::task::spawn_blocking(move || books.close()).await;
+        closed.map_err(|error| Failure::from_error("cannot close the ledger", &error))??;
         served.map_err(|error| Failure::from_error("the server stopped", &error))
     }
 }
@@ -219,27 +221,47 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     })
 }
 
-/// Opens the ledger for writing.
-fn open_ledger(config: &Config) -> Result<Ledger, Failure> {
-    let path = &config.ledger.path;
-    let shown = path.display();
-    if let Some(folder) = path.parent() {
-        bantam_jobs::create_private_folder(folder).map_err(|error| {
-            Failure::from_error(format!("cannot make the folder of the ledger {shown}"), &error)
-        })?;
+/// How many finished requests may wait for those who watch them.
+const OBSERVER_PLACES: usize = 1024;
+
+/// Returns who watches finished requests: the log, when somebody reads that much of it.
+fn observers() -> Result<Observers, Failure> {
+    let mut watching: Vec<Box<dyn Observer>> = Vec::new();
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        watching.push(Box::new(RequestLog));
     }
-    let acknowledge = match config.ledger.acknowledge {
-        bantam_config::Acknowledge::ProcessCrash => Acknowledge::ProcessCrash,
-        bantam_config::Acknowledge::PowerLoss => Acknowledge::PowerLoss,
-    };
-    Ledger::open(path, LedgerOptions::new(acknowledge))
-        .map_err(|error| Failure::from_error(format!("cannot open the ledger {shown}"), &error))
+    Observers::start(watching, OBSERVER_PLACES)
+        .map_err(|error| Failure::from_error("cannot start a thread", &error))
+}
+
+/// Writes a line for each finished request into the log.
+struct RequestLog;
+
+impl Observer for RequestLog {
+    fn observe(&mut self, finished: &FinishedRequest) {
+        let request = &finished.settlement;
+        let answered_by = bantam_books::deciding_attempt(&request.attempts)
+            .and_then(|at| request.attempts.get(at))
+            .map(|attempt| &*attempt.backend);
+        tracing::debug!(
+            request_id = %format_args!("req_{:032x}", request.request_id),
+            endpoint = request.endpoint.as_deref(),
+            caller = request.caller.as_deref(),
+            task = request.task.as_ref().map(bantam_types::TaskName::as_str),
+            outcome = request.outcome.as_str(),
+            status = request.status,
+            model = answered_by,
+            duration_us = request.duration_us,
+            "request finished"
+        );
+    }
 }
 
 /// Returns the guard in front of the server.
 fn guard(config: &Config, bind: std::net::SocketAddr) -> Result<Guard, Failure> {
     use bantam_config::Env as _;
-    let keys = config.server.api_key_envs.iter().filter_map(|name| ProcessEnv.get(name)).collect();
+    let keyed = |name: &String| Some((name.clone(), ProcessEnv.get(name)?));
+    let keys = config.server.api_key_envs.iter().filter_map(keyed).collect();
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|error| Failure::from_error("cannot get random bytes", &error))?;
     Ok(Guard::new(GuardSettings {

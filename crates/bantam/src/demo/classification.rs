@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_ledger::{TimeRange, UsageRow};
+use bantam_books::{TimeRange, Usage};
 use bantam_scenario::{
     Application, CONCURRENCIES, Message, ReplayFigures, SimulatedFrontier, Traffic, Workload, orders, replies,
 };
@@ -17,6 +17,7 @@ use super::further::{FurtherFigures, FurtherTask};
 use super::gateway::{DemoGateway, INTENT, TaskStage, TaskStages};
 use super::narrator::Narrator;
 use super::teaching::{TaughtTask, TeachingPlan, teach};
+use crate::books::unreadable;
 use crate::cli::DemoArgs;
 use crate::failure::{Failure, Outcome};
 use crate::settings::Globals;
@@ -41,8 +42,8 @@ pub(super) struct DemoFigures {
     /// The replays to the frontier model alone, and through Bantam.
     pub(super) baseline: Vec<ReplayFigures>,
     pub(super) bantam: Vec<ReplayFigures>,
-    pub(super) baseline_usage: UsageRow,
-    pub(super) bantam_usage: UsageRow,
+    pub(super) baseline_usage: Usage,
+    pub(super) bantam_usage: Usage,
     /// Requests with personal data that the frontier model got.
     pub(super) sensitive_before: u64,
     pub(super) sensitive_sent: u64,
@@ -180,7 +181,8 @@ impl Demo<'_> {
     ) -> Result<Template, Failure> {
         let some: Vec<Message> = self.workload.teach.iter().take(DISCOVERY).cloned().collect();
         gateway.replay(application, some, DISCOVERY, (narrator, "discovering tasks in the traffic")).await?;
-        let found = gateway.read_ledger(|reader| reader.templates(TimeRange::ALL)).await?;
+        let reader = gateway.reader().await?;
+        let found = reader.templates(TimeRange::ALL).await.map_err(|error| unreadable(&error))?;
         let most = found.into_iter().max_by_key(|found| found.usage.requests);
         let template = most
             .map(|found| found.record.template)

@@ -1,6 +1,6 @@
 //! The demo's tasks besides the classification: one that extracts, one that writes.
 
-use bantam_ledger::UsageRow;
+use bantam_books::Usage;
 use bantam_scenario::{Application, Message, ReplayFigures, Traffic, orders, replies};
 use bantam_teach::{StudentKind, TaskFacts, TrainingRequest};
 use bantam_types::{Cancel, TaskKind, Tier};
@@ -32,8 +32,8 @@ pub(super) struct FurtherFigures {
     pub(super) right: &'static str,
     pub(super) before: ReplayFigures,
     pub(super) after: ReplayFigures,
-    pub(super) before_usage: UsageRow,
-    pub(super) after_usage: UsageRow,
+    pub(super) before_usage: Usage,
+    pub(super) after_usage: Usage,
     pub(super) taught: TaughtTask,
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_books::{BooksReader, TimeRange, Usage};
 use bantam_config::Config;
 use bantam_gateway::Gateway;
-use bantam_ledger::{GroupBy, Ledger, LedgerReader, QueryError, TimeRange, UsageRow};
 use bantam_scenario::{Application, ReplayFigures, SimulatedFrontier, orders, replay, replies};
 use bantam_simulate::SimulatedUpstream;
 use bantam_types::Template;
@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::narrator::Narrator;
+use crate::books::{OpenBooks, unreadable};
 use crate::commands::serve;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::Interrupts;
@@ -33,7 +34,7 @@ pub(super) struct DemoGateway {
     labels: Vec<String>,
     pub(super) address: SocketAddr,
     gateway: Arc<Gateway>,
-    ledger: Arc<Ledger>,
+    books: OpenBooks,
     serving: JoinHandle<Result<(), Failure>>,
     stop: oneshot::Sender<()>,
     _upstream: SimulatedUpstream,
@@ -77,8 +78,8 @@ impl DemoGateway {
             .map_err(|error| Failure::from_error("cannot write the demo's schema", &error))?;
         write_config(&globals, &config_text(&base_url, &labels, None))?;
         let running = serve::prepare(&globals)?.listen().await?;
-        let (address, gateway, ledger) =
-            (running.address, Arc::clone(&running.gateway), Arc::clone(&running.ledger));
+        let (address, gateway, books) =
+            (running.address, Arc::clone(&running.gateway), running.books.clone());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(running.until(async { drop(stopped.await) }));
         let folder = folder.to_owned();
@@ -89,7 +90,7 @@ impl DemoGateway {
             labels,
             address,
             gateway,
-            ledger,
+            books,
             serving,
             stop,
             _upstream: upstream,
@@ -138,32 +139,26 @@ impl DemoGateway {
         figures.map_err(|error| Failure::from_error("the replay broke", &error))
     }
 
-    /// Brings the ledger up to date and reads it, on a thread that may wait for the disk: this one serves requests too.
-    pub(super) async fn read_ledger<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&LedgerReader) -> Result<T, QueryError> + Send + 'static,
-    ) -> Result<T, Failure> {
-        let ledger = Arc::clone(&self.ledger);
-        let reading = tokio::task::spawn_blocking(move || {
-            ledger
-                .fold()
-                .map_err(|error| Failure::from_error("cannot bring the ledger up to date", &*error))?;
-            let reader = ledger.reader().map_err(|error| unreadable(&error))?;
-            read(&reader).map_err(|error| unreadable(&error))
+    /// Brings the books up to date and opens them for reading.
+    pub(super) async fn reader(&self) -> Result<Box<dyn BooksReader>, Failure> {
+        let books = self.books.clone();
+        // Waiting for the database would hold up the requests of this thread.
+        let opening = tokio::task::spawn_blocking(move || {
+            books.catch_up()?;
+            books.reader()
         });
-        reading.await.map_err(|error| unreadable(&error))?
+        opening.await.map_err(|error| Failure::from_error("cannot read the ledger", &error))?
     }
 
-    /// Returns the ledger's figures since `from_ms`, and the millisecond from which the next part counts.
-    pub(super) async fn usage_since(&self, from_ms: i64) -> Result<(UsageRow, i64), Failure> {
+    /// Returns the books' figures since `from_ms`, and the millisecond from which the next part counts.
+    pub(super) async fn usage_since(&self, from_ms: i64) -> Result<(Usage, i64), Failure> {
+        let reader = self.reader().await?;
         let until_ms = jiff::Timestamp::now().as_millisecond() + 1;
         let range = TimeRange { from_unix_ms: from_ms, until_unix_ms: until_ms };
-        let rows = self.read_ledger(move |reader| reader.usage(range, GroupBy::None)).await?;
-        let row = rows.into_iter().next();
-        let row = row.ok_or_else(|| Failure::new(Outcome::Failed, "the ledger has no figures"))?;
+        let total = reader.total(range).await.map_err(|error| unreadable(&error))?;
         // The next part must not begin in the same millisecond.
         tokio::time::sleep(Duration::from_millis(2)).await;
-        Ok((row, until_ms))
+        Ok((total, until_ms))
     }
 
     /// Stops the gateway and brings the ledger to rest.
@@ -177,10 +172,6 @@ impl DemoGateway {
         interrupts.next().await;
         self.close().await
     }
-}
-
-fn unreadable(error: &dyn std::error::Error) -> Failure {
-    Failure::from_error("cannot read the ledger", error)
 }
 
 fn write_config(globals: &Globals, text: &str) -> Result<(), Failure> {

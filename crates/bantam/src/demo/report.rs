@@ -1,6 +1,6 @@
 //! The demo's table, for people and for machines, and how to try what it leaves running.
 
-use bantam_ledger::UsageRow;
+use bantam_books::Usage;
 use bantam_scenario::{ReplayFigures, Workload};
 use bantam_teach::TrainReport;
 use bantam_types::Tier;
@@ -37,7 +37,7 @@ fn pooled(measured: &[ReplayFigures]) -> ReplayFigures {
     })
 }
 
-fn cost_per_1000(usage: &UsageRow) -> f64 {
+fn cost_per_1000(usage: &Usage) -> f64 {
     1000.0 * usage.spend.as_dollars() / usage.requests.max(1) as f64
 }
 
@@ -212,7 +212,7 @@ fn accuracy(measured: &ReplayFigures) -> String {
 }
 
 fn to_json(workload: &Workload, figures: &DemoFigures) -> Value {
-    let side = |measured: &[ReplayFigures], usage: &UsageRow| {
+    let side = |measured: &[ReplayFigures], usage: &Usage| {
         let (headline, all) = (headline(measured), pooled(measured));
         let (low, high) = all.interval();
         let by_concurrency = measured.iter().map(|measured| {
@@ -264,7 +264,7 @@ fn held_out_accuracy(figures: &DemoFigures) -> Option<f64> {
 }
 
 fn task_json(task: &FurtherFigures) -> Value {
-    let side = |measured: &ReplayFigures, usage: &UsageRow| {
+    let side = |measured: &ReplayFigures, usage: &Usage| {
         json!({
             "requests": measured.requests, "p50_ms": measured.p50_ms, "p95_ms": measured.p95_ms,
             "accuracy": measured.accuracy(), "cost_usd_per_1000": cost_per_1000(usage),

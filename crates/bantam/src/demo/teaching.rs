@@ -19,7 +19,7 @@ use super::gateway::DemoGateway;
 use super::narrator::Narrator;
 use crate::commands::certify::{claim, failed as not_certified};
 use crate::commands::flags::failure;
-use crate::commands::named_task::{find_task, recorded};
+use crate::commands::named_task::{find_task, recorded_in};
 use crate::commands::training::{failed as not_trained, refused};
 use crate::deploy::{Memory, bases};
 use crate::failure::{Failure, Outcome};
@@ -67,23 +67,22 @@ pub(super) async fn teach(
     cancel: &Cancel,
     narrator: Narrator,
 ) -> Result<TaughtTask, Failure> {
-    // Only to bring it up to date: the recorded answers are read with the commands' own function.
-    gateway.read_ledger(|_| Ok(())).await?;
+    let reader = gateway.reader().await?;
     let config = gateway.config()?;
     let (name, _) = find_task(&config, plan.task)?;
+    let mut answers = recorded_in(&*reader, name, Purpose::Training).await?;
+    let kept = recorded_in(&*reader, name, Purpose::Certification).await?;
+    let (evidence, truth) = match plan.evidence.clone() {
+        Some(labelled) => {
+            // Labelled rows certify, so every recorded answer may teach.
+            answers.extend(kept);
+            (labelled, "labels")
+        }
+        None => (kept, "simulated-frontier's recorded answers"),
+    };
     let (name, path, cancel) = (name.clone(), gateway.student_path(plan.task), cancel.clone());
-    // Reading the answers and training would hold up the gateway's own threads.
+    // Training would hold up the gateway's own threads.
     let work = tokio::task::spawn_blocking(move || {
-        let mut answers = recorded(&config.ledger.path, &name, Purpose::Training)?;
-        let kept = recorded(&config.ledger.path, &name, Purpose::Certification)?;
-        let (evidence, truth) = match plan.evidence.clone() {
-            Some(labelled) => {
-                // Labelled rows certify, so every recorded answer may teach.
-                answers.extend(kept);
-                (labelled, "labels")
-            }
-            None => (kept, "simulated-frontier's recorded answers"),
-        };
         let taught = TeachingWork { plan, name, path, cancel };
         taught.run(answers, (evidence, truth), narrator)
     });

@@ -8,7 +8,7 @@ fn usage_without_a_ledger_says_when_there_will_be_one() {
 }
 
 #[test]
-fn a_day_that_is_none_is_refused() {
+fn what_is_not_a_day_is_refused() {
     let place = with_empty_ledger();
     assert_snapshot!(place.run(&["usage", "--from", "yesterday"]));
 }
@@ -19,7 +19,7 @@ fn usage_of_an_empty_ledger_is_all_zero() {
     assert_snapshot!(place.run(&["usage"]));
     let json: serde_json::Value = serde_json::from_str(&place.good(&["usage", "--json"])).unwrap();
     assert!(json["rows"].is_array(), "{json}");
-    for by in ["task", "tier", "model", "day"] {
+    for by in ["task", "tier", "model", "caller", "endpoint", "day"] {
         place.good(&["usage", "--by", by]);
     }
 }

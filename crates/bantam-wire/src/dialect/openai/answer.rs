@@ -66,7 +66,7 @@ fn read_vectors<'a, Vector: Deserialize<'a>>(
     checked(data, error, Beside { usage: usage.map(Into::into), has_note: bantam.is_some() })
 }
 
-/// An error object is an error even if the rest were an answer, and nothing is no answer.
+/// An error object is an error even if the rest is an answer, and nothing is not an answer.
 fn checked<Item>(
     items: Vec<Item>,
     error: Option<&RawValue>,

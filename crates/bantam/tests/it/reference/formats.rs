@@ -37,7 +37,16 @@ const FORMATS: &[Format] = &[
         mark: Some(("bantam-ledger", "format/frame", "MAGIC")),
         version: ("bantam-ledger", "format/frame", "FRAMING_VERSION"),
     },
-    Format { name: "journal record", mark: None, version: ("bantam-ledger", "src/format.rs", "VERSION") },
+    Format {
+        name: "journal record of a request",
+        mark: None,
+        version: ("bantam-ledger", "src/format.rs", "SETTLEMENT_VERSION"),
+    },
+    Format {
+        name: "journal record of a template",
+        mark: None,
+        version: ("bantam-ledger", "src/format.rs", "TEMPLATE_VERSION"),
+    },
     Format { name: "model manifest", mark: None, version: ("bantam-store", "manifest", "VERSION") },
     Format {
         name: "bundle",
