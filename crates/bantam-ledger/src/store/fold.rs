@@ -1,8 +1,11 @@
 //! Inserts entries.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use bantam_books::{ExampleRecord, TemplateRecord, deciding_attempt};
 use bantam_types::{AttemptRecord, Price, Settlement, Usd};
-use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::Folded;
 use super::summaries::Summaries;
@@ -11,8 +14,8 @@ use crate::ledger::without_text;
 
 const INSERT_REQUEST: &str = "
 INSERT INTO requests (seq, request_id, arrived_ms, task, template, requested_model, label, outcome, status,
-    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by, caller, endpoint, dialect)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by, origin)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
 ON CONFLICT (request_id) DO NOTHING";
 
 const INSERT_ATTEMPT: &str = "
@@ -27,6 +30,10 @@ ON CONFLICT DO NOTHING";
 const SELECT_PRICE: &str = "
 SELECT id FROM prices
 WHERE input_micros = ?1 AND cached_input_micros = ?2 AND output_micros = ?3 AND as_of = ?4";
+
+const INSERT_ORIGIN: &str = "INSERT INTO origins (caller, endpoint, dialect) VALUES (?1, ?2, ?3)";
+
+const SELECT_ORIGIN: &str = "SELECT id FROM origins WHERE caller IS ?1 AND endpoint IS ?2 AND dialect IS ?3";
 
 const INSERT_EXAMPLE: &str = "
 INSERT INTO examples (request_id, task, text, answer, model, recorded_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -45,6 +52,7 @@ pub(super) const NEXT_SEQ_MARK: &str = "next_seq";
 #[derive(Default)]
 pub(super) struct Memory {
     prices: KnownPrices,
+    origins: KnownOrigins,
     next_seq: Option<i64>,
     pub(super) summaries: Summaries,
 }
@@ -114,7 +122,8 @@ impl<'c> Statements<'c> {
         example: Option<&ExampleRecord>,
     ) -> rusqlite::Result<bool> {
         let seq = memory.next_seq(connection)?;
-        if self.insert_request(seq, settlement)? == 0 {
+        let origin = memory.origins.id(connection, settlement)?;
+        if self.insert_request(seq, origin, settlement)? == 0 {
             return Ok(false);
         }
         memory.next_seq = Some(seq.saturating_add(1));
@@ -130,7 +139,7 @@ impl<'c> Statements<'c> {
         Ok(true)
     }
 
-    fn insert_request(&mut self, seq: i64, settlement: &Settlement) -> rusqlite::Result<usize> {
+    fn insert_request(&mut self, seq: i64, origin: i64, settlement: &Settlement) -> rusqlite::Result<usize> {
         let costs = settlement.attempts.iter().map(|attempt| attempt.cost);
         let unpriced = costs.clone().filter(Option::is_none).count();
         let cost: Usd = costs.flatten().sum();
@@ -151,9 +160,7 @@ impl<'c> Statements<'c> {
             held(settlement.attempts.len() as u64),
             held(unpriced as u64),
             deciding_attempt(&settlement.attempts).map(|ordinal| held(ordinal as u64)),
-            settlement.caller,
-            settlement.endpoint,
-            settlement.dialect,
+            origin,
         ])
     }
 
@@ -235,6 +242,47 @@ impl KnownPrices {
             self.0.clear();
         }
         self.0.push((price.clone(), id));
+        Ok(id)
+    }
+}
+
+/// The row numbers of the origins that were met last: there are as many as keys and endpoints in use, so a list is
+/// enough; it is bounded all the same.
+#[derive(Default)]
+struct KnownOrigins(Vec<(Origin, i64)>);
+
+struct Origin {
+    caller: Option<Arc<str>>,
+    endpoint: Option<Cow<'static, str>>,
+    dialect: Option<Cow<'static, str>>,
+}
+
+impl KnownOrigins {
+    const MAX: usize = 64;
+
+    fn id(&mut self, connection: &Connection, request: &Settlement) -> rusqlite::Result<i64> {
+        let Settlement { caller, endpoint, dialect, .. } = request;
+        let known = self.0.iter().find(|(known, _)| {
+            known.caller == *caller && known.endpoint == *endpoint && known.dialect == *dialect
+        });
+        if let Some((_, id)) = known {
+            return Ok(*id);
+        }
+        let columns = params![caller, endpoint, dialect];
+        let found =
+            connection.prepare_cached(SELECT_ORIGIN)?.query_row(columns, |row| row.get(0)).optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                connection.prepare_cached(INSERT_ORIGIN)?.execute(columns)?;
+                connection.last_insert_rowid()
+            }
+        };
+        if self.0.len() >= Self::MAX {
+            self.0.clear();
+        }
+        let origin = Origin { caller: caller.clone(), endpoint: endpoint.clone(), dialect: dialect.clone() };
+        self.0.push((origin, id));
         Ok(id)
     }
 }

@@ -109,7 +109,9 @@ impl Page<'_> {
 
     /// Adds a request, if it is there and passes.
     fn add(&mut self, seq: i64) -> Result<(), QueryError> {
-        let sql = format!("SELECT {REQUEST_COLUMNS} FROM requests WHERE seq = ?1");
+        let sql = format!(
+            "SELECT {REQUEST_COLUMNS} FROM requests r LEFT JOIN origins o ON o.id = r.origin WHERE r.seq = ?1"
+        );
         let mut found = None;
         for_rows(self.connection, &sql, [seq], |row| {
             found = Some(settlement(row)?);

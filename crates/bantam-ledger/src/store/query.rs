@@ -99,7 +99,8 @@ pub(super) fn for_requests(
     mut each: impl FnMut(i64, &Settlement) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
     let sql = format!(
-        "SELECT {SUMMARY_COLUMNS} FROM requests r LEFT JOIN attempts a ON a.seq = r.seq \
+        "SELECT {SUMMARY_COLUMNS} FROM requests r LEFT JOIN origins o ON o.id = r.origin \
+         LEFT JOIN attempts a ON a.seq = r.seq \
          WHERE r.seq >= ?1 AND r.seq < ?2 AND r.arrived_ms >= ?3 AND r.arrived_ms < ?4 ORDER BY r.seq, a.ordinal"
     );
     let mut names = Names::default();

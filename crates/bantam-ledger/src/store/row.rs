@@ -12,17 +12,19 @@ use rusqlite::types::FromSql;
 
 use crate::error::{DatabaseError, QueryError};
 
-/// The columns that [`settlement`] reads.
-pub(super) const REQUEST_COLUMNS: &str = "seq, request_id, arrived_ms, task, template, requested_model, \
-     label, outcome, status, streamed, duration_us, baseline_pico, caller, endpoint, dialect";
+/// The columns that [`settlement`] reads, of `requests r LEFT JOIN origins o`.
+pub(super) const REQUEST_COLUMNS: &str = "r.seq, r.request_id, r.arrived_ms, r.task, r.template, \
+     r.requested_model, r.label, r.outcome, r.status, r.streamed, r.duration_us, r.baseline_pico, o.caller, \
+     o.endpoint, o.dialect";
 
 /// The columns that [`attempt`] reads, of `attempts a LEFT JOIN prices p`.
 pub(super) const ATTEMPT_COLUMNS: &str = "a.backend, a.model, a.tier, a.tokens_in, a.tokens_cached, \
      a.tokens_out, a.started_us, a.first_byte_us, a.last_byte_us, a.cost_pico, a.confidence, a.verdict, \
      a.reason, a.retries, p.input_micros, p.cached_input_micros, p.output_micros, p.as_of";
 
-/// The columns that [`summary`] and [`summary_attempt`] read, of `requests r LEFT JOIN attempts a`.
-pub(super) const SUMMARY_COLUMNS: &str = "r.seq, r.arrived_ms, r.task, r.template, r.caller, r.endpoint, \
+/// The columns that [`summary`] and [`summary_attempt`] read, of `requests r LEFT JOIN origins o LEFT JOIN attempts
+/// a`.
+pub(super) const SUMMARY_COLUMNS: &str = "r.seq, r.arrived_ms, r.task, r.template, o.caller, o.endpoint, \
      r.outcome, r.duration_us, r.baseline_pico, a.verdict, a.reason, a.tier, a.model, a.tokens_in, \
      a.tokens_cached, a.tokens_out, a.cost_pico";
 

@@ -8,6 +8,7 @@
 //!   together, are appended, and need no second index.
 //! - Nothing else has an index. Reports are read from `rollups`, see [`rollups`](super::rollups), and requests by any
 //!   filter through `blocks`, see [`blocks`](super::blocks): both cost a fold less than one index did.
+//! - `origins` has each caller, endpoint and dialect that came together once; a request names its row.
 //! - `thinned` has the hours whose requests were removed, wholly or in part, and `marks` numbers that have to outlive
 //!   the rows they came from.
 //! - Nothing declares a foreign key: both rows are written by one function in one transaction, and
@@ -112,9 +113,13 @@ CREATE INDEX examples_by_time ON examples (task, recorded_ms, request_id);
 ";
 
 const VERSION_2: &str = "
-ALTER TABLE requests ADD COLUMN caller TEXT;
-ALTER TABLE requests ADD COLUMN endpoint TEXT;
-ALTER TABLE requests ADD COLUMN dialect TEXT;
+CREATE TABLE origins (
+    id INTEGER PRIMARY KEY,
+    caller TEXT,
+    endpoint TEXT,
+    dialect TEXT
+) STRICT;
+ALTER TABLE requests ADD COLUMN origin INTEGER;
 DROP INDEX requests_by_arrival;
 CREATE INDEX examples_by_age ON examples (recorded_ms);
 CREATE TABLE rollups (
