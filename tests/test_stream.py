@@ -1,12 +1,14 @@
 """Streamed answers through the official SDK: chunks, usage, tool calls, failures and disconnects."""
 
+import http.client
 import json
 import threading
+from urllib.parse import urlsplit
 
 import openai
 import pytest
 
-from upstream import USAGE, Endless, Events, Json, chunk, completion, words
+from upstream import USAGE, Endless, Events, Held, Json, chunk, completion, words
 
 MESSAGES = [{"role": "user", "content": "say hello"}]
 
@@ -178,9 +180,49 @@ def test_a_disconnect_in_mid_stream_stops_the_upstream_and_settles_the_request(g
     assert usage["requests_unpriced"] == 1, "uncounted tokens are never treated as free"
 
 
-def test_a_completion_instead_of_a_stream_is_an_error(serve, upstream):
-    client = serve(fake="retries_max = 0").client()
-    upstream.answer = Json(completion())
-    with pytest.raises(openai.InternalServerError) as caught:
-        client.chat.completions.create(model="small", messages=MESSAGES, stream=True)
-    assert caught.value.code == "upstream_failed"
+def test_a_completion_instead_of_a_stream_is_streamed(client, upstream):
+    upstream.answer = Json(completion("all at once"))
+    chunks = list(client.chat.completions.create(model="small", messages=MESSAGES, stream=True))
+    assert text_of(chunks) == "all at once"
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_a_stream_instead_of_a_completion_is_put_together(client, upstream):
+    upstream.answer = Events(words("hel", "lo"))
+    answer = client.chat.completions.create(model="small", messages=MESSAGES)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("hello", "stop")
+    assert answer.usage.total_tokens == USAGE["total_tokens"]
+
+
+def test_a_caller_who_waits_gets_the_head_and_comments_in_time(serve, upstream):
+    gateway = serve(server="stream_keep_alive_ms = 50")
+    release = threading.Event()
+    upstream.answer = Held(release, Events(words("hel", "lo")))
+    connection = http.client.HTTPConnection(urlsplit(gateway.url).netloc, timeout=30)
+    request = json.dumps({"model": "small", "messages": MESSAGES, "stream": True})
+    connection.request("POST", "/v1/chat/completions", request, {"content-type": "application/json"})
+    response = connection.getresponse()
+    # The upstream has sent nothing, and will not before it is released.
+    assert response.status == 200 and response.getheader("x-bantam-tier") is None
+    assert [response.readline() for _ in range(4)] == [b": keep-alive\n", b"\n"] * 2
+    release.set()
+    rest = response.read().decode()
+    assert rest.endswith("data: [DONE]\n\n") and '"tier":"mid"' in rest
+    connection.close()
+    gateway.settled(requests=1, failed=0)
+
+
+def test_the_sdk_reads_a_late_answer_and_a_late_failure(serve, upstream):
+    gateway = serve(server="stream_keep_alive_ms = 50", fake="retries_max = 0")
+    for late, fails in [(Events(words("hel", "lo")), False), (Json({"error": {"message": "x"}}, status=500), True)]:
+        release = threading.Event()
+        upstream.answer = Held(release, late)
+        stream = gateway.client().chat.completions.create(model="small", messages=MESSAGES, stream=True)
+        release.set()
+        if fails:
+            with pytest.raises(openai.APIError) as caught:
+                list(stream)
+            assert caught.value.code == "upstream_failed"
+        else:
+            assert text_of(stream) == "hello"
+    gateway.settled(requests=2, failed=1)

@@ -34,7 +34,7 @@ pub enum BackendFault {
     /// The connection broke before an answer began.
     #[error("the connection broke")]
     Broken,
-    /// No first byte in time.
+    /// No first byte of the body in time.
     #[error("no answer began in time")]
     FirstByteTimeout,
     /// A pause in the middle of the answer was too long.
@@ -57,6 +57,9 @@ pub enum BackendFault {
     /// Not an answer of the upstream's API, not events, not UTF-8.
     #[error("the answer is not one of the upstream's API")]
     Garbage,
+    /// Compressed, although it was asked for as it is, and in a way that is not undone.
+    #[error("the answer is compressed with {0}, which was not asked for")]
+    Encoded(&'static str),
     /// An error object with status 200.
     #[error("the answer is an error object")]
     ErrorBody,
@@ -104,6 +107,7 @@ impl BackendFault {
             | Self::Connect
             | Self::Broken
             | Self::Garbage
+            | Self::Encoded(_)
             | Self::ErrorBody
             | Self::Cut
             | Self::Refused(_)

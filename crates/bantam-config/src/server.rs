@@ -43,6 +43,8 @@ pub struct Server {
     pub idle_timeout: Duration,
     /// How long running requests may take to finish at shutdown.
     pub drain_timeout: Duration,
+    /// After how much silence the caller of a stream is shown that it lives.
+    pub stream_keep_alive: Duration,
     /// How many threads serve requests; 0 means one for each core.
     pub threads: usize,
 }
@@ -82,6 +84,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Server {
         body_timeout: timeout(&mut section, "body_timeout_ms", 30_000).value,
         idle_timeout: timeout(&mut section, "idle_timeout_ms", 75_000).value,
         drain_timeout: timeout(&mut section, "drain_timeout_ms", 10_000).value,
+        stream_keep_alive: timeout(&mut section, "stream_keep_alive_ms", 10_000).value,
         threads: section.or("threads", 0, value::whole(0..=1024)).value,
     };
     section.finish();

@@ -135,9 +135,9 @@ pub struct Upstream {
     pub host_is_loopback: bool,
     /// How long connecting may take, TLS included.
     pub connect_timeout: Duration,
-    /// How long the first byte of an answer may take.
+    /// How long the first byte of an answer's body may take.
     pub first_byte_timeout: Duration,
-    /// How long each next piece of an answer may take.
+    /// How long each next byte of an answer may take; pings and comments count.
     pub chunk_timeout: Duration,
     /// How long one attempt may take, retries included.
     pub total_timeout: Duration,

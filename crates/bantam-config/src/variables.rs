@@ -56,6 +56,8 @@ variables! {
         "How long a connection may stay open without a request, in milliseconds.";
     SERVER_DRAIN_TIMEOUT_MS = "BANTAM_SERVER_DRAIN_TIMEOUT_MS", "server.drain_timeout_ms",
         "How long running requests may take to finish at shutdown, in milliseconds.";
+    SERVER_STREAM_KEEP_ALIVE_MS = "BANTAM_SERVER_STREAM_KEEP_ALIVE_MS", "server.stream_keep_alive_ms",
+        "After how much silence the caller of a stream gets a comment, in milliseconds.";
     SERVER_THREADS = "BANTAM_SERVER_THREADS", "server.threads",
         "How many threads serve requests; 0 for one for each core.";
     LEDGER_PATH = "BANTAM_LEDGER_PATH", "ledger.path", "The ledger's file.";

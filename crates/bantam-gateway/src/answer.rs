@@ -156,10 +156,7 @@ fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: TokenUsage) -> Op
 
 /// A model's free text counts only when it is one of the task's labels.
 fn judge_model_label(task: &Task, text: &str, usage: Option<TokenUsage>) -> Judgement {
-    let found = match &task.answer_key {
-        Some(key) => from_json(text, key).and_then(|text| match_label(&text, &task.labels)),
-        None => match_label(text, &task.labels),
-    };
+    let found = match_label(text, &task.labels, task.answer_key.as_deref());
     match found.and_then(|index| task.labels.get(index)) {
         Some(label) => {
             let label = Arc::clone(label);
@@ -167,12 +164,6 @@ fn judge_model_label(task: &Task, text: &str, usage: Option<TokenUsage>) -> Judg
         }
         None => Judgement::Escalate(EscalationReason::InvalidOutput),
     }
-}
-
-fn from_json(text: &str, key: &str) -> Option<String> {
-    let fenced = text.trim().trim_start_matches("```json").trim_matches('`').trim();
-    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(fenced).ok()?;
-    object.get(key)?.as_str().map(str::to_owned)
 }
 
 /// Draws the audit from the request's id, so that a replay draws the same.
@@ -195,12 +186,5 @@ mod tests {
             let audited = (0..100_000_u128).filter(|id| is_audited(share, *id << 7)).count();
             assert!((audited as f64 / 100_000.0 - share).abs() < 0.01, "{share}: {audited}");
         }
-    }
-
-    #[test]
-    fn a_label_in_json_is_found_also_in_a_code_fence() {
-        assert_eq!(from_json("```json\n{\"intent\": \"a\"}\n```", "intent").as_deref(), Some("a"));
-        assert_eq!(from_json("{\"intent\": 5}", "intent"), None);
-        assert_eq!(from_json("a", "intent"), None);
     }
 }

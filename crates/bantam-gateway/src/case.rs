@@ -311,6 +311,7 @@ fn is_never_billed(fault: BackendFault) -> bool {
         | BackendFault::TotalTimeout
         | BackendFault::TooLarge
         | BackendFault::Garbage
+        | BackendFault::Encoded(_)
         | BackendFault::ErrorBody
         | BackendFault::Cut => false,
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use bantam_books::{Books, TemplateRecord};
@@ -20,10 +20,11 @@ use crate::deployment::Deployment;
 use crate::exhausted::exhausted;
 use crate::finish::finish;
 use crate::identify::{Hints, Identified};
-use crate::ladder::{Planned, label_forbids, nobody_can};
+use crate::ladder::{label_forbids, nobody_can};
 use crate::observe::Observers;
 use crate::prepare::{Prepared, ask, prepare};
 use crate::reply::{Reply, ReplyBody};
+use crate::waiting;
 
 /// The gateway. One for the process, shared by all connections.
 pub struct Gateway {
@@ -34,6 +35,8 @@ pub struct Gateway {
     /// Random high bits of this process's request ids.
     id_seed: u64,
     id_count: AtomicU64,
+    /// After how much silence the caller of a stream is shown that it lives.
+    keep_alive: Option<Duration>,
 }
 
 impl Gateway {
@@ -54,6 +57,7 @@ impl Gateway {
             admission: Admission::new(admission),
             id_seed,
             id_count: AtomicU64::new(0),
+            keep_alive: None,
         }
     }
 
@@ -61,6 +65,13 @@ impl Gateway {
     #[must_use]
     pub fn observed_by(mut self, observers: Observers) -> Self {
         self.desk.observers = Arc::new(observers);
+        self
+    }
+
+    /// Sends a stream's head at the latest after `every`, and then a comment wherever as long a time passes without an item.
+    #[must_use]
+    pub fn keeping_alive(mut self, every: Duration) -> Self {
+        self.keep_alive = Some(every);
         self
     }
 
@@ -128,16 +139,22 @@ impl Gateway {
         let deployment = self.deployment.load_full();
         let prepared =
             prepare(&deployment, &self.miner, (endpoint, body), &hints, |scanned| case.read(scanned));
-        let Prepared { scanned, identified, planned } = match prepared {
+        let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(error) => return Err(case.refuse(RequestOutcome::Refused, error).await),
         };
-        case.identify(&deployment, &scanned, &identified);
-        self.note_template(&deployment, &identified, &scanned, arrival);
+        let Prepared { scanned, identified, planned } = &prepared;
+        case.identify(&deployment, scanned, identified);
+        self.note_template(&deployment, identified, scanned, arrival);
         if planned.plan.rungs.is_empty() {
-            return Err(case.refuse(RequestOutcome::Refused, nobody_can(&planned, &scanned)).await);
+            return Err(case.refuse(RequestOutcome::Refused, nobody_can(planned, scanned)).await);
         }
-        climb(&deployment, arrival, &scanned, &identified, &planned, case).await
+        let keep_alive = self.keep_alive.filter(|_| scanned.request().stream);
+        let answering = climb(deployment, arrival, prepared, case);
+        match keep_alive {
+            Some(every) => waiting::in_time(Box::pin(answering), every, arrival, endpoint).await,
+            None => answering.await,
+        }
     }
 
     /// Opens the file of a request, if requests can be accounted for now.
@@ -208,13 +225,12 @@ fn error_reply(arrival: Arrival, endpoint: &'static dyn Endpoint, error: ApiErro
 
 /// Tries the planned rungs in order until an answer is accepted.
 async fn climb(
-    deployment: &Deployment,
+    deployment: Arc<Deployment>,
     arrival: Arrival,
-    scanned: &Scanned,
-    identified: &Identified,
-    planned: &Planned,
+    prepared: Prepared,
     mut case: Case,
 ) -> Result<Reply, ApiError> {
+    let Prepared { scanned, identified, planned } = &prepared;
     let request = scanned.request();
     let mut held = None;
     let rungs = planned.plan.rungs.iter().filter_map(|index| planned.ladder.get(*index));

@@ -27,6 +27,7 @@ mod prepare;
 mod relay;
 mod reply;
 mod tokens;
+mod waiting;
 
 pub use admit::AdmissionLimits;
 pub use chat::Gateway;

@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault, WholeAnswer};
-use bantam_wire::{Endpoint, Format, anthropic};
-use bytes::{Bytes, BytesMut};
+use bantam_wire::{AnswerBody, Endpoint, Format, anthropic};
+use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
+use crate::incoming::{Body, Holds};
+use crate::stream::{self, OpenStream};
 use crate::upstream::{Dialect, Upstream};
 
 /// By when the parts of one exchange must have arrived.
@@ -17,7 +19,7 @@ use crate::upstream::{Dialect, Upstream};
 pub(crate) struct Deadlines {
     /// When the attempt began.
     pub(crate) started: Instant,
-    /// By when the first byte must have arrived.
+    /// By when the first byte of the body must have arrived.
     pub(crate) first_byte: Instant,
     /// By when everything must have arrived.
     pub(crate) total: Instant,
@@ -57,6 +59,7 @@ pub(crate) async fn send(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let accept = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     if let Some((name, value)) = &upstream.auth {
         headers.insert(name.clone(), value.clone());
     }
@@ -91,53 +94,44 @@ fn status_fault(status: StatusCode) -> BackendFault {
     }
 }
 
-/// Reads a whole answer in `format`, for a caller of `endpoint`.
-pub(crate) async fn read_whole(
-    upstream: &Upstream,
-    mut response: Response<Incoming>,
-    (format, endpoint): (Format, &dyn Endpoint),
-    deadlines: &Deadlines,
-) -> Result<WholeAnswer, BackendError> {
-    let first_byte_us = deadlines.elapsed_us();
-    let bytes = read_body(upstream, response.body_mut(), deadlines).await?;
-    let body = format.read_answer(bytes, endpoint).map_err(BackendFault::from)?;
-    Ok(WholeAnswer { body, first_byte_us, retries: 0 })
+/// What the reading of an answer needs to know of its call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) format: Format,
+    pub(crate) endpoint: &'static dyn Endpoint,
+    /// Whether a stream was asked for.
+    pub(crate) stream: bool,
+    /// How many answers were asked for.
+    pub(crate) answers: usize,
 }
 
-async fn read_body(
+/// An answer, whole or as a stream that has begun.
+pub(crate) enum Received {
+    Whole(WholeAnswer),
+    Stream(Box<OpenStream>),
+}
+
+/// Reads an answer. Where a stream was asked for and the whole answer came, that is returned; where the whole answer was
+/// asked for and a stream came, it is put together.
+pub(crate) async fn receive(
     upstream: &Upstream,
-    body: &mut Incoming,
-    deadlines: &Deadlines,
-) -> Result<Bytes, BackendError> {
-    let limit = upstream.settings.response_bytes_max;
-    let mut first: Option<Bytes> = None;
-    let mut rest = BytesMut::new();
-    loop {
-        let until = (Instant::now() + upstream.settings.chunk_timeout).min(deadlines.total);
-        let frame = match timeout_at(until.into(), body.frame()).await {
-            Err(_) if Instant::now() >= deadlines.total => return Err(BackendFault::TotalTimeout.into()),
-            Err(_) => return Err(BackendFault::ChunkTimeout.into()),
-            Ok(None) => break,
-            Ok(Some(Err(_))) => return Err(BackendFault::Cut.into()),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        let size = first.as_ref().map_or(0, Bytes::len) + rest.len() + data.len();
-        if size > limit {
-            return Err(BackendFault::TooLarge.into());
+    response: Response<Incoming>,
+    asked: Asked,
+    deadlines: Deadlines,
+) -> Result<Received, BackendError> {
+    let mut body = Body::new(response, upstream.settings, deadlines)?;
+    let holds = body.holds().await?;
+    let first_byte_us = deadlines.elapsed_us();
+    let body = match holds {
+        Holds::Events if asked.stream => {
+            let stream = stream::open(body, asked, deadlines).await?;
+            return Ok(Received::Stream(Box::new(stream)));
         }
-        // Most answers arrive in one frame, which is then used without a copy.
-        match &first {
-            None => first = Some(data),
-            Some(_) => rest.extend_from_slice(&data),
+        Holds::Events => AnswerBody::Typed(stream::put_together(body, asked, deadlines).await?),
+        Holds::Whole => {
+            let bytes = body.whole().await?;
+            asked.format.read_answer(bytes, asked.endpoint).map_err(BackendFault::from)?
         }
-    }
-    let first = first.unwrap_or_default();
-    if rest.is_empty() {
-        return Ok(first);
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    };
+    Ok(Received::Whole(WholeAnswer { body, first_byte_us, retries: 0 }))
 }

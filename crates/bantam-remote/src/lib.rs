@@ -6,10 +6,12 @@
 
 mod breaker;
 mod client;
+mod decoding;
 mod detection;
 mod engine;
 mod exchange;
 mod fetch;
+mod incoming;
 mod model;
 mod retry;
 mod stream;

@@ -18,10 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::detection::DetectEngineError;
 use crate::engine::adapt;
-use crate::exchange::{self, Deadlines};
+use crate::exchange::{self, Asked, Deadlines, Received};
+use crate::retry;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
 use crate::watch::{AdmittedCall, SharedBreaker};
-use crate::{retry, stream};
 
 /// One model of one upstream.
 pub struct RemoteModel {
@@ -201,20 +201,21 @@ impl RemoteModel {
             Err(error) => return Err(blame(admitted, error)),
         };
         admitted.was_answered();
-        let format = (sending.format, sending.call.endpoint);
-        if sending.stream {
-            match stream::open(upstream, response, format, deadlines).await {
-                Ok(stream) => Ok(Answer::Stream(stream.watched_by(admitted.began()))),
-                Err(error) => Err(blame(admitted, error)),
+        let call = sending.call;
+        let prompts = call.texts().len().max(1);
+        let asked = Asked {
+            format: sending.format,
+            endpoint: call.endpoint,
+            stream: sending.stream,
+            answers: prompts.saturating_mul(call.answers as usize),
+        };
+        match exchange::receive(upstream, response, asked, deadlines).await {
+            Ok(Received::Stream(stream)) => Ok(Answer::Stream(stream.watched_by(admitted.began()))),
+            Ok(Received::Whole(whole)) => {
+                admitted.succeeded();
+                Ok(Answer::Whole(whole))
             }
-        } else {
-            match exchange::read_whole(upstream, response, format, &deadlines).await {
-                Ok(whole) => {
-                    admitted.succeeded();
-                    Ok(Answer::Whole(whole))
-                }
-                Err(error) => Err(blame(admitted, error)),
-            }
+            Err(error) => Err(blame(admitted, error)),
         }
     }
 }

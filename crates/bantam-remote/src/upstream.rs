@@ -71,9 +71,9 @@ pub struct UpstreamSettings {
     pub extra_roots_pem: Option<Vec<u8>>,
     /// How long a connection may take.
     pub connect_timeout: Duration,
-    /// How long the first byte of an answer may take.
+    /// How long the first byte of an answer's body may take.
     pub first_byte_timeout: Duration,
-    /// How long a pause in an answer may be.
+    /// How long a pause in an answer may be; pings and comments end it.
     pub chunk_timeout: Duration,
     /// How long all of it may take, retries included.
     pub total_timeout: Duration,

@@ -156,6 +156,7 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
         | BackendFault::Status(_)
         | BackendFault::ErrorBody
         | BackendFault::Garbage
+        | BackendFault::Encoded(_)
         | BackendFault::TooLarge
         | BackendFault::ChunkTimeout
         | BackendFault::Cut => (Good, Bad),

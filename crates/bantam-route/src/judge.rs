@@ -51,25 +51,6 @@ pub fn judge_student(facts: StudentFacts, gate: Gate) -> Verdict {
     }
 }
 
-/// Returns which of `labels` a model's free text names, or `None`.
-///
-/// Models add quotes, full stops and code fences to labels and change their case; all of that is
-/// ignored. A text that holds several labels, or a label and other words, names none.
-pub fn match_label(text: &str, labels: &[impl AsRef<str>]) -> Option<usize> {
-    let trimmed = text.trim();
-    let exact = labels.iter().position(|label| label.as_ref() == trimmed);
-    exact.or_else(|| {
-        let wrapping = |symbol: char| symbol.is_whitespace() || "\"'`*.:,;".contains(symbol);
-        let bare = trimmed.trim_matches(wrapping);
-        let mut matches =
-            labels.iter().enumerate().filter(|(_, label)| label.as_ref().eq_ignore_ascii_case(bare));
-        match (matches.next(), matches.next()) {
-            (Some((index, _)), None) => Some(index),
-            _ => None,
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,23 +76,5 @@ mod tests {
         check(1.0, false, false, gate, Some(EscalationReason::InvalidOutput));
         check(1.0, false, true, Gate::Closed, Some(EscalationReason::Uncertified));
         check(0.6, false, true, Gate::Uncertified { threshold: 0.5 }, None);
-    }
-
-    #[test]
-    fn finds_a_wrapped_label_but_never_guesses() {
-        let labels = ["card_lost", "Card_Lost", "refund"];
-        for (text, expected) in [
-            ("refund", Some(2)),
-            (" \"Refund.\"\n", Some(2)),
-            ("`REFUND`", Some(2)),
-            ("card_lost", Some(0)),
-            ("Card_Lost", Some(1)),
-            ("CARD_LOST", None),
-            ("refund or card_lost", None),
-            ("the label is refund", None),
-            ("", None),
-        ] {
-            assert_eq!(match_label(text, &labels), expected, "{text:?}");
-        }
     }
 }

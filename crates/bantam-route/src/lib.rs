@@ -30,10 +30,12 @@
 
 pub mod certificate;
 pub mod judge;
+mod label;
 pub mod plan;
 pub mod template;
 
 pub use certificate::{Certificate, Certification, Evidence, certify};
-pub use judge::{Gate, StudentFacts, judge_student, match_label};
+pub use judge::{Gate, StudentFacts, judge_student};
+pub use label::match_label;
 pub use plan::{Plan, RungFacts, RungKind, Skip, SkipReason, plan};
 pub use template::{PromptPrefixes, Recognition, TemplateMiner};

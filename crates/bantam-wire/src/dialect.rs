@@ -9,6 +9,7 @@
 //! [`Call`].
 
 pub mod anthropic;
+mod lenient;
 pub mod openai;
 
 use bytes::Bytes;
@@ -91,6 +92,19 @@ pub trait Endpoint: std::fmt::Debug + Send + Sync {
 
     /// Writes an error in place of an answer.
     fn error(&self, error: &ApiError) -> Vec<u8>;
+
+    /// Returns what can be sent in a stream to show that it lives, and means nothing: of server-sent events, a comment.
+    fn comment(&self) -> &'static [u8] {
+        b": keep-alive\n\n"
+    }
+
+    /// Writes an error in place of an answer into a stream that has begun.
+    fn error_in_stream(&self, error: &ApiError) -> Vec<u8> {
+        let mut event = b"data: ".to_vec();
+        event.append(&mut self.error(error));
+        event.extend_from_slice(b"\n\n");
+        event
+    }
 }
 
 /// What writing an answer needs beside it.

@@ -6,6 +6,7 @@
 
 mod raw;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bantam_types::TokenUsage;
@@ -171,6 +172,43 @@ impl Outcome {
         }
     }
 
+    /// Returns the answer that the steps of a stream add up to.
+    pub fn of_steps(steps: impl IntoIterator<Item = Delta>) -> Self {
+        let mut outcome = Self::default();
+        let mut choices: BTreeMap<u32, Choice> = BTreeMap::new();
+        let mut calls: BTreeMap<(u32, u32), ToolCall> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Delta::Begin(head) => outcome.head = head,
+                Delta::Usage(usage) => outcome.usage = Some(usage),
+                Delta::Text { choice, text, log_probabilities } => {
+                    let choice = choices.entry(choice).or_default();
+                    choice.text.get_or_insert_default().push_str(&text);
+                    if let Some(tokens) = log_probabilities {
+                        choice.log_probabilities.get_or_insert_default().extend(tokens);
+                    }
+                }
+                Delta::Refusal { choice, text } => {
+                    choices.entry(choice).or_default().refusal.get_or_insert_default().push_str(&text);
+                }
+                Delta::ToolCall { choice, index, call } => {
+                    calls.insert((choice, index), call);
+                }
+                Delta::Arguments { choice, index, json } => {
+                    if let Some(call) = calls.get_mut(&(choice, index)) {
+                        call.arguments.push_str(&json);
+                    }
+                }
+                Delta::Finish { choice, reason } => choices.entry(choice).or_default().finish = reason,
+            }
+        }
+        for ((choice, _), call) in calls {
+            choices.entry(choice).or_default().tool_calls.push(call);
+        }
+        outcome.content = Content::Choices(choices.into_values().collect());
+        outcome
+    }
+
     /// Returns the same answer as the steps of a stream.
     pub fn deltas(&self) -> Vec<Delta> {
         let mut deltas = vec![Delta::Begin(self.head.clone())];
@@ -191,6 +229,16 @@ impl Outcome {
 }
 
 impl Delta {
+    /// Returns whether it says something that a caller would miss: more than that an answer begins.
+    pub fn says_something(&self) -> bool {
+        match self {
+            Self::Begin(_) | Self::Usage(_) => false,
+            Self::Text { text, log_probabilities, .. } => !text.is_empty() || log_probabilities.is_some(),
+            Self::Refusal { text, .. } => !text.is_empty(),
+            Self::ToolCall { .. } | Self::Arguments { .. } | Self::Finish { .. } => true,
+        }
+    }
+
     /// Returns the token counts, in the step that tells them.
     pub const fn usage(&self) -> Option<TokenUsage> {
         match self {
@@ -229,5 +277,50 @@ mod tests {
             Delta::Usage(usage),
         ];
         assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn the_steps_of_an_answer_add_up_to_it() {
+        let call = |id: &str, arguments: &str| ToolCall {
+            id: id.to_owned(),
+            name: "f".to_owned(),
+            arguments: arguments.to_owned(),
+        };
+        let token = TokenLogProbability {
+            token: Token { text: "a".to_owned(), bytes: None, log_probability: -0.5 },
+            alternatives: Vec::new(),
+        };
+        let answer = Outcome {
+            head: AnswerHead { id: Some("1".into()), model: None },
+            content: Content::Choices(vec![
+                Choice {
+                    text: Some("a".to_owned()),
+                    log_probabilities: Some(vec![token]),
+                    ..Choice::default()
+                },
+                Choice {
+                    tool_calls: vec![call("1", "{}"), call("2", "[]")],
+                    finish: FinishReason::ToolCalls,
+                    ..Choice::default()
+                },
+                Choice { refusal: Some("no".to_owned()), finish: FinishReason::Length, ..Choice::default() },
+            ]),
+            usage: Some(TokenUsage { input: 1, cached_input: 0, output: 2 }),
+        };
+        assert_eq!(Outcome::of_steps(answer.deltas()), answer);
+        let text = |text: &str| Delta::Text { choice: 0, text: text.to_owned(), log_probabilities: None };
+        let piece = |json: &str| Delta::Arguments { choice: 0, index: 0, json: json.to_owned() };
+        let steps = [
+            text("a"),
+            Delta::ToolCall { choice: 0, index: 0, call: call("1", "") },
+            piece("{"),
+            text("b"),
+            piece("}"),
+        ];
+        let summed = Outcome::of_steps(steps);
+        assert_eq!(
+            (summed.choices()[0].text.as_deref(), &*summed.choices()[0].tool_calls),
+            (Some("ab"), &[call("1", "{}")][..])
+        );
     }
 }

@@ -1,9 +1,12 @@
-//! Server-sent events, read strictly from chunks cut anywhere.
+//! Server-sent events, read as WHATWG defines them, from chunks cut anywhere.
+
+/// What a stream may begin with, and what then means nothing.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// Turns a byte stream into the `data` of its events.
 ///
-/// Only what LLM APIs send is understood: `data:` and `event:` lines, comments and blank lines, ended by
-/// `\n` or `\r\n`. An event larger than the limit is an error, not a growing buffer.
+/// Lines end in `\n`, `\r\n` or `\r`. Comments and fields of unknown names are skipped. An event larger than the limit is
+/// an error, not a growing buffer.
 #[derive(Debug)]
 pub struct SseReader {
     buffer: Vec<u8>,
@@ -14,6 +17,11 @@ pub struct SseReader {
     event_bytes_max: usize,
     event: Option<String>,
     data: Option<String>,
+    /// The last line ended in `\r`: a `\n` right behind it belongs to that end.
+    after_return: bool,
+    /// The first bytes were looked at for a byte order mark.
+    has_begun: bool,
+    has_fields: bool,
 }
 
 /// One event.
@@ -31,18 +39,25 @@ pub enum ReadSseError {
     /// An event does not end within the limit.
     #[error("an event is larger than {0} bytes")]
     TooLarge(usize),
-    /// A line is not UTF-8.
+    /// The data of an event is not UTF-8.
     #[error("an event is not UTF-8")]
     NotUtf8,
-    /// A line is neither a field nor a comment.
-    #[error("a line is not an event field")]
-    NotAField,
 }
 
 impl SseReader {
     /// Returns a reader that refuses events larger than `event_bytes_max`.
     pub const fn new(event_bytes_max: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, searched: 0, event_bytes_max, event: None, data: None }
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            searched: 0,
+            event_bytes_max,
+            event: None,
+            data: None,
+            after_return: false,
+            has_begun: false,
+            has_fields: false,
+        }
     }
 
     /// Takes the next bytes of the stream.
@@ -60,81 +75,102 @@ impl SseReader {
     /// # Errors
     /// When the stream is not made of events; the reader is of no further use then.
     pub fn next_event(&mut self) -> Result<Option<SseEvent>, ReadSseError> {
+        if !self.has_begun && !self.skip_byte_order_mark() {
+            return Ok(None);
+        }
         loop {
-            let unread = self.buffer.get(self.searched.max(self.start)..).unwrap_or_default();
-            let Some(offset) = unread.iter().position(|byte| *byte == b'\n') else {
+            if self.after_return
+                && let Some(byte) = self.buffer.get(self.start)
+            {
+                self.after_return = false;
+                if *byte == b'\n' {
+                    self.start += 1;
+                }
+            }
+            let from = self.searched.max(self.start);
+            let unread = self.buffer.get(from..).unwrap_or_default();
+            let Some(offset) = unread.iter().position(|byte| matches!(byte, b'\n' | b'\r')) else {
                 self.searched = self.buffer.len();
-                return self.check_size();
+                self.check_size()?;
+                return Ok(None);
             };
-            let end = self.searched.max(self.start) + offset;
-            let line = self.buffer.get(self.start..end).unwrap_or_default();
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let line = std::str::from_utf8(line).map_err(|_| ReadSseError::NotUtf8)?;
-            let finished = take_line(line, &mut self.event, &mut self.data)?;
+            let end = from + offset;
+            self.after_return = self.buffer.get(end) == Some(&b'\r');
+            let finished = self.take_line(end)?;
             self.start = end + 1;
             self.searched = self.start;
             if finished {
                 self.compact();
+                let event = self.event.take();
                 if let Some(data) = self.data.take() {
-                    return Ok(Some(SseEvent { event: self.event.take(), data }));
+                    return Ok(Some(SseEvent { event, data }));
                 }
-                self.event = None;
             }
             self.check_size()?;
         }
     }
 
-    /// Returns whether the stream could end here, because no event is half read.
-    pub fn is_between_events(&self) -> bool {
-        self.start == self.buffer.len() && self.data.is_none()
+    /// Returns whether there were bytes, but no comment and no field that is known: then it is no stream of events.
+    pub const fn is_foreign(&self) -> bool {
+        self.has_begun && !self.has_fields
     }
 
-    fn check_size(&self) -> Result<Option<SseEvent>, ReadSseError> {
-        let pending = self.buffer.len() - self.start + self.data.as_ref().map_or(0, String::len);
-        if self.buffer.len() - self.start > self.event_bytes_max
-            || self.data.as_ref().is_some_and(|data| data.len() > self.event_bytes_max)
-        {
-            return Err(ReadSseError::TooLarge(self.event_bytes_max.min(pending)));
+    /// Returns whether enough is there to know, and then no mark is left in front.
+    fn skip_byte_order_mark(&mut self) -> bool {
+        let first = self.buffer.get(self.start..).unwrap_or_default();
+        if first.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(first) {
+            return false;
         }
-        Ok(None)
+        if first.starts_with(BYTE_ORDER_MARK) {
+            self.start += BYTE_ORDER_MARK.len();
+        }
+        self.has_begun = true;
+        true
+    }
+
+    fn check_size(&self) -> Result<(), ReadSseError> {
+        let unread = self.buffer.len() - self.start;
+        let data = self.data.as_ref().map_or(0, String::len);
+        let limit = self.event_bytes_max;
+        if unread > limit || data > limit { Err(ReadSseError::TooLarge(limit)) } else { Ok(()) }
     }
 
     fn compact(&mut self) {
         if self.start > 64 * 1024 {
             self.buffer.drain(..self.start);
-            self.searched -= self.start;
+            self.searched = self.searched.saturating_sub(self.start);
             self.start = 0;
         }
     }
-}
 
-/// Returns whether `line` ends an event.
-fn take_line(
-    line: &str,
-    event: &mut Option<String>,
-    data: &mut Option<String>,
-) -> Result<bool, ReadSseError> {
-    if line.is_empty() {
-        return Ok(true);
-    }
-    if line.starts_with(':') {
-        return Ok(false);
-    }
-    let (field, value) = line.split_once(':').unwrap_or((line, ""));
-    let value = value.strip_prefix(' ').unwrap_or(value);
-    match field {
-        "data" => match data {
-            Some(data) => {
-                data.push('\n');
-                data.push_str(value);
+    /// Reads the line up to `end`; returns whether it ends an event.
+    fn take_line(&mut self, end: usize) -> Result<bool, ReadSseError> {
+        let line = self.buffer.get(self.start..end).unwrap_or_default();
+        if line.is_empty() {
+            return Ok(true);
+        }
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(line.len());
+        let (field, value) = line.split_at(colon);
+        let value = value.strip_prefix(b":").unwrap_or(value);
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" => {
+                let value = std::str::from_utf8(value).map_err(|_| ReadSseError::NotUtf8)?;
+                match &mut self.data {
+                    Some(data) => {
+                        data.push('\n');
+                        data.push_str(value);
+                    }
+                    None => self.data = Some(value.to_owned()),
+                }
             }
-            None => *data = Some(value.to_owned()),
-        },
-        "event" => *event = Some(value.to_owned()),
-        "id" | "retry" => {}
-        _ => return Err(ReadSseError::NotAField),
+            b"event" => self.event = Some(String::from_utf8_lossy(value).into_owned()),
+            b"id" | b"retry" | b"" => {}
+            _ => return Ok(false),
+        }
+        self.has_fields = true;
+        Ok(false)
     }
-    Ok(false)
 }
 
 #[cfg(test)]
@@ -162,8 +198,54 @@ mod tests {
     }
 
     #[test]
-    fn refuses_garbage_binary_and_events_without_end() {
-        assert_eq!(read_all(b"<html>\n\n", 8), Err(ReadSseError::NotAField));
+    fn lines_end_in_any_of_three_ways_and_a_byte_order_mark_is_skipped() {
+        for end in ["\n", "\r", "\r\n"] {
+            let lines = [
+                "\u{feff}: hi",
+                "",
+                "event: ping",
+                "data: {}",
+                "",
+                "odd",
+                "odder: x",
+                "data: a",
+                "data:b",
+                "",
+                "",
+                "id: 7",
+            ];
+            let bytes = lines.map(|line| format!("{line}{end}")).concat();
+            for step in 1..=bytes.len() {
+                let events = read_all(bytes.as_bytes(), step).unwrap();
+                assert_eq!(events, ["ping|{}", "|a\nb"], "lines end in {end:?}, cut every {step}");
+            }
+        }
+        assert_eq!(
+            read_all("data: a\n\n\u{feff}data: b\n\n".as_bytes(), 4).unwrap(),
+            ["|a"],
+            "a mark only leads"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_cost_only_what_nobody_reads() {
+        let bytes = b": \xff\n\xfe: x\nevent: \xff\ndata: a\n\n";
+        assert_eq!(read_all(bytes, 3).unwrap(), ["\u{fffd}|a"]);
+    }
+
+    #[test]
+    fn tells_a_stream_of_events_from_anything_else() {
+        for (bytes, expected) in [("<html>\n\n", true), ("", false), (": hi\n", false), ("data: x\n", false)]
+        {
+            let mut reader = SseReader::new(1000);
+            reader.push(bytes.as_bytes());
+            assert_eq!(reader.next_event(), Ok(None));
+            assert_eq!(reader.is_foreign(), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_binary_and_events_without_end() {
         assert_eq!(read_all(b"data: \xff\xfe\n\n", 3), Err(ReadSseError::NotUtf8));
         assert_eq!(read_all(&[b'd'; 5000], 100), Err(ReadSseError::TooLarge(1000)));
         let endless = "data: x\n".repeat(5000);
@@ -176,10 +258,8 @@ mod tests {
         for _ in 0..20_000 {
             reader.push(b"data: 0123456789\n\nda");
             assert!(reader.next_event().unwrap().is_some());
-            assert!(!reader.is_between_events());
             reader.push(b"ta: x\n\n");
             assert!(reader.next_event().unwrap().is_some());
-            assert!(reader.is_between_events());
         }
         assert!(reader.buffer.capacity() < 1 << 20);
     }

@@ -30,6 +30,7 @@ const OWNED: &[Owned] = &[
     ),
     owned("hyper-rustls", &["bantam-remote"], HTTP_CLIENT),
     owned("rustls", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
+    owned("flate2", &["bantam-remote"], "only upstreams send compressed bytes"),
     owned("tokio-rustls", &["bantam-store"], "only pulls speak TLS without a pool"),
     owned("webpki-roots", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
     owned("axum", &["bantam-server"], "only the server speaks HTTP to callers"),

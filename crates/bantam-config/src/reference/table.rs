@@ -43,6 +43,8 @@ settings! {
     "server.idle_timeout_ms": MILLISECONDS, Value("75000"), "How long a connection may stay open without a request.";
     "server.drain_timeout_ms": MILLISECONDS, Value("10000"),
         "How long running requests may take to finish at shutdown.";
+    "server.stream_keep_alive_ms": MILLISECONDS, Value("10000"),
+        "After how much silence the caller of a stream gets its head and a comment, so that proxies between keep the connection.";
     "server.threads": whole(0, 1024), Value("0"), "How many threads serve requests. 0 means one a core.";
     "ledger.path": PATH, Derived("`ledger.sqlite` in the state folder"),
         "The ledger's file. Its journal lies beside it.";
@@ -96,8 +98,9 @@ settings! {
         "Whether plain HTTP to a host that is not recognisably private is allowed.";
     "upstreams.*.connect_timeout_ms": MILLISECONDS, Value("3000"), "How long connecting may take, TLS included.";
     "upstreams.*.first_byte_timeout_ms": MILLISECONDS, Value("60000"),
-        "How long the first byte of an answer may take.";
-    "upstreams.*.chunk_timeout_ms": MILLISECONDS, Value("30000"), "How long each next piece of an answer may take.";
+        "How long the first byte of an answer's body may take, a comment or blank line included.";
+    "upstreams.*.chunk_timeout_ms": MILLISECONDS, Value("30000"),
+        "How long each next byte of an answer may take. Pings and comments count.";
     "upstreams.*.total_timeout_ms": MILLISECONDS, Value("300000"),
         "How long one attempt may take, retries included. No other limit may be longer.";
     "upstreams.*.retries_max": whole(0, 10), Value("2"),

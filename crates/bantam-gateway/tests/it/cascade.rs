@@ -160,7 +160,7 @@ async fn a_model_s_label_is_cleaned_of_its_wrapping() {
 #[tokio::test]
 async fn a_task_with_an_answer_key_speaks_json_both_ways() {
     let wrapped: Script = || Act::Text("```json\n{\"intent\": \"Rate\"}\n```", None);
-    let other_key: Script = || Act::Text("{\"label\": \"rate\"}", None);
+    let other_key: Script = || Act::Text("{\"label\": \"rate\", \"or\": \"card\"}", None);
     let with_key = |task: &mut Task| task.answer_key = Some("intent".into());
     let (got, _) = ask(CERTIFIED, [card, rate, transfer], with_key, false).await;
     assert_eq!(got.text, "{\"intent\":\"card\"}");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod account;
+mod behaviours;
 mod books;
 mod cascade;
 mod dialect;
@@ -15,3 +16,4 @@ mod privacy;
 mod streams;
 mod support;
 mod upstreams;
+mod waiting;

@@ -311,6 +311,12 @@ impl Desk {
         Self { gateway, ledger, folder }
     }
 
+    /// Shows the callers of streams that they live.
+    pub(crate) fn keeping_alive(self, every: Duration) -> Self {
+        let Some(gateway) = Arc::into_inner(self.gateway) else { panic!("the gateway is in use") };
+        Self { gateway: Arc::new(gateway.keeping_alive(every)), ..self }
+    }
+
     /// Asks with a body of one's own.
     pub(crate) async fn ask_body(&self, body: impl Into<bytes::Bytes>, hints: Hints) -> Got {
         let asked = self.gateway.answer(openai::CHAT, body.into(), hints);
@@ -424,8 +430,11 @@ pub(crate) async fn read(reply: Reply) -> Got {
 
 fn read_events(all: &str, got: &mut Got) {
     assert!(all.ends_with("\n\n"), "{all}");
-    got.events =
-        all.trim_end().split("\n\n").map(|event| event.strip_prefix("data: ").unwrap().to_owned()).collect();
+    let data = |event: &str| {
+        let lines: Vec<&str> = event.lines().map(|line| line.strip_prefix("data: ").unwrap()).collect();
+        lines.join("\n")
+    };
+    got.events = all.trim_end().split("\n\n").map(data).collect();
     let chunks: Vec<Value> = got
         .events
         .iter()
@@ -466,8 +475,17 @@ pub(crate) fn remote(upstream: &SimulatedUpstream, tier: Tier) -> Arc<dyn Backen
 
 /// The same, with retries.
 pub(crate) fn retrying(upstream: &SimulatedUpstream, tier: Tier, retries_max: u32) -> Arc<dyn Backend> {
+    remote_with(&upstream.base_url(), tier, retries_max)
+}
+
+/// Returns a model behind whatever listens at `base_url`.
+pub(crate) fn remote_at(base_url: &str, tier: Tier) -> Arc<dyn Backend> {
+    remote_with(base_url, tier, 0)
+}
+
+fn remote_with(base_url: &str, tier: Tier, retries_max: u32) -> Arc<dyn Backend> {
     let settings = UpstreamSettings {
-        base_url: upstream.base_url(),
+        base_url: base_url.to_owned(),
         path: "/chat/completions".to_owned(),
         dialect: Dialect::OpenAi,
         auth: Auth::Bearer,

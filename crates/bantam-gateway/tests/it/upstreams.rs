@@ -75,7 +75,8 @@ async fn an_upstream_that_is_not_there_is_one_clear_error() {
 
 #[tokio::test]
 async fn an_endless_stream_ends_in_one_error_event() {
-    let upstream = start(Behaviour::events(completion_events("m", "a b", 1, 1), StreamEnd::Endless)).await;
+    let events = completion_events("m", "a b", 1, 1)[..2].to_vec();
+    let upstream = start(Behaviour::events(events, StreamEnd::Endless)).await;
     let desk = desk(&upstream);
     let got = desk.ask_stream("task/chat", "hi").await;
     assert_eq!(got.json["error"]["code"], "stream_broken");

@@ -85,7 +85,7 @@ async fn calls_in_flight_when_the_host_dies_close_it_for_the_first_pause_only() 
 #[tokio::test]
 async fn streams_in_flight_when_the_host_dies_close_their_model_for_the_first_pause_only() {
     let mut host = host_with_calls_in_flight(true).await;
-    let event = format!("data: {}\n\n", completion_events("m", "a b", 1, 1)[0]);
+    let event = format!("data: {}\n\n", completion_events("m", "a b", 1, 1)[1]);
     for socket in &mut host.sockets {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunk = format!("{head}{:x}\r\n{event}\r\n", event.len());

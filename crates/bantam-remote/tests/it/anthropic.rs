@@ -98,10 +98,16 @@ async fn errors_are_errors_whatever_their_status() {
     let upstream = start(move |_| Behaviour::ok(error.to_owned())).await;
     let answer = call(&model(anthropic(&upstream)), HI, false).await;
     assert_eq!(fault_of(answer).fault, BackendFault::ErrorBody);
-    let upstream =
-        start(move |_| Behaviour::events(vec![events()[0].clone(), error.to_owned()], StreamEnd::Done)).await;
-    let got = read(call(&model(anthropic(&upstream)), HI, true).await).await;
-    assert_eq!((got.chunks.len(), got.fault), (1, Some(BackendFault::ErrorBody)));
+    // Before the answer says anything nothing is passed on; afterwards the role and the text were.
+    for (before, chunks) in [(1, 0), (3, 0), (4, 2)] {
+        let upstream = start(move |_| {
+            let events = [&events()[..before], &[error.to_owned()]].concat();
+            Behaviour::events(events, StreamEnd::Done)
+        })
+        .await;
+        let got = read(call(&model(anthropic(&upstream)), HI, true).await).await;
+        assert_eq!((got.chunks.len(), got.fault), (chunks, Some(BackendFault::ErrorBody)), "{before}");
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn a_caller_who_leaves_in_mid_stream_closes_the_connection() {
     let model = model(settings(&format!("http://{}", listener.local_addr().unwrap())));
     let running = tokio::spawn(async move { call(&model, HI, true).await });
     let mut socket = accept(&listener).await;
-    let bytes = http_events(&completion_events("m", "a b", 1, 1)[..1], true);
+    let bytes = http_events(&completion_events("m", "a b", 1, 1)[..2], true);
     socket.write_all(&bytes[..bytes.len() - 5]).await.unwrap();
     let Ok(Answer::Stream(mut stream)) = running.await.unwrap() else { panic!("no stream") };
     stream.items.next().await.unwrap().unwrap();

@@ -114,7 +114,9 @@ async fn nothing_of_the_callers_but_the_body_is_sent() {
     let mut names: Vec<String> =
         head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
     names.sort();
-    assert_eq!(names, ["accept", "authorization", "content-length", "content-type", "host"]);
+    let expected = ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host"];
+    assert_eq!(names, expected);
+    assert!(head.to_ascii_lowercase().contains("accept-encoding: identity\r\n"), "{head}");
 }
 
 #[test]

@@ -38,12 +38,15 @@ async fn a_stream_arrives_chunk_by_chunk_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_chunked_stream_cut_at_any_byte_before_its_end_event_is_a_fault() {
+async fn a_chunked_stream_cut_at_any_byte_is_a_fault_until_it_has_finished() {
     let bytes = http_events(&with_done(events()), true);
-    let done = end_of(&bytes, "data: [DONE]\n\n");
+    let finished = end_of(&bytes, "\"finish_reason\":\"stop\"}],\"usage\":null}\n\n");
+    let told = end_of(&bytes, "\"prompt_tokens_details\":{\"cached_tokens\":0}}}\n\n");
     check_every_cut(bytes, |cut, got| {
-        if cut >= done {
-            assert_eq!((got.chunks, got.fault), (events(), None), "cut at byte {cut}");
+        if cut >= finished {
+            // Only the usage may be missing then.
+            let whole = if cut >= told { 5 } else { 4 };
+            assert_eq!((&*got.chunks, got.fault), (&events()[..whole], None), "cut at byte {cut}");
             return;
         }
         assert!(
@@ -58,16 +61,9 @@ async fn a_chunked_stream_cut_at_any_byte_before_its_end_event_is_a_fault() {
 #[tokio::test]
 async fn an_unframed_stream_cut_at_any_byte_is_a_fault_until_it_has_finished() {
     let bytes = http_events(&with_done(events()), false);
-    // Behind the chunk that finishes the answer, an end between two events is a good end.
-    let good_ends: Vec<usize> = {
-        let text = String::from_utf8(bytes.clone()).unwrap();
-        let finished = end_of(&bytes, "\"finish_reason\":\"stop\"");
-        text.match_indices("\n\n").map(|(at, _)| at + 2).filter(|end| *end >= finished).collect()
-    };
-    assert_eq!(good_ends.len(), 3);
+    let finished = end_of(&bytes, "\"finish_reason\":\"stop\"}],\"usage\":null}\n\n");
     check_every_cut(bytes, move |cut, got| {
-        let good = good_ends.contains(&cut);
-        assert_eq!(got.fault.is_none(), good, "cut at byte {cut}: {got:?}");
+        assert_eq!(got.fault.is_none(), cut >= finished, "cut at byte {cut}: {got:?}");
         assert_eq!(got.chunks, events()[..got.chunks.len()], "cut at byte {cut}");
     })
     .await;
@@ -85,7 +81,9 @@ async fn a_stream_that_ends_without_finishing_is_cut() {
     for kept in 0..3 {
         let upstream = start(move |_| Behaviour::Raw(http_events(&events()[..kept], true))).await;
         let got = got(settings(&upstream.base_url()), true).await;
-        assert_eq!((got.chunks.len(), got.fault), (kept, Some(BackendFault::Cut)));
+        // The role alone is not passed on.
+        let told = if kept < 2 { 0 } else { kept };
+        assert_eq!((got.chunks.len(), got.fault), (told, Some(BackendFault::Cut)));
     }
 }
 
@@ -93,16 +91,19 @@ async fn a_stream_that_ends_without_finishing_is_cut() {
 async fn garbage_in_mid_stream_ends_it() {
     for (garbage, expected) in [
         ("hello", BackendFault::Garbage),
-        ("{}", BackendFault::Garbage),
+        ("{\"choices\":7}", BackendFault::Garbage),
         ("{\"error\":{\"message\":\"overloaded\"}}", BackendFault::ErrorBody),
     ] {
-        let upstream = start(move |_| {
-            let events = vec![events()[0].clone(), garbage.to_owned(), events()[1].clone()];
-            Behaviour::events(events, StreamEnd::Done)
-        })
-        .await;
-        let got = got(settings(&upstream.base_url()), true).await;
-        assert_eq!((got.chunks, got.fault), (events()[..1].to_vec(), Some(expected)), "{garbage}");
+        // Nothing was passed on where the answer had said nothing yet.
+        for (before, told) in [(1, 0), (2, 2)] {
+            let upstream = start(move |_| {
+                let events = [&events()[..before], &[garbage.to_owned()], &events()[before..]].concat();
+                Behaviour::events(events, StreamEnd::Done)
+            })
+            .await;
+            let got = got(settings(&upstream.base_url()), true).await;
+            assert_eq!((&*got.chunks, got.fault), (&events()[..told], Some(expected)), "{garbage}");
+        }
     }
 }
 

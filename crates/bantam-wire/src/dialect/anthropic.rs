@@ -7,7 +7,7 @@ mod usage;
 
 pub(crate) use answer::read_outcome;
 pub use request::{ANTHROPIC_VERSION, body, support};
-pub(crate) use stream::EventTranslator;
+pub(crate) use stream::{EventTranslator, Step};
 
 use crate::outcome::FinishReason;
 

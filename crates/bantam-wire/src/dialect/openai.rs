@@ -17,7 +17,9 @@ mod write;
 use bytes::Bytes;
 
 pub(crate) use answer::{read_facts, read_outcome};
-pub(crate) use chunk::{ChunkReader, read_facts as read_chunk_facts};
+pub(crate) use chunk::{
+    ChunkReader, ReadChunk, has_choices, read_facts as read_chunk_facts, says_something, with_choices,
+};
 pub use error::{error_body, error_type};
 pub use request::{
     body, body_from_typed, message_json, path_beside, refusal, support, support_of_translated, tool_json,

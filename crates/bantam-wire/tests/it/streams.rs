@@ -72,7 +72,7 @@ fn a_stream_and_the_whole_answer_say_the_same() {
         EventReader::new(Format::OpenAiChat, FOREIGN).read(event, &mut items).unwrap();
         items
     };
-    let chunk = r#"{"id":"a","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1}}"#;
+    let chunk = r#"{"id":"a","choices":[{"index":0,"delta":{"content":"x"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#;
     let kinds: Vec<(bool, bool)> =
         delta(chunk).iter().map(|item| (item.finishes(), item.usage().is_some())).collect();
     assert_eq!(kinds, [(false, false), (false, false), (true, false), (false, true)]);

@@ -75,7 +75,7 @@ impl Prepared {
         let books = OpenBooks::open(&config)?;
         let known = books.reader()?.template_records().await.map_err(|error| unreadable(&error))?;
         let gateway = Gateway::new(built.deployment, books.books(), admission(&config), id_seed()?);
-        let gateway = gateway.observed_by(observers()?);
+        let gateway = gateway.observed_by(observers()?).keeping_alive(config.server.stream_keep_alive);
         gateway.learn_templates(known.iter().map(|record| record.template));
         let gateway = Arc::new(gateway);
         preload(&built.models).await?;

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{finish_reason, usage};
 use crate::call::ToolCall;
+use crate::dialect::lenient::is_broken_off;
 use crate::error::ReadAnswerError;
 use crate::outcome::{AnswerHead, Choice, Content, Outcome};
 
@@ -14,11 +15,15 @@ use crate::outcome::{AnswerHead, Choice, Content, Outcome};
 /// When it is not a message; also an error object whatever its status.
 pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
     let message: Value = serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
-    if message["type"] == "error" {
+    let stop_reason = message["stop_reason"].as_str();
+    if message["type"] == "error" || stop_reason.is_some_and(is_broken_off) {
         return Err(ReadAnswerError::ErrorObject);
     }
     let blocks = message["content"].as_array().ok_or(ReadAnswerError::NotAnAnswer)?;
-    let mut choice = Choice { finish: finish_reason(message["stop_reason"].as_str()), ..Choice::default() };
+    if blocks.is_empty() && stop_reason.is_none_or(str::is_empty) {
+        return Err(ReadAnswerError::NotAnAnswer);
+    }
+    let mut choice = Choice { finish: finish_reason(stop_reason), ..Choice::default() };
     for block in blocks {
         match block["type"].as_str() {
             Some("text") => {
@@ -38,7 +43,7 @@ pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
     Ok(Outcome {
         head: AnswerHead { id: name(&message["id"]), model: name(&message["model"]) },
         content: Content::Choices(vec![choice]),
-        usage: Some(usage::read(&message["usage"])),
+        usage: usage::read(&message["usage"]),
     })
 }
 
@@ -71,6 +76,8 @@ mod tests {
     fn an_error_or_garbage_is_not_an_answer() {
         assert_eq!(read_outcome(br#"{"type":"error","error":{}}"#), Err(ReadAnswerError::ErrorObject));
         assert_eq!(read_outcome(b"{}"), Err(ReadAnswerError::NotAnAnswer));
+        assert_eq!(read_outcome(br#"{"content":[],"stop_reason":null}"#), Err(ReadAnswerError::NotAnAnswer));
+        assert!(read_outcome(br#"{"content":[],"stop_reason":"end_turn"}"#).is_ok(), "it has nothing to say");
         assert_eq!(read_outcome(b"oops"), Err(ReadAnswerError::NotAnAnswer));
     }
 }

@@ -4,37 +4,68 @@ use bantam_types::TokenUsage;
 use serde_json::Value;
 
 use super::answer::text;
-use super::{finish_reason, usage};
+use super::finish_reason;
+use super::usage::Counts;
 use crate::call::ToolCall;
+use crate::dialect::lenient::is_broken_off;
 use crate::error::ReadAnswerError;
 use crate::outcome::{AnswerHead, Delta};
+
+/// The events that carry the answer. One of these that cannot be read is a fault.
+const KNOWN: &[&str] =
+    &["message_start", "content_block_start", "content_block_delta", "message_delta", "message_stop"];
 
 /// Translates one stream, event by event.
 #[derive(Debug, Default)]
 pub(crate) struct EventTranslator {
-    /// Counted so far: the input at the beginning, the output at the end.
-    usage: TokenUsage,
+    counts: Counts,
     /// Number of tool calls begun so far.
     calls: u32,
     is_finished: bool,
+    has_told_usage: bool,
+}
+
+/// What an event is.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// A step of the answer.
+    Said(Delta),
+    /// Something that the model thinks, and other parts that callers of other dialects do not see.
+    Thought,
+    /// Nothing of the answer: pings, the ends of blocks, counts on the way.
+    Nothing,
+    /// No event that is known; there may be new ones at any time.
+    Foreign,
 }
 
 impl EventTranslator {
-    /// Returns whether `message_stop` was seen: a stream that ends before it was cut.
+    /// Returns whether `message_stop` was seen.
     pub(crate) const fn is_finished(&self) -> bool {
         self.is_finished
     }
 
-    /// Returns the step of the answer that an event is; nothing for pings, thinking and the ends of blocks.
+    /// Returns the tokens that were counted, unless they were told.
+    pub(crate) fn untold_usage(&mut self) -> Option<TokenUsage> {
+        let is_told = std::mem::replace(&mut self.has_told_usage, true);
+        self.counts.usage().filter(|_| !is_told)
+    }
+
+    /// Returns what an event is. Its type stands in its data and usually in its name as well.
     ///
     /// # Errors
-    /// When it is not one of Anthropic's events, or an error.
-    pub(crate) fn read(&mut self, data: &str) -> Result<Option<Delta>, ReadAnswerError> {
-        let data: Value = serde_json::from_str(data).map_err(|_| ReadAnswerError::NotAnAnswer)?;
-        let delta = match data["type"].as_str() {
+    /// When it is an event of the answer and cannot be read, or an error.
+    pub(crate) fn read(&mut self, name: Option<&str>, data: &str) -> Result<Step, ReadAnswerError> {
+        let name = name.filter(|name| !matches!(*name, "" | "message"));
+        let data: Value = match serde_json::from_str(data) {
+            Ok(data) => data,
+            Err(_) if name == Some("error") => return Err(ReadAnswerError::ErrorObject),
+            Err(_) if name.is_some_and(|name| !KNOWN.contains(&name)) => return Ok(Step::Foreign),
+            Err(_) => return Err(ReadAnswerError::NotAnAnswer),
+        };
+        let delta = match data["type"].as_str().or(name) {
             Some("message_start") => {
                 let message = &data["message"];
-                self.usage = usage::read(&message["usage"]);
+                self.counts.learn(&message["usage"]);
                 let name = |value: &Value| value.as_str().map(Into::into);
                 Delta::Begin(AnswerHead { id: name(&message["id"]), model: name(&message["model"]) })
             }
@@ -54,24 +85,28 @@ impl EventTranslator {
                     let json = text(&data["delta"]["partial_json"]);
                     Delta::Arguments { choice: 0, index: self.calls.saturating_sub(1), json }
                 }
-                _ => return Ok(None),
+                _ => return Ok(Step::Thought),
             },
             Some("message_delta") => {
-                if let Some(output) = data["usage"]["output_tokens"].as_u64() {
-                    self.usage.output = output;
+                self.counts.learn(&data["usage"]);
+                match data["delta"]["stop_reason"].as_str().filter(|word| !word.is_empty()) {
+                    Some(word) if is_broken_off(word) => return Err(ReadAnswerError::ErrorObject),
+                    Some(word) => Delta::Finish { choice: 0, reason: finish_reason(Some(word)) },
+                    None => return Ok(Step::Nothing),
                 }
-                let reason = finish_reason(data["delta"]["stop_reason"].as_str());
-                Delta::Finish { choice: 0, reason }
             }
             Some("message_stop") => {
                 self.is_finished = true;
-                Delta::Usage(self.usage)
+                match self.untold_usage() {
+                    Some(usage) => Delta::Usage(usage),
+                    None => return Ok(Step::Nothing),
+                }
             }
             Some("error") => return Err(ReadAnswerError::ErrorObject),
-            Some("ping" | "content_block_start" | "content_block_stop") => return Ok(None),
-            _ => return Err(ReadAnswerError::NotAnAnswer),
+            Some("ping" | "content_block_start" | "content_block_stop") => return Ok(Step::Nothing),
+            _ => return Ok(Step::Foreign),
         };
-        Ok(Some(delta))
+        Ok(Step::Said(delta))
     }
 }
 
@@ -84,7 +119,13 @@ mod tests {
 
     fn translate(events: &[Value]) -> Vec<Delta> {
         let mut translator = EventTranslator::default();
-        let deltas = events.iter().filter_map(|event| translator.read(&event.to_string()).unwrap()).collect();
+        let deltas = events
+            .iter()
+            .filter_map(|event| match translator.read(None, &event.to_string()).unwrap() {
+                Step::Said(delta) => Some(delta),
+                Step::Thought | Step::Nothing | Step::Foreign => None,
+            })
+            .collect();
         assert!(translator.is_finished());
         deltas
     }
@@ -115,9 +156,25 @@ mod tests {
     }
 
     #[test]
-    fn an_error_event_ends_the_stream_as_an_error() {
-        let mut translator = EventTranslator::default();
-        assert_eq!(translator.read(r#"{"type":"error"}"#), Err(ReadAnswerError::ErrorObject));
-        assert_eq!(translator.read(r#"{"type":"news"}"#), Err(ReadAnswerError::NotAnAnswer));
+    fn an_unknown_event_costs_nothing_and_an_error_ends_the_stream() {
+        let check = |name: Option<&str>, data: &str, expected: Result<Step, ReadAnswerError>| {
+            assert_eq!(EventTranslator::default().read(name, data), expected, "{name:?} {data}");
+        };
+        check(None, r#"{"type":"error"}"#, Err(ReadAnswerError::ErrorObject));
+        check(Some("error"), "overloaded", Err(ReadAnswerError::ErrorObject));
+        check(Some("error"), r#"{"error":{"type":"overloaded_error"}}"#, Err(ReadAnswerError::ErrorObject));
+        check(None, r#"{"type":"news"}"#, Ok(Step::Foreign));
+        check(None, "{}", Ok(Step::Foreign));
+        check(Some("news"), "no JSON", Ok(Step::Foreign));
+        check(Some("ping"), "{}", Ok(Step::Nothing));
+        check(None, "no JSON", Err(ReadAnswerError::NotAnAnswer));
+        check(Some("content_block_delta"), "no JSON", Err(ReadAnswerError::NotAnAnswer));
+        let thought = r#"{"type":"content_block_delta","delta":{"type":"newer_delta"}}"#;
+        check(Some("content_block_delta"), thought, Ok(Step::Thought));
+        let counts_only =
+            r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{"output_tokens":3}}"#;
+        check(None, counts_only, Ok(Step::Nothing));
+        let broken = r#"{"type":"message_delta","delta":{"stop_reason":"error"}}"#;
+        check(None, broken, Err(ReadAnswerError::ErrorObject));
     }
 }

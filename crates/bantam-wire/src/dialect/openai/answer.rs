@@ -7,12 +7,14 @@ use bantam_types::TokenUsage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::log_probabilities::{ChatShape as ChatLogProbabilities, TextShape as TextLogProbabilities};
 use super::message::read_calls;
-use super::usage::UsageShape;
+use super::usage;
 use crate::call::CallKind;
+use crate::dialect::lenient::{content_text, is_broken_off, is_error, is_filled, says_something, side};
 use crate::error::ReadAnswerError;
 use crate::outcome::{AnswerFacts, AnswerHead, Choice, Content, FinishReason, Outcome};
 
@@ -21,8 +23,8 @@ use crate::outcome::{AnswerFacts, AnswerHead, Choice, Content, FinishReason, Out
 struct ChoicesShape<'a, Choice> {
     #[serde(default = "Vec::new")]
     choices: Vec<Choice>,
-    #[serde(default)]
-    usage: Option<UsageShape>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -34,8 +36,8 @@ struct ChoicesShape<'a, Choice> {
 struct VectorsShape<'a, Vector> {
     #[serde(default = "Vec::new")]
     data: Vec<Vector>,
-    #[serde(default)]
-    usage: Option<UsageShape>,
+    #[serde(borrow, default)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -48,13 +50,29 @@ struct Beside {
     has_note: bool,
 }
 
-fn read_choices<'a, Choice: Deserialize<'a>>(
+fn read_choices<'a, Choice: Deserialize<'a> + Ends>(
+    kind: CallKind,
     body: &'a [u8],
 ) -> Result<(Vec<Choice>, Beside), ReadAnswerError> {
     let shape: ChoicesShape<'a, Choice> =
         serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
     let ChoicesShape { choices, usage, error, bantam } = shape;
-    checked(choices, error, Beside { usage: usage.map(Into::into), has_note: bantam.is_some() })
+    if choices.iter().any(|choice| choice.end().is_broken_off()) {
+        return Err(ReadAnswerError::ErrorObject);
+    }
+    let says_end = choices.iter().any(|choice| choice.end().word().is_some());
+    let beside = Beside { usage: usage::read(kind, usage), has_note: bantam.is_some() };
+    let read = checked(choices, error, beside)?;
+    // Gateways in front of a model that failed send answers that say nothing, with status 200.
+    if !says_end && says_nothing(body) { Err(ReadAnswerError::NotAnAnswer) } else { Ok(read) }
+}
+
+/// Returns whether an answer whose choices do not say why they ended says nothing else either.
+fn says_nothing(body: &[u8]) -> bool {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let choices = answer["choices"].as_array();
+    let says = |choice: &Value| says_something(&choice["message"]) || is_filled(&choice["text"]);
+    !choices.into_iter().flatten().any(says)
 }
 
 fn read_vectors<'a, Vector: Deserialize<'a>>(
@@ -63,7 +81,8 @@ fn read_vectors<'a, Vector: Deserialize<'a>>(
     let shape: VectorsShape<'a, Vector> =
         serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
     let VectorsShape { data, usage, error, bantam } = shape;
-    checked(data, error, Beside { usage: usage.map(Into::into), has_note: bantam.is_some() })
+    let usage = usage::read(CallKind::Embeddings, usage);
+    checked(data, error, Beside { usage, has_note: bantam.is_some() })
 }
 
 /// An error object is an error even if the rest is an answer, and nothing is not an answer.
@@ -72,17 +91,61 @@ fn checked<Item>(
     error: Option<&RawValue>,
     beside: Beside,
 ) -> Result<(Vec<Item>, Beside), ReadAnswerError> {
-    match error {
-        Some(_) => Err(ReadAnswerError::ErrorObject),
-        None if items.is_empty() => Err(ReadAnswerError::NotAnAnswer),
-        None => Ok((items, beside)),
+    if is_error(error) {
+        return Err(ReadAnswerError::ErrorObject);
+    }
+    if items.is_empty() { Err(ReadAnswerError::NotAnAnswer) } else { Ok((items, beside)) }
+}
+
+/// How a choice ended, whatever else it says.
+#[derive(Clone, Copy)]
+pub(super) struct End<'a> {
+    pub(super) finish_reason: Option<&'a RawValue>,
+    pub(super) error: Option<&'a RawValue>,
+}
+
+impl End<'_> {
+    /// Returns the word for why the answer ended; none where it has not. A word that is empty says nothing.
+    pub(super) fn word(&self) -> Option<String> {
+        match serde_json::from_str(self.finish_reason?.get()) {
+            Ok(Value::String(word)) => Some(word).filter(|word| !word.is_empty()),
+            Ok(Value::Null | Value::Bool(false)) | Err(_) => None,
+            // An end all the same, although not in a word.
+            Ok(_) => Some("stop".to_owned()),
+        }
+    }
+
+    /// Returns whether the answer broke off in place of ending.
+    pub(super) fn is_broken_off(&self) -> bool {
+        is_error(self.error) || self.word().is_some_and(|word| is_broken_off(&word))
     }
 }
+
+/// A choice that says how it ended.
+trait Ends {
+    fn end(&self) -> End<'_>;
+}
+
+macro_rules! ends {
+    ($($choice:ident),*) => {$(
+        impl Ends for $choice<'_> {
+            fn end(&self) -> End<'_> {
+                End { finish_reason: self.finish_reason, error: self.error }
+            }
+        }
+    )*};
+}
+
+ends!(ChatFacts, TextFacts, ChatChoice, TextChoice);
 
 #[derive(Deserialize)]
 struct ChatFacts<'a> {
     #[serde(borrow)]
     message: MessageFacts<'a>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +158,10 @@ struct MessageFacts<'a> {
 struct TextFacts<'a> {
     #[serde(borrow)]
     text: Cow<'a, str>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -110,15 +177,18 @@ struct VectorFacts<'a> {
 pub(crate) fn read_facts(kind: CallKind, body: &[u8]) -> Result<AnswerFacts, ReadAnswerError> {
     let (text, beside) = match kind {
         CallKind::Chat => {
-            let (choices, beside) = read_choices::<ChatFacts<'_>>(body)?;
+            let (choices, beside) = read_choices::<ChatFacts<'_>>(kind, body)?;
             let text = match &*choices {
-                [only] => only.message.content.and_then(|content| serde_json::from_str(content.get()).ok()),
+                [only] => only.message.content.and_then(|content| {
+                    let content = serde_json::from_str(content.get()).ok()?;
+                    content_text(&content)
+                }),
                 _ => None,
             };
             (text, beside)
         }
         CallKind::Text => {
-            let (choices, beside) = read_choices::<TextFacts<'_>>(body)?;
+            let (choices, beside) = read_choices::<TextFacts<'_>>(kind, body)?;
             let text = match &*choices {
                 [only] => Some(only.text.to_string()),
                 _ => None,
@@ -134,17 +204,19 @@ pub(crate) fn read_facts(kind: CallKind, body: &[u8]) -> Result<AnswerFacts, Rea
 struct ChatChoice<'a> {
     #[serde(borrow)]
     message: ChatMessage<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "side")]
     logprobs: Option<ChatLogProbabilities<'a>>,
     #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct ChatMessage<'a> {
     #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
+    content: Option<Value>,
+    #[serde(default, deserialize_with = "side")]
     refusal: Option<String>,
     #[serde(borrow, default)]
     tool_calls: Option<&'a RawValue>,
@@ -153,10 +225,12 @@ struct ChatMessage<'a> {
 #[derive(Deserialize)]
 struct TextChoice<'a> {
     text: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "side")]
     logprobs: Option<TextLogProbabilities>,
     #[serde(borrow, default)]
-    finish_reason: Option<Cow<'a, str>>,
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -179,11 +253,11 @@ enum Embedding {
 pub(crate) fn read_outcome(kind: CallKind, body: &[u8]) -> Result<Outcome, ReadAnswerError> {
     let (content, beside) = match kind {
         CallKind::Chat => {
-            let (choices, beside) = read_choices(body)?;
+            let (choices, beside) = read_choices(kind, body)?;
             (Content::Choices(choices.into_iter().map(chat_choice).collect()), beside)
         }
         CallKind::Text => {
-            let (choices, beside) = read_choices(body)?;
+            let (choices, beside) = read_choices(kind, body)?;
             (Content::Choices(choices.into_iter().map(text_choice).collect()), beside)
         }
         CallKind::Embeddings => {
@@ -214,21 +288,23 @@ pub(super) fn read_head(body: &[u8]) -> AnswerHead {
 }
 
 fn text_choice(choice: TextChoice<'_>) -> Choice {
+    let finish = finish_reason(choice.end().word().as_deref());
     Choice {
         text: Some(choice.text),
-        finish: finish_reason(choice.finish_reason.as_deref()),
+        finish,
         log_probabilities: choice.logprobs.map(TextLogProbabilities::tokens),
         ..Choice::default()
     }
 }
 
 fn chat_choice(choice: ChatChoice<'_>) -> Choice {
+    let finish = finish_reason(choice.end().word().as_deref());
     let ChatMessage { content, refusal, tool_calls } = choice.message;
     Choice {
-        text: content,
+        text: content.as_ref().and_then(content_text),
         refusal,
         tool_calls: tool_calls.map(|calls| read_calls(calls).0).unwrap_or_default(),
-        finish: finish_reason(choice.finish_reason.as_deref()),
+        finish,
         log_probabilities: choice.logprobs.and_then(ChatLogProbabilities::tokens),
     }
 }
@@ -269,7 +345,8 @@ mod tests {
     #[test]
     fn each_kind_of_call_has_answers_of_its_own_shape() {
         let usage = Some(TokenUsage { input: 3, cached_input: 0, output: 0 });
-        let text = r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3}}"#;
+        let text =
+            r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3,"completion_tokens":0}}"#;
         let facts = read_facts(CallKind::Text, text.as_bytes()).unwrap();
         assert_eq!((facts.text.as_deref(), facts.usage), (Some("a\n"), usage));
         let vectors = r#"{"data":[{"embedding":[0.5]},{"embedding":"AAA="}],"usage":{"prompt_tokens":3}}"#;
@@ -293,12 +370,23 @@ mod tests {
     }
 
     #[test]
+    fn content_in_parts_is_the_text_of_its_parts() {
+        let body = r#"{"choices":[{"message":{"content":[{"type":"thinking","thinking":[]},{"type":"text","text":"a"}]}}]}"#;
+        check(body, Ok((None, Some("a"))));
+        assert_eq!(read_outcome(CallKind::Chat, body.as_bytes()).unwrap().text(), Some("a"));
+    }
+
+    #[test]
     fn reads_usage_and_the_only_text() {
         check(
             r#"{"choices":[{"message":{"content":"a\"b"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}"#,
             Ok((Some(5), Some("a\"b"))),
         );
-        check(r#"{"choices":[{"message":{"content":null,"tool_calls":[]}}],"usage":null}"#, Ok((None, None)));
+        check(
+            r#"{"choices":[{"message":{"content":null,"tool_calls":[{}]}}],"usage":null}"#,
+            Ok((None, None)),
+        );
+        check(r#"{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}"#, Ok((None, Some(""))));
         check(r#"{"choices":[{"message":{"content":"a"}},{"message":{"content":"b"}}]}"#, Ok((None, None)));
     }
 
@@ -308,10 +396,59 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_broke_off_is_an_error_and_an_unread_side_field_is_none() {
+        let check = |beside: &str, expected: Option<ReadAnswerError>| {
+            let chat = format!(r#"{{"choices":[{{"message":{{"content":"a"}},{beside}}}]}}"#);
+            let text = format!(r#"{{"choices":[{{"text":"a",{beside}}}]}}"#);
+            for (kind, body) in [(CallKind::Chat, chat), (CallKind::Text, text)] {
+                let facts = read_facts(kind, body.as_bytes());
+                assert_eq!(
+                    facts.as_ref().map(|facts| facts.text.as_deref()).err(),
+                    expected.as_ref(),
+                    "{body}"
+                );
+                let outcome = read_outcome(kind, body.as_bytes());
+                assert_eq!(outcome.as_ref().err(), expected.as_ref(), "{body}");
+                assert!(outcome.is_err() || outcome.unwrap().text() == Some("a"), "{body}");
+            }
+        };
+        for broken in [
+            r#""finish_reason":"error""#,
+            r#""finish_reason":"ABORT""#,
+            r#""error":{"code":502,"message":"Provider returned error"}"#,
+            r#""finish_reason":"stop","error":"overloaded""#,
+        ] {
+            check(broken, Some(ReadAnswerError::ErrorObject));
+        }
+        for unread in [
+            r#""finish_reason":null"#,
+            r#""finish_reason":"""#,
+            r#""finish_reason":7"#,
+            r#""finish_reason":{"type":"eos"}"#,
+            r#""finish_reason":"eos_token""#,
+            r#""error":null"#,
+            r#""error":{}"#,
+            r#""logprobs":"none""#,
+            r#""logprobs":{"content":7,"tokens":8}"#,
+            r#""index":null"#,
+        ] {
+            check(unread, None);
+        }
+    }
+
+    #[test]
     fn refuses_what_is_not_a_completion() {
-        for body in
-            ["", "<html>", "{}", r#"{"choices":[]}"#, r#"{"choices":[{}]}"#, r#"{"choices":{}}"#, "[]"]
-        {
+        for body in [
+            "",
+            "<html>",
+            "{}",
+            r#"{"choices":[]}"#,
+            r#"{"choices":[{}]}"#,
+            r#"{"choices":{}}"#,
+            "[]",
+            r#"{"choices":[{"message":{"role":"assistant","content":""},"finish_reason":""}]}"#,
+            r#"{"choices":[{"message":{"content":null,"tool_calls":[]},"finish_reason":null}]}"#,
+        ] {
             check(body, Err(ReadAnswerError::NotAnAnswer));
         }
     }

@@ -1,63 +1,27 @@
 //! OpenAI's `usage` object, read and written.
 
 use bantam_types::TokenUsage;
-use serde::de::Visitor;
-use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::write::push_integer;
 use crate::call::CallKind;
+use crate::dialect::lenient::count;
 
-/// As much of the object as costs need.
-#[derive(Deserialize)]
-pub(super) struct UsageShape {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: u64,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: u64,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: u64,
-}
-
-/// Reads a count as leniently as upstreams write them: missing, `null`, or a number with a fraction.
-fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    struct Count;
-    impl Visitor<'_> for Count {
-        type Value = u64;
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("a count")
-        }
-        fn visit_unit<E>(self) -> Result<u64, E> {
-            Ok(0)
-        }
-        fn visit_u64<E>(self, count: u64) -> Result<u64, E> {
-            Ok(count)
-        }
-        fn visit_i64<E>(self, count: i64) -> Result<u64, E> {
-            Ok(u64::try_from(count).unwrap_or(0))
-        }
-        fn visit_f64<E>(self, count: f64) -> Result<u64, E> {
-            // Below 0 and what is not a number become 0.
-            Ok(count as u64)
-        }
-    }
-    deserializer.deserialize_any(Count)
-}
-
-impl From<UsageShape> for TokenUsage {
-    fn from(shape: UsageShape) -> Self {
-        let cached = shape.prompt_tokens_details.map_or(0, |details| details.cached_tokens);
-        Self {
-            input: shape.prompt_tokens,
-            cached_input: cached.min(shape.prompt_tokens),
-            output: shape.completion_tokens,
-        }
-    }
+/// Reads as much of the object as costs need. Counts that are missing, unreadable or all zero are unknown: an answer is
+/// rather not priced than priced too low.
+pub(super) fn read(kind: CallKind, json: Option<&RawValue>) -> Option<TokenUsage> {
+    let usage: Value = serde_json::from_str(json?.get()).ok()?;
+    let of = |name: &str| count(usage.get(name));
+    let input = of("prompt_tokens")?;
+    let output = match of("completion_tokens") {
+        Some(output) => output,
+        // Vectors have no tokens of their own.
+        None if kind == CallKind::Embeddings => 0,
+        None => of("total_tokens")?.checked_sub(input)?,
+    };
+    let cached = count(usage["prompt_tokens_details"].get("cached_tokens")).unwrap_or(0);
+    (input > 0 || output > 0).then_some(TokenUsage { input, cached_input: cached.min(input), output })
 }
 
 /// Appends the object. Vectors have no tokens of their own, and nothing is cached for them.
@@ -92,15 +56,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_are_read_however_upstreams_write_them() {
-        let check = |json: &str, expected: (u64, u64, u64)| {
-            let usage = TokenUsage::from(serde_json::from_str::<UsageShape>(json).unwrap());
-            assert_eq!((usage.input, usage.cached_input, usage.output), expected, "{json}");
+    fn what_is_not_known_is_not_counted_as_nothing() {
+        let check = |kind, json: &str, expected: Option<(u64, u64, u64)>| {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            let usage = read(kind, Some(raw));
+            assert_eq!(
+                usage.map(|usage| (usage.input, usage.cached_input, usage.output)),
+                expected,
+                "{json}"
+            );
         };
-        check("{}", (0, 0, 0));
-        check(r#"{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":null}"#, (3, 0, 2));
-        check(r#"{"prompt_tokens":3.0,"completion_tokens":null}"#, (3, 0, 0));
-        check(r#"{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":9}}"#, (3, 3, 0));
-        check(r#"{"prompt_tokens":-3,"prompt_tokens_details":{"cached_tokens":null}}"#, (0, 0, 0));
+        let chat = CallKind::Chat;
+        check(
+            chat,
+            r#"{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":null}"#,
+            Some((3, 0, 2)),
+        );
+        check(chat, r#"{"prompt_tokens":3.0,"completion_tokens":"2","total_tokens":7}"#, Some((3, 0, 2)));
+        check(chat, r#"{"prompt_tokens":3,"completion_tokens":null,"total_tokens":5}"#, Some((3, 0, 2)));
+        check(
+            chat,
+            r#"{"prompt_tokens":3,"completion_tokens":0,"prompt_tokens_details":{"cached_tokens":9}}"#,
+            Some((3, 3, 0)),
+        );
+        check(
+            chat,
+            r#"{"prompt_tokens":3,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":-9}}"#,
+            Some((3, 0, 1)),
+        );
+        for unknown in [
+            "{}",
+            "7",
+            "[]",
+            "\"\"",
+            r#"{"prompt_tokens":0,"completion_tokens":0}"#,
+            r#"{"prompt_tokens":3}"#,
+            r#"{"prompt_tokens":3,"total_tokens":2}"#,
+            r#"{"prompt_tokens":-3,"completion_tokens":1}"#,
+            r#"{"prompt_tokens":3,"completion_tokens":1.5}"#,
+            r#"{"prompt_tokens":null,"completion_tokens":1}"#,
+        ] {
+            check(chat, unknown, None);
+        }
+        check(CallKind::Embeddings, r#"{"prompt_tokens":3,"total_tokens":3}"#, Some((3, 0, 0)));
     }
 }

@@ -30,7 +30,9 @@ fn the_page_of_http_is_the_servers_tables() {
     }
     page.push_str(
         "\n## The `bantam` object\n\nWhole answers carry the same facts as an object `bantam` in the body, streams in their \
-         last chunk. A stream's headers say what was known when it began: its cost is in the last chunk only.\n\n\
+         last chunk. A stream's headers say what was known when it began: its cost is in the last chunk only. \
+         Where an answer takes longer than `server.stream_keep_alive_ms` to begin, the stream begins without it: these headers \
+         are missing then, and an error is an event in the stream.\n\n\
          Errors are listed in [error codes](errors.md).\n",
     );
     check_page("http.md", &page);
