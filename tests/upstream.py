@@ -99,6 +99,8 @@ class Upstream:
 
     def __init__(self):
         self.answer = lambda request: Events(words("hel", "lo")) if request.body.get("stream") else Json(completion())
+        # What is answered to GET, by path.
+        self.pages = {}
         self.requests = []
         self.arrived = threading.Semaphore(0)
         self.left = threading.Event()
@@ -120,6 +122,10 @@ class Upstream:
                 except (BrokenPipeError, ConnectionResetError):
                     upstream.left.set()
                     self.close_connection = True
+
+            def do_GET(self):
+                page = upstream.pages.get(self.path)
+                upstream.send_whole(self, json.dumps(page).encode(), 404 if page is None else 200, {})
 
             def log_message(self, *_):
                 pass

@@ -34,6 +34,8 @@ pub struct EngineReport {
     pub address: String,
     /// The models that it has.
     pub models: Vec<String>,
+    /// Those of them that it passes on to another machine, as Ollama's cloud models: they are not local.
+    pub elsewhere: Vec<String>,
     /// What requests through Bantam can use of it.
     pub features: Vec<EngineFeature>,
     /// Lines for `bantam.toml`.
@@ -92,7 +94,7 @@ fn root(address: &str) -> &str {
 }
 
 fn report(address: &str, found: &FoundEngine) -> EngineReport {
-    let FoundEngine { engine, version, models } = found;
+    let FoundEngine { engine, version, models, elsewhere } = found;
     let features = engine.features().into_iter().map(|feature| EngineFeature {
         name: feature.name.to_owned(),
         is_there: feature.is_there,
@@ -103,13 +105,15 @@ fn report(address: &str, found: &FoundEngine) -> EngineReport {
         version: version.clone(),
         address: address.to_owned(),
         models: models.clone(),
+        elsewhere: elsewhere.clone(),
         features: features.collect(),
-        toml: lines(engine.name(), address, models),
+        toml: lines(engine.name(), address, found),
     }
 }
 
 /// Returns lines for `bantam.toml`.
-fn lines(engine: &str, address: &str, models: &[String]) -> String {
+fn lines(engine: &str, address: &str, found: &FoundEngine) -> String {
+    let FoundEngine { models, elsewhere, .. } = found;
     let mut lines = format!(
         "[upstreams.{engine}]\nkind = {}\nbase_url = {}\n",
         toml_text(engine),
@@ -117,10 +121,11 @@ fn lines(engine: &str, address: &str, models: &[String]) -> String {
     );
     for model in models.iter().take(MODELS_SHOWN) {
         lines.push_str(&format!(
-            "\n[models.{}]\nupstream = {}\nname = {}\ntier = \"local\"\n",
+            "\n[models.{}]\nupstream = {}\nname = {}\ntier = {}\n",
             toml_text(&own_name(model)),
             toml_text(engine),
-            toml_text(model)
+            toml_text(model),
+            if elsewhere.contains(model) { "\"frontier\" # runs elsewhere" } else { "\"local\"" }
         ));
     }
     if models.len() > MODELS_SHOWN {
@@ -152,7 +157,12 @@ mod tests {
         let engine = FoundEngine {
             engine: Engine::LlamaServer,
             version: None,
-            models: vec!["/models/a b \"c\".gguf".to_owned(), "llama3.2:3b".to_owned()],
+            models: vec![
+                "/models/a b \"c\".gguf".to_owned(),
+                "llama3.2:3b".to_owned(),
+                "gpt-oss:120b-cloud".to_owned(),
+            ],
+            elsewhere: vec!["gpt-oss:120b-cloud".to_owned()],
         };
         let report = report("http://127.0.0.1:9000", &engine);
         insta::assert_snapshot!(report.toml);

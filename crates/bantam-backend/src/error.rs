@@ -25,6 +25,9 @@ pub enum BackendFault {
     /// The request is cleared for another tier: a fault of Bantam's own.
     #[error("the request is not cleared for this tier")]
     NotCleared,
+    /// Its model is to run on this machine and runs elsewhere.
+    #[error("its model is local and runs elsewhere")]
+    Elsewhere,
     /// The request asks for something that this backend cannot do.
     #[error("it cannot honour `{}`", .0.name())]
     CannotHonour(Feature),
@@ -104,6 +107,7 @@ impl BackendFault {
             Self::TooLarge | Self::ContextLength { .. } => EscalationReason::TooLong,
             Self::CannotHonour(_)
             | Self::NotCleared
+            | Self::Elsewhere
             | Self::Connect
             | Self::Broken
             | Self::Garbage
@@ -136,7 +140,7 @@ impl From<BackendFault> for BackendError {
 
 impl From<Unsupported> for BackendError {
     fn from(unsupported: Unsupported) -> Self {
-        Self::advising(BackendFault::CannotHonour(unsupported.feature), unsupported.reason)
+        Self::advising(BackendFault::CannotHonour(unsupported.feature), unsupported.reason.into_owned())
     }
 }
 

@@ -53,7 +53,7 @@ pub use ledger::{Acknowledge, Ledger};
 pub use load::load;
 pub use local::{KeepAlive, Local};
 pub use loss::Loss;
-pub use model::{Model, ModelSource};
+pub use model::{MessagesTraits, Model, ModelSource, Thinking};
 pub use origin::{Origin, Setting};
 pub use privacy::{DictionaryTerm, Privacy};
 pub use routing::Routing;

@@ -12,11 +12,16 @@ use crate::log::{Log, Problem};
 use crate::nearest::suggestion;
 use crate::origin::Found;
 use crate::section::Section;
-use crate::upstream::Upstreams;
+use crate::toml_text::{self, TomlText};
+use crate::upstream::{Dialect, EngineKind, Upstream, Upstreams};
+use crate::value::Named;
 use crate::{MistakeKind, date, task, value};
 
 /// All tiers' names, cheapest first.
 const TIERS: &[&str] = &["local", "mid", "frontier"];
+
+/// How a model may be told to think.
+const THINKING: &[&str] = &["none", "budget", "adaptive"];
 
 /// Where a model runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub enum ModelSource {
         upstream: String,
         /// What the upstream calls the model.
         name: String,
+        /// What Anthropic's API has to be told of it; nothing for other dialects.
+        messages: Option<MessagesTraits>,
     },
     /// In this process.
     File {
@@ -54,6 +61,48 @@ pub enum ModelSource {
         /// Whether it is loaded at the start.
         preload: bool,
     },
+}
+
+/// What Anthropic's API has to be told of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessagesTraits {
+    /// The most tokens of an answer whose caller sets no limit.
+    pub output_tokens: u32,
+    /// How it is told to think.
+    pub thinking: Thinking,
+}
+
+/// How a model is told to think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thinking {
+    /// Not at all.
+    None,
+    /// By a number of tokens.
+    Budget,
+    /// By a word for the effort.
+    Adaptive,
+}
+
+impl Thinking {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Budget => "budget",
+            Self::Adaptive => "adaptive",
+        }
+    }
+}
+
+impl Named for Thinking {
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::None, Self::Budget, Self::Adaptive].into_iter().find(|thinking| thinking.as_str() == name)
+    }
+}
+
+impl TomlText for Thinking {
+    fn toml_text(&self) -> String {
+        toml_text::string(self.as_str())
+    }
 }
 
 impl ModelSource {
@@ -93,7 +142,7 @@ impl Models {
         }
         let mut problem = Problem::new(format!("names {}, which is not a model", value::quote(name)));
         problem.hint = suggestion(name, self.declared.iter().map(String::as_str))
-            .or_else(|| Some(format!("describe it in [models.{}]", crate::toml_text::key(name))));
+            .or_else(|| Some(format!("describe it in [models.{}]", toml_text::key(name))));
         Err(problem)
     }
 }
@@ -123,7 +172,7 @@ pub(crate) fn read(
     }
     for name in upstreams.declared.iter().filter(|name| !used.contains(*name)) {
         let message = format!("no model uses the upstream {}", value::quote(name));
-        let hint = format!("add a model with upstream = {}", crate::toml_text::string(name));
+        let hint = format!("add a model with upstream = {}", toml_text::string(name));
         root.log().plain_warning(
             MistakeKind::Unreachable,
             crate::origin::Place::Default,
@@ -162,15 +211,25 @@ fn read_one(
     let upstream = section.required("upstream", value::text);
     let name = section.or("name", key.to_owned(), value::filled_text(256));
     let known = upstream.as_ref().and_then(|upstream| upstreams.good.get(&upstream.value));
-    let tier = match known.is_some_and(|upstream| upstream.kind.is_some() && upstream.host_is_loopback) {
-        // An engine on this machine sends nothing away.
+    let is_here = known.is_some_and(|upstream| upstream.kind.is_some() && upstream.host_is_loopback);
+    let is_passed_on = known.is_some_and(passes_on_clouds) && is_cloud_name(&name.value);
+    let tier = match is_here && !is_passed_on {
+        // An engine on this machine sends nothing away, but for what Ollama passes on.
         true => Some(section.or("tier", Tier::Local, value::word(TIERS))),
         false => section.required("tier", value::word(TIERS)),
     };
     let context_tokens = section.optional("context_tokens", value::whole(1..=100_000_000_u64));
+    let messages = known
+        .is_some_and(|upstream| upstream.dialect == Dialect::Anthropic)
+        .then(|| read_messages(&mut section));
     let is_priced = section.has("price");
     let price = section.optional_table("price").and_then(read_price);
     let log = section.log();
+    if let Some(tier) = tier.as_ref().filter(|tier| is_passed_on && tier.value == Tier::Local) {
+        let text =
+            "is `local`, which sees every label, but is one of Ollama's cloud models, which run elsewhere";
+        log.problem(MistakeKind::Conflict, &tier.spot, Problem::new(text).hint("choose another tier"));
+    }
     if let Some(upstream) = &upstream {
         check_upstream(upstream, tier.as_ref(), upstreams, log);
         used.insert(upstream.value.clone());
@@ -190,13 +249,30 @@ fn read_one(
     if is_priced && price.is_none() {
         return None;
     }
-    let source = ModelSource::Upstream { upstream: upstream?.value, name: name.value };
+    let source = ModelSource::Upstream { upstream: upstream?.value, name: name.value, messages };
     Some(Model {
         source,
         tier: tier?.value,
         context_tokens: context_tokens.map(|tokens| tokens.value),
         price,
     })
+}
+
+/// Returns whether an upstream is Ollama, or may be, whose cloud models run elsewhere.
+const fn passes_on_clouds(upstream: &Upstream) -> bool {
+    matches!(upstream.kind, Some(EngineKind::Ollama | EngineKind::Auto))
+}
+
+/// Returns whether a name is one that Ollama always passes on, such as `gpt-oss:120b-cloud`. Others are asked for when
+/// they are needed.
+fn is_cloud_name(model: &str) -> bool {
+    model.rsplit_once(':').is_some_and(|(_, tag)| tag == "cloud" || tag.ends_with("-cloud"))
+}
+
+fn read_messages(section: &mut Section<'_>) -> MessagesTraits {
+    let output_tokens = section.or("output_tokens", 4_096, value::whole(1..=1_000_000_u32)).value;
+    let thinking = section.or("thinking", Thinking::Budget, value::word(THINKING)).value;
+    MessagesTraits { output_tokens, thinking }
 }
 
 /// Reads a model that runs in this process: local, and free.
@@ -245,7 +321,7 @@ fn check_upstream(name: &Found<String>, tier: Option<&Found<Tier>>, upstreams: &
         let problem = Problem::new(text).hint(format!(
             "use an upstream on localhost or a private address, set trusted = true in [upstreams.{}] when that host \
              is yours, or choose another tier",
-            crate::toml_text::key(&name.value)
+            toml_text::key(&name.value)
         ));
         log.problem(MistakeKind::Conflict, &tier.spot, problem);
     }

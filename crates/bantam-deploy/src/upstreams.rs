@@ -7,6 +7,7 @@ use bantam_config::{Auth, Config, Dialect, EngineKind, Env, Model, ModelSource};
 use bantam_gateway::Rung;
 use bantam_remote::{Engine, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::RungKind;
+use bantam_wire::anthropic::{ModelTraits, Thinking};
 
 use crate::error::{DeployError, UpstreamError};
 use crate::files::FilesRead;
@@ -21,9 +22,12 @@ pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result
     }
     let mut rungs = Vec::new();
     for (name, model) in &config.models {
-        let ModelSource::Upstream { upstream: upstream_name, name: called } = &model.source else { continue };
+        let ModelSource::Upstream { upstream: upstream_name, name: called, messages } = &model.source else {
+            continue;
+        };
         let Some(upstream) = upstreams.get(upstream_name.as_str()) else { continue };
-        let rung = rung(name, model, upstream, called)
+        let traits = messages.map(traits).unwrap_or_default();
+        let rung = rung(name, model, upstream, (called, traits))
             .map_err(|source| DeployError::Upstream { name: upstream_name.clone(), source: source.into() })?;
         rungs.push(rung);
     }
@@ -46,9 +50,9 @@ fn rung(
     name: &str,
     model: &Model,
     upstream: &Arc<Upstream>,
-    called: &str,
+    (called, traits): (&str, ModelTraits),
 ) -> Result<Rung, bantam_remote::BuildUpstreamError> {
-    let backend = RemoteModel::new(Arc::clone(upstream), called.to_owned(), model.tier)?;
+    let backend = RemoteModel::new(Arc::clone(upstream), called.to_owned(), model.tier)?.with_traits(traits);
     Ok(Rung {
         name: name.into(),
         model: called.into(),
@@ -59,6 +63,16 @@ fn rung(
         gate: None,
         backend: Arc::new(backend),
     })
+}
+
+/// Returns what Anthropic's API has to be told of a model.
+const fn traits(of: bantam_config::MessagesTraits) -> ModelTraits {
+    let thinking = match of.thinking {
+        bantam_config::Thinking::None => Thinking::None,
+        bantam_config::Thinking::Budget => Thinking::Budget,
+        bantam_config::Thinking::Adaptive => Thinking::Adaptive,
+    };
+    ModelTraits { output_tokens: of.output_tokens, thinking }
 }
 
 /// Returns the engine that an upstream is said to be; nothing where that is to be detected.

@@ -293,6 +293,7 @@ pub(crate) fn total_cost(attempts: &[AttemptRecord]) -> Option<Usd> {
 fn is_never_billed(fault: BackendFault) -> bool {
     match fault {
         BackendFault::NotCleared
+        | BackendFault::Elsewhere
         | BackendFault::CannotHonour(_)
         | BackendFault::ContextLength { .. }
         | BackendFault::Connect

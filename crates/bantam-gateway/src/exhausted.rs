@@ -58,6 +58,11 @@ fn callers_own(endpoint: &dyn Endpoint, error: &BackendError) -> Option<ApiError
             };
             Some(ApiError::invalid(param, "unsupported_parameter", message))
         }
+        BackendFault::Elsewhere => Some(ApiError::new(
+            ErrorCode::PolicyConflict,
+            "model_runs_elsewhere",
+            "the model is local in the configuration, and its engine says that it runs elsewhere: nothing was sent",
+        )),
         _ => None,
     }
 }

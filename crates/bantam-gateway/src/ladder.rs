@@ -30,7 +30,7 @@ pub(crate) fn plan_request(deployment: &Deployment, scanned: &Scanned, identifie
     let facts: Vec<RungFacts<'_>> = ladder
         .iter()
         .zip(&refusals)
-        .map(|(rung, refusal)| rung_facts(rung, deployment.policy, scanned, *refusal))
+        .map(|(rung, refusal)| rung_facts(rung, deployment.policy, scanned, refusal.as_ref()))
         .collect();
     let plan = plan(&facts, scanned.label(), request.estimated_prompt_tokens());
     Planned { plan, ladder, refusals }
@@ -40,7 +40,7 @@ fn rung_facts<'a>(
     rung: &'a Rung,
     policy: PrivacyPolicy,
     scanned: &Scanned,
-    refusal: Option<Unsupported>,
+    refusal: Option<&Unsupported>,
 ) -> RungFacts<'a> {
     let endpoint = scanned.request().endpoint;
     RungFacts {
@@ -87,7 +87,7 @@ pub(crate) fn nobody_can(planned: &Planned, scanned: &Scanned) -> ApiError {
 
 /// Returns the error for a request that asks for something that no rung can do, in the words of `rung`.
 fn cannot_honour(planned: &Planned, rung: usize, scanned: &Scanned) -> Option<ApiError> {
-    let Unsupported { feature, reason } = (*planned.refusals.get(rung)?)?;
+    let Unsupported { feature, reason } = planned.refusals.get(rung)?.clone()?;
     let (endpoint, name) = (scanned.request().endpoint, &planned.ladder.get(rung)?.name);
     let kind = scanned.request().kind();
     if feature == kind.feature() && kind != CallKind::Chat {

@@ -29,6 +29,7 @@ pub(crate) fn choice(
         text: (!only_calls).then_some(text),
         refusal: None,
         tool_calls: calls.into_iter().map(tool_call).collect(),
+        thoughts: Vec::new(),
         finish,
         log_probabilities,
     }

@@ -1,5 +1,6 @@
 //! A local model as a backend of the gateway.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -170,11 +171,10 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             (Some(_), None) => return Err(FILLS_NO_MIDDLE.into()),
         };
         match prompts.iter().any(Vec::is_empty) {
-            true => Err(Unsupported {
-                feature: Feature::Text,
-                reason: "it is empty, and the model has no token that begins a text",
+            true => {
+                let reason = "it is empty, and the model has no token that begins a text";
+                Err(Unsupported::new(Feature::Text, reason).into())
             }
-            .into()),
             false => Ok(prompts),
         }
     }
@@ -366,7 +366,9 @@ impl<A: Send + Sync + 'static> Streaming<A> {
 
 const FILLS_NO_MIDDLE: Unsupported = Unsupported {
     feature: Feature::Suffix,
-    reason: "the model was not trained to fill in the middle: its vocabulary has no tokens for that",
+    reason: Cow::Borrowed(
+        "the model was not trained to fill in the middle: its vocabulary has no tokens for that",
+    ),
 };
 
 impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {

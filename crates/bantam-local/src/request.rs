@@ -73,11 +73,29 @@ pub fn support(feature: Feature) -> Support {
         Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
         Feature::Metadata => Support::TAGS_STORED_ANSWER,
         Feature::ServiceTier => Support::CHOOSES_QUEUE,
-        Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
-        Feature::Embeddings => Refused("a language model makes no vectors: name an encoder"),
-        Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
-            Refused("the engine reads text")
+        Feature::CacheKey | Feature::CacheRetention | Feature::CacheOptions | Feature::CacheMarks => {
+            Support::CHOOSES_CACHE
         }
+        Feature::SpeakerName | Feature::Reasoning => Honoured("the model's chat template sees it"),
+        Feature::StrictTools => {
+            Only("only where a tool must be called: other calls are written freely", |call| {
+                matches!(
+                    call.settings().tool_choice,
+                    ToolChoice::Required | ToolChoice::Named(_) | ToolChoice::None
+                )
+            })
+        }
+        Feature::Embeddings => Refused("a language model makes no vectors: name an encoder"),
+        Feature::Images
+        | Feature::ImageDetail
+        | Feature::AudioInput
+        | Feature::Files
+        | Feature::OtherParts => Refused("the engine reads text"),
+        Feature::OlderToolCalls => Refused("use `tool_calls`"),
+        Feature::Annotations => Refused("the engine searches nothing"),
+        Feature::ThinkingBlocks => Refused("they are another provider's"),
+        Feature::OtherMembers | Feature::OtherToolMembers => Refused("it is not known here"),
+        Feature::Moderation => Refused("the engine has no such check"),
         Feature::OtherToolCalls => Refused("the engine knows calls of functions"),
         Feature::Functions | Feature::FunctionChoice => Refused("use `tools`"),
         Feature::ReasoningEffort => Refused("the engine cannot tell a model how long to reason"),
@@ -88,7 +106,7 @@ pub fn support(feature: Feature) -> Support {
         Feature::Echo => Refused("the engine does not repeat the prompt"),
         Feature::BestOf => Refused("the engine returns every answer that it makes"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("a language model makes no vectors"),
-        Feature::Store => Refused("nothing is stored for callers"),
+        Feature::Store => Support::STORES_ANSWER,
     }
 }
 
@@ -158,13 +176,10 @@ fn check_answers(call: &Call) -> Result<(), Unsupported> {
     let sequences = call.answers.saturating_mul(prompts);
     let feature = if prompts > 1 { Feature::Text } else { Feature::Answers };
     if sequences > ANSWERS_MAX {
-        return Err(Unsupported {
-            feature,
-            reason: "a call has 16 answers at most, of all prompts together",
-        });
+        return Err(Unsupported::new(feature, "a call has 16 answers at most, of all prompts together"));
     }
     if call.stream && sequences > 1 {
-        return Err(Unsupported { feature, reason: "a stream has one answer" });
+        return Err(Unsupported::new(feature, "a stream has one answer"));
     }
     Ok(())
 }
@@ -185,17 +200,17 @@ fn sampling(settings: &Settings) -> Result<SamplingConfig, Unsupported> {
 }
 
 fn logit_bias(biases: &[(String, f64)]) -> Result<BTreeMap<u32, f32>, Unsupported> {
-    let refused = Unsupported {
-        feature: Feature::LogitBias,
-        reason: "expected token ids with numbers from -100 to 100",
+    let refused = || {
+        let reason = "expected token ids with numbers from -100 to 100";
+        Unsupported::new(Feature::LogitBias, reason)
     };
     let one = |(token, bias): &(String, f64)| {
         if !(-100.0..=100.0).contains(bias) {
-            return Err(refused);
+            return Err(refused());
         }
         // -100 bans a token, as OpenAI says.
         let bias = if *bias <= -100.0 { f32::NEG_INFINITY } else { *bias as f32 };
-        Ok((token.parse().map_err(|_| refused)?, bias))
+        Ok((token.parse().map_err(|_| refused())?, bias))
     };
     biases.iter().map(one).collect()
 }
@@ -212,7 +227,7 @@ fn grammar(form: &AnswerForm) -> Option<Grammar> {
 /// Returns the tools that the model sees, and whether it must call one of them.
 fn tools(settings: &Settings) -> Result<(Vec<Value>, bool), Unsupported> {
     let tools = settings.tools.iter();
-    let refused = |reason| Err(Unsupported { feature: Feature::ToolChoice, reason });
+    let refused = |reason| Err(Unsupported::new(Feature::ToolChoice, reason));
     match &settings.tool_choice {
         ToolChoice::Auto => Ok((tools.map(openai::tool_json).collect(), false)),
         ToolChoice::None => Ok((Vec::new(), false)),
@@ -261,7 +276,7 @@ mod tests {
             (r#","stop":[1]"#, "stop"),
             (r#","reasoning_effort":"low""#, "reasoning_effort"),
             (r#","verbosity":"high""#, "verbosity"),
-            (r#","store":true"#, "store"),
+            (r#","moderation":{"model":"m"}"#, "moderation"),
         ];
         for (more, name) in cases {
             assert_eq!(read(more).unwrap_err(), name, "{more}");
@@ -273,7 +288,7 @@ mod tests {
         let identity = r#","user":"u","safety_identifier":"s","metadata":{"a":"b"}"#;
         let provider = r#","service_tier":"flex","prompt_cache_key":"k","prompt_cache_retention":"24h""#;
         let defaults =
-            r#","reasoning_effort":null,"verbosity":"medium","store":false,"parallel_tool_calls":true"#;
+            r#","reasoning_effort":null,"verbosity":"medium","store":true,"parallel_tool_calls":true"#;
         read(&format!("{identity}{provider}{defaults}")).unwrap();
     }
 

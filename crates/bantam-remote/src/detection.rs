@@ -21,7 +21,7 @@ use crate::exchange::Deadlines;
 use crate::fetch::{FetchError, JsonClient, Key};
 
 /// How long an engine may take for each answer about itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The engine behind an upstream, as far as it is known.
 pub(crate) struct EngineDetector {
@@ -154,7 +154,7 @@ impl From<DetectEngineError> for BackendError {
     }
 }
 
-fn fault_of(error: FetchError) -> BackendFault {
+pub(crate) fn fault_of(error: FetchError) -> BackendFault {
     match error {
         FetchError::Late => BackendFault::FirstByteTimeout,
         FetchError::NotReady(status) => BackendFault::Status(status),

@@ -120,6 +120,15 @@ impl Engine {
             Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
                 Honoured("the engine refuses what its model cannot read")
             }
+            Feature::OlderToolCalls
+            | Feature::SpeakerName
+            | Feature::Annotations
+            | Feature::Reasoning
+            | Feature::ThinkingBlocks
+            | Feature::ImageDetail
+            | Feature::OtherMembers
+            | Feature::StrictTools
+            | Feature::OtherToolMembers => Honoured("the engine gets it as it was written"),
             Feature::Embeddings => self.embeddings(),
             Feature::StreamUsage if self == LlamaCppPython => Refused("its streams tell no usage"),
             Feature::StreamUsage => Honoured(""),
@@ -149,11 +158,14 @@ impl Engine {
             Feature::Dimensions | Feature::Echo | Feature::BestOf | Feature::Verbosity => IGNORED,
             Feature::Functions | Feature::FunctionChoice => Refused("use `tools`"),
             Feature::Modalities | Feature::AudioOutput => Refused("it answers with text"),
-            Feature::Prediction | Feature::WebSearch | Feature::Store => IGNORED,
+            Feature::Prediction | Feature::WebSearch | Feature::Moderation => IGNORED,
+            Feature::Store => Support::STORES_ANSWER,
             Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
             Feature::Metadata => Support::TAGS_STORED_ANSWER,
             Feature::ServiceTier => Support::CHOOSES_QUEUE,
-            Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
+            Feature::CacheKey | Feature::CacheRetention | Feature::CacheOptions | Feature::CacheMarks => {
+                Support::CHOOSES_CACHE
+            }
         }
     }
 

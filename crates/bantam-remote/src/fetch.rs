@@ -63,7 +63,7 @@ pub enum FetchError {
     /// The answer is larger than the limit.
     #[error("the answer is larger than {BYTES_MAX} bytes")]
     TooLarge,
-    /// The server says that it cannot answer yet: 502, 503 or 504.
+    /// The server says that it cannot answer, at least not yet: a status from 500 on.
     #[error("the server is not ready (status {0})")]
     NotReady(u16),
 }

@@ -13,6 +13,7 @@ mod exchange;
 mod fetch;
 mod incoming;
 mod model;
+mod residence;
 mod retry;
 mod stream;
 mod upstream;

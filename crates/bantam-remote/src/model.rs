@@ -9,15 +9,16 @@ use std::time::Instant;
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
-use bantam_wire::support::refusal_of_typed;
+use bantam_wire::anthropic::ModelTraits;
 use bantam_wire::{Call, CallKind, Edits, Format, Unsupported, anthropic, openai};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout_at;
 
-use crate::detection::DetectEngineError;
-use crate::engine::adapt;
+use crate::detection::{DetectEngineError, fault_of};
+use crate::engine::{Engine, adapt};
 use crate::exchange::{self, Asked, Deadlines, Received};
 use crate::retry;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
@@ -29,6 +30,8 @@ pub struct RemoteModel {
     /// The name the upstream knows it by.
     model: String,
     tier: Tier,
+    /// For upstreams whose dialect wants to know more of the model than its name.
+    traits: ModelTraits,
     chat: Target,
     text: Option<Target>,
     embeddings: Option<Target>,
@@ -64,7 +67,14 @@ impl RemoteModel {
         let chat = Target::new(upstream.uri(&model)?);
         let text = upstream.uri_of(CallKind::Text, &model)?.map(Target::new);
         let embeddings = upstream.uri_of(CallKind::Embeddings, &model)?.map(Target::new);
-        Ok(Self { upstream, model, tier, chat, text, embeddings })
+        let traits = ModelTraits::default();
+        Ok(Self { upstream, model, tier, traits, chat, text, embeddings })
+    }
+
+    /// Returns the same model with what Anthropic's API has to be told of it.
+    #[must_use]
+    pub fn with_traits(self, traits: ModelTraits) -> Self {
+        Self { traits, ..self }
     }
 
     const fn target(&self, kind: CallKind) -> Option<&Target> {
@@ -80,8 +90,8 @@ impl RemoteModel {
     /// # Errors
     /// When the upstream does not answer such calls.
     fn served_target(&self, kind: CallKind) -> Result<(&Target, Format), Unsupported> {
-        let unserved = Unsupported { feature: kind.feature(), reason: "the upstream has no such endpoint" };
-        self.target(kind).zip(self.upstream.dialect.format(kind)).ok_or(unserved)
+        let unserved = || Unsupported::new(kind.feature(), "the upstream has no such endpoint");
+        self.target(kind).zip(self.upstream.dialect.format(kind)).ok_or_else(unserved)
     }
 
     async fn call(&self, request: Cleared, ask: Ask) -> Result<Answer, BackendError> {
@@ -93,7 +103,7 @@ impl RemoteModel {
         let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
         let body = match self.upstream.dialect {
             Dialect::OpenAi => openai::body(call, edits)?,
-            Dialect::Anthropic => anthropic::body(call, edits)?,
+            Dialect::Anthropic => anthropic::body(call, edits, self.traits)?,
         };
         let Ok(place) = Arc::clone(&self.upstream.places).try_acquire_owned() else {
             return Err(BackendFault::Busy.into());
@@ -154,8 +164,8 @@ impl RemoteModel {
         let Some(admitted) = admitted else {
             return Err(BackendFault::BreakerOpen.into());
         };
-        let body = match self.adapted(sending, &deadlines).await {
-            Ok(body) => body,
+        let (engine, body) = match self.adapted(sending, &deadlines).await {
+            Ok(adapted) => adapted,
             Err(error) => {
                 if matches!(error, DetectEngineError::Failed { is_first: true, .. }) {
                     admitted.upstream_failed();
@@ -163,21 +173,35 @@ impl RemoteModel {
                 return Err(error.into());
             }
         };
+        if self.tier == Tier::Local {
+            self.runs_itself(engine, &deadlines).await?;
+        }
         self.exchange(sending, body, deadlines, admitted).await
     }
 
-    /// Returns the body in the words of the engine that it goes to.
+    /// Checks that a model that is to be local is not one that its engine passes on.
+    async fn runs_itself(&self, engine: Option<Engine>, deadlines: &Deadlines) -> Result<(), BackendError> {
+        let until = deadlines.first_byte.min(deadlines.total);
+        match timeout_at(until.into(), self.upstream.runs_itself(engine, &self.model)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(BackendFault::Elsewhere.into()),
+            Ok(Err(error)) => Err(fault_of(error).into()),
+            Err(_) => Err(deadlines.first_byte_fault().into()),
+        }
+    }
+
+    /// Returns the body in the words of the engine that it goes to, and which engine that is.
     async fn adapted(
         &self,
         sending: &Sending<'_>,
         deadlines: &Deadlines,
-    ) -> Result<Bytes, DetectEngineError> {
+    ) -> Result<(Option<Engine>, Bytes), DetectEngineError> {
         let body = sending.body.clone();
-        let Some(detector) = &self.upstream.detector else { return Ok(body) };
+        let Some(detector) = &self.upstream.detector else { return Ok((None, body)) };
         let engine = detector.engine(sending.call, deadlines).await?;
         Ok(match engine {
-            Some(engine) => adapt(engine, body),
-            None => body,
+            Some(engine) => (Some(engine), adapt(engine, body)),
+            None => (None, body),
         })
     }
 
@@ -254,7 +278,7 @@ impl Backend for RemoteModel {
                     || self.upstream.detector.as_ref().and_then(|detector| detector.refuses_surely(call));
                 openai::refusal(call).or_else(engine)
             }
-            Dialect::Anthropic => refusal_of_typed(call, anthropic::support),
+            Dialect::Anthropic => anthropic::refusal(call, self.traits),
         }
     }
 

@@ -11,9 +11,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use crate::client::{self, BuildClientError, HttpClient};
-use crate::detection::EngineDetector;
+use crate::detection::{EngineDetector, PATIENCE};
 use crate::engine::Engine;
-use crate::fetch::Key;
+use crate::fetch::{FetchError, JsonClient, Key};
+use crate::residence;
 use crate::retry::RetryBudget;
 use crate::watch::SharedBreaker;
 
@@ -162,6 +163,18 @@ impl Upstream {
         let key = self.auth.clone().map(|(name, value)| Key(name, value));
         self.detector = Some(EngineDetector::new(engine, &self.base_url, self.client.clone(), key));
         self
+    }
+
+    /// Returns whether something listens there that answers for `model` itself, as far as it can say: asks it only
+    /// where it is Ollama, or may be.
+    pub(crate) async fn runs_itself(&self, engine: Option<Engine>, model: &str) -> Result<bool, FetchError> {
+        let port = self.base_url.parse::<Uri>().ok().and_then(|uri| uri.port_u16());
+        if !residence::may_be_ollama(engine, port) {
+            return Ok(engine.is_some() || !residence::is_cloud_name(model));
+        }
+        let client = JsonClient::over(self.client.clone(), PATIENCE);
+        let key = self.auth.clone().map(|(name, value)| Key(name, value));
+        residence::runs_itself(&client, &self.base_url, key.as_ref(), model).await
     }
 
     /// Returns the address of chat for `model`.

@@ -135,6 +135,7 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
     match fault {
         // The call did not get there, or was refused here.
         BackendFault::NotCleared
+        | BackendFault::Elsewhere
         | BackendFault::CannotHonour(_)
         | BackendFault::ContextLength { .. }
         | BackendFault::BreakerOpen

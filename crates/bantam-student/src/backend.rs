@@ -1,5 +1,6 @@
 //! Classification students as backends of the gateway.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -121,8 +122,10 @@ impl AnswerFormat<'_> {
     }
 }
 
-const NO_USER_MESSAGE: Unsupported =
-    Unsupported { feature: Feature::Chat, reason: "there is no user message for the student to read" };
+const NO_USER_MESSAGE: Unsupported = Unsupported {
+    feature: Feature::Chat,
+    reason: Cow::Borrowed("there is no user message for the student to read"),
+};
 
 /// Returns what a student does about a feature. The form of the answer depends on its task: see
 /// [`student_cannot_honour`].
@@ -131,7 +134,14 @@ pub fn student_support(feature: Feature) -> Support {
 
     match feature {
         Feature::Chat | Feature::Stream | Feature::StreamUsage => Honoured(""),
-        Feature::OtherToolCalls => Honoured("the student reads the last user message"),
+        Feature::OtherToolCalls
+        | Feature::OlderToolCalls
+        | Feature::SpeakerName
+        | Feature::Annotations
+        | Feature::Reasoning
+        | Feature::ThinkingBlocks
+        | Feature::OtherMembers => Honoured("the student reads the text of the last user message"),
+        Feature::ImageDetail => Refused("a student reads text"),
         Feature::AnswerForm => Only("only the form that the task's answers have", |_| false),
         Feature::OutputLimit => NoEffect("an answer is one label or one object, as long as it is"),
         Feature::Temperature
@@ -147,7 +157,9 @@ pub fn student_support(feature: Feature) -> Support {
         Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
         Feature::Metadata => Support::TAGS_STORED_ANSWER,
         Feature::ServiceTier => Support::CHOOSES_QUEUE,
-        Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
+        Feature::CacheKey | Feature::CacheRetention | Feature::CacheOptions | Feature::CacheMarks => {
+            Support::CHOOSES_CACHE
+        }
         Feature::Text | Feature::Embeddings => Refused("a student answers conversations"),
         Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
             Refused("a student reads text")
@@ -158,12 +170,17 @@ pub fn student_support(feature: Feature) -> Support {
         Feature::LogProbabilities | Feature::Alternatives => {
             Refused("a student has a probability of its answer, not of tokens")
         }
-        Feature::Tools | Feature::Functions | Feature::FunctionChoice => Refused("a student calls no tools"),
+        Feature::Tools
+        | Feature::StrictTools
+        | Feature::OtherToolMembers
+        | Feature::Functions
+        | Feature::FunctionChoice => Refused("a student calls no tools"),
+        Feature::Moderation => Refused("a student has no such check"),
         Feature::Modalities | Feature::AudioOutput => Refused("a student answers with text"),
         Feature::Prediction | Feature::WebSearch => Refused("a student has no such thing"),
         Feature::Suffix | Feature::Echo => Refused("a student continues no texts"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("a student makes no vectors"),
-        Feature::Store => Refused("nothing is stored for callers"),
+        Feature::Store => Support::STORES_ANSWER,
     }
 }
 

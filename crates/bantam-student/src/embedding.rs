@@ -57,6 +57,18 @@ pub fn embedding_support(feature: Feature) -> Support {
         | Feature::Files
         | Feature::OtherParts
         | Feature::OtherToolCalls
+        | Feature::OlderToolCalls
+        | Feature::SpeakerName
+        | Feature::Annotations
+        | Feature::Reasoning
+        | Feature::ThinkingBlocks
+        | Feature::ImageDetail
+        | Feature::CacheMarks
+        | Feature::OtherMembers
+        | Feature::StrictTools
+        | Feature::OtherToolMembers
+        | Feature::CacheOptions
+        | Feature::Moderation
         | Feature::Answers
         | Feature::OutputLimit
         | Feature::Stream
@@ -112,9 +124,8 @@ impl EmbeddingBackend {
         }
         let width = self.base.identity().width as usize;
         let wanted = call.settings().vectors.dimensions.map_or(width, |wanted| wanted as usize);
-        let too_many =
-            Unsupported { feature: Feature::Dimensions, reason: "the model's vectors have fewer dimensions" };
-        if wanted <= width { Ok(wanted) } else { Err(too_many) }
+        let too_many = || Unsupported::new(Feature::Dimensions, "the model's vectors have fewer dimensions");
+        if wanted <= width { Ok(wanted) } else { Err(too_many()) }
     }
 
     /// Counts the tokens of all texts. A text that does not fit is an error rather than cut off silently.

@@ -14,10 +14,10 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 
 pub(crate) use message::shared;
-pub use message::{Audio, File, Image, Message, MessageDetails, Part, Role, SharedText, ToolCall};
+pub use message::{Audio, File, Image, Message, MessageDetails, Part, Role, SharedText, Thought, ToolCall};
 pub use settings::{
-    AnswerForm, Caller, JsonSchema, ProviderHints, Sampling, Settings, Tool, ToolChoice, VectorEncoding,
-    Vectors,
+    AnswerForm, CacheMark, Caller, InnerMember, JsonSchema, ProviderHints, Sampling, Settings, Tool,
+    ToolChoice, VectorEncoding, Vectors,
 };
 pub use source::{Member, Source};
 

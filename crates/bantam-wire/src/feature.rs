@@ -42,6 +42,22 @@ features! {
     OtherParts = "other content";
     /// Earlier tool calls of a kind other than a function's.
     OtherToolCalls = "other tool calls";
+    /// Earlier calls, and their results, in OpenAI's older form.
+    OlderToolCalls = "messages[].function_call";
+    /// Names that tell speakers of the same role apart.
+    SpeakerName = "messages[].name";
+    /// Sources of an earlier answer.
+    Annotations = "messages[].annotations";
+    /// What a model thought before an earlier answer, as text.
+    Reasoning = "messages[].reasoning_content";
+    /// What a model thought before an earlier answer, signed by its provider.
+    ThinkingBlocks = "messages[].thinking_blocks";
+    /// How closely to look at an image.
+    ImageDetail = "image_url.detail";
+    /// Marks of where a prefix ends that the provider shall keep.
+    CacheMarks = "cache_control";
+    /// Members of messages that are not known here.
+    OtherMembers = "other members";
     /// More than one answer.
     Answers = "n";
     /// A limit of the answer's tokens.
@@ -72,6 +88,10 @@ features! {
     AnswerForm = "response_format";
     /// Tools that the model may call.
     Tools = "tools";
+    /// Tools whose arguments must keep to their schema.
+    StrictTools = "tools[].function.strict";
+    /// Members of tools that are not known here.
+    OtherToolMembers = "other members of tools";
     /// Whether the model must call a tool, and which.
     ToolChoice = "tool_choice";
     /// At most one tool call in an answer.
@@ -116,6 +136,10 @@ features! {
     CacheKey = "prompt_cache_key";
     /// How long the provider keeps its cache.
     CacheRetention = "prompt_cache_retention";
+    /// How the provider keeps its cache.
+    CacheOptions = "prompt_cache_options";
+    /// A check of the prompt and the answer by another model of the provider.
+    Moderation = "moderation";
 }
 
 /// A set of features.

@@ -13,7 +13,7 @@ use bantam_types::TokenUsage;
 
 pub use raw::{AnswerBody, AnswerFacts, ChunkFacts, RawAnswer, RawChunk, StreamItem};
 
-use crate::call::ToolCall;
+use crate::call::{Thought, ToolCall};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,6 +59,8 @@ pub struct Choice {
     pub refusal: Option<String>,
     /// The calls that it makes.
     pub tool_calls: Vec<ToolCall>,
+    /// What the model thought before, as its provider signed it: callers send it back with the results of calls.
+    pub thoughts: Vec<Thought>,
     /// Why it ended.
     pub finish: FinishReason,
     /// The text's tokens, where their probabilities were asked for.
@@ -119,6 +121,13 @@ pub enum Delta {
         choice: u32,
         /// The text.
         text: String,
+    },
+    /// A thought is there whole.
+    Thought {
+        /// Which answer.
+        choice: u32,
+        /// The thought.
+        thought: Thought,
     },
     /// A tool call begins, or is there whole.
     ToolCall {
@@ -191,6 +200,9 @@ impl Outcome {
                 Delta::Refusal { choice, text } => {
                     choices.entry(choice).or_default().refusal.get_or_insert_default().push_str(&text);
                 }
+                Delta::Thought { choice, thought } => {
+                    choices.entry(choice).or_default().thoughts.push(thought)
+                }
                 Delta::ToolCall { choice, index, call } => {
                     calls.insert((choice, index), call);
                 }
@@ -213,6 +225,8 @@ impl Outcome {
     pub fn deltas(&self) -> Vec<Delta> {
         let mut deltas = vec![Delta::Begin(self.head.clone())];
         for (choice, answer) in (0_u32..).zip(self.choices()) {
+            let thoughts = answer.thoughts.iter().cloned();
+            deltas.extend(thoughts.map(|thought| Delta::Thought { choice, thought }));
             if answer.text.is_some() || answer.log_probabilities.is_some() {
                 let text = answer.text.clone().unwrap_or_default();
                 let log_probabilities = answer.log_probabilities.clone();
@@ -235,7 +249,9 @@ impl Delta {
             Self::Begin(_) | Self::Usage(_) => false,
             Self::Text { text, log_probabilities, .. } => !text.is_empty() || log_probabilities.is_some(),
             Self::Refusal { text, .. } => !text.is_empty(),
-            Self::ToolCall { .. } | Self::Arguments { .. } | Self::Finish { .. } => true,
+            Self::Thought { .. } | Self::ToolCall { .. } | Self::Arguments { .. } | Self::Finish { .. } => {
+                true
+            }
         }
     }
 

@@ -88,6 +88,12 @@ pub const SLUGS: &[Slug] = &[
         "The request is too sensitive for every model that could answer. The message names the kinds that were found, \
          never their content. A retry will be refused again.",
     ),
+    slug(
+        "model_runs_elsewhere",
+        ErrorCode::PolicyConflict,
+        "The model is `local` in the configuration, and its engine says that it runs elsewhere, as Ollama's cloud models \
+         do. Nothing was sent. Give it another tier.",
+    ),
     Slug {
         status: 409,
         ..slug(

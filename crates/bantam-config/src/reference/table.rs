@@ -128,6 +128,11 @@ settings! {
     "models.*.preload": Boolean, Value("false"), "Whether it is loaded at the start and not at the first request.";
     "models.*.context_tokens": whole(1, 100_000_000), Unset,
         "How many tokens it can hold, prompt and answer together.";
+    "models.*.output_tokens": whole(1, 1_000_000), Derived("`4096` with Anthropic's API, which requires a limit"),
+        "The most tokens of an answer whose caller sets no limit. Thinking comes on top of it.";
+    "models.*.thinking": OneOf(&["none", "budget", "adaptive"]), Derived("`\"budget\"` with Anthropic's API"),
+        "What becomes of `reasoning_effort`: tokens to think for, as Claude models up to Opus 4.5 take it, a word \
+         for the effort, as newer ones do, or nothing, for models that do not think.";
     "models.*.price.input": DOLLARS, Required,
         "What an input token costs. Without a `price` the model's cost is not counted.";
     "models.*.price.cached_input": DOLLARS, Derived("`input`"), "What an input token from the provider's cache costs.";

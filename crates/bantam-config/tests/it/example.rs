@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use bantam_config::{Config, EXAMPLE, KeepAlive, ModelSource, Rung, complete_example};
+use bantam_config::{
+    Config, EXAMPLE, KeepAlive, MessagesTraits, ModelSource, Rung, Thinking, complete_example,
+};
 use bantam_types::{Label, Tier};
 
 use crate::world::World;
@@ -36,8 +38,18 @@ fn the_example_loads_without_a_warning() {
     let config = World::of_example().good(&complete_example());
     assert_eq!(config.warnings, []);
     assert_eq!(config.models["large"].tier, Tier::Frontier);
-    let upstream = ModelSource::Upstream { upstream: "ollama".to_owned(), name: "llama3.2:3b".to_owned() };
+    let upstream = ModelSource::Upstream {
+        upstream: "ollama".to_owned(),
+        name: "llama3.2:3b".to_owned(),
+        messages: None,
+    };
     assert_eq!(config.models["tiny"].source, upstream);
+    let upstream = ModelSource::Upstream {
+        upstream: "anthropic".to_owned(),
+        name: "claude-sonnet-4-5".to_owned(),
+        messages: Some(MessagesTraits { output_tokens: 4_096, thinking: Thinking::Budget }),
+    };
+    assert_eq!(config.models["claude"].source, upstream);
     let ModelSource::File { kv_tokens, keep_alive, .. } = config.models["desk"].source else {
         panic!("a file")
     };

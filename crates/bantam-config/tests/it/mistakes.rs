@@ -118,6 +118,24 @@ fn refuses_upstreams_that_leak_or_cannot_be_reached() {
 }
 
 #[test]
+fn a_cloud_model_of_ollama_is_never_local() {
+    for kind in ["ollama", "auto"] {
+        let with = |name: &str, rest: &str| {
+            format!(
+                "[upstreams.u]\nkind = '{kind}'\nbase_url = 'http://127.0.0.1:11434/v1'\n\
+                 [models.m]\nupstream = 'u'\nname = '{name}'\n{rest}"
+            )
+        };
+        for name in ["gpt-oss:120b-cloud", "glm-4.6:cloud"] {
+            check(&with(name, ""), "`models.m` needs the key `tier`");
+            check(&with(name, "tier = 'local'"), "one of Ollama's cloud models");
+            World::default().good(&with(name, "tier = 'frontier'"));
+        }
+        World::default().good(&with("my-cloud:7b", ""));
+    }
+}
+
+#[test]
 fn an_engine_on_this_machine_is_local_and_needs_no_more_than_its_kind() {
     let with = |kind: &str, rest: &str| {
         format!("[upstreams.u]\nkind = '{kind}'\n{rest}[models.m]\nupstream = 'u'\n")

@@ -33,7 +33,8 @@ pub(super) fn openai_request(bytes: &[u8]) {
             let _ = (message.text().len(), message.tool_calls().len());
         }
         let edits = Edits { model: "m", system: Some("s"), stream: true };
-        for body in [openai::body(call, edits), anthropic::body(call, edits)].into_iter().flatten() {
+        let translated = anthropic::body(call, edits, anthropic::ModelTraits::default());
+        for body in [openai::body(call, edits), translated].into_iter().flatten() {
             assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok(), "what is forwarded is JSON");
         }
         assert!(serde_json::from_slice::<serde_json::Value>(&openai::body_from_typed(call, edits)).is_ok());

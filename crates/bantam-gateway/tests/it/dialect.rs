@@ -65,7 +65,7 @@ impl Endpoint for Lines {
     fn decode(&self, body: &Bytes, _: &DecodeLimits) -> Result<DecodedCall, DecodeError> {
         let asked: Asked =
             serde_json::from_slice(body).map_err(|error| DecodeError::Json(error.to_string()))?;
-        let seed = asked.dice.map(|_| Feature::Seed);
+        let penalty = asked.dice.map(|_| Feature::FrequencyPenalty);
         let stream = asked.bit_by_bit.then_some(Feature::Stream);
         Ok(DecodedCall {
             model: asked.of,
@@ -74,7 +74,7 @@ impl Endpoint for Lines {
             include_usage: false,
             answers: 1,
             output_tokens_max: None,
-            features: seed.into_iter().chain(stream).collect::<FeatureSet>(),
+            features: penalty.into_iter().chain(stream).collect::<FeatureSet>(),
             other_prompt_bytes: 0,
             members: Vec::<Member>::new(),
         })
@@ -82,13 +82,13 @@ impl Endpoint for Lines {
 
     fn settings(&self, source: &Source) -> Settings {
         let asked: Option<Asked> = serde_json::from_slice(source.raw()).ok();
-        let seed = asked.and_then(|asked| asked.dice);
-        Settings { sampling: Sampling { seed, ..Sampling::default() }, ..Settings::default() }
+        let frequency_penalty = asked.and_then(|asked| asked.dice).map(|dice| dice as f64);
+        Settings { sampling: Sampling { frequency_penalty, ..Sampling::default() }, ..Settings::default() }
     }
 
     fn param(&self, feature: Feature) -> &'static str {
         match feature {
-            Feature::Seed => "dice",
+            Feature::FrequencyPenalty => "dice",
             _ => "say",
         }
     }
@@ -169,7 +169,10 @@ async fn an_upstream_of_another_dialect_is_asked_and_read_in_its_own() {
     let sent = upstream.received();
     let system = json!({ "role": "system", "content": "Answer with one label." });
     let user = json!({ "role": "user", "content": "hi" });
-    assert_eq!(sent[0].json(), json!({ "model": "real", "messages": [system, user], "seed": 6 }));
+    assert_eq!(
+        sent[0].json(),
+        json!({ "model": "real", "messages": [system, user], "frequency_penalty": 6.0 })
+    );
     assert_eq!(sent[1].json()["stream_options"], json!({ "include_usage": true }));
     for settled in desk.settled() {
         assert_eq!(told(&settled), "answered 200: mid accepted");

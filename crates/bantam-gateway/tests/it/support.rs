@@ -79,7 +79,7 @@ impl Backend for Scripted {
         let unserved = self.chat_only && call.kind() != CallKind::Chat;
         let refused = self.cannot_honour.filter(|feature| call.asks(*feature));
         let feature = unserved.then_some(call.kind().feature()).or(refused)?;
-        Some(Unsupported { feature, reason: "it was told so" })
+        Some(Unsupported::new(feature, "it was told so"))
     }
 
     fn is_available(&self, _: CallKind) -> bool {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::fetch::{FetchError, JsonClient, JsonReply, Key};
+use crate::residence;
 
 /// An engine that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct FoundEngine {
     pub version: Option<String>,
     /// The models that it lists, by the names it has for them.
     pub models: Vec<String>,
+    /// Those of them that it passes on to another machine.
+    pub elsewhere: Vec<String>,
 }
 
 /// Returns the addresses on this machine where engines listen unless somebody says otherwise, each once.
@@ -43,24 +46,41 @@ pub(crate) async fn find(
     let mut server = Server { client, root, key, not_ready: None };
     let told = server.ask("/api/version").await?;
     if let (200, Some(version)) = (told.status, told.body["version"].as_str()) {
-        let tags = server.ask("/api/tags").await?.body;
+        let mut tags = server.ask("/api/tags").await?.body;
         let models = names(&tags["models"], "name");
-        return Ok(Some(FoundEngine { engine: Engine::Ollama, version: Some(version.to_owned()), models }));
+        if let Some(listed) = tags["models"].as_array_mut() {
+            listed.retain(|model| {
+                residence::is_passed_on(model) || model["name"].as_str().is_some_and(residence::is_cloud_name)
+            });
+        }
+        let elsewhere = names(&tags["models"], "name");
+        let version = Some(version.to_owned());
+        return Ok(Some(FoundEngine { engine: Engine::Ollama, version, models, elsewhere }));
     }
     let models = names(&server.ask("/v1/models").await?.body["data"], "id");
     let props = server.ask("/props").await?;
     if props.status == 200 && props.body["default_generation_settings"].is_object() {
         let version = props.body["build_info"].as_str().map(str::to_owned);
-        return Ok(Some(FoundEngine { engine: Engine::LlamaServer, version, models }));
+        return Ok(Some(FoundEngine { engine: Engine::LlamaServer, version, models, elsewhere: Vec::new() }));
     }
     let about = server.ask("/openapi.json").await?.body;
     if about["info"]["title"].as_str().is_some_and(|title| title.contains("llama.cpp Python API")) {
         let version = about["info"]["version"].as_str().map(str::to_owned);
-        return Ok(Some(FoundEngine { engine: Engine::LlamaCppPython, version, models }));
+        return Ok(Some(FoundEngine {
+            engine: Engine::LlamaCppPython,
+            version,
+            models,
+            elsewhere: Vec::new(),
+        }));
     }
     let told = server.ask("/version").await?;
     if let (200, Some(version)) = (told.status, told.body["version"].as_str()) {
-        return Ok(Some(FoundEngine { engine: Engine::Vllm, version: Some(version.to_owned()), models }));
+        return Ok(Some(FoundEngine {
+            engine: Engine::Vllm,
+            version: Some(version.to_owned()),
+            models,
+            elsewhere: Vec::new(),
+        }));
     }
     // An engine that still loads its model answers every path like this; it is not a stranger.
     server.not_ready.map_or(Ok(None), |status| Err(FetchError::NotReady(status)))

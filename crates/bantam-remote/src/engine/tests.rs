@@ -40,7 +40,8 @@ fn what_an_engine_would_ignore_is_refused_by_name() {
         ),
         (TOOLS, &[(Ollama, None), (LlamaServer, None), (LlamaCppPython, Some("tools")), (Vllm, None)]),
         (r#","parallel_tool_calls":false"#, &[(Ollama, Some("parallel_tool_calls")), (LlamaServer, None)]),
-        (r#","store":true"#, &[(Vllm, Some("store"))]),
+        (r#","store":true"#, &[(Ollama, None), (Vllm, None)]),
+        (r#","moderation":{"model":"m"}"#, &[(Ollama, Some("moderation")), (Vllm, Some("moderation"))]),
         (
             r#","metadata":{"a":"b"},"safety_identifier":"s","prompt_cache_key":"k""#,
             &[(Ollama, None), (Vllm, None)],

@@ -113,12 +113,12 @@ async fn errors_are_errors_whatever_their_status() {
 #[tokio::test]
 async fn a_parameter_without_an_equal_is_refused_before_anything_is_sent() {
     let upstream = start(|_| Behaviour::ok(message())).await;
-    let body = r#"{"model":"asked","seed":1,"messages":[{"role":"user","content":"hi"}]}"#;
+    let body = r#"{"model":"asked","top_logprobs":1,"messages":[{"role":"user","content":"hi"}]}"#;
     let model = model(anthropic(&upstream));
     let request = cleared(body, bantam_types::Tier::Frontier);
-    assert_eq!(model.cannot_honour(request.request()).unwrap().feature, Feature::Seed);
+    assert_eq!(model.cannot_honour(request.request()).unwrap().feature, Feature::Alternatives);
     let refused = fault_of(call(&model, body, false).await);
-    assert_eq!(refused.fault, BackendFault::CannotHonour(Feature::Seed));
-    assert_eq!(refused.advice.as_deref(), Some("the API has no seed"));
+    assert_eq!(refused.fault, BackendFault::CannotHonour(Feature::Alternatives));
+    assert_eq!(refused.advice.as_deref(), Some("the API tells no log-probabilities"));
     assert_eq!(upstream.count(), 0);
 }

@@ -9,6 +9,7 @@ mod engines;
 mod faults;
 mod limits;
 mod requests;
+mod residence;
 mod retries;
 mod streams;
 mod support;

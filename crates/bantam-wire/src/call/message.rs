@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 
+use super::settings::CacheMark;
 use crate::feature::Feature;
 
 /// Who speaks.
@@ -120,6 +121,26 @@ pub struct MessageDetails {
     pub refusal: Option<String>,
     /// What the model thought before it spoke.
     pub reasoning: Option<String>,
+    /// The same as its provider signed it, block by block.
+    pub thoughts: Vec<Thought>,
+    /// A call in OpenAI's older form, which has no id.
+    pub older_call: Option<ToolCall>,
+    /// Prefixes to keep: each ends with the part of that number, from 0, or with the message.
+    pub cache_marks: Vec<(Option<usize>, CacheMark)>,
+}
+
+/// What a model thought, as its provider signed it: only that provider can use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thought {
+    /// Thoughts that can be read.
+    Open {
+        /// What was thought.
+        text: String,
+        /// By which the provider knows it again.
+        signature: String,
+    },
+    /// Thoughts that only the provider can read.
+    Sealed(String),
 }
 
 /// A call of a function.

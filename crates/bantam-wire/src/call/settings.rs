@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::feature::FeatureSet;
+use crate::feature::{Feature, FeatureSet};
 
 /// Everything that a call may set. Whether it *asks* for something is told by [`super::Call::features`].
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -40,6 +40,26 @@ pub struct Settings {
     /// Features that are asked for by a value that has no neutral form. Only an upstream of the caller's own dialect,
     /// which gets the caller's bytes, can honour them.
     pub unread: FeatureSet,
+    /// What is asked for inside of messages and tools, beyond what every backend reads of them; each feature once.
+    pub inner: Vec<InnerMember>,
+}
+
+/// Something that is asked for inside of a message or a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InnerMember {
+    /// What.
+    pub feature: Feature,
+    /// Where it stands first, as in `messages[2].name`.
+    pub path: String,
+}
+
+/// Where a prefix ends that the provider shall keep, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheMark {
+    /// As long as the provider does unless it is told otherwise, which is minutes.
+    Minutes,
+    /// An hour, or as near to that as the provider has it.
+    Hour,
 }
 
 /// How tokens are chosen. What is not set is left to the model.
@@ -95,6 +115,8 @@ pub struct Tool {
     pub parameters: Option<Value>,
     /// Whether arguments must keep to the schema exactly.
     pub strict: Option<bool>,
+    /// Whether the tools up to this one are a prefix to keep.
+    pub cache_mark: Option<CacheMark>,
 }
 
 /// Whether the model calls a tool.

@@ -1,12 +1,15 @@
 //! Anthropic's dialect, spoken to upstreams: `POST /v1/messages`.
 
 mod answer;
+mod conversation;
+mod media;
 mod request;
 mod stream;
+mod thinking;
 mod usage;
 
 pub(crate) use answer::read_outcome;
-pub use request::{ANTHROPIC_VERSION, body, support};
+pub use request::{ANTHROPIC_VERSION, ModelTraits, Thinking, body, refusal, support};
 pub(crate) use stream::{EventTranslator, Step};
 
 use crate::outcome::FinishReason;

@@ -4,6 +4,7 @@ mod answer;
 mod chunk;
 mod decode;
 mod error;
+mod inner;
 mod log_probabilities;
 mod message;
 mod params;

@@ -60,7 +60,9 @@ fn shown(feature: Feature) -> String {
         | Feature::AudioInput
         | Feature::Files
         | Feature::OtherParts
-        | Feature::OtherToolCalls => format!("`messages` with {}", feature.name()),
+        | Feature::OtherToolCalls
+        | Feature::OtherMembers => format!("`messages` with {}", feature.name()),
+        Feature::OtherToolMembers => "`tools` with other members".to_owned(),
         _ => format!("`{}`", feature.name()),
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
 
 mod answers;
+mod anthropic;
 mod foreign;
 mod golden;
 mod requests;

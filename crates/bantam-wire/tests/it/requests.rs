@@ -29,10 +29,12 @@ fn an_upstream_of_the_same_dialect_gets_the_callers_bytes() {
 #[test]
 fn an_anthropic_upstream_gets_a_translation_or_nothing() {
     for golden in all("requests", "json") {
-        let sent = bodies(&golden, |call, edits| match anthropic::body(call, edits) {
-            Ok(body) => text(body),
-            Err(unsupported) => {
-                format!("refused: {}: {}", call.endpoint.param(unsupported.feature), unsupported.reason)
+        let sent = bodies(&golden, |call, edits| {
+            match anthropic::body(call, edits, anthropic::ModelTraits::default()) {
+                Ok(body) => text(body),
+                Err(unsupported) => {
+                    format!("refused: {}: {}", call.endpoint.param(unsupported.feature), unsupported.reason)
+                }
             }
         });
         insta::assert_snapshot!(golden.name("request", "anthropic"), sent);
@@ -40,7 +42,8 @@ fn an_anthropic_upstream_gets_a_translation_or_nothing() {
 }
 
 /// What has no neutral form: it reaches only upstreams of the caller's own dialect.
-const OPENAI_ALONE: [Feature; 7] = [
+const OPENAI_ALONE: [Feature; 8] = [
+    Feature::Moderation,
     Feature::Store,
     Feature::Modalities,
     Feature::AudioOutput,
@@ -85,7 +88,16 @@ fn what_has_no_neutral_form_is_refused_to_callers_of_other_dialects() {
         let edits = Edits { model: "real", system: None, stream: false };
         let refused = openai::body(&call, edits).err().map(|unsupported| unsupported.feature);
         let is_openai_s = OPENAI_ALONE.contains(feature)
-            || matches!(feature, Feature::OtherParts | Feature::OtherToolCalls);
+            || matches!(
+                feature,
+                Feature::OtherParts
+                    | Feature::OtherToolCalls
+                    | Feature::OlderToolCalls
+                    | Feature::Annotations
+                    | Feature::ThinkingBlocks
+                    | Feature::OtherMembers
+                    | Feature::OtherToolMembers
+            );
         assert_eq!(refused, is_openai_s.then_some(*feature));
     }
 }

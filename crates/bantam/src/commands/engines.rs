@@ -25,9 +25,12 @@ pub(super) fn run(at: &[String], globals: &Globals) -> Result<(), Failure> {
 }
 
 fn show(found: &EngineReport) {
-    let EngineReport { engine, version, address, models, features, toml } = found;
+    let EngineReport { engine, version, address, models, elsewhere, features, toml } = found;
     let version = version.as_deref().unwrap_or("of unknown version");
     output::line(format!("{engine} {version} at {address}: {} models", models.len()));
+    if !elsewhere.is_empty() {
+        output::line(format!("runs elsewhere, so never local: {}", elsewhere.join(", ")));
+    }
     let mut rows = vec![["feature", "here", ""].map(str::to_owned).to_vec()];
     rows.extend(features.iter().map(|feature| {
         let here = if feature.is_there { "yes" } else { "no" };

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{finish_reason, usage};
-use crate::call::ToolCall;
+use crate::call::{Thought, ToolCall};
 use crate::dialect::lenient::is_broken_off;
 use crate::error::ReadAnswerError;
 use crate::outcome::{AnswerHead, Choice, Content, Outcome};
@@ -33,10 +33,10 @@ pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
             Some("tool_use") => choice.tool_calls.push(ToolCall {
                 id: text(&block["id"]),
                 name: text(&block["name"]),
-                arguments: block["input"].to_string(),
+                arguments: arguments(&block["input"]),
             }),
-            // Thinking and the like is nothing that the answer says.
-            _ => {}
+            // The rest is nothing that the answer says.
+            _ => choice.thoughts.extend(thought(block)),
         }
     }
     let name = |value: &Value| value.as_str().map(Into::into);
@@ -45,6 +45,22 @@ pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
         content: Content::Choices(vec![choice]),
         usage: usage::read(&message["usage"]),
     })
+}
+
+/// Returns the input of a call as the JSON of an object: none is an empty one.
+pub(super) fn arguments(input: &Value) -> String {
+    if input.is_null() { "{}".to_owned() } else { input.to_string() }
+}
+
+/// Returns the thought that a block is, where it is one.
+pub(super) fn thought(block: &Value) -> Option<Thought> {
+    match block["type"].as_str()? {
+        "thinking" => {
+            Some(Thought::Open { text: text(&block["thinking"]), signature: text(&block["signature"]) })
+        }
+        "redacted_thinking" => Some(Thought::Sealed(text(&block["data"]))),
+        _ => None,
+    }
 }
 
 /// Returns a string's text, or nothing.
@@ -70,6 +86,17 @@ mod tests {
         let [choice] = outcome.choices() else { panic!("{outcome:?}") };
         assert_eq!((choice.text.as_deref(), choice.finish), (Some("a"), FinishReason::ToolCalls));
         assert_eq!(choice.tool_calls[0].arguments, "{\"x\":1}");
+    }
+
+    #[test]
+    fn a_call_without_arguments_has_those_of_an_empty_object() {
+        for input in ["{}", "null"] {
+            let body = format!(
+                r#"{{"content":[{{"type":"tool_use","id":"c","name":"f","input":{input}}}],"usage":{{"input_tokens":1}}}}"#
+            );
+            let outcome = read_outcome(body.as_bytes()).unwrap();
+            assert_eq!(outcome.choices()[0].tool_calls[0].arguments, "{}");
+        }
     }
 
     #[test]

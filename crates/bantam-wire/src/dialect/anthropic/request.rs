@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::call::{Call, Message, Part, Role, Settings, Tool, ToolChoice};
+use super::conversation::{Conversation, conversation, is_name, mark_json};
+use super::{media, thinking};
+use crate::call::{AnswerForm, Call, JsonSchema, Settings, Tool, ToolChoice};
 use crate::dialect::Edits;
 use crate::feature::Feature;
 use crate::support::{Support, Unsupported, refusal_of_typed};
@@ -10,74 +12,135 @@ use crate::support::{Support, Unsupported, refusal_of_typed};
 /// The API version that this translation was written against.
 pub const ANTHROPIC_VERSION: &str = "2023-06-01";
 
-/// Output tokens when the caller sets no limit: Anthropic requires one.
-const OUTPUT_TOKENS_DEFAULT: u32 = 4096;
+/// The most marks of prefixes to keep that the API takes.
+const CACHE_MARKS_MAX: usize = 4;
+
+/// What differs between the models behind the API, as the configuration says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelTraits {
+    /// Output tokens when the caller sets no limit: the API requires one.
+    pub output_tokens: u32,
+    /// How the model is told to think.
+    pub thinking: Thinking,
+}
+
+/// How a model is told to think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thinking {
+    /// Not at all: the model does not think.
+    None,
+    /// By a number of tokens, as models up to Claude Opus 4.5 are.
+    Budget,
+    /// By a word for the effort, as newer models are.
+    Adaptive,
+}
+
+impl Default for ModelTraits {
+    fn default() -> Self {
+        Self { output_tokens: 4096, thinking: Thinking::Budget }
+    }
+}
 
 /// Returns what Anthropic's API does about a feature.
 pub fn support(feature: Feature) -> Support {
-    use Support::{Honoured, Only, Refused};
+    use Support::{Honoured, NoEffect, Only, Refused};
 
     match feature {
         Feature::Chat
         | Feature::Stream
         | Feature::StreamUsage
-        | Feature::OutputLimit
         | Feature::TopP
         | Feature::Tools
         | Feature::ToolChoice => Honoured(""),
-        Feature::Stop => Honoured("sent as `stop_sequences`"),
+        Feature::OutputLimit => Honoured("without it, `output_tokens` of the model"),
+        Feature::Stop => Only("only strings that are not blank, sent as `stop_sequences`", |call| {
+            call.settings().stops.iter().all(|stop| !stop.trim().is_empty())
+        }),
         Feature::SingleToolCall => Honoured("sent as `disable_parallel_tool_use`"),
+        Feature::StrictTools => Honoured("sent as `strict`"),
         Feature::Temperature => Only("only up to 1", |call| {
             call.settings().sampling.temperature.is_none_or(|temperature| temperature <= 1.0)
         }),
+        Feature::Images => Only("only JPEG, PNG, GIF and WebP in base64, and addresses", media::takes_images),
+        Feature::ImageDetail => {
+            Only("only `auto`, `high` and `original`: it looks closely at every image", media::takes_details)
+        }
+        Feature::Files => Only("only PDF and plain text as `file_data` in base64", media::takes_files),
+        Feature::OlderToolCalls => Honoured("sent as `tool_use` and `tool_result`"),
+        Feature::ThinkingBlocks => Honoured("sent as `thinking` and `redacted_thinking`"),
+        Feature::Reasoning => Only("only beside the same as `thinking_blocks`, which are signed", |call| {
+            let mut details = call.messages().iter().filter_map(|message| message.details());
+            details.all(|own| own.reasoning.is_none() || !own.thoughts.is_empty())
+        }),
+        Feature::CacheMarks => Honoured("sent as `cache_control`: the last four, for an hour at most"),
+        Feature::AnswerForm => Only("only `json_schema`, sent as `output_config.format`", |call| {
+            matches!(call.settings().form, AnswerForm::JsonSchema(_))
+        }),
+        Feature::ReasoningEffort => {
+            Only("only the words that OpenAI has; sent as `thinking` says for the model", |call| {
+                call.settings().reasoning_effort.as_deref().is_none_or(thinking::is_known)
+            })
+        }
         Feature::User => Honoured("sent as `metadata.user_id`, unless there is a `safety_identifier`"),
         Feature::SafetyIdentifier => Honoured("sent as `metadata.user_id`"),
         Feature::Metadata => Support::TAGS_STORED_ANSWER,
-        Feature::CacheKey | Feature::CacheRetention => Support::CHOOSES_CACHE,
+        Feature::Store => Support::STORES_ANSWER,
+        Feature::CacheKey | Feature::CacheRetention | Feature::CacheOptions => Support::CHOOSES_CACHE,
+        Feature::Seed => NoEffect("it is a wish, and no answer is promised to be the same"),
         Feature::Text => Refused("the API continues conversations only"),
         Feature::Embeddings => Refused("the API has no embeddings"),
-        Feature::Images | Feature::AudioInput | Feature::Files | Feature::OtherParts => {
-            Refused("only text is translated for this API")
-        }
+        Feature::AudioInput => Refused("the API hears no audio"),
+        Feature::OtherParts => Refused("content of that kind is not translated for this API"),
         Feature::OtherToolCalls => Refused("only calls of functions are translated for this API"),
+        Feature::SpeakerName => Refused("the API has no names of speakers: write it into the text"),
+        Feature::Annotations => Refused("sources of earlier answers are not translated for this API"),
+        Feature::OtherMembers | Feature::OtherToolMembers => Refused("it is not known here"),
         Feature::Answers => Refused("the API gives one answer"),
         Feature::PresencePenalty | Feature::FrequencyPenalty => Refused("the API has no penalties"),
         Feature::LogitBias => Refused("the API has no bias of tokens"),
-        Feature::Seed => Refused("the API has no seed"),
         Feature::LogProbabilities | Feature::Alternatives => Refused("the API tells no log-probabilities"),
-        Feature::AnswerForm => Refused("forms of the answer are not translated for this API"),
         Feature::Functions | Feature::FunctionChoice => {
             Refused("use `tools`: the older form is not translated")
         }
-        Feature::ReasoningEffort => Refused("the API measures thinking by tokens"),
         Feature::Verbosity => Refused("the API has no such setting"),
         Feature::Modalities | Feature::AudioOutput => Refused("the API answers with text"),
         Feature::Prediction => Refused("the API takes no prediction"),
         Feature::WebSearch => Refused("web search is not translated for this API"),
+        Feature::Moderation => Refused("the API has no such check"),
         Feature::Suffix | Feature::Echo | Feature::BestOf => Refused("the API continues conversations only"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("the API has no embeddings"),
-        Feature::Store => Refused("the API stores no answers"),
         Feature::ServiceTier => Refused("its queues are not those of this API"),
     }
+}
+
+/// Returns the first feature of `call` that the API, or a model with these traits, cannot honour. What is wrong with a
+/// conversation is known only when it is written, see [`body`].
+pub fn refusal(call: &Call, traits: ModelTraits) -> Option<Unsupported> {
+    refusal_of_typed(call, support).or_else(|| thinking::refusal(call, traits))
 }
 
 /// Returns the body for Anthropic, with `edits` applied.
 ///
 /// # Errors
 /// What the API cannot do, or what of the conversation has no form in it.
-pub fn body(call: &Call, edits: Edits<'_>) -> Result<Vec<u8>, Unsupported> {
-    if let Some(unsupported) = refusal_of_typed(call, support) {
+pub fn body(call: &Call, edits: Edits<'_>, traits: ModelTraits) -> Result<Vec<u8>, Unsupported> {
+    if let Some(unsupported) = refusal(call, traits) {
         return Err(unsupported);
     }
     let settings = call.settings();
+    let mut conversation = conversation(call, edits.system)?;
+    let (mut tools, choice) = tools(settings, &conversation)?;
+    keep_last_marks(&mut tools, &mut conversation);
+    let plan = thinking::plan(call, traits, &conversation)?;
     let mut body = Map::new();
     body.insert("model".into(), edits.model.into());
-    body.insert("max_tokens".into(), call.output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT).into());
-    let (system, messages) = conversation(call.messages(), edits.system)?;
-    if !system.is_empty() {
-        body.insert("system".into(), system.into());
+    body.insert("max_tokens".into(), plan.output_tokens.into());
+    if !conversation.system.is_empty() {
+        body.insert("system".into(), system(conversation.system));
     }
-    body.insert("messages".into(), messages);
+    let turn = |(role, content)| json!({"role": role, "content": content});
+    let is_begun = matches!(conversation.turns.last(), Some(("assistant", _)));
+    body.insert("messages".into(), conversation.turns.into_iter().map(turn).collect());
     let sampling = &settings.sampling;
     for (name, number) in [("temperature", sampling.temperature), ("top_p", sampling.top_p)] {
         if let Some(number) = number {
@@ -91,9 +154,26 @@ pub fn body(call: &Call, edits: Edits<'_>) -> Result<Vec<u8>, Unsupported> {
     if let Some(user) = caller.safety_identifier.as_deref().or(caller.user.as_deref()) {
         body.insert("metadata".into(), json!({"user_id": user}));
     }
-    if !settings.tools.is_empty() {
-        body.insert("tools".into(), settings.tools.iter().map(tool).collect());
-        body.insert("tool_choice".into(), tool_choice(settings));
+    if !tools.is_empty() {
+        body.insert("tools".into(), tools.into());
+        body.insert("tool_choice".into(), choice);
+    }
+    let mut output = Map::new();
+    if let AnswerForm::JsonSchema(form) = &settings.form {
+        if is_begun {
+            let reason = "the API does not go on with an answer that must be of a schema";
+            return Err(Unsupported::new(Feature::AnswerForm, reason));
+        }
+        output.insert("format".into(), json!({"type": "json_schema", "schema": schema(form)}));
+    }
+    if let Some(effort) = plan.effort {
+        output.insert("effort".into(), effort.into());
+    }
+    if let Some(thinking) = plan.thinking {
+        body.insert("thinking".into(), thinking);
+    }
+    if !output.is_empty() {
+        body.insert("output_config".into(), output.into());
     }
     if edits.stream {
         body.insert("stream".into(), true.into());
@@ -101,81 +181,111 @@ pub fn body(call: &Call, edits: Edits<'_>) -> Result<Vec<u8>, Unsupported> {
     Ok(Value::Object(body).to_string().into_bytes())
 }
 
-fn tool(tool: &Tool) -> Value {
-    let schema = tool.parameters.clone().unwrap_or_else(|| json!({"type": "object"}));
-    let mut out = json!({"name": tool.name, "input_schema": schema});
-    if let Some(description) = &tool.description {
-        out["description"] = description.as_str().into();
+/// Returns the system text, as blocks only where a block has more than its text.
+fn system(blocks: Vec<Value>) -> Value {
+    let texts: Option<Vec<&str>> = blocks
+        .iter()
+        .map(|block| block["text"].as_str().filter(|_| block.get("cache_control").is_none()))
+        .collect();
+    match texts {
+        Some(texts) => texts.join("\n\n").into(),
+        None => blocks.into(),
     }
-    out
 }
 
-fn tool_choice(settings: &Settings) -> Value {
+/// Returns a schema of answers; what the answer is for stands within it.
+fn schema(form: &JsonSchema) -> Value {
+    let mut schema = form.schema.clone();
+    if let (Some(description), Some(object)) = (&form.description, schema.as_object_mut()) {
+        object.entry("description").or_insert_with(|| description.as_str().into());
+    }
+    schema
+}
+
+/// Returns the tools and the choice among them. The API takes no history of calls without tools: where the caller sends
+/// none, the functions that were called are named, and none of them may be called.
+fn tools(settings: &Settings, conversation: &Conversation) -> Result<(Vec<Value>, Value), Unsupported> {
+    let refuse_choice = |reason| Err(Unsupported::new(Feature::ToolChoice, reason));
+    if settings.tools.is_empty() {
+        if matches!(settings.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
+            return refuse_choice("there are no tools to choose from");
+        }
+        let called = conversation.called.iter();
+        let tools = called.map(|name| json!({"name": name, "input_schema": {"type": "object"}}));
+        return Ok((tools.collect(), json!({"type": "none"})));
+    }
+    let mut tools: Vec<Value> = Vec::with_capacity(settings.tools.len());
+    for (position, own) in settings.tools.iter().enumerate() {
+        let written =
+            tool(own).filter(|_| !settings.tools[..position].iter().any(|other| other.name == own.name));
+        let written = written.ok_or_else(|| {
+            let reason = "the API takes names of letters, digits, `_` and `-`, each once, and schemas of objects \
+                          that are not `oneOf`, `anyOf` or `allOf`";
+            Unsupported::new(Feature::Tools, format!("`tools[{position}]`: {reason}"))
+        })?;
+        tools.push(written);
+    }
     let mut choice = match &settings.tool_choice {
-        ToolChoice::None => return json!({"type": "none"}),
+        ToolChoice::None => return Ok((tools, json!({"type": "none"}))),
         ToolChoice::Auto => json!({"type": "auto"}),
         ToolChoice::Required => json!({"type": "any"}),
-        ToolChoice::Named(name) => json!({"type": "tool", "name": name}),
+        ToolChoice::Named(name) if settings.tools.iter().any(|tool| tool.name == *name) => {
+            json!({"type": "tool", "name": name})
+        }
+        ToolChoice::Named(_) => return refuse_choice("no tool is called that"),
     };
     if settings.single_tool_call {
         choice["disable_parallel_tool_use"] = true.into();
     }
-    choice
+    Ok((tools, choice))
 }
 
-/// Splits the conversation into Anthropic's system text and its alternating messages.
-fn conversation(messages: &[Message], own_system: Option<&str>) -> Result<(String, Value), Unsupported> {
-    let mut system: Vec<&str> = own_system.into_iter().collect();
-    let mut turns: Vec<(&'static str, Vec<Value>)> = Vec::new();
-    for message in messages {
-        let (role, blocks) = match message.role {
-            Role::System => {
-                system.push(message.text());
-                continue;
-            }
-            Role::User => ("user", texts(message).map(text_block).collect()),
-            Role::Assistant => ("assistant", assistant_blocks(message)?),
-            Role::Tool => ("user", vec![tool_result(message)?]),
-        };
-        match turns.last_mut() {
-            Some((last, existing)) if *last == role => existing.extend(blocks),
-            _ => turns.push((role, blocks)),
+/// Returns a tool in the API's terms, where the API takes it.
+fn tool(tool: &Tool) -> Option<Value> {
+    let mut schema = match &tool.parameters {
+        None => Map::new(),
+        Some(Value::Object(schema)) => schema.clone(),
+        Some(_) => return None,
+    };
+    let is_choice = ["oneOf", "anyOf", "allOf"].iter().any(|key| schema.contains_key(*key));
+    schema.entry("type").or_insert_with(|| "object".into());
+    if !is_name(&tool.name) || is_choice || schema.get("type")? != "object" {
+        return None;
+    }
+    let mut out = json!({"name": tool.name});
+    if let Some(description) = tool.description.as_deref().filter(|text| !text.is_empty()) {
+        out["description"] = description.into();
+    }
+    out["input_schema"] = schema.into();
+    if tool.strict == Some(true) {
+        out["strict"] = true.into();
+    }
+    if let Some(mark) = tool.cache_mark {
+        out["cache_control"] = mark_json(mark);
+    }
+    Some(out)
+}
+
+/// Leaves as many marks as the API takes: the last ones, which stand for the longest prefixes; and none for an hour
+/// behind one for minutes, which the API refuses.
+fn keep_last_marks(tools: &mut [Value], conversation: &mut Conversation) {
+    let blocks = conversation.turns.iter_mut().flat_map(|(_, blocks)| blocks);
+    let all = tools.iter_mut().chain(&mut conversation.system).chain(blocks);
+    let mut marked: Vec<&mut Value> = all.filter(|block| block.get("cache_control").is_some()).collect();
+    let too_many = marked.len().saturating_sub(CACHE_MARKS_MAX);
+    for block in marked.drain(..too_many) {
+        if let Some(object) = block.as_object_mut() {
+            object.shift_remove("cache_control");
         }
     }
-    let turns: Vec<Value> =
-        turns.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect();
-    Ok((system.join("\n\n"), turns.into()))
-}
-
-fn tool_result(message: &Message) -> Result<Value, Unsupported> {
-    let id = message.details().and_then(|details| details.tool_call_id.as_deref());
-    let id = id.ok_or(Unsupported {
-        feature: Feature::Chat,
-        reason: "a tool's result does not say which call it answers (`tool_call_id`)",
-    })?;
-    Ok(json!({"type": "tool_result", "tool_use_id": id, "content": message.text()}))
-}
-
-fn assistant_blocks(message: &Message) -> Result<Vec<Value>, Unsupported> {
-    let refusal = message.details().and_then(|details| details.refusal.as_deref());
-    let texts = texts(message).chain(refusal).filter(|text| !text.is_empty());
-    let mut blocks: Vec<Value> = texts.map(text_block).collect();
-    for call in message.tool_calls() {
-        let input: Value = serde_json::from_str(&call.arguments).map_err(|_| Unsupported {
-            feature: Feature::Chat,
-            reason: "the arguments of an earlier tool call are not JSON",
-        })?;
-        blocks.push(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": input}));
+    let mut is_short = false;
+    for block in marked {
+        let mark = &mut block["cache_control"];
+        is_short |= mark.get("ttl").is_none();
+        if is_short {
+            *mark = mark_json(crate::call::CacheMark::Minutes);
+        }
     }
-    Ok(blocks)
-}
-
-fn texts(message: &Message) -> impl Iterator<Item = &str> {
-    message.parts().iter().filter_map(Part::text)
-}
-
-fn text_block(text: &str) -> Value {
-    json!({"type": "text", "text": text})
 }
 
 #[cfg(test)]
@@ -190,7 +300,7 @@ mod tests {
 
     fn check(sent: &Value, expected: Result<Value, Feature>) {
         let edits = Edits { model: "claude", system: None, stream: false };
-        let got = body(&decode(sent), edits);
+        let got = body(&decode(sent), edits, ModelTraits::default());
         let got = got.map(|body| serde_json::from_slice::<Value>(&body).unwrap());
         assert_eq!(got.map_err(|unsupported| unsupported.feature), expected);
     }
@@ -224,7 +334,6 @@ mod tests {
         for (param, value, feature) in [
             ("n", json!(2), Feature::Answers),
             ("logprobs", json!(true), Feature::LogProbabilities),
-            ("seed", json!(1), Feature::Seed),
             ("temperature", json!(1.5), Feature::Temperature),
             ("logit_bias", json!({"1": 2}), Feature::LogitBias),
             ("response_format", json!({"type": "json_object"}), Feature::AnswerForm),
@@ -260,7 +369,9 @@ mod tests {
             let mut sent = json!({"model": "m", "messages": user});
             sent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             let edits = Edits { model: "claude", system: None, stream: false };
-            let sent: Value = serde_json::from_slice(&body(&decode(&sent), edits).unwrap()).unwrap();
+            let sent: Value =
+                serde_json::from_slice(&body(&decode(&sent), edits, ModelTraits::default()).unwrap())
+                    .unwrap();
             assert_eq!(sent["metadata"]["user_id"], expected);
         }
     }

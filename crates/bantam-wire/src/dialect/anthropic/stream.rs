@@ -3,10 +3,10 @@
 use bantam_types::TokenUsage;
 use serde_json::Value;
 
-use super::answer::text;
+use super::answer::{arguments, text, thought};
 use super::finish_reason;
 use super::usage::Counts;
-use crate::call::ToolCall;
+use crate::call::{Thought, ToolCall};
 use crate::dialect::lenient::is_broken_off;
 use crate::error::ReadAnswerError;
 use crate::outcome::{AnswerHead, Delta};
@@ -21,6 +21,10 @@ pub(crate) struct EventTranslator {
     counts: Counts,
     /// Number of tool calls begun so far.
     calls: u32,
+    /// Of the call that is open: its input as it began, until a piece of it comes.
+    begun_input: Option<String>,
+    /// The thought that is open.
+    thought: Option<Thought>,
     is_finished: bool,
     has_told_usage: bool,
 }
@@ -72,20 +76,45 @@ impl EventTranslator {
             Some("content_block_start") if data["content_block"]["type"] == "tool_use" => {
                 let block = &data["content_block"];
                 self.calls += 1;
+                self.begun_input = Some(arguments(&block["input"]));
                 let (id, name) = (text(&block["id"]), text(&block["name"]));
                 let call = ToolCall { id, name, arguments: String::new() };
                 Delta::ToolCall { choice: 0, index: self.calls - 1, call }
             }
+            Some("content_block_start") => {
+                self.thought = thought(&data["content_block"]);
+                return Ok(Step::Nothing);
+            }
             Some("content_block_delta") => match data["delta"]["type"].as_str() {
+                Some(kind @ ("thinking_delta" | "signature_delta")) => {
+                    if let Some(Thought::Open { text: thinking, signature }) = &mut self.thought {
+                        match kind {
+                            "thinking_delta" => thinking.push_str(&text(&data["delta"]["thinking"])),
+                            _ => signature.push_str(&text(&data["delta"]["signature"])),
+                        }
+                    }
+                    return Ok(Step::Thought);
+                }
                 Some("text_delta") => {
                     let text = text(&data["delta"]["text"]);
                     Delta::Text { choice: 0, text, log_probabilities: None }
                 }
                 Some("input_json_delta") => {
                     let json = text(&data["delta"]["partial_json"]);
+                    if !json.is_empty() {
+                        self.begun_input = None;
+                    }
                     Delta::Arguments { choice: 0, index: self.calls.saturating_sub(1), json }
                 }
                 _ => return Ok(Step::Thought),
+            },
+            // No piece came: the call has the input that it began with, mostly that of no arguments.
+            Some("content_block_stop") => match self.begun_input.take() {
+                Some(json) => Delta::Arguments { choice: 0, index: self.calls.saturating_sub(1), json },
+                None => match self.thought.take() {
+                    Some(thought) => Delta::Thought { choice: 0, thought },
+                    None => return Ok(Step::Nothing),
+                },
             },
             Some("message_delta") => {
                 self.counts.learn(&data["usage"]);
@@ -103,7 +132,7 @@ impl EventTranslator {
                 }
             }
             Some("error") => return Err(ReadAnswerError::ErrorObject),
-            Some("ping" | "content_block_start" | "content_block_stop") => return Ok(Step::Nothing),
+            Some("ping") => return Ok(Step::Nothing),
             _ => return Ok(Step::Foreign),
         };
         Ok(Step::Said(delta))
@@ -176,5 +205,32 @@ mod tests {
         check(None, counts_only, Ok(Step::Nothing));
         let broken = r#"{"type":"message_delta","delta":{"stop_reason":"error"}}"#;
         check(None, broken, Err(ReadAnswerError::ErrorObject));
+    }
+
+    #[test]
+    fn a_call_without_arguments_has_those_of_an_empty_object() {
+        let start = |input: Value| {
+            json!({"type": "content_block_start", "index": 0,
+                "content_block": {"type": "tool_use", "id": "t", "name": "f", "input": input}})
+        };
+        let piece = |json: &str| {
+            json!({"type": "content_block_delta", "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": json}})
+        };
+        let check = |events: &[Value], expected: &str| {
+            let stop = json!({"type": "content_block_stop", "index": 0});
+            let end = json!({"type": "message_stop"});
+            let deltas = translate(&[events, &[stop, end]].concat());
+            let pieces = deltas.iter().filter_map(|delta| match delta {
+                Delta::Arguments { json, .. } => Some(&**json),
+                _ => None,
+            });
+            assert_eq!(pieces.collect::<String>(), expected);
+        };
+        check(&[start(json!({}))], "{}");
+        check(&[start(json!({})), piece("")], "{}");
+        check(&[start(json!({})), piece(""), piece("{\"a\""), piece(":1}")], "{\"a\":1}");
+        check(&[start(json!({"a": 1}))], "{\"a\":1}");
+        check(&[start(Value::Null)], "{}");
     }
 }

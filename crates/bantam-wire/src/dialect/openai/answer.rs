@@ -306,6 +306,7 @@ fn chat_choice(choice: ChatChoice<'_>) -> Choice {
         tool_calls: tool_calls.map(|calls| read_calls(calls).0).unwrap_or_default(),
         finish,
         log_probabilities: choice.logprobs.and_then(ChatLogProbabilities::tokens),
+        ..Choice::default()
     }
 }
 

@@ -17,8 +17,8 @@ use crate::feature::{Feature, FeatureSet};
 /// The most texts of one request, as OpenAI has it.
 const TEXTS_MAX: usize = 2048;
 
-/// The top level as name and raw value, in order.
-struct TopLevel<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// An object as name and raw value, in order.
+pub(super) struct TopLevel<'a>(pub(super) Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for TopLevel<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -383,7 +383,8 @@ mod tests {
             false,
         );
         check(r#""tool_calls":[{"id":"a","type":"custom","custom":{"name":"f","input":"x"}}]"#, true);
-        check(r#""function_call":{"name":"f","arguments":"{}"}"#, true);
+        check(r#""function_call":{"name":"f","arguments":"{}"}"#, false);
+        check(r#""function_call":{"arguments":"{}"}"#, true);
     }
 
     #[test]

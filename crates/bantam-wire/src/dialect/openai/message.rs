@@ -6,7 +6,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::call::{Audio, File, Image, Message, MessageDetails, Part, Role, SharedText, ToolCall, shared};
+use super::inner;
+use crate::call::{
+    Audio, CacheMark, File, Image, Message, MessageDetails, Part, Role, SharedText, ToolCall, shared,
+};
 
 /// What is wrong with a message, and where in it.
 #[derive(Debug)]
@@ -35,6 +38,12 @@ struct MessageShape<'a> {
     tool_call_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thinking_blocks: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +60,10 @@ struct PartShape<'a> {
     input_audio: Option<&'a RawValue>,
     #[serde(borrow, default)]
     file: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    cache_control: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    prompt_cache_breakpoint: Option<&'a RawValue>,
 }
 
 /// Decodes one message of `body`.
@@ -76,6 +89,7 @@ pub(super) fn decode(raw: &RawValue, body: &Bytes) -> Result<Message, MessageFau
             ));
         }
     };
+    let mut has_marks = shape.cache_control.is_some();
     let message = match shape.content.map(RawValue::get) {
         None => {
             let calls = shape.tool_calls.or(shape.function_call).or(shape.refusal).or(shape.audio);
@@ -94,15 +108,16 @@ pub(super) fn decode(raw: &RawValue, body: &Bytes) -> Result<Message, MessageFau
         }
         Some(json) if json.starts_with('[') => {
             let mut parts = spoken(&shape);
-            decode_parts(json, body, &mut parts)?;
+            has_marks |= decode_parts(json, body, &mut parts)?;
             Message::of_parts(role, parts)
         }
         Some(_) => return Err(fault(".content", "expected a string or an array of parts")),
     };
     let has_details = shape.name.or(shape.tool_calls).or(shape.function_call).or(shape.tool_call_id);
-    match has_details.or(shape.refusal).or(shape.reasoning_content) {
-        None => Ok(message),
-        Some(_) => Ok(message.with_details(shared(body, raw.get()), read_details)),
+    let has_thoughts = shape.reasoning_content.or(shape.reasoning).or(shape.thinking_blocks);
+    match has_details.or(shape.refusal).or(has_thoughts) {
+        None if !has_marks => Ok(message),
+        _ => Ok(message.with_details(shared(body, raw.get()), read_details)),
     }
 }
 
@@ -111,7 +126,9 @@ fn spoken(shape: &MessageShape<'_>) -> Vec<Part> {
     shape.audio.map(|_| Part::Other("audio".to_owned())).into_iter().collect()
 }
 
-fn decode_parts(json: &str, body: &Bytes, parts: &mut Vec<Part>) -> Result<(), MessageFault> {
+/// Appends the parts of a message; returns whether any of them ends a prefix to keep.
+fn decode_parts(json: &str, body: &Bytes, parts: &mut Vec<Part>) -> Result<bool, MessageFault> {
+    let mut has_marks = false;
     let raws: Vec<&RawValue> =
         serde_json::from_str(json).map_err(|error| fault(".content", error.to_string()))?;
     if raws.is_empty() {
@@ -122,6 +139,7 @@ fn decode_parts(json: &str, body: &Bytes, parts: &mut Vec<Part>) -> Result<(), M
         let part: PartShape<'_> = serde_json::from_str(raw.get()).map_err(|_| {
             fault(&path(), "expected an object with a string `type` and, for text, a string `text`")
         })?;
+        has_marks |= part.cache_control.or(part.prompt_cache_breakpoint).is_some();
         let other = || Part::Other(part.kind.to_string());
         let decoded = match &*part.kind {
             "text" => match part.text {
@@ -144,7 +162,7 @@ fn decode_parts(json: &str, body: &Bytes, parts: &mut Vec<Part>) -> Result<(), M
         };
         parts.push(decoded);
     }
-    Ok(())
+    Ok(has_marks)
 }
 
 fn image(json: &RawValue, body: &Bytes) -> Option<Part> {
@@ -192,14 +210,40 @@ fn read_details(json: &[u8]) -> MessageDetails {
     };
     let text = |json: Option<&RawValue>| serde_json::from_str(json?.get()).ok();
     let (tool_calls, has_unread_calls) = shape.tool_calls.map(read_calls).unwrap_or_default();
+    let older_call =
+        shape.function_call.and_then(|json| serde_json::from_str::<FunctionShape>(json.get()).ok());
     MessageDetails {
         name: text(shape.name),
         tool_calls,
-        has_other_calls: has_unread_calls || shape.function_call.is_some(),
+        has_other_calls: has_unread_calls || (shape.function_call.is_some() && older_call.is_none()),
         tool_call_id: text(shape.tool_call_id),
         refusal: text(shape.refusal),
-        reasoning: text(shape.reasoning_content),
+        reasoning: text(shape.reasoning_content).or_else(|| text(shape.reasoning)),
+        thoughts: shape.thinking_blocks.and_then(inner::thoughts).unwrap_or_default(),
+        older_call: older_call.map(|FunctionShape { name, arguments }| ToolCall {
+            id: String::new(),
+            name,
+            arguments: arguments.unwrap_or_default(),
+        }),
+        cache_marks: cache_marks(&shape),
     }
+}
+
+/// Returns where prefixes to keep end: with a part, by its position among those of the neutral form, or with the
+/// message.
+fn cache_marks(shape: &MessageShape<'_>) -> Vec<(Option<usize>, CacheMark)> {
+    let parts: Vec<PartShape<'_>> = shape
+        .content
+        .filter(|json| json.get().starts_with('['))
+        .and_then(|json| serde_json::from_str(json.get()).ok())
+        .unwrap_or_default();
+    let spoken = usize::from(shape.audio.is_some());
+    let marked = parts.iter().enumerate().filter_map(|(position, part)| {
+        let json = part.cache_control.or(part.prompt_cache_breakpoint)?;
+        Some((Some(position + spoken), inner::cache_mark(json)?))
+    });
+    let whole = shape.cache_control.and_then(inner::cache_mark).map(|mark| (None, mark));
+    marked.chain(whole).collect()
 }
 
 #[derive(Deserialize)]

@@ -121,6 +121,10 @@ params! {
     PromptCacheKey = "prompt_cache_key": Shape::String;
     /// How long the provider keeps its cache.
     PromptCacheRetention = "prompt_cache_retention": Shape::String;
+    /// How the provider keeps its cache.
+    PromptCacheOptions = "prompt_cache_options": Shape::Object;
+    /// A check by another model.
+    Moderation = "moderation": Shape::Object;
     /// The caller's user, hashed.
     SafetyIdentifier = "safety_identifier": Shape::String;
     /// What follows the text whose middle is wanted.
@@ -205,6 +209,8 @@ impl Param {
             Self::WebSearchOptions => (Feature::WebSearch, false),
             Self::PromptCacheKey => (Feature::CacheKey, false),
             Self::PromptCacheRetention => (Feature::CacheRetention, false),
+            Self::PromptCacheOptions => (Feature::CacheOptions, is_empty()),
+            Self::Moderation => (Feature::Moderation, false),
             Self::SafetyIdentifier => (Feature::SafetyIdentifier, false),
             Self::Suffix => (Feature::Suffix, false),
             Self::Echo => (Feature::Echo, json == "false"),
@@ -268,7 +274,16 @@ pub(super) const fn param_of(feature: Feature) -> &'static str {
         | Feature::AudioInput
         | Feature::Files
         | Feature::OtherParts
-        | Feature::OtherToolCalls => Param::Messages.as_str(),
+        | Feature::OtherToolCalls
+        | Feature::OlderToolCalls
+        | Feature::SpeakerName
+        | Feature::Annotations
+        | Feature::Reasoning
+        | Feature::ThinkingBlocks
+        | Feature::ImageDetail
+        | Feature::CacheMarks
+        | Feature::OtherMembers => Param::Messages.as_str(),
+        Feature::StrictTools | Feature::OtherToolMembers => Param::Tools.as_str(),
         _ => feature.name(),
     }
 }

@@ -24,6 +24,12 @@ pub fn support_of_translated(feature: Feature) -> Support {
     match feature {
         Feature::OtherParts
         | Feature::OtherToolCalls
+        | Feature::OlderToolCalls
+        | Feature::Annotations
+        | Feature::ThinkingBlocks
+        | Feature::OtherMembers
+        | Feature::OtherToolMembers
+        | Feature::Moderation
         | Feature::Functions
         | Feature::FunctionChoice
         | Feature::Modalities
@@ -31,6 +37,7 @@ pub fn support_of_translated(feature: Feature) -> Support {
         | Feature::Prediction
         | Feature::WebSearch
         | Feature::Store => Support::Refused("it is not translated between dialects"),
+        Feature::CacheMarks | Feature::CacheOptions => Support::CHOOSES_CACHE,
         _ => Support::Honoured(""),
     }
 }

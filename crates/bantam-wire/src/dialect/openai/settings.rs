@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
 
+use super::inner;
 use super::params::Param;
 use crate::call::{
     AnswerForm, CallKind, Caller, JsonSchema, ProviderHints, Sampling, Settings, Source, Tool, ToolChoice,
@@ -39,6 +41,7 @@ pub(super) fn read(kind: CallKind, source: &Source) -> Settings {
             cache_retention: values.read(Param::PromptCacheRetention),
         },
         unread: FeatureSet::default(),
+        inner: inner::find(source),
     };
     settings.unread = values.unread;
     settings
@@ -106,6 +109,7 @@ fn log_probabilities(kind: CallKind, values: &mut Values<'_>) -> Option<u32> {
 
 fn form(values: &mut Values<'_>) -> AnswerForm {
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct Shape {
         #[serde(rename = "type")]
         kind: String,
@@ -113,6 +117,7 @@ fn form(values: &mut Values<'_>) -> AnswerForm {
         json_schema: Option<SchemaShape>,
     }
     #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
     struct SchemaShape {
         #[serde(default)]
         name: String,
@@ -144,6 +149,8 @@ fn tools(values: &mut Values<'_>) -> Vec<Tool> {
         #[serde(rename = "type")]
         kind: String,
         function: FunctionShape,
+        #[serde(default)]
+        cache_control: Option<Box<RawValue>>,
     }
     #[derive(Deserialize)]
     struct FunctionShape {
@@ -154,17 +161,18 @@ fn tools(values: &mut Values<'_>) -> Vec<Tool> {
         parameters: Option<Value>,
         #[serde(default)]
         strict: Option<bool>,
+        #[serde(default)]
+        cache_control: Option<Box<RawValue>>,
     }
     let shapes: Vec<Shape> = values.read(Param::Tools).unwrap_or_default();
     if shapes.iter().any(|shape| shape.kind != "function") {
         values.note_unread(Param::Tools);
         return Vec::new();
     }
-    let tool = |Shape { function: FunctionShape { name, description, parameters, strict }, .. }| Tool {
-        name,
-        description,
-        parameters,
-        strict,
+    let tool = |Shape { function, cache_control, .. }| {
+        let FunctionShape { name, description, parameters, strict, cache_control: inner } = function;
+        let cache_mark = cache_control.or(inner).and_then(|json| inner::cache_mark(&json));
+        Tool { name, description, parameters, strict, cache_mark }
     };
     shapes.into_iter().map(tool).collect()
 }
@@ -172,10 +180,9 @@ fn tools(values: &mut Values<'_>) -> Vec<Tool> {
 fn tool_choice(values: &mut Values<'_>) -> ToolChoice {
     let choice: Option<Value> = values.read(Param::ToolChoice);
     let named = |choice: &Value| {
-        choice
-            .pointer("/function/name")
-            .and_then(Value::as_str)
-            .map(|name| ToolChoice::Named(name.to_owned()))
+        let name = choice.pointer("/function/name").and_then(Value::as_str)?;
+        let is_all = *choice == json!({ "type": "function", "function": { "name": name } });
+        is_all.then(|| ToolChoice::Named(name.to_owned()))
     };
     let choice = match choice.as_ref().map(|choice| (choice, choice.as_str())) {
         None | Some((_, Some("auto"))) => Some(ToolChoice::Auto),
@@ -206,7 +213,6 @@ fn vectors(values: &mut Values<'_>) -> Vectors {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use serde_json::json;
 
     use super::*;
     use crate::call::{Call, DecodeLimits};
@@ -238,6 +244,12 @@ mod tests {
         check(r#","tools":[{"type":"function","function":{}}]"#, Feature::Tools);
         check(r#","tool_choice":"perhaps""#, Feature::ToolChoice);
         check(r#","tool_choice":{"type":"allowed_tools"}"#, Feature::ToolChoice);
+        check(r#","tool_choice":{"type":"function","function":{"name":"f"},"more":1}"#, Feature::ToolChoice);
+        check(r#","response_format":{"type":"json_object","more":1}"#, Feature::AnswerForm);
+        check(
+            r#","response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{},"more":1}}"#,
+            Feature::AnswerForm,
+        );
         check(r#","stop":[1]"#, Feature::Stop);
         check(r#","logit_bias":{"1":"x"}"#, Feature::LogitBias);
     }
@@ -265,6 +277,7 @@ mod tests {
             description: Some("d".to_owned()),
             parameters: Some(json!({"type": "object"})),
             strict: Some(true),
+            cache_mark: None,
         };
         assert_eq!(settings.tools, [tool]);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use super::log_probabilities;
 use super::usage::push_usage;
-use super::whole::{finish_word, push_call, push_id, with_note};
+use super::whole::{finish_word, push_call, push_id, push_thoughts, with_note};
 use super::write::{push_integer, push_string};
 use super::{DONE_DATA, error_body};
 use crate::call::CallKind;
@@ -26,6 +26,8 @@ pub(super) struct ChunkWriter {
     prefix: Vec<u8>,
     /// Choices whose role was told, a bit each.
     begun: u128,
+    /// Thoughts told so far.
+    thoughts: usize,
     kept: Option<KeptChunk>,
 }
 
@@ -45,6 +47,7 @@ impl ChunkWriter {
             include_usage: call.include_usage,
             prefix: Vec::new(),
             begun: 0,
+            thoughts: 0,
             kept: None,
         };
         writer.set_head(&AnswerHead::default());
@@ -100,23 +103,24 @@ impl ChunkWriter {
                 };
                 self.emit(chunk, false, false, out);
             }
-            Delta::Refusal { choice, text } => {
-                let mut delta = self.role(*choice);
+            Delta::Refusal { choice, text } => self.emit_delta(*choice, out, |delta| {
                 delta.extend_from_slice(b"\"refusal\":");
-                push_string(&mut delta, text);
-                let chunk = self.chat_chunk(*choice, &delta, None, None);
-                self.emit(chunk, false, false, out);
+                push_string(delta, text);
+            }),
+            Delta::Thought { choice, thought } => {
+                let number = self.thoughts;
+                self.thoughts += 1;
+                self.emit_delta(*choice, out, |delta| {
+                    push_thoughts(delta, std::slice::from_ref(thought), Some(number));
+                });
             }
-            Delta::ToolCall { choice, index, call } => {
-                let mut delta = self.role(*choice);
+            Delta::ToolCall { choice, index, call } => self.emit_delta(*choice, out, |delta| {
                 delta.extend_from_slice(b"\"tool_calls\":[{\"index\":");
-                push_integer(&mut delta, *index);
+                push_integer(delta, *index);
                 delta.push(b',');
-                push_call(&mut delta, call);
+                push_call(delta, call);
                 delta.extend_from_slice(b"}]");
-                let chunk = self.chat_chunk(*choice, &delta, None, None);
-                self.emit(chunk, false, false, out);
-            }
+            }),
             Delta::Arguments { choice, index, json } => {
                 let mut delta = Vec::with_capacity(json.len() + 64);
                 delta.extend_from_slice(b"\"tool_calls\":[{\"index\":");
@@ -146,6 +150,14 @@ impl ChunkWriter {
                 }
             }
         }
+    }
+
+    /// Sends what `write` says of a choice, the first time with its role.
+    fn emit_delta(&mut self, choice: u32, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut delta = self.role(choice);
+        write(&mut delta);
+        let chunk = self.chat_chunk(choice, &delta, None, None);
+        self.emit(chunk, false, false, out);
     }
 
     /// Notes that a choice has begun; returns whether it had not before.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::log_probabilities;
 use super::usage::push_usage_or_null;
 use super::write::{push_float, push_hex, push_integer, push_list, push_note, push_nullable, push_string};
-use crate::call::{CallKind, ToolCall, VectorEncoding};
+use crate::call::{CallKind, Thought, ToolCall, VectorEncoding};
 use crate::dialect::AnswerContext;
 use crate::error::ReadAnswerError;
 use crate::format::Format;
@@ -123,6 +123,10 @@ fn push_choice(out: &mut Vec<u8>, kind: CallKind, index: usize, choice: &Choice)
         push_nullable(out, choice.text.as_deref());
         out.extend_from_slice(b",\"refusal\":");
         push_nullable(out, choice.refusal.as_deref());
+        if !choice.thoughts.is_empty() {
+            out.push(b',');
+            push_thoughts(out, &choice.thoughts, None);
+        }
         if !choice.tool_calls.is_empty() {
             out.extend_from_slice(b",\"tool_calls\":");
             push_list(out, &choice.tool_calls, |out, call| {
@@ -137,6 +141,43 @@ fn push_choice(out: &mut Vec<u8>, kind: CallKind, index: usize, choice: &Choice)
     out.extend_from_slice(b",\"finish_reason\":\"");
     out.extend_from_slice(finish_word(choice.finish).as_bytes());
     out.extend_from_slice(b"\"}");
+}
+
+/// Appends the members that tell thoughts: their text, where there is any, and what callers send back. In a stream the
+/// thoughts are numbered from `first` on, as SDKs need it that put lists together.
+pub(super) fn push_thoughts(out: &mut Vec<u8>, thoughts: &[Thought], first: Option<usize>) {
+    let texts = thoughts.iter().filter_map(|thought| match thought {
+        Thought::Open { text, .. } if !text.is_empty() => Some(&**text),
+        _ => None,
+    });
+    let texts: Vec<&str> = texts.collect();
+    if !texts.is_empty() {
+        out.extend_from_slice(b"\"reasoning_content\":");
+        push_string(out, &texts.join("\n\n"));
+        out.push(b',');
+    }
+    out.extend_from_slice(b"\"thinking_blocks\":");
+    push_list(out, thoughts.iter().enumerate(), |out, (position, thought)| {
+        out.push(b'{');
+        if let Some(first) = first {
+            out.extend_from_slice(b"\"index\":");
+            push_integer(out, first + position);
+            out.push(b',');
+        }
+        match thought {
+            Thought::Open { text, signature } => {
+                out.extend_from_slice(b"\"type\":\"thinking\",\"thinking\":");
+                push_string(out, text);
+                out.extend_from_slice(b",\"signature\":");
+                push_string(out, signature);
+            }
+            Thought::Sealed(data) => {
+                out.extend_from_slice(b"\"type\":\"redacted_thinking\",\"data\":");
+                push_string(out, data);
+            }
+        }
+        out.push(b'}');
+    });
 }
 
 /// Appends the members of a tool call.
