@@ -167,9 +167,6 @@ def test_a_full_queue_is_a_rate_limit_with_a_retry_delay(serve, upstream):
 
 BROKEN = {
     "a server error": (Json({"error": {"message": "words of the upstream"}}, status=500), 502),
-    "a refusal of our key": (Json({"error": {"message": "words of the upstream"}}, status=401), 502),
-    "an unknown path": (Json({"error": {"message": "words of the upstream"}}, status=404), 502),
-    "a rate limit": (Json({"error": {"message": "words of the upstream"}}, status=429), 502),
     "a redirect": (Json({}, status=302, headers={"location": "http://127.0.0.1:9/"}), 502),
     "an error body with status 200": (Json({"error": {"message": "words of the upstream"}}), 502),
     "a completion without choices": (Json({"choices": []}), 502),
@@ -193,6 +190,77 @@ def test_a_broken_upstream_costs_one_clear_error(serve, upstream, name):
     gateway.settled(requests=1, failed=1, attempts=1)
 
 
+WORDS = "words of the upstream"
+KNOWN = {
+    "a long prompt": (400, {}, {"code": "context_length_exceeded"}, openai.BadRequestError, "context_length_exceeded"),
+    "a filter": (400, {}, {"code": "content_filter"}, openai.BadRequestError, "content_filter"),
+    "a bad request": (422, {}, {"code": None}, openai.BadRequestError, "upstream_refused_request"),
+    "a large request": (413, {}, {"type": "request_too_large"}, openai.APIStatusError, "upstream_request_too_large"),
+    "a refused key": (401, {}, {"code": "invalid_api_key"}, openai.InternalServerError, "upstream_key_refused"),
+    "a forbidden model": (403, {}, {}, openai.InternalServerError, "upstream_forbidden"),
+    "a missing model": (404, {}, {}, openai.InternalServerError, "upstream_model_not_found"),
+    "a used-up quota": (429, {}, {"code": "insufficient_quota"}, openai.RateLimitError, "insufficient_quota"),
+    "a long pause": (429, {"retry-after": "50"}, {}, openai.RateLimitError, "rate_limit_exceeded"),
+    "a rate limit": (429, {"retry-after-ms": "5"}, {}, openai.RateLimitError, "rate_limit_exceeded"),
+    "an overload": (529, {"retry-after-ms": "5"}, {}, openai.InternalServerError, "upstream_overloaded"),
+    "a failure": (500, {}, {}, openai.InternalServerError, "upstream_failed"),
+}
+REPEATED = ["a long pause", "a rate limit", "an overload", "a failure"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_is_known_of_a_failure_reaches_the_sdk_and_bounds_its_retries(serve, upstream, name, stream):
+    status, headers, error, raised, code = KNOWN[name]
+    upstream.answer = Json({"error": {"message": WORDS, **error}}, status=status, headers=headers)
+    gateway = serve()
+    with pytest.raises(raised) as caught:
+        ask(gateway.client(max_retries=0), stream=stream)
+    assert caught.value.code == code
+    assert WORDS not in caught.value.message
+    told = caught.value.response.headers
+    assert told.get("retry-after") == ("50" if name == "a long pause" else "1" if "retry-after-ms" in headers else None)
+    # Bantam repeats what was not taken up twice, and says so; what may have been billed is the SDK's to repeat.
+    calls = 3 if name in ["a rate limit", "an overload"] else 1
+    assert len(upstream.requests) == calls
+    assert told["x-should-retry"] == ("true" if name in REPEATED and calls == 1 else "false")
+
+
+def test_the_sdk_does_not_come_back_early_from_a_pause_that_it_would_not_keep(serve, upstream):
+    upstream.answer = Json({"error": {"message": WORDS}}, status=429, headers={"retry-after": "300"})
+    with pytest.raises(openai.RateLimitError) as caught:
+        ask(serve().client(max_retries=2))
+    assert caught.value.response.headers["retry-after"] == "300"
+    assert len(upstream.requests) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_one_call_of_the_sdk_is_at_most_three_calls_of_the_upstream(serve, upstream, status):
+    upstream.answer = Json({"error": {"message": WORDS}}, status=status, headers={"retry-after-ms": "5"})
+    with pytest.raises(openai.APIStatusError):
+        ask(serve().client(max_retries=2))
+    assert len(upstream.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("is_up", "parts"),
+    [
+        (True, ["fake-small", "key_refused", "status=401", "duration_ms=", "api_key_env"]),
+        (False, ["fake-small", "connection_refused", "duration_ms=", "check the port in `base_url`"]),
+    ],
+)
+def test_the_log_says_what_failed_and_what_would_help(serve, upstream, is_up, parts):
+    upstream.answer = Json({"error": {"message": WORDS}}, status=401)
+    gateway = serve(fake="retries_max = 0")
+    if not is_up:
+        upstream.close()
+    with pytest.raises(openai.InternalServerError):
+        ask(gateway.client(max_retries=0))
+    failures = wait_until(lambda: [line for line in gateway.lines if "a call failed" in line], lambda: gateway.lines)
+    assert all(part in failures[0] for part in ['upstream="fake"', *parts]), failures
+    assert WORDS not in "".join(gateway.lines)
+
+
 def test_an_upstream_that_hangs_times_out(serve, upstream):
     release = threading.Event()
     upstream.answer = Held(release, Json(completion()))
@@ -208,12 +276,12 @@ def test_an_unreachable_upstream_is_an_error(serve, upstream):
     upstream.close()
     with pytest.raises(openai.InternalServerError) as caught:
         ask(gateway.client())
-    assert caught.value.code == "upstream_failed"
+    assert caught.value.code == "upstream_unreachable"
 
 
 def test_a_transient_failure_is_retried_and_hidden_from_the_caller(serve, upstream):
     gateway = serve(fake="retries_max = 2")
-    failures = iter([503, 500])
+    failures = iter([503, 429])
     upstream.answer = lambda _: Json({}, status=status) if (status := next(failures, None)) else Json(completion())
     assert ask(gateway.client()).choices[0].message.content == "hello"
     assert len(upstream.requests) == 3

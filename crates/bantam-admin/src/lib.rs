@@ -25,6 +25,7 @@ mod students;
 mod talk;
 mod tasks;
 mod text;
+mod upstreams;
 mod usage;
 
 pub use config::{CheckedConfig, ConfigSetting, check_config, config_settings};
@@ -53,4 +54,5 @@ pub use text::{
     age_text, bytes_text, dollars_text, milliseconds_text, parameters_text, printable, read_parameters,
     shell_word, table,
 };
+pub use upstreams::{UpstreamCheck, check_upstreams};
 pub use usage::{ParseDayError, SavingsFigures, UsageFigures, UsageReport, UsageRows, day_start, usage};

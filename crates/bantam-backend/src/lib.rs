@@ -16,7 +16,7 @@ use bantam_types::Tier;
 use bantam_wire::{Call, CallKind, Unsupported};
 
 pub use answer::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
-pub use error::{BackendError, BackendFault};
+pub use error::{BackendError, BackendFault, ConnectFault, Repeat};
 pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 
 /// A future that may be sent to another thread.
@@ -33,6 +33,18 @@ pub struct Ask {
     pub payload_start: usize,
     /// When the whole attempt must be over.
     pub deadline: Option<std::time::Instant>,
+    /// What was tried for the same request before.
+    pub before: CallsBefore,
+}
+
+/// Calls that were made for a request before the one that is asked for, so that repeats of all kinds stay within one
+/// limit and one time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallsBefore {
+    /// How many: by the caller's own repeats, as far as they say so, and by attempts that may have been billed.
+    pub calls: u32,
+    /// When the first attempt on this backend began.
+    pub began: Option<std::time::Instant>,
 }
 
 /// Anything that answers requests.
@@ -46,6 +58,12 @@ pub trait Backend: Send + Sync {
 
     /// Returns whether it takes calls of `kind` now; false while its circuit breaker is open.
     fn is_available(&self, kind: CallKind) -> bool;
+
+    /// Returns how long calls of `kind` are still refused, where that is known: how long its circuit breaker stays open.
+    fn refused_for(&self, kind: CallKind) -> Option<std::time::Duration> {
+        let _ = kind;
+        None
+    }
 
     /// Returns what a student's answer to a request is based on, in lines for people; nothing where it has nothing to
     /// add.

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, RequestOutcome, Settlement, Template, Tier,
-    TokenUsage, Usd,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, RequestOutcome, Settlement, Template,
+    Tier, TokenUsage, Usd,
 };
 
 use crate::{
@@ -103,6 +103,9 @@ fn attempt(model: &str, tier: Tier, outcome: AttemptOutcome, number: u32) -> Att
         confidence: (tier == Tier::Local).then_some(0.5),
         outcome,
         retries: 0,
+        fault: matches!(outcome, AttemptOutcome::Failed(_))
+            .then(|| FaultKind::ALL[number as usize % FaultKind::ALL.len()]),
+        upstream_status: number.is_multiple_of(2).then_some(503),
     }
 }
 

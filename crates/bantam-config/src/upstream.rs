@@ -143,6 +143,8 @@ pub struct Upstream {
     pub total_timeout: Duration,
     /// How often a failed call may be made again before its first byte.
     pub retries_max: u32,
+    /// Whether a call may be made again although it may have been answered and billed.
+    pub retry_sent: bool,
     /// How many calls may run at once.
     pub concurrent_requests_max: usize,
     /// The largest answer, in bytes.
@@ -215,6 +217,7 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
     let first_byte_timeout = within(&mut section, "first_byte_timeout_ms", 60_000, &total);
     let chunk_timeout = within(&mut section, "chunk_timeout_ms", 30_000, &total);
     let retries_max = section.or("retries_max", 2, value::whole(0..=10)).value;
+    let retry_sent = section.or("retry_sent", false, value::boolean).value;
     let concurrent = section.or("concurrent_requests_max", 256, value::whole(1..=100_000));
     let response = section.or("response_bytes_max", 16 << 20, value::whole(1 << 10..=1 << 30));
     section.finish();
@@ -236,6 +239,7 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
         chunk_timeout,
         total_timeout: total.value,
         retries_max,
+        retry_sent,
         concurrent_requests_max: concurrent.value,
         response_bytes_max: response.value,
     })

@@ -45,4 +45,5 @@ pub use served::{ServedModel, ServedModels, preloads};
 pub use students::{
     ModelAccess, TaskStudent, check_writer, load_student, load_tagger, student_model, task_student,
 };
+pub use upstreams::build_upstreams;
 pub use warning::DeployWarning;

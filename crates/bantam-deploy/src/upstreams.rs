@@ -14,12 +14,7 @@ use crate::files::FilesRead;
 
 /// Returns the models of `config` that run on upstreams.
 pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result<Vec<Rung>, DeployError> {
-    let mut upstreams = BTreeMap::new();
-    for (name, upstream) in &config.upstreams {
-        let built = build(upstream, env, files)
-            .map_err(|source| DeployError::Upstream { name: name.clone(), source })?;
-        upstreams.insert(name.as_str(), Arc::new(built));
-    }
+    let upstreams = build_upstreams(config, env, files)?;
     let mut rungs = Vec::new();
     for (name, model) in &config.models {
         let ModelSource::Upstream { upstream: upstream_name, name: called, messages } = &model.source else {
@@ -32,6 +27,23 @@ pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result
         rungs.push(rung);
     }
     Ok(rungs)
+}
+
+/// Builds the upstreams of `config`, by name; opens no connection yet.
+///
+/// # Errors
+/// When an address, a key or a certificate cannot be used.
+pub fn build_upstreams<'c>(
+    config: &'c Config,
+    env: &dyn Env,
+    files: &FilesRead,
+) -> Result<BTreeMap<&'c str, Arc<Upstream>>, DeployError> {
+    let built = config.upstreams.iter().map(|(name, upstream)| {
+        let built = build(upstream, env, files).map(|built| Arc::new(built.named(name)));
+        let built = built.map_err(|source| DeployError::Upstream { name: name.clone(), source })?;
+        Ok((name.as_str(), built))
+    });
+    built.collect()
 }
 
 fn build(
@@ -115,6 +127,7 @@ fn settings(
         chunk_timeout: upstream.chunk_timeout,
         total_timeout: upstream.total_timeout,
         retries_max: upstream.retries_max,
+        retry_sent: upstream.retry_sent,
         concurrent_requests_max: upstream.concurrent_requests_max,
         response_bytes_max: upstream.response_bytes_max,
     })

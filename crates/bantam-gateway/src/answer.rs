@@ -106,12 +106,14 @@ pub(crate) fn facts_of(answer: &Answer, estimated_prompt_tokens: u64) -> Attempt
             first_byte_us: None,
             confidence: Some(student.probability),
             retries: 0,
+            fault: None,
         },
         Answer::Whole(whole) => AttemptFacts {
             usage: whole.body.usage(),
             first_byte_us: Some(whole.first_byte_us),
             confidence: None,
             retries: whole.retries,
+            fault: None,
         },
         Answer::Stream(stream) => AttemptFacts {
             first_byte_us: Some(stream.first_byte_us),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{BackendError, BackendFault};
+use bantam_backend::{BackendError, BackendFault, Repeat};
 use bantam_books::{Books, ExampleRecord, SettleError, Ticket};
 use bantam_privacy::Scanned;
 use bantam_types::{
@@ -35,6 +35,8 @@ pub(crate) struct AttemptFacts {
     pub(crate) first_byte_us: Option<u64>,
     pub(crate) confidence: Option<f32>,
     pub(crate) retries: u32,
+    /// Why it gave no answer.
+    pub(crate) fault: Option<BackendFault>,
 }
 
 /// Where finished requests go: into the books, and then to whoever watches.
@@ -51,7 +53,7 @@ pub(crate) struct Case {
     arrived: Instant,
     settlement: Option<Settlement>,
     open: Option<(Arc<Rung>, Instant)>,
-    /// Why the newest attempt gave no answer.
+    /// Why the attempts since the last answer gave none, in the words of the one that tells most.
     fault: Option<BackendError>,
     pub(crate) task: Option<Arc<Task>>,
     baseline: Option<Arc<Price>>,
@@ -135,7 +137,6 @@ impl Case {
     /// Begins an attempt on `rung`.
     pub(crate) fn begin(&mut self, rung: &Arc<Rung>) {
         self.open = Some((Arc::clone(rung), Instant::now()));
-        self.fault = None;
     }
 
     /// Ends the attempt under way.
@@ -143,7 +144,10 @@ impl Case {
         let Some((rung, started)) = self.open.take() else {
             return;
         };
-        let AttemptFacts { usage, first_byte_us, confidence, retries } = facts;
+        let AttemptFacts { usage, first_byte_us, confidence, retries, fault } = facts;
+        if fault.is_none() {
+            self.fault = None;
+        }
         let cost = usage.zip(rung.price.as_ref()).map(|(usage, price)| price.cost(usage));
         if let Some(usage) = usage.filter(|usage| rung.gate.is_none() && usage.input > 0)
             && let Some(task) = &self.task
@@ -163,6 +167,8 @@ impl Case {
             confidence,
             outcome,
             retries,
+            fault: fault.map(BackendFault::kind),
+            upstream_status: fault.and_then(BackendFault::upstream_status),
         };
         if let Some(settlement) = &mut self.settlement {
             settlement.attempts.push(record);
@@ -172,12 +178,18 @@ impl Case {
     /// Ends the attempt under way with a fault.
     pub(crate) fn end_failed(&mut self, error: &BackendError) {
         let facts = AttemptFacts {
-            usage: is_never_billed(error.fault).then(TokenUsage::default),
+            usage: error.fault.is_never_billed().then(TokenUsage::default),
             retries: error.retries,
+            fault: Some(error.fault),
             ..AttemptFacts::default()
         };
         self.end(AttemptOutcome::Failed(error.fault.reason()), facts);
-        self.fault = Some(error.clone());
+        // That a rung was not asked says less than what another said that may answer later, and perhaps when.
+        let was_asked = error.fault.reason() != EscalationReason::Unavailable;
+        let tells_more = |before: &BackendError| before.repeat() != Repeat::Never;
+        if was_asked || !self.fault.as_ref().is_some_and(tells_more) {
+            self.fault = Some(error.clone());
+        }
     }
 
     /// Turns a discarded attempt into the accepted one: its answer was good and nothing better came.
@@ -193,7 +205,7 @@ impl Case {
         self.settlement.as_ref().map_or(&[], |settlement| &settlement.attempts)
     }
 
-    /// Returns why the newest attempt gave no answer, where it failed.
+    /// Returns why the attempts since the last answer gave none, where the newest failed.
     pub(crate) const fn fault(&self) -> Option<&BackendError> {
         self.fault.as_ref()
     }
@@ -287,35 +299,6 @@ impl Drop for Case {
 /// Returns the sum of the attempts' costs, when every one of them is known.
 pub(crate) fn total_cost(attempts: &[AttemptRecord]) -> Option<Usd> {
     attempts.iter().map(|attempt| attempt.cost).sum::<Option<Usd>>()
-}
-
-/// Returns whether no provider bills for an attempt that ended like this.
-fn is_never_billed(fault: BackendFault) -> bool {
-    match fault {
-        BackendFault::NotCleared
-        | BackendFault::Elsewhere
-        | BackendFault::CannotHonour(_)
-        | BackendFault::ContextLength { .. }
-        | BackendFault::Connect
-        | BackendFault::Refused(_)
-        | BackendFault::Key(_)
-        | BackendFault::NotFound
-        | BackendFault::RateLimited
-        | BackendFault::Status(_)
-        | BackendFault::BreakerOpen
-        | BackendFault::Busy
-        | BackendFault::NoRoom
-        | BackendFault::NotLoaded => true,
-        BackendFault::Broken
-        | BackendFault::FirstByteTimeout
-        | BackendFault::ChunkTimeout
-        | BackendFault::TotalTimeout
-        | BackendFault::TooLarge
-        | BackendFault::Garbage
-        | BackendFault::Encoded(_)
-        | BackendFault::ErrorBody
-        | BackendFault::Cut => false,
-    }
 }
 
 fn unsettled(error: impl std::error::Error) -> ApiError {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
+use bantam_backend::{Answer, CallsBefore};
 use bantam_books::{Books, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use crate::admit::{Admission, AdmissionLimits};
 use crate::answer::{Conclusion, conclude};
 use crate::case::{Arrival, Case, Desk, ledger_unavailable};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, Rung};
 use crate::exhausted::exhausted;
 use crate::finish::finish;
 use crate::identify::{Hints, Identified};
@@ -150,7 +151,7 @@ impl Gateway {
             return Err(case.refuse(RequestOutcome::Refused, nobody_can(planned, scanned)).await);
         }
         let keep_alive = self.keep_alive.filter(|_| scanned.request().stream);
-        let answering = climb(deployment, arrival, prepared, case);
+        let answering = climb(deployment, arrival, (prepared, hints.earlier_tries), case);
         match keep_alive {
             Some(every) => waiting::in_time(Box::pin(answering), every, arrival, endpoint).await,
             None => answering.await,
@@ -223,11 +224,34 @@ fn error_reply(arrival: Arrival, endpoint: &'static dyn Endpoint, error: ApiErro
     Reply { request_id: arrival.request_id, endpoint, note: None, body: ReplyBody::Error(error) }
 }
 
+/// Asks one rung, and asks it again as often as it may be: each time is an attempt with its own record, because the one
+/// before may have been billed. The last attempt is still open when there is an answer.
+async fn attempt(
+    deployment: &Deployment,
+    (scanned, earlier_tries): (&Scanned, u32),
+    identified: &Identified,
+    rung: &Arc<Rung>,
+    case: &mut Case,
+) -> Option<Answer> {
+    let mut before = CallsBefore { calls: earlier_tries, began: Some(Instant::now()) };
+    loop {
+        let cleared = deployment.policy.clear(scanned, rung.tier)?;
+        case.begin(rung);
+        let error = match rung.backend.answer(cleared, ask(scanned, identified, before)).await {
+            Ok(answer) => return Some(answer),
+            Err(error) => error,
+        };
+        case.end_failed(&error);
+        tokio::time::sleep(error.repeat_after?).await;
+        before.calls = before.calls.saturating_add(error.retries).saturating_add(1);
+    }
+}
+
 /// Tries the planned rungs in order until an answer is accepted.
 async fn climb(
     deployment: Arc<Deployment>,
     arrival: Arrival,
-    prepared: Prepared,
+    (prepared, earlier_tries): (Prepared, u32),
     mut case: Case,
 ) -> Result<Reply, ApiError> {
     let Prepared { scanned, identified, planned } = &prepared;
@@ -235,16 +259,9 @@ async fn climb(
     let mut held = None;
     let rungs = planned.plan.rungs.iter().filter_map(|index| planned.ladder.get(*index));
     for rung in rungs {
-        let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
+        let Some(answer) = attempt(&deployment, (scanned, earlier_tries), identified, rung, &mut case).await
+        else {
             continue;
-        };
-        case.begin(rung);
-        let answer = match rung.backend.answer(cleared, ask(scanned, identified)).await {
-            Ok(answer) => answer,
-            Err(error) => {
-                case.end_failed(&error);
-                continue;
-            }
         };
         match conclude(&mut case, rung, answer, arrival) {
             Conclusion::Accepted(accepted) => {
@@ -270,10 +287,8 @@ async fn climb(
     } else {
         exhausted(case.attempts(), request.endpoint, case.fault())
     };
-    let outcome = if matches!(error.code, ErrorCode::PolicyConflict | ErrorCode::InvalidRequest) {
-        RequestOutcome::Refused
-    } else {
-        RequestOutcome::Failed
-    };
+    let is_refusal =
+        matches!(error.code, ErrorCode::PolicyConflict | ErrorCode::InvalidRequest | ErrorCode::TooLarge);
+    let outcome = if is_refusal { RequestOutcome::Refused } else { RequestOutcome::Failed };
     Err(case.refuse(outcome, error).await)
 }

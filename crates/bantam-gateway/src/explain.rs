@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_backend::Answer;
+use bantam_backend::{Answer, CallsBefore};
 use bantam_route::{Gate, RungKind};
 use bantam_wire::{ApiError, openai};
 use bytes::Bytes;
@@ -79,7 +79,7 @@ fn shown(text: &str) -> String {
 async fn evidence(deployment: &Deployment, prepared: &Prepared, rung: &Arc<Rung>) -> Vec<String> {
     let Prepared { scanned, identified, .. } = prepared;
     let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else { return Vec::new() };
-    let lines = rung.backend.evidence(cleared, ask(scanned, identified)).await;
+    let lines = rung.backend.evidence(cleared, ask(scanned, identified, CallsBefore::default())).await;
     lines.iter().map(|line| shown(line)).collect()
 }
 
@@ -89,7 +89,7 @@ async fn fate(deployment: &Deployment, prepared: &Prepared, rung: &Arc<Rung>) ->
     let Some(cleared) = deployment.policy.clear(scanned, rung.tier) else {
         return "not cleared".to_owned();
     };
-    let answer = match rung.backend.answer(cleared, ask(scanned, identified)).await {
+    let answer = match rung.backend.answer(cleared, ask(scanned, identified, CallsBefore::default())).await {
         Ok(answer) => answer,
         Err(error) => return format!("gives no answer: {error}"),
     };

@@ -70,7 +70,7 @@ pub(crate) async fn finish(
 /// Returns the error for an answer whose facts could be read and whose rest could not.
 fn unreadable(rung: &Rung) -> ApiError {
     let message = format!("the answer of `{}` cannot be translated for this endpoint", rung.name);
-    ApiError::new(ErrorCode::UpstreamFailed, "upstream_failed", message)
+    ApiError::new(ErrorCode::UpstreamFailed, "upstream_failed", message).should_retry(false)
 }
 
 /// Returns a label as the task writes answers.

@@ -16,6 +16,8 @@ pub struct Hints {
     pub task: Option<String>,
     /// The name of the key that the caller showed.
     pub caller: Option<Arc<str>>,
+    /// How often the caller's library has tried the same request before, as it says itself.
+    pub earlier_tries: u32,
 }
 
 /// Where a request goes.

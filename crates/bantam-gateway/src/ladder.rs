@@ -1,12 +1,14 @@
 //! Plans one request, and words the error if no rung can take it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bantam_privacy::{PrivacyPolicy, Scanned};
 use bantam_route::{Plan, RungFacts, SkipReason, plan};
 use bantam_wire::{ApiError, CallKind, ErrorCode, Unsupported};
 
 use crate::deployment::{Deployment, Rung};
+use crate::exhausted::{SDK_PAUSE_MAX, UNAVAILABLE_S, whole_seconds};
 use crate::identify::{Identified, Target};
 
 /// A request's ladder with the plan over it.
@@ -77,12 +79,22 @@ pub(crate) fn nobody_can(planned: &Planned, scanned: &Scanned) -> ApiError {
         let param = call.endpoint.param(call.kind().feature());
         return ApiError::invalid(param, "context_length_exceeded", message);
     }
-    ApiError::new(
+    let pause_s = pause_left(planned, scanned);
+    let error = ApiError::new(
         ErrorCode::Unavailable,
         "upstreams_unavailable",
         "every upstream of this request failed too often recently and is not asked for a while",
     )
-    .retry_after(30)
+    .retry_after(pause_s);
+    let is_too_long = Duration::from_secs(pause_s.into()) > SDK_PAUSE_MAX;
+    if is_too_long { error.should_retry(false) } else { error }
+}
+
+/// Returns after how many seconds the first rung may be asked again.
+fn pause_left(planned: &Planned, scanned: &Scanned) -> u32 {
+    let kind = scanned.request().kind();
+    let pauses = planned.ladder.iter().filter_map(|rung| rung.backend.refused_for(kind));
+    pauses.min().map_or(UNAVAILABLE_S, |pause| whole_seconds(pause).max(1))
 }
 
 /// Returns the error for a request that asks for something that no rung can do, in the words of `rung`.

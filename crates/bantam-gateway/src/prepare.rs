@@ -2,7 +2,7 @@
 //!
 //! Answering and explaining go through this one function, so an explanation cannot differ from what happens.
 
-use bantam_backend::Ask;
+use bantam_backend::{Ask, CallsBefore};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
 use bantam_wire::{ApiError, Endpoint};
@@ -44,7 +44,7 @@ pub(crate) fn prepare(
 
 /// Returns how every rung is asked: with the task's instructions where the caller brings none, and for a label never
 /// as a stream, because it is checked before it is returned.
-pub(crate) fn ask(scanned: &Scanned, identified: &Identified) -> Ask {
+pub(crate) fn ask(scanned: &Scanned, identified: &Identified, before: CallsBefore) -> Ask {
     let call = scanned.request();
     let task = identified.task();
     let system = task.filter(|_| !call.has_system()).map(|task| task.instructions.clone());
@@ -54,5 +54,6 @@ pub(crate) fn ask(scanned: &Scanned, identified: &Identified) -> Ask {
         stream: call.stream && !is_classification,
         payload_start: identified.payload_start,
         deadline: None,
+        before,
     }
 }

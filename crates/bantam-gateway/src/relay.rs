@@ -97,6 +97,7 @@ impl State {
             first_byte_us: Some(self.first_byte_us),
             confidence: None,
             retries: self.retries,
+            fault: None,
         }
     }
 
@@ -116,7 +117,8 @@ impl State {
     /// A failure in the middle of a stream: what was sent cannot be taken back, so the caller is told.
     async fn fail(&mut self, error: &BackendError) -> Bytes {
         self.over = true;
-        self.case.end(AttemptOutcome::Failed(error.fault.reason()), self.facts());
+        let facts = AttemptFacts { fault: Some(error.fault), ..self.facts() };
+        self.case.end(AttemptOutcome::Failed(error.fault.reason()), facts);
         let told = ApiError::new(
             ErrorCode::UpstreamFailed,
             "stream_broken",

@@ -213,6 +213,8 @@ fn settlement(number: u64, request_id: u128) -> Settlement {
             confidence: Some(0.97),
             outcome: AttemptOutcome::Accepted,
             retries: 0,
+            fault: None,
+            upstream_status: None,
         }],
     }
 }

@@ -33,7 +33,8 @@ pub(crate) use frame::{Frame, SEGMENT_HEADER_BYTES, check_segment_header, segmen
 const KIND_SETTLEMENT: u8 = 1;
 /// A discovered template.
 const KIND_TEMPLATE: u8 = 2;
-/// The version of settlements that is written now. Version 1 had no caller, endpoint and dialect.
+/// The version of settlements that is written now. Version 1 had no caller, endpoint and
+/// dialect, and no fault and status of its attempts.
 const SETTLEMENT_VERSION: u8 = 2;
 /// The version of templates that is written now.
 const TEMPLATE_VERSION: u8 = 1;

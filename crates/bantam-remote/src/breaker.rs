@@ -41,6 +41,17 @@ impl Breaker {
         self.open_until.is_none_or(|until| now >= until && !self.probing)
     }
 
+    /// Returns how long calls are still refused; nothing where they are not.
+    pub(crate) fn pause_left(&self, now: Instant) -> Option<Duration> {
+        let until = self.open_until.filter(|_| !self.is_available(now))?;
+        Some(until.saturating_duration_since(now))
+    }
+
+    /// Returns whether calls are refused, or one of them probes.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open_until.is_some()
+    }
+
     /// Admits a call, or not. After an opening exactly one call is admitted to probe the upstream.
     pub(crate) fn admit(&mut self, now: Instant) -> Option<Admission> {
         if !self.is_available(now) {

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use crate::connect::{Connector, Resolver};
+
 /// The client that every upstream uses.
-pub(crate) type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type HttpClient = Client<Connector, Full<Bytes>>;
 
 /// A client that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +32,10 @@ pub(crate) fn build(
     connect_timeout: Duration,
     extra_roots_pem: Option<&[u8]>,
 ) -> Result<HttpClient, BuildClientError> {
-    let mut http = HttpConnector::new();
+    let mut http = HttpConnector::new_with_resolver(Resolver::default());
     http.enforce_http(false);
     http.set_nodelay(true);
+    // This one is spread over the host's addresses; the connector's own bounds all of it, TLS included.
     http.set_connect_timeout(Some(connect_timeout));
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -50,9 +53,10 @@ pub(crate) fn build(
             return Err(BuildClientError::RootCertificates);
         }
     }
-    let tls = builder.with_root_certificates(roots).with_no_client_auth();
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(http);
+    let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
+    // Said, so that a server that speaks HTTP/2 only refuses by name.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let connector = Connector::new(HttpsConnector::from((http, tls)), connect_timeout);
     Ok(Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))

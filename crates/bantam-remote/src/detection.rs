@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use bantam_backend::{BackendError, BackendFault};
+use bantam_backend::{BackendError, BackendFault, ConnectFault};
 use bantam_wire::{Call, Unsupported};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, Shared};
@@ -157,13 +157,12 @@ impl From<DetectEngineError> for BackendError {
 pub(crate) fn fault_of(error: FetchError) -> BackendFault {
     match error {
         FetchError::Late => BackendFault::FirstByteTimeout,
-        FetchError::NotReady(status) => BackendFault::Status(status),
+        FetchError::NotReady(status) => BackendFault::Overloaded(status),
         // The request itself was not sent, so this must be a fault that nobody is billed for.
-        FetchError::Broken
-        | FetchError::TooLarge
-        | FetchError::Connect
-        | FetchError::Url(_)
-        | FetchError::Key => BackendFault::Connect,
+        FetchError::Broken | FetchError::TooLarge | FetchError::Url(_) | FetchError::Key => {
+            BackendFault::Connect(ConnectFault::Other)
+        }
+        FetchError::Connect(fault) => BackendFault::Connect(fault),
     }
 }
 
@@ -181,7 +180,7 @@ mod tests {
         let detector = EngineDetector::new(None, "not an address", client, None);
         let (first, second) = (detector.running(), detector.running());
         assert!(Arc::ptr_eq(&first, &second), "one that is under way is shared");
-        assert_eq!(first.end.clone().await, Err(BackendFault::Connect));
+        assert_eq!(first.end.clone().await, Err(BackendFault::Connect(ConnectFault::Other)));
         assert!(!Arc::ptr_eq(&second, &detector.running()));
     }
 }

@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault, WholeAnswer};
-use bantam_wire::{AnswerBody, Endpoint, Format, anthropic};
+use bantam_wire::{AnswerBody, Endpoint, Format, ReadAnswerError, anthropic};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
+use crate::connect::fault_of;
 use crate::incoming::{Body, Holds};
+use crate::refusal::{error_in_answer, read_refusal};
 use crate::stream::{self, OpenStream};
 use crate::upstream::{Dialect, Upstream};
 
@@ -60,6 +62,16 @@ pub(crate) async fn send(
     let accept = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    send_request(upstream, request, deadlines).await
+}
+
+/// Sends a request with the upstream's key and returns the head of a good answer.
+pub(crate) async fn send_request(
+    upstream: &Upstream,
+    mut request: Request<Full<Bytes>>,
+    deadlines: &Deadlines,
+) -> Result<Response<Incoming>, BackendError> {
+    let headers = request.headers_mut();
     if let Some((name, value)) = &upstream.auth {
         headers.insert(name.clone(), value.clone());
     }
@@ -70,28 +82,13 @@ pub(crate) async fn send(
     let until = deadlines.first_byte.min(deadlines.total);
     let response = match timeout_at(until.into(), upstream.client.request(request)).await {
         Err(_) => return Err(deadlines.first_byte_fault().into()),
-        Ok(Err(error)) if error.is_connect() => return Err(BackendFault::Connect.into()),
-        Ok(Err(_)) => return Err(BackendFault::Broken.into()),
+        Ok(Err(error)) => return Err(fault_of(&error).into()),
         Ok(Ok(response)) => response,
     };
     if response.status() == StatusCode::OK {
         return Ok(response);
     }
-    let retry_after_s = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-    Err(BackendError { retry_after_s, ..status_fault(response.status()).into() })
-}
-
-fn status_fault(status: StatusCode) -> BackendFault {
-    match status.as_u16() {
-        status @ (400 | 413 | 422) => BackendFault::Refused(status),
-        status @ (401 | 403) => BackendFault::Key(status),
-        404 => BackendFault::NotFound,
-        429 => BackendFault::RateLimited,
-        status => BackendFault::Status(status),
-    }
+    Err(read_refusal(response, deadlines).await)
 }
 
 /// What the reading of an answer needs to know of its call.
@@ -130,7 +127,11 @@ pub(crate) async fn receive(
         Holds::Events => AnswerBody::Typed(stream::put_together(body, asked, deadlines).await?),
         Holds::Whole => {
             let bytes = body.whole().await?;
-            asked.format.read_answer(bytes, asked.endpoint).map_err(BackendFault::from)?
+            match asked.format.read_answer(bytes.clone(), asked.endpoint) {
+                Ok(body) => body,
+                Err(ReadAnswerError::ErrorObject) => return Err(error_in_answer(&bytes)),
+                Err(error) => return Err(BackendFault::from(error).into()),
+            }
         }
     };
     Ok(Received::Whole(WholeAnswer { body, first_byte_us, retries: 0 }))

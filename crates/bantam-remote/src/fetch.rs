@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use bantam_backend::{BackendFault, ConnectFault};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
 use crate::client::{self, BuildClientError, HttpClient};
+use crate::connect::fault_of;
 
 /// The largest answer that is read.
 const BYTES_MAX: usize = 4 << 20;
@@ -51,9 +53,9 @@ pub enum FetchError {
     /// The key cannot be sent in a header.
     #[error("the key has characters that a header cannot carry")]
     Key,
-    /// No server listens there.
-    #[error("no server answers there")]
-    Connect,
+    /// No connection to a server there.
+    #[error("no server answers there: {0}")]
+    Connect(ConnectFault),
     /// The connection broke.
     #[error("the connection broke")]
     Broken,
@@ -117,8 +119,12 @@ impl JsonClient {
     async fn exchange(&self, request: Request<Full<Bytes>>) -> Result<JsonReply, FetchError> {
         let mut response = match self.client.request(request).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(FetchError::Connect),
-            Err(_) => return Err(FetchError::Broken),
+            Err(error) => {
+                return Err(match fault_of(&error) {
+                    BackendFault::Connect(fault) => FetchError::Connect(fault),
+                    _ => FetchError::Broken,
+                });
+            }
         };
         let mut bytes = BytesMut::new();
         while let Some(frame) = response.body_mut().frame().await {

@@ -6,15 +6,20 @@
 
 mod breaker;
 mod client;
+mod connect;
 mod decoding;
 mod detection;
 mod engine;
 mod exchange;
+mod failing;
 mod fetch;
 mod incoming;
 mod model;
+mod probe;
+mod refusal;
 mod residence;
 mod retry;
+mod retry_after;
 mod stream;
 mod upstream;
 mod watch;

@@ -4,9 +4,9 @@
 mod tests;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, Repeat};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::anthropic::ModelTraits;
@@ -14,12 +14,14 @@ use bantam_wire::{Call, CallKind, Edits, Format, Unsupported, anthropic, openai}
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
+use parking_lot::Mutex;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout_at;
 
 use crate::detection::{DetectEngineError, fault_of};
 use crate::engine::{Engine, adapt};
 use crate::exchange::{self, Asked, Deadlines, Received};
+use crate::failing::{FailingRequests, may_be_provoked};
 use crate::retry;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
 use crate::watch::{AdmittedCall, SharedBreaker};
@@ -41,11 +43,12 @@ pub struct RemoteModel {
 struct Target {
     uri: Uri,
     breaker: SharedBreaker,
+    failing: Mutex<FailingRequests>,
 }
 
 impl Target {
     fn new(uri: Uri) -> Self {
-        Self { uri, breaker: SharedBreaker::default() }
+        Self { uri, breaker: SharedBreaker::default(), failing: Mutex::default() }
     }
 }
 
@@ -109,49 +112,71 @@ impl RemoteModel {
             return Err(BackendFault::Busy.into());
         };
         let sending = Sending { call, body: body.into(), stream: ask.stream, target, format };
-        self.send(&sending, ask.deadline).await.map(|(answer, retries)| with_retries(answer, retries, place))
+        self.send(&sending, &ask).await.map(|(answer, retries)| with_retries(answer, retries, place))
     }
 
-    /// Sends a call until it is answered or may not be sent again; returns the retries as well.
-    async fn send(
-        &self,
-        sending: &Sending<'_>,
-        deadline: Option<Instant>,
-    ) -> Result<(Answer, u32), BackendError> {
+    /// Sends a call until it is answered or may not be sent again for free; returns the retries as well. What failed after
+    /// the request was sent may have been billed: that is another attempt, and for the asker to make.
+    async fn send(&self, sending: &Sending<'_>, ask: &Ask) -> Result<(Answer, u32), BackendError> {
         let started = Instant::now();
-        let own_total = started + self.upstream.settings.total_timeout;
-        let total = deadline.map_or(own_total, |deadline| deadline.min(own_total));
+        let own_total = ask.before.began.unwrap_or(started) + self.upstream.settings.total_timeout;
+        let total = ask.deadline.map_or(own_total, |deadline| deadline.min(own_total));
         self.upstream.budget.lock().earn(started);
         let mut last: Option<BackendError> = None;
         let mut retries = 0;
         loop {
             let first_byte = Instant::now() + self.upstream.settings.first_byte_timeout;
             let deadlines = Deadlines { started, first_byte, total, total_is_callers: total < own_total };
+            let begun = Instant::now();
             let error = match (self.attempt(sending, deadlines).await, last) {
                 (Ok(answer), _) => return Ok((answer, retries)),
                 // A breaker opened during the pause, and nothing was sent: what counts is why the call failed before.
                 (Err(error), Some(last)) if error.fault == BackendFault::BreakerOpen => return Err(last),
                 (Err(error), _) => BackendError { retries, ..error },
             };
-            let pause = retry::pause(retries, error.retry_after_s, &self.upstream.jitter);
-            let Some(pause) =
-                pause.filter(|pause| self.may_retry(sending, &error, Instant::now() + *pause, total))
-            else {
-                return Err(error);
-            };
-            retries += 1;
-            last = Some(error);
-            tokio::time::sleep(pause).await;
+            self.upstream.log_failure(Some(&self.model), &error, begun);
+            let calls = ask.before.calls.saturating_add(retries);
+            let pause = self.pause_before_repeat(sending, &error, calls, total);
+            match (pause, error.repeat()) {
+                (Some(pause), Repeat::Free) => {
+                    retries += 1;
+                    last = Some(error);
+                    tokio::time::sleep(pause).await;
+                }
+                (repeat_after, _) => return Err(BackendError { repeat_after, ..error }),
+            }
         }
     }
 
-    /// Returns whether a call that failed may be sent again at `then`, and takes that out of the budget.
-    fn may_retry(&self, sending: &Sending<'_>, error: &BackendError, then: Instant, total: Instant) -> bool {
-        error.fault.is_transient()
-            && error.retries < self.upstream.settings.retries_max
+    /// Returns how long to wait before a call that failed is made again, where it may be, after `calls` that were made
+    /// before it; takes that out of the budget.
+    fn pause_before_repeat(
+        &self,
+        sending: &Sending<'_>,
+        error: &BackendError,
+        calls: u32,
+        total: Instant,
+    ) -> Option<Duration> {
+        let settings = &self.upstream.settings;
+        let is_allowed = match error.repeat() {
+            Repeat::Never => false,
+            Repeat::Free => true,
+            Repeat::MayBeBilled => settings.retry_sent,
+        };
+        let pause = retry::pause(calls, error.retry_after, &self.upstream.jitter)?;
+        let then = Instant::now() + pause;
+        let may = is_allowed
+            && calls < settings.retries_max
             && then < total
             && self.would_admit(sending.target, then)
-            && self.upstream.budget.lock().spend()
+            && self.upstream.budget.lock().spend();
+        may.then_some(pause)
+    }
+
+    /// Returns how long calls of a target are refused.
+    fn pause_left(&self, target: &Target, now: Instant) -> Option<Duration> {
+        let of_upstream = self.upstream.breaker.lock().pause_left(now);
+        of_upstream.max(target.breaker.lock().pause_left(now))
     }
 
     fn would_admit(&self, target: &Target, now: Instant) -> bool {
@@ -159,10 +184,14 @@ impl RemoteModel {
     }
 
     async fn attempt(&self, sending: &Sending<'_>, deadlines: Deadlines) -> Result<Answer, BackendError> {
-        let upstream = &self.upstream;
-        let admitted = AdmittedCall::admit(&upstream.breaker, &sending.target.breaker, Instant::now());
-        let Some(admitted) = admitted else {
+        let (upstream, now) = (&self.upstream, Instant::now());
+        if sending.target.failing.lock().refuses(&sending.body, &upstream.jitter, now) {
             return Err(BackendFault::BreakerOpen.into());
+        }
+        let admitted = AdmittedCall::admit(&upstream.breaker, &sending.target.breaker, now);
+        let Some(admitted) = admitted else {
+            let retry_after = self.pause_left(sending.target, now);
+            return Err(BackendError { retry_after, ..BackendFault::BreakerOpen.into() });
         };
         let (engine, body) = match self.adapted(sending, &deadlines).await {
             Ok(adapted) => adapted,
@@ -214,7 +243,14 @@ impl RemoteModel {
     ) -> Result<Answer, BackendError> {
         let upstream = &self.upstream;
         let blame = |admitted: AdmittedCall, error: BackendError| {
-            if !deadlines.is_callers_own(error.fault) {
+            if deadlines.is_callers_own(error.fault) {
+                return error;
+            }
+            let is_known = may_be_provoked(error.fault)
+                && sending.target.failing.lock().failed(&sending.body, &upstream.jitter, Instant::now());
+            if is_known {
+                admitted.failed_again(&error);
+            } else {
                 admitted.failed(&error);
             }
             error
@@ -234,9 +270,13 @@ impl RemoteModel {
             answers: prompts.saturating_mul(call.answers as usize),
         };
         match exchange::receive(upstream, response, asked, deadlines).await {
-            Ok(Received::Stream(stream)) => Ok(Answer::Stream(stream.watched_by(admitted.began()))),
+            Ok(Received::Stream(stream)) => {
+                sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
+                Ok(Answer::Stream(stream.watched_by(admitted.began(), upstream)))
+            }
             Ok(Received::Whole(whole)) => {
                 admitted.succeeded();
+                sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
                 Ok(Answer::Whole(whole))
             }
             Err(error) => Err(blame(admitted, error)),
@@ -284,6 +324,10 @@ impl Backend for RemoteModel {
 
     fn is_available(&self, kind: CallKind) -> bool {
         self.target(kind).is_some_and(|target| self.would_admit(target, Instant::now()))
+    }
+
+    fn refused_for(&self, kind: CallKind) -> Option<Duration> {
+        self.pause_left(self.target(kind)?, Instant::now())
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

@@ -50,8 +50,8 @@ impl RetryBudget {
 }
 
 /// Returns how long to wait before retry number `retry` (from 0): full jitter over a doubling pause.
-pub(crate) fn pause(retry: u32, asked: Option<u32>, jitter: &impl BuildHasher) -> Option<Duration> {
-    let asked = Duration::from_secs(asked.unwrap_or(0).into());
+pub(crate) fn pause(retry: u32, asked: Option<Duration>, jitter: &impl BuildHasher) -> Option<Duration> {
+    let asked = asked.unwrap_or_default();
     if asked > PAUSE_MAX {
         return None;
     }
@@ -84,8 +84,9 @@ mod tests {
     #[test]
     fn an_upstream_that_asks_for_a_long_pause_is_not_retried() {
         let jitter = std::hash::RandomState::new();
-        assert_eq!(pause(0, Some(60), &jitter), None);
-        assert_eq!(pause(0, Some(1), &jitter), Some(Duration::from_secs(1)));
+        assert_eq!(pause(0, Some(Duration::from_secs(60)), &jitter), None);
+        let second = Duration::from_secs(1);
+        assert_eq!(pause(0, Some(second), &jitter), Some(second));
         for retry in 0..40 {
             assert!(pause(retry, None, &jitter).is_some_and(|pause| pause <= PAUSE_MAX));
         }

@@ -1,16 +1,19 @@
 //! A streamed answer: events, each with a deadline. Nothing is promised to the caller before the answer says something.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bantam_backend::{AnswerStream, BackendError, BackendFault};
 use bantam_wire::sse::{ReadSseError, SseReader};
-use bantam_wire::{CallKind, EventReader, Outcome, StreamItem};
+use bantam_wire::{CallKind, EventReader, Outcome, ReadAnswerError, StreamItem};
 use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::exchange::{Asked, Deadlines};
 use crate::incoming::Body;
+use crate::refusal::error_in_stream;
+use crate::upstream::Upstream;
 use crate::watch::Watch;
 
 /// How long a stream may stay open once its answers are whole: the usage and the end event may still come.
@@ -23,9 +26,10 @@ pub(crate) struct OpenStream {
 }
 
 impl OpenStream {
-    /// Returns the stream, which tells `watch` how it ends.
-    pub(crate) fn watched_by(mut self, watch: Watch) -> AnswerStream {
+    /// Returns the stream, which tells `watch` how it ends, and the log of `upstream` how it fails.
+    pub(crate) fn watched_by(mut self, watch: Watch, upstream: &Arc<Upstream>) -> AnswerStream {
         self.events.watch = Some(watch);
+        self.events.upstream = Some(Arc::clone(upstream));
         let items = stream::unfold(self.events, |mut events| async move {
             let item = events.next().await?;
             Some((item, events))
@@ -82,6 +86,8 @@ struct Events {
     done: bool,
     /// What has to learn how the stream ends. A stream that is dropped before its end says nothing.
     watch: Option<Watch>,
+    /// Whose log tells how the stream fails, once it has begun.
+    upstream: Option<Arc<Upstream>>,
 }
 
 impl Events {
@@ -94,6 +100,7 @@ impl Events {
             deadlines,
             done: false,
             watch: None,
+            upstream: None,
         }
     }
 
@@ -103,17 +110,20 @@ impl Events {
         if !matches!(item, Ok(Some(_))) {
             self.done = true;
             if let Some(watch) = self.watch.take() {
-                match item {
-                    Err(fault) if !self.deadlines.is_callers_own(fault) => watch.failed(None),
-                    Err(_) => {}
+                match &item {
+                    Err(error) if self.deadlines.is_callers_own(error.fault) => {}
+                    Err(error) => watch.told(error),
                     Ok(_) => watch.succeeded(),
                 }
             }
+            if let (Err(error), Some(upstream)) = (&item, &self.upstream) {
+                upstream.log_failure(None, error, self.deadlines.started);
+            }
         }
-        item.map_err(BackendError::from).transpose()
+        item.transpose()
     }
 
-    async fn advance(&mut self) -> Result<Option<StreamItem>, BackendFault> {
+    async fn advance(&mut self) -> Result<Option<StreamItem>, BackendError> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
@@ -123,7 +133,13 @@ impl Events {
             }
             match self.sse.next_event() {
                 Ok(Some(event)) => {
-                    self.reader.read(event, &mut self.ready)?;
+                    let told = event.data.contains("\"error\"").then(|| event.data.clone());
+                    if let Err(error) = self.reader.read(event, &mut self.ready) {
+                        return Err(match (error, told) {
+                            (ReadAnswerError::ErrorObject, Some(told)) => error_in_stream(told.as_bytes()),
+                            (error, _) => BackendFault::from(error).into(),
+                        });
+                    }
                     if self.reader.is_done() {
                         self.end(BackendFault::Cut)?;
                     } else if self.reader.is_whole() {

@@ -4,6 +4,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bantam_backend::{BackendError, BackendFault};
 use bantam_wire::{CallKind, Format, openai};
 use http::{HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
@@ -78,8 +79,10 @@ pub struct UpstreamSettings {
     pub chunk_timeout: Duration,
     /// How long all of it may take, retries included.
     pub total_timeout: Duration,
-    /// The most retries of a call.
+    /// The most retries of a call, and repeats after it was sent.
     pub retries_max: u32,
+    /// Whether a call may be repeated although the request was sent, and may have been answered and billed.
+    pub retry_sent: bool,
     /// The most calls at a time.
     pub concurrent_requests_max: usize,
     /// The most bytes of an answer.
@@ -111,8 +114,10 @@ pub struct Upstream {
     pub(crate) budget: Mutex<RetryBudget>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) jitter: RandomState,
+    /// What the log calls it.
+    name: String,
     base_url: String,
-    path: String,
+    pub(crate) path: String,
     pub(crate) detector: Option<EngineDetector>,
 }
 
@@ -123,6 +128,7 @@ pub(crate) struct Limits {
     pub(crate) chunk_timeout: Duration,
     pub(crate) total_timeout: Duration,
     pub(crate) retries_max: u32,
+    pub(crate) retry_sent: bool,
     pub(crate) response_bytes_max: usize,
 }
 
@@ -140,6 +146,7 @@ impl Upstream {
                 chunk_timeout: settings.chunk_timeout,
                 total_timeout: settings.total_timeout,
                 retries_max: settings.retries_max,
+                retry_sent: settings.retry_sent,
                 response_bytes_max: settings.response_bytes_max,
             },
             dialect: settings.dialect,
@@ -149,12 +156,52 @@ impl Upstream {
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             places: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
             jitter: RandomState::new(),
+            name: settings.base_url.clone(),
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
             path: settings.path,
             detector: None,
         };
         upstream.uri("model")?;
         Ok(upstream)
+    }
+
+    /// Returns the upstream under the name by which the log calls it; without one, that is its address.
+    #[must_use]
+    pub fn named(self, name: &str) -> Self {
+        Self { name: name.to_owned(), ..self }
+    }
+
+    /// Writes a failure into the log: what failed, where, after how long, and what would help. None of it is the
+    /// upstream's own words. What the caller's request is to blame for is no trouble of whoever runs the gateway.
+    pub(crate) fn log_failure(&self, model: Option<&str>, error: &BackendError, began: Instant) {
+        let fault = error.fault;
+        let (upstream, duration_ms) = (&*self.name, began.elapsed().as_millis());
+        let (kind, status) = (fault.kind().as_str(), fault.upstream_status());
+        let retry_after_s = error.retry_after.map(|pause| pause.as_secs_f64());
+        let hint = fault.hint();
+        if fault.blames_request() || matches!(fault, BackendFault::BreakerOpen) {
+            tracing::debug!(
+                upstream,
+                model,
+                fault = kind,
+                status,
+                duration_ms,
+                retry_after_s,
+                hint,
+                "a call was refused: {fault}"
+            );
+        } else {
+            tracing::warn!(
+                upstream,
+                model,
+                fault = kind,
+                status,
+                duration_ms,
+                retry_after_s,
+                hint,
+                "a call failed: {fault}"
+            );
+        }
     }
 
     /// Returns the upstream as that engine, or, without one, as the engine that it is detected to be: what the engine
@@ -194,7 +241,7 @@ impl Upstream {
         }
     }
 
-    fn address(&self, path: &str, model: &str) -> Result<Uri, BuildUpstreamError> {
+    pub(crate) fn address(&self, path: &str, model: &str) -> Result<Uri, BuildUpstreamError> {
         let address = format!("{}{path}", self.base_url);
         let refuse = || BuildUpstreamError::Url(address.clone());
         let encoded = utf8_percent_encode(model, KEPT_IN_PATHS).to_string();

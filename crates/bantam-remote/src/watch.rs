@@ -77,9 +77,20 @@ impl AdmittedCall {
         }
     }
 
+    /// Notes how a call failed whose very request has failed before. That says nothing more about the model, unless the call
+    /// was to find out whether the model is well again.
+    pub(crate) fn failed_again(self, error: &BackendError) {
+        if self.model.breaker.lock().is_open() {
+            return self.failed(error);
+        }
+        if let Some(upstream) = self.upstream {
+            upstream.tell(signs(error.fault).0, error.retry_after);
+        }
+    }
+
     /// Notes how a call failed.
     pub(crate) fn failed(self, error: &BackendError) {
-        let asked = error.retry_after_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let asked = error.retry_after;
         let (of_upstream, of_model) = signs(error.fault);
         if let Some(upstream) = self.upstream {
             upstream.tell(of_upstream, asked);
@@ -99,7 +110,7 @@ impl Watch {
         }
     }
 
-    pub(crate) fn failed(mut self, asked: Option<Duration>) {
+    fn failed(mut self, asked: Option<Duration>) {
         if let Some(admission) = self.admission.take() {
             self.breaker.lock().failed(admission, Instant::now(), asked);
         }
@@ -109,6 +120,12 @@ impl Watch {
         if let Some(admission) = &self.admission {
             self.breaker.lock().began(admission);
         }
+    }
+
+    /// Notes how a stream broke off.
+    pub(crate) fn told(self, error: &BackendError) {
+        let (_, of_model) = signs(error.fault);
+        self.tell(of_model, error.retry_after);
     }
 
     fn tell(self, sign: Sign, asked: Option<Duration>) {
@@ -143,22 +160,36 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
         | BackendFault::NoRoom
         | BackendFault::NotLoaded => (Silent, Silent),
         // No model can be reached. A 401 refuses the key itself, whatever it was used for.
-        BackendFault::Connect | BackendFault::Broken | BackendFault::Key(401) => (Bad, Silent),
-        // Silence may be one model's long queue, or the whole host's.
-        BackendFault::FirstByteTimeout | BackendFault::TotalTimeout => (Silent, Bad),
-        // The caller's request is at fault.
-        BackendFault::Refused(_) => (Good, Silent),
-        // The host answered. A 403 is what providers send for a model that the key may not use, a 404 for one that they do
-        // not have. Limits (429) and capacity (503, 529) are counted by model; where a quota covers all of
-        // them, each model finds out for itself.
-        BackendFault::Key(_)
-        | BackendFault::NotFound
-        | BackendFault::RateLimited
+        BackendFault::Connect(_) | BackendFault::Unsent | BackendFault::NotHttp | BackendFault::Key(401) => {
+            (Bad, Silent)
+        }
+        // Silence may be one model's long queue, or the whole host's; and a connection that breaks once the request was
+        // sent may be one model's worker that died of it.
+        BackendFault::FirstByteTimeout
+        | BackendFault::TotalTimeout
+        | BackendFault::Broken
+        | BackendFault::Reset => (Silent, Bad),
+        // The caller's request is at fault, or what it asked for. A 403 is also what a firewall before an upstream sends
+        // for words in a prompt.
+        BackendFault::Refused(_)
+        | BackendFault::ContextExceeded(_)
+        | BackendFault::Filtered(_)
+        | BackendFault::RequestTooLarge(_)
+        | BackendFault::TooLarge
+        | BackendFault::Key(_) => (Good, Silent),
+        // Some say with a status for invalid requests, or in their words only, that there is no credit; and words may be the
+        // prompt's.
+        BackendFault::QuotaUsedUp(200 | 400 | 403) => (Good, Silent),
+        // The host answered. A 404 is what providers send for a model that they do not have. Limits (429) and capacity
+        // (503, 529) are counted by model; where a quota covers all of them, each model finds out for itself.
+        BackendFault::NotFound
+        | BackendFault::RateLimited(_)
+        | BackendFault::QuotaUsedUp(_)
+        | BackendFault::Overloaded(_)
         | BackendFault::Status(_)
         | BackendFault::ErrorBody
         | BackendFault::Garbage
         | BackendFault::Encoded(_)
-        | BackendFault::TooLarge
         | BackendFault::ChunkTimeout
         | BackendFault::Cut => (Good, Bad),
     }
@@ -166,6 +197,8 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
 
 #[cfg(test)]
 mod tests {
+    use bantam_backend::ConnectFault;
+
     use super::*;
 
     /// Returns whether the upstream, and whether the model, is available after many calls that ended with `fault`.
@@ -182,26 +215,38 @@ mod tests {
 
     #[test]
     fn a_fault_closes_the_narrowest_scope_that_it_may_concern() {
-        for fault in [BackendFault::Connect, BackendFault::Broken, BackendFault::Key(401)] {
+        let refused = BackendFault::Connect(ConnectFault::Refused);
+        for fault in [refused, BackendFault::Unsent, BackendFault::NotHttp, BackendFault::Key(401)] {
             assert_eq!(after(fault), (false, true), "{fault:?}");
         }
         for fault in [
-            BackendFault::Key(403),
+            BackendFault::Broken,
+            BackendFault::Reset,
             BackendFault::NotFound,
-            BackendFault::RateLimited,
+            BackendFault::RateLimited(429),
+            BackendFault::QuotaUsedUp(429),
             BackendFault::Status(500),
-            BackendFault::Status(529),
+            BackendFault::Overloaded(529),
             BackendFault::FirstByteTimeout,
             BackendFault::TotalTimeout,
             BackendFault::ChunkTimeout,
             BackendFault::Garbage,
             BackendFault::ErrorBody,
-            BackendFault::TooLarge,
             BackendFault::Cut,
         ] {
             assert_eq!(after(fault), (true, false), "{fault:?}");
         }
-        for fault in [BackendFault::Refused(400), BackendFault::Busy, BackendFault::BreakerOpen] {
+        for fault in [
+            BackendFault::Refused(400),
+            BackendFault::ContextExceeded(400),
+            BackendFault::Filtered(403),
+            BackendFault::RequestTooLarge(413),
+            BackendFault::QuotaUsedUp(400),
+            BackendFault::TooLarge,
+            BackendFault::Key(403),
+            BackendFault::Busy,
+            BackendFault::BreakerOpen,
+        ] {
             assert_eq!(after(fault), (true, true), "{fault:?}");
         }
     }
@@ -250,7 +295,8 @@ mod tests {
         let (upstream, model) = (SharedBreaker::default(), SharedBreaker::default());
         let start = Instant::now();
         while let Some(call) = AdmittedCall::admit(&upstream, &model, start) {
-            call.failed(&BackendError { retry_after_s: Some(300), ..BackendFault::RateLimited.into() });
+            let retry_after = Some(Duration::from_secs(300));
+            call.failed(&BackendError { retry_after, ..BackendFault::RateLimited(429).into() });
         }
         assert!(!model.lock().is_available(start + Duration::from_secs(299)));
         assert!(model.lock().is_available(start + Duration::from_secs(400)));

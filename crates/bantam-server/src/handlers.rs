@@ -60,7 +60,12 @@ async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) ->
         .headers
         .get(routes::ASKED_TASK)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let hints = Hints { task, caller };
+    let earlier_tries = head
+        .headers
+        .get(routes::RETRY_COUNT)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .unwrap_or(0);
+    let hints = Hints { task, caller, earlier_tries };
     let read = body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await;
     let reply = async {
         match read {

@@ -44,9 +44,10 @@ pub(crate) fn respond_error_of(endpoint: &dyn Endpoint, error: &ApiError) -> Res
     if let Some(seconds) = error.retry_after_s {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if error.code == bantam_wire::ErrorCode::PolicyConflict {
-        // The official SDKs retry a 409 unless they are told not to; policy will not change its mind.
-        put(headers, routes::SHOULD_RETRY, "false");
+    // The official SDKs retry a 409 unless they are told not to; policy will not change its mind.
+    let is_final = error.code == bantam_wire::ErrorCode::PolicyConflict;
+    if let Some(should_retry) = error.should_retry.or(is_final.then_some(false)) {
+        put(headers, routes::SHOULD_RETRY, if should_retry { "true" } else { "false" });
     }
     if error.code == bantam_wire::ErrorCode::BodyTimeout {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -97,6 +97,8 @@ macro_rules! headers {
 
 headers! { REQUEST_HEADERS, "The headers of requests that have a meaning of their own here.":
     ASKED_TASK = "x-bantam-task", "The task that the request belongs to, whatever `model` says.";
+    RETRY_COUNT = "x-stainless-retry-count", "How often the caller's library has tried the same request before, as the official SDKs \
+     say: Bantam repeats calls so much the less.";
     API_KEY = "x-api-key", "The caller's key; `authorization: Bearer KEY` means the same.";
 }
 
@@ -108,7 +110,8 @@ headers! { RESPONSE_HEADERS, "The headers of responses beside HTTP's own.":
     CONFIDENCE = "x-bantam-confidence", "The confidence of a student's answer, 0 to 1.";
     ESCALATED = "x-bantam-escalated", "Why the rungs before the one that answered did not; `no` where it was the first.";
     COST = "x-bantam-cost-usd", "What all attempts cost, in dollars; absent where that is not known, or not known yet.";
-    SHOULD_RETRY = "x-should-retry", "`false` where a retry would be refused again, so that SDKs do not try.";
+    SHOULD_RETRY = "x-should-retry", "`false` where a retry would fail again, or where Bantam has retried already, so that SDKs do not; `true` where \
+     Bantam has not, and a retry may help.";
 }
 
 #[cfg(test)]

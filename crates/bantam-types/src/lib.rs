@@ -28,6 +28,7 @@
 
 mod cancel;
 mod causes;
+mod fault;
 mod label;
 mod money;
 mod record;
@@ -37,6 +38,7 @@ mod verdict;
 
 pub use cancel::Cancel;
 pub use causes::with_causes;
+pub use fault::FaultKind;
 pub use label::{Label, ParseLabelError};
 pub use money::{ParsePriceError, Price, TokenUsage, Usd, UsdPerMillion};
 pub use record::{AttemptOutcome, AttemptRecord, RequestOutcome, Settlement};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::{EscalationReason, Label, Price, TaskName, Template, Tier, TokenUsage, Usd};
+use crate::{EscalationReason, FaultKind, Label, Price, TaskName, Template, Tier, TokenUsage, Usd};
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +64,10 @@ pub struct AttemptRecord {
     pub outcome: AttemptOutcome,
     /// Retries that this attempt took inside one backend.
     pub retries: u32,
+    /// Why it gave no answer, where it failed.
+    pub fault: Option<FaultKind>,
+    /// The HTTP status with which an upstream refused or failed.
+    pub upstream_status: Option<u16>,
 }
 
 /// How one request ended.

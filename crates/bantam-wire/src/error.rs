@@ -66,6 +66,8 @@ pub struct ApiError {
     pub slug: &'static str,
     /// After how many seconds a retry makes sense.
     pub retry_after_s: Option<u32>,
+    /// Whether the caller's library should repeat the request by itself; nothing where its own rules do.
+    pub should_retry: Option<bool>,
 }
 
 impl ApiError {
@@ -75,7 +77,7 @@ impl ApiError {
             crate::slug::is_listed(slug, code),
             "`{slug}` with {code:?} is not in the table of slugs"
         );
-        Self { code, message: message.into(), param: None, slug, retry_after_s: None }
+        Self { code, message: message.into(), param: None, slug, retry_after_s: None, should_retry: None }
     }
 
     /// Returns a 400 about `param`.
@@ -87,6 +89,13 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// Returns the same error with the advice to repeat the request, or not to.
+    #[must_use]
+    pub fn should_retry(mut self, should: bool) -> Self {
+        self.should_retry = Some(should);
         self
     }
 }

@@ -18,6 +18,7 @@ pub mod outcome;
 pub mod slug;
 pub mod sse;
 pub mod support;
+mod upstream_error;
 
 pub use call::{Call, CallKind, DecodeLimits, Input, Message, Role, Settings};
 pub use dialect::{AnswerContext, ENDPOINTS, Edits, Endpoint, StreamEncoder, anthropic, openai};
@@ -28,3 +29,4 @@ pub use note::RoutingNote;
 pub use outcome::{AnswerBody, Choice, Delta, FinishReason, Outcome, RawAnswer, RawChunk, StreamItem};
 pub use slug::{SLUGS, Slug};
 pub use support::{Support, Unsupported};
+pub use upstream_error::{UpstreamError, UpstreamErrorKind};

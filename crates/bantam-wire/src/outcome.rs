@@ -201,7 +201,7 @@ impl Outcome {
                     choices.entry(choice).or_default().refusal.get_or_insert_default().push_str(&text);
                 }
                 Delta::Thought { choice, thought } => {
-                    choices.entry(choice).or_default().thoughts.push(thought)
+                    choices.entry(choice).or_default().thoughts.push(thought);
                 }
                 Delta::ToolCall { choice, index, call } => {
                     calls.insert((choice, index), call);

@@ -52,7 +52,17 @@ pub const SLUGS: &[Slug] = &[
     slug(
         "context_length_exceeded",
         ErrorCode::InvalidRequest,
-        "The prompt does not fit; the message has both counts. Shorten it.",
+        "The prompt does not fit; the message has both counts, where they are known. Shorten it.",
+    ),
+    slug(
+        "content_filter",
+        ErrorCode::InvalidRequest,
+        "The content policy of the provider refused the request. Change what it says.",
+    ),
+    slug(
+        "upstream_refused_request",
+        ErrorCode::InvalidRequest,
+        "The upstream refused the request as invalid. The log names the upstream; its words are not passed on.",
     ),
     slug(
         "invalid_path",
@@ -103,12 +113,47 @@ pub const SLUGS: &[Slug] = &[
         )
     },
     slug("request_too_large", ErrorCode::TooLarge, "The body is larger than `server.body_bytes_max`."),
+    slug(
+        "upstream_request_too_large",
+        ErrorCode::TooLarge,
+        "The upstream takes no request of that size, or the account may not send as much in a minute. Shorten it.",
+    ),
     slug("queue_full", ErrorCode::Busy, "Too many requests are waiting. Retry after `retry-after` seconds."),
+    slug(
+        "rate_limit_exceeded",
+        ErrorCode::Busy,
+        "The upstream limits the rate of requests. Retry after `retry-after` seconds, where it says so.",
+    ),
+    slug(
+        "insufficient_quota",
+        ErrorCode::Busy,
+        "The account of this server at the upstream has no quota or credit left. Do not retry.",
+    ),
     slug("internal_error", ErrorCode::Internal, "A fault of Bantam's own; see its log."),
     slug(
         "upstream_failed",
         ErrorCode::UpstreamFailed,
         "Upstreams answered with errors or with what is not an answer.",
+    ),
+    slug(
+        "upstream_unreachable",
+        ErrorCode::UpstreamFailed,
+        "No connection to the upstream came about; the log says why and what would help.",
+    ),
+    slug(
+        "upstream_key_refused",
+        ErrorCode::UpstreamFailed,
+        "The upstream refused the key that this server has for it. Do not retry.",
+    ),
+    slug(
+        "upstream_forbidden",
+        ErrorCode::UpstreamFailed,
+        "The upstream does not let this server's key use the model, or refused what the request says. Do not retry.",
+    ),
+    slug(
+        "upstream_model_not_found",
+        ErrorCode::UpstreamFailed,
+        "The upstream has no model of the configured name. Do not retry.",
     ),
     slug(
         "no_confident_answer",
@@ -126,6 +171,11 @@ pub const SLUGS: &[Slug] = &[
         "upstreams_unavailable",
         ErrorCode::Unavailable,
         "Every upstream of the request failed too often lately and is not asked for a while.",
+    ),
+    slug(
+        "upstream_overloaded",
+        ErrorCode::Unavailable,
+        "The upstream has no capacity at the moment. Retry after `retry-after` seconds, where it says so.",
     ),
     slug("upstream_timeout", ErrorCode::UpstreamTimeout, "Upstreams did not answer in time."),
 ];

@@ -128,8 +128,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: JobCommand,
     },
-    /// Measures this machine, and says which models fit and how fast they would run
+    /// Measures this machine and says how fast which models would run, or checks upstreams
     Doctor {
+        /// Ask each upstream for its models instead, and say what is wrong with those that do not answer
+        #[arg(long, conflicts_with = "threads")]
+        upstreams: bool,
         /// Threads [default: all cores]
         #[arg(long, value_name = "N")]
         threads: Option<usize>,

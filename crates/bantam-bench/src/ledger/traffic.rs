@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, TaskName,
-    Template, Tier, TokenUsage, Usd, UsdPerMillion,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, RequestOutcome, Settlement,
+    TaskName, Template, Tier, TokenUsage, Usd, UsdPerMillion,
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -84,6 +84,8 @@ impl Traffic {
             price: (!is_local).then(|| Arc::clone(&self.price)),
             cost: Some(if is_local { Usd::ZERO } else { self.price.cost(usage) }),
             confidence: is_local.then_some(0.9),
+            fault: outcome.reason().map(|_| FaultKind::ServerError).filter(|_| outcome.as_str() == "failed"),
+            upstream_status: None,
             outcome,
             retries: 0,
         }

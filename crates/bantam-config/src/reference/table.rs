@@ -105,6 +105,9 @@ settings! {
         "How long one attempt may take, retries included. No other limit may be longer.";
     "upstreams.*.retries_max": whole(0, 10), Value("2"),
         "How often a failed call may be repeated before its first byte.";
+    "upstreams.*.retry_sent": Boolean, Value("false"),
+        "Whether a call may also be repeated after the request was sent: when the connection broke, or the upstream failed with \
+         500, 502 or 504. It may have been answered and billed already, so each repeat is an attempt of its own in the ledger.";
     "upstreams.*.concurrent_requests_max": whole(1, 100_000), Value("256"), "How many calls may run at once.";
     "upstreams.*.response_bytes_max": whole(1_024, 1_073_741_824), Value("16777216"), "The largest answer, in bytes.";
     "models.*.upstream": Text("name of an upstream"), Derived("none with a `file` or `store`; otherwise required"),

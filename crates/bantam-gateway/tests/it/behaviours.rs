@@ -58,6 +58,7 @@ async fn check(dialect: Dialect, stream: bool, name: String, sent: Sent, becomes
         chunk_timeout: PATIENCE,
         total_timeout: PATIENCE,
         retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 8 << 20,
     };

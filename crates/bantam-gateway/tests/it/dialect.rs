@@ -205,6 +205,7 @@ async fn its_callers_read_of_every_failure_in_its_own_words() {
         chunk_timeout: PATIENCE,
         total_timeout: PATIENCE,
         retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 1 << 20,
     };
@@ -217,7 +218,7 @@ async fn its_callers_read_of_every_failure_in_its_own_words() {
             json!({ "of": "mid", "say": "hi", "dice": 6 }),
             json!({ "wrong": "unsupported_parameter", "at": "dice" }),
         ),
-        (json!({ "of": "mid", "say": "hi" }), json!({ "wrong": "upstream_failed", "at": null })),
+        (json!({ "of": "mid", "say": "hi" }), json!({ "wrong": "upstream_unreachable", "at": null })),
         (json!({ "of": "nobody", "say": "hi" }), json!({ "wrong": "model_not_found", "at": "model" })),
         (json!({ "of": "mid" }), json!({ "wrong": "invalid_json", "at": null })),
         (

@@ -9,6 +9,7 @@ mod cascade;
 mod dialect;
 mod endpoints;
 mod explain;
+mod failures;
 mod identify;
 mod leaving;
 mod limits;

@@ -236,7 +236,7 @@ async fn no_canary_leaves_in_any_disguise_whatever_fails() {
     let [refused, local, failed, left] = [&counts.refused, &counts.local, &counts.failed, &counts.left]
         .map(|count| count.load(Ordering::Relaxed));
     assert_eq!(refused + local + failed + left, CANARIES);
-    assert!(refused > 5000 && local > 1000 && failed > 0 && left > 1000, "{refused} {local} {failed} {left}");
+    assert!(refused > 5000 && local > 500 && failed > 0 && left > 1000, "{refused} {local} {failed} {left}");
 
     let received = Haystack::new(cloud.received());
     check_absent("what the upstreams received", &received);

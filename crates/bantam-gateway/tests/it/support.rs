@@ -283,6 +283,7 @@ pub(crate) struct Got {
     pub(crate) message: String,
     pub(crate) param: Option<String>,
     pub(crate) retry_after_s: Option<u32>,
+    pub(crate) should_retry: Option<bool>,
     /// The answer's text, put together from a stream's chunks.
     pub(crate) text: String,
     /// The body, or the last chunk before the end.
@@ -400,6 +401,7 @@ pub(crate) async fn read(reply: Reply) -> Got {
         message: String::new(),
         param: None,
         retry_after_s: None,
+        should_retry: None,
         text: String::new(),
         json: Value::Null,
         events: Vec::new(),
@@ -423,6 +425,7 @@ pub(crate) async fn read(reply: Reply) -> Got {
             got.message = error.message;
             got.param = error.param;
             got.retry_after_s = error.retry_after_s;
+            got.should_retry = error.should_retry;
         }
     }
     got
@@ -475,16 +478,22 @@ pub(crate) fn remote(upstream: &SimulatedUpstream, tier: Tier) -> Arc<dyn Backen
 
 /// The same, with retries.
 pub(crate) fn retrying(upstream: &SimulatedUpstream, tier: Tier, retries_max: u32) -> Arc<dyn Backend> {
-    remote_with(&upstream.base_url(), tier, retries_max)
+    remote_with(UpstreamSettings { retries_max, ..upstream_settings(&upstream.base_url()) }, tier)
 }
 
 /// Returns a model behind whatever listens at `base_url`.
 pub(crate) fn remote_at(base_url: &str, tier: Tier) -> Arc<dyn Backend> {
-    remote_with(base_url, tier, 0)
+    remote_with(upstream_settings(base_url), tier)
 }
 
-fn remote_with(base_url: &str, tier: Tier, retries_max: u32) -> Arc<dyn Backend> {
-    let settings = UpstreamSettings {
+pub(crate) fn remote_with(settings: UpstreamSettings, tier: Tier) -> Arc<dyn Backend> {
+    let upstream = Arc::new(Upstream::new(settings).unwrap());
+    Arc::new(RemoteModel::new(upstream, "real".to_owned(), tier).unwrap())
+}
+
+/// Returns settings with short time-outs and no retries.
+pub(crate) fn upstream_settings(base_url: &str) -> UpstreamSettings {
+    UpstreamSettings {
         base_url: base_url.to_owned(),
         path: "/chat/completions".to_owned(),
         dialect: Dialect::OpenAi,
@@ -495,10 +504,9 @@ fn remote_with(base_url: &str, tier: Tier, retries_max: u32) -> Arc<dyn Backend>
         first_byte_timeout: Duration::from_millis(200),
         chunk_timeout: Duration::from_millis(200),
         total_timeout: PATIENCE,
-        retries_max,
+        retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 256,
         response_bytes_max: 1 << 20,
-    };
-    let upstream = Arc::new(Upstream::new(settings).unwrap());
-    Arc::new(RemoteModel::new(upstream, "real".to_owned(), tier).unwrap())
+    }
 }

@@ -24,6 +24,7 @@ fn desk(upstream: &SimulatedUpstream) -> Desk {
 
 /// Checks the error of a ladder that has only this upstream, and that a ladder with another goes on.
 async fn check(behaviour: Behaviour, status: u16, slug: &str, reason: &str) {
+    let outcome = if status < 429 { "refused" } else { "failed" };
     for stream in [false, true] {
         let upstream = start(behaviour.clone()).await;
         let desk = desk(&upstream);
@@ -36,7 +37,7 @@ async fn check(behaviour: Behaviour, status: u16, slug: &str, reason: &str) {
         for word in ["simulated", "Bad gateway", "quota", "127.0.0.1", "key-of"] {
             assert!(!alone.message.contains(word), "an upstream's words are passed on: {}", alone.message);
         }
-        assert_eq!(told(&desk.of(&alone)), format!("failed {status}: mid failed {reason}"));
+        assert_eq!(told(&desk.of(&alone)), format!("{outcome} {status}: mid failed {reason}"));
         let chat = ask("task/chat").await;
         assert_eq!((chat.status, &*chat.text), (200, "from above"), "stream {stream}: {behaviour:?}");
         assert_eq!(told(&desk.of(&chat)), format!("answered 200: mid failed {reason}, frontier accepted"));
@@ -55,9 +56,19 @@ async fn every_way_of_failing_is_one_clear_error() {
         Behaviour::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 50\r\n\r\n{\"cho".to_vec()),
     ]
     .into_iter()
-    .chain([302, 400, 401, 404, 429, 500, 503].map(Behaviour::status))
+    .chain([302, 500].map(Behaviour::status))
     {
         check(behaviour, 502, "upstream_failed", "error").await;
+    }
+    for (upstream_status, status, slug) in [
+        (400, 400, "upstream_refused_request"),
+        (401, 502, "upstream_key_refused"),
+        (403, 502, "upstream_forbidden"),
+        (404, 502, "upstream_model_not_found"),
+        (429, 429, "rate_limit_exceeded"),
+        (503, 503, "upstream_overloaded"),
+    ] {
+        check(Behaviour::status(upstream_status), status, slug, "error").await;
     }
     check(Behaviour::Hang, 504, "upstream_timeout", "timeout").await;
 }
@@ -69,7 +80,7 @@ async fn an_upstream_that_is_not_there_is_one_clear_error() {
     drop(upstream);
     tokio::time::sleep(Duration::from_millis(50)).await;
     let got = desk.ask("task/alone", "hi").await;
-    assert_eq!((got.status, got.slug), (502, "upstream_failed"));
+    assert_eq!((got.status, got.slug), (502, "upstream_unreachable"));
     assert_eq!(desk.ask("task/chat", "hi").await.text, "from above");
 }
 
@@ -98,8 +109,8 @@ async fn a_stream_that_stalls_ends_in_one_error_event() {
 async fn a_broken_upstream_is_left_alone_and_the_ladder_goes_on() {
     let upstream = start(Behaviour::status(500)).await;
     let desk = desk(&upstream);
-    for _ in 0..10 {
-        assert_eq!(desk.ask("task/chat", "hi").await.text, "from above");
+    for number in 0..10 {
+        assert_eq!(desk.ask("task/chat", &format!("hi {number}")).await.text, "from above");
     }
     assert_eq!(upstream.count(), 5, "the breaker opens after five failures");
     let told: Vec<String> = desk.settled().iter().map(told).collect();

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bantam_books::{ExampleRecord, TemplateRecord};
-use bantam_types::{AttemptRecord, Price, Settlement, TaskName, Template, TokenUsage, Usd, UsdPerMillion};
+use bantam_types::{
+    AttemptRecord, FaultKind, Price, Settlement, TaskName, Template, TokenUsage, Usd, UsdPerMillion,
+};
 
 use super::codes::{attempt_outcome, label, outcome, tier};
 use super::numbers::Body;
@@ -56,23 +58,30 @@ fn settlement(body: &mut Body<'_>, version: u8) -> Result<Settlement, DecodeErro
         label,
         outcome,
         streamed,
-        attempts: attempts(body)?,
+        attempts: attempts(body, version)?,
     })
 }
 
-fn attempts(body: &mut Body<'_>) -> Result<Vec<AttemptRecord>, DecodeError> {
+fn attempts(body: &mut Body<'_>, version: u8) -> Result<Vec<AttemptRecord>, DecodeError> {
     let count = body.number("attempt count")?;
     // An attempt takes at least eight bytes, so a wrong count cannot ask for much memory.
     if count > body.len() as u64 / 8 {
         return Err(DecodeError::Field("attempt count"));
     }
-    (0..count).map(|_| attempt(body)).collect()
+    (0..count).map(|_| attempt(body, version)).collect()
 }
 
-fn attempt(body: &mut Body<'_>) -> Result<AttemptRecord, DecodeError> {
+fn attempt(body: &mut Body<'_>, version: u8) -> Result<AttemptRecord, DecodeError> {
     let tier = tier(body.byte("tier")?).ok_or(DecodeError::Field("tier"))?;
     let outcome = attempt_outcome(body.byte("verdict")?).ok_or(DecodeError::Field("verdict"))?;
-    let [has_usage, has_first_byte, has_price, has_cost, has_confidence] = body.flags()?;
+    let ([has_usage, has_first_byte, has_price, has_cost, has_confidence], [has_fault, has_status]) =
+        match version {
+            1 => (body.flags()?, [false; 2]),
+            _ => {
+                let [usage, first_byte, price, cost, confidence, fault @ ..] = body.flags::<7>()?;
+                ([usage, first_byte, price, cost, confidence], fault)
+            }
+        };
     Ok(AttemptRecord {
         tier,
         outcome,
@@ -86,7 +95,17 @@ fn attempt(body: &mut Body<'_>) -> Result<AttemptRecord, DecodeError> {
         price: has_price.then(|| body.price()).transpose()?.map(Arc::new),
         cost: has_cost.then(|| body.cost("cost")).transpose()?,
         confidence: has_confidence.then(|| body.array("confidence").map(f32::from_le_bytes)).transpose()?,
+        fault: has_fault.then(|| fault(body)).transpose()?,
+        upstream_status: has_status.then(|| status(body)).transpose()?,
     })
+}
+
+fn fault(body: &mut Body<'_>) -> Result<FaultKind, DecodeError> {
+    FaultKind::of_word(body.text("fault")?).ok_or(DecodeError::Field("fault"))
+}
+
+fn status(body: &mut Body<'_>) -> Result<u16, DecodeError> {
+    body.number("upstream's status")?.try_into().map_err(|_| DecodeError::Field("upstream's status"))
 }
 
 fn example(body: &mut Body<'_>) -> Result<Option<ExampleRecord>, DecodeError> {

@@ -92,6 +92,8 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
         attempt.price.is_some(),
         attempt.cost.is_some(),
         attempt.confidence.is_some(),
+        attempt.fault.is_some(),
+        attempt.upstream_status.is_some(),
     ]));
     put_text(out, &attempt.backend);
     put_text(out, &attempt.model);
@@ -117,6 +119,12 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
     }
     if let Some(confidence) = attempt.confidence {
         out.extend_from_slice(&confidence.to_le_bytes());
+    }
+    if let Some(fault) = attempt.fault {
+        put_text(out, fault.as_str());
+    }
+    if let Some(status) = attempt.upstream_status {
+        put_number(out, status.into());
     }
 }
 

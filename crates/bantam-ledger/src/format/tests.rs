@@ -1,7 +1,7 @@
 use bantam_books::{ExampleRecord, TemplateRecord};
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, Template,
-    Tier, TokenUsage, Usd, UsdPerMillion,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, RequestOutcome, Settlement,
+    Template, Tier, TokenUsage, Usd, UsdPerMillion,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -33,6 +33,8 @@ pub(crate) fn settlement(number: u128) -> Settlement {
         confidence: Some(0.25),
         outcome: AttemptOutcome::Discarded(EscalationReason::LowConfidence),
         retries: 0,
+        fault: None,
+        upstream_status: None,
     };
     let answer = AttemptRecord {
         backend: "upstream".into(),
@@ -47,6 +49,8 @@ pub(crate) fn settlement(number: u128) -> Settlement {
         started_us: 50,
         last_byte_us: 80,
         retries: 0,
+        fault: None,
+        upstream_status: None,
     };
     Settlement {
         request_id: number,
@@ -152,6 +156,9 @@ fn any_attempt() -> impl Strategy<Value = AttemptRecord> {
             confidence,
             outcome,
             retries: numbers.2,
+            // Failures bring their kind, in turn, and often a status.
+            fault: usage.is_none().then(|| FaultKind::ALL[numbers.0[0] as usize % FaultKind::ALL.len()]),
+            upstream_status: (numbers.0[1] % 3 == 0).then_some(429),
         })
 }
 

@@ -20,8 +20,9 @@ ON CONFLICT (request_id) DO NOTHING";
 
 const INSERT_ATTEMPT: &str = "
 INSERT INTO attempts (seq, ordinal, backend, model, tier, tokens_in, tokens_cached, tokens_out,
-    started_us, first_byte_us, last_byte_us, price, cost_pico, confidence, verdict, reason, retries)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
+    started_us, first_byte_us, last_byte_us, price, cost_pico, confidence, verdict, reason, retries, fault,
+    upstream_status)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
 
 const INSERT_PRICE: &str = "
 INSERT INTO prices (input_micros, cached_input_micros, output_micros, as_of) VALUES (?1, ?2, ?3, ?4)
@@ -190,6 +191,8 @@ impl<'c> Statements<'c> {
             attempt.outcome.as_str(),
             attempt.outcome.reason().map(bantam_types::EscalationReason::as_str),
             attempt.retries,
+            attempt.fault.map(bantam_types::FaultKind::as_str),
+            attempt.upstream_status,
         ])?;
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, Template,
-    TokenUsage, Usd, UsdPerMillion,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, RequestOutcome, Settlement,
+    Template, TokenUsage, Usd, UsdPerMillion,
 };
 use rusqlite::Row;
 use rusqlite::types::FromSql;
@@ -20,7 +20,8 @@ pub(super) const REQUEST_COLUMNS: &str = "r.seq, r.request_id, r.arrived_ms, r.t
 /// The columns that [`attempt`] reads, of `attempts a LEFT JOIN prices p`.
 pub(super) const ATTEMPT_COLUMNS: &str = "a.backend, a.model, a.tier, a.tokens_in, a.tokens_cached, \
      a.tokens_out, a.started_us, a.first_byte_us, a.last_byte_us, a.cost_pico, a.confidence, a.verdict, \
-     a.reason, a.retries, p.input_micros, p.cached_input_micros, p.output_micros, p.as_of";
+     a.reason, a.retries, p.input_micros, p.cached_input_micros, p.output_micros, p.as_of, \
+     a.fault, a.upstream_status";
 
 /// The columns that [`summary`] and [`summary_attempt`] read, of `requests r LEFT JOIN origins o LEFT JOIN attempts
 /// a`.
@@ -105,6 +106,8 @@ pub(super) fn summary_attempt(row: &Row<'_>, names: &mut Names) -> Result<Option
         confidence: None,
         outcome: verdict(row, 9, 10)?,
         retries: 0,
+        fault: None,
+        upstream_status: None,
     }))
 }
 
@@ -162,6 +165,8 @@ pub(super) fn attempt(row: &Row<'_>) -> Result<AttemptRecord, QueryError> {
         confidence: get(row, 10)?,
         outcome: verdict(row, 11, 12)?,
         retries: get(row, 13)?,
+        fault: text(row, 18, "fault", FaultKind::of_word)?,
+        upstream_status: get(row, 19)?,
     })
 }
 

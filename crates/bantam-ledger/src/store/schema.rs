@@ -120,6 +120,8 @@ CREATE TABLE origins (
     dialect TEXT
 ) STRICT;
 ALTER TABLE requests ADD COLUMN origin INTEGER;
+ALTER TABLE attempts ADD COLUMN fault TEXT;
+ALTER TABLE attempts ADD COLUMN upstream_status INTEGER;
 DROP INDEX requests_by_arrival;
 CREATE INDEX examples_by_age ON examples (recorded_ms);
 CREATE TABLE rollups (

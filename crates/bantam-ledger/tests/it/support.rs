@@ -115,6 +115,8 @@ pub(crate) fn attempt(tier: Tier, model: &str) -> AttemptRecord {
         confidence: Some(0.5),
         outcome: AttemptOutcome::Accepted,
         retries: 1,
+        fault: None,
+        upstream_status: None,
     }
 }
 

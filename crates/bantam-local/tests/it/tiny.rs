@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{Answer, Ask, Backend, BackendFault};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore};
 use bantam_engine::Adapter;
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
@@ -77,7 +77,7 @@ pub(crate) async fn send_to(
     let cleared = cleared_at(endpoint, &body);
     let call = cleared.request().clone();
     let context = AnswerContext { call: &call, request_id: 1, created_unix_s: 1, model: "asked" };
-    let ask = Ask { system: None, stream, payload_start: 0, deadline: None };
+    let ask = Ask { system: None, stream, payload_start: 0, deadline: None, before: CallsBefore::default() };
     match backend.answer(cleared, ask).await {
         Ok(Answer::Whole(whole)) => {
             let body = endpoint.whole(&whole.body, context, &note()).unwrap();

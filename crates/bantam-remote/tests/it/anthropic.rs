@@ -97,7 +97,7 @@ async fn errors_are_errors_whatever_their_status() {
     let error = r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#;
     let upstream = start(move |_| Behaviour::ok(error.to_owned())).await;
     let answer = call(&model(anthropic(&upstream)), HI, false).await;
-    assert_eq!(fault_of(answer).fault, BackendFault::ErrorBody);
+    assert_eq!(fault_of(answer).fault, BackendFault::Overloaded(200));
     // Before the answer says anything nothing is passed on; afterwards the role and the text were.
     for (before, chunks) in [(1, 0), (3, 0), (4, 2)] {
         let upstream = start(move |_| {
@@ -106,7 +106,7 @@ async fn errors_are_errors_whatever_their_status() {
         })
         .await;
         let got = read(call(&model(anthropic(&upstream)), HI, true).await).await;
-        assert_eq!((got.chunks.len(), got.fault), (chunks, Some(BackendFault::ErrorBody)), "{before}");
+        assert_eq!((got.chunks.len(), got.fault), (chunks, Some(BackendFault::Overloaded(200))), "{before}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, ConnectFault};
 use bantam_remote::{RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream, completion_body};
 use bantam_types::Tier;
@@ -144,9 +144,9 @@ async fn a_detection_that_nobody_waits_for_any_more_is_given_up() {
 #[tokio::test]
 async fn a_failure_is_told_to_all_who_waited_and_then_forgotten() {
     for (early, expected) in [
-        (Behaviour::Close, BackendFault::Connect),
+        (Behaviour::Close, BackendFault::Connect(ConnectFault::Other)),
         // An engine that still loads its model.
-        (Behaviour::status(503), BackendFault::Status(503)),
+        (Behaviour::status(503), BackendFault::Overloaded(503)),
     ] {
         let is_up = Arc::new(AtomicBool::new(false));
         let upstream = start({
@@ -215,7 +215,8 @@ async fn a_detection_trusts_the_certificates_that_its_upstream_trusts() {
         ..settings(&url)
     };
     let stranger = model(trusting(None));
-    assert_eq!(fault_of(spawn(&stranger, ask(false)).await.unwrap()).fault, BackendFault::Connect);
+    let fault = fault_of(spawn(&stranger, ask(false)).await.unwrap()).fault;
+    assert_eq!(fault, BackendFault::Connect(ConnectFault::UnknownIssuer));
     let model = model(trusting(Some(certificate.as_bytes())));
     spawn(&model, ask(false)).await.unwrap().unwrap();
 }

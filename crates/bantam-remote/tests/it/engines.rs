@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bantam_backend::{Answer, Ask, Backend, BackendFault};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore, ConnectFault};
 use bantam_remote::{
     Auth, Dialect, Engine, JsonClient, RemoteModel, Upstream, UpstreamSettings, find_engine,
 };
@@ -140,6 +140,7 @@ fn model(address: &str, engine: Option<Engine>) -> RemoteModel {
         chunk_timeout: patience,
         total_timeout: patience,
         retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 1 << 20,
     };
@@ -150,7 +151,8 @@ fn model(address: &str, engine: Option<Engine>) -> RemoteModel {
 async fn ask(model: &RemoteModel, more: &Value) -> Result<(), BackendFault> {
     let mut body = json!({ "model": "x", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let ask = Ask { system: None, stream: false, payload_start: 0, deadline: None };
+    let ask =
+        Ask { system: None, stream: false, payload_start: 0, deadline: None, before: CallsBefore::default() };
     match model.answer(cleared(&body.to_string(), Tier::Local), ask).await {
         Ok(Answer::Whole(_)) => Ok(()),
         Ok(_) => panic!("no whole answer"),
@@ -174,7 +176,7 @@ async fn an_engine_that_is_to_be_found_out_is_asked_once_and_then_known() {
     let stranger = pretend(&[]).await;
     ask(&model(&stranger.address, None), &json!({ "n": 2 })).await.unwrap();
     let nobody = model("http://127.0.0.1:9", None);
-    assert_eq!(ask(&nobody, &json!({})).await, Err(BackendFault::Connect));
+    assert_eq!(ask(&nobody, &json!({})).await, Err(BackendFault::Connect(ConnectFault::Refused)));
 }
 
 #[tokio::test]

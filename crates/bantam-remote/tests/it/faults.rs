@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bantam_backend::BackendFault;
+use bantam_backend::{BackendFault, ConnectFault};
 use bantam_remote::UpstreamSettings;
 use bantam_simulate::{Behaviour, StreamEnd, completion_body, completion_events};
 use tokio::net::TcpListener;
@@ -39,7 +39,7 @@ async fn closed_port() -> String {
 async fn a_refused_connection_is_no_connection() {
     for stream in [false, true] {
         let got = got(settings(&closed_port().await), stream).await;
-        assert_eq!(got.fault, Some(BackendFault::Connect));
+        assert_eq!(got.fault, Some(BackendFault::Connect(ConnectFault::Refused)));
     }
 }
 
@@ -47,9 +47,13 @@ async fn a_refused_connection_is_no_connection() {
 async fn a_server_without_tls_is_no_connection_for_https() {
     let upstream = start(|_| Behaviour::ok(completion_body("m", "x", 1, 1))).await;
     let url = upstream.base_url().replace("http://", "https://");
-    let settings = UpstreamSettings { connect_timeout: Duration::from_millis(500), ..hasty(&url) };
+    let settings = UpstreamSettings { connect_timeout: Duration::from_millis(300), ..settings(&url) };
     let got = got(settings, false).await;
-    assert!(matches!(got.fault, Some(BackendFault::Connect | BackendFault::FirstByteTimeout)), "{got:?}");
+    assert_eq!(
+        got.fault,
+        Some(BackendFault::Connect(ConnectFault::Late)),
+        "a handshake is part of connecting"
+    );
     assert_eq!(upstream.count(), 0);
 }
 
@@ -95,8 +99,14 @@ async fn an_answer_that_trickles_past_the_total_time_is_given_up() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http_are_a_broken_connection() {
-    check(Behaviour::Raw(b"\x00\xff not http at all\r\n\r\n".to_vec()), BackendFault::Broken).await;
+async fn bytes_that_are_not_http_are_told_from_a_broken_connection() {
+    check(Behaviour::Raw(b"\x00\xff not http at all\r\n\r\n".to_vec()), BackendFault::NotHttp).await;
+    // The first frame of a server that speaks HTTP/2 without being asked.
+    check(
+        Behaviour::Raw(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x80".to_vec()),
+        BackendFault::NotHttp,
+    )
+    .await;
     check(Behaviour::Close, BackendFault::Broken).await;
     check(Behaviour::Raw(Vec::new()), BackendFault::Broken).await;
 }
@@ -130,17 +140,19 @@ async fn a_200_with_an_error_object_is_an_error() {
 async fn statuses_say_whose_fault_it_is() {
     for (status, expected) in [
         (400, BackendFault::Refused(400)),
-        (413, BackendFault::Refused(413)),
+        (413, BackendFault::RequestTooLarge(413)),
         (422, BackendFault::Refused(422)),
         (401, BackendFault::Key(401)),
         (403, BackendFault::Key(403)),
         (404, BackendFault::NotFound),
-        (429, BackendFault::RateLimited),
+        (402, BackendFault::QuotaUsedUp(402)),
+        (429, BackendFault::RateLimited(429)),
         (201, BackendFault::Status(201)),
         (302, BackendFault::Status(302)),
         (500, BackendFault::Status(500)),
-        (503, BackendFault::Status(503)),
-        (529, BackendFault::Status(529)),
+        (503, BackendFault::Overloaded(503)),
+        (504, BackendFault::Status(504)),
+        (529, BackendFault::Overloaded(529)),
     ] {
         check(Behaviour::status(status), expected).await;
     }
@@ -148,7 +160,9 @@ async fn statuses_say_whose_fault_it_is() {
 
 #[tokio::test]
 async fn a_retry_after_is_handed_on() {
-    for (value, expected) in [("7", Some(7)), (" 60 ", Some(60)), ("soon", None), ("-1", None)] {
+    for (value, expected) in
+        [("7", Some(7_000)), (" 60 ", Some(60_000)), ("0.5", Some(500)), ("soon", None), ("-1", None)]
+    {
         let upstream = start(move |_| Behaviour::Answer {
             status: 429,
             headers: vec![format!("retry-after: {value}")],
@@ -157,7 +171,8 @@ async fn a_retry_after_is_handed_on() {
         })
         .await;
         let error = fault_of(call(&model(settings(&upstream.base_url())), crate::support::HI, false).await);
-        assert_eq!((error.fault, error.retry_after_s), (BackendFault::RateLimited, expected), "{value}");
+        let expected = expected.map(Duration::from_millis);
+        assert_eq!((error.fault, error.retry_after), (BackendFault::RateLimited(429), expected), "{value}");
     }
 }
 

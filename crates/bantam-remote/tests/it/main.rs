@@ -4,6 +4,7 @@
 
 mod anthropic;
 mod breakers;
+mod connections;
 mod detection;
 mod engines;
 mod faults;

@@ -114,7 +114,7 @@ async fn an_ollama_that_does_not_say_gets_nothing() {
         .await;
         let model = model(&upstream, Some(Engine::Ollama), "mine", Tier::Local);
         let answer = model.answer(cleared(HI, Tier::Local), ask(false)).await;
-        assert_eq!(fault_of(answer).fault, BackendFault::Status(status));
+        assert_eq!(fault_of(answer).fault, BackendFault::Overloaded(status));
         assert_eq!(prompts(&upstream), 0);
     }
     let upstream = start(|received| match received.head.contains("/api/tags") {

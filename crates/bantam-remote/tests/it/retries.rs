@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Backend, BackendFault};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore};
 use bantam_remote::UpstreamSettings;
 use bantam_simulate::{
     Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
 };
 use bantam_wire::CallKind;
 
-use crate::support::{HI, call, fault_of, model, read, settings, start, text};
+use crate::support::{HI, ask, call, cleared, fault_of, model, read, settings, start, text};
 
 const FAILURES_MAX: u64 = 5;
 
@@ -44,15 +44,77 @@ fn limited(retry_after: &str) -> Behaviour {
 
 #[tokio::test]
 async fn only_what_may_pass_is_tried_again() {
-    for status in [408, 409, 425, 429, 500, 502, 503, 504, 529] {
+    for status in [408, 409, 425, 429, 503, 529] {
         check_calls(Behaviour::status(status), 3).await;
     }
-    check_calls(Behaviour::Close, 3).await;
-    for status in [302, 400, 401, 403, 404, 413, 418, 422] {
+    for status in [302, 400, 401, 402, 403, 404, 413, 418, 422] {
         check_calls(Behaviour::status(status), 1).await;
     }
     check_calls(Behaviour::ok("garbage".to_owned()), 1).await;
     check_calls(Behaviour::ok("{\"error\":{}}".to_owned()), 1).await;
+}
+
+#[tokio::test]
+async fn what_may_have_been_billed_is_left_to_the_asker_and_only_where_the_settings_allow_it() {
+    let broken = [500, 502, 504, 520].map(Behaviour::status);
+    for behaviour in broken.into_iter().chain([Behaviour::Close]) {
+        for (retry_sent, earlier_calls, may_repeat) in
+            [(false, 0, false), (true, 0, true), (true, 1, true), (true, 2, false), (true, u32::MAX, false)]
+        {
+            let upstream = failing_first(u64::MAX, behaviour.clone()).await;
+            let settings = UpstreamSettings { retry_sent, ..patient(&upstream.base_url(), 2) };
+            let before = CallsBefore { calls: earlier_calls, began: None };
+            let request = cleared(HI, bantam_types::Tier::Frontier);
+            let error = fault_of(model(settings).answer(request, Ask { before, ..ask(false) }).await);
+            let told = (error.repeat_after.is_some(), error.retries, upstream.count());
+            assert_eq!(told, (may_repeat, 0, 1), "{behaviour:?} {retry_sent} {earlier_calls}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn repeats_of_an_attempt_end_with_the_time_of_the_first() {
+    let upstream = failing_first(u64::MAX, Behaviour::status(500)).await;
+    let total_timeout = Duration::from_millis(20);
+    let settings = UpstreamSettings { retry_sent: true, total_timeout, ..patient(&upstream.base_url(), 2) };
+    let before = CallsBefore { calls: 1, began: Some(Instant::now()) };
+    tokio::time::sleep(total_timeout * 2).await;
+    let request = cleared(HI, bantam_types::Tier::Frontier);
+    let error = fault_of(model(settings).answer(request, Ask { before, ..ask(false) }).await);
+    assert_eq!((error.fault, error.repeat_after), (BackendFault::TotalTimeout, None));
+}
+
+#[tokio::test]
+async fn what_an_upstream_calls_final_or_used_up_is_not_tried_again() {
+    let refused = |status, headers: &[&str], body: &str| Behaviour::Answer {
+        status,
+        headers: headers.iter().map(ToString::to_string).collect(),
+        body: body.to_owned(),
+        delay: Duration::ZERO,
+    };
+    check_calls(refused(429, &["x-should-retry: false"], "{}"), 1).await;
+    check_calls(refused(503, &["x-should-retry: false"], "{}"), 1).await;
+    check_calls(refused(429, &["x-should-retry: true"], "{}"), 3).await;
+    check_calls(refused(429, &[], r#"{"error":{"code":"insufficient_quota"}}"#), 1).await;
+    check_calls(refused(429, &[], r#"{"error":{"message":"Request too large for gpt-5 on TPM"}}"#), 1).await;
+    check_calls(refused(429, &[], r#"{"error":{"code":"rate_limit_exceeded"}}"#), 3).await;
+    check_calls(refused(429, &["retry-after-ms: 20000"], ""), 1).await;
+    check_calls(refused(429, &["retry-after-ms: 20", "retry-after: 20"], ""), 3).await;
+    let later = "retry-after: Tue, 01 Dec 2026 10:01:00 GMT";
+    check_calls(refused(429, &["date: Tue, 01 Dec 2026 10:00:00 GMT", later], ""), 1).await;
+    check_calls(refused(429, &["date: Tue, 01 Dec 2026 10:01:00 GMT", later], ""), 3).await;
+}
+
+#[tokio::test]
+async fn what_the_caller_s_library_tried_before_counts_too() {
+    for (earlier, expected) in [(0, 3), (1, 2), (2, 1), (9, 1)] {
+        let upstream = failing_first(u64::MAX, Behaviour::status(503)).await;
+        let before = CallsBefore { calls: earlier, began: None };
+        let request = cleared(HI, bantam_types::Tier::Frontier);
+        let model = model(patient(&upstream.base_url(), 2));
+        fault_of(model.answer(request, Ask { before, ..ask(false) }).await);
+        assert_eq!(upstream.count(), expected, "{earlier} before");
+    }
 }
 
 #[tokio::test]
@@ -97,7 +159,7 @@ async fn no_retry_starts_that_the_total_time_leaves_no_room_for() {
     let upstream = failing_first(u64::MAX, limited("1")).await;
     let settings =
         UpstreamSettings { total_timeout: Duration::from_millis(500), ..patient(&upstream.base_url(), 3) };
-    assert_eq!(fault_of(call(&model(settings), HI, false).await).fault, BackendFault::RateLimited);
+    assert_eq!(fault_of(call(&model(settings), HI, false).await).fault, BackendFault::RateLimited(429));
     assert_eq!(upstream.count(), 1);
 }
 
@@ -121,9 +183,10 @@ async fn nothing_is_tried_again_after_the_first_streamed_byte() {
 async fn five_failures_open_the_breaker_and_nothing_is_sent_any_more() {
     let upstream = failing_first(u64::MAX, Behaviour::status(500)).await;
     let model = model(patient(&upstream.base_url(), 0));
-    for _ in 0..FAILURES_MAX {
+    for number in 0..FAILURES_MAX {
         assert!(model.is_available(CallKind::Chat));
-        assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Status(500));
+        let other = HI.replace("hi", &format!("hi {number}"));
+        assert_eq!(fault_of(call(&model, &other, false).await).fault, BackendFault::Status(500));
     }
     assert!(!model.is_available(CallKind::Chat));
     for stream in [false, true] {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, WholeAnswer};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, CallsBefore, WholeAnswer};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
@@ -31,6 +31,7 @@ pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
         chunk_timeout: PATIENCE,
         total_timeout: PATIENCE,
         retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 64,
         response_bytes_max: 1 << 20,
     }
@@ -70,7 +71,7 @@ pub(crate) fn cleared_for(endpoint: &'static dyn Endpoint, body: &str, tier: Tie
 }
 
 pub(crate) fn ask(stream: bool) -> Ask {
-    Ask { system: None, stream, payload_start: 0, deadline: None }
+    Ask { system: None, stream, payload_start: 0, deadline: None, before: CallsBefore::default() }
 }
 
 /// Calls `model` with `body`.

@@ -126,6 +126,7 @@ fn deployment(url: &str) -> Deployment {
         chunk_timeout: PATIENCE,
         total_timeout: PATIENCE,
         retries_max: 0,
+        retry_sent: false,
         concurrent_requests_max: 1024,
         response_bytes_max: 1 << 20,
     };

@@ -1,11 +1,11 @@
-//! `bantam doctor`: what this machine can do, and which models it can run.
+//! `bantam doctor`: what this machine can do, which models it can run, and which upstreams answer.
 
-use bantam_admin::{DoctorReport, FitEstimate};
+use bantam_admin::{DoctorReport, FitEstimate, UpstreamCheck};
 
 use super::models::{bytes_text, open};
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::output;
-use crate::settings::Globals;
+use crate::settings::{Globals, ProcessEnv};
 
 pub(crate) fn run(threads: Option<usize>, globals: &Globals) -> Result<(), Failure> {
     let report = bantam_admin::examine(&open(globals)?, threads);
@@ -21,6 +21,39 @@ pub(crate) fn run(threads: Option<usize>, globals: &Globals) -> Result<(), Failu
         show(&report.models, &report);
     }
     Ok(())
+}
+
+/// `bantam doctor --upstreams`.
+pub(crate) fn run_upstreams(globals: &Globals) -> Result<(), Failure> {
+    let config = globals.load_aloud()?;
+    if globals.offline {
+        return Err(Failure::new(Outcome::Offline, "cannot ask upstreams: --offline forbids the network"));
+    }
+    let checks = super::runtime(1)?.block_on(bantam_admin::check_upstreams(&config, &ProcessEnv))?;
+    let failed = checks.iter().filter(|check| check.fault.is_some()).count();
+    if globals.json {
+        output::json(&checks)?;
+    } else if checks.is_empty() && !globals.quiet {
+        output::line("the configuration has no upstreams");
+    } else {
+        checks.iter().for_each(show_upstream);
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::new(Outcome::Failed, format!("{failed} of {} upstreams failed", checks.len()))),
+    }
+}
+
+fn show_upstream(check: &UpstreamCheck) {
+    let UpstreamCheck { upstream, address, duration_ms, .. } = check;
+    let said = match (&check.fault, &check.reason) {
+        (Some(fault), Some(reason)) => format!("{reason} ({fault})"),
+        _ => "answers".to_owned(),
+    };
+    output::line(format!("{upstream} at {address}: {said}, after {duration_ms} ms"));
+    if let Some(hint) = check.hint {
+        output::line(format!("  {hint}"));
+    }
 }
 
 fn show(all: &[FitEstimate], report: &DoctorReport) {

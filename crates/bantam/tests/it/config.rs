@@ -3,6 +3,21 @@ use insta::assert_snapshot;
 use crate::place::{MODELS, Place};
 
 #[test]
+fn the_doctor_says_which_upstreams_fail_and_what_would_help() {
+    let place = Place::with_config(MODELS);
+    let shown = place.run(&["doctor", "--upstreams"]);
+    assert!(shown.starts_with("exit code: 1\n"), "{shown}");
+    for part in ["far at http://127.0.0.1:9/v1", "connection_refused", "check the port in `base_url`"] {
+        assert!(shown.contains(part), "{shown}");
+    }
+    let shown = place.run(&["doctor", "--upstreams", "--json"]);
+    let beginning = r#"[{"upstream":"far","address":"http://127.0.0.1:9/v1","duration_ms":"#;
+    let end = r#","fault":"connection_refused","reason":"the connection was refused","hint":"check the port in `base_url`, and that the server runs there"}]"#;
+    assert!(shown.contains(beginning) && shown.contains(end), "{shown}");
+    assert!(place.run(&["doctor", "--upstreams", "--offline"]).starts_with("exit code: 4\n"));
+}
+
+#[test]
 fn every_mistake_is_reported_at_once() {
     let place = Place::with_config(
         r#"

@@ -85,28 +85,9 @@ impl EventTranslator {
                 self.thought = thought(&data["content_block"]);
                 return Ok(Step::Nothing);
             }
-            Some("content_block_delta") => match data["delta"]["type"].as_str() {
-                Some(kind @ ("thinking_delta" | "signature_delta")) => {
-                    if let Some(Thought::Open { text: thinking, signature }) = &mut self.thought {
-                        match kind {
-                            "thinking_delta" => thinking.push_str(&text(&data["delta"]["thinking"])),
-                            _ => signature.push_str(&text(&data["delta"]["signature"])),
-                        }
-                    }
-                    return Ok(Step::Thought);
-                }
-                Some("text_delta") => {
-                    let text = text(&data["delta"]["text"]);
-                    Delta::Text { choice: 0, text, log_probabilities: None }
-                }
-                Some("input_json_delta") => {
-                    let json = text(&data["delta"]["partial_json"]);
-                    if !json.is_empty() {
-                        self.begun_input = None;
-                    }
-                    Delta::Arguments { choice: 0, index: self.calls.saturating_sub(1), json }
-                }
-                _ => return Ok(Step::Thought),
+            Some("content_block_delta") => match self.piece(&data["delta"]) {
+                Some(delta) => delta,
+                None => return Ok(Step::Thought),
             },
             // No piece came: the call has the input that it began with, mostly that of no arguments.
             Some("content_block_stop") => match self.begun_input.take() {
@@ -136,6 +117,32 @@ impl EventTranslator {
             _ => return Ok(Step::Foreign),
         };
         Ok(Step::Said(delta))
+    }
+
+    /// Returns what a piece of a block says; `None` for pieces of thoughts and of newer kinds.
+    fn piece(&mut self, piece: &Value) -> Option<Delta> {
+        match piece["type"].as_str()? {
+            kind @ ("thinking_delta" | "signature_delta") => {
+                if let Some(Thought::Open { text: thinking, signature }) = &mut self.thought {
+                    match kind {
+                        "thinking_delta" => thinking.push_str(&text(&piece["thinking"])),
+                        _ => signature.push_str(&text(&piece["signature"])),
+                    }
+                }
+                None
+            }
+            "text_delta" => {
+                Some(Delta::Text { choice: 0, text: text(&piece["text"]), log_probabilities: None })
+            }
+            "input_json_delta" => {
+                let json = text(&piece["partial_json"]);
+                if !json.is_empty() {
+                    self.begun_input = None;
+                }
+                Some(Delta::Arguments { choice: 0, index: self.calls.saturating_sub(1), json })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! `errors.md`, from the table of error words.
 
-use bantam_types::EscalationReason;
+use bantam_types::{EscalationReason, FaultKind};
 use bantam_wire::SLUGS;
 use bantam_wire::openai::error_type;
 
@@ -26,6 +26,14 @@ fn the_page_of_errors_is_the_table_of_words() {
     page.push_str(&heading(&["Reason", "Meaning"]));
     for reason in EscalationReason::ALL {
         page.push_str(&row(&[&format!("`{reason}`"), meaning(reason)]));
+    }
+    page.push_str(
+        "\n## Why an attempt failed\n\nThe error's message, the log (`fault`) and the ledger name what kept an attempt from \
+         answering. The log says beside it which upstream it was, its status, how long it took, and what would help:\n\n",
+    );
+    page.push_str(&heading(&["Fault", "Meaning"]));
+    for kind in FaultKind::ALL {
+        page.push_str(&row(&[&format!("`{kind}`"), kind.about()]));
     }
     check_page("errors.md", &page);
 }

@@ -1,0 +1,105 @@
+//! Why an attempt gave no answer, in one word that the ledger keeps.
+
+use std::fmt;
+
+/// Defines the kinds of fault with their words and what each means.
+macro_rules! faults {
+    ($($variant:ident = $word:literal, $about:literal;)*) => {
+        /// What kept an attempt from answering. The words are for programs and stay as they are.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum FaultKind {
+            $(#[doc = $about] $variant,)*
+        }
+
+        impl FaultKind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Returns the kind's word in the ledger and in logs.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)*
+                }
+            }
+
+            /// Returns what it means, one sentence.
+            pub const fn about(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $about,)*
+                }
+            }
+        }
+    };
+}
+
+faults! {
+    NotCleared = "not_cleared", "The request was not cleared for the tier: a fault of Bantam's own.";
+    CannotHonour = "cannot_honour", "The request asks for something that the backend cannot do.";
+    Busy = "busy", "Not asked: too many calls were in progress.";
+    BreakerOpen = "breaker_open", "Not asked: it failed too often shortly before.";
+    NoRoom = "no_room", "Not asked: other models held the memory that its model needs.";
+    NotLoaded = "not_loaded", "Not asked: its model could not be loaded.";
+    NameNotFound = "name_not_found", "The name of the upstream's host could not be resolved.";
+    ConnectionRefused = "connection_refused", "Nothing listens at the upstream's address and port.";
+    Unreachable = "unreachable", "The network has no way to the upstream's address.";
+    ConnectTimeout = "connect_timeout", "No connection came about within `connect_timeout_ms`.";
+    ConnectionFailed = "connection_failed", "The connection broke while it was made.";
+    TlsFailed = "tls_failed", "The TLS handshake failed.";
+    NotTls = "not_tls", "What answered an `https` address does not speak TLS.";
+    CertificateRefused = "certificate_refused", "The upstream's certificate is not valid for its host, or not now.";
+    CertificateUnknown = "certificate_unknown", "The upstream's certificate is signed by nobody who is trusted here.";
+    Http2Only = "http2_only", "The upstream speaks HTTP/2 only.";
+    NotHttp = "not_http", "What answered does not speak HTTP/1.1.";
+    Unsent = "unsent", "The connection was closed before the request was sent.";
+    Broken = "broken", "The connection was closed after the request was sent and before an answer began.";
+    Reset = "reset", "The connection was reset after the request was sent and before an answer began.";
+    FirstByteTimeout = "first_byte_timeout", "No answer began within `first_byte_timeout_ms`.";
+    ChunkTimeout = "chunk_timeout", "The answer paused for longer than `chunk_timeout_ms`.";
+    TotalTimeout = "total_timeout", "The answer was not finished in time.";
+    Encoded = "encoded", "The answer is compressed in a way that was not asked for and is not known here.";
+    RunsElsewhere = "runs_elsewhere", "Not asked: the engine says that the model does not run on this machine.";
+    Cut = "cut", "The answer ended before its end.";
+    AnswerTooLarge = "answer_too_large", "The answer is larger than `response_bytes_max`.";
+    Garbage = "garbage", "What came back is not an answer of the upstream's API.";
+    ErrorBody = "error_body", "An error object came with status 200.";
+    ContextLength = "context_length", "The prompt does not fit the model's context.";
+    ContentFilter = "content_filter", "The provider's policy refused the content.";
+    RequestRefused = "request_refused", "The upstream refused the request as invalid.";
+    RequestTooLarge = "request_too_large", "The upstream takes no request of that size.";
+    KeyRefused = "key_refused", "The upstream refused the key.";
+    Forbidden = "forbidden", "The key may not use the model.";
+    ModelNotFound = "model_not_found", "The upstream has no such model or path.";
+    RateLimited = "rate_limited", "The upstream limits the rate of requests.";
+    QuotaUsedUp = "quota_used_up", "The account's quota or credit at the upstream is used up.";
+    Overloaded = "overloaded", "The upstream has no capacity at the moment.";
+    UpstreamTimeout = "upstream_timeout", "The upstream itself waited too long for an answer.";
+    ServerError = "server_error", "The upstream failed.";
+    UnexpectedStatus = "unexpected_status", "The upstream answered with a status that its API does not have.";
+}
+
+impl FaultKind {
+    /// Returns the kind of that word.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
+    }
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_word_of_its_own() {
+        let mut words: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.as_str()).collect();
+        words.sort_unstable();
+        let count = words.len();
+        words.dedup();
+        assert_eq!(words.len(), count);
+    }
+}
