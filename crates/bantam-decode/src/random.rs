@@ -1,29 +1,23 @@
 //! A random number generator whose output never changes, on any platform or in any build.
 
-/// The increment of the counter: 2^64 divided by the golden ratio, made odd.
-const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 /// SplitMix64, a mixed counter (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generators*, 2014).
 ///
 /// The n-th number depends only on the seed and n, so a generation that resumes at its n-th draw draws what it would
 /// have drawn before. That is all that sampling needs; do not use it for secrets.
 #[derive(Clone, Debug)]
-pub(crate) struct Random {
-    counter: u64,
-}
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { counter: seed }
+        Self(SplitMix64::from_seed(seed.to_le_bytes()))
     }
 
     /// Returns the next 64 bits.
     pub(crate) fn bits(&mut self) -> u64 {
-        self.counter = self.counter.wrapping_add(STEP);
-        let mut bits = self.counter;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        bits ^ (bits >> 31)
+        self.0.next_u64()
     }
 
     /// Returns one of the 2^53 evenly spaced numbers in [0, 1).

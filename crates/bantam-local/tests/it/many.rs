@@ -158,7 +158,7 @@ async fn a_stream_keeps_its_model_until_its_end() {
     let world = World::new(bytes_of_one(&paths[0]) + 1_000);
     let [one, other] = [0, 1].map(|index: usize| world.backend(&paths[index], "m", None));
     let body = json!({
-        "model": "m", "stream": true, "max_tokens": 200,
+        "model": "m", "stream": true, "max_tokens": 200, "temperature": 0,
         "messages": [{ "role": "user", "content": "hello" }],
     });
     let ask = |deadline| Ask {

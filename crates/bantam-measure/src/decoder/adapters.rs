@@ -4,6 +4,8 @@ use std::path::Path;
 
 use bantam_engine::{Adapter, Decoder};
 use bantam_weights::{Dtype, NewTensor, NewValue, write_gguf};
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 use crate::MeasureError;
 
@@ -13,7 +15,7 @@ const RANK: usize = 8;
 /// Returns `count` adapters of a decoder.
 pub(super) fn adapters(decoder: &Decoder, count: usize) -> Result<Vec<Adapter>, MeasureError> {
     let folder = tempfile::tempdir().map_err(MeasureError::AdapterFolder)?;
-    let mut numbers = Numbers(1);
+    let mut numbers = SplitMix64::seed_from_u64(1);
     (0..count)
         .map(|index| {
             let path = folder.path().join(format!("{index}.gguf"));
@@ -23,30 +25,22 @@ pub(super) fn adapters(decoder: &Decoder, count: usize) -> Result<Vec<Adapter>, 
         .collect()
 }
 
-/// A generator of small numbers.
-struct Numbers(u64);
-
-impl Numbers {
-    /// Returns the bytes of `count` numbers.
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let mut next = || {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            ((self.0 >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.02
-        };
-        (0..count).flat_map(|_| next().to_le_bytes()).collect()
-    }
+/// Returns the bytes of `count` small numbers.
+fn bytes(numbers: &mut SplitMix64, count: usize) -> Vec<u8> {
+    let mut next = || ((numbers.next_u64() >> 40) as f32 / (1 << 24) as f32 - 0.5) * 0.02;
+    (0..count).flat_map(|_| next().to_le_bytes()).collect()
 }
 
-fn write(decoder: &Decoder, path: &Path, numbers: &mut Numbers) -> Result<(), MeasureError> {
+fn write(decoder: &Decoder, path: &Path, numbers: &mut SplitMix64) -> Result<(), MeasureError> {
     let config = decoder.config();
     let modules = [("attn_q", config.query_width()), ("attn_v", config.kv_width())];
     let mut tensors = Vec::new();
     for layer in 0..config.layers {
         for (name, outputs) in modules {
             let name = format!("blk.{layer}.{name}.weight");
-            let a = numbers.bytes(RANK * config.hidden);
+            let a = bytes(numbers, RANK * config.hidden);
             tensors.push((format!("{name}.lora_a"), [RANK, config.hidden], a));
-            tensors.push((format!("{name}.lora_b"), [outputs, RANK], numbers.bytes(outputs * RANK)));
+            tensors.push((format!("{name}.lora_b"), [outputs, RANK], bytes(numbers, outputs * RANK)));
         }
     }
     let tensors: Vec<NewTensor<'_>> = tensors
