@@ -6,6 +6,7 @@ use bantam_types::TaskName;
 use serde::Serialize;
 
 use crate::standing::{StudentStanding, student_standings};
+use crate::usage::percentile_ms;
 
 /// How many letters of a discovered prompt are shown.
 const PREVIEW_LETTERS: usize = 60;
@@ -48,7 +49,6 @@ pub struct ListedTask {
 
 impl ListedTask {
     fn new(name: String, state: String, usage: Usage) -> Self {
-        let milliseconds = |percent| Some(usage.latency.percentile(percent)? as f64 / 1000.0);
         Self {
             name,
             state,
@@ -56,8 +56,8 @@ impl ListedTask {
             input_tokens: usage.tokens.input,
             output_tokens: usage.tokens.output,
             spend_usd: usage.spend.to_string(),
-            p50_ms: milliseconds(50),
-            p95_ms: milliseconds(95),
+            p50_ms: percentile_ms(&usage, 50),
+            p95_ms: percentile_ms(&usage, 95),
             prompt: String::new(),
             is_discovered: false,
             usage,

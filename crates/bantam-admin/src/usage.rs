@@ -82,7 +82,6 @@ pub struct SavingsFigures {
 impl From<&UsageRow> for UsageFigures {
     fn from(row: &UsageRow) -> Self {
         let usage = &row.usage;
-        let milliseconds = |percent| Some(usage.latency.percentile(percent)? as f64 / 1000.0);
         Self {
             key: row.key.to_string(),
             requests: usage.requests,
@@ -101,8 +100,8 @@ impl From<&UsageRow> for UsageFigures {
             requests_unpriced: usage.requests_unpriced,
             unpriced_share: usage.unpriced_share(),
             savings: (&usage.savings).into(),
-            p50_ms: milliseconds(50),
-            p95_ms: milliseconds(95),
+            p50_ms: percentile_ms(usage, 50),
+            p95_ms: percentile_ms(usage, 95),
             escalations: usage.escalations.iter().map(|(reason, count)| (reason.as_str(), *count)).collect(),
         }
     }
@@ -121,6 +120,11 @@ impl From<&Savings> for SavingsFigures {
     }
 }
 
+/// Returns a percentile of the latency, milliseconds.
+pub(crate) fn percentile_ms(usage: &Usage, percent: u8) -> Option<f64> {
+    Some(usage.latency.percentile(percent)? as f64 / 1000.0)
+}
+
 /// Requests by group and in all, as they are added up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageRows {
@@ -133,24 +137,10 @@ pub struct UsageRows {
 }
 
 impl UsageRows {
-    /// Returns the name of what the rows are split by.
-    pub const fn heading(&self) -> &'static str {
-        match self.by {
-            GroupBy::None => "all",
-            GroupBy::Task => "task",
-            GroupBy::Template => "template",
-            GroupBy::Tier => "tier",
-            GroupBy::Model => "model",
-            GroupBy::Caller => "caller",
-            GroupBy::Endpoint => "endpoint",
-            GroupBy::Day => "day",
-        }
-    }
-
     /// Returns the figures as programs read them.
     pub fn report(&self) -> UsageReport {
         UsageReport {
-            by: self.heading(),
+            by: self.by.as_str(),
             rows: self.rows.iter().map(UsageFigures::from).collect(),
             total: self.total.as_ref().map(UsageFigures::from),
         }
@@ -188,7 +178,10 @@ fn remarks(total: &Usage) -> Vec<String> {
 /// When the books cannot be read.
 pub async fn usage(reader: &dyn BooksReader, range: TimeRange, by: GroupBy) -> Result<UsageRows, ReadError> {
     let rows = reader.usage(range, by).await?;
-    let total = reader.usage(range, GroupBy::None).await?.pop();
+    let total = match by {
+        GroupBy::None => rows.first().cloned(),
+        _ => reader.usage(range, GroupBy::None).await?.pop(),
+    };
     Ok(UsageRows { by, rows, total })
 }
 

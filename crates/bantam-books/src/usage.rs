@@ -50,6 +50,34 @@ pub enum GroupBy {
     Day,
 }
 
+impl GroupBy {
+    /// Every grouping.
+    pub const ALL: [Self; 8] = [
+        Self::None,
+        Self::Task,
+        Self::Template,
+        Self::Tier,
+        Self::Model,
+        Self::Caller,
+        Self::Endpoint,
+        Self::Day,
+    ];
+
+    /// Returns the grouping's name: what each row is about.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "all",
+            Self::Task => "task",
+            Self::Template => "template",
+            Self::Tier => "tier",
+            Self::Model => "model",
+            Self::Caller => "caller",
+            Self::Endpoint => "endpoint",
+            Self::Day => "day",
+        }
+    }
+}
+
 /// What a row of usage is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum GroupKey {

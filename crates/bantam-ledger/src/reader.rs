@@ -43,7 +43,7 @@ impl LedgerReader {
     /// Opens the ledger whose database is at `path`. Its thread ends with the last clone.
     ///
     /// # Errors
-    /// When there is none, or the file is something else, too old or too new.
+    /// When the file is missing, is not a ledger, or is of a version too old or too new.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let store = SqliteReader::open(path)?;
         let (questions, asked) = sync_channel(QUESTIONS_MAX);

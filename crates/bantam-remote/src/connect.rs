@@ -1,4 +1,4 @@
-//! Making a connection, within one time for all of it, and telling why there is none.
+//! Connects within one time limit for all steps, and says why a connection failed.
 
 use std::error::Error;
 use std::io;

@@ -49,7 +49,7 @@ impl SeenTexts {
         self.0.len() / DIGITS
     }
 
-    /// Returns whether there are none.
+    /// Returns whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -14,7 +14,7 @@ use crate::tune::Checkpoint;
 
 /// An objective with held-out rows.
 pub trait Judged: Objective {
-    /// Returns the mean loss over the held-out rows, or `None` if there are none. It is the same with any number of
+    /// Returns the mean loss over the held-out rows, or `None` without such rows. It is the same with any number of
     /// threads.
     fn held_out_loss(&self, parameters: &[f32], pool: &Pool) -> Option<f64>;
 }

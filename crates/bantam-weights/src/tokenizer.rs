@@ -2,7 +2,7 @@
 //!
 //! Not the crate `tokenizers`, because it panics or aborts on crafted files, allows or forbids control tokens in text
 //! per tokenizer rather than per text, does not read GGUF, and takes eight times as long. Unknown features are
-//! refused by name, never ignored, so the ids equal the reference's or there are none.
+//! refused by name, never ignored, so a tokenizer either gives the reference's ids or does not load.
 //!
 //! **Invariant:** encoding without `parse_special` never gives a control token, whatever the text.
 

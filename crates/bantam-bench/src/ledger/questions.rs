@@ -15,19 +15,10 @@ const PAGE: u32 = 100;
 pub(super) fn ask_all(reader: &LedgerReader, rounds: u32) -> Result<Vec<Answer>, String> {
     let mut answers = Vec::new();
     for (name, range) in ranges() {
-        for by in [
-            GroupBy::None,
-            GroupBy::Task,
-            GroupBy::Template,
-            GroupBy::Tier,
-            GroupBy::Model,
-            GroupBy::Caller,
-            GroupBy::Endpoint,
-            GroupBy::Day,
-        ] {
+        for by in GroupBy::ALL {
             let question = match by {
                 GroupBy::None => format!("usage, {name}"),
-                by => format!("usage by {}, {name}", format!("{by:?}").to_lowercase()),
+                by => format!("usage by {}, {name}", by.as_str()),
             };
             let ask = || block_on(reader.usage(range, by)).map(|rows| rows.len());
             answers.push(time(question, rounds, ask)?);

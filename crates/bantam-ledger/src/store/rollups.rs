@@ -23,15 +23,9 @@ pub(super) const HOUR_MS: i64 = 3_600_000;
 pub(super) const DAY: i64 = 24;
 
 /// The groupings that have rows. A report by day is made of those without a grouping.
-const DIMENSIONS: [GroupBy; 7] = [
-    GroupBy::None,
-    GroupBy::Task,
-    GroupBy::Template,
-    GroupBy::Tier,
-    GroupBy::Model,
-    GroupBy::Caller,
-    GroupBy::Endpoint,
-];
+fn dimensions() -> impl Iterator<Item = GroupBy> {
+    GroupBy::ALL.into_iter().filter(|by| *by != GroupBy::Day)
+}
 
 const SELECT: &str =
     "SELECT usage FROM rollups WHERE dimension = ?1 AND hours = ?2 AND begin = ?3 AND key = ?4";
@@ -124,7 +118,7 @@ impl Rollups {
     ) -> rusqlite::Result<()> {
         let mut added: BTreeMap<(i64, GroupKey), Usage> = BTreeMap::new();
         for (shape, usage) in shapes {
-            for by in DIMENSIONS {
+            for by in dimensions() {
                 added.entry((shape.hour, shape.key(by))).or_default().merge(&usage);
             }
         }
@@ -230,7 +224,7 @@ fn write(
 
 /// Adds up the hours of a day.
 fn add_up_day(connection: &Connection, day: i64) -> rusqlite::Result<()> {
-    for by in DIMENSIONS {
+    for by in dimensions() {
         let mut groups: BTreeMap<Vec<u8>, (Value, Usage)> = BTreeMap::new();
         let mut statement = connection.prepare_cached(SELECT_DAY)?;
         let mut rows = statement.query(params![dimension(by), day * DAY])?;

@@ -91,15 +91,7 @@ fn the_rows_of_every_grouping_add_up_to_the_whole() {
     let settlements: Vec<_> = (0..2000).map(settlement_of).collect();
     let (_folder, reader) = reader_of(&settlements);
     let whole = &usage(&reader, GroupBy::None)[0].usage;
-    for by in [
-        GroupBy::Task,
-        GroupBy::Template,
-        GroupBy::Tier,
-        GroupBy::Model,
-        GroupBy::Caller,
-        GroupBy::Endpoint,
-        GroupBy::Day,
-    ] {
+    for by in GroupBy::ALL.into_iter().filter(|by| *by != GroupBy::None) {
         let rows = usage(&reader, by);
         assert!(rows.len() > 1 || by == GroupBy::Day, "{by:?}");
         let count = |of: fn(&Usage) -> u64| (rows.iter().map(|row| of(&row.usage)).sum::<u64>(), of(whole));

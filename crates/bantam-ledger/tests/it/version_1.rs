@@ -32,16 +32,7 @@ fn check(path: &Path) {
     let expected: Vec<_> = (0..VERSION_1_REQUESTS).map(settlement_of_version_1).collect();
     assert_eq!(all(path), expected);
     let reader = LedgerReader::open(path).unwrap();
-    for by in [
-        GroupBy::None,
-        GroupBy::Task,
-        GroupBy::Template,
-        GroupBy::Tier,
-        GroupBy::Model,
-        GroupBy::Caller,
-        GroupBy::Endpoint,
-        GroupBy::Day,
-    ] {
+    for by in GroupBy::ALL {
         let mut tally = Tally::new(TimeRange::ALL, by);
         expected.iter().for_each(|request| tally.add(request));
         assert_eq!(usage(&reader, by), tally.into_rows(), "{by:?}");

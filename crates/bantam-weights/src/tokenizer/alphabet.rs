@@ -7,7 +7,7 @@ const fn is_printable(byte: u8) -> bool {
 
 const COUNT: usize = 256 + 68;
 
-/// The byte of each character below U+0144; 256 if there is none.
+/// The byte of each character below U+0144; 256 for a character that stands for no byte.
 const BYTES: [u16; COUNT] = {
     let mut bytes = [256; COUNT];
     let (mut byte, mut next) = (0, 256);

@@ -33,7 +33,7 @@ pub(crate) fn run(args: &UsageArgs, globals: &Globals) -> Result<(), Failure> {
         return output::json(&found.report());
     }
     let with_total = |headings: &[&str], cells: fn(&Usage) -> Vec<String>| {
-        let heading = [found.heading()].into_iter().chain(headings.iter().copied());
+        let heading = [found.by.as_str()].into_iter().chain(headings.iter().copied());
         let mut lines = vec![heading.map(str::to_owned).collect()];
         let line = |name: String, usage: &Usage| [vec![name], cells(usage)].concat();
         lines.extend(found.rows.iter().map(|row| line(row.key.to_string(), &row.usage)));
