@@ -269,18 +269,18 @@ impl RemoteModel {
             stream: sending.stream,
             answers: prompts.saturating_mul(call.answers as usize),
         };
-        match exchange::receive(upstream, response, asked, deadlines).await {
-            Ok(Received::Stream(stream)) => {
-                sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
-                Ok(Answer::Stream(stream.watched_by(admitted.began(), upstream)))
-            }
-            Ok(Received::Whole(whole)) => {
+        let received = match exchange::receive(upstream, response, asked, deadlines).await {
+            Ok(received) => received,
+            Err(error) => return Err(blame(admitted, error)),
+        };
+        sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
+        Ok(match received {
+            Received::Stream(stream) => Answer::Stream(stream.watched_by(admitted.began(), upstream)),
+            Received::Whole(whole) => {
                 admitted.succeeded();
-                sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
-                Ok(Answer::Whole(whole))
+                Answer::Whole(whole)
             }
-            Err(error) => Err(blame(admitted, error)),
-        }
+        })
     }
 }
 
