@@ -219,6 +219,7 @@ fn open(
     let options = LocalModelOptions {
         name: name.into(),
         kv_tokens,
+        kv_tokens_max: kv_tokens,
         keeps_layout: true,
         template: None,
         adapter_bytes_max: 0,

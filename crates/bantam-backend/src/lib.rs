@@ -59,6 +59,12 @@ pub trait Backend: Send + Sync {
     /// Returns whether it takes calls of `kind` now; false while its circuit breaker is open.
     fn is_available(&self, kind: CallKind) -> bool;
 
+    /// Returns whether it counts a prompt's tokens exactly before it reads them, and refuses those that are too many: then
+    /// no estimate needs to keep calls away from it.
+    fn counts_tokens(&self) -> bool {
+        false
+    }
+
     /// Returns how long calls of `kind` are still refused, where that is known: how long its circuit breaker stays open.
     fn refused_for(&self, kind: CallKind) -> Option<std::time::Duration> {
         let _ = kind;

@@ -39,8 +39,8 @@ pub enum ModelSource {
     File {
         /// A GGUF file, or a folder with `config.json`, safetensors and `tokenizer.json`.
         path: PathBuf,
-        /// Tokens whose keys and values are kept in memory.
-        kv_tokens: usize,
+        /// Tokens whose keys and values are kept in memory; `None` for as many as the requests need and memory has.
+        kv_tokens: Option<usize>,
         /// A PEFT folder or a GGUF file that changes the model's weights for this name alone.
         adapter: Option<PathBuf>,
         /// How long it stays in memory after its last request.
@@ -52,8 +52,8 @@ pub enum ModelSource {
     Stored {
         /// What the store calls it.
         name: String,
-        /// Tokens whose keys and values are kept in memory.
-        kv_tokens: usize,
+        /// Tokens whose keys and values are kept in memory; `None` for as many as the requests need and memory has.
+        kv_tokens: Option<usize>,
         /// A PEFT folder or a GGUF file that changes the model's weights for this name alone.
         adapter: Option<PathBuf>,
         /// How long it stays in memory after its last request.
@@ -279,7 +279,7 @@ fn read_messages(section: &mut Section<'_>) -> MessagesTraits {
 fn read_file(mut section: Section<'_>, local: &Local, context: &Context<'_>) -> Option<Model> {
     let stored = section.optional("store", value::filled_text(256));
     let path = task::file(&mut section, "file", context);
-    let kv_tokens = section.or("kv_tokens", 16_384, value::whole(64..=100_000_000_usize));
+    let kv_tokens = section.optional("kv_tokens", value::whole(64..=100_000_000_usize));
     let adapter = task::file(&mut section, "adapter", context);
     let keep_alive = section.or("keep_alive", local.keep_alive, keep_alive);
     let preload = section.or("preload", false, value::boolean);
@@ -293,8 +293,8 @@ fn read_file(mut section: Section<'_>, local: &Local, context: &Context<'_>) -> 
         }
     }
     section.finish();
-    let (kv_tokens, keep_alive, preload) = (kv_tokens.value, keep_alive.value, preload.value);
-    let adapter = adapter.map(|adapter| adapter.value);
+    let (keep_alive, preload) = (keep_alive.value, preload.value);
+    let (kv_tokens, adapter) = (kv_tokens.map(|tokens| tokens.value), adapter.map(|adapter| adapter.value));
     let source = match stored {
         Some(name) => ModelSource::Stored { name: name.value, kv_tokens, adapter, keep_alive, preload },
         None => ModelSource::File { path: path?.value, kv_tokens, adapter, keep_alive, preload },

@@ -63,7 +63,7 @@ fn entry(
         name: Cow::Owned(model_name(name)),
         context_tokens: None,
         path: Cow::Owned(student.model_path(folder, base)),
-        kv_tokens: KV_TOKENS.max(ROWS_AT_A_TIME * student.row_tokens_max),
+        kv_tokens: Some(KV_TOKENS.max(ROWS_AT_A_TIME * student.row_tokens_max)),
         adapter: student.adapter_path(folder).map(Cow::Owned),
         keep: KeepAlive::For(KEEP),
         preload: false,

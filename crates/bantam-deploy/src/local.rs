@@ -24,6 +24,11 @@ use crate::identity::identity;
 use crate::memory::ModelMemory;
 use crate::served::ServedModel;
 
+/// Tokens whose keys and values a model keeps at first, where the configuration does not say.
+const KV_TOKENS: usize = 16_384;
+/// The fewest that a model is opened with: it has to hold a short conversation.
+const KV_TOKENS_MIN: usize = 256;
+
 /// The models of this process by name.
 pub type LocalModels = BTreeMap<Arc<str>, ServedModel>;
 
@@ -33,7 +38,8 @@ pub(crate) struct ModelEntry<'c> {
     /// The most tokens of a request, where the configuration says.
     pub(crate) context_tokens: Option<u64>,
     pub(crate) path: Cow<'c, Path>,
-    pub(crate) kv_tokens: usize,
+    /// How many tokens' keys and values it keeps; as many as requests need where that is left open.
+    pub(crate) kv_tokens: Option<usize>,
     pub(crate) adapter: Option<Cow<'c, Path>>,
     pub(crate) keep: KeepAlive,
     pub(crate) preload: bool,
@@ -46,7 +52,10 @@ struct SharedModel<'c> {
     path: Cow<'c, Path>,
     identity: Arc<str>,
     survey: ModelSurvey,
-    kv_tokens: usize,
+    /// The most tokens whose keys and values somebody asked for, if anybody did.
+    kv_tokens: Option<usize>,
+    /// Whether somebody left that open.
+    grows: bool,
     keep: KeepAlive,
     keeps_layout: bool,
     adapter_bytes: usize,
@@ -95,11 +104,13 @@ pub(crate) fn serve(
     let mut places = BTreeMap::new();
     for entry in entries {
         let Some(model) = shared.get(&*identity(&entry.path)) else { continue };
-        if let Some(misfit) = model.survey.misfit(model.kv_tokens, model.adapter_bytes, budget) {
+        let least = model.kv_tokens.unwrap_or(KV_TOKENS_MIN);
+        if let Some(misfit) = model.survey.misfit(least, model.adapter_bytes, budget) {
             return Err(ModelErrorKind::TooLarge(misfit).of(&entry.name));
         }
-        let place = places.entry(&model.identity).or_insert_with(|| place(model, memory));
-        let (rung, served) = rung(entry, model, place);
+        let tokens = kv_tokens(model, budget);
+        let place = places.entry(&model.identity).or_insert_with(|| place(model, tokens, memory));
+        let (rung, served) = rung(entry, model, tokens, place);
         models.insert(Arc::clone(&rung.name), served);
         rungs.push(rung);
     }
@@ -121,7 +132,8 @@ fn add<'c>(
                 path: entry.path.clone(),
                 identity: Arc::clone(&identity),
                 survey: memory.survey(&identity, &entry.path)?,
-                kv_tokens: entry.kv_tokens,
+                kv_tokens: None,
+                grows: false,
                 keep: entry.keep,
                 keeps_layout: entry.keeps_layout,
                 adapter_bytes: 0,
@@ -130,6 +142,7 @@ fn add<'c>(
         }
     };
     model.kv_tokens = model.kv_tokens.max(entry.kv_tokens);
+    model.grows |= entry.kv_tokens.is_none();
     model.keep = longer(model.keep, entry.keep);
     if let Some(path) = &entry.adapter {
         model.adapter_bytes += adapter_bytes(entry, path, &model.survey)?;
@@ -209,18 +222,38 @@ fn check_context(entry: &ModelEntry<'_>, survey: &ModelSurvey) -> Result<(), Mod
     }
 }
 
+/// Tokens whose keys and values are kept, from the start and at most.
+#[derive(Clone, Copy)]
+struct KvTokens {
+    first: usize,
+    most: usize,
+}
+
+/// Returns for how many tokens a model has memory: what was asked for, or else what the model's context can use and the
+/// budget has, of which it takes little at first.
+fn kv_tokens(model: &SharedModel<'_>, budget: u64) -> KvTokens {
+    let fitting = model.survey.kv_tokens_within(budget, model.adapter_bytes);
+    let asked = model.kv_tokens.unwrap_or(0);
+    if !model.grows {
+        return KvTokens { first: asked, most: asked };
+    }
+    let first = asked.max(KV_TOKENS.min(fitting));
+    KvTokens { first, most: first.max(model.survey.context_tokens().min(fitting)) }
+}
+
 /// Returns the place of a file's model in memory.
-fn place(model: &SharedModel<'_>, memory: &ModelMemory) -> Place<LocalModel<Adapter>> {
-    let bytes = model.survey.bytes(model.kv_tokens, model.adapter_bytes);
+fn place(model: &SharedModel<'_>, tokens: KvTokens, memory: &ModelMemory) -> Place<LocalModel<Adapter>> {
+    let bytes = model.survey.bytes(tokens.first, model.adapter_bytes);
     let (path, name) = (model.path.clone().into_owned(), Arc::clone(&model.identity));
     let bases = Arc::clone(memory.bases());
-    let (kv_tokens, adapter_bytes_max, keeps_layout) =
-        (model.kv_tokens, model.adapter_bytes, model.keeps_layout);
-    let key = format!("{name}/{kv_tokens}/{adapter_bytes_max}");
+    let KvTokens { first: kv_tokens, most: kv_tokens_max } = tokens;
+    let (adapter_bytes_max, keeps_layout) = (model.adapter_bytes, model.keeps_layout);
+    let key = format!("{name}/{kv_tokens}/{kv_tokens_max}/{adapter_bytes_max}");
     memory.room().place(&key, bytes, model.keep, move || {
         let options = LocalModelOptions {
             name: Arc::clone(&name),
             kv_tokens,
+            kv_tokens_max,
             keeps_layout,
             template: None,
             adapter_bytes_max,
@@ -235,10 +268,11 @@ fn place(model: &SharedModel<'_>, memory: &ModelMemory) -> Place<LocalModel<Adap
 fn rung(
     entry: &ModelEntry<'_>,
     shared: &SharedModel<'_>,
+    tokens: KvTokens,
     place: &Place<LocalModel<Adapter>>,
 ) -> (Rung, ServedModel) {
     // A request can never have more tokens than there is room for keys and values.
-    let context = shared.survey.context_tokens().min(shared.kv_tokens) as u64;
+    let context = shared.survey.context_tokens().min(tokens.most) as u64;
     let context = entry.context_tokens.map_or(context, |tokens| tokens.min(context));
     let file =
         entry.adapter.as_deref().map(|path| AdapterFile { path: path.to_owned(), stamp: identity(path) });
@@ -246,7 +280,8 @@ fn rung(
         Some(file) => format!("{}+{}", shared.identity, file.stamp).into(),
         None => Arc::clone(&shared.identity),
     };
-    let backend = Arc::new(RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref()));
+    let backend = RoomBackend::new(place.clone(), Arc::clone(&model), file.as_ref());
+    let backend = Arc::new(backend.within(usize::try_from(context).unwrap_or(usize::MAX)));
     let served = ServedModel {
         backend: Arc::clone(&backend),
         files: [Some(&*entry.path), entry.adapter.as_deref()]

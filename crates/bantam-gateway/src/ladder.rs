@@ -50,6 +50,7 @@ fn rung_facts<'a>(
         tier: rung.tier,
         kind: rung.kind,
         context_tokens: rung.context_tokens,
+        counts_tokens: rung.backend.counts_tokens(),
         cannot_honour: refusal.map(|unsupported| endpoint.param(unsupported.feature)),
         may_see: policy.allows(scanned.label(), rung.tier),
         available: rung.backend.is_available(scanned.request().kind()),

@@ -21,11 +21,15 @@ use futures_util::stream::unfold;
 use serde_json::Value;
 
 use crate::answer;
+use crate::growth::MemorySource;
 use crate::labels::LabelError;
 use crate::model::LocalModel;
 use crate::preparing::Wanted;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
+
+/// Tokens that there is to be room for where a caller sets no limit; an answer may have more if there is more room.
+const ANSWER_TOKENS: usize = 4_096;
 
 /// A language model of the embedded engine that answers conversations and continues texts.
 pub struct LocalBackend<A> {
@@ -33,12 +37,17 @@ pub struct LocalBackend<A> {
     /// The name that answers carry.
     name: Arc<str>,
     adapter: Option<Arc<LoadedAdapter<A>>>,
+    /// Where memory for long requests comes from.
+    memory: Option<Arc<MemorySource>>,
+    /// The most tokens of a request, prompt and answer together.
+    context_max: usize,
 }
 
 impl<A> Clone for LocalBackend<A> {
     fn clone(&self) -> Self {
-        let Self { model, name, adapter } = self;
-        Self { model: Arc::clone(model), name: Arc::clone(name), adapter: adapter.clone() }
+        let Self { model, name, adapter, memory, context_max } = self;
+        let (model, name) = (Arc::clone(model), Arc::clone(name));
+        Self { model, name, adapter: adapter.clone(), memory: memory.clone(), context_max: *context_max }
     }
 }
 
@@ -70,12 +79,22 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     /// Returns `model` as a backend.
     pub fn new(model: Arc<LocalModel<A>>) -> Self {
         let name = Arc::clone(&model.name);
-        Self { model, name, adapter: None }
+        Self { model, name, adapter: None, memory: None, context_max: usize::MAX }
     }
 
     /// Returns the same under a name of its own, with or without an adapter.
     pub(crate) fn called(self, name: Arc<str>, adapter: Option<Arc<LoadedAdapter<A>>>) -> Self {
         Self { name, adapter, ..self }
+    }
+
+    /// Returns the same with a source of memory for keys and values beyond those that the model began with.
+    pub(crate) fn growing(self, memory: Arc<MemorySource>) -> Self {
+        Self { memory: Some(memory), ..self }
+    }
+
+    /// Returns the same for requests of at most `tokens` tokens, prompt and answer together.
+    pub(crate) fn within(self, tokens: usize) -> Self {
+        Self { context_max: tokens, ..self }
     }
 
     /// Returns the probability of each label, with the adapter.
@@ -85,7 +104,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
     ) -> Result<LabelScores, LabelError> {
-        self.model.score_labels_with(talk, labels, asked, self.adapter.clone()).await
+        let with = (self.adapter.clone(), self.memory.as_deref());
+        self.model.score_labels_with(talk, labels, asked, with).await
     }
 
     /// Returns the tokens' texts.
@@ -193,13 +213,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             }
             None => None,
         };
-        let context = self.model.scheduler.shape().context;
-        let room = context.saturating_sub(prompt.len());
-        let tokens_max = request.tokens_max.unwrap_or(room).min(room);
-        if tokens_max == 0 {
-            let tokens = prompt.len() as u64;
-            return Err(BackendFault::ContextLength { tokens, context: context as u64 }.into());
-        }
+        let tokens_max = self.answer_room(prompt.len(), request.tokens_max)?;
         let mut sampling = request.sampling.clone();
         sampling.seed = seed.wrapping_add(u64::from(index));
         let config = GenerationConfig { sampling, stops: request.stops.clone(), tokens_max };
@@ -223,6 +237,23 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let generate = Generate { asked, tokens_max, chooser: Box::new(picker) };
         let run = self.model.scheduler.generate(generate).map_err(|error| submit_fault(&error))?;
         Ok(running.with_run(run))
+    }
+
+    /// Returns how many tokens an answer to a prompt of `prompt` tokens may have: as many as were asked for, or as there is
+    /// room for where that is less.
+    fn answer_room(&self, prompt: usize, asked: Option<usize>) -> Result<usize, BackendError> {
+        let wanted = prompt.saturating_add(asked.unwrap_or(ANSWER_TOKENS).max(1)).min(self.context_max);
+        let room = self.model.room_for(wanted, self.memory.as_deref());
+        let room = room.min(self.context_max).saturating_sub(prompt);
+        if room > 0 {
+            return Ok(asked.unwrap_or(room).min(room));
+        }
+        let context = self.model.room_max().min(self.context_max);
+        if prompt < context {
+            // It would fit, were it not for other models.
+            return Err(BackendFault::NoRoom.into());
+        }
+        Err(BackendFault::ContextLength { tokens: prompt as u64, context: context as u64 }.into())
     }
 
     async fn whole(&self, call: Begun, begun: Instant) -> Result<Answer, BackendError> {
@@ -385,6 +416,10 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
 
     fn is_available(&self, _: CallKind) -> bool {
         self.model.scheduler.failure().is_none()
+    }
+
+    fn counts_tokens(&self) -> bool {
+        true
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

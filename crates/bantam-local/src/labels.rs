@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use bantam_decode::{LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
 use bantam_engine::{LoadedAdapter, RequestBase, RequestError, Score, ScorePath, SubmitError};
+use bantam_kernels::PAGE_TOKENS;
 use bantam_template::TemplateError;
 use bantam_weights::EncodeOptions;
 use serde_json::Value;
 
 use crate::backend::now;
+use crate::growth::MemorySource;
 use crate::model::LocalModel;
 use crate::preparing::PrepareError;
 
@@ -46,22 +48,25 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
     ) -> Result<LabelScores, LabelError> {
-        self.score_labels_with(messages, labels, asked, None).await
+        self.score_labels_with(messages, labels, asked, (None, None)).await
     }
 
-    /// The same with an adapter, or none.
+    /// The same with an adapter, or none, and with more memory for keys and values where that is needed.
     pub(crate) async fn score_labels_with(
         self: &Arc<Self>,
         messages: &[Value],
         labels: &[String],
         (task, deadline): (Arc<str>, Option<Instant>),
-        adapter: Option<Arc<LoadedAdapter<A>>>,
+        (adapter, memory): (Option<Arc<LoadedAdapter<A>>>, Option<&MemorySource>),
     ) -> Result<LabelScores, LabelError> {
         let (model, messages, labels) = (Arc::clone(self), messages.to_vec(), labels.to_vec());
         let prepared = self.preparations.run(deadline, move |_| model.prepare_labels(&messages, &labels));
         let (prompt, trie) = prepared.await?;
         let paths = trie.inner_nodes().into_iter();
-        let paths = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
+        let paths: Vec<_> = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
+        let longest = paths.iter().map(|path| path.tokens.len()).max().unwrap_or(0);
+        // A branch has a page of its own from the prompt's last, partial one on.
+        self.room_for(prompt.len() + longest + PAGE_TOKENS, memory);
         let asked = RequestBase { task, adapter, prompt, deadline };
         let scores = self.scheduler.score(Score { asked, paths })?.await?;
         Ok(trie.score_next(&scores.paths)?)

@@ -18,6 +18,7 @@
 mod answer;
 mod backend;
 mod calls;
+mod growth;
 mod labels;
 mod model;
 mod open;

@@ -29,8 +29,12 @@ pub struct LocalModel<A> {
     pub(crate) preparations: Preparations,
     pub(crate) scheduler: Scheduler<A>,
     adapters: Option<AdapterRegistry<A>>,
-    /// Bytes of memory that it takes, as far as is known.
+    /// Bytes of memory that it took when it was loaded, as far as is known.
     bytes: u64,
+    /// Bytes of each page of keys and values.
+    pub(crate) page_bytes: u64,
+    /// Held while pages are asked for, so that two requests do not ask for the same ones.
+    pub(crate) growing: Mutex<()>,
 }
 
 impl<A> std::fmt::Debug for LocalModel<A> {
@@ -84,12 +88,19 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
             scheduler,
             adapters: None,
             bytes: 0,
+            page_bytes: 0,
+            growing: Mutex::default(),
         })
     }
 
-    /// Returns the model with adapters that requests may name, and with the bytes that it takes.
-    pub(crate) fn with_adapters(self, adapters: AdapterRegistry<A>, bytes: u64) -> Self {
-        Self { adapters: Some(adapters), bytes, ..self }
+    /// Returns the model with adapters that requests may name.
+    pub(crate) fn with_adapters(self, adapters: AdapterRegistry<A>) -> Self {
+        Self { adapters: Some(adapters), ..self }
+    }
+
+    /// Returns the model with the bytes that it takes, and those of each page of keys and values.
+    pub(crate) fn with_bytes(self, bytes: u64, page_bytes: u64) -> Self {
+        Self { bytes, page_bytes, ..self }
     }
 
     /// Returns its adapters, where it may have any.

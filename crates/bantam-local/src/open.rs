@@ -18,9 +18,11 @@ use crate::survey;
 pub struct LocalModelOptions {
     /// The name that answers carry.
     pub name: Arc<str>,
-    /// Tokens whose keys and values are kept, for requests in progress and for prompts that come again: at least as many
-    /// as the longest request may have. The model's own context bounds each request, not this.
+    /// Tokens whose keys and values are kept from the start, for requests in progress and for prompts that come again.
     pub kv_tokens: usize,
+    /// Tokens whose keys and values are kept at most: more than `kv_tokens` once requests need them and the room of models
+    /// has the memory. A request has no more tokens than this, nor than the model's own context.
+    pub kv_tokens_max: usize,
     /// Keeps the weights, laid out for this machine, in a file beside the model.
     pub keeps_layout: bool,
     /// A chat template to use in place of the model's own.
@@ -39,6 +41,7 @@ impl std::fmt::Debug for LocalModelOptions {
             .debug_struct("LocalModelOptions")
             .field("name", &self.name)
             .field("kv_tokens", &self.kv_tokens)
+            .field("kv_tokens_max", &self.kv_tokens_max)
             .field("keeps_layout", &self.keeps_layout)
             .field("template", &self.template)
             .field("adapter_bytes_max", &self.adapter_bytes_max)
@@ -108,7 +111,9 @@ fn open(path: &Path, options: &LocalModelOptions) -> Result<LocalModel<Adapter>,
     if tokens > weights {
         return Err(OpenModelErrorKind::Vocabulary { tokenizer: tokens, weights });
     }
-    let pages = options.kv_tokens.div_ceil(PAGE_TOKENS).max(1);
+    let first_pages = options.kv_tokens.div_ceil(PAGE_TOKENS).max(1);
+    let pages = first_pages.max(options.kv_tokens_max / PAGE_TOKENS);
+    let page_bytes = decoder.kv_shape().page_bytes() as u64;
     let bytes = survey::memory_bytes(
         decoder.config(),
         decoder.kv_shape(),
@@ -118,10 +123,12 @@ fn open(path: &Path, options: &LocalModelOptions) -> Result<LocalModel<Adapter>,
     );
     let decoder = Arc::new(decoder);
     let model = DecoderModel::new(Arc::clone(&decoder), Arc::clone(&options.pool), pages);
-    let scheduler = Scheduler::start(model, SchedulerOptions::new(Arc::clone(&options.clock)))?;
+    let settings = SchedulerOptions { first_pages, ..SchedulerOptions::new(Arc::clone(&options.clock)) };
+    let scheduler = Scheduler::start(model, settings)?;
     let model =
         LocalModel::new(Arc::clone(&options.name), tokenizer, options.template.as_deref(), scheduler)?;
-    Ok(model.with_adapters(adapters(decoder, options.adapter_bytes_max), bytes))
+    let model = model.with_bytes(bytes, page_bytes);
+    Ok(model.with_adapters(adapters(decoder, options.adapter_bytes_max)))
 }
 
 /// Returns the adapters of a decoder, none of them loaded. Each is named by [`adapter_key`].

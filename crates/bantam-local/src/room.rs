@@ -10,7 +10,10 @@
 //! users until their present users are done. So no caller waits forever behind a stream of requests for other models,
 //! and since a user holds one lease and waits for none, no two can wait for each other.
 //!
+//! A model in use may grow, by what is free and by what unused models take, while nobody waits in line.
+//!
 //! **Invariant:** what is in memory, on its way in and on its way out fits the budget, as far as estimates are right.
+//! Only a model that grows may begin to use the memory of one that is just leaving.
 
 mod state;
 #[cfg(test)]
@@ -216,6 +219,16 @@ impl<M: Resident> Place<M> {
     /// Returns the model and how it is used, if it is in memory.
     pub fn occupant(&self) -> Option<Occupant<M>> {
         self.0.room.lock().occupant(&self.0.key)
+    }
+
+    /// Gives the model, which is loaded, up to `wanted` more bytes: a multiple of `unit`. Unused models are unloaded for it.
+    /// Returns how many bytes that are; none while others wait for memory. They are its own until it is unloaded.
+    pub fn grow(&self, wanted: u64, unit: u64) -> u64 {
+        let room = &self.0.room;
+        let mut evicted = Vec::new();
+        let given = room.lock().grow(&self.0.key, (wanted, unit), &mut evicted);
+        room.unload_in_background(evicted);
+        given
     }
 
     /// Returns whether the last load failed and the next one will not be tried yet.

@@ -12,6 +12,7 @@ use bantam_wire::{Call, CallKind, Unsupported};
 use futures_util::StreamExt;
 
 use crate::backend::LocalBackend;
+use crate::growth::MemorySource;
 use crate::model::LocalModel;
 use crate::open::adapter_key;
 use crate::request::GenerationRequest;
@@ -34,13 +35,25 @@ pub struct RoomBackend {
     name: Arc<str>,
     /// The adapter's key.
     adapter: Option<String>,
+    /// The room's memory, for keys and values beyond those that the model begins with.
+    memory: Arc<MemorySource>,
+    /// The most tokens of a request, prompt and answer together.
+    context_max: usize,
 }
 
 impl RoomBackend {
     /// Returns the model of a place as a backend; answers carry `name`.
     pub fn new(place: Place<LocalModel<Adapter>>, name: Arc<str>, adapter: Option<&AdapterFile>) -> Self {
         let adapter = adapter.map(|file| adapter_key(&file.path, &file.stamp));
-        Self { place, name, adapter }
+        let growing = place.clone();
+        let memory = Arc::new(move |wanted, unit| growing.grow(wanted, unit));
+        Self { place, name, adapter, memory, context_max: usize::MAX }
+    }
+
+    /// Returns the same for requests of at most `tokens` tokens, prompt and answer together.
+    #[must_use]
+    pub fn within(self, tokens: usize) -> Self {
+        Self { context_max: tokens, ..self }
     }
 
     /// Loads the model and its adapter, if they are not loaded, without a request.
@@ -119,7 +132,7 @@ impl RoomBackend {
         let lease = self.place.lease(deadline).await.map_err(|error| self.lease_fault(&error))?;
         let adapter = self.adapter(&lease).await?;
         let backend = LocalBackend::new(Arc::clone(&lease)).called(Arc::clone(&self.name), adapter);
-        Ok((backend, lease))
+        Ok((backend.growing(Arc::clone(&self.memory)).within(self.context_max), lease))
     }
 
     fn lease_fault(&self, error: &LeaseError) -> BackendError {
@@ -158,6 +171,10 @@ impl Backend for RoomBackend {
 
     fn is_available(&self, _: CallKind) -> bool {
         !self.place.is_failing()
+    }
+
+    fn counts_tokens(&self) -> bool {
+        true
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

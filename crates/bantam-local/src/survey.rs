@@ -85,6 +85,14 @@ impl ModelSurvey {
         memory_bytes(config, *kv_shape, *weight_bytes, kv_tokens, adapter_bytes)
     }
 
+    /// Returns for how many tokens' keys and values there is room in a budget, beside everything else that the model takes.
+    pub fn kv_tokens_within(&self, budget: u64, adapter_bytes: usize) -> usize {
+        let page = self.decoder.kv_shape.page_bytes().max(1) as u64;
+        let others = self.bytes(PAGE_TOKENS, adapter_bytes) - page;
+        let pages = budget.saturating_sub(others) / page;
+        usize::try_from(pages).unwrap_or(usize::MAX).saturating_mul(PAGE_TOKENS)
+    }
+
     /// Returns by how much a budget is too small for the model alone, and what would help.
     pub fn misfit(&self, kv_tokens: usize, adapter_bytes: usize, budget: u64) -> Option<Misfit> {
         let needed = self.bytes(kv_tokens, adapter_bytes);

@@ -22,12 +22,26 @@ pub struct RungFacts<'a> {
     pub kind: RungKind,
     /// The most tokens it takes, prompt and answer together, if known.
     pub context_tokens: Option<u64>,
+    /// Whether it counts a prompt's tokens itself, and refuses those that are too many.
+    pub counts_tokens: bool,
     /// The first parameter of the request that it cannot honour.
     pub cannot_honour: Option<&'a str>,
     /// Whether the privacy policy lets this request's label reach its tier.
     pub may_see: bool,
     /// Whether it currently takes calls: false while its circuit breaker is open.
     pub available: bool,
+}
+
+/// By how much an estimate has to exceed a context until a rung that counts itself is skipped: beyond it, every token
+/// would have to stand for 128 bytes.
+const BEYOND_DOUBT: u64 = 32;
+
+impl RungFacts<'_> {
+    /// Returns whether a prompt of about that many tokens is kept away from it.
+    fn is_too_long(&self, prompt_tokens: u64) -> bool {
+        let factor = if self.counts_tokens { BEYOND_DOUBT } else { 1 };
+        self.context_tokens.is_some_and(|context| prompt_tokens > context.saturating_mul(factor))
+    }
 }
 
 /// Why a rung is skipped.
@@ -40,7 +54,7 @@ pub enum SkipReason {
         /// The rung's tier.
         tier: Tier,
     },
-    /// The prompt does not fit.
+    /// The prompt does not fit, as far as can be told without the model's tokenizer.
     TooLong {
         /// Estimated tokens of the prompt.
         prompt_tokens: u64,
@@ -100,7 +114,8 @@ pub fn plan(ladder: &[RungFacts<'_>], label: Label, prompt_tokens: u64) -> Plan 
             SkipReason::LabelForbids { label, tier: facts.tier }
         } else if let Some(param) = facts.cannot_honour {
             SkipReason::CannotHonour { param: param.to_owned() }
-        } else if let Some(context_tokens) = facts.context_tokens.filter(|context| prompt_tokens > *context) {
+        } else if let Some(context_tokens) = facts.context_tokens.filter(|_| facts.is_too_long(prompt_tokens))
+        {
             SkipReason::TooLong { prompt_tokens, context_tokens }
         } else if !facts.available {
             SkipReason::Unavailable
@@ -122,6 +137,7 @@ mod tests {
         tier: Tier::Frontier,
         kind: RungKind::Model,
         context_tokens: Some(100),
+        counts_tokens: false,
         cannot_honour: None,
         may_see: true,
         available: true,
@@ -151,6 +167,12 @@ mod tests {
         check(
             RungFacts { context_tokens: Some(99), ..OPEN },
             Some("about 100 prompt tokens do not fit its context of 99"),
+        );
+        let counting = RungFacts { counts_tokens: true, ..OPEN };
+        check(RungFacts { context_tokens: Some(99), ..counting }, None);
+        check(
+            RungFacts { context_tokens: Some(3), ..counting },
+            Some("about 100 prompt tokens do not fit its context of 3"),
         );
         check(RungFacts { available: false, ..OPEN }, Some("its circuit breaker is open"));
         check(RungFacts { context_tokens: None, ..OPEN }, None);

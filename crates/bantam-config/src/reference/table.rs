@@ -123,8 +123,9 @@ settings! {
     "models.*.adapter": PATH, Unset,
         "A PEFT folder or a GGUF file that changes the model for this name alone. Names with the same `file` share \
          one model in memory.";
-    "models.*.kv_tokens": whole(64, 100_000_000), Value("16384"),
-        "How many tokens' keys and values stay in memory, for requests and repeated prompts.";
+    "models.*.kv_tokens": whole(64, 100_000_000),
+        Derived("`16384` at first, and more once a request needs it and `local.memory` has room"),
+        "How many tokens' keys and values stay in memory, for requests and repeated prompts. No request has more.";
     "models.*.keep_alive": Text("length of time, such as `\"30s\"`, `\"5m\"`, `\"2h\"`, or `\"always\"`"),
         Derived("`local.keep_alive`"),
         "How long it stays in memory after its last request.";

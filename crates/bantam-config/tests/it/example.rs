@@ -53,7 +53,10 @@ fn the_example_loads_without_a_warning() {
     let ModelSource::File { kv_tokens, keep_alive, .. } = config.models["desk"].source else {
         panic!("a file")
     };
-    assert_eq!((kv_tokens, keep_alive, config.models["desk"].tier), (16_384, KeepAlive::Always, Tier::Local));
+    assert_eq!(
+        (kv_tokens, keep_alive, config.models["desk"].tier),
+        (Some(16_384), KeepAlive::Always, Tier::Local)
+    );
     let ModelSource::File { adapter, keep_alive, .. } = &config.models["support-tone"].source else {
         panic!("a file")
     };

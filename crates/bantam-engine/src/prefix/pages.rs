@@ -6,12 +6,21 @@ use parking_lot::Mutex;
 
 use super::{PAGE_TOKENS, pages_for};
 
-/// All pages of a KV cache, numbered from 0.
+/// All pages of a KV cache, numbered from 0. Clones are the same pool.
 ///
-/// A page returns when its last [`Page`] is dropped, so it is impossible to free one twice or to lose one.
-#[derive(Debug)]
+/// A page returns when its last [`Page`] is dropped, so it is impossible to free one twice or to lose one. A pool may
+/// begin with the first few of its pages, and be given more later, in the order of their numbers.
+#[derive(Clone, Debug)]
 pub(crate) struct PagePool {
-    free: Arc<Mutex<Vec<u32>>>,
+    shared: Arc<Mutex<Free>>,
+}
+
+#[derive(Debug)]
+struct Free {
+    /// The next page to take is the last.
+    pages: Vec<u32>,
+    /// How many pages may be used, the free ones included.
+    usable: u32,
 }
 
 /// A share of a page.
@@ -21,30 +30,45 @@ pub(crate) struct Page(Arc<Slot>);
 #[derive(Debug)]
 struct Slot {
     id: u32,
-    free: Arc<Mutex<Vec<u32>>>,
+    shared: Arc<Mutex<Free>>,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.free.lock().push(self.id);
+        self.shared.lock().pages.push(self.id);
     }
 }
 
 impl PagePool {
     /// Returns a pool of the pages `0..pages`, all free.
     pub(crate) fn new(pages: usize) -> Self {
-        Self { free: Arc::new(Mutex::new((0..pages as u32).rev().collect())) }
+        let usable = pages as u32;
+        Self { shared: Arc::new(Mutex::new(Free { pages: (0..usable).rev().collect(), usable })) }
+    }
+
+    /// Makes pages usable until there are `pages`; never fewer than there were.
+    pub(crate) fn grow(&self, pages: usize) {
+        let mut free = self.shared.lock();
+        let (before, after) = (free.usable, free.usable.max(pages as u32));
+        // Pages whose memory was used before are taken first.
+        free.pages.splice(0..0, (before..after).rev());
+        free.usable = after;
+    }
+
+    /// Returns how many pages may be used, the free ones included.
+    pub(crate) fn usable(&self) -> usize {
+        self.shared.lock().usable as usize
     }
 
     /// Returns a free page, if there is one.
     pub(crate) fn take(&self) -> Option<Page> {
-        let id = self.free.lock().pop()?;
-        Some(Page(Arc::new(Slot { id, free: Arc::clone(&self.free) })))
+        let id = self.shared.lock().pages.pop()?;
+        Some(Page(Arc::new(Slot { id, shared: Arc::clone(&self.shared) })))
     }
 
     /// Returns the number of free pages.
     pub(crate) fn free(&self) -> usize {
-        self.free.lock().len()
+        self.shared.lock().pages.len()
     }
 }
 
@@ -131,6 +155,18 @@ mod tests {
         drop(shared);
         assert_eq!(pool.free(), 1);
         assert_eq!(pool.take().unwrap().id(), 0);
+    }
+
+    #[test]
+    fn a_pool_grows_by_the_pages_that_follow() {
+        let pool = PagePool::new(2);
+        let held = [pool.take().unwrap(), pool.take().unwrap()];
+        pool.grow(4);
+        pool.grow(1);
+        assert_eq!((pool.usable(), pool.free()), (4, 2));
+        drop(held);
+        let pages: Vec<Page> = std::iter::from_fn(|| pool.take()).collect();
+        assert_eq!(pages.iter().map(Page::id).collect::<Vec<_>>(), [1, 0, 2, 3]);
     }
 
     #[test]

@@ -47,7 +47,7 @@ impl<M: StepModel> Core<M> {
         let shape = model.shape();
         let state = SchedulerState {
             shape,
-            pool: PagePool::new(shape.pages),
+            pool: PagePool::new(shape.pages.min(options.first_pages)),
             cache: PrefixCache::new(options.cached_pages_max),
             queue: FairQueue::new(),
             parked: BTreeMap::new(),

@@ -15,7 +15,7 @@ use super::request::{Generate, RequestBase, Score, ScorePath, SubmitError};
 use super::scoring::Scoring;
 use super::sequence::{Sequence, Work, panic_message};
 use super::statistics::SchedulerStatistics;
-use crate::prefix::{PAGE_TOKENS, pages_for};
+use crate::prefix::{PAGE_TOKENS, PagePool, pages_for};
 
 /// Longest sleep of the thread while there are requests, as a safety net for missed wake-ups.
 const SLEEP_MAX: Duration = Duration::from_millis(100);
@@ -48,6 +48,7 @@ struct Shared<A> {
     ended: Condvar,
     signal: Arc<WakeSignal>,
     shape: ModelShape,
+    pool: PagePool,
     options: SchedulerOptions,
 }
 
@@ -84,23 +85,37 @@ impl<A: Send + Sync + 'static> Scheduler<A> {
             failure: None,
             statistics: SchedulerStatistics::default(),
         };
+        let core = Core::new(model, options.clone());
         let shared = Arc::new(Shared {
             inbox: Mutex::new(inbox),
             ended: Condvar::new(),
             signal: Arc::default(),
-            shape: model.shape(),
+            shape: core.state.shape,
+            pool: core.state.pool.clone(),
             options,
         });
         let worker = Arc::clone(&shared);
         std::thread::Builder::new()
             .name("bantam-scheduler".to_owned())
-            .spawn(move || worker.run_thread(model))?;
+            .spawn(move || worker.run_thread(core))?;
         Ok(Self(Arc::new(Owner(shared))))
     }
 
     /// Returns the model's limits.
     pub fn shape(&self) -> ModelShape {
         self.0.0.shape
+    }
+
+    /// Returns the number of KV cache pages that may be used; at most [`ModelShape::pages`].
+    pub fn usable_pages(&self) -> usize {
+        self.0.0.pool.usable()
+    }
+
+    /// Lets `pages` pages of the KV cache be used, at most [`ModelShape::pages`]. There are never fewer than before.
+    pub fn grow(&self, pages: usize) {
+        let shared = &self.0.0;
+        shared.pool.grow(pages.min(shared.shape.pages));
+        shared.signal.notify();
     }
 
     /// Submits a generation.
@@ -174,7 +189,8 @@ impl<A> Shared<A> {
 
     /// Refuses requests that could never run.
     fn check(&self, asked: &RequestBase<A>, more: usize, needed: usize) -> Result<(), SubmitError> {
-        let ModelShape { vocabulary, context, pages } = self.shape;
+        let ModelShape { vocabulary, context, .. } = self.shape;
+        let pages = self.pool.usable();
         let prompt = asked.prompt.len();
         if prompt == 0 {
             return Err(SubmitError::Nothing { missing: "prompt" });
@@ -234,10 +250,9 @@ impl<A> Shared<A> {
 
 impl<A: Send + Sync + 'static> Shared<A> {
     /// Runs a model until shutdown, and marks the scheduler as ended even if it panics.
-    fn run_thread<M: StepModel<Adapter = A>>(&self, model: M) {
+    fn run_thread<M: StepModel<Adapter = A>>(&self, core: Core<M>) {
         // Requests dropped by a panic report to their callers that there will be no answer.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| self.run_loop(Core::new(model, self.options.clone()))));
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.run_loop(core)));
         let mut inbox = self.inbox.lock();
         if let Err(payload) = outcome {
             inbox.failure = Some(panic_message(payload.as_ref()));

@@ -24,6 +24,9 @@ pub struct SchedulerOptions {
     pub waiting_max: usize,
     /// Most pages cached for later prompts, including those in use.
     pub cached_pages_max: usize,
+    /// Pages that may be used from the start; the model's others only once [`Scheduler::grow`](super::Scheduler::grow)
+    /// allows them.
+    pub first_pages: usize,
     /// Most replies that a reader may leave unread before its generation pauses.
     pub unread_max: usize,
     /// The source of the current time.
@@ -39,6 +42,7 @@ impl std::fmt::Debug for SchedulerOptions {
             .field("running_max", &self.running_max)
             .field("waiting_max", &self.waiting_max)
             .field("cached_pages_max", &self.cached_pages_max)
+            .field("first_pages", &self.first_pages)
             .field("unread_max", &self.unread_max)
             .finish_non_exhaustive()
     }
@@ -46,7 +50,7 @@ impl std::fmt::Debug for SchedulerOptions {
 
 impl SchedulerOptions {
     /// Returns defaults for a server: steps of 512 tokens, or about 20 ms during generation, 64 running and 256
-    /// waiting requests, 64 unread replies, and all unused pages cached for later prompts.
+    /// waiting requests, 64 unread replies, all pages usable, and all unused ones cached for later prompts.
     pub fn new(clock: Clock) -> Self {
         Self {
             step_tokens: 512,
@@ -55,6 +59,7 @@ impl SchedulerOptions {
             running_max: 64,
             waiting_max: 256,
             cached_pages_max: usize::MAX,
+            first_pages: usize::MAX,
             unread_max: 64,
             clock,
         }

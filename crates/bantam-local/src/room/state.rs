@@ -24,6 +24,8 @@ pub(super) struct State<M: Resident> {
 struct Slot<M: Resident> {
     /// The bytes that it takes: estimated before it is loaded, its own count from then on.
     bytes: u64,
+    /// The bytes that it was given since it was loaded.
+    grown: u64,
     load: Arc<Loader<M>>,
     phase: Phase<M>,
     leases: usize,
@@ -90,6 +92,7 @@ impl<M: Resident> State<M> {
     ) {
         let slot = self.slots.entry(Arc::clone(&place.key)).or_insert_with(|| Slot {
             bytes,
+            grown: 0,
             load: Arc::clone(&load),
             phase: Phase::Absent,
             leases: 0,
@@ -215,7 +218,7 @@ impl<M: Resident> State<M> {
         slot.idle_since = Some(now);
         match result {
             Ok(model) => {
-                slot.bytes = model.bytes();
+                (slot.bytes, slot.grown) = (model.bytes(), 0);
                 slot.phase = Phase::Loaded(Arc::new(model));
                 (slot.failure, slot.failures) = (None, 0);
             }
@@ -232,7 +235,7 @@ impl<M: Resident> State<M> {
     /// Notes that an evicted model is gone.
     pub(super) fn gone(&mut self, key: &str) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        slot.phase = Phase::Absent;
+        (slot.phase, slot.grown) = (Phase::Absent, 0);
         if slot.place.strong_count() == 0 {
             self.slots.remove(key);
         }
@@ -295,13 +298,44 @@ impl<M: Resident> State<M> {
             Phase::Leaving => (OccupantState::Leaving, None),
         };
         let (expires, leases) = (slot.expires(), slot.leases);
-        Some(Occupant { key: Arc::clone(key), state, bytes: slot.bytes, leases, expires, model })
+        Some(Occupant { key: Arc::clone(key), state, bytes: slot.taken(), leases, expires, model })
     }
 
     /// Returns the bytes that are taken.
     pub(super) fn used(&self) -> u64 {
         let taken = self.slots.values().filter(|slot| !matches!(slot.phase, Phase::Absent));
-        taken.map(|slot| slot.bytes).sum()
+        taken.map(Slot::taken).sum()
+    }
+
+    /// Gives a loaded model up to `wanted` more bytes, a multiple of `unit`, and returns how many: what is free, and what
+    /// unused models take, which leave as far as needed. Whoever waits in line comes first.
+    pub(super) fn grow(
+        &mut self,
+        key: &str,
+        (wanted, unit): (u64, u64),
+        evicted: &mut Vec<EvictedModel<M>>,
+    ) -> u64 {
+        let is_loaded = self.slots.get(key).is_some_and(|slot| matches!(slot.phase, Phase::Loaded(_)));
+        if !is_loaded || !self.line.is_empty() {
+            return 0;
+        }
+        let mut free = self.budget.saturating_sub(self.used());
+        let idle = self.slots.iter().filter(|(other, slot)| slot.is_idle() && &***other != key);
+        let mut idle: Vec<_> =
+            idle.map(|(other, slot)| (slot.used, Arc::clone(other), slot.taken())).collect();
+        idle.sort();
+        for (_, other, bytes) in idle {
+            if free >= wanted {
+                break;
+            }
+            free = free.saturating_add(bytes);
+            evicted.extend(self.evict(&other));
+        }
+        let given = wanted.min(free) / unit.max(1) * unit;
+        if let Some(slot) = self.slots.get_mut(key) {
+            slot.grown += given;
+        }
+        given
     }
 
     /// Returns how many are before the caller in the line for memory, which it joins if needed.
@@ -331,13 +365,13 @@ impl<M: Resident> State<M> {
             return true;
         }
         let leaving = self.slots.values().filter(|slot| matches!(slot.phase, Phase::Leaving));
-        let leaving: u64 = leaving.map(|slot| slot.bytes).sum();
+        let leaving: u64 = leaving.map(Slot::taken).sum();
         let mut missing = (used - leaving).saturating_add(needed).saturating_sub(self.budget);
         let mut loaded: Vec<(bool, u64, Arc<str>, u64)> = self
             .slots
             .iter()
             .filter(|(_, slot)| matches!(slot.phase, Phase::Loaded(_)))
-            .map(|(key, slot)| (slot.leases > 0, slot.used, Arc::clone(key), slot.bytes))
+            .map(|(key, slot)| (slot.leases > 0, slot.used, Arc::clone(key), slot.taken()))
             .collect();
         loaded.sort();
         for (is_used, _, key, bytes) in loaded {
@@ -369,6 +403,11 @@ impl<M: Resident> State<M> {
 }
 
 impl<M: Resident> Slot<M> {
+    /// Returns the bytes that it takes, those included that it was given since it was loaded.
+    const fn taken(&self) -> u64 {
+        self.bytes + self.grown
+    }
+
     fn is_idle(&self) -> bool {
         self.leases == 0 && matches!(self.phase, Phase::Loaded(_))
     }

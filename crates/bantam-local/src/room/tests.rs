@@ -342,3 +342,41 @@ async fn many_who_ask_for_more_than_fits_all_get_what_they_asked_for() {
         task.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_model_grows_by_what_is_free_and_by_what_unused_models_leave() {
+    let world = Arc::new(World::default());
+    let room = world.room(100);
+    let (a, b) = (world.place(&room, "a", 40), world.place(&room, "b", 30));
+    assert_eq!(a.grow(10, 10), 0, "it is not loaded");
+    let used = a.lease(None).await.unwrap();
+    drop(b.lease(None).await.unwrap());
+    assert_eq!(a.grow(25, 10), 20, "20 of 30 are whole units");
+    assert_eq!(room.budget_and_used(), (100, 90));
+    assert_eq!(a.grow(40, 10), 40, "b is unused, and leaves");
+    until(|| inside(&room) == ["a"]).await;
+    assert_eq!(a.occupant().unwrap().bytes, 100);
+    assert_eq!(a.grow(10, 10), 0);
+    drop(used);
+    assert!(a.unload(Instant::now() + Duration::from_secs(9)).await.unwrap());
+    let again = a.lease(None).await.unwrap();
+    assert_eq!(a.occupant().unwrap().bytes, 40, "a model begins anew when it is loaded");
+    drop(again);
+}
+
+#[tokio::test]
+async fn a_model_does_not_grow_before_those_who_wait_in_line() {
+    let world = Arc::new(World::default());
+    let room = world.room(100);
+    let (a, b) = (world.place(&room, "a", 40), world.place(&room, "b", 70));
+    let used = a.lease(None).await.unwrap();
+    let waiting = tokio::spawn({
+        let b = b.clone();
+        async move { b.lease(None).await.map(drop) }
+    });
+    while a.grow(10, 10) > 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(used);
+    waiting.await.unwrap().unwrap();
+}

@@ -62,6 +62,7 @@ impl DecoderStudent {
         let options = LocalModelOptions {
             name: Arc::clone(&name),
             kv_tokens,
+            kv_tokens_max: kv_tokens,
             // A model of the student's own is laid out in no time, and its folder holds nothing but the student.
             keeps_layout: file.base.is_some(),
             template: None,

@@ -255,3 +255,81 @@ async fn what_does_not_fit_says_what_would() {
     let hopeless = survey.misfit(8_192, 0, 1_000).unwrap();
     assert!(hopeless.kv_tokens_that_fit.is_none() && hopeless.int4.is_none());
 }
+
+/// A model that begins with memory for 64 tokens and may have `most`.
+fn growing(world: &World, path: &Path, most: usize) -> RoomBackend {
+    let (path, pool) = (path.to_owned(), Arc::clone(&world.pool));
+    let bytes = LocalModel::survey(&path).unwrap().bytes(64, 0);
+    let place = world.room.place("growing", bytes, KeepAlive::Always, move || {
+        let options = LocalModelOptions {
+            kv_tokens: 64,
+            kv_tokens_max: most,
+            adapter_bytes_max: 0,
+            pool: Arc::clone(&pool),
+            ..options()
+        };
+        Ok(LocalModel::open(&path, &options)?)
+    });
+    RoomBackend::new(place, "growing".into(), None)
+}
+
+async fn fault(backend: &RoomBackend, content: &str, ask: Value) -> BackendFault {
+    match send(backend, content, ask).await {
+        Outcome::Fault(fault) => fault,
+        Outcome::Whole(body) => panic!("an answer: {body}"),
+        Outcome::Chunks(chunks) => panic!("an answer: {chunks:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_model_answers_with_the_room_that_there_is_and_grows_while_memory_has_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = model(folder.path(), 0);
+    let survey = LocalModel::survey(&path).unwrap();
+    let long = "word ".repeat(100);
+    // The whole budget is taken: an answer is as long as there is room for.
+    let tight = World::new(survey.bytes(64, 0));
+    let backend = growing(&tight, &path, 2_048);
+    let Outcome::Whole(body) = send(&backend, "hi", json!({ "temperature": 0 })).await else {
+        panic!("no answer")
+    };
+    let (finish, usage) = (&body["choices"][0]["finish_reason"], &body["usage"]);
+    assert_eq!((finish.as_str(), usage["total_tokens"].as_u64()), (Some("length"), Some(64)), "{body}");
+    // A prompt that other models leave no memory for may be asked again; one that never fits may not.
+    assert_eq!(fault(&backend, &long, json!({})).await, BackendFault::NoRoom);
+    let small = growing(&World::new(1 << 30), &path, 128);
+    let BackendFault::ContextLength { tokens, context } = fault(&small, &long, json!({})).await else {
+        panic!("another fault")
+    };
+    assert!(tokens > 300 && context == 128, "{tokens} of {context}");
+    // With memory, the same model takes the long prompt, and no more than it needs.
+    let wide = World::new(1 << 30);
+    let backend = growing(&wide, &path, 2_048);
+    let ask = json!({ "temperature": 0, "max_tokens": 4 });
+    assert!(matches!(send(&backend, &long, ask).await, Outcome::Whole(_)));
+    let bytes = wide.room.occupants()[0].bytes;
+    assert!(bytes > survey.bytes(300, 0) && bytes < survey.bytes(2_048, 0), "{bytes}");
+}
+
+#[tokio::test]
+async fn a_configured_context_counts_by_the_model_s_own_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = model(folder.path(), 0);
+    let world = World::new(1 << 30);
+    let counted = |body: Value| body["usage"]["prompt_tokens"].as_u64().unwrap() as usize;
+    let Outcome::Whole(body) =
+        send(&world.backend(&path, "m", None), "hello", json!({ "max_tokens": 1 })).await
+    else {
+        panic!("no answer")
+    };
+    let prompt = counted(body);
+    let backend = world.backend(&path, "m", None).within(prompt + 3);
+    let Outcome::Whole(body) = send(&backend, "hello", json!({ "max_tokens": 50, "temperature": 0 })).await
+    else {
+        panic!("no answer")
+    };
+    assert_eq!(body["usage"]["completion_tokens"], 3, "{body}");
+    let backend = world.backend(&path, "m", None).within(prompt);
+    let (tokens, context) = (prompt as u64, prompt as u64);
+    assert_eq!(fault(&backend, "hello", json!({})).await, BackendFault::ContextLength { tokens, context });
+}

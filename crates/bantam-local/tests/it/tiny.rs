@@ -19,6 +19,7 @@ pub(crate) fn options() -> LocalModelOptions {
     LocalModelOptions {
         name: "tiny".into(),
         kv_tokens: 8_192,
+        kv_tokens_max: 8_192,
         keeps_layout: false,
         template: None,
         adapter_bytes_max: 1 << 20,

@@ -43,6 +43,7 @@ pub(super) fn measure(
     let options = LocalModelOptions {
         name: "bench".into(),
         kv_tokens: context.min(2_048),
+        kv_tokens_max: 0,
         keeps_layout: true,
         template: None,
         adapter_bytes_max: 0,

@@ -56,6 +56,31 @@ fn it_answers_callers_who_name_it_and_costs_nothing() {
     assert_eq!(usage["total"]["requests"], 2, "{usage}");
 }
 
+/// Gives a written model another context.
+fn with_context(model: &Path, tokens: u32) {
+    let mut bytes = std::fs::read(model).unwrap();
+    let key = b"llama.context_length";
+    // Behind a key come the type of its value, in four bytes, and the value.
+    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
+    bytes[at..at + 4].copy_from_slice(&tokens.to_le_bytes());
+    std::fs::write(model, bytes).unwrap();
+}
+
+#[test]
+fn a_model_of_a_long_context_answers_as_it_is_configured_first() {
+    let place = Place::with_config(&format!("{MODELS}\n[models.desk]\nfile = \"tiny.gguf\"\n"));
+    with_context(&tiny_model::write(&place.path("")), 131_072);
+    let serving = Serving::start(&place);
+    // The end comes at once: without a limit, it could come after 16,000 tokens.
+    let ask = json!({
+        "model": "desk", "logit_bias": { "258": 100 }, "messages": [{ "role": "user", "content": "hi" }],
+    });
+    let answer = serving.ask("POST", "/v1/chat/completions", &ask.to_string());
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert_eq!(body(&answer)["choices"][0]["finish_reason"], "stop", "{answer}");
+    serving.stop();
+}
+
 #[test]
 fn what_it_cannot_honour_is_refused_by_the_parameter_s_name() {
     let place = place();

@@ -82,6 +82,20 @@ fn a_full_queue_refuses_with_its_counts_and_accepts_requests_later() {
 }
 
 #[test]
+fn more_pages_can_be_used_once_they_are_allowed() {
+    let (scheduler, _) = start(8, SchedulerOptions { first_pages: 2, ..options() });
+    let text = "the request needs 4 pages of the KV cache, which has only 2";
+    assert_eq!(generate(&scheduler, &[1; 60], 4).unwrap_err().to_string(), text);
+    scheduler.grow(4);
+    let running = generate(&scheduler, &[1; 60], 4).unwrap();
+    scheduler.grow(100);
+    assert_eq!(scheduler.usable_pages(), 8);
+    let second = generate(&scheduler, &[2; 120], 8).unwrap();
+    running.collect_blocking().unwrap();
+    second.collect_blocking().unwrap();
+}
+
+#[test]
 fn requests_that_can_never_run_are_refused_with_the_limit() {
     let (scheduler, _) = start(4, SchedulerOptions { step_tokens: 40, ..options() });
     let score = |prompt: usize, paths: Vec<ScorePath>| {
