@@ -36,7 +36,7 @@ pub(crate) fn choice(
 }
 
 /// Returns a call with an id that no other has: results refer to it in later requests.
-fn tool_call(WrittenCall { name, arguments }: WrittenCall) -> ToolCall {
+pub(crate) fn tool_call(WrittenCall { name, arguments }: WrittenCall) -> ToolCall {
     let id = format!("call_{:016x}{:016x}", crate::backend::random(), crate::backend::random());
     ToolCall { id, name, arguments }
 }

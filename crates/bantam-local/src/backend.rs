@@ -1,21 +1,18 @@
 //! A local model as a backend of the gateway.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer,
 };
-use bantam_decode::{Generation, GenerationConfig, LabelScores, Step, TokenTable};
+use bantam_decode::{Generation, GenerationConfig, LabelScores, TokenTable};
 use bantam_engine::{Generate, LoadedAdapter, RequestBase, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::outcome::{AnswerHead, Content};
-use bantam_wire::{
-    AnswerBody, Call, CallKind, Choice, Delta, Feature, FinishReason, Outcome, StreamItem, Unsupported,
-};
+use bantam_wire::{AnswerBody, Call, CallKind, Choice, Feature, Outcome, StreamItem, Unsupported};
 use futures_util::StreamExt;
 use futures_util::stream::unfold;
 use serde_json::Value;
@@ -27,6 +24,7 @@ use crate::model::LocalModel;
 use crate::preparing::Wanted;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
+use crate::streaming::{StreamSettings, StreamedAnswers};
 
 /// Tokens that there is to be room for where a caller sets no limit; an answer may have more if there is more room.
 const ANSWER_TOKENS: usize = 4_096;
@@ -62,7 +60,7 @@ pub(crate) struct Prepared {
     pub(crate) deadline: Option<Instant>,
 }
 
-/// A call whose answers have begun.
+/// A call whose answers have begun, those of the first prompt first.
 struct Begun {
     prepared: Prepared,
     running: Vec<RunningAnswer>,
@@ -123,12 +121,12 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         self.model.preparations.run(deadline, move |wanted| work(&backend, wanted)).await
     }
 
-    /// Begins every answer that is asked for, so that they run in one batch; of a stream the only one.
+    /// Begins every answer that is asked for, so that they run in one batch.
     fn begin_call(&self, call: &Call, ask: &Ask, wanted: &Wanted) -> Result<Begun, BackendError> {
         let prepared = self.prepare(call, ask)?;
         let answers = prepared.request.answers * prepared.prompts.len() as u32;
         let seed = prepared.request.seed.unwrap_or_else(random);
-        let running = self.begin_all(&prepared, if ask.stream { 1 } else { answers }, seed, wanted)?;
+        let running = self.begin_all(&prepared, answers, seed, wanted)?;
         Ok(Begun { prepared, running })
     }
 
@@ -291,26 +289,20 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
 
     async fn stream(&self, call: Begun, begun: Instant) -> Result<Answer, BackendError> {
         let Begun { prepared, running } = call;
-        let running = running.into_iter().next().ok_or(BackendFault::Broken)?;
-        let streaming = Streaming {
-            model: Arc::clone(&self.model),
-            running,
-            deltas: VecDeque::from([Delta::Begin(self.head())]),
-            usage: TokenUsage { input: prepared.input(), cached_input: 0, output: 0 },
+        let settings = StreamSettings {
+            form: self.model.prompter.calls(),
+            input: prepared.input(),
+            tools: prepared.request.tools,
+            single_call: prepared.request.single_call,
+            opening: prepared.opening,
             tells_probabilities: prepared.request.tells_probabilities,
-            is_over: false,
         };
-        // Calls are told from text only once the answer is whole.
-        let streaming = if prepared.request.tools.is_empty() {
-            streaming.first().await?
-        } else {
-            let choice = |finished| self.choice(&prepared, finished);
-            streaming.at_once(choice).await?
-        };
+        let answers = StreamedAnswers::new(self.head(), running, Arc::clone(&self.model.table), settings);
+        let answers = answers.first().await?;
         let first_byte_us = micros(begun.elapsed());
-        let items = unfold(streaming, |mut streaming| async move {
-            let delta = streaming.next().await?;
-            Some((delta.map(StreamItem::Typed), streaming))
+        let items = unfold(answers, |mut answers| async move {
+            let delta = answers.next().await?;
+            Some((delta.map(StreamItem::Typed), answers))
         });
         Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0 }))
     }
@@ -318,80 +310,6 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     /// Returns what the answer is called: it has the id of its request.
     fn head(&self) -> AnswerHead {
         AnswerHead { id: None, model: Some(Arc::clone(&self.name)) }
-    }
-}
-
-/// An answer that is handed over step by step.
-struct Streaming<A> {
-    model: Arc<LocalModel<A>>,
-    running: RunningAnswer,
-    /// Steps that are ready.
-    deltas: VecDeque<Delta>,
-    usage: TokenUsage,
-    tells_probabilities: bool,
-    is_over: bool,
-}
-
-impl<A: Send + Sync + 'static> Streaming<A> {
-    /// Waits for the first step, so that what fails before it can still be answered by another backend.
-    async fn first(mut self) -> Result<Self, BackendError> {
-        let begun = self.deltas.len();
-        while self.deltas.len() == begun && !self.is_over {
-            self.advance().await?;
-        }
-        Ok(self)
-    }
-
-    /// Makes the whole answer, and hands it over in few pieces.
-    async fn at_once(mut self, choice: impl FnOnce(FinishedAnswer) -> Choice) -> Result<Self, BackendError> {
-        let finished = self.running.finish().await.map_err(|error| run_fault(&error))?;
-        self.usage.output = finished.tokens.len() as u64;
-        let Choice { text, tool_calls, finish, log_probabilities, .. } = choice(finished);
-        if let Some(text) = text.filter(|text| !text.is_empty()) {
-            self.deltas.push_back(Delta::Text { choice: 0, text, log_probabilities });
-        }
-        for (index, call) in (0..).zip(tool_calls) {
-            self.deltas.push_back(Delta::ToolCall { choice: 0, index, call });
-        }
-        self.end(finish);
-        Ok(self)
-    }
-
-    async fn next(&mut self) -> Option<Result<Delta, BackendError>> {
-        while self.deltas.is_empty() && !self.is_over {
-            if let Err(fault) = self.advance().await {
-                self.is_over = true;
-                return Some(Err(fault.into()));
-            }
-        }
-        self.deltas.pop_front().map(Ok)
-    }
-
-    /// Waits for the next step of the answer.
-    async fn advance(&mut self) -> Result<(), BackendFault> {
-        let Some(step) = self.running.next().await else {
-            self.is_over = true;
-            return Err(BackendFault::Cut);
-        };
-        let Step { tokens, text, is_over } = step.map_err(|error| run_fault(&error))?;
-        self.usage.output += tokens.len() as u64;
-        if !text.is_empty() || (self.tells_probabilities && !tokens.is_empty()) {
-            let told = || answer::log_probabilities(&tokens, &self.model.table);
-            let log_probabilities = self.tells_probabilities.then(told);
-            self.deltas.push_back(Delta::Text { choice: 0, text, log_probabilities });
-        }
-        if let Some(finish) = is_over {
-            // What the engine counted comes after the last step.
-            while self.running.next().await.is_some() {}
-            self.end(answer::finish_reason(finish));
-        }
-        Ok(())
-    }
-
-    fn end(&mut self, reason: FinishReason) {
-        self.usage.cached_input = (self.running.timings().cached_tokens as u64).min(self.usage.input);
-        self.deltas.extend([Delta::Finish { choice: 0, reason }, Delta::Usage(self.usage)]);
-        self.is_over = true;
     }
 }
 

@@ -72,6 +72,15 @@ impl CallForm {
         })
     }
 
+    /// Returns the text that begins calls behind other text, where the form has one.
+    const fn marker(self) -> Option<&'static str> {
+        match self {
+            Self::Tagged => Some(OPEN),
+            Self::Bracketed => Some(BRACKET),
+            Self::Parameters | Self::Plain => None,
+        }
+    }
+
     /// Returns the text that ends a call, where the form has one: behind it the next call could begin.
     pub(crate) const fn end(self) -> Option<&'static str> {
         match self {
@@ -99,6 +108,78 @@ impl CallForm {
     }
 }
 
+/// Reads an answer as it comes: gives text as soon as it can be no part of a call, and the calls at the end. What it
+/// gives is together what [`CallForm::read`] makes of the whole answer.
+#[derive(Debug)]
+pub(crate) struct CallReader {
+    form: CallForm,
+    /// What was read and not given.
+    held: String,
+    stage: Stage,
+}
+
+/// What an answer has turned out to be so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing but blanks.
+    Blank,
+    /// Text, behind which calls may come.
+    Text,
+    /// From here on, what looks like calls.
+    Calls,
+}
+
+impl CallReader {
+    /// Returns a reader of an answer that begins with `opening`.
+    pub(crate) fn new(form: CallForm, opening: &str) -> Self {
+        let mut reader = Self { form, held: String::new(), stage: Stage::Blank };
+        reader.push(opening);
+        reader
+    }
+
+    /// Reads more of the answer. Returns what of it is surely text.
+    pub(crate) fn push(&mut self, text: &str) -> String {
+        self.held.push_str(text);
+        if self.stage == Stage::Blank
+            && let Some(first) = self.held.trim_start().chars().next()
+        {
+            let is_json = match self.form {
+                CallForm::Tagged => false,
+                CallForm::Bracketed => matches!(first, '[' | '{'),
+                CallForm::Parameters | CallForm::Plain => first == '{',
+            };
+            self.stage = if is_json { Stage::Calls } else { Stage::Text };
+        }
+        if self.stage != Stage::Text {
+            return String::new();
+        }
+        let Some(marker) = self.form.marker() else { return std::mem::take(&mut self.held) };
+        let surely = match self.held.find(marker) {
+            Some(at) => {
+                self.stage = Stage::Calls;
+                at
+            }
+            None => self.held.len() - begun(&self.held, marker),
+        };
+        // Blanks before calls are no text.
+        let surely = self.held.get(..surely).map_or(0, |text| text.trim_end().len());
+        self.held.drain(..surely).collect()
+    }
+
+    /// Returns the rest of the text, and the calls.
+    pub(crate) fn finish(self, tools: &[Value]) -> (String, Vec<WrittenCall>) {
+        match self.stage {
+            Stage::Blank | Stage::Text => (self.held, Vec::new()),
+            Stage::Calls => self.form.read(&self.held, tools),
+        }
+    }
+}
+
+/// Returns how many bytes at the end of `text` may be the beginning of `marker`.
+fn begun(text: &str, marker: &str) -> usize {
+    (1..marker.len()).rev().find(|length| text.ends_with(&marker[..*length])).unwrap_or(0)
+}
+
 fn call(object: &Value, tools: &[Value]) -> Option<WrittenCall> {
     let name = object.get("name")?.as_str()?;
     tools.iter().find(|tool| tool["function"]["name"] == *name)?;
@@ -120,7 +201,7 @@ fn tagged(answer: &str) -> Option<(String, Vec<Value>)> {
         let inner = section.split(CLOSE).next().unwrap_or(section);
         objects.push(serde_json::from_str(inner.trim()).ok()?);
     }
-    Some((before.trim().to_owned(), objects))
+    Some((before.trim_end().to_owned(), objects))
 }
 
 /// The marker is a control token in some vocabularies and then is not part of the text.
@@ -134,7 +215,7 @@ fn bracketed(answer: &str) -> Option<(String, Vec<Value>)> {
         Ok(_) => return None,
         Err(_) => unclosed(rest)?,
     };
-    Some((before.trim().to_owned(), objects))
+    Some((before.trim_end().to_owned(), objects))
 }
 
 /// Returns the objects of an array that has no end: a forced call is complete with its object.
@@ -206,6 +287,58 @@ mod tests {
             for text in texts {
                 assert_eq!(calls(form, text), (text.to_owned(), Vec::new()), "{form:?}");
             }
+        }
+    }
+
+    /// Reads an answer in pieces; returns what came before the end, and everything.
+    fn in_pieces(form: CallForm, answer: &str, pieces: usize) -> (String, (String, Vec<WrittenCall>)) {
+        let mut reader = CallReader::new(form, "");
+        let mut early = String::new();
+        let symbols: Vec<char> = answer.chars().collect();
+        for piece in symbols.chunks(pieces) {
+            early.push_str(&reader.push(&piece.iter().collect::<String>()));
+        }
+        let (rest, calls) = reader.finish(&tools());
+        (early.clone(), (early + &rest, calls))
+    }
+
+    #[test]
+    fn an_answer_in_pieces_is_read_as_it_is_in_one() {
+        let call = "{\"name\": \"find\", \"arguments\": {\"a\": 1}}";
+        let answers = [
+            String::new(),
+            "  \n ".to_owned(),
+            "just words, <tool or [TOOL, and <".to_owned(),
+            format!("Let me look. \n<tool_call>\n{call}\n</tool_call>"),
+            format!("\n<tool_call>{call}</tool_call>\n<tool_call>{call}"),
+            "word <tool_call>no call</tool_call> words".to_owned(),
+            format!("Look: [TOOL_CALLS] [{call}, {call}]"),
+            format!("[TOOL_CALLS] [{call}]"),
+            format!("[{call}]"),
+            format!(" {call} "),
+            "{\"name\": \"steal\", \"arguments\": {}}".to_owned(),
+            "ä<ö<tool_cäll>".to_owned(),
+        ];
+        for form in [CallForm::Tagged, CallForm::Bracketed, CallForm::Parameters, CallForm::Plain] {
+            for answer in &answers {
+                for pieces in [1, 2, 3, 7, 1_000] {
+                    let (_, read) = in_pieces(form, answer, pieces);
+                    assert_eq!(read, form.read(answer, &tools()), "{form:?} {answer:?} by {pieces}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn text_is_given_before_the_answer_ends() {
+        for (form, answer, expected) in [
+            (CallForm::Tagged, "Let me look.\n<tool_call>x", "Let me look."),
+            (CallForm::Tagged, "a < b and <to", "a < b and"),
+            (CallForm::Bracketed, "Words [1] [TOOL_CALLS]", "Words [1]"),
+            (CallForm::Parameters, "Words {1}", "Words {1}"),
+            (CallForm::Plain, " {\"name\"", ""),
+        ] {
+            assert_eq!(in_pieces(form, answer, 1).0, expected, "{form:?} {answer:?}");
         }
     }
 

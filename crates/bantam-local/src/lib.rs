@@ -28,6 +28,7 @@ mod request;
 mod room;
 mod running;
 mod shared;
+mod streaming;
 mod student;
 mod survey;
 

@@ -61,7 +61,7 @@ pub fn support(feature: Feature) -> Support {
         | Feature::Seed
         | Feature::LogProbabilities
         | Feature::ToolChoice => Honoured(""),
-        Feature::Answers => Honoured("up to 16 with all prompts together; a stream has one"),
+        Feature::Answers => Honoured("up to 16 with all prompts together"),
         Feature::LogitBias => Honoured("-100 bans a token"),
         Feature::Alternatives => {
             Only("only together with `logprobs`", |call| call.asks(Feature::LogProbabilities))
@@ -178,9 +178,6 @@ fn check_answers(call: &Call) -> Result<(), Unsupported> {
     if sequences > ANSWERS_MAX {
         return Err(Unsupported::new(feature, "a call has 16 answers at most, of all prompts together"));
     }
-    if call.stream && sequences > 1 {
-        return Err(Unsupported::new(feature, "a stream has one answer"));
-    }
     Ok(())
 }
 
@@ -268,7 +265,6 @@ mod tests {
             (r#","web_search_options":{}"#, "web_search_options"),
             (r#","top_logprobs":3"#, "top_logprobs"),
             (r#","n":99"#, "n"),
-            (r#","n":2,"stream":true"#, "n"),
             (r#","response_format":{"type":"yaml"}"#, "response_format"),
             (r#","tools":[{"type":"browser"}]"#, "tools"),
             (r#","tool_choice":"required""#, "tool_choice"),

@@ -1,5 +1,7 @@
 //! What the backend answers.
 
+use std::collections::BTreeMap;
+
 use bantam_backend::BackendFault;
 use bantam_wire::Feature;
 use futures_util::FutureExt;
@@ -141,6 +143,54 @@ async fn several_answers_differ_and_are_counted_together() {
     let single = whole(&backend, "hello", json!({ "max_tokens": 8, "seed": 1 })).await;
     assert_eq!(choices[0]["message"]["content"], single["choices"][0]["message"]["content"]);
     assert!(body["usage"]["completion_tokens"].as_u64() > single["usage"]["completion_tokens"].as_u64());
+}
+
+/// Returns the text of each choice of a stream, and how it ended.
+fn streamed(chunks: &[Value]) -> BTreeMap<u64, (String, String)> {
+    let mut told: BTreeMap<u64, (String, String)> = BTreeMap::new();
+    for choice in chunks.iter().flat_map(|chunk| chunk["choices"].as_array().unwrap()) {
+        let (text, finish) = told.entry(choice["index"].as_u64().unwrap()).or_default();
+        text.push_str(choice["delta"]["content"].as_str().unwrap_or_default());
+        finish.push_str(choice["finish_reason"].as_str().unwrap_or_default());
+    }
+    told
+}
+
+#[tokio::test]
+async fn several_answers_are_streamed_as_they_are_whole() {
+    let backend = backend();
+    let mut ask = json!({ "n": 3, "max_tokens": 8, "seed": 1, "logprobs": true });
+    let body = whole(&backend, "hello", ask.clone()).await;
+    ask["stream"] = json!(true);
+    let chunks = chunks(&backend, "hello", ask).await;
+    let told = streamed(&chunks);
+    assert_eq!(told.len(), 3);
+    for choice in body["choices"].as_array().unwrap() {
+        let (text, finish) = &told[&choice["index"].as_u64().unwrap()];
+        assert_eq!(
+            (choice["message"]["content"].as_str(), choice["finish_reason"].as_str()),
+            (Some(&**text), Some(&**finish))
+        );
+    }
+    let probabilities = chunks.iter().flat_map(|chunk| chunk["choices"].as_array().unwrap());
+    let probabilities = probabilities.filter_map(|choice| choice["logprobs"]["content"].as_array());
+    assert_eq!(probabilities.flatten().count() as u64, body["usage"]["completion_tokens"].as_u64().unwrap());
+    assert_eq!(chunks.last().unwrap()["usage"]["completion_tokens"], body["usage"]["completion_tokens"]);
+}
+
+#[tokio::test]
+async fn text_is_streamed_as_it_is_made_also_where_tools_may_be_called() {
+    let backend = backend();
+    let tool = json!({ "type": "function", "function": { "name": "find" } });
+    let mut ask = json!({ "max_tokens": 40, "seed": 2, "tools": [tool] });
+    let body = whole(&backend, "hello", ask.clone()).await;
+    ask["stream"] = json!(true);
+    let chunks = chunks(&backend, "hello", ask).await;
+    assert_eq!(streamed(&chunks)[&0].0, text(&body));
+    let with_text = chunks
+        .iter()
+        .filter(|chunk| !chunk["choices"][0]["delta"]["content"].as_str().unwrap_or("").is_empty());
+    assert!(with_text.count() > 10, "{chunks:?}");
 }
 
 #[tokio::test]
