@@ -22,8 +22,8 @@ pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 /// A future that may be sent to another thread.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// How a cleared request is to be asked.
-#[derive(Clone, Debug)]
+/// How a cleared request is to be asked; by default, as a call of nobody's that nothing more is known of.
+#[derive(Clone, Debug, Default)]
 pub struct Ask {
     /// A system message of the task's own to put before the caller's messages.
     pub system: Option<std::sync::Arc<str>>,
@@ -35,6 +35,8 @@ pub struct Ask {
     pub deadline: Option<std::time::Instant>,
     /// What was tried for the same request before.
     pub before: CallsBefore,
+    /// The name of the key that the caller showed. What is kept of a request to make later ones faster is kept by caller.
+    pub caller: Option<std::sync::Arc<str>>,
 }
 
 /// Calls that were made for a request before the one that is asked for, so that repeats of all kinds stay within one

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 
 use bantam_engine::{
     Adapter, Choice, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, Generate, GenerationEvent,
-    LoadedAdapter, RequestBase, Scheduler, SchedulerOptions, SchedulerStatistics, Score, ScorePath,
+    LoadedAdapter, PrefixScope, RequestBase, Scheduler, SchedulerOptions, SchedulerStatistics, Score,
+    ScorePath,
 };
 use bantam_kernels::Pool;
 
@@ -138,7 +139,13 @@ impl Load {
 
     fn asked(&self, task: usize, prompt: Vec<u32>) -> RequestBase<Adapter> {
         let adapter = self.adapters[task].clone();
-        RequestBase { task: Arc::from(format!("task {task}")), adapter, prompt, deadline: None }
+        RequestBase {
+            task: Arc::from(format!("task {task}")),
+            adapter,
+            prompt,
+            deadline: None,
+            scope: PrefixScope::default(),
+        }
     }
 
     fn classify(&self, task: usize, random: &mut Random, times: &mut Times) -> Result<(), Failure> {

@@ -30,7 +30,7 @@ pub use encoder::{
     EncoderConfigError, EncoderScratch, EncoderUpdate, LoadEncoderError, LoadEncoderErrorKind,
     ModernBertConfig, Pooling, Precision, TokenBatch,
 };
-pub use prefix::PrefixStatistics;
+pub use prefix::{PrefixScope, PrefixStatistics};
 pub use schedule::{
     AdapterError, AdapterLimits, AdapterRegistry, AdapterSource, Choice, Chooser, ChooserError, Chosen,
     Clock, DecoderModel, FinishReason, Generate, Generation, GenerationEvent, GenerationReport,

@@ -3,8 +3,8 @@
 mod cache;
 mod pages;
 
-pub use cache::PrefixStatistics;
-pub(crate) use cache::{AdapterKey, PrefixCache};
+pub(crate) use cache::{PrefixCache, PrefixKey};
+pub use cache::{PrefixScope, PrefixStatistics};
 pub(crate) use pages::{Page, PagePool, PageTable};
 
 pub(crate) use bantam_kernels::PAGE_TOKENS;

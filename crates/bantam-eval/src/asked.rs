@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, CallsBefore};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_route::{Evidence, StudentFacts};
 use bantam_student::{Example, is_same_answer};
@@ -48,13 +48,7 @@ pub async fn ask_for_evidence(
     let scanner = scanner.as_ref();
     let asked = rows.iter().enumerate().map(|(row, example)| async move {
         let Some(request) = cleared(task, &example.text, scanner) else { return Ok(unanswered()) };
-        let ask = Ask {
-            system: None,
-            stream: false,
-            payload_start: 0,
-            deadline: None,
-            before: CallsBefore::default(),
-        };
+        let ask = Ask::default();
         match student.answer(request, ask).await {
             Ok(Answer::Student(answer)) => {
                 let is_label = labels.iter().any(|label| **label == *answer.text);

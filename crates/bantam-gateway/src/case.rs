@@ -103,6 +103,11 @@ impl Case {
         }
     }
 
+    /// Returns the name of the key that the caller showed.
+    pub(crate) fn caller(&self) -> Option<Arc<str>> {
+        self.settlement.as_ref()?.caller.clone()
+    }
+
     /// Notes that the request is being worked on.
     pub(crate) fn admit(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);

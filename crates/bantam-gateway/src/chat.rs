@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bantam_backend::{Answer, CallsBefore};
+use bantam_backend::{Answer, Ask, CallsBefore};
 use bantam_books::{Books, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
@@ -237,7 +237,8 @@ async fn attempt(
     loop {
         let cleared = deployment.policy.clear(scanned, rung.tier)?;
         case.begin(rung);
-        let error = match rung.backend.answer(cleared, ask(scanned, identified, before)).await {
+        let ask = Ask { caller: case.caller(), ..ask(scanned, identified, before) };
+        let error = match rung.backend.answer(cleared, ask).await {
             Ok(answer) => return Some(answer),
             Err(error) => error,
         };

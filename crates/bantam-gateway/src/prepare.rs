@@ -42,7 +42,7 @@ pub(crate) fn prepare(
     Ok(Prepared { scanned, identified, planned })
 }
 
-/// Returns how every rung is asked: with the task's instructions where the caller brings none, and for a label never
+/// Returns how every rung is asked, whoever the caller is: with the task's instructions where the caller brings none, and for a label never
 /// as a stream, because it is checked before it is returned.
 pub(crate) fn ask(scanned: &Scanned, identified: &Identified, before: CallsBefore) -> Ask {
     let call = scanned.request();
@@ -53,7 +53,7 @@ pub(crate) fn ask(scanned: &Scanned, identified: &Identified, before: CallsBefor
         system,
         stream: call.stream && !is_classification,
         payload_start: identified.payload_start,
-        deadline: None,
         before,
+        ..Ask::default()
     }
 }

@@ -1,14 +1,15 @@
 //! A local model as a backend of the gateway.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer,
 };
 use bantam_decode::{Generation, GenerationConfig, LabelScores, TokenTable};
-use bantam_engine::{Generate, LoadedAdapter, RequestBase, RequestError, SubmitError};
+use bantam_engine::{Generate, LoadedAdapter, PrefixScope, RequestBase, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::outcome::{AnswerHead, Content};
@@ -58,6 +59,8 @@ pub(crate) struct Prepared {
     pub(crate) opening: &'static str,
     pub(crate) task: Arc<str>,
     pub(crate) deadline: Option<Instant>,
+    /// Who may share what is computed for the prompts.
+    pub(crate) scope: PrefixScope,
 }
 
 /// A call whose answers have begun, those of the first prompt first.
@@ -101,9 +104,15 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         talk: &[Value],
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
+        owner: u64,
     ) -> Result<LabelScores, LabelError> {
-        let with = (self.adapter.clone(), self.memory.as_deref());
+        let with = (self.adapter.clone(), self.memory.as_deref(), owner);
         self.model.score_labels_with(talk, labels, asked, with).await
+    }
+
+    /// Returns with how many tokens every prompt of a task begins: see [`LocalModel::shared_tokens`].
+    pub(crate) fn shared_tokens(&self, prompt: &[u32], messages: &[Value]) -> usize {
+        self.model.shared_tokens(prompt, messages, &[])
     }
 
     /// Returns the tokens' texts.
@@ -161,7 +170,12 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             CallKind::Chat | CallKind::Embeddings => vec![self.conversation(&request, opening)?],
         };
         let task = call.model.as_str().into();
-        Ok(Prepared { request, prompts, opening, task, deadline: ask.deadline })
+        let shared_tokens = match (&prompts[..], &ask.system) {
+            ([prompt], Some(_)) => self.model.shared_tokens(prompt, &request.messages, &request.tools),
+            _ => 0,
+        };
+        let scope = PrefixScope { shared_tokens, owner: owner(ask.caller.as_deref()) };
+        Ok(Prepared { request, prompts, opening, task, deadline: ask.deadline, scope })
     }
 
     /// Returns the prompt of a conversation.
@@ -199,7 +213,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
 
     /// Starts one of the answers, those of the first prompt first.
     fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<RunningAnswer, BackendError> {
-        let Prepared { request, prompts, task, deadline, .. } = prepared;
+        let Prepared { request, prompts, task, deadline, scope, .. } = prepared;
         let prompt = prompts.get((index / request.answers) as usize).ok_or(BackendFault::Broken)?;
         let form = if request.must_call { Feature::Tools } else { Feature::AnswerForm };
         let constraint = match request.grammar.clone() {
@@ -230,6 +244,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             adapter: self.adapter.clone(),
             prompt,
             deadline: *deadline,
+            scope: *scope,
         };
         let tokens_max = tokens_max - forced.len();
         let generate = Generate { asked, tokens_max, chooser: Box::new(picker) };
@@ -354,6 +369,14 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
         })
     }
 }
+
+/// Returns the number under which a caller's prompts are cached: 0 for those who show no key.
+pub(crate) fn owner(caller: Option<&str>) -> u64 {
+    caller.map_or(0, |name| RANDOM.hash_one(name).max(1))
+}
+
+/// Hashes callers' names so that nobody can choose one that shares another's number.
+static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 pub(crate) fn submit_fault(error: &SubmitError) -> BackendFault {
     match error {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bantam_decode::{LabelScores, LabelTrie, LabelTrieError, ScoreLabelsError};
-use bantam_engine::{LoadedAdapter, RequestBase, RequestError, Score, ScorePath, SubmitError};
+use bantam_engine::{LoadedAdapter, PrefixScope, RequestBase, RequestError, Score, ScorePath, SubmitError};
 use bantam_kernels::PAGE_TOKENS;
 use bantam_template::TemplateError;
 use bantam_weights::EncodeOptions;
@@ -48,26 +48,28 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
     ) -> Result<LabelScores, LabelError> {
-        self.score_labels_with(messages, labels, asked, (None, None)).await
+        self.score_labels_with(messages, labels, asked, (None, None, 0)).await
     }
 
-    /// The same with an adapter, or none, and with more memory for keys and values where that is needed.
+    /// The same with an adapter, or none, with more memory for keys and values where that is needed, and for the owner of
+    /// what is computed.
     pub(crate) async fn score_labels_with(
         self: &Arc<Self>,
         messages: &[Value],
         labels: &[String],
         (task, deadline): (Arc<str>, Option<Instant>),
-        (adapter, memory): (Option<Arc<LoadedAdapter<A>>>, Option<&MemorySource>),
+        (adapter, memory, owner): (Option<Arc<LoadedAdapter<A>>>, Option<&MemorySource>, u64),
     ) -> Result<LabelScores, LabelError> {
         let (model, messages, labels) = (Arc::clone(self), messages.to_vec(), labels.to_vec());
         let prepared = self.preparations.run(deadline, move |_| model.prepare_labels(&messages, &labels));
-        let (prompt, trie) = prepared.await?;
+        let (prompt, shared_tokens, trie) = prepared.await?;
         let paths = trie.inner_nodes().into_iter();
         let paths: Vec<_> = paths.map(|node| ScorePath { tokens: node.path, next: node.next }).collect();
         let longest = paths.iter().map(|path| path.tokens.len()).max().unwrap_or(0);
         // A branch has a page of its own from the prompt's last, partial one on.
         self.room_for(prompt.len() + longest + PAGE_TOKENS, memory);
-        let asked = RequestBase { task, adapter, prompt, deadline };
+        let scope = PrefixScope { shared_tokens, owner };
+        let asked = RequestBase { task, adapter, prompt, deadline, scope };
         let scores = self.scheduler.score(Score { asked, paths })?.await?;
         Ok(trie.score_next(&scores.paths)?)
     }
@@ -76,11 +78,12 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         &self,
         messages: &[Value],
         labels: &[String],
-    ) -> Result<(Vec<u32>, LabelTrie), LabelError> {
+    ) -> Result<(Vec<u32>, usize, LabelTrie), LabelError> {
         let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
+        let shared_tokens = self.shared_tokens(&prompt, messages, &[]);
         let plain = EncodeOptions { add_special: false, parse_special: false };
         let tokens: Vec<Vec<u32>> = labels.iter().map(|label| self.tokenizer.encode(label, plain)).collect();
         let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;
-        Ok((prompt, trie))
+        Ok((prompt, shared_tokens, trie))
     }
 }

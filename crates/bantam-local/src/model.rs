@@ -10,6 +10,7 @@ use bantam_decode::{
 use bantam_engine::{AdapterRegistry, Scheduler, ShutDown};
 use bantam_template::TemplateError;
 use bantam_weights::{EncodeOptions, Tokenizer};
+use serde_json::{Value, json};
 
 use crate::preparing::Preparations;
 use crate::prompt::Prompter;
@@ -116,6 +117,18 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
     /// Returns the scheduler, for what it counts.
     pub fn scheduler(&self) -> &Scheduler<A> {
         &self.scheduler
+    }
+
+    /// Returns with how many tokens the prompt of `messages` begins whatever the last of them says: the task's own
+    /// instructions, which any caller's requests begin with.
+    pub(crate) fn shared_tokens(&self, prompt: &[u32], messages: &[Value], tools: &[Value]) -> usize {
+        let instructions = messages.iter().take(1).filter(|message| message["role"] == "system");
+        let mut silent: Vec<Value> = instructions.cloned().collect();
+        silent.push(json!({ "role": "user", "content": "" }));
+        let prompter = &self.prompter;
+        let other = prompter.prompt(&self.tokenizer, (&silent, tools), "", crate::backend::now());
+        let other = other.unwrap_or_default();
+        prompt.iter().zip(&other).take_while(|(one, other)| one == other).count()
     }
 
     /// Compiles a grammar, or returns it from those that were compiled recently. It belongs into

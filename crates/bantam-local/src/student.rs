@@ -10,13 +10,14 @@ use std::time::Instant;
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, StudentAnswer};
 use bantam_decode::{Finish, Grammar, JsonLayout};
+use bantam_engine::PrefixScope;
 use bantam_privacy::Cleared;
 use bantam_student::{AnswerEvidence, AnswerFormat, Verifier, is_same_answer, student_cannot_honour};
 use bantam_types::{Tier, TokenUsage};
 use bantam_wire::{Call, CallKind, Feature, Unsupported};
 use serde_json::{Value, json};
 
-use crate::backend::{LocalBackend, Prepared, run_fault, submit_fault};
+use crate::backend::{LocalBackend, Prepared, owner, run_fault, submit_fault};
 use crate::labels::LabelError;
 use crate::preparing::Wanted;
 use crate::request::GenerationRequest;
@@ -112,8 +113,18 @@ impl DecoderStudent {
     /// # Errors
     /// When the model cannot be loaded in time, or cannot take the text.
     pub async fn draft(&self, text: &str, deadline: Option<Instant>) -> Result<Draft, BackendError> {
+        self.draft_for(None, text, deadline).await
+    }
+
+    /// The same for a caller, whose texts are nobody else's.
+    async fn draft_for(
+        &self,
+        caller: Option<&str>,
+        text: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Draft, BackendError> {
         let (backend, lease) = self.model.enter(deadline).await?;
-        let answer = backend.draft(&self.task, text, deadline).await;
+        let answer = backend.draft_for(owner(caller), &self.task, text, deadline).await;
         drop(lease);
         answer
     }
@@ -133,7 +144,8 @@ impl DecoderStudent {
         }
         let text = request.request().last_user_text().and_then(|text| text.get(ask.payload_start..));
         let text = text.ok_or(BackendFault::CannotHonour(Feature::Chat))?;
-        self.draft(text, ask.deadline).await.map(|draft| Answer::Student(draft.answer))
+        let draft = self.draft_for(ask.caller.as_deref(), text, ask.deadline).await;
+        draft.map(|draft| Answer::Student(draft.answer))
     }
 }
 
@@ -166,12 +178,22 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         text: &str,
         deadline: Option<Instant>,
     ) -> Result<Draft, BackendError> {
+        self.draft_for(owner(None), task, text, deadline).await
+    }
+
+    async fn draft_for(
+        &self,
+        owner: u64,
+        task: &StudentTask,
+        text: &str,
+        deadline: Option<Instant>,
+    ) -> Result<Draft, BackendError> {
         let talk = [
             json!({ "role": "system", "content": &*task.instructions }),
             json!({ "role": "user", "content": text }),
         ];
         if let AnswerForm::Labels(labels) = &task.form {
-            let answer = self.label(&talk, labels, (Arc::clone(&task.name), deadline)).await?;
+            let answer = self.label(&talk, labels, (Arc::clone(&task.name), deadline), owner).await?;
             return Ok(Draft { answer, evidence: None });
         }
         let grammar = match &task.form {
@@ -185,7 +207,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let greedy = GenerationRequest::greedy(talk.to_vec(), grammar, task.tokens_max);
         let (name, samples) = (Arc::clone(&task.name), task.samples as u32);
         let begin = move |backend: &Self, wanted: &Wanted| {
-            backend.begin_draft(greedy, samples, (name, deadline), wanted)
+            backend.begin_draft(greedy, samples, (name, deadline, owner), wanted)
         };
         let DraftInProgress { input, mut running, others } = self.prepare_with(deadline, begin).await?;
         let finished = running.finish().await.map_err(|error| run_fault(&error))?;
@@ -216,13 +238,16 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         &self,
         greedy: GenerationRequest,
         samples: u32,
-        (task, deadline): (Arc<str>, Option<Instant>),
+        (task, deadline, owner): (Arc<str>, Option<Instant>, u64),
         wanted: &Wanted,
     ) -> Result<DraftInProgress, BackendError> {
         let drawn = greedy.drawn(samples);
-        let prompts = vec![self.conversation(&greedy, "")?];
-        let input = prompts.iter().map(|prompt| prompt.len() as u64).sum();
-        let mut prepared = Prepared { request: greedy, prompts, opening: "", task, deadline };
+        let prompt = self.conversation(&greedy, "")?;
+        let input = prompt.len() as u64;
+        let shared_tokens = self.shared_tokens(&prompt, &greedy.messages);
+        let scope = PrefixScope { shared_tokens, owner };
+        let mut prepared =
+            Prepared { request: greedy, prompts: vec![prompt], opening: "", task, deadline, scope };
         let greedy = self.begin_all(&prepared, 1, 0, wanted)?;
         prepared.request = drawn;
         let others = self.begin_all(&prepared, samples, FIRST_SEED, wanted)?;
@@ -262,8 +287,9 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         talk: &[Value],
         labels: &[String],
         asked: (Arc<str>, Option<Instant>),
+        owner: u64,
     ) -> Result<StudentAnswer, BackendError> {
-        let scores = self.score_labels(talk, labels, asked).await.map_err(|error| match error {
+        let scores = self.score_labels(talk, labels, asked, owner).await.map_err(|error| match error {
             LabelError::Template(_) => BackendError::advising(
                 BackendFault::CannotHonour(Feature::Chat),
                 format!("the model's chat template refuses them: {error}"),

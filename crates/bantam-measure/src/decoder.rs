@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_engine::{
-    Adapter, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, RequestBase,
-    Scheduler, SchedulerOptions, Score, ScorePath, Span,
+    Adapter, Decoder, DecoderModel, DecoderOptions, DecoderPrecision, DecoderScratch, LogitRows, PrefixScope,
+    RequestBase, Scheduler, SchedulerOptions, Score, ScorePath, Span,
 };
 use bantam_kernels::{KvStore, PAGE_TOKENS, Pool};
 use bantam_types::Cancel;
@@ -217,7 +217,13 @@ fn score(
     let milliseconds = time(times, cancel, || {
         let prompt = beginning.iter().copied().chain(tokens.take(new)).collect();
         let deadline = Some(Instant::now() + REQUEST_MAX);
-        let asked = RequestBase { task: "bench".into(), adapter: None, prompt, deadline };
+        let asked = RequestBase {
+            task: "bench".into(),
+            adapter: None,
+            prompt,
+            deadline,
+            scope: PrefixScope::default(),
+        };
         let pending = scheduler
             .score(Score { asked, paths: vec![path.clone()] })
             .map_err(|error| MeasureError::Scheduler(error.to_string()))?;

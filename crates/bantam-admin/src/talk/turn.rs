@@ -3,7 +3,7 @@
 use std::pin::{Pin, pin};
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, AnswerStream, Ask, Backend as _, BackendFault, CallsBefore};
+use bantam_backend::{Answer, AnswerStream, Ask, Backend as _, BackendFault};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier, TokenUsage, Usd};
 use bantam_wire::{DecodeLimits, Delta, StreamItem, openai};
@@ -122,8 +122,7 @@ pub(super) async fn answer(
         first: None,
         interrupted: false,
     };
-    let ask =
-        Ask { system: None, stream: true, payload_start: 0, deadline: None, before: CallsBefore::default() };
+    let ask = Ask { stream: true, ..Ask::default() };
     let answered = tokio::select! {
         answered = conversation.backend.answer(cleared, ask) => Some(answered),
         () = &mut stop => None,

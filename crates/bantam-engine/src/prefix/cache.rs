@@ -1,5 +1,9 @@
 //! The prefix cache: finds keys and values computed for earlier prompts by their tokens.
 //!
+//! A prompt says who may share what was computed for it ([`PrefixScope`]): its first tokens may be anybody's, all others are
+//! found again by the same caller only. Otherwise the time of an answer, and its count of cached tokens, would tell one
+//! caller what another has asked.
+//!
 //! Each adapter has its own tree, because an adapter changes keys and values from the first token on. A node is one
 //! page with its run of tokens: 16, or fewer at a leaf. So runs never need to be split, as they would in a tree of
 //! longer runs whenever two prompts diverge, and the page is the unit that is shared, copied and evicted anyway. No
@@ -16,6 +20,52 @@ use super::{PAGE_TOKENS, Page, PageTable};
 
 /// The adapter with which keys and values were computed, or `None` for the plain model.
 pub(crate) type AdapterKey = Option<u64>;
+
+/// Who may share what was computed for a prompt. By default, everybody may share all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefixScope {
+    /// How many tokens at the beginning everybody may share: instructions that are no caller's own.
+    pub shared_tokens: usize,
+    /// Who may share the others. Requests with the same number do.
+    pub owner: u64,
+}
+
+impl Default for PrefixScope {
+    fn default() -> Self {
+        Self { shared_tokens: usize::MAX, owner: 0 }
+    }
+}
+
+impl PrefixScope {
+    /// Returns how many tokens of a prompt of this scope one of `other` may share.
+    pub(crate) fn shared_with(self, other: Self) -> usize {
+        if self.owner == other.owner && self.shared_tokens == other.shared_tokens {
+            return usize::MAX;
+        }
+        self.shared_tokens.min(other.shared_tokens)
+    }
+
+    /// Returns who may share the page with that index: an owner, or `None` for everybody.
+    fn of_page(self, index: usize) -> Option<u64> {
+        ((index + 1).saturating_mul(PAGE_TOKENS) > self.shared_tokens).then_some(self.owner)
+    }
+}
+
+/// What keys and values depend on beside tokens, and who may share them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PrefixKey {
+    pub(crate) adapter: AdapterKey,
+    pub(crate) scope: PrefixScope,
+}
+
+impl From<AdapterKey> for PrefixKey {
+    fn from(adapter: AdapterKey) -> Self {
+        Self { adapter, scope: PrefixScope::default() }
+    }
+}
+
+/// The children of a node of one owner, by their runs.
+type Siblings = BTreeMap<Box<[u32]>, u64>;
 
 /// Savings of the prefix cache so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +88,8 @@ pub struct PrefixStatistics {
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     nodes: HashMap<u64, Node>,
-    /// The children of every parent that has any, by their runs.
-    children: HashMap<ParentKey, BTreeMap<Box<[u32]>, u64>>,
+    /// The children of every parent that has any, by their owners.
+    children: HashMap<ParentKey, BTreeMap<Option<u64>, Siblings>>,
     /// Nodes without children, by time of last use.
     leaves: BTreeSet<(u64, u64)>,
     pages_max: usize,
@@ -59,6 +109,7 @@ enum ParentKey {
 #[derive(Debug)]
 struct Node {
     parent: ParentKey,
+    owner: Option<u64>,
     run: Box<[u32]>,
     page: Page,
     used: u64,
@@ -95,11 +146,12 @@ impl PrefixCache {
     }
 
     /// Returns the longest cached prefix of `tokens`, and marks it as used.
-    pub(crate) fn find(&mut self, key: AdapterKey, tokens: &[u32]) -> CachedPrefix {
+    pub(crate) fn find(&mut self, key: impl Into<PrefixKey>, tokens: &[u32]) -> CachedPrefix {
         self.now += 1;
-        let (mut found, mut parent) = (CachedPrefix::default(), ParentKey::Root(key));
-        for run in tokens.chunks(PAGE_TOKENS) {
-            let Some((id, common)) = self.nearest(parent, run) else { break };
+        let PrefixKey { adapter, scope } = key.into();
+        let (mut found, mut parent) = (CachedPrefix::default(), ParentKey::Root(adapter));
+        for (index, run) in tokens.chunks(PAGE_TOKENS).enumerate() {
+            let Some((id, common)) = self.nearest(parent, scope.of_page(index), run) else { break };
             let Some(page) = self.touch(id).map(|node| node.page.clone()) else { break };
             if common < PAGE_TOKENS {
                 found.partial = Some((page, common));
@@ -123,11 +175,13 @@ impl PrefixCache {
     ///
     /// If a whole page of the same tokens is cached already, the table switches to that page and returns its own. So
     /// a holder of a cached page always holds all its ancestors.
-    pub(crate) fn insert(&mut self, key: AdapterKey, tokens: &[u32], table: &mut PageTable) {
+    pub(crate) fn insert(&mut self, key: impl Into<PrefixKey>, tokens: &[u32], table: &mut PageTable) {
         self.now += 1;
-        let mut parent = ParentKey::Root(key);
+        let PrefixKey { adapter, scope } = key.into();
+        let mut parent = ParentKey::Root(adapter);
         for (index, run) in tokens.chunks(PAGE_TOKENS).enumerate() {
-            let id = match self.nearest(parent, run) {
+            let owner = scope.of_page(index);
+            let id = match self.nearest(parent, owner, run) {
                 Some((id, common)) if common == run.len() => {
                     let Some(node) = self.touch(id) else { return };
                     if common == PAGE_TOKENS {
@@ -137,9 +191,9 @@ impl PrefixCache {
                 }
                 Some((id, common)) if self.nodes.get(&id).is_some_and(|node| node.run.len() == common) => {
                     self.remove(id);
-                    self.add(parent, run, table.pages().get(index))
+                    self.add((parent, owner), run, table.pages().get(index))
                 }
-                _ => self.add(parent, run, table.pages().get(index)),
+                _ => self.add((parent, owner), run, table.pages().get(index)),
             };
             let Some(id) = id else { return };
             parent = ParentKey::Below(id);
@@ -156,7 +210,8 @@ impl PrefixCache {
     pub(crate) fn forget(&mut self, key: AdapterKey) {
         let mut parents = vec![ParentKey::Root(key)];
         while let Some(parent) = parents.pop() {
-            for id in self.children.remove(&parent).into_iter().flat_map(BTreeMap::into_values) {
+            let children = self.children.remove(&parent).into_iter().flat_map(BTreeMap::into_values);
+            for id in children.flat_map(BTreeMap::into_values) {
                 if let Some(node) = self.nodes.remove(&id) {
                     self.leaves.remove(&(node.used, id));
                 }
@@ -176,8 +231,8 @@ impl PrefixCache {
     }
 
     /// Returns the child with the longest common prefix, which is not empty, and its length.
-    fn nearest(&self, parent: ParentKey, run: &[u32]) -> Option<(u64, usize)> {
-        let children = self.children.get(&parent)?;
+    fn nearest(&self, parent: ParentKey, owner: Option<u64>, run: &[u32]) -> Option<(u64, usize)> {
+        let children = self.children.get(&parent)?.get(&owner)?;
         let after = children.range::<[u32], _>((Included(run), Unbounded)).next();
         let before = children.range::<[u32], _>((Unbounded, Excluded(run))).next_back();
         [after, before]
@@ -199,7 +254,12 @@ impl PrefixCache {
     }
 
     /// Adds a page below a parent, if there is room, and returns its node.
-    fn add(&mut self, parent: ParentKey, run: &[u32], page: Option<&Page>) -> Option<u64> {
+    fn add(
+        &mut self,
+        (parent, owner): (ParentKey, Option<u64>),
+        run: &[u32],
+        page: Option<&Page>,
+    ) -> Option<u64> {
         let page = page?.clone();
         if self.nodes.len() >= self.pages_max && !self.evict_unused() {
             return None;
@@ -211,9 +271,9 @@ impl PrefixCache {
         {
             self.leaves.remove(&(node.used, above));
         }
-        self.children.entry(parent).or_default().insert(run.into(), id);
+        self.children.entry(parent).or_default().entry(owner).or_default().insert(run.into(), id);
         self.leaves.insert((self.now, id));
-        self.nodes.insert(id, Node { parent, run: run.into(), page, used: self.now });
+        self.nodes.insert(id, Node { parent, owner, run: run.into(), page, used: self.now });
         Some(id)
     }
 
@@ -232,9 +292,14 @@ impl PrefixCache {
     fn remove(&mut self, id: u64) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.leaves.remove(&(node.used, id));
-        let Some(siblings) = self.children.get_mut(&node.parent) else { return };
-        siblings.remove(&node.run);
-        if siblings.is_empty() {
+        let Some(children) = self.children.get_mut(&node.parent) else { return };
+        if let Some(siblings) = children.get_mut(&node.owner) {
+            siblings.remove(&node.run);
+            if siblings.is_empty() {
+                children.remove(&node.owner);
+            }
+        }
+        if children.is_empty() {
             self.children.remove(&node.parent);
             if let ParentKey::Below(above) = node.parent
                 && let Some(parent) = self.nodes.get(&above)

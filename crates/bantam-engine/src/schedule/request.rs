@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::adapters::LoadedAdapter;
+use crate::prefix::PrefixScope;
 
 /// Chooses the next tokens of one sequence.
 ///
@@ -46,6 +47,8 @@ pub struct RequestBase<A> {
     pub prompt: Vec<u32>,
     /// When to give up.
     pub deadline: Option<Instant>,
+    /// Who may share what is computed for the prompt.
+    pub scope: PrefixScope,
 }
 
 /// Requests a continuation of a prompt.

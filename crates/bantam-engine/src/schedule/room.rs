@@ -94,8 +94,9 @@ impl<A> SchedulerState<A> {
     /// cached, so that waiting is cheaper than computing them twice.
     fn is_being_computed(&self, sequence: &Sequence<A>, found: usize) -> bool {
         let key = sequence.key();
-        self.running.values().filter(|other| other.is_prefilling() && other.key() == key).any(|other| {
-            let pairs = other.tokens.iter().zip(&sequence.tokens);
+        let others = self.running.values();
+        others.filter(|other| other.is_prefilling() && other.key().adapter == key.adapter).any(|other| {
+            let pairs = other.tokens.iter().zip(&sequence.tokens).take(other.scope.shared_with(key.scope));
             let common = pairs.take_while(|(a, b)| a == b).count() / PAGE_TOKENS * PAGE_TOKENS;
             other.computed < common && common >= found + PAGE_TOKENS
         })

@@ -9,7 +9,7 @@ use super::request::{
     Choice, Chooser, Chosen, FinishReason, GenerationReport, RequestBase, RequestError, Scores, Timings,
 };
 use super::scoring::Scoring;
-use crate::prefix::{AdapterKey, PageTable};
+use crate::prefix::{PageTable, PrefixKey, PrefixScope};
 
 /// A request with its state.
 pub(super) struct Sequence<A> {
@@ -18,6 +18,7 @@ pub(super) struct Sequence<A> {
     pub(super) task: Arc<str>,
     pub(super) adapter: Option<Arc<LoadedAdapter<A>>>,
     pub(super) deadline: Option<Instant>,
+    pub(super) scope: PrefixScope,
     pub(super) replies: ReplySender,
     /// The prompt and the generated tokens.
     pub(super) tokens: Vec<u32>,
@@ -65,6 +66,7 @@ impl<A> Sequence<A> {
             task: asked.task,
             adapter: asked.adapter,
             deadline: asked.deadline,
+            scope: asked.scope,
             replies,
             tokens: asked.prompt,
             prompt,
@@ -85,8 +87,8 @@ impl<A> Sequence<A> {
         }
     }
 
-    pub(super) fn key(&self) -> AdapterKey {
-        self.adapter.as_ref().map(|adapter| adapter.id())
+    pub(super) fn key(&self) -> PrefixKey {
+        PrefixKey { adapter: self.adapter.as_ref().map(|adapter| adapter.id()), scope: self.scope }
     }
 
     pub(super) fn is_prefilling(&self) -> bool {

@@ -18,7 +18,7 @@ use super::reply::{Reply, ReplyReceiver, WakeSignal, reply_channel};
 use super::request::*;
 use super::scoring::Scoring;
 use super::sequence::{Sequence, Work};
-use crate::prefix::{PAGE_TOKENS, pages_for};
+use crate::prefix::{PAGE_TOKENS, PrefixScope, pages_for};
 
 pub(super) const VOCABULARY: usize = 31;
 /// The token on which the model returns an error.
@@ -180,7 +180,13 @@ pub(super) fn options() -> SchedulerOptions {
 }
 
 pub(super) fn asked(task: &str, prompt: &[u32]) -> RequestBase<u64> {
-    RequestBase { task: Arc::from(task), adapter: None, prompt: prompt.to_vec(), deadline: None }
+    RequestBase {
+        task: Arc::from(task),
+        adapter: None,
+        prompt: prompt.to_vec(),
+        deadline: None,
+        scope: PrefixScope::default(),
+    }
 }
 
 pub(super) fn generation(tokens_max: usize) -> Work {

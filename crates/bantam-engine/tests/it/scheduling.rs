@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use bantam_engine::{
     Adapter, Choice, Chooser, ChooserError, Decoder, DecoderModel, DecoderPrecision, DecoderScratch,
-    Generate, Generation, LoadedAdapter, LogitRows, RequestBase, Scheduler, SchedulerOptions, Score,
-    ScorePath, Span,
+    Generate, Generation, LoadedAdapter, LogitRows, PrefixScope, RequestBase, Scheduler, SchedulerOptions,
+    Score, ScorePath, Span,
 };
 use bantam_kernels::Pool;
 
@@ -26,7 +26,13 @@ fn start(decoder: &Arc<Decoder>, pool: Pool, pages: usize, step_tokens: usize) -
 }
 
 fn asked(adapter: &Loaded, prompt: &[u32]) -> RequestBase<Adapter> {
-    RequestBase { task: Arc::from("t"), adapter: adapter.clone(), prompt: prompt.to_vec(), deadline: None }
+    RequestBase {
+        task: Arc::from("t"),
+        adapter: adapter.clone(),
+        prompt: prompt.to_vec(),
+        deadline: None,
+        scope: PrefixScope::default(),
+    }
 }
 
 /// Chooses the likeliest token and records all logits that it receives.

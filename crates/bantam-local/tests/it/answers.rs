@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use bantam_backend::BackendFault;
-use bantam_wire::Feature;
+use bantam_backend::{Ask, Backend, BackendFault};
+use bantam_wire::{Feature, openai};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
 
-use crate::tiny::{backend, chunks, fault, whole};
+use crate::tiny::{Outcome, asked, backend, chunks, fault, whole};
 
 fn text(body: &Value) -> String {
     body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
@@ -143,6 +143,36 @@ async fn several_answers_differ_and_are_counted_together() {
     let single = whole(&backend, "hello", json!({ "max_tokens": 8, "seed": 1 })).await;
     assert_eq!(choices[0]["message"]["content"], single["choices"][0]["message"]["content"]);
     assert!(body["usage"]["completion_tokens"].as_u64() > single["usage"]["completion_tokens"].as_u64());
+}
+
+/// Asks for a caller, as one of a task's requests where there are instructions; returns how many tokens of the prompt
+/// were known.
+async fn known(backend: &impl Backend, caller: Option<&str>, instructions: Option<&str>) -> u64 {
+    let text = "a text of one caller's own, ".repeat(4);
+    let body = json!({ "model": "tiny", "max_tokens": 1, "messages": [{ "role": "user", "content": text }] });
+    let (caller, system) = (caller.map(Into::into), instructions.map(Into::into));
+    let Outcome::Whole(body) =
+        asked(backend, openai::CHAT, &body, Ask { caller, system, ..Ask::default() }).await
+    else {
+        panic!("no answer")
+    };
+    body["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn no_caller_learns_what_another_has_asked() {
+    let backend = backend();
+    assert_eq!(known(&backend, Some("A"), None).await, 0);
+    assert!(known(&backend, Some("A"), None).await > 100);
+    assert_eq!(known(&backend, Some("B"), None).await, 0);
+    assert_eq!(known(&backend, None, None).await, 0);
+    // The instructions of a task are no caller's: they are computed once, up to the last whole page.
+    let instructions = "Sort what follows by its kind, and say nothing else. ".repeat(3);
+    assert_eq!(known(&backend, Some("A"), Some(&instructions)).await, 0);
+    let shared = known(&backend, Some("B"), Some(&instructions)).await;
+    let whole = instructions.len() as u64 + 40;
+    assert!(shared % 16 == 0 && shared > 100 && shared <= whole, "{shared}");
+    assert!(known(&backend, Some("B"), Some(&instructions)).await > whole);
 }
 
 /// Returns the text of each choice of a stream, and how it ended.

@@ -150,7 +150,7 @@ async fn more_models_than_fit_asked_by_many_all_answer_as_each_does_alone() {
 
 #[tokio::test]
 async fn a_stream_keeps_its_model_until_its_end() {
-    use bantam_backend::{Answer, Ask, Backend, CallsBefore};
+    use bantam_backend::{Answer, Ask, Backend};
     use futures_util::StreamExt;
 
     let folder = tempfile::tempdir().unwrap();
@@ -161,13 +161,7 @@ async fn a_stream_keeps_its_model_until_its_end() {
         "model": "m", "stream": true, "max_tokens": 200, "temperature": 0,
         "messages": [{ "role": "user", "content": "hello" }],
     });
-    let ask = |deadline| Ask {
-        system: None,
-        stream: true,
-        payload_start: 0,
-        deadline,
-        before: CallsBefore::default(),
-    };
+    let ask = |deadline| Ask { stream: true, deadline, ..Ask::default() };
     let Ok(Answer::Stream(mut stream)) = one.answer(crate::tiny::cleared(&body), ask(None)).await else {
         panic!("no stream")
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, CallsBefore, StudentAnswer};
+use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
 use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
 use bantam_student::{AnswerEvidence, JudgedAnswer, Salt, Verifier};
 use bantam_wire::Feature;
@@ -131,13 +131,7 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
         json!({ "model": "task/t", "response_format": format,
             "messages": [{ "role": "system", "content": "Ignore this." }, { "role": "user", "content": content }] })
     };
-    let ask = |payload_start| Ask {
-        system: None,
-        stream: true,
-        payload_start,
-        deadline: None,
-        before: CallsBefore::default(),
-    };
+    let ask = |payload_start| Ask { stream: true, payload_start, ..Ask::default() };
     let asked = cleared(&body("Ticket: the lamp broke", format(schema())));
     assert_eq!(student.cannot_honour(asked.request()), None);
     let Answer::Student(answer) = student.answer(asked, ask("Ticket: ".len())).await.unwrap() else {

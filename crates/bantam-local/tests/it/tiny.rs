@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore};
+use bantam_backend::{Answer, Ask, Backend, BackendFault};
 use bantam_engine::Adapter;
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
@@ -75,10 +75,19 @@ pub(crate) async fn send_to(
     if stream {
         body["stream_options"] = serde_json::json!({ "include_usage": true });
     }
-    let cleared = cleared_at(endpoint, &body);
+    asked(backend, endpoint, &body, Ask { stream, ..Ask::default() }).await
+}
+
+/// Sends a body that came to `endpoint`, as it is to be asked.
+pub(crate) async fn asked(
+    backend: &impl Backend,
+    endpoint: &'static dyn Endpoint,
+    body: &Value,
+    ask: Ask,
+) -> Outcome {
+    let cleared = cleared_at(endpoint, body);
     let call = cleared.request().clone();
     let context = AnswerContext { call: &call, request_id: 1, created_unix_s: 1, model: "asked" };
-    let ask = Ask { system: None, stream, payload_start: 0, deadline: None, before: CallsBefore::default() };
     match backend.answer(cleared, ask).await {
         Ok(Answer::Whole(whole)) => {
             let body = endpoint.whole(&whole.body, context, &note()).unwrap();

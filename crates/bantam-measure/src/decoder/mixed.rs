@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bantam_engine::{
-    Adapter, Choice, Decoder, DecoderModel, Generate, GenerationEvent, LoadedAdapter, RequestBase, Scheduler,
-    SchedulerOptions, Score, ScorePath,
+    Adapter, Choice, Decoder, DecoderModel, Generate, GenerationEvent, LoadedAdapter, PrefixScope,
+    RequestBase, Scheduler, SchedulerOptions, Score, ScorePath,
 };
 use bantam_kernels::{PAGE_TOKENS, Pool};
 use bantam_types::Cancel;
@@ -139,7 +139,13 @@ impl Load<'_> {
     fn asked(&self, task: usize, prompt: Vec<u32>) -> RequestBase<Adapter> {
         let adapter = self.adapters.get(task).cloned();
         let deadline = Some(Instant::now() + REQUEST_MAX);
-        RequestBase { task: format!("task {task}").into(), adapter, prompt, deadline }
+        RequestBase {
+            task: format!("task {task}").into(),
+            adapter,
+            prompt,
+            deadline,
+            scope: PrefixScope::default(),
+        }
     }
 
     /// Returns a number that no other request of this measurement has.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, CallsBefore};
+use bantam_backend::{Answer, Ask, Backend, BackendError};
 use bantam_engine::Adapter;
 use bantam_kernels::Pool;
 use bantam_local::{LocalBackend, LocalModel, LocalModelOptions};
@@ -106,8 +106,7 @@ fn body(context: usize, temperature: f32, has_schema: bool, seed: usize) -> Valu
 
 /// Returns the milliseconds of a piece of an answer's text, from the second on; nothing if there are few.
 async fn piece(backend: &LocalBackend<Adapter>, cleared: Cleared) -> Result<Option<f64>, BackendError> {
-    let ask =
-        Ask { system: None, stream: true, payload_start: 0, deadline: None, before: CallsBefore::default() };
+    let ask = Ask { stream: true, ..Ask::default() };
     let Answer::Stream(mut stream) = backend.answer(cleared, ask).await? else { return Ok(None) };
     let mut at = Vec::new();
     while let Some(item) = stream.items.next().await {

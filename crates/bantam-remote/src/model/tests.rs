@@ -1,6 +1,5 @@
 use std::time::Duration;
 
-use bantam_backend::CallsBefore;
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_simulate::{Behaviour, SimulatedUpstream, completion_events};
 use bantam_types::Label;
@@ -44,12 +43,7 @@ async fn call(model: Arc<RemoteModel>, stream: bool) -> Result<Answer, BackendEr
     let scanned = Scanned::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &scanner).unwrap();
     let policy = PrivacyPolicy { mid_max: Label::Restricted, frontier_max: Label::Restricted };
     let cleared = policy.clear(&scanned, Tier::Frontier).unwrap();
-    model
-        .answer(
-            cleared,
-            Ask { system: None, stream, payload_start: 0, deadline: None, before: CallsBefore::default() },
-        )
-        .await
+    model.answer(cleared, Ask { stream, ..Ask::default() }).await
 }
 
 /// A host that has taken requests and answered none of them.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore, ConnectFault};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, ConnectFault};
 use bantam_remote::{
     Auth, Dialect, Engine, JsonClient, RemoteModel, Upstream, UpstreamSettings, find_engine,
 };
@@ -151,8 +151,7 @@ fn model(address: &str, engine: Option<Engine>) -> RemoteModel {
 async fn ask(model: &RemoteModel, more: &Value) -> Result<(), BackendFault> {
     let mut body = json!({ "model": "x", "messages": [{ "role": "user", "content": "hi" }] });
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let ask =
-        Ask { system: None, stream: false, payload_start: 0, deadline: None, before: CallsBefore::default() };
+    let ask = Ask::default();
     match model.answer(cleared(&body.to_string(), Tier::Local), ask).await {
         Ok(Answer::Whole(_)) => Ok(()),
         Ok(_) => panic!("no whole answer"),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, CallsBefore, WholeAnswer};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, WholeAnswer};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
@@ -71,7 +71,7 @@ pub(crate) fn cleared_for(endpoint: &'static dyn Endpoint, body: &str, tier: Tie
 }
 
 pub(crate) fn ask(stream: bool) -> Ask {
-    Ask { system: None, stream, payload_start: 0, deadline: None, before: CallsBefore::default() }
+    Ask { stream, ..Ask::default() }
 }
 
 /// Calls `model` with `body`.

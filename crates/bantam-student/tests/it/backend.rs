@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_backend::{Answer, Ask, Backend, BackendFault, CallsBefore, StudentAnswer};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, StudentAnswer};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_student::encoder::train;
 use bantam_student::{BasePrecision, Bases, EncoderConfig, Features, Scratch, Student, StudentBackend};
@@ -35,7 +35,7 @@ pub(crate) fn cleared_messages(messages: &serde_json::Value, tier: Tier) -> Clea
 }
 
 pub(crate) fn ask() -> Ask {
-    Ask { system: None, stream: false, payload_start: 0, deadline: None, before: CallsBefore::default() }
+    Ask::default()
 }
 
 pub(crate) fn run<F: Future>(future: F) -> F::Output {

@@ -1,6 +1,6 @@
 //! The embedding backend.
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, CallsBefore};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault};
 use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_student::{BasePrecision, Bases, EmbeddingBackend, is_encoder};
 use bantam_types::{Label, Tier};
@@ -30,8 +30,7 @@ fn ask(
     let policy = PrivacyPolicy { mid_max: Label::Public, frontier_max: Label::Public };
     let cleared = policy.clear(&scanned, Tier::Local).unwrap();
     let call = cleared.request().clone();
-    let ask =
-        Ask { system: None, stream: false, payload_start: 0, deadline: None, before: CallsBefore::default() };
+    let ask = Ask::default();
     let answer = backend.answer(cleared, ask);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     match runtime.block_on(answer)? {

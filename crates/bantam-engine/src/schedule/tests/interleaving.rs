@@ -142,6 +142,7 @@ fn simulate(arrivals: Vec<Arrival>, setting: &Setting) -> Bench {
                 adapter: arrival.adapter.map(|index| Arc::clone(&adapters[index])),
                 prompt: arrival.prompt.clone(),
                 deadline: None,
+                scope: PrefixScope { shared_tokens: 20, owner: arrival.task.into() },
             };
             let receiver = match &arrival.kind {
                 Kind::Generate(tokens_max) => bench.submit(asked, generation(*tokens_max)),

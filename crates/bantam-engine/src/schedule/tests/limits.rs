@@ -202,6 +202,42 @@ fn a_passed_deadline_ends_running_and_waiting_requests() {
 }
 
 #[test]
+fn a_caller_finds_what_it_computed_itself_and_what_everybody_may_share() {
+    let mut bench = Bench::new(80, options());
+    let prompt = long_prompt(0, 60);
+    let mut cached = |owner, shared_tokens| {
+        let scope = PrefixScope { owner, shared_tokens };
+        let receiver = bench.submit(RequestBase { scope, ..asked("a", &prompt) }, generation(2));
+        bench.run();
+        let (tokens, report) = read(receiver).unwrap();
+        assert_eq!(tokens, generated_alone(None, &prompt, 2));
+        report.timings.cached_tokens
+    };
+    // Two whole pages of the first 40 tokens are everybody's.
+    assert_eq!([cached(1, 40), cached(1, 40), cached(2, 40)], [0, 59, 32]);
+    assert_eq!([cached(3, 0), cached(3, 0), cached(2, 40)], [0, 59, 59]);
+    bench.check_pages();
+}
+
+#[test]
+fn what_is_being_computed_is_waited_for_by_its_owner_and_not_found_by_another() {
+    let mut bench = Bench::new(80, SchedulerOptions { step_tokens: 16, ..options() });
+    let prompt = long_prompt(0, 60);
+    let with = |task: &str, owner| RequestBase {
+        scope: PrefixScope { owner, shared_tokens: 0 },
+        ..asked(task, &prompt)
+    };
+    let first = bench.submit(with("a", 1), generation(1));
+    bench.step();
+    let (same, other) =
+        (bench.submit(with("a", 1), generation(1)), bench.submit(with("b", 2), generation(1)));
+    bench.run();
+    for (receiver, cached) in [(first, 0), (same, 48), (other, 0)] {
+        assert_eq!(read(receiver).unwrap().1.timings.cached_tokens, cached);
+    }
+}
+
+#[test]
 fn adapters_share_a_step_but_not_prefixes_and_their_cached_pages_are_freed_with_them() {
     let mut bench = Bench::new(40, options());
     let prompt = long_prompt(0, 40);
