@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, RequestOutcome, Settlement, Template,
-    Tier, TokenUsage, Usd,
+    AnswerUsage, AttemptOutcome, AttemptRecord, CountState, EscalationReason, FaultKind, Label,
+    LongPromptRates, Price, RateLimit, RateLimits, Rates, RequestOutcome, ServiceRates, ServiceTier,
+    Settlement, Template, Tier, TokenUsage, Unpriced, Usd, UsdPerMillion,
 };
 
 use crate::{
@@ -94,11 +95,11 @@ fn attempt(model: &str, tier: Tier, outcome: AttemptOutcome, number: u32) -> Att
         backend: model.into(),
         model: model.into(),
         tier,
-        usage: is_counted.then_some(TokenUsage { input: number.into(), cached_input: 1, output: 7 }),
+        usage: is_counted.then(|| usage(number)),
         started_us: 1,
         first_byte_us: Some(2),
         last_byte_us: 3,
-        price: None,
+        price: price(number).map(Arc::new),
         cost: is_counted.then(|| Usd::from_picodollars(i64::from(number) * 1_000)),
         confidence: (tier == Tier::Local).then_some(0.5),
         outcome,
@@ -106,6 +107,60 @@ fn attempt(model: &str, tier: Tier, outcome: AttemptOutcome, number: u32) -> Att
         fault: matches!(outcome, AttemptOutcome::Failed(_))
             .then(|| FaultKind::ALL[number as usize % FaultKind::ALL.len()]),
         upstream_status: number.is_multiple_of(2).then_some(503),
+        unpriced: (!is_counted).then(|| Unpriced::ALL[number as usize % Unpriced::ALL.len()]),
+        upstream_request_id: number.is_multiple_of(3).then(|| format!("req_{number}").into()),
+        rate_limits: number.is_multiple_of(5).then(|| RateLimits {
+            requests: RateLimit { limit: Some(number.into()), remaining: Some(0), resets_in_ms: None },
+            tokens: RateLimit {
+                resets_in_ms: number.is_multiple_of(2).then_some(1_500),
+                ..RateLimit::default()
+            },
+        }),
+    }
+}
+
+/// Returns three plain counts, or everything that can be counted.
+fn usage(number: u32) -> AnswerUsage {
+    let tokens = TokenUsage::new(number.into(), 1, 7);
+    let states = [CountState::Complete, CountState::Partial, CountState::Contradictory];
+    match number % 5 {
+        0 => AnswerUsage {
+            tokens: TokenUsage { cache_write: u64::from(number) * 2, cache_write_long: 3, ..tokens },
+            service_tier: Some(ServiceTier::ALL[number as usize % ServiceTier::ALL.len()]),
+            ..AnswerUsage::default()
+        },
+        1 => AnswerUsage {
+            audio_input: u64::from(number % 2) * 4,
+            audio_output: 5,
+            web_searches: u64::from(number % 3),
+            counts: states[number as usize % 3],
+            ..tokens.into()
+        },
+        _ => tokens.into(),
+    }
+}
+
+/// Returns no price, three plain rates, or everything that a price can state.
+fn price(number: u32) -> Option<Price> {
+    let rate = |micros: u32| UsdPerMillion::from_micros(micros.into());
+    let plain =
+        Rates { input: rate(20), cached_input: rate(2), output: rate(80 + number % 2), ..Rates::default() };
+    let rates = Rates { cache_write: Some(rate(25)), cache_write_long: Some(rate(40 + number % 3)), ..plain };
+    let long_prompts =
+        vec![LongPromptRates { above: 200_000, rates: Rates { audio_input: Some(rate(7)), ..rates } }];
+    match number % 4 {
+        0 => None,
+        1 => Some(Price::flat(plain, "2026-11-01")),
+        2 => Some(Price::flat(rates, "2026-11-01")),
+        _ => Some(Price {
+            standard: ServiceRates { base: rates, long_prompts },
+            batch: Some(plain.into()),
+            flex: None,
+            priority: Some(Rates { audio_output: Some(rate(9)), ..plain }.into()),
+            request_fee: Some(Usd::from_picodollars(-8)),
+            web_search_fee: Some(Usd::from_picodollars(i64::MAX)),
+            as_of: "2026-12-01".to_owned(),
+        }),
     }
 }
 

@@ -248,9 +248,7 @@ impl Usage {
         bump(&mut self.attempts, 1);
         match attempt.usage {
             Some(usage) => {
-                bump(&mut self.tokens.input, usage.input);
-                bump(&mut self.tokens.cached_input, usage.cached_input);
-                bump(&mut self.tokens.output, usage.output);
+                self.tokens = self.tokens.plus(usage.tokens);
             }
             None => bump(&mut self.attempts_uncounted, 1),
         }
@@ -279,9 +277,6 @@ impl Usage {
             (&mut self.failed, other.failed),
             (&mut self.cancelled, other.cancelled),
             (&mut self.attempts, other.attempts),
-            (&mut self.tokens.input, other.tokens.input),
-            (&mut self.tokens.cached_input, other.tokens.cached_input),
-            (&mut self.tokens.output, other.tokens.output),
             (&mut self.attempts_uncounted, other.attempts_uncounted),
             (&mut self.attempts_unpriced, other.attempts_unpriced),
             (&mut self.requests_unpriced, other.requests_unpriced),
@@ -289,6 +284,7 @@ impl Usage {
             (&mut self.savings.excluded_requests, other.savings.excluded_requests),
         ];
         counts.into_iter().for_each(|(sum, part)| bump(sum, part));
+        self.tokens = self.tokens.plus(other.tokens);
         self.answered_by_tier.iter_mut().zip(other.answered_by_tier).for_each(|(sum, part)| bump(sum, part));
         let money = [
             (&mut self.spend, other.spend),

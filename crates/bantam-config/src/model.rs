@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use bantam_types::{Price, Tier, UsdPerMillion};
+use bantam_types::{Price, Rates, Tier, UsdPerMillion};
 
 use crate::context::Context;
 use crate::document::{Node, Value};
@@ -344,12 +344,13 @@ fn read_price(mut section: Section<'_>) -> Option<Price> {
     }
     section.finish();
     let input = input?.value;
-    Some(Price {
+    let rates = Rates {
         input,
         cached_input: cached.map_or(input, |cached| cached.value),
         output: output?.value,
-        as_of: as_of?.value,
-    })
+        ..Rates::default()
+    };
+    Some(Price::flat(rates, as_of?.value))
 }
 
 fn dollars(node: &Node) -> Result<UsdPerMillion, Problem> {

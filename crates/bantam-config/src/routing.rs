@@ -112,7 +112,8 @@ fn dearest_frontier_model(models: &Models) -> Option<String> {
     let mut dearest: Option<(u64, &String)> = None;
     for (name, model) in models.good.iter().filter(|(_, model)| model.tier == Tier::Frontier) {
         let Some(price) = &model.price else { continue };
-        let cost = price.input.micros().saturating_add(price.output.micros());
+        let rates = &price.standard.base;
+        let cost = rates.input.micros().saturating_add(rates.output.micros());
         if dearest.is_none_or(|(most, _)| cost > most) {
             dearest = Some((cost, name));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bantam_config::{Config, Env};
 use bantam_gateway::{AdmissionLimits, Deployment, Rung, Task, TokenRatio};
 use bantam_privacy::{DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
-use bantam_types::{Price, TaskKind, TaskName, UsdPerMillion};
+use bantam_types::{Price, TaskKind, TaskName};
 use bantam_wire::DecodeLimits;
 
 use crate::error::DeployError;
@@ -166,6 +166,5 @@ fn default_instructions(task: &bantam_config::Task, labels: &[Arc<str>]) -> Stri
 
 /// What a model in this process charges.
 pub(crate) fn free() -> Price {
-    let zero = UsdPerMillion::default();
-    Price { input: zero, cached_input: zero, output: zero, as_of: "local".to_owned() }
+    Price::free("local")
 }

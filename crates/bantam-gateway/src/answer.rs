@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bantam_backend::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 use bantam_route::{Gate, StudentFacts, judge_student, match_label};
-use bantam_types::{AttemptOutcome, EscalationReason, TokenUsage, Verdict};
+use bantam_types::{AnswerUsage, AttemptOutcome, EscalationReason, TokenUsage, Verdict};
 
 use crate::case::{Arrival, AttemptFacts, Case};
 use crate::deployment::{Rung, Task};
@@ -16,14 +16,14 @@ pub(crate) enum Accepted {
         /// Which.
         label: Arc<str>,
         /// Tokens that the rung counted, or that were estimated for a student.
-        usage: TokenUsage,
+        usage: AnswerUsage,
     },
     /// A student's whole answer.
     Text {
         /// What it says.
         text: Arc<str>,
         /// Tokens that it counted, or that were estimated.
-        usage: TokenUsage,
+        usage: AnswerUsage,
     },
     /// A whole answer of a model.
     Whole(WholeAnswer),
@@ -55,7 +55,7 @@ pub(crate) fn judge(
     task: Option<&Task>,
     gate: Option<Gate>,
     answer: Answer,
-    usage: Option<TokenUsage>,
+    usage: Option<AnswerUsage>,
 ) -> Judgement {
     let classification = task.filter(|task| task.is_classification());
     match answer {
@@ -98,11 +98,9 @@ pub(crate) fn conclude(case: &mut Case, rung: &Rung, answer: Answer, arrival: Ar
 pub(crate) fn facts_of(answer: &Answer, estimated_prompt_tokens: u64) -> AttemptFacts {
     match answer {
         Answer::Student(student) => AttemptFacts {
-            usage: Some(student.usage.unwrap_or_else(|| TokenUsage {
-                input: estimated_prompt_tokens,
-                cached_input: 0,
-                output: student.text.len() as u64 / 4 + 1,
-            })),
+            usage: Some(AnswerUsage::from(student.usage.unwrap_or_else(|| {
+                TokenUsage::new(estimated_prompt_tokens, 0, student.text.len() as u64 / 4 + 1)
+            }))),
             first_byte_us: None,
             confidence: Some(student.probability),
             retries: 0,
@@ -127,7 +125,7 @@ fn judge_student_answer(
     task: Option<&Task>,
     gate: Gate,
     answer: &StudentAnswer,
-    usage: Option<TokenUsage>,
+    usage: Option<AnswerUsage>,
 ) -> Judgement {
     let allowed = allowed(task, answer, usage.unwrap_or_default());
     let facts = StudentFacts {
@@ -144,7 +142,7 @@ fn judge_student_answer(
 
 /// Returns a student's answer as one that may be returned if it is sure enough: a label of the task's or, where the task
 /// has none, a text in the task's form.
-fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: TokenUsage) -> Option<Accepted> {
+fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: AnswerUsage) -> Option<Accepted> {
     let task = task?;
     if !answer.is_valid {
         return None;
@@ -157,7 +155,7 @@ fn allowed(task: Option<&Task>, answer: &StudentAnswer, usage: TokenUsage) -> Op
 }
 
 /// A model's free text counts only when it is one of the task's labels.
-fn judge_model_label(task: &Task, text: &str, usage: Option<TokenUsage>) -> Judgement {
+fn judge_model_label(task: &Task, text: &str, usage: Option<AnswerUsage>) -> Judgement {
     let found = match_label(text, &task.labels, task.answer_key.as_deref());
     match found.and_then(|index| task.labels.get(index)) {
         Some(label) => {

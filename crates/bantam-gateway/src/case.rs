@@ -7,8 +7,8 @@ use bantam_backend::{BackendError, BackendFault, Repeat};
 use bantam_books::{Books, ExampleRecord, SettleError, Ticket};
 use bantam_privacy::Scanned;
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, TokenUsage,
-    Usd,
+    AnswerUsage, AttemptOutcome, AttemptRecord, CountState, EscalationReason, Label, Price, RequestOutcome,
+    Settlement, Unpriced, Usd,
 };
 use bantam_wire::{ApiError, Endpoint, ErrorCode, RoutingNote};
 use tokio::sync::OwnedSemaphorePermit;
@@ -31,7 +31,7 @@ pub(crate) struct Arrival {
 /// What one attempt turned out to be.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct AttemptFacts {
-    pub(crate) usage: Option<TokenUsage>,
+    pub(crate) usage: Option<AnswerUsage>,
     pub(crate) first_byte_us: Option<u64>,
     pub(crate) confidence: Option<f32>,
     pub(crate) retries: u32,
@@ -153,11 +153,16 @@ impl Case {
         if fault.is_none() {
             self.fault = None;
         }
-        let cost = usage.zip(rung.price.as_ref()).map(|(usage, price)| price.cost(usage));
-        if let Some(usage) = usage.filter(|usage| rung.gate.is_none() && usage.input > 0)
+        let cost = match (&rung.price, usage) {
+            (None, _) => Err(Unpriced::NoPrice),
+            (Some(_), None) => Err(Unpriced::NotCounted),
+            (Some(price), Some(usage)) => price.cost(usage),
+        };
+        let is_whole = |usage: &AnswerUsage| usage.counts == CountState::Complete && usage.tokens.input > 0;
+        if let Some(usage) = usage.filter(|usage| rung.gate.is_none() && is_whole(usage))
             && let Some(task) = &self.task
         {
-            task.tokens.learn(self.estimated_prompt_tokens, usage);
+            task.tokens.learn(self.estimated_prompt_tokens, usage.tokens);
         }
         let record = AttemptRecord {
             backend: Arc::clone(&rung.name),
@@ -168,12 +173,15 @@ impl Case {
             first_byte_us,
             last_byte_us: micros(started.elapsed()),
             price: rung.price.clone(),
-            cost,
+            cost: cost.ok(),
+            unpriced: cost.err(),
             confidence,
             outcome,
             retries,
             fault: fault.map(BackendFault::kind),
             upstream_status: fault.and_then(BackendFault::upstream_status),
+            upstream_request_id: None,
+            rate_limits: None,
         };
         if let Some(settlement) = &mut self.settlement {
             settlement.attempts.push(record);
@@ -183,7 +191,7 @@ impl Case {
     /// Ends the attempt under way with a fault.
     pub(crate) fn end_failed(&mut self, error: &BackendError) {
         let facts = AttemptFacts {
-            usage: error.fault.is_never_billed().then(TokenUsage::default),
+            usage: error.fault.is_never_billed().then(AnswerUsage::default),
             retries: error.retries,
             fault: Some(error.fault),
             ..AttemptFacts::default()
@@ -276,10 +284,12 @@ impl Case {
         let is_model = accepted.confidence.is_none();
         let usage = match (&self.task, accepted.usage) {
             (_, Some(usage)) if is_model => usage,
-            (Some(task), Some(usage)) => task.tokens.predict(self.estimated_prompt_tokens, usage.output),
+            (Some(task), Some(usage)) => {
+                task.tokens.predict(self.estimated_prompt_tokens, usage.tokens.output).into()
+            }
             (_, usage) => usage?,
         };
-        Some(price.cost(usage))
+        price.cost(usage).ok()
     }
 }
 

@@ -59,7 +59,11 @@ fn price(rung: &Rung) -> String {
         _ if rung.kind == RungKind::Student => "free".to_owned(),
         Some(price) => {
             let dollars = |price: bantam_types::UsdPerMillion| price.cost(1_000_000);
-            format!("${} in, ${} out a million tokens", dollars(price.input), dollars(price.output))
+            format!(
+                "${} in, ${} out a million tokens",
+                dollars(price.standard.base.input),
+                dollars(price.standard.base.output)
+            )
         }
         None => "unpriced".to_owned(),
     }

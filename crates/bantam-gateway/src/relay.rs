@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bantam_backend::{AnswerStream, BackendError, BackendFault};
-use bantam_types::{AttemptOutcome, RequestOutcome, TokenUsage};
+use bantam_types::{AnswerUsage, AttemptOutcome, RequestOutcome};
 use bantam_wire::{AnswerContext, ApiError, Call, ErrorCode, RoutingNote, StreamEncoder, StreamItem};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -63,7 +63,7 @@ struct State {
     encoder: Box<dyn StreamEncoder>,
     first_byte_us: u64,
     retries: u32,
-    usage: Option<TokenUsage>,
+    usage: Option<AnswerUsage>,
     over: bool,
 }
 

@@ -32,15 +32,12 @@ impl TokenRatio {
         let answers = self.answers.load(Ordering::Relaxed);
         let estimated = self.estimated_input.load(Ordering::Relaxed);
         if answers == 0 || estimated == 0 {
-            return TokenUsage { input: estimated_input, cached_input: 0, output: estimated_output };
+            return TokenUsage::new(estimated_input, 0, estimated_output);
         }
         let scaled = u128::from(estimated_input) * u128::from(self.counted_input.load(Ordering::Relaxed))
             / u128::from(estimated);
-        TokenUsage {
-            input: u64::try_from(scaled).unwrap_or(u64::MAX),
-            cached_input: 0,
-            output: self.counted_output.load(Ordering::Relaxed).div_ceil(answers),
-        }
+        let output = self.counted_output.load(Ordering::Relaxed).div_ceil(answers);
+        TokenUsage::new(u64::try_from(scaled).unwrap_or(u64::MAX), 0, output)
     }
 }
 
@@ -51,9 +48,9 @@ mod tests {
     #[test]
     fn an_estimate_is_scaled_by_what_was_counted() {
         let ratio = TokenRatio::default();
-        assert_eq!(ratio.predict(100, 3), TokenUsage { input: 100, cached_input: 0, output: 3 });
-        ratio.learn(100, TokenUsage { input: 130, cached_input: 0, output: 5 });
-        ratio.learn(300, TokenUsage { input: 390, cached_input: 0, output: 8 });
-        assert_eq!(ratio.predict(200, 3), TokenUsage { input: 260, cached_input: 0, output: 7 });
+        assert_eq!(ratio.predict(100, 3), TokenUsage::new(100, 0, 3));
+        ratio.learn(100, TokenUsage::new(130, 0, 5));
+        ratio.learn(300, TokenUsage::new(390, 0, 8));
+        assert_eq!(ratio.predict(200, 3), TokenUsage::new(260, 0, 7));
     }
 }

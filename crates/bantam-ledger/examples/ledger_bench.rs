@@ -16,8 +16,8 @@ use bantam_books::block_on;
 use bantam_books::{Books, BooksReader, GroupBy, SettleError, TimeRange};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, Label, Price, RequestOutcome, Settlement, Template, Tier, TokenUsage, Usd,
-    UsdPerMillion,
+    AttemptOutcome, AttemptRecord, Label, Price, Rates, RequestOutcome, Settlement, Template, Tier,
+    TokenUsage, Usd, UsdPerMillion,
 };
 
 type AnyError = Box<dyn Error + Send + Sync>;
@@ -178,13 +178,14 @@ fn random(number: u64) -> u128 {
 }
 
 fn settlement(number: u64, request_id: u128) -> Settlement {
-    let price = Price {
+    let rates = Rates {
         input: UsdPerMillion::from_micros(150_000),
         cached_input: UsdPerMillion::from_micros(75_000),
         output: UsdPerMillion::from_micros(600_000),
-        as_of: "2026-11-01".to_owned(),
+        ..Rates::default()
     };
-    let usage = TokenUsage { input: 300 + number % 100, cached_input: 0, output: 12 };
+    let price = Price::flat(rates, "2026-11-01");
+    let usage = TokenUsage::new(300 + number % 100, 0, 12);
     Settlement {
         request_id,
         arrived_unix_ms: 1_790_000_000_000 + number.cast_signed() / 10,
@@ -204,17 +205,20 @@ fn settlement(number: u64, request_id: u128) -> Settlement {
             backend: "openai".into(),
             model: "gpt-4o-mini-2024-07-18".into(),
             tier: Tier::Mid,
-            usage: Some(usage),
+            usage: Some(usage.into()),
             started_us: 60,
             first_byte_us: Some(200_000),
             last_byte_us: 399_000,
-            cost: Some(price.cost(usage)),
+            cost: price.cost(usage).ok(),
             price: Some(Arc::new(price)),
             confidence: Some(0.97),
             outcome: AttemptOutcome::Accepted,
             retries: 0,
             fault: None,
             upstream_status: None,
+            unpriced: None,
+            upstream_request_id: None,
+            rate_limits: None,
         }],
     }
 }

@@ -24,6 +24,11 @@ impl DatabaseError {
         move |source| Self { doing, source }
     }
 
+    /// Returns what the database said.
+    pub(crate) fn into_cause(self) -> rusqlite::Error {
+        self.source
+    }
+
     /// Returns whether the file is no database of this kind at all.
     pub(crate) fn is_not_a_database(&self) -> bool {
         self.source.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase)

@@ -22,8 +22,8 @@ const GATHERED_BYTES: u64 = 256 << 10;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// The longest pause.
 const RETRY_LAST: Duration = Duration::from_secs(5);
-/// How often old rows are looked for.
-const REMOVAL_INTERVAL: Duration = Duration::from_secs(60);
+/// How often the store is tidied up while rows are kept for a time.
+const TIDY_INTERVAL: Duration = Duration::from_secs(60);
 /// The backlog that wakes nobody.
 const NEVER: u64 = u64::MAX;
 
@@ -151,8 +151,8 @@ pub(crate) struct Folder {
     store: Box<dyn Store>,
     pace: Pace,
     reader: Option<(u64, SegmentReader)>,
-    /// When old rows are looked for again.
-    next_removal: Instant,
+    /// When the store is tidied up again, if ever.
+    next_tidy: Option<Instant>,
 }
 
 /// When the thread does what.
@@ -160,7 +160,7 @@ pub(crate) struct Folder {
 pub(crate) struct Pace {
     /// How long it gathers before it folds.
     pub(crate) interval: Duration,
-    /// Whether it removes old rows.
+    /// Whether rows are kept for a time only: then the store is tidied up again and again, and not just once.
     pub(crate) retains: bool,
 }
 
@@ -172,7 +172,7 @@ impl Folder {
         store: Box<dyn Store>,
         pace: Pace,
     ) -> Self {
-        Self { journal, status, store, pace, reader: None, next_removal: Instant::now() }
+        Self { journal, status, store, pace, reader: None, next_tidy: Some(Instant::now()) }
     }
 
     /// Folds until the status says to close. Returns the store, and why not everything is in it.
@@ -187,7 +187,7 @@ impl Folder {
             status.hurry.store(false, SeqCst);
             let mut result = self.catch_up().map_err(Arc::new);
             if result.is_ok() && !closing {
-                result = self.remove_oldest().map_err(Arc::new);
+                result = self.tidy().map_err(Arc::new);
             }
             status.update(|state| {
                 state.failures += u64::from(result.is_err());
@@ -206,12 +206,12 @@ impl Folder {
         }
     }
 
-    /// Removes old rows, step by step, until there are no more or something waits to be folded. One step is always
-    /// taken, so that it comes to an end under any load.
-    fn remove_oldest(&mut self) -> Result<(), FoldError> {
-        while self.pace.retains && self.next_removal <= Instant::now() {
-            if !self.store.remove_oldest(unix_ms())? {
-                self.next_removal = Instant::now() + REMOVAL_INTERVAL;
+    /// Tidies the store up, step by step, until there is no more to do or something waits to be folded. One step is
+    /// always taken, so that it comes to an end under any load.
+    fn tidy(&mut self) -> Result<(), FoldError> {
+        while self.next_tidy.is_some_and(|next| next <= Instant::now()) {
+            if !self.store.tidy(unix_ms())? {
+                self.next_tidy = self.pace.retains.then(|| Instant::now() + TIDY_INTERVAL);
             }
             if self.journal.backlog_bytes() > 0 || self.status.is_urgent() {
                 break;
@@ -273,11 +273,11 @@ impl Folder {
     fn gather(&self) {
         self.status.wake_at.store(1, SeqCst);
         while self.journal.backlog_bytes() == 0 && !self.status.is_urgent() {
-            if !self.pace.retains {
+            let Some(next_tidy) = self.next_tidy else {
                 thread::park();
                 continue;
-            }
-            let left = self.next_removal.saturating_duration_since(Instant::now());
+            };
+            let left = next_tidy.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }

@@ -21,21 +21,27 @@
 pub(crate) mod codes;
 mod decode;
 mod encode;
+mod extra;
 mod frame;
+mod known;
 pub(crate) mod numbers;
+mod price;
 
 pub(crate) use decode::decode;
 pub(crate) use encode::{encode_settlement, encode_template};
+pub(crate) use extra::Extra;
 pub use frame::DecodeError;
 pub(crate) use frame::{Frame, SEGMENT_HEADER_BYTES, check_segment_header, segment_header, split};
+pub(crate) use known::Known;
 
 /// A settlement and the example that may go with it.
 const KIND_SETTLEMENT: u8 = 1;
 /// A discovered template.
 const KIND_TEMPLATE: u8 = 2;
 /// The version of settlements that is written now. Version 1 had no caller, endpoint and
-/// dialect, and no fault and status of its attempts.
-const SETTLEMENT_VERSION: u8 = 2;
+/// dialect, and no fault and status of its attempts. Versions 1 and 2 had three kinds of token and their rates, and no
+/// reason for a missing cost, no request id and no rate limits of upstreams.
+const SETTLEMENT_VERSION: u8 = 3;
 /// The version of templates that is written now.
 const TEMPLATE_VERSION: u8 = 1;
 

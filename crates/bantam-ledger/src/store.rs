@@ -5,7 +5,10 @@
 mod blocks;
 mod connection;
 mod fold;
+mod kinds;
+mod older;
 mod pages;
+mod prices;
 mod query;
 mod retention;
 mod rollup;
@@ -26,9 +29,9 @@ pub(crate) trait Store: Send {
     /// Adds all entries in one transaction that survives a power loss, or none of them. An entry
     /// that the store has is left as it is.
     fn fold(&mut self, entries: &[Entry]) -> Result<Folded, DatabaseError>;
-    /// Removes a few of the oldest rows, if the retention says so, and gives a little room back. Returns whether there
-    /// may be more to do. It takes milliseconds.
-    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError>;
+    /// Moves a few rows of an older version, or removes a few of the oldest rows if the retention says so, or gives a
+    /// little room back. Returns whether there may be more to do. It takes milliseconds.
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, DatabaseError>;
     /// Brings everything into the main file and lets go of it.
     fn close(self: Box<Self>) -> Result<(), CloseError>;
 }

@@ -271,7 +271,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
 
     async fn whole(&self, call: Begun, begun: Instant) -> Result<Answer, BackendError> {
         let Begun { prepared, running } = call;
-        let mut tokens = TokenUsage { input: prepared.input(), cached_input: 0, output: 0 };
+        let mut tokens = TokenUsage::new(prepared.input(), 0, 0);
         let (mut choices, mut first_byte_us) = (Vec::new(), 0);
         for mut running in running {
             let finished = running.finish().await.map_err(|error| run_fault(&error))?;
@@ -282,7 +282,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             }
             choices.push(self.choice(&prepared, finished));
         }
-        let outcome = Outcome { head: self.head(), content: Content::Choices(choices), usage: Some(tokens) };
+        let outcome =
+            Outcome { head: self.head(), content: Content::Choices(choices), usage: Some(tokens.into()) };
         Ok(Answer::Whole(WholeAnswer { body: AnswerBody::Typed(outcome), first_byte_us, retries: 0 }))
     }
 

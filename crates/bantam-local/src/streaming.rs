@@ -86,7 +86,7 @@ impl StreamedAnswers {
             unfinished: running.len(),
             running: running.into_iter().enumerate().map(|(at, running)| events(at, running)).collect(),
             deltas: VecDeque::from([Delta::Begin(head)]),
-            usage: TokenUsage { input: settings.input, ..TokenUsage::default() },
+            usage: TokenUsage::new(settings.input, 0, 0),
             settings,
             has_failed: false,
         }
@@ -162,7 +162,7 @@ impl StreamedAnswers {
         }
         self.unfinished = self.unfinished.saturating_sub(1);
         if self.unfinished == 0 {
-            self.deltas.push_back(Delta::Usage(self.usage));
+            self.deltas.push_back(Delta::Usage(self.usage.into()));
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         }
         let agreement = same as f32 / (1 + task.samples) as f32;
         let cached_input = (running.timings().cached_tokens as u64).min(input);
-        let usage = TokenUsage { input, cached_input, output };
+        let usage = TokenUsage::new(input, cached_input, output);
         let (probability, evidence, has_form) = self.sure(task, text, (&finished, agreement));
         let is_valid = has_form && !matches!(finished.finish, Finish::Length);
         let answer = StudentAnswer {

@@ -163,7 +163,7 @@ impl EmbeddingBackend {
         let outcome = Outcome {
             head: AnswerHead { id: None, model: Some(Arc::clone(&self.name)) },
             content: Content::Vectors(vectors),
-            usage: Some(TokenUsage { input, cached_input: 0, output: 0 }),
+            usage: Some(TokenUsage::new(input, 0, 0).into()),
         };
         Ok(Answer::Whole(WholeAnswer {
             body: AnswerBody::Typed(outcome),

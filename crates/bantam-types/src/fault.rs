@@ -1,38 +1,10 @@
 //! Why an attempt gave no answer, in one word that the ledger keeps.
 
-use std::fmt;
+use crate::words::words;
 
-/// Defines the kinds of fault with their words and what each means.
-macro_rules! faults {
-    ($($variant:ident = $word:literal, $about:literal;)*) => {
-        /// What kept an attempt from answering. The words are for programs and stay as they are.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum FaultKind {
-            $(#[doc = $about] $variant,)*
-        }
-
-        impl FaultKind {
-            /// Every kind.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// Returns the kind's word in the ledger and in logs.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)*
-                }
-            }
-
-            /// Returns what it means, one sentence.
-            pub const fn about(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $about,)*
-                }
-            }
-        }
-    };
-}
-
-faults! {
+words! {
+    /// What kept an attempt from answering. The words are for programs and stay as they are.
+    FaultKind:
     NotCleared = "not_cleared", "The request was not cleared for the tier: a fault of Bantam's own.";
     CannotHonour = "cannot_honour", "The request asks for something that the backend cannot do.";
     Busy = "busy", "Not asked: too many calls were in progress.";
@@ -75,31 +47,4 @@ faults! {
     UpstreamTimeout = "upstream_timeout", "The upstream itself waited too long for an answer.";
     ServerError = "server_error", "The upstream failed.";
     UnexpectedStatus = "unexpected_status", "The upstream answered with a status that its API does not have.";
-}
-
-impl FaultKind {
-    /// Returns the kind of that word.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|kind| kind.as_str() == word)
-    }
-}
-
-impl fmt::Display for FaultKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_kind_has_a_word_of_its_own() {
-        let mut words: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        words.sort_unstable();
-        let count = words.len();
-        words.dedup();
-        assert_eq!(words.len(), count);
-    }
 }

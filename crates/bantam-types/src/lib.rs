@@ -11,16 +11,21 @@
 //! A cost is a whole number of picodollars, and labels have an order:
 //!
 //! ```
-//! use bantam_types::{Label, Price, TokenUsage, UsdPerMillion};
+//! use bantam_types::{Label, Price, Rates, TokenUsage, Unpriced, UsdPerMillion};
 //!
-//! let price = Price {
+//! let rates = Rates {
 //!     input: UsdPerMillion::from_dollars(1.25)?,
 //!     cached_input: UsdPerMillion::from_dollars(0.125)?,
 //!     output: UsdPerMillion::from_dollars(10.0)?,
-//!     as_of: "2026-11-01".to_owned(),
+//!     ..Rates::default()
 //! };
-//! let usage = TokenUsage { input: 1_000, cached_input: 400, output: 10 };
-//! assert_eq!(price.cost(usage).to_string(), "0.0009");
+//! let price = Price::flat(rates, "2026-11-01");
+//! let usage = TokenUsage::new(1_000, 400, 10);
+//! assert_eq!(price.cost(usage).map(|cost| cost.to_string()), Ok("0.0009".to_owned()));
+//!
+//! // What the price does not state is not free.
+//! let usage = TokenUsage { cache_write: 100, ..usage };
+//! assert_eq!(price.cost(usage), Err(Unpriced::CacheWrite));
 //!
 //! assert!(Label::Internal < Label::Restricted);
 //! # Ok::<(), bantam_types::ParsePriceError>(())
@@ -31,17 +36,24 @@ mod causes;
 mod fault;
 mod label;
 mod money;
+mod price;
+mod rate_limit;
 mod record;
 mod task;
 mod tier;
+mod usage;
 mod verdict;
+mod words;
 
 pub use cancel::Cancel;
 pub use causes::with_causes;
 pub use fault::FaultKind;
 pub use label::{Label, ParseLabelError};
-pub use money::{ParsePriceError, Price, TokenUsage, Usd, UsdPerMillion};
+pub use money::{ParsePriceError, Usd, UsdPerMillion};
+pub use price::{LongPromptRates, Price, Rates, ServiceRates, Unpriced};
+pub use rate_limit::{RateLimit, RateLimits};
 pub use record::{AttemptOutcome, AttemptRecord, RequestOutcome, Settlement};
 pub use task::{ParseTaskNameError, TaskKind, TaskName, Template};
 pub use tier::{ParseTierError, Tier};
+pub use usage::{AnswerUsage, CountState, ServiceTier, TokenUsage};
 pub use verdict::{EscalationReason, Verdict};

@@ -1,4 +1,4 @@
-//! Exact money: prices, token counts and the resulting cost.
+//! Exact money: amounts, and prices per token.
 
 use serde::{Deserialize, Serialize};
 
@@ -109,79 +109,9 @@ impl UsdPerMillion {
     }
 }
 
-/// The prices of a model, and when they were looked up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Price {
-    /// Price of input tokens that were not served from the provider's cache.
-    pub input: UsdPerMillion,
-    /// Price of input tokens served from the provider's cache.
-    pub cached_input: UsdPerMillion,
-    /// Price of output tokens, including reasoning.
-    pub output: UsdPerMillion,
-    /// The day the price was looked up, `YYYY-MM-DD`.
-    pub as_of: String,
-}
-
-impl Price {
-    /// Returns the exact cost of `usage`.
-    pub fn cost(&self, usage: TokenUsage) -> Usd {
-        let cached = usage.cached_input.min(usage.input);
-        self.input
-            .cost(usage.input - cached)
-            .saturating_add(self.cached_input.cost(cached))
-            .saturating_add(self.output.cost(usage.output))
-    }
-}
-
-/// The tokens that one attempt read and wrote.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TokenUsage {
-    /// Input tokens, including those served from a cache.
-    pub input: u64,
-    /// Input tokens that the provider served from its cache; at most `input`.
-    pub cached_input: u64,
-    /// Output tokens, including reasoning.
-    pub output: u64,
-}
-
-impl TokenUsage {
-    /// Returns the field-by-field sum.
-    #[must_use]
-    pub const fn plus(self, other: Self) -> Self {
-        Self {
-            input: self.input.saturating_add(other.input),
-            cached_input: self.cached_input.saturating_add(other.cached_input),
-            output: self.output.saturating_add(other.output),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check(dollars: f64, usage: TokenUsage, expected: &str) {
-        let price = Price {
-            input: UsdPerMillion::from_dollars(dollars).unwrap(),
-            cached_input: UsdPerMillion::from_dollars(dollars / 10.0).unwrap(),
-            output: UsdPerMillion::from_dollars(dollars * 4.0).unwrap(),
-            as_of: "2026-11-01".to_owned(),
-        };
-        assert_eq!(price.cost(usage).to_string(), expected);
-    }
-
-    #[test]
-    fn a_cost_is_exact_to_the_picodollar() {
-        check(1.25, TokenUsage { input: 1, cached_input: 0, output: 0 }, "0.00000125");
-        check(1.25, TokenUsage { input: 1000, cached_input: 400, output: 10 }, "0.00085");
-        check(0.15, TokenUsage { input: 3, cached_input: 3, output: 0 }, "0.000000045");
-        check(2.0, TokenUsage { input: 1_000_000, cached_input: 0, output: 0 }, "2");
-    }
-
-    #[test]
-    fn a_cost_is_not_negative_when_more_tokens_are_cached_than_read() {
-        check(1.0, TokenUsage { input: 10, cached_input: 99, output: 0 }, "0.000001");
-    }
 
     #[test]
     fn rejects_invalid_prices() {

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use crate::{EscalationReason, FaultKind, Label, Price, TaskName, Template, Tier, TokenUsage, Usd};
+use crate::{
+    AnswerUsage, EscalationReason, FaultKind, Label, Price, RateLimits, TaskName, Template, Tier, Unpriced,
+    Usd,
+};
 
 /// How one attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,8 +49,8 @@ pub struct AttemptRecord {
     pub model: std::sync::Arc<str>,
     /// The tier it ran on.
     pub tier: Tier,
-    /// Tokens as the backend counted them; `None` when it did not say.
-    pub usage: Option<TokenUsage>,
+    /// What it took, as the backend counted it; `None` when it did not say.
+    pub usage: Option<AnswerUsage>,
     /// Microseconds from the request's arrival to the start of this attempt.
     pub started_us: u64,
     /// Microseconds from the start of the attempt to its first answer byte.
@@ -56,8 +59,10 @@ pub struct AttemptRecord {
     pub last_byte_us: u64,
     /// The price that was used; `None` means unpriced, which is not free.
     pub price: Option<std::sync::Arc<Price>>,
-    /// The exact cost, when both tokens and price are known.
+    /// The exact cost, where it is known.
     pub cost: Option<Usd>,
+    /// Why the cost is not known; `None` where it is, and in records from before reasons were kept.
+    pub unpriced: Option<Unpriced>,
     /// The student's calibrated probability, when it has one.
     pub confidence: Option<f32>,
     /// How it ended.
@@ -68,6 +73,10 @@ pub struct AttemptRecord {
     pub fault: Option<FaultKind>,
     /// The HTTP status with which an upstream refused or failed.
     pub upstream_status: Option<u16>,
+    /// The upstream's own id of the request, which its support asks for.
+    pub upstream_request_id: Option<std::sync::Arc<str>>,
+    /// What the upstream said of its rate limits.
+    pub rate_limits: Option<RateLimits>,
 }
 
 /// How one request ended.

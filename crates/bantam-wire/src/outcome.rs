@@ -9,7 +9,7 @@ mod raw;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bantam_types::TokenUsage;
+use bantam_types::AnswerUsage;
 
 pub use raw::{AnswerBody, AnswerFacts, ChunkFacts, RawAnswer, RawChunk, StreamItem};
 
@@ -23,7 +23,7 @@ pub struct Outcome {
     /// What it says.
     pub content: Content,
     /// Tokens as the backend counted them, if it did.
-    pub usage: Option<TokenUsage>,
+    pub usage: Option<AnswerUsage>,
 }
 
 /// What a backend calls its answer. What it leaves open, the dialect that writes the answer fills in.
@@ -155,14 +155,18 @@ pub enum Delta {
         reason: FinishReason,
     },
     /// What all of it took.
-    Usage(TokenUsage),
+    Usage(AnswerUsage),
 }
 
 impl Outcome {
     /// Returns the outcome that is one whole text.
-    pub fn of_text(text: impl Into<String>, usage: TokenUsage) -> Self {
+    pub fn of_text(text: impl Into<String>, usage: impl Into<AnswerUsage>) -> Self {
         let choice = Choice { text: Some(text.into()), ..Choice::default() };
-        Self { head: AnswerHead::default(), content: Content::Choices(vec![choice]), usage: Some(usage) }
+        Self {
+            head: AnswerHead::default(),
+            content: Content::Choices(vec![choice]),
+            usage: Some(usage.into()),
+        }
     }
 
     /// Returns its answers; none where it is vectors.
@@ -256,7 +260,7 @@ impl Delta {
     }
 
     /// Returns the token counts, in the step that tells them.
-    pub const fn usage(&self) -> Option<TokenUsage> {
+    pub const fn usage(&self) -> Option<AnswerUsage> {
         match self {
             Self::Usage(usage) => Some(*usage),
             _ => None,
@@ -266,6 +270,8 @@ impl Delta {
 
 #[cfg(test)]
 mod tests {
+    use bantam_types::TokenUsage;
+
     use super::*;
 
     #[test]
@@ -284,13 +290,13 @@ mod tests {
 
     #[test]
     fn a_whole_answer_is_the_sum_of_its_steps() {
-        let usage = TokenUsage { input: 1, cached_input: 0, output: 2 };
+        let usage = TokenUsage::new(1, 0, 2);
         let steps = Outcome::of_text("a", usage).deltas();
         let expected = [
             Delta::Begin(AnswerHead::default()),
             Delta::Text { choice: 0, text: "a".to_owned(), log_probabilities: None },
             Delta::Finish { choice: 0, reason: FinishReason::Stop },
-            Delta::Usage(usage),
+            Delta::Usage(usage.into()),
         ];
         assert_eq!(steps, expected);
     }
@@ -321,7 +327,7 @@ mod tests {
                 },
                 Choice { refusal: Some("no".to_owned()), finish: FinishReason::Length, ..Choice::default() },
             ]),
-            usage: Some(TokenUsage { input: 1, cached_input: 0, output: 2 }),
+            usage: Some(TokenUsage::new(1, 0, 2).into()),
         };
         assert_eq!(Outcome::of_steps(answer.deltas()), answer);
         let text = |text: &str| Delta::Text { choice: 0, text: text.to_owned(), log_probabilities: None };

@@ -101,8 +101,10 @@ impl Coming {
             total_ms: total.as_secs_f64() * 1e3,
             tokens_per_s: usage.output.saturating_sub(1) as f64 / after,
             cost_usd: "0",
-            baseline: baseline
-                .map(|(model, price)| TurnBaseline { model: model.clone(), cost: price.cost(usage) }),
+            baseline: baseline.and_then(|(model, price)| {
+                let cost = price.cost(usage).ok()?;
+                Some(TurnBaseline { model: model.clone(), cost })
+            }),
         }
     }
 }
@@ -181,7 +183,7 @@ async fn read(
         let Some(item) = item else { return Ok(()) };
         let item = item.map_err(|error| error.fault)?;
         if let Some(usage) = item.usage() {
-            coming.usage = usage;
+            coming.usage = usage.tokens;
         }
         let StreamItem::Typed(Delta::Text { text, .. }) = item else { continue };
         if text.is_empty() {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, RequestOutcome, Settlement,
-    TaskName, Template, Tier, TokenUsage, Usd, UsdPerMillion,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, Rates, RequestOutcome,
+    Settlement, TaskName, Template, Tier, TokenUsage, Usd, UsdPerMillion,
 };
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng, SeedableRng};
@@ -38,12 +38,13 @@ pub(crate) struct Traffic {
 impl Traffic {
     /// Returns requests with at least this many attempts in all.
     pub(crate) fn new(attempts: u64) -> Self {
-        let price = Price {
+        let rates = Rates {
             input: UsdPerMillion::from_micros(150_000),
             cached_input: UsdPerMillion::from_micros(75_000),
             output: UsdPerMillion::from_micros(600_000),
-            as_of: "2026-11-01".to_owned(),
+            ..Rates::default()
         };
+        let price = Price::flat(rates, "2026-11-01");
         Self {
             random: Xoshiro256PlusPlus::seed_from_u64(13),
             tasks: (0..12).filter_map(|number| format!("task-{number}").parse().ok()).collect(),
@@ -70,22 +71,25 @@ impl Traffic {
     }
 
     fn attempt(&mut self, tier: Tier, model: u64, outcome: AttemptOutcome) -> AttemptRecord {
-        let usage = TokenUsage { input: 100 + self.below(900), cached_input: 0, output: 1 + self.below(200) };
+        let usage = TokenUsage::new(100 + self.below(900), 0, 1 + self.below(200));
         let is_local = tier == Tier::Local;
         let model = self.models.get(model as usize).unwrap_or(&self.backend);
         AttemptRecord {
             backend: Arc::clone(&self.backend),
             model: Arc::clone(model),
             tier,
-            usage: Some(usage),
+            usage: Some(usage.into()),
             started_us: 60,
             first_byte_us: Some(2_000),
             last_byte_us: 90_000,
             price: (!is_local).then(|| Arc::clone(&self.price)),
-            cost: Some(if is_local { Usd::ZERO } else { self.price.cost(usage) }),
+            cost: if is_local { Some(Usd::ZERO) } else { self.price.cost(usage).ok() },
             confidence: is_local.then_some(0.9),
             fault: outcome.reason().map(|_| FaultKind::ServerError).filter(|_| outcome.as_str() == "failed"),
             upstream_status: None,
+            unpriced: None,
+            upstream_request_id: None,
+            rate_limits: None,
             outcome,
             retries: 0,
         }

@@ -221,7 +221,8 @@ fn refuses_models_that_cannot_be_called_or_priced() {
     check(&price("input = 1, cached_input = 2, output = 2, as_of = '2026-02-28'"), "dearer than `input`");
     let config = World::default().good(&price("input = 1, output = 2, as_of = 2026-02-28"));
     let price = config.models["m"].price.as_ref().unwrap();
-    assert_eq!((price.cached_input, price.as_of.as_str()), (price.input, "2026-02-28"));
+    let rates = price.standard.base;
+    assert_eq!((rates.cached_input, price.as_of.as_str()), (rates.input, "2026-02-28"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use bantam_backend::BackendFault;
 use bantam_books::ExampleRecord;
 use bantam_gateway::{Hints, Rung, Task};
 use bantam_route::Gate;
-use bantam_types::{Label, Tier, TokenUsage, Usd};
+use bantam_types::{Label, Tier, Usd};
 use serde_json::json;
 
 use crate::support::{
@@ -179,5 +179,5 @@ async fn a_whole_answer_keeps_every_byte_of_the_model_s_and_gains_a_note() {
     let got = desk.ask("task/chat", "hi").await;
     assert_eq!((&got.json["id"], &got.json["model"]), (&json!("chatcmpl-simulated"), &json!("real-model")));
     assert_eq!(got.json["bantam"]["task"], "chat");
-    assert_eq!(desk.of(&got).attempts[0].usage, Some(TokenUsage { input: 1, cached_input: 0, output: 1 }));
+    assert_eq!(desk.of(&got).attempts[0].usage, tokens(1, 0, 1));
 }

@@ -62,7 +62,7 @@ async fn usage_is_streamed_only_to_those_who_ask() {
         };
         assert_eq!(got.events.iter().filter(with_usage).count(), usize::from(wanted));
         assert_eq!(got.json["bantam"]["tier"], "mid", "the note stands in the last chunk");
-        assert_eq!(world.desk.only().attempts[0].usage.unwrap().input, 10);
+        assert_eq!(world.desk.only().attempts[0].usage.unwrap().tokens.input, 10);
     }
 }
 

@@ -16,7 +16,7 @@ use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_route::{Gate, RungKind};
 use bantam_simulate::{SimulatedUpstream, completion_body};
 use bantam_student::{Example, LinearConfig, Student, StudentBackend, linear};
-use bantam_types::{Label, Price, Settlement, TaskKind, Tier, TokenUsage, UsdPerMillion};
+use bantam_types::{AnswerUsage, Label, Price, Rates, Settlement, TaskKind, Tier, TokenUsage, UsdPerMillion};
 use bantam_wire::outcome::AnswerFacts;
 use bantam_wire::sse::SseEvent;
 use bantam_wire::{
@@ -37,7 +37,7 @@ pub(crate) enum Act {
     /// As a student of free answers: a text, how sure it is, and whether it has the task's form.
     Draft(&'static str, f32, bool),
     /// As a model: this text for these tokens.
-    Text(&'static str, Option<TokenUsage>),
+    Text(&'static str, Option<AnswerUsage>),
     /// As a model: this body.
     Body(&'static str),
     /// As a model: these chunks, then perhaps a fault.
@@ -103,7 +103,7 @@ async fn perform(act: Act, format: Format) -> Result<Answer, BackendError> {
         Act::Say(label, probability) => student(label, probability, false),
         Act::Foreign(label) => student(label, 1.0, true),
         Act::Draft(text, probability, is_valid) => {
-            let usage = tokens(40, 0, 7);
+            let usage = Some(TokenUsage::new(40, 0, 7));
             let text = text.into();
             Ok(Answer::Student(StudentAnswer { text, probability, out_of_scope: false, is_valid, usage }))
         }
@@ -135,7 +135,7 @@ async fn yield_once() {
     .await;
 }
 
-fn whole(text: &str, usage: Option<TokenUsage>) -> Answer {
+fn whole(text: &str, usage: Option<AnswerUsage>) -> Answer {
     let facts = AnswerFacts { usage, text: Some(text.to_owned()), has_note: false };
     with_body(Format::OpenAiChat, completion_body("real-model", text, 0, 0).into(), facts)
 }
@@ -158,8 +158,8 @@ fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answe
     Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0 })
 }
 
-pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<TokenUsage> {
-    Some(TokenUsage { input, cached_input, output })
+pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<AnswerUsage> {
+    Some(TokenUsage::new(input, cached_input, output).into())
 }
 
 /// Returns a backend that answers as `script` says.
@@ -191,12 +191,13 @@ impl Scripted {
 /// Returns a price in dollars per million tokens.
 pub(crate) fn price(input: u64, cached_input: u64, output: u64) -> Arc<Price> {
     let dollars = |dollars: u64| UsdPerMillion::from_micros(dollars * 1_000_000);
-    Arc::new(Price {
+    let rates = Rates {
         input: dollars(input),
         cached_input: dollars(cached_input),
         output: dollars(output),
-        as_of: "2026-11-01".to_owned(),
-    })
+        ..Rates::default()
+    };
+    Arc::new(Price::flat(rates, "2026-11-01"))
 }
 
 /// Returns a rung for a model.

@@ -53,7 +53,7 @@ async fn a_slow_answer_follows_its_head_and_comments() {
     assert!(told_caller.contains("\"tier\":\"mid\""), "the last chunk has the note");
     let settled = desk.only();
     assert_eq!(told(&settled), "answered 200: mid accepted");
-    assert_eq!(settled.attempts[0].usage.unwrap().input, 10);
+    assert_eq!(settled.attempts[0].usage.unwrap().tokens.input, 10);
 }
 
 #[tokio::test]

@@ -5,29 +5,31 @@ use std::sync::Arc;
 
 use bantam_books::{ExampleRecord, TemplateRecord};
 use bantam_types::{
-    AttemptRecord, FaultKind, Price, Settlement, TaskName, Template, TokenUsage, Usd, UsdPerMillion,
+    AttemptRecord, FaultKind, Price, RateLimit, RateLimits, Settlement, TaskName, Template, Unpriced, Usd,
 };
 
 use super::codes::{attempt_outcome, label, outcome, tier};
+use super::known::Known;
 use super::numbers::Body;
 use super::{DecodeError, KIND_SETTLEMENT, KIND_TEMPLATE, SETTLEMENT_VERSION, TEMPLATE_VERSION};
 use crate::entry::Entry;
 
-/// Returns the entry that a record's body holds.
-pub(crate) fn decode(body: &[u8]) -> Result<Entry, DecodeError> {
+/// Returns the entry that a record's body holds; `known` has what was read before.
+pub(crate) fn decode(body: &[u8], known: &mut Known) -> Result<Entry, DecodeError> {
     let mut body = Body::new(body);
     let (kind, version) = (body.byte("kind")?, body.byte("version")?);
     let entry = match (kind, version) {
-        (KIND_SETTLEMENT, 1..=SETTLEMENT_VERSION) => {
-            Entry::Settlement { settlement: settlement(&mut body, version)?, example: example(&mut body)? }
-        }
+        (KIND_SETTLEMENT, 1..=SETTLEMENT_VERSION) => Entry::Settlement {
+            settlement: settlement(&mut body, version, known)?,
+            example: example(&mut body)?,
+        },
         (KIND_TEMPLATE, TEMPLATE_VERSION) => Entry::Template(template(&mut body)?),
         (kind, version) => return Err(DecodeError::Unknown { kind, version }),
     };
     if body.is_empty() { Ok(entry) } else { Err(DecodeError::Field("end")) }
 }
 
-fn settlement(body: &mut Body<'_>, version: u8) -> Result<Settlement, DecodeError> {
+fn settlement(body: &mut Body<'_>, version: u8, known: &mut Known) -> Result<Settlement, DecodeError> {
     let request_id = u128::from_le_bytes(body.array("request id")?);
     let label = label(body.byte("label")?).ok_or(DecodeError::Field("label"))?;
     let outcome = outcome(body.byte("outcome")?).ok_or(DecodeError::Field("outcome"))?;
@@ -49,63 +51,94 @@ fn settlement(body: &mut Body<'_>, version: u8) -> Result<Settlement, DecodeErro
         status: body.number("status")?.try_into().map_err(|_| DecodeError::Field("status"))?,
         duration_us: body.number("duration")?,
         requested_model: body.text("requested model")?.to_owned(),
-        task: has_task.then(|| body.task()).transpose()?,
+        task: has_task.then(|| body.text("task").and_then(|text| known.task(text))).transpose()?,
         template: has_template.then(|| body.template()).transpose()?,
         baseline_cost: has_baseline.then(|| body.cost("baseline cost")).transpose()?,
-        caller: has_caller.then(|| body.text("caller").map(Arc::from)).transpose()?,
+        caller: has_caller.then(|| body.text("caller").map(|name| known.name(name))).transpose()?,
         endpoint: has_endpoint.then(|| body.name("endpoint")).transpose()?,
         dialect: has_dialect.then(|| body.name("dialect")).transpose()?,
         label,
         outcome,
         streamed,
-        attempts: attempts(body, version)?,
+        attempts: attempts(body, version, known)?,
     })
 }
 
-fn attempts(body: &mut Body<'_>, version: u8) -> Result<Vec<AttemptRecord>, DecodeError> {
+fn attempts(body: &mut Body<'_>, version: u8, known: &mut Known) -> Result<Vec<AttemptRecord>, DecodeError> {
     let count = body.number("attempt count")?;
     // An attempt takes at least eight bytes, so a wrong count cannot ask for much memory.
     if count > body.len() as u64 / 8 {
         return Err(DecodeError::Field("attempt count"));
     }
-    (0..count).map(|_| attempt(body, version)).collect()
+    (0..count).map(|_| attempt(body, version, known)).collect()
 }
 
-fn attempt(body: &mut Body<'_>, version: u8) -> Result<AttemptRecord, DecodeError> {
+fn attempt(body: &mut Body<'_>, version: u8, known: &mut Known) -> Result<AttemptRecord, DecodeError> {
     let tier = tier(body.byte("tier")?).ok_or(DecodeError::Field("tier"))?;
     let outcome = attempt_outcome(body.byte("verdict")?).ok_or(DecodeError::Field("verdict"))?;
-    let ([has_usage, has_first_byte, has_price, has_cost, has_confidence], [has_fault, has_status]) =
-        match version {
-            1 => (body.flags()?, [false; 2]),
-            _ => {
-                let [usage, first_byte, price, cost, confidence, fault @ ..] = body.flags::<7>()?;
-                ([usage, first_byte, price, cost, confidence], fault)
-            }
-        };
+    let (first, last): ([bool; 8], [bool; 2]) = match version {
+        1 => (padded(body.flags::<5>()?), [false; 2]),
+        2 => (padded(body.flags::<7>()?), [false; 2]),
+        _ => (body.flags()?, body.flags()?),
+    };
+    let [usage, first_byte, price, cost, confidence, fault, status, unpriced] = first;
+    let [request_id, limits] = last;
     Ok(AttemptRecord {
         tier,
         outcome,
-        backend: body.text("backend")?.into(),
-        model: body.text("model")?.into(),
+        backend: known.name(body.text("backend")?),
+        model: known.name(body.text("model")?),
         started_us: body.number("start")?,
         last_byte_us: body.number("last byte")?,
         retries: body.number("retries")?.try_into().map_err(|_| DecodeError::Field("retries"))?,
-        usage: has_usage.then(|| body.usage()).transpose()?,
-        first_byte_us: has_first_byte.then(|| body.number("first byte")).transpose()?,
-        price: has_price.then(|| body.price()).transpose()?.map(Arc::new),
-        cost: has_cost.then(|| body.cost("cost")).transpose()?,
-        confidence: has_confidence.then(|| body.array("confidence").map(f32::from_le_bytes)).transpose()?,
-        fault: has_fault.then(|| fault(body)).transpose()?,
-        upstream_status: has_status.then(|| status(body)).transpose()?,
+        usage: usage.then(|| body.usage(version)).transpose()?,
+        first_byte_us: first_byte.then(|| body.number("first byte")).transpose()?,
+        price: price.then(|| price_of(body, version, known)).transpose()?,
+        cost: cost.then(|| body.cost("cost")).transpose()?,
+        confidence: confidence.then(|| body.array("confidence").map(f32::from_le_bytes)).transpose()?,
+        fault: fault.then(|| word(body, "fault", FaultKind::of_word)).transpose()?,
+        upstream_status: status.then(|| upstream_status(body)).transpose()?,
+        unpriced: unpriced.then(|| word(body, "reason for no cost", Unpriced::of_word)).transpose()?,
+        upstream_request_id: request_id
+            .then(|| body.text("upstream's request id").map(Arc::from))
+            .transpose()?,
+        rate_limits: limits.then(|| rate_limits(body)).transpose()?,
     })
 }
 
-fn fault(body: &mut Body<'_>) -> Result<FaultKind, DecodeError> {
-    FaultKind::of_word(body.text("fault")?).ok_or(DecodeError::Field("fault"))
+/// Reads a price. Only those of the present version are told apart by their bytes.
+fn price_of(body: &mut Body<'_>, version: u8, known: &mut Known) -> Result<Arc<Price>, DecodeError> {
+    if version == SETTLEMENT_VERSION {
+        return known.price(body, |body| body.price(version));
+    }
+    body.price(version).map(Arc::new)
 }
 
-fn status(body: &mut Body<'_>) -> Result<u16, DecodeError> {
+/// Returns the flags of an older version: what came later is not there.
+fn padded<const N: usize>(flags: [bool; N]) -> [bool; 8] {
+    std::array::from_fn(|at| flags.get(at).copied().unwrap_or(false))
+}
+
+fn word<T>(
+    body: &mut Body<'_>,
+    field: &'static str,
+    of_word: impl Fn(&str) -> Option<T>,
+) -> Result<T, DecodeError> {
+    of_word(body.text(field)?).ok_or(DecodeError::Field(field))
+}
+
+fn upstream_status(body: &mut Body<'_>) -> Result<u16, DecodeError> {
     body.number("upstream's status")?.try_into().map_err(|_| DecodeError::Field("upstream's status"))
+}
+
+pub(super) fn rate_limits(body: &mut Body<'_>) -> Result<RateLimits, DecodeError> {
+    Ok(RateLimits { requests: rate_limit(body)?, tokens: rate_limit(body)? })
+}
+
+fn rate_limit(body: &mut Body<'_>) -> Result<RateLimit, DecodeError> {
+    let [limit, remaining, reset] = body.flags()?;
+    let mut number = |is_there: bool| is_there.then(|| body.number("rate limit")).transpose();
+    Ok(RateLimit { limit: number(limit)?, remaining: number(remaining)?, resets_in_ms: number(reset)? })
 }
 
 fn example(body: &mut Body<'_>) -> Result<Option<ExampleRecord>, DecodeError> {
@@ -148,22 +181,5 @@ impl Body<'_> {
 
     fn cost(&mut self, field: &'static str) -> Result<Usd, DecodeError> {
         self.signed(field).map(Usd::from_picodollars)
-    }
-
-    fn usage(&mut self) -> Result<TokenUsage, DecodeError> {
-        Ok(TokenUsage {
-            input: self.number("input tokens")?,
-            cached_input: self.number("cached tokens")?,
-            output: self.number("output tokens")?,
-        })
-    }
-
-    fn price(&mut self) -> Result<Price, DecodeError> {
-        Ok(Price {
-            input: UsdPerMillion::from_micros(self.number("input price")?),
-            cached_input: UsdPerMillion::from_micros(self.number("cached price")?),
-            output: UsdPerMillion::from_micros(self.number("output price")?),
-            as_of: self.text("price's day")?.to_owned(),
-        })
     }
 }

@@ -1,11 +1,12 @@
 //! Values to bytes.
 
 use bantam_books::{ExampleRecord, TemplateRecord};
-use bantam_types::{AttemptRecord, Settlement};
+use bantam_types::{AttemptRecord, RateLimit, RateLimits, Settlement};
 
 use super::codes::{attempt_outcome_code, label_code, outcome_code, tier_code};
 use super::frame::{RECORD_HEADER_BYTES, seal};
-use super::numbers::{put_number, put_signed, put_text};
+use super::numbers::{flags, put_number, put_signed, put_text};
+use super::price::{put_price, put_usage};
 use super::{KIND_SETTLEMENT, KIND_TEMPLATE, SETTLEMENT_VERSION, TEMPLATE_VERSION};
 
 /// Returns the record of a settlement, or the length of its body when that is more than a record
@@ -14,7 +15,7 @@ pub(crate) fn encode_settlement(
     settlement: &Settlement,
     example: Option<&ExampleRecord>,
 ) -> Result<Vec<u8>, usize> {
-    let mut out = start(KIND_SETTLEMENT, SETTLEMENT_VERSION, 256);
+    let mut out = start(KIND_SETTLEMENT, SETTLEMENT_VERSION, 384);
     put_settlement(&mut out, settlement);
     put_number(&mut out, settlement.attempts.len() as u64);
     for attempt in &settlement.attempts {
@@ -94,25 +95,22 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
         attempt.confidence.is_some(),
         attempt.fault.is_some(),
         attempt.upstream_status.is_some(),
+        attempt.unpriced.is_some(),
     ]));
+    out.push(flags([attempt.upstream_request_id.is_some(), attempt.rate_limits.is_some()]));
     put_text(out, &attempt.backend);
     put_text(out, &attempt.model);
     put_number(out, attempt.started_us);
     put_number(out, attempt.last_byte_us);
     put_number(out, attempt.retries.into());
-    if let Some(usage) = attempt.usage {
-        put_number(out, usage.input);
-        put_number(out, usage.cached_input);
-        put_number(out, usage.output);
+    if let Some(usage) = &attempt.usage {
+        put_usage(out, usage);
     }
     if let Some(first_byte_us) = attempt.first_byte_us {
         put_number(out, first_byte_us);
     }
     if let Some(price) = &attempt.price {
-        put_number(out, price.input.micros());
-        put_number(out, price.cached_input.micros());
-        put_number(out, price.output.micros());
-        put_text(out, &price.as_of);
+        put_price(out, price);
     }
     if let Some(cost) = attempt.cost {
         put_signed(out, cost.picodollars());
@@ -126,10 +124,24 @@ fn put_attempt(out: &mut Vec<u8>, attempt: &AttemptRecord) {
     if let Some(status) = attempt.upstream_status {
         put_number(out, status.into());
     }
+    if let Some(reason) = attempt.unpriced {
+        put_text(out, reason.as_str());
+    }
+    if let Some(id) = &attempt.upstream_request_id {
+        put_text(out, id);
+    }
+    if let Some(limits) = &attempt.rate_limits {
+        put_rate_limits(out, limits);
+    }
 }
 
-/// Returns the flags as bits, the first one lowest.
-fn flags<const N: usize>(flags: [bool; N]) -> u8 {
-    const { assert!(N <= 8) };
-    flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag))
+pub(super) fn put_rate_limits(out: &mut Vec<u8>, limits: &RateLimits) {
+    put_rate_limit(out, &limits.requests);
+    put_rate_limit(out, &limits.tokens);
+}
+
+fn put_rate_limit(out: &mut Vec<u8>, limit: &RateLimit) {
+    let numbers = [limit.limit, limit.remaining, limit.resets_in_ms];
+    out.push(flags(numbers.map(|number| number.is_some())));
+    numbers.into_iter().flatten().for_each(|number| put_number(out, number));
 }

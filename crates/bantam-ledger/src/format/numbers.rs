@@ -20,6 +20,12 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
+/// Returns the flags as bits, the first one lowest.
+pub(crate) fn flags<const N: usize>(flags: [bool; N]) -> u8 {
+    const { assert!(N <= 8) };
+    flags.iter().rev().fold(0, |bits, flag| bits << 1 | u8::from(*flag))
+}
+
 /// What is left of a body. Every method takes bytes from its front or says which field lacks them.
 pub(crate) struct Body<'a>(&'a [u8]);
 
@@ -34,6 +40,10 @@ impl<'a> Body<'a> {
 
     pub(crate) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
     }
 
     pub(crate) fn take(&mut self, length: usize, field: &'static str) -> Result<&'a [u8], DecodeError> {

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use crate::entry::Entry;
-use crate::format::{DecodeError, Frame, SEGMENT_HEADER_BYTES, check_segment_header, decode, split};
+use crate::format::{DecodeError, Frame, Known, SEGMENT_HEADER_BYTES, check_segment_header, decode, split};
 
 /// How much is read at once. A longer record is read alone. Whoever is behind catches up in large transactions: each
 /// writes the sums of its hour once, however many requests it takes.
@@ -64,6 +64,7 @@ pub(crate) struct SegmentReader {
     file: File,
     offset: u64,
     buffer: Vec<u8>,
+    known: Known,
 }
 
 impl SegmentReader {
@@ -83,7 +84,7 @@ impl SegmentReader {
             source,
         })?;
         let offset = header.len() as u64;
-        Ok(Some(Self { path: path.to_owned(), file, offset, buffer: Vec::new() }))
+        Ok(Some(Self { path: path.to_owned(), file, offset, buffer: Vec::new(), known: Known::default() }))
     }
 
     /// Returns the length of the file as it is now.
@@ -130,7 +131,7 @@ impl SegmentReader {
         let mut rest = self.buffer.as_slice();
         while batch.entries.len() < BATCH_RECORDS_MAX && !rest.is_empty() {
             let next = split(rest).and_then(|frame| match frame {
-                Frame::Whole(body) => Ok((Some(decode(body)?), frame.bytes())),
+                Frame::Whole(body) => Ok((Some(decode(body, &mut self.known)?), frame.bytes())),
                 Frame::Partial(bytes) => Ok((None, bytes)),
             });
             match next {

@@ -6,11 +6,12 @@ use bantam_books::{
     Cursor, ExampleRecord, GroupBy, Place, RequestFilter, RequestPage, TemplateRecord, TimeRange, UsageRow,
 };
 use bantam_types::TaskName;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::fold::Memory;
 use super::schema::{self, Kind, SCHEMA_VERSION};
-use super::{Folded, Store, fold, pages, query, retention, usage};
+use super::{Folded, Store, fold, older, pages, query, retention, usage};
 use crate::entry::Entry;
 use crate::error::{CloseError, DatabaseError, OpenError, QueryError};
 use crate::options::Retention;
@@ -97,6 +98,11 @@ impl SqliteStore {
     pub(crate) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
+
+    #[cfg(test)]
+    pub(super) fn move_older(&mut self, rows: i64) -> bool {
+        older::move_some(&mut self.connection, &mut self.memory, rows).unwrap()
+    }
 }
 
 impl Store for SqliteStore {
@@ -110,8 +116,20 @@ impl Store for SqliteStore {
         folded.map_err(DatabaseError::when("take settlements"))
     }
 
-    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
+        let moved = older::move_some(&mut self.connection, &mut self.memory, older::ROWS);
+        match moved.map_err(DatabaseError::when("move rows of an older version")) {
+            Ok(false) => {}
+            Ok(true) => return Ok(true),
+            Err(error) => {
+                self.memory = Memory::default();
+                return Err(error);
+            }
+        }
         let retention = self.options.retention;
+        if retention == Retention::default() {
+            return Ok(false);
+        }
         let removed = retention::remove_oldest(&mut self.connection, &mut self.memory, retention, now_ms);
         if removed.is_err() {
             self.memory = Memory::default();
@@ -195,6 +213,9 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<(Connection, Kind), OpenErro
             Connection::open_with_flags(path, flags).map_err(DatabaseError::when("be opened"))?;
         let waits = connection.busy_timeout(std::time::Duration::from_secs(10));
         waits.map_err(DatabaseError::when("be opened"))?;
+        // Without this, SQLite plans a statement anew for every value that is bound to it, as the value might matter.
+        let plans_once = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
+        plans_once.map_err(DatabaseError::when("be opened"))?;
         let kind = schema::kind(&connection)?;
         Ok((connection, kind))
     };

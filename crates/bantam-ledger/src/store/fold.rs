@@ -1,40 +1,31 @@
 //! Inserts entries.
 
-use std::borrow::Cow;
-use std::sync::Arc;
-
-use bantam_books::{ExampleRecord, TemplateRecord, deciding_attempt};
-use bantam_types::{AttemptRecord, Price, Settlement, Usd};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, TransactionBehavior, params};
+use bantam_books::{ExampleRecord, TemplateRecord};
+use bantam_types::{AttemptRecord, Settlement, Usd};
+use rusqlite::{CachedStatement, Connection, TransactionBehavior, params};
 
 use super::Folded;
+use super::kinds::{AttemptKinds, KindOfRequest, RequestKinds};
+use super::older::Older;
+use super::prices::Prices;
 use super::summaries::Summaries;
 use crate::entry::Entry;
+use crate::format::Extra;
 use crate::ledger::without_text;
 
+/// A request with its first attempt.
 const INSERT_REQUEST: &str = "
-INSERT INTO requests (seq, request_id, arrived_ms, task, template, requested_model, label, outcome, status,
-    streamed, duration_us, baseline_pico, cost_pico, attempts, unpriced, decided_by, origin)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+INSERT INTO request_rows (seq, request_id, arrived_ms, kind, template, requested_model, duration_us, baseline_pico,
+    attempt_kind, tokens_in, tokens_cached, tokens_cache_write, tokens_cache_write_long, tokens_out, started_us,
+    first_byte_us, last_byte_us, cost_pico, confidence, retries, upstream_request_id, extra)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)
 ON CONFLICT (request_id) DO NOTHING";
 
-const INSERT_ATTEMPT: &str = "
-INSERT INTO attempts (seq, ordinal, backend, model, tier, tokens_in, tokens_cached, tokens_out,
-    started_us, first_byte_us, last_byte_us, price, cost_pico, confidence, verdict, reason, retries, fault,
-    upstream_status)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)";
-
-const INSERT_PRICE: &str = "
-INSERT INTO prices (input_micros, cached_input_micros, output_micros, as_of) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT DO NOTHING";
-
-const SELECT_PRICE: &str = "
-SELECT id FROM prices
-WHERE input_micros = ?1 AND cached_input_micros = ?2 AND output_micros = ?3 AND as_of = ?4";
-
-const INSERT_ORIGIN: &str = "INSERT INTO origins (caller, endpoint, dialect) VALUES (?1, ?2, ?3)";
-
-const SELECT_ORIGIN: &str = "SELECT id FROM origins WHERE caller IS ?1 AND endpoint IS ?2 AND dialect IS ?3";
+const INSERT_FURTHER_ATTEMPT: &str = "
+INSERT INTO further_attempts (seq, ordinal, attempt_kind, tokens_in, tokens_cached, tokens_cache_write,
+    tokens_cache_write_long, tokens_out, started_us, first_byte_us, last_byte_us, cost_pico, confidence, retries,
+    upstream_request_id, extra)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 const INSERT_EXAMPLE: &str = "
 INSERT INTO examples (request_id, task, text, answer, model, recorded_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -44,7 +35,7 @@ INSERT INTO templates (template, system_preview, prefix, suffix, first_seen_ms) 
 ON CONFLICT (template) DO NOTHING";
 
 const NEXT_SEQ: &str = "
-SELECT max(ifnull((SELECT max(seq) + 1 FROM requests), 1), ifnull((SELECT value FROM marks WHERE name = ?1), 1))";
+SELECT max(ifnull((SELECT max(seq) + 1 FROM request_rows), 1), ifnull((SELECT value FROM marks WHERE name = ?1), 1))";
 
 /// The mark that keeps the next number when the last request is removed: numbers are never given out twice.
 pub(super) const NEXT_SEQ_MARK: &str = "next_seq";
@@ -52,8 +43,10 @@ pub(super) const NEXT_SEQ_MARK: &str = "next_seq";
 /// What the writer remembers of the tables. It is forgotten when a transaction fails.
 #[derive(Default)]
 pub(super) struct Memory {
-    prices: KnownPrices,
-    origins: KnownOrigins,
+    prices: Prices,
+    requests: RequestKinds,
+    attempts: AttemptKinds,
+    pub(super) older: Older,
     next_seq: Option<i64>,
     pub(super) summaries: Summaries,
 }
@@ -67,6 +60,11 @@ impl Memory {
         let next = connection.query_row(NEXT_SEQ, [NEXT_SEQ_MARK], |row| row.get(0))?;
         self.next_seq = Some(next);
         Ok(next)
+    }
+
+    fn attempt_kind(&mut self, connection: &Connection, attempt: &AttemptRecord) -> rusqlite::Result<i64> {
+        let price = attempt.price.as_ref().map(|price| self.prices.id(connection, price)).transpose()?;
+        self.attempts.id(connection, attempt, price)
     }
 }
 
@@ -101,16 +99,16 @@ pub(super) fn fold(
 }
 
 /// The two statements of the hot path, looked up once a batch.
-struct Statements<'c> {
+pub(super) struct Statements<'c> {
     request: CachedStatement<'c>,
-    attempt: CachedStatement<'c>,
+    further_attempt: CachedStatement<'c>,
 }
 
 impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             request: connection.prepare_cached(INSERT_REQUEST)?,
-            attempt: connection.prepare_cached(INSERT_ATTEMPT)?,
+            further_attempt: connection.prepare_cached(INSERT_FURTHER_ATTEMPT)?,
         })
     }
 
@@ -123,76 +121,100 @@ impl<'c> Statements<'c> {
         example: Option<&ExampleRecord>,
     ) -> rusqlite::Result<bool> {
         let seq = memory.next_seq(connection)?;
-        let origin = memory.origins.id(connection, settlement)?;
-        if self.insert_request(seq, origin, settlement)? == 0 {
+        if memory.older.has(connection, settlement.request_id)?
+            || !self.insert(connection, memory, seq, settlement)?
+        {
             return Ok(false);
         }
         memory.next_seq = Some(seq.saturating_add(1));
         memory.summaries.add(connection, seq, settlement)?;
-        for (ordinal, attempt) in (0_i64..).zip(&settlement.attempts) {
-            let price =
-                attempt.price.as_deref().map(|price| memory.prices.id(connection, price)).transpose()?;
-            self.insert_attempt(seq, ordinal, price, attempt)?;
-        }
         if let Some(example) = example {
             insert_example(connection, example)?;
         }
         Ok(true)
     }
 
-    fn insert_request(&mut self, seq: i64, origin: i64, settlement: &Settlement) -> rusqlite::Result<usize> {
-        let costs = settlement.attempts.iter().map(|attempt| attempt.cost);
-        let unpriced = costs.clone().filter(Option::is_none).count();
-        let cost: Usd = costs.flatten().sum();
+    /// Adds the rows of a request under a number, unless there are some of its id. Returns whether it did.
+    pub(super) fn insert(
+        &mut self,
+        connection: &Connection,
+        memory: &mut Memory,
+        seq: i64,
+        settlement: &Settlement,
+    ) -> rusqlite::Result<bool> {
+        let kind = memory.requests.kind_of(connection, settlement)?;
+        let first = settlement.attempts.first();
+        let first_kind = first.map(|attempt| memory.attempt_kind(connection, attempt)).transpose()?;
+        if self.insert_request(seq, kind, settlement, first.zip(first_kind))? == 0 {
+            return Ok(false);
+        }
+        for (ordinal, attempt) in (0_i64..).zip(&settlement.attempts).skip(1) {
+            let kind = memory.attempt_kind(connection, attempt)?;
+            self.insert_further_attempt(seq, ordinal, kind, attempt)?;
+        }
+        Ok(true)
+    }
+
+    fn insert_request(
+        &mut self,
+        seq: i64,
+        kind: KindOfRequest,
+        settlement: &Settlement,
+        first: Option<(&AttemptRecord, i64)>,
+    ) -> rusqlite::Result<usize> {
+        let attempt = first.map(|(attempt, _)| attempt);
+        let tokens = attempt.and_then(|attempt| attempt.usage).map(|usage| usage.tokens);
         self.request.execute(params![
             seq,
             id_bytes(settlement.request_id),
             settlement.arrived_unix_ms,
-            settlement.task.as_ref().map(bantam_types::TaskName::as_str),
-            settlement.template.map(|template| template.0.cast_signed()),
-            settlement.requested_model,
-            settlement.label.as_str(),
-            settlement.outcome.as_str(),
-            settlement.status,
-            settlement.streamed,
+            kind.id,
+            settlement.template.filter(|_| !kind.is_whole).map(|template| template.0.cast_signed()),
+            (!kind.is_whole).then_some(&settlement.requested_model),
             held(settlement.duration_us),
             settlement.baseline_cost.map(Usd::picodollars),
-            cost.picodollars(),
-            held(settlement.attempts.len() as u64),
-            held(unpriced as u64),
-            deciding_attempt(&settlement.attempts).map(|ordinal| held(ordinal as u64)),
-            origin,
+            first.map(|(_, kind)| kind),
+            tokens.map(|tokens| held(tokens.input)),
+            tokens.map(|tokens| held(tokens.cached_input)),
+            tokens.and_then(|tokens| seldom(tokens.cache_write)),
+            tokens.and_then(|tokens| seldom(tokens.cache_write_long)),
+            tokens.map(|tokens| held(tokens.output)),
+            attempt.map(|attempt| held(attempt.started_us)),
+            attempt.and_then(|attempt| attempt.first_byte_us).map(held),
+            attempt.map(|attempt| held(attempt.last_byte_us)),
+            attempt.and_then(|attempt| attempt.cost).map(Usd::picodollars),
+            attempt.and_then(|attempt| attempt.confidence),
+            attempt.map(|attempt| attempt.retries),
+            attempt.and_then(|attempt| attempt.upstream_request_id.as_deref()),
+            attempt.and_then(|attempt| Extra::of(attempt).encode()),
         ])
     }
 
-    fn insert_attempt(
+    fn insert_further_attempt(
         &mut self,
         seq: i64,
         ordinal: i64,
-        price: Option<i64>,
+        kind: i64,
         attempt: &AttemptRecord,
     ) -> rusqlite::Result<()> {
-        let usage = attempt.usage;
-        self.attempt.execute(params![
+        let tokens = attempt.usage.map(|usage| usage.tokens);
+        self.further_attempt.execute(params![
             seq,
             ordinal,
-            &*attempt.backend,
-            &*attempt.model,
-            attempt.tier.as_str(),
-            usage.map(|usage| held(usage.input)),
-            usage.map(|usage| held(usage.cached_input)),
-            usage.map(|usage| held(usage.output)),
+            kind,
+            tokens.map(|tokens| held(tokens.input)),
+            tokens.map(|tokens| held(tokens.cached_input)),
+            tokens.and_then(|tokens| seldom(tokens.cache_write)),
+            tokens.and_then(|tokens| seldom(tokens.cache_write_long)),
+            tokens.map(|tokens| held(tokens.output)),
             held(attempt.started_us),
             attempt.first_byte_us.map(held),
             held(attempt.last_byte_us),
-            price,
             attempt.cost.map(Usd::picodollars),
             attempt.confidence,
-            attempt.outcome.as_str(),
-            attempt.outcome.reason().map(bantam_types::EscalationReason::as_str),
             attempt.retries,
-            attempt.fault.map(bantam_types::FaultKind::as_str),
-            attempt.upstream_status,
+            attempt.upstream_request_id.as_deref(),
+            Extra::of(attempt).encode(),
         ])?;
         Ok(())
     }
@@ -221,75 +243,6 @@ fn insert_template(connection: &Connection, record: &TemplateRecord) -> rusqlite
     Ok(())
 }
 
-/// The row numbers of the prices that were used last. Prices are few, so a list is enough; it is
-/// bounded all the same.
-#[derive(Default)]
-pub(super) struct KnownPrices(Vec<(Price, i64)>);
-
-impl KnownPrices {
-    const MAX: usize = 64;
-
-    fn id(&mut self, connection: &Connection, price: &Price) -> rusqlite::Result<i64> {
-        if let Some((_, id)) = self.0.iter().find(|(known, _)| known == price) {
-            return Ok(*id);
-        }
-        let columns = params![
-            held(price.input.micros()),
-            held(price.cached_input.micros()),
-            held(price.output.micros()),
-            price.as_of
-        ];
-        connection.prepare_cached(INSERT_PRICE)?.execute(columns)?;
-        let id = connection.prepare_cached(SELECT_PRICE)?.query_row(columns, |row| row.get(0))?;
-        if self.0.len() >= Self::MAX {
-            self.0.clear();
-        }
-        self.0.push((price.clone(), id));
-        Ok(id)
-    }
-}
-
-/// The row numbers of the origins that were met last: there are as many as keys and endpoints in use, so a list is
-/// enough; it is bounded all the same.
-#[derive(Default)]
-struct KnownOrigins(Vec<(Origin, i64)>);
-
-struct Origin {
-    caller: Option<Arc<str>>,
-    endpoint: Option<Cow<'static, str>>,
-    dialect: Option<Cow<'static, str>>,
-}
-
-impl KnownOrigins {
-    const MAX: usize = 64;
-
-    fn id(&mut self, connection: &Connection, request: &Settlement) -> rusqlite::Result<i64> {
-        let Settlement { caller, endpoint, dialect, .. } = request;
-        let known = self.0.iter().find(|(known, _)| {
-            known.caller == *caller && known.endpoint == *endpoint && known.dialect == *dialect
-        });
-        if let Some((_, id)) = known {
-            return Ok(*id);
-        }
-        let columns = params![caller, endpoint, dialect];
-        let found =
-            connection.prepare_cached(SELECT_ORIGIN)?.query_row(columns, |row| row.get(0)).optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => {
-                connection.prepare_cached(INSERT_ORIGIN)?.execute(columns)?;
-                connection.last_insert_rowid()
-            }
-        };
-        if self.0.len() >= Self::MAX {
-            self.0.clear();
-        }
-        let origin = Origin { caller: caller.clone(), endpoint: endpoint.clone(), dialect: dialect.clone() };
-        self.0.push((origin, id));
-        Ok(id)
-    }
-}
-
 /// Returns a request's id as it is stored: big-endian, so that ids that begin with the time sort by it.
 pub(super) fn id_bytes(request_id: u128) -> [u8; 16] {
     request_id.to_be_bytes()
@@ -297,6 +250,11 @@ pub(super) fn id_bytes(request_id: u128) -> [u8; 16] {
 
 /// Returns the number, held at the largest that a column takes: an upstream that claims 2⁶³ tokens
 /// must not stop the ledger.
-fn held(number: u64) -> i64 {
+pub(super) fn held(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Returns the number as [`held`] does; `None` for none, which takes no room.
+fn seldom(number: u64) -> Option<i64> {
+    (number > 0).then(|| held(number))
 }

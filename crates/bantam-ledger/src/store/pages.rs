@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::blocks::{Wanted, block_of, numbers_of};
 use super::fold::id_bytes;
-use super::query::{add_attempts, for_rows};
-use super::row::{REQUEST_COLUMNS, get, settlement};
+use super::query::{Rows, for_rows, request};
+use super::row::get;
 use crate::error::{DatabaseError, QueryError};
 
 /// Returns a page of requests with their attempts.
@@ -109,19 +109,10 @@ impl Page<'_> {
 
     /// Adds a request, if it is there and passes.
     fn add(&mut self, seq: i64) -> Result<(), QueryError> {
-        let sql = format!(
-            "SELECT {REQUEST_COLUMNS} FROM requests r LEFT JOIN origins o ON o.id = r.origin WHERE r.seq = ?1"
-        );
-        let mut found = None;
-        for_rows(self.connection, &sql, [seq], |row| {
-            found = Some(settlement(row)?);
-            Ok(())
-        })?;
-        if let Some(mut request) = found {
-            add_attempts(self.connection, seq, &mut request)?;
-            if self.filter.passes(&request) {
-                self.found.push((seq, request));
-            }
+        if let Some(request) = request(self.connection, Rows::All, seq)?
+            && self.filter.passes(&request)
+        {
+            self.found.push((seq, request));
         }
         Ok(())
     }

@@ -3,11 +3,14 @@
 use std::ops::Range;
 
 use bantam_books::{ExampleRecord, Place, TemplateRecord, TimeRange};
-use bantam_types::{Settlement, TaskName, Template};
+use bantam_types::{AttemptRecord, Settlement, TaskName, Template};
 use rusqlite::{Connection, Params, Row, params};
 
 use super::fold::id_bytes;
-use super::row::{ATTEMPT_COLUMNS, Names, SUMMARY_COLUMNS, attempt, get, name, summary, summary_attempt};
+use super::row::{
+    ATTEMPT_COLUMNS, ATTEMPT_SUMMARY_COLUMNS, Names, REQUEST_COLUMNS, SUMMARY_COLUMNS, attempt,
+    attempt_summary, get, name, settlement, summary,
+};
 use crate::error::{DatabaseError, QueryError};
 
 /// Calls `each` for every row of a query, until it fails.
@@ -26,20 +29,44 @@ pub(super) fn for_rows(
     Ok(())
 }
 
-/// Adds the attempts of a request that was read without them.
-pub(super) fn add_attempts(
+/// Which views are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rows {
+    /// All rows.
+    All,
+    /// Rows of an older version that were not moved yet.
+    Older,
+}
+
+/// Returns the request of a number with its attempts.
+pub(super) fn request(
     connection: &Connection,
+    rows: Rows,
     seq: i64,
-    request: &mut Settlement,
-) -> Result<(), QueryError> {
-    let sql = format!(
-        "SELECT {ATTEMPT_COLUMNS} FROM attempts a LEFT JOIN prices p ON p.id = a.price \
-         WHERE a.seq = ?1 ORDER BY a.ordinal"
-    );
-    for_rows(connection, &sql, [seq], |row| {
-        request.attempts.push(attempt(row)?);
-        Ok(())
-    })
+) -> Result<Option<Settlement>, QueryError> {
+    let (requests, attempts) = match rows {
+        Rows::All => ("requests", &["first_attempts", "later_attempts"][..]),
+        Rows::Older => ("older_requests", &["older_attempts"][..]),
+    };
+    let mut found = None;
+    for_rows(
+        connection,
+        &format!("SELECT {REQUEST_COLUMNS} FROM {requests} WHERE seq = ?1"),
+        [seq],
+        |row| {
+            found = Some(settlement(row)?);
+            Ok(())
+        },
+    )?;
+    let Some(mut found) = found else { return Ok(None) };
+    for attempts in attempts {
+        let sql = format!("SELECT {ATTEMPT_COLUMNS} FROM {attempts} WHERE seq = ?1 ORDER BY ordinal");
+        for_rows(connection, &sql, [seq], |row| {
+            found.attempts.push(attempt(row)?);
+            Ok(())
+        })?;
+    }
+    Ok(Some(found))
 }
 
 /// Returns all discovered templates, first seen first.
@@ -98,26 +125,61 @@ pub(super) fn for_requests(
     range: TimeRange,
     mut each: impl FnMut(i64, &Settlement) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
+    let failed = DatabaseError::when("answer a query");
+    let [mut first, mut later] = {
+        let prepare = |view| {
+            let order = "ORDER BY seq, ordinal";
+            connection.prepare_cached(&format!(
+                "SELECT {ATTEMPT_SUMMARY_COLUMNS} FROM {view} WHERE seq >= ?1 AND seq < ?2 {order}"
+            ))
+        };
+        [prepare("first_attempts").map_err(&failed)?, prepare("later_attempts").map_err(&failed)?]
+    };
+    let mut attempts = Vec::new();
+    for statement in [&mut first, &mut later] {
+        let rows = statement.query([numbers.start, numbers.end]).map_err(&failed)?;
+        attempts.push(AttemptsInOrder { rows, pending: None });
+    }
     let sql = format!(
-        "SELECT {SUMMARY_COLUMNS} FROM requests r LEFT JOIN origins o ON o.id = r.origin \
-         LEFT JOIN attempts a ON a.seq = r.seq \
-         WHERE r.seq >= ?1 AND r.seq < ?2 AND r.arrived_ms >= ?3 AND r.arrived_ms < ?4 ORDER BY r.seq, a.ordinal"
+        "SELECT {SUMMARY_COLUMNS} FROM requests \
+         WHERE seq >= ?1 AND seq < ?2 AND arrived_ms >= ?3 AND arrived_ms < ?4 ORDER BY seq"
     );
-    let mut names = Names::default();
-    let mut current: Option<(i64, Settlement)> = None;
     let columns = params![numbers.start, numbers.end, range.from_unix_ms, range.until_unix_ms];
+    let mut names = Names::default();
     for_rows(connection, &sql, columns, |row| {
-        let seq = get(row, 0)?;
-        if current.as_ref().is_none_or(|(last, _)| *last != seq) {
-            let next = (seq, summary(row, &mut names)?);
-            if let Some((last, request)) = current.replace(next) {
-                each(last, &request)?;
+        let (seq, mut request): (i64, _) = (get(row, 0)?, summary(row, &mut names)?);
+        for attempts in &mut attempts {
+            attempts.add_to(&mut request, seq, &mut names)?;
+        }
+        each(seq, &request)
+    })
+}
+
+/// Attempts in the order of their requests' numbers.
+struct AttemptsInOrder<'s> {
+    rows: rusqlite::Rows<'s>,
+    /// The attempt that was read last, with the number of its request.
+    pending: Option<(i64, AttemptRecord)>,
+}
+
+impl AttemptsInOrder<'_> {
+    /// Adds the attempts of a request, and passes those of requests before it.
+    fn add_to(&mut self, request: &mut Settlement, seq: i64, names: &mut Names) -> Result<(), QueryError> {
+        loop {
+            if self.pending.is_none() {
+                let row = self.rows.next().map_err(DatabaseError::when("answer a query"))?;
+                let Some(row) = row else { return Ok(()) };
+                self.pending = Some((get(row, 0)?, attempt_summary(row, names)?));
+            }
+            match self.pending.take() {
+                Some((of, attempt)) if of == seq => request.attempts.push(attempt),
+                // An attempt of a request that is not in the span of time.
+                Some((of, _)) if of < seq => {}
+                later => {
+                    self.pending = later;
+                    return Ok(());
+                }
             }
         }
-        if let (Some((_, request)), Some(attempt)) = (&mut current, summary_attempt(row, &mut names)?) {
-            request.attempts.push(attempt);
-        }
-        Ok(())
-    })?;
-    current.map_or(Ok(()), |(last, request)| each(last, &request))
+    }
 }

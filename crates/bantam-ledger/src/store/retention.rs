@@ -72,7 +72,7 @@ fn remove(
     let next_seq = memory.next_seq(connection)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let Range { start, end } = numbers_of(block);
-    let sql = "SELECT seq, arrived_ms FROM requests WHERE seq >= ?1 AND seq < ?2 \
+    let sql = "SELECT seq, arrived_ms FROM request_rows WHERE seq >= ?1 AND seq < ?2 \
                AND (?3 IS NULL OR arrived_ms < ?3) ORDER BY seq LIMIT ?4";
     let old: Vec<(i64, i64)> = {
         let mut statement = transaction.prepare_cached(sql)?;
@@ -82,14 +82,14 @@ fn remove(
     };
     let mut hours = BTreeSet::new();
     for (seq, arrived_ms) in old {
-        transaction.prepare_cached("DELETE FROM attempts WHERE seq = ?1")?.execute([seq])?;
-        transaction.prepare_cached("DELETE FROM requests WHERE seq = ?1")?.execute([seq])?;
+        transaction.prepare_cached("DELETE FROM further_attempts WHERE seq = ?1")?.execute([seq])?;
+        transaction.prepare_cached("DELETE FROM request_rows WHERE seq = ?1")?.execute([seq])?;
         hours.insert(hour_of(arrived_ms));
     }
     for hour in hours {
         transaction.prepare_cached("INSERT OR IGNORE INTO thinned (hour) VALUES (?1)")?.execute([hour])?;
     }
-    let sql = "SELECT min(arrived_ms), max(arrived_ms) FROM requests WHERE seq >= ?1 AND seq < ?2";
+    let sql = "SELECT min(arrived_ms), max(arrived_ms) FROM request_rows WHERE seq >= ?1 AND seq < ?2";
     let bounds: (Option<i64>, Option<i64>) =
         transaction.prepare_cached(sql)?.query_row([start, end], |row| Ok((row.get(0)?, row.get(1)?)))?;
     if let (Some(first_ms), Some(last_ms)) = bounds {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All numbers are varints, so what did not happen takes one byte. A new field is a new version: rows are kept for
-//! ever, and each is written again only while its hour or day goes on.
+//! ever, and each is written again only while its hour or day goes on. Version 1 had no tokens written to a cache.
 
 use bantam_books::{Bucket, Histogram, Savings, Usage};
 use bantam_types::{TokenUsage, Usd};
@@ -14,7 +14,10 @@ use crate::format::DecodeError;
 use crate::format::codes::{reason, reason_code};
 use crate::format::numbers::{Body, put_number, put_signed};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// How many counts a row has, by its version.
+const COUNTS_1: usize = 17;
+const COUNTS: usize = 19;
 
 /// Returns the bytes of a row.
 pub(super) fn encode(usage: &Usage) -> Vec<u8> {
@@ -27,7 +30,7 @@ pub(super) fn encode(usage: &Usage) -> Vec<u8> {
         cancelled,
         answered_by_tier: [local, mid, frontier],
         attempts,
-        tokens: TokenUsage { input, cached_input, output },
+        tokens: TokenUsage { input, cached_input, cache_write, cache_write_long, output },
         attempts_uncounted,
         spend,
         attempts_unpriced,
@@ -59,6 +62,8 @@ pub(super) fn encode(usage: &Usage) -> Vec<u8> {
         requests_unpriced,
         compared,
         excluded_requests,
+        cache_write,
+        cache_write_long,
     ] {
         put_number(&mut out, *count);
     }
@@ -92,12 +97,13 @@ fn put_histogram(out: &mut Vec<u8>, histogram: &Histogram) {
 /// Returns the row that the bytes hold.
 pub(super) fn decode(bytes: &[u8]) -> Result<Usage, DecodeError> {
     let mut body = Body::new(bytes);
-    match body.byte("version")? {
-        VERSION => {}
+    let length = match body.byte("version")? {
+        1 => COUNTS_1,
+        VERSION => COUNTS,
         version => return Err(DecodeError::Unknown { kind: 0, version }),
-    }
-    let mut counts = [0; 17];
-    for count in &mut counts {
+    };
+    let mut counts = [0; COUNTS];
+    for count in counts.iter_mut().take(length) {
         *count = body.number("count")?;
     }
     let mut sums = [Usd::ZERO; 4];
@@ -118,11 +124,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Usage, DecodeError> {
     if body.is_empty() { Ok(usage) } else { Err(DecodeError::Field("end")) }
 }
 
-fn of_numbers(counts: [u64; 17], sums: [Usd; 4]) -> Usage {
+fn of_numbers(counts: [u64; COUNTS], sums: [Usd; 4]) -> Usage {
     let [requests, answered, refused, failed, cancelled, local, mid, frontier, attempts, rest @ ..] = counts;
     let [input, cached_input, output, attempts_uncounted, attempts_unpriced, requests_unpriced, rest @ ..] =
         rest;
-    let [compared, excluded_requests] = rest;
+    let [compared, excluded_requests, cache_write, cache_write_long] = rest;
     let [spend, baseline, compared_spend, excluded_spend] = sums;
     Usage {
         requests,
@@ -132,7 +138,7 @@ fn of_numbers(counts: [u64; 17], sums: [Usd; 4]) -> Usage {
         cancelled,
         answered_by_tier: [local, mid, frontier],
         attempts,
-        tokens: TokenUsage { input, cached_input, output },
+        tokens: TokenUsage { input, cached_input, cache_write, cache_write_long, output },
         attempts_uncounted,
         spend,
         attempts_unpriced,
@@ -201,7 +207,7 @@ mod tests {
 
     #[test]
     fn what_did_not_happen_takes_little_room() {
-        assert!(encode(&Usage::default()).len() <= 25);
+        assert!(encode(&Usage::default()).len() <= 27);
     }
 
     #[test]
@@ -213,14 +219,26 @@ mod tests {
         assert!(matches!(decode(&bytes), Err(DecodeError::Unknown { .. })));
     }
 
-    /// The bytes of version 1, so that a change of the layout without a change of the version is seen.
+    /// The bytes of the version that is written now, so that a change of the layout without a change of the version is
+    /// seen.
     #[test]
-    fn version_1_is_written_as_it_always_was() {
+    fn a_version_is_written_as_it_always_was() {
         let bytes = encode(&rows(GroupBy::None, 50)[0]);
         assert_eq!((bytes.len(), crc32fast::hash(&bytes)), GOLDEN);
     }
 
-    const GOLDEN: (usize, u32) = (100, 2_996_330_948);
+    const GOLDEN: (usize, u32) = (103, 893_539_319);
+
+    /// A row of 50 requests as version 1 wrote it.
+    const VERSION_1: &[u8] = include_bytes!("../../tests/fixtures/version-1.rollup");
+
+    #[test]
+    fn a_row_of_version_1_wrote_nothing_to_a_cache() {
+        assert_eq!((VERSION_1.len(), crc32fast::hash(VERSION_1)), (100, 2_996_330_948));
+        let found = decode(VERSION_1).unwrap();
+        assert_eq!((found.tokens.cache_write, found.tokens.cache_write_long), (0, 0));
+        assert_eq!((found.requests, found.attempts), (50, 70));
+    }
 
     proptest! {
         #[test]

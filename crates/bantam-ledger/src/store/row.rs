@@ -4,30 +4,34 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, RequestOutcome, Settlement,
-    Template, TokenUsage, Usd, UsdPerMillion,
+    AnswerUsage, AttemptOutcome, AttemptRecord, CountState, EscalationReason, FaultKind, Label,
+    RequestOutcome, ServiceTier, Settlement, Template, TokenUsage, Unpriced, Usd,
 };
 use rusqlite::Row;
 use rusqlite::types::FromSql;
 
+use super::kinds::counts_of_word;
+use super::prices::price;
 use crate::error::{DatabaseError, QueryError};
+use crate::format::Extra;
 
-/// The columns that [`settlement`] reads, of `requests r LEFT JOIN origins o`.
-pub(super) const REQUEST_COLUMNS: &str = "r.seq, r.request_id, r.arrived_ms, r.task, r.template, \
-     r.requested_model, r.label, r.outcome, r.status, r.streamed, r.duration_us, r.baseline_pico, o.caller, \
-     o.endpoint, o.dialect";
+/// The columns that [`settlement`] reads, of the view `requests`.
+pub(super) const REQUEST_COLUMNS: &str = "seq, request_id, arrived_ms, task, template, requested_model, label, \
+     outcome, status, streamed, duration_us, baseline_pico, caller, endpoint, dialect";
 
-/// The columns that [`attempt`] reads, of `attempts a LEFT JOIN prices p`.
-pub(super) const ATTEMPT_COLUMNS: &str = "a.backend, a.model, a.tier, a.tokens_in, a.tokens_cached, \
-     a.tokens_out, a.started_us, a.first_byte_us, a.last_byte_us, a.cost_pico, a.confidence, a.verdict, \
-     a.reason, a.retries, p.input_micros, p.cached_input_micros, p.output_micros, p.as_of, \
-     a.fault, a.upstream_status";
+/// The columns that [`attempt`] reads, of the view `attempts`.
+pub(super) const ATTEMPT_COLUMNS: &str = "backend, model, tier, tokens_in, tokens_cached, tokens_cache_write, \
+     tokens_cache_write_long, tokens_out, started_us, first_byte_us, last_byte_us, cost_pico, confidence, verdict, \
+     reason, retries, fault, upstream_status, service_tier, counts, unpriced, upstream_request_id, extra, \
+     input_micros, cached_input_micros, output_micros, as_of, terms";
 
-/// The columns that [`summary`] and [`summary_attempt`] read, of `requests r LEFT JOIN origins o LEFT JOIN attempts
-/// a`.
-pub(super) const SUMMARY_COLUMNS: &str = "r.seq, r.arrived_ms, r.task, r.template, o.caller, o.endpoint, \
-     r.outcome, r.duration_us, r.baseline_pico, a.verdict, a.reason, a.tier, a.model, a.tokens_in, \
-     a.tokens_cached, a.tokens_out, a.cost_pico";
+/// The columns that [`summary`] reads, of the view `requests`.
+pub(super) const SUMMARY_COLUMNS: &str =
+    "seq, arrived_ms, task, template, caller, endpoint, outcome, duration_us, baseline_pico";
+
+/// The columns that [`attempt_summary`] reads, of the view `attempts`.
+pub(super) const ATTEMPT_SUMMARY_COLUMNS: &str = "seq, verdict, reason, tier, model, tokens_in, tokens_cached, tokens_cache_write, tokens_cache_write_long, \
+     tokens_out, cost_pico";
 
 /// Names that were read last: few names are in many rows, and each is allocated once.
 #[derive(Default)]
@@ -82,33 +86,32 @@ pub(super) fn summary(row: &Row<'_>, names: &mut Names) -> Result<Settlement, Qu
     })
 }
 
-/// Returns what usage asks of an attempt; `None` where the request has none.
-pub(super) fn summary_attempt(row: &Row<'_>, names: &mut Names) -> Result<Option<AttemptRecord>, QueryError> {
-    let Some(model) = names.get(row, 12, "model")? else { return Ok(None) };
-    let usage = match get::<Option<i64>>(row, 13)? {
+/// Returns what usage asks of an attempt.
+pub(super) fn attempt_summary(row: &Row<'_>, names: &mut Names) -> Result<AttemptRecord, QueryError> {
+    let model = names.get(row, 4, "model")?.ok_or(QueryError::Value { column: "model" })?;
+    let usage = match get::<Option<i64>>(row, 5)? {
         None => None,
-        Some(_) => Some(TokenUsage {
-            input: count(row, 13)?,
-            cached_input: count(row, 14)?,
-            output: count(row, 15)?,
-        }),
+        Some(_) => Some(tokens(row, 5)?.into()),
     };
-    Ok(Some(AttemptRecord {
+    Ok(AttemptRecord {
         backend: Arc::clone(&model),
         model,
-        tier: text(row, 11, "tier", |name| name.parse().ok())?.ok_or(QueryError::Value { column: "tier" })?,
+        tier: name(row, 3, "tier", |name| name.parse().ok())?,
         usage,
         started_us: 0,
         first_byte_us: None,
         last_byte_us: 0,
         price: None,
-        cost: get::<Option<i64>>(row, 16)?.map(Usd::from_picodollars),
+        cost: get::<Option<i64>>(row, 10)?.map(Usd::from_picodollars),
         confidence: None,
-        outcome: verdict(row, 9, 10)?,
+        outcome: verdict(row, 1, 2)?,
         retries: 0,
         fault: None,
         upstream_status: None,
-    }))
+        unpriced: None,
+        upstream_request_id: None,
+        rate_limits: None,
+    })
 }
 
 /// Returns what a column's text names, without a copy of the text; nothing for no text.
@@ -146,40 +149,63 @@ pub(super) fn settlement(row: &Row<'_>) -> Result<Settlement, QueryError> {
 
 /// Returns one attempt.
 pub(super) fn attempt(row: &Row<'_>) -> Result<AttemptRecord, QueryError> {
+    let extra = extra(row, 22)?;
     let usage = match get::<Option<i64>>(row, 3)? {
         None => None,
-        Some(_) => {
-            Some(TokenUsage { input: count(row, 3)?, cached_input: count(row, 4)?, output: count(row, 5)? })
-        }
+        Some(_) => Some(AnswerUsage {
+            tokens: tokens(row, 3)?,
+            audio_input: extra.audio_input,
+            audio_output: extra.audio_output,
+            web_searches: extra.web_searches,
+            service_tier: text(row, 18, "service_tier", ServiceTier::of_word)?,
+            counts: counts(row, 19)?,
+        }),
     };
     Ok(AttemptRecord {
         backend: get::<String>(row, 0)?.into(),
         model: get::<String>(row, 1)?.into(),
         tier: name(row, 2, "tier", |name| name.parse().ok())?,
         usage,
-        started_us: count(row, 6)?,
-        first_byte_us: get::<Option<i64>>(row, 7)?.map(i64::unsigned_abs),
-        last_byte_us: count(row, 8)?,
-        price: price(row)?.map(Arc::new),
-        cost: get::<Option<i64>>(row, 9)?.map(Usd::from_picodollars),
-        confidence: get(row, 10)?,
-        outcome: verdict(row, 11, 12)?,
-        retries: get(row, 13)?,
-        fault: text(row, 18, "fault", FaultKind::of_word)?,
-        upstream_status: get(row, 19)?,
+        started_us: count(row, 8)?,
+        first_byte_us: get::<Option<i64>>(row, 9)?.map(i64::unsigned_abs),
+        last_byte_us: count(row, 10)?,
+        price: price(row, 23)?.map(Arc::new),
+        cost: get::<Option<i64>>(row, 11)?.map(Usd::from_picodollars),
+        unpriced: text(row, 20, "unpriced", Unpriced::of_word)?,
+        confidence: get(row, 12)?,
+        outcome: verdict(row, 13, 14)?,
+        retries: get(row, 15)?,
+        fault: text(row, 16, "fault", FaultKind::of_word)?,
+        upstream_status: get(row, 17)?,
+        upstream_request_id: get::<Option<String>>(row, 21)?.map(Arc::from),
+        rate_limits: extra.rate_limits,
     })
 }
 
-fn price(row: &Row<'_>) -> Result<Option<Price>, QueryError> {
-    let Some(as_of) = get(row, 17)? else {
-        return Ok(None);
-    };
-    Ok(Some(Price {
-        input: UsdPerMillion::from_micros(count(row, 14)?),
-        cached_input: UsdPerMillion::from_micros(count(row, 15)?),
-        output: UsdPerMillion::from_micros(count(row, 16)?),
-        as_of,
-    }))
+/// Returns the tokens whose five columns begin at `at`.
+fn tokens(row: &Row<'_>, at: usize) -> Result<TokenUsage, QueryError> {
+    let seldom = |at| get::<Option<i64>>(row, at).map(|count| count.map_or(0, i64::unsigned_abs));
+    Ok(TokenUsage {
+        input: count(row, at)?,
+        cached_input: count(row, at + 1)?,
+        cache_write: seldom(at + 2)?,
+        cache_write_long: seldom(at + 3)?,
+        output: count(row, at + 4)?,
+    })
+}
+
+fn counts(row: &Row<'_>, at: usize) -> Result<CountState, QueryError> {
+    let word = row.get_ref(at).map_err(DatabaseError::when("give a column"))?;
+    let counts = word.as_str_or_null().ok().and_then(counts_of_word);
+    counts.ok_or(QueryError::Value { column: "counts" })
+}
+
+fn extra(row: &Row<'_>, at: usize) -> Result<Extra, QueryError> {
+    let bytes = row.get_ref(at).map_err(DatabaseError::when("give a column"))?;
+    match bytes.as_blob_or_null().map_err(|_| QueryError::Value { column: "extra" })? {
+        None => Ok(Extra::default()),
+        Some(bytes) => Extra::decode(bytes).map_err(|source| QueryError::Bytes { column: "extra", source }),
+    }
 }
 
 fn verdict(row: &Row<'_>, at: usize, reason_at: usize) -> Result<AttemptOutcome, QueryError> {

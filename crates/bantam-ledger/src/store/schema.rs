@@ -1,19 +1,23 @@
 //! The tables, and how an older file gets them.
 //!
-//! - `requests` is an ordinary table whose rows are numbered as they come, with the request's id in
+//! - `request_rows` is an ordinary table whose rows are numbered as they come, with the request's id in
 //!   an index beside it, rather than clustered by id: rows go to the end of the file whatever ids
 //!   look like, and only the index (some 25 bytes a request) is written in the ids' order. Ids that
-//!   begin with the time make that an append too.
-//! - `attempts` is clustered by that number and the attempt's place, so a request's attempts lie
+//!   begin with the time make that an append too. A row also holds the first attempt, which for most requests is the
+//!   only one: adding it costs a few columns and not a second row.
+//! - `further_attempts` is clustered by that number and the attempt's place, so a request's attempts lie
 //!   together, are appended, and need no second index.
+//! - What many rows have in common has a row in `request_kinds` or `attempt_kinds`, see [`kinds`](super::kinds). The
+//!   views `requests` and `attempts` bring it together: everything that reads, people included, reads those.
 //! - Nothing else has an index. Reports are read from `rollups`, see [`rollups`](super::rollups), and requests by any
 //!   filter through `blocks`, see [`blocks`](super::blocks): both cost a fold less than one index did.
-//! - `origins` has each caller, endpoint and dialect that came together once; a request names its row.
 //! - `thinned` has the hours whose requests were removed, wholly or in part, and `marks` numbers that have to outlive
 //!   the rows they came from.
 //! - Nothing declares a foreign key: both rows are written by one function in one transaction, and
 //!   checking each reference again would cost a lookup per attempt.
 //! - Requests and attempts are only ever inserted, until their retention removes them.
+
+mod tables;
 
 use bantam_books::TimeRange;
 use rusqlite::Connection;
@@ -29,127 +33,13 @@ const SUMMARISED_AT_ONCE: u32 = 16_384;
 const APPLICATION_ID: i64 = 0x626e_746d;
 
 /// Each step takes a file from the version that is its index to the next. Steps are for ever.
-const MIGRATIONS: [Step; 2] =
-    [Step { sql: VERSION_1, then: |_| Ok(()) }, Step { sql: VERSION_2, then: summarise }];
+const MIGRATIONS: [&str; 3] = [tables::VERSION_1, tables::VERSION_2, tables::VERSION_3];
 
-struct Step {
-    sql: &'static str,
-    /// What SQL cannot say.
-    then: fn(&Connection) -> Result<(), QueryError>,
-}
+/// The first version that has sums and blocks.
+const FIRST_WITH_SUMMARIES: i64 = 2;
 
 /// The version that this code reads and writes.
 pub(crate) const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
-
-const VERSION_1: &str = "
-CREATE TABLE schema_versions (
-    version INTEGER PRIMARY KEY,
-    applied_ms INTEGER NOT NULL
-) STRICT;
-CREATE TABLE requests (
-    seq INTEGER PRIMARY KEY,
-    request_id BLOB NOT NULL UNIQUE,
-    arrived_ms INTEGER NOT NULL,
-    task TEXT,
-    template INTEGER,
-    requested_model TEXT NOT NULL,
-    label TEXT NOT NULL,
-    outcome TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    streamed INTEGER NOT NULL,
-    duration_us INTEGER NOT NULL,
-    baseline_pico INTEGER,
-    cost_pico INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    unpriced INTEGER NOT NULL,
-    decided_by INTEGER
-) STRICT;
-CREATE INDEX requests_by_arrival ON requests (arrived_ms);
-CREATE TABLE attempts (
-    seq INTEGER NOT NULL,
-    ordinal INTEGER NOT NULL,
-    backend TEXT NOT NULL,
-    model TEXT NOT NULL,
-    tier TEXT NOT NULL,
-    tokens_in INTEGER,
-    tokens_cached INTEGER,
-    tokens_out INTEGER,
-    started_us INTEGER NOT NULL,
-    first_byte_us INTEGER,
-    last_byte_us INTEGER NOT NULL,
-    price INTEGER,
-    cost_pico INTEGER,
-    confidence REAL,
-    verdict TEXT NOT NULL,
-    reason TEXT,
-    retries INTEGER NOT NULL,
-    PRIMARY KEY (seq, ordinal)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE prices (
-    id INTEGER PRIMARY KEY,
-    input_micros INTEGER NOT NULL,
-    cached_input_micros INTEGER NOT NULL,
-    output_micros INTEGER NOT NULL,
-    as_of TEXT NOT NULL,
-    UNIQUE (input_micros, cached_input_micros, output_micros, as_of)
-) STRICT;
-CREATE TABLE templates (
-    template INTEGER PRIMARY KEY,
-    system_preview TEXT NOT NULL,
-    prefix TEXT NOT NULL,
-    suffix TEXT NOT NULL,
-    first_seen_ms INTEGER NOT NULL
-) STRICT;
-CREATE TABLE examples (
-    id INTEGER PRIMARY KEY,
-    request_id BLOB NOT NULL,
-    task TEXT NOT NULL,
-    text TEXT NOT NULL,
-    answer TEXT NOT NULL,
-    model TEXT NOT NULL,
-    recorded_ms INTEGER NOT NULL
-) STRICT;
-CREATE INDEX examples_by_time ON examples (task, recorded_ms, request_id);
-";
-
-const VERSION_2: &str = "
-CREATE TABLE origins (
-    id INTEGER PRIMARY KEY,
-    caller TEXT,
-    endpoint TEXT,
-    dialect TEXT
-) STRICT;
-ALTER TABLE requests ADD COLUMN origin INTEGER;
-ALTER TABLE attempts ADD COLUMN fault TEXT;
-ALTER TABLE attempts ADD COLUMN upstream_status INTEGER;
-DROP INDEX requests_by_arrival;
-CREATE INDEX examples_by_age ON examples (recorded_ms);
-CREATE TABLE rollups (
-    dimension INTEGER NOT NULL,
-    hours INTEGER NOT NULL,
-    begin INTEGER NOT NULL,
-    key ANY NOT NULL,
-    usage BLOB NOT NULL,
-    PRIMARY KEY (dimension, hours, begin, key)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE blocks (
-    block INTEGER PRIMARY KEY,
-    first_ms INTEGER NOT NULL,
-    last_ms INTEGER NOT NULL,
-    members BLOB NOT NULL
-) STRICT;
-CREATE TABLE combos (
-    id INTEGER PRIMARY KEY,
-    task TEXT,
-    caller TEXT,
-    outcome TEXT NOT NULL,
-    tier TEXT,
-    model TEXT
-) STRICT;
-CREATE INDEX combos_by_name ON combos (task, caller, outcome, tier, model);
-CREATE TABLE thinned (hour INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-";
 
 /// What a file is, before anything in it is touched.
 #[derive(Debug, PartialEq, Eq)]
@@ -189,21 +79,59 @@ pub(crate) fn migrate(connection: &mut Connection, found: i64) -> Result<(), Ope
     apply(connection, found, steps).map_err(|source| OpenError::Migrate { source: source.into() })
 }
 
-fn apply(connection: &mut Connection, found: i64, steps: &[Step]) -> Result<(), QueryError> {
+fn apply(connection: &mut Connection, found: i64, steps: &[&str]) -> Result<(), QueryError> {
     let failed = DatabaseError::when("make its tables");
     let transaction = connection.transaction().map_err(&failed)?;
-    for (version, step) in (found + 1..).zip(steps) {
-        transaction.execute_batch(step.sql).map_err(&failed)?;
-        (step.then)(&transaction)?;
+    for (version, sql) in (found + 1..).zip(steps) {
+        transaction.execute_batch(sql).map_err(&failed)?;
         let noted = transaction.execute(
             "INSERT INTO schema_versions (version, applied_ms) VALUES (?1, unixepoch() * 1000)",
             [version],
         );
         noted.map_err(&failed)?;
     }
+    if found == 0 {
+        transaction.execute_batch(tables::DROP_OLDER).map_err(&failed)?;
+    }
+    make_views(&transaction, found != 0).map_err(&failed)?;
+    if (1..FIRST_WITH_SUMMARIES).contains(&found) {
+        summarise(&transaction)?;
+    }
     transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(&failed)?;
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(&failed)?;
     transaction.commit().map_err(failed).map_err(QueryError::from)
+}
+
+/// Makes the views that everything reads, with or without the rows of an older version.
+///
+/// `attempts` is for people. Bantam reads its two parts one after the other: SQLite would sort what it gets from both.
+fn make_views(connection: &Connection, with_older: bool) -> rusqlite::Result<()> {
+    let [older_requests, older_attempts] = ["requests", "attempts"].map(|name| match with_older {
+        true => format!("UNION ALL SELECT * FROM older_{name}"),
+        false => String::new(),
+    });
+    connection.execute_batch(&format!(
+        "DROP VIEW IF EXISTS requests; DROP VIEW IF EXISTS attempts;
+        DROP VIEW IF EXISTS first_attempts; DROP VIEW IF EXISTS later_attempts;
+        CREATE VIEW requests AS {} {older_requests};
+        CREATE VIEW first_attempts AS {};
+        CREATE VIEW later_attempts AS {} {older_attempts};
+        CREATE VIEW attempts AS SELECT * FROM first_attempts UNION ALL SELECT * FROM later_attempts;",
+        tables::REQUESTS,
+        tables::FIRST_ATTEMPTS,
+        tables::FURTHER_ATTEMPTS
+    ))
+}
+
+/// Returns whether there are tables of an older version whose rows were not moved yet.
+pub(super) fn has_older(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM sqlite_schema WHERE name = 'requests_2'")?.exists([])
+}
+
+/// Takes the tables of an older version away, which are empty.
+pub(super) fn drop_older(connection: &Connection) -> rusqlite::Result<()> {
+    make_views(connection, false)?;
+    connection.execute_batch(tables::DROP_OLDER)
 }
 
 /// Adds up the requests of a ledger that has no roll-ups and no blocks.

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use bantam_books::{GroupBy, RequestFilter, TimeRange};
+use bantam_types::Settlement;
 use parking_lot::Mutex;
 
 use super::*;
@@ -18,7 +19,7 @@ impl Store for MemoryStore {
         Ok(Folded { settlements: entries.len() as u64, duplicates: 0 })
     }
 
-    fn remove_oldest(&mut self, _: i64) -> Result<bool, DatabaseError> {
+    fn tidy(&mut self, _: i64) -> Result<bool, DatabaseError> {
         Ok(false)
     }
 
@@ -41,7 +42,7 @@ impl Store for BusyStore {
         self.store.fold(entries)
     }
 
-    fn remove_oldest(&mut self, _: i64) -> Result<bool, DatabaseError> {
+    fn tidy(&mut self, _: i64) -> Result<bool, DatabaseError> {
         let _ = self.begun.try_send(());
         Ok(self.go_on.recv().is_ok())
     }
@@ -71,13 +72,17 @@ impl Store for FullStore {
         self.store.fold(entries)
     }
 
-    fn remove_oldest(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
-        self.store.remove_oldest(now_ms)
+    fn tidy(&mut self, now_ms: i64) -> Result<bool, DatabaseError> {
+        self.store.tidy(now_ms)
     }
 
     fn close(self: Box<Self>) -> Result<(), CloseError> {
         Box::new(self.store).close()
     }
+}
+
+pub(crate) fn store_of(path: &std::path::Path) -> SqliteStore {
+    SqliteStore::open(path, StoreOptions::default()).unwrap()
 }
 
 #[test]
@@ -92,7 +97,7 @@ fn the_bundled_sqlite_is_new_enough_and_an_older_one_is_refused() {
 #[test]
 fn each_commit_survives_a_power_loss_and_readers_do_not_block_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite"), StoreOptions::default()).unwrap();
+    let mut store = store_of(&folder.path().join("ledger.sqlite"));
     let mut pragma = |name: &str| {
         let connection = store.connection();
         connection
@@ -106,7 +111,7 @@ fn each_commit_survives_a_power_loss_and_readers_do_not_block_it() {
 #[test]
 fn folding_an_entry_again_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = SqliteStore::open(&folder.path().join("ledger.sqlite"), StoreOptions::default()).unwrap();
+    let mut store = store_of(&folder.path().join("ledger.sqlite"));
     let entry = Entry::Settlement { settlement: settlement(1), example: Some(example(1)) };
     let entries = [entry.clone(), entry];
     assert_eq!(store.fold(&entries).unwrap(), Folded { settlements: 1, duplicates: 1 });
@@ -122,7 +127,7 @@ fn folding_an_entry_again_changes_nothing() {
 fn what_a_failed_transaction_added_is_added_by_the_next() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.sqlite");
-    let mut store = SqliteStore::open(&path, StoreOptions::default()).unwrap();
+    let mut store = store_of(&path);
     store
         .connection()
         .execute_batch(
@@ -140,4 +145,30 @@ fn what_a_failed_transaction_added_is_added_by_the_next() {
     assert_eq!(reader.requests(&filter, None, 9).unwrap().requests.len(), 1);
     let rows = reader.usage(TimeRange::ALL, GroupBy::None).unwrap();
     assert_eq!((rows[0].usage.requests, rows[0].usage.attempts), (1, 2), "nothing is counted twice");
+}
+
+/// Folds requests for models, and returns how many kinds they have.
+fn kinds_of(models: impl Iterator<Item = String>) -> i64 {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.sqlite");
+    let mut store = store_of(&path);
+    let settlements: Vec<_> = (1..)
+        .zip(models)
+        .map(|(number, requested_model)| Settlement { requested_model, ..settlement(number) })
+        .collect();
+    let entry = |settlement: &Settlement| Entry::Settlement { settlement: settlement.clone(), example: None };
+    for part in settlements.chunks(100) {
+        store.fold(&part.iter().map(entry).collect::<Vec<_>>()).unwrap();
+    }
+    let page =
+        SqliteReader::open(&path).unwrap().requests(&RequestFilter::default(), None, u32::MAX).unwrap();
+    assert!(page.requests.iter().rev().eq(&settlements), "they read back as they were");
+    store.connection().query_row("SELECT count(*) FROM request_kinds", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn what_callers_make_up_does_not_become_a_kind_and_what_they_repeat_does() {
+    assert_eq!(kinds_of((0..1000).map(|number| format!("made up {number}"))), 1);
+    assert_eq!(kinds_of((0..1000).map(|number| format!("model {}", number % 3))), 4);
+    assert_eq!(kinds_of((0..50).map(|_| "long".repeat(100))), 1);
 }

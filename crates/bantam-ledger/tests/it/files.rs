@@ -43,7 +43,7 @@ fn a_newer_schema_is_refused_and_left_alone() {
         open(path).close().unwrap();
         Connection::open(path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
     };
-    check(newer, |error| matches!(error, OpenError::NewerSchema { found: 99, supported: 2 }));
+    check(newer, |error| matches!(error, OpenError::NewerSchema { found: 99, supported: 3 }));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use bantam_books::{
 };
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions, LedgerReader};
 use bantam_types::{
-    AttemptOutcome, AttemptRecord, EscalationReason, Label, Price, RequestOutcome, Settlement, Template,
-    Tier, TokenUsage, Usd, UsdPerMillion,
+    AttemptOutcome, AttemptRecord, EscalationReason, FaultKind, Label, Price, Rates, RequestOutcome,
+    Settlement, Template, Tier, TokenUsage, Usd, UsdPerMillion,
 };
 use tempfile::TempDir;
 
@@ -76,11 +76,25 @@ pub(crate) fn settlement_of_version_1(request_id: u128) -> Settlement {
     }
 }
 
-/// The number of requests in the files of version 1.
-pub(crate) const VERSION_1_REQUESTS: u128 = 60;
+/// Returns what one entry of `version-2.journal` and `version-2.sql` holds: those were written by the code of then.
+pub(crate) fn settlement_of_version_2(request_id: u128) -> Settlement {
+    let faults = [FaultKind::Busy, FaultKind::BreakerOpen, FaultKind::NameNotFound, FaultKind::Unreachable];
+    let mut settlement = settlement_of(request_id);
+    settlement.arrived_unix_ms = ARRIVED_MS + request_id as i64 * 1_700_000;
+    for (ordinal, attempt) in settlement.attempts.iter_mut().enumerate() {
+        if matches!(attempt.outcome, AttemptOutcome::Failed(_)) {
+            attempt.fault = Some(faults[(request_id as usize + ordinal) % 4]);
+            attempt.upstream_status = (ordinal == 0).then_some(500 + request_id as u16 % 10);
+        }
+    }
+    settlement
+}
 
-/// Returns the templates in the files of version 1.
-pub(crate) fn templates_of_version_1() -> [TemplateRecord; 2] {
+/// The number of requests in the files of version 1, and in those of version 2.
+pub(crate) const OLDER_REQUESTS: u128 = 60;
+
+/// Returns the templates in the files of both.
+pub(crate) fn older_templates() -> [TemplateRecord; 2] {
     [3, u64::MAX].map(|number| TemplateRecord {
         template: Template(number),
         system_preview: format!("You sort the mail of {number}"),
@@ -91,32 +105,36 @@ pub(crate) fn templates_of_version_1() -> [TemplateRecord; 2] {
 }
 
 pub(crate) fn price() -> Arc<Price> {
-    Arc::new(Price {
+    let rates = Rates {
         input: UsdPerMillion::from_micros(2_000_000),
         cached_input: UsdPerMillion::from_micros(1_000_000),
         output: UsdPerMillion::from_micros(8_000_000),
-        as_of: "2026-11-01".to_owned(),
-    })
+        ..Rates::default()
+    };
+    Arc::new(Price::flat(rates, "2026-11-01"))
 }
 
 /// Returns an accepted attempt of 100 tokens in and 10 out, which costs 280 microdollars when priced.
 pub(crate) fn attempt(tier: Tier, model: &str) -> AttemptRecord {
-    let usage = TokenUsage { input: 100, cached_input: 0, output: 10 };
+    let usage = TokenUsage::new(100, 0, 10);
     AttemptRecord {
         backend: "backend".into(),
         model: model.into(),
         tier,
-        usage: Some(usage),
+        usage: Some(usage.into()),
         started_us: 10,
         first_byte_us: Some(20),
         last_byte_us: 30,
         price: Some(price()),
-        cost: Some(price().cost(usage)),
+        cost: price().cost(usage).ok(),
         confidence: Some(0.5),
         outcome: AttemptOutcome::Accepted,
         retries: 1,
         fault: None,
         upstream_status: None,
+        unpriced: None,
+        upstream_request_id: None,
+        rate_limits: None,
     }
 }
 
@@ -152,11 +170,7 @@ pub(crate) fn settlement_of(request_id: u128) -> Settlement {
     let attempts = (0..number % 4).map(|ordinal| AttemptRecord {
         started_us: number,
         outcome: outcomes[(number + ordinal) as usize % 4],
-        usage: (!number.is_multiple_of(3)).then_some(TokenUsage {
-            input: number,
-            cached_input: ordinal,
-            output: 1,
-        }),
+        usage: (!number.is_multiple_of(3)).then(|| TokenUsage::new(number, ordinal, 1).into()),
         price: (!number.is_multiple_of(5)).then(price),
         cost: (!number.is_multiple_of(15)).then(|| Usd::from_picodollars(number as i64)),
         ..attempt(Tier::ALL[number as usize % 3], &format!("model {}", number % 7))

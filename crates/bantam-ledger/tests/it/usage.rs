@@ -49,7 +49,7 @@ fn savings_are_net_of_every_attempt() {
     assert_eq!(row.savings.saved().to_string(), "0.00116");
     assert_eq!(row.answered_by_tier, [0, 1, 1]);
     assert_eq!(row.escalations, BTreeMap::from([(EscalationReason::Audit, 1)]));
-    assert_eq!((row.attempts, row.tokens), (3, TokenUsage { input: 300, cached_input: 0, output: 30 }));
+    assert_eq!((row.attempts, row.tokens), (3, TokenUsage::new(300, 0, 30)));
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_range_has_its_first_millisecond_and_not_its_last_and_days_are_utc() {
 #[test]
 fn an_upstream_that_claims_absurd_numbers_cannot_break_a_report() {
     let absurd = AttemptRecord {
-        usage: Some(TokenUsage { input: u64::MAX, cached_input: u64::MAX, output: u64::MAX }),
+        usage: Some(TokenUsage::new(u64::MAX, u64::MAX, u64::MAX).into()),
         cost: Some(Usd::from_picodollars(i64::MAX)),
         ..attempt(Tier::Mid, "m")
     };

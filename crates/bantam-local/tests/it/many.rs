@@ -173,7 +173,7 @@ async fn a_stream_keeps_its_model_until_its_end() {
     while let Some(item) = stream.items.next().await {
         usage = item.unwrap().usage();
     }
-    assert!(usage.is_some_and(|usage| usage.output > 0), "{usage:?}");
+    assert!(usage.is_some_and(|usage| usage.tokens.output > 0), "{usage:?}");
     drop(stream);
     assert!(!text(&other, "hello").await.is_empty());
 }

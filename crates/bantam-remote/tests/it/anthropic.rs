@@ -50,7 +50,7 @@ async fn a_request_goes_out_as_a_message_and_comes_back_as_a_completion() {
         panic!("no answer")
     };
     assert_eq!(text(&completion), "yes");
-    assert_eq!(completion.body.usage(), Some(TokenUsage { input: 8, cached_input: 3, output: 2 }));
+    assert_eq!(completion.body.usage(), Some(TokenUsage::new(8, 3, 2).into()));
     let json = written(&completion);
     assert_eq!(
         (&json["object"], &json["choices"][0]["finish_reason"]),

@@ -15,7 +15,7 @@ use bantam_server::{Guard, GuardSettings, NoResidents, Residents, ServerSettings
 use bantam_simulate::{
     Behaviour, Received, SimulatedUpstream, StreamEnd, completion_body, completion_events,
 };
-use bantam_types::{Label, Price, RequestOutcome, Settlement, TaskKind, Tier, UsdPerMillion};
+use bantam_types::{Label, Price, Rates, RequestOutcome, Settlement, TaskKind, Tier, UsdPerMillion};
 use bantam_wire::DecodeLimits;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -132,8 +132,8 @@ fn deployment(url: &str) -> Deployment {
     };
     let upstream = Arc::new(Upstream::new(settings).unwrap());
     let price = |dollars: u64| UsdPerMillion::from_micros(dollars * 1_000_000);
-    let price =
-        Price { input: price(2), cached_input: price(1), output: price(8), as_of: "2026-11-01".to_owned() };
+    let rates = Rates { input: price(2), cached_input: price(1), output: price(8), ..Rates::default() };
+    let price = Price::flat(rates, "2026-11-01");
     let rung = Arc::new(Rung {
         name: "vendor/mid-model".into(),
         model: "real".into(),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use bantam_types::TokenUsage;
+use bantam_types::AnswerUsage;
 use bytes::Bytes;
 
 use super::{Delta, Outcome};
@@ -33,7 +33,7 @@ pub struct RawAnswer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnswerFacts {
     /// Tokens as the upstream counted them, if it said.
-    pub usage: Option<TokenUsage>,
+    pub usage: Option<AnswerUsage>,
     /// The text of the only answer; `None` when there are several, or calls instead of text.
     pub text: Option<String>,
     /// Whether the body already carries a `bantam` object, from a Bantam behind this one.
@@ -42,7 +42,7 @@ pub struct AnswerFacts {
 
 impl AnswerBody {
     /// Returns the tokens that were counted.
-    pub const fn usage(&self) -> Option<TokenUsage> {
+    pub const fn usage(&self) -> Option<AnswerUsage> {
         match self {
             Self::Typed(outcome) => outcome.usage,
             Self::Raw(raw) => raw.facts.usage,
@@ -93,7 +93,7 @@ pub struct RawChunk {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkFacts {
     /// Tokens, on the chunk that carries them.
-    pub usage: Option<TokenUsage>,
+    pub usage: Option<AnswerUsage>,
     /// Whether it says anything of an answer; a chunk that only tells the usage does not.
     pub has_choices: bool,
     /// Whether an answer ends with it.
@@ -104,7 +104,7 @@ pub struct ChunkFacts {
 
 impl StreamItem {
     /// Returns the token counts, on the item that tells them.
-    pub const fn usage(&self) -> Option<TokenUsage> {
+    pub const fn usage(&self) -> Option<AnswerUsage> {
         match self {
             Self::Typed(delta) => delta.usage(),
             Self::Raw(chunk) => chunk.facts.usage,

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::foreign::LIKE_ANTHROPIC;
 use crate::golden::{all, asked, context, decode, note, text};
 
-const USAGE: TokenUsage = TokenUsage { input: 5, cached_input: 1, output: 2 };
+const USAGE: TokenUsage = TokenUsage::new(5, 1, 2);
 
 #[test]
 fn an_upstreams_answer_reaches_the_caller_in_the_callers_dialect() {
@@ -73,7 +73,7 @@ pub(crate) fn typed() -> Vec<(&'static str, &'static dyn Endpoint, Outcome)> {
     let one = |choice| Outcome {
         head: AnswerHead { id: None, model: Some("tiny".into()) },
         content: Content::Choices(vec![choice]),
-        usage: Some(USAGE),
+        usage: Some(USAGE.into()),
     };
     let token = |text: &str, log_probability| Token {
         text: text.to_owned(),
@@ -107,7 +107,7 @@ pub(crate) fn typed() -> Vec<(&'static str, &'static dyn Endpoint, Outcome)> {
     let vectors = Outcome {
         head: AnswerHead { id: None, model: Some("vectors".into()) },
         content: Content::Vectors(vec![vec![0.5, -0.25], vec![1.0, 0.1]]),
-        usage: Some(TokenUsage { input: 5, cached_input: 0, output: 0 }),
+        usage: Some(TokenUsage::new(5, 0, 0).into()),
     };
     vec![
         ("label", openai::CHAT, label.clone()),

@@ -81,7 +81,7 @@ mod tests {
             "content": [{"type": "text", "text": "a"}, {"type": "tool_use", "id": "c", "name": "f", "input": {"x": 1}}],
             "usage": {"input_tokens": 5, "cache_read_input_tokens": 2, "output_tokens": 3}});
         let outcome = read_outcome(body.to_string().as_bytes()).unwrap();
-        let usage = outcome.usage.unwrap();
+        let usage = outcome.usage.unwrap().tokens;
         assert_eq!((usage.input, usage.cached_input, usage.output), (7, 2, 3));
         let [choice] = outcome.choices() else { panic!("{outcome:?}") };
         assert_eq!((choice.text.as_deref(), choice.finish), (Some("a"), FinishReason::ToolCalls));

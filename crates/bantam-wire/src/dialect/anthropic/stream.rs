@@ -1,6 +1,6 @@
 //! Anthropic's events, in neutral terms.
 
-use bantam_types::TokenUsage;
+use bantam_types::AnswerUsage;
 use serde_json::Value;
 
 use super::answer::{arguments, text, thought};
@@ -49,7 +49,7 @@ impl EventTranslator {
     }
 
     /// Returns the tokens that were counted, unless they were told.
-    pub(crate) fn untold_usage(&mut self) -> Option<TokenUsage> {
+    pub(crate) fn untold_usage(&mut self) -> Option<AnswerUsage> {
         let is_told = std::mem::replace(&mut self.has_told_usage, true);
         self.counts.usage().filter(|_| !is_told)
     }
@@ -148,6 +148,7 @@ impl EventTranslator {
 
 #[cfg(test)]
 mod tests {
+    use bantam_types::TokenUsage;
     use serde_json::json;
 
     use super::*;
@@ -186,7 +187,7 @@ mod tests {
             Delta::ToolCall { choice: 0, index: 0, call },
             Delta::Arguments { choice: 0, index: 0, json: "{}".to_owned() },
             Delta::Finish { choice: 0, reason: FinishReason::ToolCalls },
-            Delta::Usage(TokenUsage { input: 4, cached_input: 0, output: 9 }),
+            Delta::Usage(TokenUsage::new(4, 0, 9).into()),
         ];
         assert_eq!(deltas, expected);
     }

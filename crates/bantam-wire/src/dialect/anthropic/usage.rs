@@ -1,6 +1,6 @@
 //! Anthropic's `usage` object.
 
-use bantam_types::TokenUsage;
+use bantam_types::{AnswerUsage, TokenUsage};
 use serde_json::Value;
 
 use crate::dialect::lenient::count;
@@ -33,16 +33,16 @@ impl Counts {
 
     /// Returns the tokens, where they are known: cached ones are counted beside `input_tokens` there and within the input
     /// here. Counts that are all zero are unknown.
-    pub(super) fn usage(self) -> Option<TokenUsage> {
+    pub(super) fn usage(self) -> Option<AnswerUsage> {
         let (input, output) = (self.input?, self.output?);
         let cached = self.cache_read.unwrap_or(0);
         let input = input.saturating_add(cached).saturating_add(self.cache_creation.unwrap_or(0));
-        (input > 0 || output > 0).then_some(TokenUsage { input, cached_input: cached, output })
+        (input > 0 || output > 0).then(|| TokenUsage::new(input, cached, output).into())
     }
 }
 
 /// Reads the counts of a whole answer.
-pub(super) fn read(usage: &Value) -> Option<TokenUsage> {
+pub(super) fn read(usage: &Value) -> Option<AnswerUsage> {
     let mut counts = Counts::default();
     counts.learn(usage);
     counts.usage()
@@ -54,8 +54,8 @@ mod tests {
 
     use super::*;
 
-    fn told(usage: Option<TokenUsage>) -> Option<(u64, u64, u64)> {
-        usage.map(|usage| (usage.input, usage.cached_input, usage.output))
+    fn told(usage: Option<AnswerUsage>) -> Option<(u64, u64, u64)> {
+        usage.map(|AnswerUsage { tokens, .. }| (tokens.input, tokens.cached_input, tokens.output))
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bantam_types::TokenUsage;
+use bantam_types::AnswerUsage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -46,7 +46,7 @@ struct VectorsShape<'a, Vector> {
 
 /// What is beside an answer.
 struct Beside {
-    usage: Option<TokenUsage>,
+    usage: Option<AnswerUsage>,
     has_note: bool,
 }
 
@@ -335,17 +335,19 @@ impl Embedding {
 
 #[cfg(test)]
 mod tests {
+    use bantam_types::TokenUsage;
+
     use super::*;
 
     fn check(body: &str, expected: Result<(Option<u64>, Option<&str>), ReadAnswerError>) {
         let got = read_facts(CallKind::Chat, body.as_bytes())
-            .map(|facts| (facts.usage.map(|usage| usage.input), facts.text));
+            .map(|facts| (facts.usage.map(|usage| usage.tokens.input), facts.text));
         assert_eq!(got, expected.map(|(tokens, text)| (tokens, text.map(str::to_owned))), "{body}");
     }
 
     #[test]
     fn each_kind_of_call_has_answers_of_its_own_shape() {
-        let usage = Some(TokenUsage { input: 3, cached_input: 0, output: 0 });
+        let usage = Some(TokenUsage::new(3, 0, 0).into());
         let text =
             r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3,"completion_tokens":0}}"#;
         let facts = read_facts(CallKind::Text, text.as_bytes()).unwrap();

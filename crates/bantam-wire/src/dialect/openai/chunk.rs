@@ -293,12 +293,12 @@ mod tests {
     fn check(data: &str, expected: Result<(bool, bool, Option<u64>), ReadAnswerError>) {
         let got = read_facts(data, CallKind::Chat, &mut Progress::default())
             .map(|chunk| chunk.facts)
-            .map(|facts| (facts.has_choices, facts.finishes, facts.usage.map(|usage| usage.output)));
+            .map(|facts| (facts.has_choices, facts.finishes, facts.usage.map(|usage| usage.tokens.output)));
         assert_eq!(got, expected, "{data}");
         let steps = ChunkReader::new(CallKind::Chat).read(data, &mut Progress::default());
         let told = steps.map(|steps| {
             let finishes = steps.iter().any(|step| matches!(step, Delta::Finish { .. }));
-            (finishes, steps.iter().find_map(Delta::usage).map(|usage| usage.output))
+            (finishes, steps.iter().find_map(Delta::usage).map(|usage| usage.tokens.output))
         });
         assert_eq!(told, expected.map(|(_, finishes, output)| (finishes, output)), "{data}");
     }

@@ -1,6 +1,6 @@
 //! OpenAI's `usage` object, read and written.
 
-use bantam_types::TokenUsage;
+use bantam_types::{AnswerUsage, TokenUsage};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -10,7 +10,7 @@ use crate::dialect::lenient::count;
 
 /// Reads as much of the object as costs need. Counts that are missing, unreadable or all zero are unknown: an answer is
 /// rather not priced than priced too low.
-pub(super) fn read(kind: CallKind, json: Option<&RawValue>) -> Option<TokenUsage> {
+pub(super) fn read(kind: CallKind, json: Option<&RawValue>) -> Option<AnswerUsage> {
     let usage: Value = serde_json::from_str(json?.get()).ok()?;
     let of = |name: &str| count(usage.get(name));
     let input = of("prompt_tokens")?;
@@ -21,12 +21,12 @@ pub(super) fn read(kind: CallKind, json: Option<&RawValue>) -> Option<TokenUsage
         None => of("total_tokens")?.checked_sub(input)?,
     };
     let cached = count(usage["prompt_tokens_details"].get("cached_tokens")).unwrap_or(0);
-    (input > 0 || output > 0).then_some(TokenUsage { input, cached_input: cached.min(input), output })
+    (input > 0 || output > 0).then(|| TokenUsage::new(input, cached.min(input), output).into())
 }
 
 /// Appends the object. Vectors have no tokens of their own, and nothing is cached for them.
-pub(super) fn push_usage(out: &mut Vec<u8>, kind: CallKind, usage: TokenUsage) {
-    let TokenUsage { input, cached_input, output } = usage;
+pub(super) fn push_usage(out: &mut Vec<u8>, kind: CallKind, usage: AnswerUsage) {
+    let TokenUsage { input, cached_input, output, .. } = usage.tokens;
     out.extend_from_slice(b"{\"prompt_tokens\":");
     push_integer(out, input);
     if kind != CallKind::Embeddings {
@@ -44,7 +44,7 @@ pub(super) fn push_usage(out: &mut Vec<u8>, kind: CallKind, usage: TokenUsage) {
 }
 
 /// Appends the object, or `null`.
-pub(super) fn push_usage_or_null(out: &mut Vec<u8>, kind: CallKind, usage: Option<TokenUsage>) {
+pub(super) fn push_usage_or_null(out: &mut Vec<u8>, kind: CallKind, usage: Option<AnswerUsage>) {
     match usage {
         Some(usage) => push_usage(out, kind, usage),
         None => out.extend_from_slice(b"null"),
@@ -61,7 +61,7 @@ mod tests {
             let raw: &RawValue = serde_json::from_str(json).unwrap();
             let usage = read(kind, Some(raw));
             assert_eq!(
-                usage.map(|usage| (usage.input, usage.cached_input, usage.output)),
+                usage.map(|AnswerUsage { tokens, .. }| (tokens.input, tokens.cached_input, tokens.output)),
                 expected,
                 "{json}"
             );
