@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_types::{EscalationReason, FaultKind};
+use bantam_types::{AnswerUsage, EscalationReason, FaultKind};
 use bantam_wire::{Feature, ReadAnswerError, Unsupported};
 
 /// Why a backend gave no answer. It never carries an upstream's own words, which may quote the prompt.
@@ -20,6 +20,8 @@ pub struct BackendError {
     pub repeat_after: Option<Duration>,
     /// Whether the upstream says that a repeat would not help.
     pub is_final: bool,
+    /// What the upstream counted before it failed; see [`Self::with_usage`].
+    pub usage: Option<Box<AnswerUsage>>,
     /// Bantam's own words on what is wrong with the request and what would help; never an upstream's.
     pub advice: Option<Arc<str>>,
 }
@@ -394,7 +396,15 @@ impl BackendFault {
 
 impl From<BackendFault> for BackendError {
     fn from(fault: BackendFault) -> Self {
-        Self { fault, retries: 0, retry_after: None, repeat_after: None, is_final: false, advice: None }
+        Self {
+            fault,
+            retries: 0,
+            retry_after: None,
+            repeat_after: None,
+            is_final: false,
+            usage: None,
+            advice: None,
+        }
     }
 }
 
@@ -417,6 +427,19 @@ impl BackendError {
     /// Returns whether the same call may be made again.
     pub const fn repeat(&self) -> Repeat {
         if self.is_final { Repeat::Never } else { self.fault.repeat() }
+    }
+
+    /// Returns the error with what was counted before it, beside what it says itself.
+    #[must_use]
+    pub fn with_usage(self, counted: Option<AnswerUsage>) -> Self {
+        let Some(counted) = counted else { return self };
+        let told = self.usage.map_or(counted, |told| counted.followed_by(*told));
+        Self { usage: Some(Box::new(told)), ..self }
+    }
+
+    /// Returns what the upstream counted before it failed.
+    pub fn usage(&self) -> Option<AnswerUsage> {
+        self.usage.as_deref().copied()
     }
 
     /// Returns `fault` with Bantam's own words on what would help.

@@ -30,6 +30,7 @@ mod loss;
 mod model;
 mod nearest;
 mod origin;
+mod price;
 mod privacy;
 pub mod reference;
 mod routing;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use bantam_types::{Price, Rates, Tier, UsdPerMillion};
+use bantam_types::{Price, Tier};
 
 use crate::context::Context;
-use crate::document::{Node, Value};
 use crate::local::{KeepAlive, Local, keep_alive};
 use crate::log::{Log, Problem};
 use crate::nearest::suggestion;
@@ -15,7 +14,7 @@ use crate::section::Section;
 use crate::toml_text::{self, TomlText};
 use crate::upstream::{Dialect, EngineKind, Upstream, Upstreams};
 use crate::value::Named;
-use crate::{MistakeKind, date, task, value};
+use crate::{MistakeKind, price, task, value};
 
 /// All tiers' names, cheapest first.
 const TIERS: &[&str] = &["local", "mid", "frontier"];
@@ -223,7 +222,8 @@ fn read_one(
         .is_some_and(|upstream| upstream.dialect == Dialect::Anthropic)
         .then(|| read_messages(&mut section));
     let is_priced = section.has("price");
-    let price = section.optional_table("price").and_then(read_price);
+    let dialect = known.map(|upstream| upstream.dialect);
+    let price = section.optional_table("price").and_then(|section| price::read(section, dialect));
     let log = section.log();
     if let Some(tier) = tier.as_ref().filter(|tier| is_passed_on && tier.value == Tier::Local) {
         let text =
@@ -325,50 +325,4 @@ fn check_upstream(name: &Found<String>, tier: Option<&Found<Tier>>, upstreams: &
         ));
         log.problem(MistakeKind::Conflict, &tier.spot, problem);
     }
-}
-
-fn read_price(mut section: Section<'_>) -> Option<Price> {
-    let input = section.required("input", dollars);
-    let cached = section.optional("cached_input", dollars);
-    let output = section.required("output", dollars);
-    let as_of = section.required("as_of", day);
-    if let (Some(input), None) = (&input, &cached) {
-        section.default_is("cached_input", &input.value);
-    }
-    if let (Some(input), Some(cached)) = (&input, &cached)
-        && cached.value > input.value
-    {
-        let problem =
-            Problem::new("is dearer than `input`").hint("a cached token never costs more; swapped?");
-        section.log().problem(MistakeKind::Conflict, &cached.spot, problem);
-    }
-    section.finish();
-    let input = input?.value;
-    let rates = Rates {
-        input,
-        cached_input: cached.map_or(input, |cached| cached.value),
-        output: output?.value,
-        ..Rates::default()
-    };
-    Some(Price::flat(rates, as_of?.value))
-}
-
-fn dollars(node: &Node) -> Result<UsdPerMillion, Problem> {
-    let number = value::any_number(node)?;
-    UsdPerMillion::from_dollars(number).map_err(|_| {
-        Problem::new(format!("is not a price: {number}"))
-            .hint("write dollars per million tokens: 0 to 100000, at most six decimals")
-    })
-}
-
-fn day(node: &Node) -> Result<String, Problem> {
-    let written = match &node.value {
-        Value::Date(day) => day.clone(),
-        _ => value::text(node)?,
-    };
-    if date::is_day(&written) {
-        return Ok(written);
-    }
-    Err(Problem::new(format!("is not a day: {}", value::quote(&written)))
-        .hint("write the day the price was looked up, as in \"2026-11-01\""))
 }

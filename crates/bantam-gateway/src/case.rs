@@ -8,9 +8,9 @@ use bantam_books::{Books, ExampleRecord, SettleError, Ticket};
 use bantam_privacy::Scanned;
 use bantam_types::{
     AnswerUsage, AttemptOutcome, AttemptRecord, CountState, EscalationReason, Label, Price, RequestOutcome,
-    Settlement, Unpriced, Usd,
+    ServiceTier, Settlement, Unpriced, Usd,
 };
-use bantam_wire::{ApiError, Endpoint, ErrorCode, RoutingNote};
+use bantam_wire::{ApiError, Endpoint, ErrorCode, Feature, RoutingNote};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::deployment::{Deployment, Rung, Task};
@@ -53,11 +53,15 @@ pub(crate) struct Case {
     arrived: Instant,
     settlement: Option<Settlement>,
     open: Option<(Arc<Rung>, Instant)>,
+    /// What is known so far of the attempt under way.
+    so_far: AttemptFacts,
     /// Why the attempts since the last answer gave none, in the words of the one that tells most.
     fault: Option<BackendError>,
     pub(crate) task: Option<Arc<Task>>,
     baseline: Option<Arc<Price>>,
     pub(crate) estimated_prompt_tokens: u64,
+    /// Whether the caller asks for another service of the provider than the ordinary one.
+    asks_for_service: bool,
     /// What the teacher answered, when the task keeps that.
     pub(crate) example: Option<ExampleRecord>,
     /// The place among the requests being worked on; a stream keeps it to its last byte.
@@ -94,10 +98,12 @@ impl Case {
             arrived: arrival.at,
             settlement: Some(settlement),
             open: None,
+            so_far: AttemptFacts::default(),
             fault: None,
             task: None,
             baseline: None,
             estimated_prompt_tokens: 0,
+            asks_for_service: false,
             example: None,
             place: None,
         }
@@ -116,6 +122,7 @@ impl Case {
     /// Notes what reading the request told.
     pub(crate) fn read(&mut self, scanned: &Scanned) {
         let request = scanned.request();
+        self.asks_for_service = request.asks(Feature::ServiceTier);
         if let Some(settlement) = &mut self.settlement {
             settlement.requested_model.clone_from(&request.model);
             settlement.label = scanned.label();
@@ -142,6 +149,12 @@ impl Case {
     /// Begins an attempt on `rung`.
     pub(crate) fn begin(&mut self, rung: &Arc<Rung>) {
         self.open = Some((Arc::clone(rung), Instant::now()));
+        self.so_far = AttemptFacts::default();
+    }
+
+    /// Notes what is known so far of the attempt under way: it is kept should the caller leave.
+    pub(crate) const fn learn(&mut self, so_far: AttemptFacts) {
+        self.so_far = so_far;
     }
 
     /// Ends the attempt under way.
@@ -153,11 +166,26 @@ impl Case {
         if fault.is_none() {
             self.fault = None;
         }
+        // Where the answer does not say which service it came from, it may not be the ordinary one.
+        let is_open = self.asks_for_service && rung.gate.is_none();
+        let usage = usage.map(|usage| match usage.service_tier {
+            None if is_open && usage != AnswerUsage::default() => {
+                AnswerUsage { service_tier: Some(ServiceTier::Other), ..usage }
+            }
+            _ => usage,
+        });
+        let is_never_billed = fault.is_some_and(BackendFault::is_never_billed);
         let cost = match (&rung.price, usage) {
+            // No fee either.
+            (Some(_), Some(usage)) if is_never_billed && usage == AnswerUsage::default() => Ok(Usd::ZERO),
+            (Some(price), None) if price.is_free() => Ok(Usd::ZERO),
             (None, _) => Err(Unpriced::NoPrice),
             (Some(_), None) => Err(Unpriced::NotCounted),
             (Some(price), Some(usage)) => price.cost(usage),
         };
+        if let (Err(reason), None) = (cost, fault) {
+            tracing::debug!(model = %rung.name, %reason, "the cost of an attempt is not known: {}", reason.about());
+        }
         let is_whole = |usage: &AnswerUsage| usage.counts == CountState::Complete && usage.tokens.input > 0;
         if let Some(usage) = usage.filter(|usage| rung.gate.is_none() && is_whole(usage))
             && let Some(task) = &self.task
@@ -191,7 +219,7 @@ impl Case {
     /// Ends the attempt under way with a fault.
     pub(crate) fn end_failed(&mut self, error: &BackendError) {
         let facts = AttemptFacts {
-            usage: error.fault.is_never_billed().then(AnswerUsage::default),
+            usage: error.usage().or_else(|| error.fault.is_never_billed().then(AnswerUsage::default)),
             retries: error.retries,
             fault: Some(error.fault),
             ..AttemptFacts::default()
@@ -304,7 +332,7 @@ impl Drop for Case {
         } else {
             (AttemptOutcome::Cancelled, RequestOutcome::Cancelled, CLOSED_BY_CALLER)
         };
-        self.end(attempt, AttemptFacts::default());
+        self.end(attempt, self.so_far);
         if let Err(error) = self.write(outcome, status) {
             tracing::error!(%error, outcome = outcome.as_str(), "the ledger did not take a request");
         }

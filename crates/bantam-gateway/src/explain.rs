@@ -65,7 +65,7 @@ fn price(rung: &Rung) -> String {
                 dollars(price.standard.base.output)
             )
         }
-        None => "unpriced".to_owned(),
+        None => "unpriced: the configuration states no price".to_owned(),
     }
 }
 

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use bantam_backend::{AnswerStream, BackendError, BackendFault};
-use bantam_types::{AnswerUsage, AttemptOutcome, RequestOutcome};
+use bantam_types::{AttemptOutcome, RequestOutcome};
+use bantam_wire::outcome::UsageSoFar;
 use bantam_wire::{AnswerContext, ApiError, Call, ErrorCode, RoutingNote, StreamEncoder, StreamItem};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -36,7 +37,7 @@ pub(crate) fn relay(
         created_unix_s: arrival.unix_ms / 1000,
         model: &rung.name,
     };
-    let state = State {
+    let mut state = State {
         case,
         request_id: arrival.request_id,
         encoder: call.endpoint.stream(context),
@@ -44,9 +45,10 @@ pub(crate) fn relay(
         items: answer.items,
         first_byte_us: answer.first_byte_us,
         retries: answer.retries,
-        usage: None,
+        usage: UsageSoFar::default(),
         over: false,
     };
+    state.case.learn(state.facts());
     let items = stream::unfold(state, |mut state| async move {
         let bytes = state.next().await?;
         Some((bytes, state))
@@ -63,7 +65,8 @@ struct State {
     encoder: Box<dyn StreamEncoder>,
     first_byte_us: u64,
     retries: u32,
-    usage: Option<AnswerUsage>,
+    /// What it has told of its usage.
+    usage: UsageSoFar,
     over: bool,
 }
 
@@ -73,7 +76,9 @@ impl State {
         while !self.over {
             match self.items.next().await {
                 Some(Ok(item)) => {
-                    self.usage = item.usage().or(self.usage);
+                    if self.usage.note(&item) {
+                        self.case.learn(self.facts());
+                    }
                     let mut out = Vec::new();
                     if let Err(error) = self.encoder.push(item, &mut out) {
                         let error = BackendError::from(BackendFault::from(error));
@@ -93,7 +98,7 @@ impl State {
 
     fn facts(&self) -> AttemptFacts {
         AttemptFacts {
-            usage: self.usage,
+            usage: self.usage.usage(),
             first_byte_us: Some(self.first_byte_us),
             confidence: None,
             retries: self.retries,
@@ -104,7 +109,8 @@ impl State {
     /// The good end: settle, then the end of the stream with the note.
     async fn end(&mut self) -> Bytes {
         self.over = true;
-        self.case.end(AttemptOutcome::Accepted, self.facts());
+        let facts = AttemptFacts { usage: self.usage.of_whole(), ..self.facts() };
+        self.case.end(AttemptOutcome::Accepted, facts);
         let note = self.case.note(self.request_id, &self.rung);
         let mut out = Vec::new();
         match self.case.settle(RequestOutcome::Answered, 200).await {
@@ -117,7 +123,8 @@ impl State {
     /// A failure in the middle of a stream: what was sent cannot be taken back, so the caller is told.
     async fn fail(&mut self, error: &BackendError) -> Bytes {
         self.over = true;
-        let facts = AttemptFacts { fault: Some(error.fault), ..self.facts() };
+        let usage = error.clone().with_usage(self.usage.usage()).usage();
+        let facts = AttemptFacts { usage, fault: Some(error.fault), ..self.facts() };
         self.case.end(AttemptOutcome::Failed(error.fault.reason()), facts);
         let told = ApiError::new(
             ErrorCode::UpstreamFailed,

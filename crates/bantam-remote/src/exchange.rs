@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault, WholeAnswer};
-use bantam_wire::{AnswerBody, Endpoint, Format, ReadAnswerError, anthropic};
+use bantam_wire::{AnswerBody, Endpoint, Format, ReadAnswerError, UpstreamError, anthropic};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -130,7 +130,10 @@ pub(crate) async fn receive(
             match asked.format.read_answer(bytes.clone(), asked.endpoint) {
                 Ok(body) => body,
                 Err(ReadAnswerError::ErrorObject) => return Err(error_in_answer(&bytes)),
-                Err(error) => return Err(BackendFault::from(error).into()),
+                Err(error) => {
+                    let usage = UpstreamError::read(200, &bytes).usage;
+                    return Err(BackendError::from(BackendFault::from(error)).with_usage(usage));
+                }
             }
         }
     };

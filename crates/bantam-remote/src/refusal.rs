@@ -33,7 +33,8 @@ pub(crate) async fn read_refusal(response: Response<Incoming>, deadlines: &Deadl
         }
     }
     let told = UpstreamError::read(status, &bytes);
-    BackendError { retry_after: asked.or(told.retry_after), is_final, ..fault_of(status, told.kind).into() }
+    let fault = fault_of(status, told.kind);
+    BackendError { retry_after: asked.or(told.retry_after), is_final, ..fault.into() }.with_usage(told.usage)
 }
 
 /// Returns what an error object says that came in the place of an answer, with status 200.
@@ -45,7 +46,7 @@ pub(crate) fn error_in_answer(body: &[u8]) -> BackendError {
         (kind, Some(status)) => fault_of(status, kind),
         (Some(kind), None) => fault_of_kind(kind),
     };
-    BackendError { retry_after: told.retry_after, ..fault.into() }
+    BackendError { retry_after: told.retry_after, ..fault.into() }.with_usage(told.usage)
 }
 
 /// What a kind means where no status stands beside it.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bantam_backend::{AnswerStream, BackendError, BackendFault};
+use bantam_wire::outcome::UsageSoFar;
 use bantam_wire::sse::{ReadSseError, SseReader};
 use bantam_wire::{CallKind, EventReader, Outcome, ReadAnswerError, StreamItem};
 use futures_util::StreamExt;
@@ -45,9 +46,10 @@ pub(crate) async fn open(body: Body, asked: Asked, deadlines: Deadlines) -> Resu
     let mut first_byte_us = None;
     let mut held = VecDeque::new();
     while !events.reader.has_said() {
-        match events.advance().await? {
-            Some(item) => held.push_back(item),
-            None => return Err(BackendFault::Cut.into()),
+        match events.advance().await {
+            Ok(Some(item)) => held.push_back(item),
+            Ok(None) => return Err(with_usage(BackendFault::Cut.into(), &held)),
+            Err(error) => return Err(with_usage(error, held.iter().chain(&events.ready))),
         }
         first_byte_us.get_or_insert_with(|| deadlines.elapsed_us());
     }
@@ -66,13 +68,28 @@ pub(crate) async fn put_together(
         return Err(BackendFault::Garbage.into());
     }
     let mut events = Events::new(body, EventReader::of_steps(asked.format), asked, deadlines);
-    let mut steps = Vec::new();
-    while let Some(item) = events.advance().await? {
-        if let StreamItem::Typed(step) = item {
-            steps.push(step);
+    let mut items = Vec::new();
+    loop {
+        match events.advance().await {
+            Ok(Some(item)) => items.push(item),
+            Ok(None) => break,
+            Err(error) => return Err(with_usage(error, items.iter().chain(&events.ready))),
         }
     }
+    let steps = items.into_iter().filter_map(|item| match item {
+        StreamItem::Typed(step) => Some(step),
+        StreamItem::Raw(_) => None,
+    });
     Ok(Outcome::of_steps(steps))
+}
+
+/// Returns the error with what was counted before it.
+fn with_usage<'i>(error: BackendError, items: impl IntoIterator<Item = &'i StreamItem>) -> BackendError {
+    let mut seen = UsageSoFar::default();
+    for item in items {
+        seen.note(item);
+    }
+    error.with_usage(seen.usage())
 }
 
 /// The events of one answer.

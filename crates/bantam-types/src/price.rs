@@ -148,6 +148,19 @@ impl Price {
         }
     }
 
+    /// Returns whether everything costs nothing, whatever it is.
+    pub fn is_free(&self) -> bool {
+        let fees = [self.request_fee, self.web_search_fee];
+        let services =
+            [Some(&self.standard), self.batch.as_ref(), self.flex.as_ref(), self.priority.as_ref()];
+        let is_free = |rates: Option<&ServiceRates>| {
+            rates.is_some_and(|rates| rates.base == Rates::free() && rates.long_prompts.is_empty())
+        };
+        fees.into_iter().flatten().all(|fee| fee == Usd::ZERO)
+            && self.web_search_fee.is_some()
+            && services.into_iter().all(is_free)
+    }
+
     /// Returns the exact cost of an answer.
     ///
     /// # Errors
@@ -155,11 +168,14 @@ impl Price {
     /// something costs that the answer took.
     pub fn cost(&self, usage: impl Into<AnswerUsage>) -> Result<Usd, Unpriced> {
         let usage = usage.into();
-        if usage.is_contradictory() {
-            return Err(Unpriced::CountsContradict);
+        if self.is_free() {
+            return Ok(Usd::ZERO);
         }
-        if usage.counts == CountState::Partial {
-            return Err(Unpriced::CountedInPart);
+        match usage.counts {
+            _ if usage.is_contradictory() => return Err(Unpriced::CountsContradict),
+            CountState::Partial => return Err(Unpriced::CountedInPart),
+            CountState::Unmodelled => return Err(Unpriced::NotModelled),
+            CountState::Complete | CountState::Contradictory => {}
         }
         let rates = self.service(usage.service_tier)?.at(usage.tokens.input);
         let searches = match self.web_search_fee {
@@ -193,19 +209,21 @@ words! {
     NoPrice = "no_price", "The configuration states no price for the model.";
     NotCounted = "not_counted", "The backend did not say what the answer took.";
     CountedInPart = "counted_in_part", "The answer ended before the backend had counted all that it took.";
-    CountsContradict = "counts_contradict", "The backend's counts contradict each other.";
+    CountsContradict = "counts_contradict",
+        "The backend's counts contradict each other or its answer, or some cannot be read.";
+    NotModelled = "not_modelled", "The answer took something whose price cannot be stated here, such as images.";
     CacheWrite = "cache_write", "The price does not state what writing to the cache costs (`cache_write`).";
     CacheWriteLong = "cache_write_long",
         "The price does not state what writing to the cache for an hour or longer costs (`cache_write_long`).";
     AudioInput = "audio_input", "The price does not state what audio in the input costs (`audio_input`).";
     AudioOutput = "audio_output", "The price does not state what audio in the output costs (`audio_output`).";
     CachedAudio = "cached_audio", "The backend did not say how much of the input's audio came from the cache.";
-    WebSearch = "web_search", "The price does not state what a search of the web costs (`web_search`).";
-    Batch = "batch", "The answer came from the provider's batch service, for which the price states no rates (`batch`).";
-    Flex = "flex", "The answer came from the provider's flex service, for which the price states no rates (`flex`).";
+    WebSearch = "web_search", "The price does not state what a search of the web costs (`web_search_fee`).";
+    Batch = "batch", "The answer came from the provider's batch service, for which the price states no rates (`rates` with `service = \"batch\"`).";
+    Flex = "flex", "The answer came from the provider's flex service, for which the price states no rates (`rates` with `service = \"flex\"`).";
     Priority = "priority",
-        "The answer came from the provider's priority service, for which the price states no rates (`priority`).";
-    OtherService = "other_service", "The answer names a service tier whose rates cannot be stated.";
+        "The answer came from the provider's priority service, for which the price states no rates (`rates` with `service = \"priority\"`).";
+    OtherService = "other_service", "The answer came from a service whose rates cannot be stated, or does not name the one that was asked for.";
 }
 
 #[cfg(test)]
@@ -248,12 +266,7 @@ mod tests {
         let bare = Price::flat(rates(1.0), "2026-11-01");
         let check = |change: fn(&mut AnswerUsage), expected: Unpriced| {
             assert_eq!(bare.cost(usage(change)), Err(expected));
-            let free = Price::free("local").cost(usage(change));
-            let is_priced = !matches!(
-                expected,
-                Unpriced::CountedInPart | Unpriced::CountsContradict | Unpriced::OtherService
-            );
-            assert_eq!(free.ok(), is_priced.then_some(Usd::ZERO), "{expected}");
+            assert_eq!(Price::free("local").cost(usage(change)), Ok(Usd::ZERO), "{expected}");
         };
         check(|usage| usage.tokens.cache_write = 1, Unpriced::CacheWrite);
         check(|usage| usage.tokens.cache_write_long = 1, Unpriced::CacheWriteLong);
@@ -266,6 +279,7 @@ mod tests {
         check(|usage| usage.service_tier = Some(ServiceTier::Other), Unpriced::OtherService);
         check(|usage| usage.counts = CountState::Partial, Unpriced::CountedInPart);
         check(|usage| usage.counts = CountState::Contradictory, Unpriced::CountsContradict);
+        check(|usage| usage.counts = CountState::Unmodelled, Unpriced::NotModelled);
         check(|usage| usage.tokens.cached_input = 101, Unpriced::CountsContradict);
         check(
             |usage| (usage.tokens.cached_input, usage.tokens.cache_write) = (60, 41),

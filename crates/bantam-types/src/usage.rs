@@ -56,8 +56,10 @@ pub enum CountState {
     Complete,
     /// The answer ended before everything was counted: there are at least these tokens.
     Partial,
-    /// The counts contradict each other, or some cannot be read.
+    /// The counts contradict each other or the answer, or some cannot be read.
     Contradictory,
+    /// The answer took something that providers charge for and whose price cannot be stated here.
+    Unmodelled,
 }
 
 /// What one answer took, as its backend counted it: everything that a provider may charge for.
@@ -83,12 +85,33 @@ impl AnswerUsage {
     pub const fn partial(self) -> Self {
         match self.counts {
             CountState::Complete => Self { counts: CountState::Partial, ..self },
-            CountState::Partial | CountState::Contradictory => self,
+            CountState::Partial | CountState::Contradictory | CountState::Unmodelled => self,
         }
     }
 
+    /// Returns the same counts, known to be wrong.
+    #[must_use]
+    pub const fn contradictory(self) -> Self {
+        Self { counts: CountState::Contradictory, ..self }
+    }
+
+    /// Returns the counts to go by when a stream tells `later` after these: the later ones, unless they are less. Counts of
+    /// a stream are totals up to where they are told, and some upstreams repeat them without the details.
+    #[must_use]
+    pub fn followed_by(self, later: Self) -> Self {
+        let ends = self.counts == CountState::Partial && later.counts != CountState::Partial;
+        if ends || later.fullness() >= self.fullness() { later } else { self }
+    }
+
+    fn fullness(&self) -> (u128, u128) {
+        let TokenUsage { input, cached_input, cache_write, cache_write_long, output } = self.tokens;
+        let sum = |counts: &[u64]| counts.iter().copied().map(u128::from).sum();
+        let details = [cached_input, cache_write, cache_write_long, self.audio_input, self.audio_output];
+        (sum(&[input, output]), sum(&details) + u128::from(self.web_searches))
+    }
+
     /// Returns whether the parts are more than what they are parts of, or what is known to be contradictory.
-    pub(crate) fn is_contradictory(&self) -> bool {
+    pub fn is_contradictory(&self) -> bool {
         let TokenUsage { input, cached_input, cache_write, cache_write_long, output } = self.tokens;
         let parts = [cached_input, cache_write, cache_write_long, self.audio_input];
         let parts = parts.into_iter().map(u128::from).sum::<u128>();
@@ -99,5 +122,28 @@ impl AnswerUsage {
 impl From<TokenUsage> for AnswerUsage {
     fn from(tokens: TokenUsage) -> Self {
         Self { tokens, ..Self::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_counts_replace_earlier_ones_unless_they_say_less() {
+        let plain = AnswerUsage::from(TokenUsage::new(9, 0, 2));
+        let detailed = AnswerUsage::from(TokenUsage { cache_write: 5, ..plain.tokens });
+        let more = AnswerUsage::from(TokenUsage::new(9, 0, 3));
+        for (earlier, later, expected) in [
+            (plain, more, more),
+            (more, plain, more),
+            (plain, detailed, detailed),
+            (detailed, plain, detailed),
+            (detailed, more, more),
+            (more.partial(), plain, plain),
+            (plain, more.partial(), more.partial()),
+        ] {
+            assert_eq!(earlier.followed_by(later), expected);
+        }
     }
 }

@@ -12,7 +12,9 @@ pub mod anthropic;
 mod lenient;
 pub mod openai;
 
+use bantam_types::AnswerUsage;
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::call::{Call, CallKind, DecodeLimits, DecodedCall, Settings, Source};
 use crate::error::{ApiError, DecodeError, ReadAnswerError};
@@ -20,6 +22,14 @@ use crate::feature::Feature;
 use crate::format::Format;
 use crate::note::RoutingNote;
 use crate::outcome::{AnswerBody, StreamItem};
+
+/// Reads a `usage` object beside an error, in whatever dialect it is.
+pub(crate) fn read_usage(usage: &Value) -> Option<AnswerUsage> {
+    match usage.get("input_tokens") {
+        Some(_) => anthropic::read_usage(usage),
+        None => openai::read_usage(CallKind::Chat, usage, None),
+    }
+}
 
 /// The endpoints that callers can ask, of all dialects: the server routes to each.
 pub static ENDPOINTS: &[&dyn Endpoint] = &[openai::CHAT, openai::TEXT, openai::EMBEDDINGS];

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use bantam_types::{AnswerUsage, CountState, ServiceTier};
 use bytes::Bytes;
 
 use crate::call::CallKind;
@@ -84,6 +85,8 @@ impl Format {
 pub(crate) struct Progress {
     begun: BTreeSet<u32>,
     ended: BTreeSet<u32>,
+    /// The service tier that was told last.
+    service_tier: Option<ServiceTier>,
 }
 
 impl Progress {
@@ -93,6 +96,12 @@ impl Progress {
         if ends {
             self.ended.insert(answer);
         }
+    }
+
+    /// Notes the service tier, where a piece of a stream tells it; returns the one that is known.
+    pub(crate) fn service_tier(&mut self, told: Option<ServiceTier>) -> Option<ServiceTier> {
+        self.service_tier = told.or(self.service_tier);
+        self.service_tier
     }
 
     /// Returns whether every answer has ended that has begun, and at least `expected`.
@@ -117,7 +126,7 @@ pub struct EventReader {
 #[derive(Debug)]
 enum DialectReader {
     OpenAi(openai::ChunkReader),
-    Anthropic(anthropic::EventTranslator),
+    Anthropic(Box<anthropic::EventTranslator>),
 }
 
 impl EventReader {
@@ -132,7 +141,7 @@ impl EventReader {
             Format::OpenAiChat | Format::OpenAiText | Format::OpenAiEmbeddings => {
                 DialectReader::OpenAi(openai::ChunkReader::new(format.kind()))
             }
-            Format::AnthropicMessages => DialectReader::Anthropic(anthropic::EventTranslator::default()),
+            Format::AnthropicMessages => DialectReader::Anthropic(Box::default()),
         };
         Self {
             format,
@@ -191,7 +200,8 @@ impl EventReader {
     /// Appends what was read, but would have been told only with an end that never came.
     pub fn end(&mut self, items: &mut VecDeque<StreamItem>) {
         if let DialectReader::Anthropic(translator) = &mut self.dialect {
-            items.extend(translator.untold_usage().map(|usage| StreamItem::Typed(Delta::Usage(usage))));
+            let usage = translator.untold_usage().map(|usage| self.checked(usage));
+            items.extend(usage.map(|usage| StreamItem::Typed(Delta::Usage(usage))));
         }
     }
 
@@ -216,14 +226,20 @@ impl EventReader {
             return Ok(());
         }
         if !self.is_callers_own {
-            let steps = reader.read(&data, &mut self.progress)?;
+            let mut steps = reader.read(&data, &mut self.progress)?;
             self.has_said |= steps.iter().any(Delta::says_something);
+            for step in &mut steps {
+                if let Delta::Usage(usage) = step {
+                    *usage = self.checked(*usage);
+                }
+            }
             items.extend(steps.into_iter().map(StreamItem::Typed));
             return Ok(());
         }
-        let openai::ReadChunk { facts, has_list } =
+        let openai::ReadChunk { mut facts, has_list } =
             openai::read_chunk_facts(&data, self.format.kind(), &mut self.progress)?;
         self.has_said = self.has_said || openai::says_something(&data);
+        facts.usage = facts.usage.map(|usage| self.checked(usage));
         let data = match (has_list, facts.usage) {
             (true, _) => data,
             (false, Some(_)) => openai::with_choices(data),
@@ -231,6 +247,14 @@ impl EventReader {
         };
         items.push_back(StreamItem::Raw(RawChunk { format: self.format, data, facts }));
         Ok(())
+    }
+
+    /// Returns the counts, marked where they deny the tokens of what was said.
+    fn checked(&self, usage: AnswerUsage) -> AnswerUsage {
+        if self.has_said && usage.tokens.output == 0 && usage.counts == CountState::Complete {
+            return usage.contradictory();
+        }
+        usage
     }
 
     fn read_anthropic(
@@ -250,11 +274,13 @@ impl EventReader {
             Step::Nothing | Step::Foreign => {}
         }
         let is_foreign = matches!(step, Step::Foreign);
+        let counted = translator.untold_usage().map(|usage| self.checked(usage));
         let delta = if let Step::Said(delta) = step { Some(delta) } else { None };
         if !self.is_callers_own {
             items.extend(delta.map(StreamItem::Typed));
+            items.extend(counted.map(|usage| StreamItem::Typed(Delta::Usage(usage))));
         } else if !is_foreign {
-            let facts = facts_of(delta.as_ref());
+            let facts = ChunkFacts { usage: counted, ..facts_of(delta.as_ref()) };
             items.push_back(StreamItem::Raw(RawChunk { format: self.format, data: event.data, facts }));
         }
         Ok(())
@@ -262,10 +288,9 @@ impl EventReader {
 }
 
 fn facts_of(delta: Option<&Delta>) -> ChunkFacts {
-    let usage = delta.and_then(Delta::usage);
     ChunkFacts {
-        usage,
-        has_choices: delta.is_some() && usage.is_none(),
+        usage: None,
+        has_choices: delta.is_some(),
         finishes: matches!(delta, Some(Delta::Finish { .. })),
         has_note: false,
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bantam_types::AnswerUsage;
 
-pub use raw::{AnswerBody, AnswerFacts, ChunkFacts, RawAnswer, RawChunk, StreamItem};
+pub use raw::{AnswerBody, AnswerFacts, ChunkFacts, RawAnswer, RawChunk, StreamItem, UsageSoFar};
 
 use crate::call::{Thought, ToolCall};
 
@@ -193,7 +193,9 @@ impl Outcome {
         for step in steps {
             match step {
                 Delta::Begin(head) => outcome.head = head,
-                Delta::Usage(usage) => outcome.usage = Some(usage),
+                Delta::Usage(usage) => {
+                    outcome.usage = Some(outcome.usage.map_or(usage, |before| before.followed_by(usage)));
+                }
                 Delta::Text { choice, text, log_probabilities } => {
                     let choice = choices.entry(choice).or_default();
                     choice.text.get_or_insert_default().push_str(&text);

@@ -7,7 +7,10 @@
 
 use std::time::Duration;
 
+use bantam_types::AnswerUsage;
 use serde_json::Value;
+
+use crate::dialect;
 
 /// What is known of an error that an upstream reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct UpstreamError {
     pub status: Option<u16>,
     /// How long it asks to wait.
     pub retry_after: Option<Duration>,
+    /// What the provider counted before it failed.
+    pub usage: Option<AnswerUsage>,
 }
 
 /// What an upstream's error is about.
@@ -198,7 +203,12 @@ impl UpstreamError {
             _ => turn(error, value)
                 .filter(|kind| *kind != Quota || !words.iter().any(|word| word == "resource_exhausted")),
         };
-        Self { kind: turn.or(by_word), status: named_status(error), retry_after: retry_delay(error) }
+        Self {
+            kind: turn.or(by_word),
+            status: named_status(error),
+            retry_after: retry_delay(error),
+            usage: [value, error].into_iter().find_map(|object| dialect::read_usage(&object["usage"])),
+        }
     }
 }
 

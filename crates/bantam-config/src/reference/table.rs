@@ -23,6 +23,7 @@ const TIERS: ValueKind = OneOf(&["local", "mid", "frontier"]);
 const PATH: ValueKind = Text("path; a relative one starts from the configuration's folder");
 const VARIABLE: ValueKind = Text("name of an environment variable");
 const DOLLARS: ValueKind = Text("dollars per million tokens, 0 to 100,000, at most six decimals");
+const FEE: ValueKind = Text("dollars, 0 to 1,000, at most six decimals");
 
 settings! {
     "server.bind": Text("IP address and port"), Value("\"127.0.0.1:5454\""),
@@ -140,8 +141,31 @@ settings! {
     "models.*.price.input": DOLLARS, Required,
         "What an input token costs. Without a `price` the model's cost is not counted.";
     "models.*.price.cached_input": DOLLARS, Derived("`input`"), "What an input token from the provider's cache costs.";
+    "models.*.price.cache_write": DOLLARS, Derived("1.25 times `input` with Anthropic's API"),
+        "What an input token costs that the provider writes to its cache, for minutes.";
+    "models.*.price.cache_write_long": DOLLARS, Derived("2 times `input` with Anthropic's API"),
+        "What an input token costs that the provider writes to its cache, for an hour or longer.";
+    "models.*.price.audio_input": DOLLARS, Unset, "What an input token costs that stands for sound.";
     "models.*.price.output": DOLLARS, Required, "What an output token costs, reasoning included.";
+    "models.*.price.audio_output": DOLLARS, Unset, "What an output token costs that stands for sound.";
+    "models.*.price.request_fee": FEE, Unset, "What each request costs beside its tokens.";
+    "models.*.price.web_search_fee": FEE, Unset,
+        "What each search of the web costs that the provider makes for an answer.";
     "models.*.price.as_of": Text("day, such as `\"2026-11-01\"`"), Required, "When the price was looked up.";
+    "models.*.price.rates.service": OneOf(&["standard", "batch", "flex", "priority"]), Derived("`\"standard\"`"),
+        "The provider's service in which these rates hold, as its answers name it. Without rates of its own, an answer \
+         from another service than the standard one is unpriced.";
+    "models.*.price.rates.above": whole(0, 100_000_000), Derived("`0`"),
+        "These rates hold for prompts of more input tokens than this, cached ones included: for all tokens of the request.";
+    "models.*.price.rates.input": DOLLARS, Required, "As in the price itself.";
+    "models.*.price.rates.cached_input": DOLLARS, Derived("`input` of the same rates"), "As in the price itself.";
+    "models.*.price.rates.cache_write": DOLLARS, Derived("1.25 times `input` of the same rates with Anthropic's API"),
+        "As in the price itself.";
+    "models.*.price.rates.cache_write_long": DOLLARS, Derived("2 times `input` of the same rates with Anthropic's API"),
+        "As in the price itself.";
+    "models.*.price.rates.audio_input": DOLLARS, Unset, "As in the price itself.";
+    "models.*.price.rates.output": DOLLARS, Required, "As in the price itself.";
+    "models.*.price.rates.audio_output": DOLLARS, Unset, "As in the price itself.";
     "tasks.*.kind": OneOf(&["classify", "extract", "rewrite", "summarize", "generate", "embed"]), Required,
         "What kind of answer the task wants.";
     "tasks.*.labels": Texts("labels"), Derived("those of the student"),

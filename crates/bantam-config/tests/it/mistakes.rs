@@ -219,10 +219,43 @@ fn refuses_models_that_cannot_be_called_or_priced() {
     check(&price("input = -1, output = 2, as_of = '2026-02-28'"), "is not a price: -1");
     check(&price("input = 0.0000001, output = 2, as_of = '2026-02-28'"), "six decimals");
     check(&price("input = 1, cached_input = 2, output = 2, as_of = '2026-02-28'"), "dearer than `input`");
+    let rates = |text: &str| price(&format!("input = 1, output = 2, as_of = '2026-02-28', rates = [{text}]"));
+    check(&rates("{ input = 2, output = 3 }"), "says again what the price itself says");
+    check(&rates("{ above = 9, output = 3 }"), "needs the key `input`");
+    check(&rates("{ above = 9, input = 1, cached_input = 2, output = 3 }"), "dearer than `input`");
+    check(&rates("{ service = 'slow', input = 2, output = 3 }"), "allowed: standard, batch, flex, priority");
+    check(&rates("{ service = 'flexx', input = 2, output = 3 }"), "did you mean \"flex\"?");
+    check(&rates("{ service = 'flex', above = 9, input = 2, output = 3 }"), "for long prompts alone");
+    let twice = "{ above = 9, input = 2, output = 3 }, { above = 9, input = 2, output = 3 }";
+    check(&rates(twice), "rates twice for standard prompts above 9 tokens");
+    check(&price("input = 1, output = 2, as_of = '2026-02-28', request_fee = 1001"), "is not a fee: 1001");
     let config = World::default().good(&price("input = 1, output = 2, as_of = 2026-02-28"));
     let price = config.models["m"].price.as_ref().unwrap();
     let rates = price.standard.base;
     assert_eq!((rates.cached_input, price.as_of.as_str()), (rates.input, "2026-02-28"));
+    assert_eq!((rates.cache_write, rates.cache_write_long), (None, None));
+}
+
+#[test]
+fn anthropics_multiples_for_writing_to_the_cache_are_defaults_where_they_are_exact() {
+    let config = |price: &str| {
+        World::default().good(&format!(
+            "[upstreams.u]\ndialect = 'anthropic'\nbase_url = 'https://x'\n\
+             [models.m]\nupstream = 'u'\ntier = 'mid'\nprice = {{ {price}, as_of = '2026-02-28' }}"
+        ))
+    };
+    let writes = |price: &str| {
+        let rates = config(price).models["m"].price.as_ref().unwrap().standard.base;
+        [rates.cache_write, rates.cache_write_long].map(|rate| rate.map(bantam_types::UsdPerMillion::micros))
+    };
+    assert_eq!(writes("input = 3, output = 15"), [Some(3_750_000), Some(6_000_000)]);
+    assert_eq!(writes("input = 0.000001, output = 15"), [None, Some(2)]);
+    assert_eq!(writes("input = 3, cache_write = 4, output = 15"), [Some(4_000_000), Some(6_000_000)]);
+    let shown =
+        config("input = 3, output = 15, rates = [{ above = 9, input = 6, output = 22.5 }]").render(true);
+    assert!(shown.contains("models.m.price.cache_write = 3.75"), "{shown}");
+    let further = "{ above = 9, input = 6.0, cached_input = 6.0, cache_write = 7.5, cache_write_long = 12.0, output = 22.5 }";
+    assert!(shown.contains(further), "{shown}");
 }
 
 #[test]

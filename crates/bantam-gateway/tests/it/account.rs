@@ -6,11 +6,11 @@ use bantam_backend::BackendFault;
 use bantam_books::ExampleRecord;
 use bantam_gateway::{Hints, Rung, Task};
 use bantam_route::Gate;
-use bantam_types::{Label, Tier, Usd};
+use bantam_types::{AnswerUsage, Label, Price, ServiceTier, Tier, Unpriced, Usd};
 use serde_json::json;
 
 use crate::support::{
-    Act, Desk, body, deployment, open_task, rung, scripted, student_rung, task, tokens, told,
+    Act, Desk, body, deployment, open_task, price, rung, scripted, student_rung, task, tokens, told,
 };
 
 fn model(name: &str, tier: Tier, script: impl Fn() -> Act + Send + Sync + 'static) -> Rung {
@@ -83,6 +83,42 @@ async fn an_unpriced_model_is_marked_and_never_free() {
         let usage = desk.total();
         assert_eq!((usage.requests_unpriced, usage.attempts_unpriced, usage.spend), (1, 1, Usd::ZERO));
     }
+}
+
+#[tokio::test]
+async fn a_service_that_was_asked_for_and_that_the_answer_does_not_name_has_no_known_rates() {
+    let named = |tier| {
+        move || Act::Text("x", tokens(1000, 0, 50).map(|usage| AnswerUsage { service_tier: tier, ..usage }))
+    };
+    let standard = Some(ServiceTier::Standard);
+    for (asked, told, expected) in [
+        ("flex", None, Some(Unpriced::OtherService)),
+        ("flex", Some(ServiceTier::Flex), Some(Unpriced::Flex)),
+        ("flex", standard, None),
+        ("auto", None, None),
+    ] {
+        let desk = desk(vec![model("mid", Tier::Mid, named(told))]);
+        let body = format!(
+            r#"{{"model":"task/chat","service_tier":"{asked}","messages":[{{"role":"user","content":"hi"}}]}}"#
+        );
+        let got = desk.ask_body(body, Hints::default()).await;
+        let attempt = desk.of(&got).attempts.remove(0);
+        assert_eq!((attempt.unpriced, attempt.cost.is_none()), (expected, expected.is_some()), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_fee_is_charged_for_an_answer_and_not_for_a_refusal() {
+    let fee = Usd::from_picodollars(5_000_000_000);
+    let priced = |name: &str, script: fn() -> Act| {
+        let with_fee = Price { request_fee: Some(fee), ..(*price(2, 1, 8)).clone() };
+        Rung { price: Some(Arc::new(with_fee)), ..model(name, Tier::Mid, script) }
+    };
+    let refused = priced("refused", || Act::Fail(BackendFault::RateLimited(429)));
+    let desk = desk(vec![refused, priced("good", || Act::Text("x", tokens(1000, 0, 50)))]);
+    let got = desk.ask("task/chat", "hi").await;
+    let costs: Vec<_> = desk.of(&got).attempts.iter().map(|attempt| attempt.cost).collect();
+    assert_eq!(costs, [micro(0), micro(2400 + 5000)]);
 }
 
 #[tokio::test]

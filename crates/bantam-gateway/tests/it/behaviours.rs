@@ -6,13 +6,11 @@ use std::time::Instant;
 
 use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
 use bantam_simulate::{Behaviour, SimulatedUpstream, completion_events};
-use bantam_types::Tier;
+use bantam_types::{AnswerUsage, CountState, ServiceTier, Tier, TokenUsage, Unpriced};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::{
-    Act, Desk, Got, PATIENCE, deployment, open_task, remote, rung, scripted, task, tokens, told,
-};
+use crate::support::{Act, Desk, Got, PATIENCE, deployment, open_task, remote, rung, scripted, task, told};
 
 /// What an upstream sends after the status line.
 struct Sent {
@@ -25,13 +23,23 @@ struct Sent {
 /// What comes of it.
 #[derive(Clone, Debug)]
 enum Becomes {
-    /// This text, with these tokens: input, cached, output.
-    Answer(String, Option<(u64, u64, u64)>),
+    /// This text, and what it took.
+    Answer(String, Took),
     /// No answer, and nothing was passed on: the next rung answers.
-    NextRung,
+    NextRung(Took),
     /// A stream that says this much, and then that it broke.
-    Broken(String),
+    Broken(String, Took),
 }
+
+/// What the books hold of an attempt: what was counted, and why it has no cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Took {
+    usage: Option<AnswerUsage>,
+    unpriced: Option<Unpriced>,
+}
+
+/// Nothing was counted.
+const UNCOUNTED: Took = Took { usage: None, unpriced: Some(Unpriced::NotCounted) };
 
 use Becomes::{Answer, Broken, NextRung};
 
@@ -76,33 +84,27 @@ async fn check(dialect: Dialect, stream: bool, name: String, sent: Sent, becomes
     assert!(begun.elapsed() < PATIENCE / 2, "{name}: it was waited for in vain");
     check_reply(&name, stream, &got, &becomes);
     let settled = desk.only();
-    let expected = match becomes {
-        Answer(..) => "answered 200: mid accepted",
-        NextRung => "answered 200: mid failed error, frontier accepted",
-        Broken(_) => "failed 502: mid failed error",
+    let (expected, took) = match becomes {
+        Answer(_, took) => ("answered 200: mid accepted", took),
+        NextRung(took) => ("answered 200: mid failed error, frontier accepted", took),
+        Broken(_, took) => ("failed 502: mid failed error", took),
     };
     assert_eq!(told(&settled), expected, "{name}");
     let attempt = &settled.attempts[0];
-    match becomes {
-        Answer(_, usage) => {
-            let usage = usage.and_then(|(input, cached, output)| tokens(input, cached, output));
-            assert_eq!(attempt.usage, usage, "{name}");
-            assert_eq!(attempt.cost.is_some(), usage.is_some(), "{name}: what is not known has no price");
-        }
-        NextRung | Broken(_) => assert_eq!(attempt.cost, None, "{name}: it may have been billed"),
-    }
+    assert_eq!(Took { usage: attempt.usage, unpriced: attempt.unpriced }, took, "{name}");
+    assert_eq!(attempt.cost.is_some(), took.unpriced.is_none(), "{name}: what is not known has no cost");
 }
 
 fn check_reply(name: &str, stream: bool, got: &Got, becomes: &Becomes) {
     let text = match becomes {
-        Answer(text, _) | Broken(text) => text.as_str(),
-        NextRung => "from above",
+        Answer(text, _) | Broken(text, _) => text.as_str(),
+        NextRung(_) => "from above",
     };
     assert_eq!((got.status, &*got.text), (200, text), "{name}: {got:?}");
     if !stream {
         return;
     }
-    let broken = matches!(becomes, Broken(_));
+    let broken = matches!(becomes, Broken(..));
     assert_eq!(got.events.last().is_some_and(|event| event == "[DONE]"), !broken, "{name}");
     let chunks = got.events.iter().filter(|event| *event != "[DONE]");
     for chunk in chunks.map(|event| serde_json::from_str::<Value>(event).unwrap()) {
@@ -144,17 +146,40 @@ fn table(text: &str, words: &[(&str, &str)], is_stream: bool) -> Vec<Row> {
 }
 
 fn row_of(name: &str, sent: Sent, becomes: &str) -> Row {
-    let number = |text: &str| text.parse().unwrap();
     let becomes = match *becomes.split(' ').collect::<Vec<_>>() {
-        ["next"] => NextRung,
-        ["broken", text] => Broken(text.to_owned()),
-        ["answer", text, "unpriced"] => Answer(text.to_owned(), None),
-        ["answer", text, input, cached, output] => {
-            Answer(text.to_owned(), Some((number(input), number(cached), number(output))))
-        }
+        ["next", ref took @ ..] => NextRung(took_of(took)),
+        ["broken", text, ref took @ ..] => Broken(text.to_owned(), took_of(took)),
+        ["answer", text, ref took @ ..] => Answer(text.to_owned(), took_of(took)),
         _ => panic!("{name}: nothing comes of `{becomes}`"),
     };
     row(name, sent, becomes)
+}
+
+/// Reads what an answer took: `INPUT CACHED OUTPUT`, what else was counted as `NAME=COUNT`, and why it has no cost; nothing
+/// or `unpriced` where nothing was counted.
+fn took_of(words: &[&str]) -> Took {
+    let [input, cached, output, others @ ..] = words else { return UNCOUNTED };
+    let number = |text: &str| text.parse::<u64>().unwrap();
+    let mut usage = AnswerUsage::from(TokenUsage::new(number(input), number(cached), number(output)));
+    let mut unpriced = None;
+    for word in others {
+        match word.split_once('=') {
+            Some(("write", count)) => usage.tokens.cache_write = number(count),
+            Some(("long", count)) => usage.tokens.cache_write_long = number(count),
+            Some(("audio_in", count)) => usage.audio_input = number(count),
+            Some(("audio_out", count)) => usage.audio_output = number(count),
+            Some(("searches", count)) => usage.web_searches = number(count),
+            Some(("tier", tier)) => usage.service_tier = Some(ServiceTier::of_word(tier).unwrap()),
+            _ => unpriced = Some(Unpriced::of_word(word).unwrap_or_else(|| panic!("{word} is no reason"))),
+        }
+    }
+    usage.counts = match unpriced {
+        Some(Unpriced::CountedInPart) => CountState::Partial,
+        Some(Unpriced::CountsContradict) => CountState::Contradictory,
+        Some(Unpriced::NotModelled) => CountState::Unmodelled,
+        _ => CountState::Complete,
+    };
+    Took { usage: Some(usage), unpriced }
 }
 
 fn sent_line(line: &str, words: &[(&str, &str)], is_stream: bool) -> String {
@@ -190,7 +215,7 @@ const ANTHROPIC: &[(&str, &str)] = &[
 ];
 
 fn good() -> Becomes {
-    Answer("ab".to_owned(), Some((9, 0, 2)))
+    Answer("ab".to_owned(), took_of(&["9", "0", "2"]))
 }
 
 fn good_stream() -> String {
@@ -250,9 +275,9 @@ fn encoded(kind: &str, text: &str) -> Vec<Row> {
         row("deflate", sent(&head("deflate"), zlib(text)), good()),
         row("deflate without a header", sent(&head("deflate"), stored(text.as_bytes())), good()),
         row("identity", sent(&head("identity"), text), good()),
-        row("brotli", sent(&head("br"), text), NextRung),
-        row("zstandard", sent(&head("zstd"), text), NextRung),
-        row("no gzip at all", sent(&head("gzip"), text), NextRung),
+        row("brotli", sent(&head("br"), text), NextRung(UNCOUNTED)),
+        row("zstandard", sent(&head("zstd"), text), NextRung(UNCOUNTED)),
+        row("no gzip at all", sent(&head("gzip"), text), NextRung(UNCOUNTED)),
     ]
 }
 
@@ -274,7 +299,7 @@ fn dressed() -> Vec<Row> {
         row("events without a content type", sent("", format!(": hi\n\n{stream}")), good()),
         row("an answer that is called events", sent(EVENTS, good_answer()), good()),
         row("an answer without a content type", sent("", good_answer()), good()),
-        row("a page", sent("content-type: text/html\r\n", "<html>Bad gateway</html>"), NextRung),
+        row("a page", sent("content-type: text/html\r\n", "<html>Bad gateway</html>"), NextRung(UNCOUNTED)),
     ]
 }
 
@@ -283,7 +308,7 @@ fn badly_framed() -> Vec<Row> {
     let events = sent_line("role a b stop", OPENAI, true);
     let head = format!("{EVENTS}transfer-encoding: chunked\r\n");
     let body = |cut: &str| format!("{:x}\r\n{events}\r\n{cut}", events.len());
-    let unpriced = || Answer("ab".to_owned(), None);
+    let unpriced = || Answer("ab".to_owned(), UNCOUNTED);
     vec![
         row("a cut chunk", sent(&head, body("40\r\ndata: {\"cho")), unpriced()),
         row("a broken chunk", sent(&head, body("zz\r\n")), unpriced()),
@@ -305,7 +330,7 @@ async fn streams_of_openais_kind_where_a_whole_answer_was_asked_for() {
     let rows = table(include_str!("behaviours/openai_streams.txt"), OPENAI, true);
     // What was told to callers of streams before it broke is told to nobody here. One text is not the only answer of two.
     let unsaid = rows.into_iter().map(|row| match row.becomes {
-        Broken(_) => Row { becomes: NextRung, ..row },
+        Broken(_, took) => Row { becomes: NextRung(took), ..row },
         _ => row,
     });
     check_all(Dialect::OpenAi, false, unsaid.collect()).await;
@@ -328,7 +353,7 @@ async fn streams_and_answers_of_anthropics_kind() {
     for stream in [false, true] {
         let rows = table(include_str!("behaviours/anthropic_streams.txt"), ANTHROPIC, true);
         let rows = rows.into_iter().map(|row| match row.becomes {
-            Broken(_) if !stream => Row { becomes: NextRung, ..row },
+            Broken(_, took) if !stream => Row { becomes: NextRung(took), ..row },
             _ => row,
         });
         check_all(Dialect::Anthropic, stream, rows.collect()).await;
@@ -336,6 +361,26 @@ async fn streams_and_answers_of_anthropics_kind() {
         check_all(Dialect::Anthropic, stream, encoded(EVENTS, &events)).await;
         let rows = table(include_str!("behaviours/anthropic_answers.txt"), ANTHROPIC, false);
         check_all(Dialect::Anthropic, stream, rows).await;
+    }
+}
+
+/// What is counted and what comes of it, in streams and whole answers, asked for as either.
+#[tokio::test]
+async fn what_an_answer_took_is_booked_as_told_or_not_at_all() {
+    let tables = [
+        (Dialect::OpenAi, OPENAI, true, include_str!("behaviours/openai_usage_streams.txt")),
+        (Dialect::OpenAi, OPENAI, false, include_str!("behaviours/openai_usage_answers.txt")),
+        (Dialect::Anthropic, ANTHROPIC, true, include_str!("behaviours/anthropic_usage_streams.txt")),
+        (Dialect::Anthropic, ANTHROPIC, false, include_str!("behaviours/anthropic_usage_answers.txt")),
+    ];
+    for (dialect, words, is_stream, text) in tables {
+        for asks_for_stream in [false, true] {
+            let rows = table(text, words, is_stream).into_iter().map(|row| match row.becomes {
+                Broken(_, took) if !asks_for_stream => Row { becomes: NextRung(took), ..row },
+                _ => row,
+            });
+            check_all(dialect, asks_for_stream, rows.collect()).await;
+        }
     }
 }
 

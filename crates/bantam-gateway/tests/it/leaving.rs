@@ -10,7 +10,7 @@ use bantam_gateway::{Hints, ReplyBody};
 use bantam_ledger::{Acknowledge, LedgerOptions};
 use bantam_route::Gate;
 use bantam_simulate::completion_events;
-use bantam_types::{RequestOutcome, Tier};
+use bantam_types::{RequestOutcome, Tier, TokenUsage, Unpriced, Usd};
 use futures_util::StreamExt;
 
 use crate::support::{
@@ -57,6 +57,40 @@ async fn who_leaves_in_mid_stream_is_settled_as_cancelled() {
         assert!(desk.settled().is_empty(), "settled while it runs");
         drop(items);
         assert_eq!(told(&desk.only()), "cancelled 499: mid cancelled");
+    }
+}
+
+#[tokio::test]
+async fn what_was_counted_before_a_caller_left_is_kept_and_priced_where_it_is_all() {
+    let chunk = |text: &str, usage: &str| {
+        format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}},"finish_reason":null}}]{usage}}}"#)
+    };
+    let counted = |output: u64| {
+        format!(
+            r#","usage":{{"prompt_tokens":1000,"completion_tokens":{output},"total_tokens":{}}}"#,
+            1000 + output
+        )
+    };
+    for (chunks, output, unpriced) in [
+        (vec![chunk("a", &counted(10)), chunk("b", &counted(50))], 50, None),
+        (vec![chunk("a", &counted(10)), chunk("b", "")], 10, Some(Unpriced::CountedInPart)),
+    ] {
+        let desk = desk(move || Act::ChunksThenHang(chunks.clone()));
+        let body = stream_body("task/chat", "hi");
+        let reply = desk.gateway.answer(openai::CHAT, body.into(), Hints::default()).await;
+        let ReplyBody::Stream(mut items) = reply.body else { panic!("no stream") };
+        for _ in 0..2 {
+            items.next().await.unwrap();
+        }
+        drop(items);
+        let settled = desk.only();
+        assert_eq!(told(&settled), "cancelled 499: mid cancelled");
+        let attempt = &settled.attempts[0];
+        assert_eq!(attempt.usage.unwrap().tokens, TokenUsage::new(1000, 0, output));
+        // $2 for a million tokens in and $8 out.
+        let cost = unpriced.is_none().then(|| Usd::from_picodollars(2_400_000_000));
+        assert_eq!((attempt.cost, attempt.unpriced), (cost, unpriced));
+        assert_eq!(attempt.first_byte_us, Some(1));
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) fn put_usage(out: &mut Vec<u8>, usage: &AnswerUsage) {
         has_audio_out,
         has_searches,
         service_tier.is_some(),
-        counts == CountState::Partial,
-        counts == CountState::Contradictory,
+        matches!(counts, CountState::Partial | CountState::Unmodelled),
+        matches!(counts, CountState::Contradictory | CountState::Unmodelled),
     ]));
     seldom.into_iter().filter(|count| *count > 0).for_each(|count| put_number(out, count));
     if let Some(tier) = service_tier {
@@ -85,7 +85,7 @@ impl Body<'_> {
                 (false, false) => CountState::Complete,
                 (true, false) => CountState::Partial,
                 (false, true) => CountState::Contradictory,
-                (true, true) => return Err(DecodeError::Field("state of the counts")),
+                (true, true) => CountState::Unmodelled,
             },
         })
     }

@@ -149,7 +149,8 @@ fn any_price() -> impl Strategy<Value = std::sync::Arc<Price>> {
 }
 
 fn any_usage() -> impl Strategy<Value = AnswerUsage> {
-    let states = [CountState::Complete, CountState::Partial, CountState::Contradictory];
+    let states =
+        [CountState::Complete, CountState::Partial, CountState::Contradictory, CountState::Unmodelled];
     let tier = option::of(select(ServiceTier::ALL.to_vec()));
     (any::<[u64; 5]>(), any::<[u64; 3]>(), any::<[bool; 5]>(), tier, select(states.to_vec())).prop_map(
         |(tokens, others, is_zero, service_tier, counts)| {

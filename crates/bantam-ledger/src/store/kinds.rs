@@ -245,12 +245,13 @@ fn word_of_counts(counts: CountState) -> Option<&'static str> {
         CountState::Complete => None,
         CountState::Partial => Some("partial"),
         CountState::Contradictory => Some("contradictory"),
+        CountState::Unmodelled => Some("unmodelled"),
     }
 }
 
 /// Returns how far counts can be trusted of which a kind has this word.
 pub(super) fn counts_of_word(word: Option<&str>) -> Option<CountState> {
-    let all = [CountState::Complete, CountState::Partial, CountState::Contradictory];
+    let all = [CountState::Complete, CountState::Partial, CountState::Contradictory, CountState::Unmodelled];
     all.into_iter().find(|counts| word_of_counts(*counts) == word)
 }
 

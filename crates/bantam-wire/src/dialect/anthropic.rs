@@ -11,6 +11,7 @@ mod usage;
 pub(crate) use answer::read_outcome;
 pub use request::{ANTHROPIC_VERSION, ModelTraits, Thinking, body, refusal, support};
 pub(crate) use stream::{EventTranslator, Step};
+pub(in crate::dialect) use usage::read as read_usage;
 
 use crate::outcome::FinishReason;
 

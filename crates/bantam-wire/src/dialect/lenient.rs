@@ -1,5 +1,6 @@
 //! Reading what stands beside an answer: a field that cannot be read costs that field, never the answer.
 
+use bantam_types::{AnswerUsage, ServiceTier};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -29,6 +30,72 @@ pub(super) fn count(value: Option<&Value>) -> Option<u64> {
         Value::String(text) => text.trim().parse().ok(),
         _ => None,
     }
+}
+
+/// What is told of one count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: the member is missing or null.
+    #[default]
+    Nothing,
+    /// The count.
+    Count(u64),
+    /// Something that is no count.
+    Unreadable,
+}
+
+impl Told {
+    /// Reads a count.
+    pub(super) fn of(value: Option<&Value>) -> Self {
+        match value {
+            None | Some(Value::Null) => Self::Nothing,
+            value => count(value).map_or(Self::Unreadable, Self::Count),
+        }
+    }
+
+    /// Takes over what a later object tells, where it tells anything.
+    pub(super) fn learn(&mut self, value: Option<&Value>) {
+        *self = Self::of(value).or(*self);
+    }
+
+    /// Returns what is told here, or else what is told there.
+    pub(super) const fn or(self, other: Self) -> Self {
+        match self {
+            Self::Nothing => other,
+            Self::Count(_) | Self::Unreadable => self,
+        }
+    }
+
+    /// Returns the count, where it is known.
+    pub(super) const fn known(self) -> Option<u64> {
+        match self {
+            Self::Count(count) => Some(count),
+            Self::Nothing | Self::Unreadable => None,
+        }
+    }
+
+    /// Returns the count, or zero where it is not known.
+    pub(super) fn or_zero(self) -> u64 {
+        self.known().unwrap_or(0)
+    }
+}
+
+/// Reads the service tier that an answer names. `auto` names none: it is what may be asked for.
+pub(super) fn service_tier(word: &Value) -> Option<ServiceTier> {
+    let word = word.as_str()?.trim().to_ascii_lowercase();
+    Some(match &*word {
+        "" | "auto" => return None,
+        "default" | "standard" | "on_demand" => ServiceTier::Standard,
+        "batch" => ServiceTier::Batch,
+        "flex" => ServiceTier::Flex,
+        "priority" => ServiceTier::Priority,
+        _ => ServiceTier::Other,
+    })
+}
+
+/// Returns whether nothing was counted at all, which says that nobody counted.
+pub(super) fn is_zero(usage: &AnswerUsage) -> bool {
+    usage.tokens.input == 0 && usage.tokens.output == 0
 }
 
 /// Returns whether an `error` member tells of an error. Some upstreams send an empty one beside a good answer.

@@ -25,6 +25,7 @@ pub use error::{error_body, error_type};
 pub use request::{
     body, body_from_typed, message_json, path_beside, refusal, support, support_of_translated, tool_json,
 };
+pub(in crate::dialect) use usage::read_value as read_usage;
 
 use crate::call::{CallKind, DecodeLimits, DecodedCall, Settings, Source};
 use crate::dialect::{AnswerContext, Endpoint, StreamEncoder};

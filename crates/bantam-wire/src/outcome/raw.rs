@@ -118,4 +118,47 @@ impl StreamItem {
             Self::Raw(chunk) => chunk.facts.finishes,
         }
     }
+
+    /// Returns whether it holds more of the answer: something that takes tokens.
+    pub fn has_content(&self) -> bool {
+        match self {
+            Self::Typed(delta) => !matches!(delta, Delta::Finish { .. }) && delta.says_something(),
+            Self::Raw(chunk) => chunk.facts.has_choices && !chunk.facts.finishes,
+        }
+    }
+}
+
+/// What a stream has told of its usage up to some item.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct UsageSoFar {
+    usage: Option<AnswerUsage>,
+    /// More of the answer came after the usage was told.
+    is_behind: bool,
+}
+
+impl UsageSoFar {
+    /// Notes the next item; returns whether that changes what is known.
+    pub fn note(&mut self, item: &StreamItem) -> bool {
+        if let Some(told) = item.usage() {
+            self.usage = Some(self.usage.map_or(told, |before| before.followed_by(told)));
+            self.is_behind = false;
+            return true;
+        }
+        let falls_behind = !self.is_behind && self.usage.is_some() && item.has_content();
+        self.is_behind |= falls_behind;
+        falls_behind
+    }
+
+    /// Returns what was counted where the stream breaks off here: not all, where more came after it was told.
+    pub const fn usage(&self) -> Option<AnswerUsage> {
+        match self.usage {
+            Some(usage) if self.is_behind => Some(usage.partial()),
+            usage => usage,
+        }
+    }
+
+    /// Returns what was counted where the stream ends well.
+    pub const fn of_whole(&self) -> Option<AnswerUsage> {
+        self.usage
+    }
 }

@@ -5,5 +5,6 @@ mod answers;
 mod anthropic;
 mod foreign;
 mod golden;
+mod price_lists;
 mod requests;
 mod streams;

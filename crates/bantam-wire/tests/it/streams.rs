@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use bantam_types::CountState;
 use bantam_wire::sse::SseEvent;
 use bantam_wire::{ApiError, Delta, Endpoint, ErrorCode, EventReader, Format, StreamItem, openai};
 
@@ -90,7 +91,13 @@ fn a_caller_of_anthropics_dialect_would_get_its_events_as_they_came() {
             let Ok(()) = reader.read(event, &mut items) else { break };
             let Some(StreamItem::Raw(chunk)) = items.pop_front() else { panic!("it was translated") };
             assert_eq!(chunk.data, line);
-            assert_eq!(chunk.facts.usage.is_some(), line.contains("message_stop"), "{line}");
+            let counts = chunk.facts.usage.map(|usage| usage.counts);
+            let expected = match () {
+                () if line.contains("message_delta") => Some(CountState::Complete),
+                () if line.contains("\"usage\"") => Some(CountState::Partial),
+                () => None,
+            };
+            assert_eq!(counts, expected, "{line}");
             assert_eq!(chunk.facts.finishes, line.contains("message_delta"), "{line}");
         }
         assert_eq!(reader.is_done(), golden.case != "error");

@@ -43,7 +43,11 @@ pub(crate) fn read_outcome(body: &[u8]) -> Result<Outcome, ReadAnswerError> {
     Ok(Outcome {
         head: AnswerHead { id: name(&message["id"]), model: name(&message["model"]) },
         content: Content::Choices(vec![choice]),
-        usage: usage::read(&message["usage"]),
+        usage: usage::read(&message["usage"]).map(|usage| match usage.tokens.output {
+            // What was said took tokens.
+            0 if !blocks.is_empty() => usage.contradictory(),
+            _ => usage,
+        }),
     })
 }
 

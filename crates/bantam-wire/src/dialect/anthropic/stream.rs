@@ -19,6 +19,8 @@ const KNOWN: &[&str] =
 #[derive(Debug, Default)]
 pub(crate) struct EventTranslator {
     counts: Counts,
+    /// Whether the answer's own tokens were counted to their end: those that it begins with are no count.
+    has_final_counts: bool,
     /// Number of tool calls begun so far.
     calls: u32,
     /// Of the call that is open: its input as it began, until a piece of it comes.
@@ -26,7 +28,8 @@ pub(crate) struct EventTranslator {
     /// The thought that is open.
     thought: Option<Thought>,
     is_finished: bool,
-    has_told_usage: bool,
+    /// The counts that were told last.
+    told: Option<AnswerUsage>,
 }
 
 /// What an event is.
@@ -48,10 +51,11 @@ impl EventTranslator {
         self.is_finished
     }
 
-    /// Returns the tokens that were counted, unless they were told.
+    /// Returns what was counted up to here, unless it was told.
     pub(crate) fn untold_usage(&mut self) -> Option<AnswerUsage> {
-        let is_told = std::mem::replace(&mut self.has_told_usage, true);
-        self.counts.usage().filter(|_| !is_told)
+        let usage = if self.has_final_counts { self.counts.usage() } else { self.counts.usage_so_far() };
+        let is_told = std::mem::replace(&mut self.told, usage) == usage;
+        usage.filter(|_| !is_told)
     }
 
     /// Returns what an event is. Its type stands in its data and usually in its name as well.
@@ -99,7 +103,9 @@ impl EventTranslator {
             },
             Some("message_delta") => {
                 self.counts.learn(&data["usage"]);
-                match data["delta"]["stop_reason"].as_str().filter(|word| !word.is_empty()) {
+                let end = data["delta"]["stop_reason"].as_str().filter(|word| !word.is_empty());
+                self.has_final_counts |= end.is_some() && !data["usage"]["output_tokens"].is_null();
+                match end {
                     Some(word) if is_broken_off(word) => return Err(ReadAnswerError::ErrorObject),
                     Some(word) => Delta::Finish { choice: 0, reason: finish_reason(Some(word)) },
                     None => return Ok(Step::Nothing),
@@ -107,10 +113,7 @@ impl EventTranslator {
             }
             Some("message_stop") => {
                 self.is_finished = true;
-                match self.untold_usage() {
-                    Some(usage) => Delta::Usage(usage),
-                    None => return Ok(Step::Nothing),
-                }
+                return Ok(Step::Nothing);
             }
             Some("error") => return Err(ReadAnswerError::ErrorObject),
             Some("ping") => return Ok(Step::Nothing),
@@ -156,7 +159,7 @@ mod tests {
 
     fn translate(events: &[Value]) -> Vec<Delta> {
         let mut translator = EventTranslator::default();
-        let deltas = events
+        let mut deltas: Vec<Delta> = events
             .iter()
             .filter_map(|event| match translator.read(None, &event.to_string()).unwrap() {
                 Step::Said(delta) => Some(delta),
@@ -164,6 +167,7 @@ mod tests {
             })
             .collect();
         assert!(translator.is_finished());
+        deltas.extend(translator.untold_usage().map(Delta::Usage));
         deltas
     }
 

@@ -1,48 +1,94 @@
 //! Anthropic's `usage` object.
 
-use bantam_types::{AnswerUsage, TokenUsage};
+use bantam_types::{AnswerUsage, CountState, ServiceTier, TokenUsage};
 use serde_json::Value;
 
-use crate::dialect::lenient::count;
+use crate::dialect::lenient::{Told, is_zero, service_tier};
 
-/// The counts of one object, or of all that a stream has sent: later ones replace earlier ones, for each counts from the
-/// beginning.
+/// The counts of one object, or of all that a stream has sent: each is a total from the beginning, so later ones replace
+/// earlier ones, and one that is missing or null stays what it was.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    input: Option<u64>,
-    cache_read: Option<u64>,
-    cache_creation: Option<u64>,
-    output: Option<u64>,
+    input: Told,
+    cache_read: Told,
+    cache_write: Told,
+    cache_write_minutes: Told,
+    cache_write_hour: Told,
+    output: Told,
+    web_searches: Told,
+    service_tier: Option<ServiceTier>,
+    /// A rate holds that is none of the tier's own: that of a region, or of the fast mode.
+    has_other_rate: bool,
 }
 
 impl Counts {
-    /// Takes over what `usage` tells. A count that cannot be read is unknown from then on; one that is missing or null stays
-    /// what it was.
+    /// Takes over what `usage` tells.
     pub(super) fn learn(&mut self, usage: &Value) {
-        for (name, known) in [
-            ("input_tokens", &mut self.input),
-            ("cache_read_input_tokens", &mut self.cache_read),
-            ("cache_creation_input_tokens", &mut self.cache_creation),
-            ("output_tokens", &mut self.output),
-        ] {
-            if let Some(value) = usage.get(name).filter(|value| !value.is_null()) {
-                *known = count(Some(value));
-            }
+        self.input.learn(usage.get("input_tokens"));
+        self.cache_read.learn(usage.get("cache_read_input_tokens"));
+        self.cache_write.learn(usage.get("cache_creation_input_tokens"));
+        let writes = &usage["cache_creation"];
+        self.cache_write_minutes.learn(writes.get("ephemeral_5m_input_tokens"));
+        self.cache_write_hour.learn(writes.get("ephemeral_1h_input_tokens"));
+        self.output.learn(usage.get("output_tokens"));
+        self.web_searches.learn(usage["server_tool_use"].get("web_search_requests"));
+        self.service_tier = service_tier(&usage["service_tier"]).or(self.service_tier);
+        let is_regional = usage["inference_geo"] == "us";
+        self.has_other_rate |= is_regional || usage["speed"] == "fast";
+    }
+
+    /// Returns what was counted, where input and output are known: tokens from and into the cache are counted beside
+    /// `input_tokens` there and within the input here. Counts that are all zero are unknown.
+    pub(super) fn usage(self) -> Option<AnswerUsage> {
+        let (fresh, output) = (self.input.known()?, self.output.known()?);
+        let cached_input = self.cache_read.or_zero();
+        let writes = self.writes();
+        let (cache_write, cache_write_long) = writes.unwrap_or((self.cache_write.or_zero(), 0));
+        let input =
+            [cached_input, cache_write, cache_write_long].into_iter().fold(fresh, u64::saturating_add);
+        let tokens = TokenUsage { input, cached_input, cache_write, cache_write_long, output };
+        let service_tier = if self.has_other_rate { Some(ServiceTier::Other) } else { self.service_tier };
+        let usage = AnswerUsage {
+            web_searches: self.web_searches.or_zero(),
+            service_tier,
+            ..AnswerUsage::from(tokens)
+        };
+        let parts = [self.cache_read, self.cache_write, self.web_searches];
+        let is_wrong = input == 0 || writes.is_none() || parts.contains(&Told::Unreadable);
+        match is_wrong {
+            _ if is_zero(&usage) => None,
+            true => Some(usage.contradictory()),
+            false => Some(usage),
         }
     }
 
-    /// Returns the tokens, where they are known: cached ones are counted beside `input_tokens` there and within the input
-    /// here. Counts that are all zero are unknown.
-    pub(super) fn usage(self) -> Option<AnswerUsage> {
-        let (input, output) = (self.input?, self.output?);
-        let cached = self.cache_read.unwrap_or(0);
-        let input = input.saturating_add(cached).saturating_add(self.cache_creation.unwrap_or(0));
-        (input > 0 || output > 0).then(|| TokenUsage::new(input, cached, output).into())
+    /// Returns what was counted so far of an answer that goes on, or of one that broke off.
+    pub(super) fn usage_so_far(self) -> Option<AnswerUsage> {
+        let output = if self.output == Told::Nothing { Told::Count(0) } else { self.output };
+        Self { output, ..self }.usage().map(|usage| AnswerUsage { counts: CountState::Partial, ..usage })
+    }
+
+    /// Returns the tokens written to the cache for minutes and for an hour; `None` where nobody can say.
+    fn writes(self) -> Option<(u64, u64)> {
+        let (minutes, hour) = (self.cache_write_minutes, self.cache_write_hour);
+        if [minutes, hour, self.cache_write].contains(&Told::Unreadable) {
+            return None;
+        }
+        let told = minutes.or_zero().checked_add(hour.or_zero())?;
+        let Some(all) = self.cache_write.known() else { return Some((minutes.or_zero(), hour.or_zero())) };
+        // The sum may be told later than its parts, and without them, when the answer went on writing.
+        match (all.checked_sub(told)?, minutes.or_zero(), hour.or_zero()) {
+            (0, minutes, hour) => Some((minutes, hour)),
+            // Those that nobody tells apart are kept for minutes, unless all others are kept for an hour.
+            (_, _, 0) => Some((all, 0)),
+            (_, 0, _) => Some((0, all)),
+            _ => None,
+        }
     }
 }
 
 /// Reads the counts of a whole answer.
-pub(super) fn read(usage: &Value) -> Option<AnswerUsage> {
+pub(in crate::dialect) fn read(usage: &Value) -> Option<AnswerUsage> {
     let mut counts = Counts::default();
     counts.learn(usage);
     counts.usage()

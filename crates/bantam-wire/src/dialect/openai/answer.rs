@@ -26,6 +26,8 @@ struct ChoicesShape<'a, Choice> {
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     bantam: Option<&'a RawValue>,
@@ -38,6 +40,8 @@ struct VectorsShape<'a, Vector> {
     data: Vec<Vector>,
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
     #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -56,12 +60,18 @@ fn read_choices<'a, Choice: Deserialize<'a> + Ends>(
 ) -> Result<(Vec<Choice>, Beside), ReadAnswerError> {
     let shape: ChoicesShape<'a, Choice> =
         serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
-    let ChoicesShape { choices, usage, error, bantam } = shape;
+    let ChoicesShape { choices, usage, service_tier, error, bantam } = shape;
     if choices.iter().any(|choice| choice.end().is_broken_off()) {
         return Err(ReadAnswerError::ErrorObject);
     }
     let says_end = choices.iter().any(|choice| choice.end().word().is_some());
-    let beside = Beside { usage: usage::read(kind, usage), has_note: bantam.is_some() };
+    let usage = usage::read(kind, usage, usage::read_tier(service_tier));
+    // What was said took tokens.
+    let usage = usage.map(|usage| match usage.tokens.output {
+        0 if !says_nothing(body) => usage.contradictory(),
+        _ => usage,
+    });
+    let beside = Beside { usage, has_note: bantam.is_some() };
     let read = checked(choices, error, beside)?;
     // Gateways in front of a model that failed send answers that say nothing, with status 200.
     if !says_end && says_nothing(body) { Err(ReadAnswerError::NotAnAnswer) } else { Ok(read) }
@@ -80,8 +90,8 @@ fn read_vectors<'a, Vector: Deserialize<'a>>(
 ) -> Result<(Vec<Vector>, Beside), ReadAnswerError> {
     let shape: VectorsShape<'a, Vector> =
         serde_json::from_slice(body).map_err(|_| ReadAnswerError::NotAnAnswer)?;
-    let VectorsShape { data, usage, error, bantam } = shape;
-    let usage = usage::read(CallKind::Embeddings, usage);
+    let VectorsShape { data, usage, service_tier, error, bantam } = shape;
+    let usage = usage::read(CallKind::Embeddings, usage, usage::read_tier(service_tier));
     checked(data, error, Beside { usage, has_note: bantam.is_some() })
 }
 
@@ -347,14 +357,14 @@ mod tests {
 
     #[test]
     fn each_kind_of_call_has_answers_of_its_own_shape() {
-        let usage = Some(TokenUsage::new(3, 0, 0).into());
+        let usage = |output| Some(TokenUsage::new(3, 0, output).into());
         let text =
-            r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3,"completion_tokens":0}}"#;
+            r#"{"choices":[{"text":"a\n","index":0}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
         let facts = read_facts(CallKind::Text, text.as_bytes()).unwrap();
-        assert_eq!((facts.text.as_deref(), facts.usage), (Some("a\n"), usage));
+        assert_eq!((facts.text.as_deref(), facts.usage), (Some("a\n"), usage(1)));
         let vectors = r#"{"data":[{"embedding":[0.5]},{"embedding":"AAA="}],"usage":{"prompt_tokens":3}}"#;
         let facts = read_facts(CallKind::Embeddings, vectors.as_bytes()).unwrap();
-        assert_eq!((facts.text, facts.usage), (None, usage));
+        assert_eq!((facts.text, facts.usage), (None, usage(0)));
         for (kind, body) in [
             (CallKind::Text, r#"{"choices":[]}"#),
             (CallKind::Text, r#"{"choices":[{"message":{"content":"a"}}]}"#),

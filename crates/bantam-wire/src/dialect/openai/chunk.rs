@@ -22,6 +22,8 @@ struct Shape<'a, Item> {
     #[serde(borrow, default)]
     usage: Option<&'a RawValue>,
     #[serde(borrow, default)]
+    service_tier: Option<&'a RawValue>,
+    #[serde(borrow, default)]
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     bantam: Option<&'a RawValue>,
@@ -99,7 +101,7 @@ pub(crate) fn read_facts(
         finishes |= ends;
     }
     let facts = ChunkFacts {
-        usage: usage::read(kind, shape.usage),
+        usage: usage::read(kind, shape.usage, progress.service_tier(usage::read_tier(shape.service_tier))),
         has_choices: !choices.is_empty(),
         finishes,
         has_note: shape.bantam.is_some(),
@@ -207,20 +209,21 @@ impl ChunkReader {
         progress: &mut Progress,
     ) -> Result<Vec<Delta>, ReadAnswerError> {
         let mut deltas = Vec::new();
-        let usage = if self.kind == CallKind::Text {
+        let (usage, service_tier) = if self.kind == CallKind::Text {
             let (shape, choices) = read::<TextChoice<'_>>(data)?;
             for choice in choices.into_iter().flatten() {
                 text_choice(choice, &mut deltas, progress)?;
             }
-            shape.usage
+            (shape.usage, shape.service_tier)
         } else {
             let (shape, choices) = read::<ChatChoice<'_>>(data)?;
             for choice in choices.into_iter().flatten() {
                 chat_choice(choice, &mut deltas, progress)?;
             }
-            shape.usage
+            (shape.usage, shape.service_tier)
         };
-        deltas.extend(usage::read(self.kind, usage).map(Delta::Usage));
+        let service_tier = progress.service_tier(usage::read_tier(service_tier));
+        deltas.extend(usage::read(self.kind, usage, service_tier).map(Delta::Usage));
         if !std::mem::replace(&mut self.has_begun, true) {
             deltas.insert(0, Delta::Begin(read_head(data.as_bytes())));
         }

@@ -1,5 +1,7 @@
 //! Streams: chunks as server-sent events, the note in the last chunk, `[DONE]` at the end.
 
+use bantam_types::CountState;
+
 use super::log_probabilities;
 use super::usage::push_usage;
 use super::whole::{finish_word, push_call, push_id, push_thoughts, with_note};
@@ -141,7 +143,8 @@ impl ChunkWriter {
                 self.emit(chunk, false, true, out);
             }
             Delta::Usage(usage) => {
-                if self.include_usage {
+                // Counts that are not all are for the books alone.
+                if self.include_usage && usage.counts != CountState::Partial {
                     let mut chunk = self.prefix.clone();
                     chunk.extend_from_slice(b"],\"usage\":");
                     push_usage(&mut chunk, self.kind, *usage);
