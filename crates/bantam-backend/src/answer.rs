@@ -6,7 +6,7 @@ use bantam_types::TokenUsage;
 use bantam_wire::{AnswerBody, StreamItem};
 use futures_util::stream::BoxStream;
 
-use crate::BackendError;
+use crate::{BackendError, UpstreamNotes};
 
 /// What a backend answers with.
 pub enum Answer {
@@ -42,6 +42,8 @@ pub struct WholeAnswer {
     pub first_byte_us: u64,
     /// Retries it took.
     pub retries: u32,
+    /// What an upstream says beside it.
+    pub notes: Option<Arc<UpstreamNotes>>,
 }
 
 /// A streamed answer.
@@ -52,4 +54,6 @@ pub struct AnswerStream {
     pub first_byte_us: u64,
     /// Retries it took.
     pub retries: u32,
+    /// What an upstream says beside it.
+    pub notes: Option<Arc<UpstreamNotes>>,
 }

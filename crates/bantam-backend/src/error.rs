@@ -6,6 +6,8 @@ use std::time::Duration;
 use bantam_types::{AnswerUsage, EscalationReason, FaultKind};
 use bantam_wire::{Feature, ReadAnswerError, Unsupported};
 
+use crate::UpstreamNotes;
+
 /// Why a backend gave no answer. It never carries an upstream's own words, which may quote the prompt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{fault}")]
@@ -24,6 +26,8 @@ pub struct BackendError {
     pub usage: Option<Box<AnswerUsage>>,
     /// Bantam's own words on what is wrong with the request and what would help; never an upstream's.
     pub advice: Option<Arc<str>>,
+    /// What the upstream's headers say of the call.
+    pub notes: Option<Arc<UpstreamNotes>>,
 }
 
 /// What happened.
@@ -50,8 +54,8 @@ pub enum BackendFault {
     /// The connection was reset after the request was sent, before an answer began.
     #[error("the connection was reset")]
     Reset,
-    /// What came back is not HTTP/1.1.
-    #[error("what answers there does not speak HTTP/1.1")]
+    /// What came back is not HTTP of the version that was asked.
+    #[error("what answers there does not speak the same HTTP")]
     NotHttp,
     /// No first byte of the body in time.
     #[error("no answer began in time")]
@@ -94,9 +98,13 @@ pub enum BackendFault {
     /// The upstream takes no request of that size, or the account may not send as much in a minute.
     #[error("the upstream takes no request of that size (status {0})")]
     RequestTooLarge(u16),
-    /// The upstream refused the request as invalid: 400, 422.
+    /// The upstream refused the request as invalid, as any would: 400, 422.
     #[error("the upstream refused the request as invalid (status {0})")]
     Refused(u16),
+    /// The upstream's model does not take a parameter, a value or a kind of content that others may take, or the upstream
+    /// refused the request without a reason: 400, 422.
+    #[error("the upstream does not take the request, and another may (status {0})")]
+    Unsupported(u16),
     /// The upstream refused our key: 401, 403.
     #[error("the upstream refused the key with status {0}")]
     Key(u16),
@@ -159,6 +167,12 @@ pub enum ConnectFault {
     /// Only HTTP/2 is spoken there.
     #[error("the server speaks HTTP/2 only")]
     Http2Only,
+    /// Only HTTP/1.1 is spoken there, and HTTP/2 was to be.
+    #[error("the server wants HTTP/1.1")]
+    Http1Only,
+    /// The proxy could not be reached, or gave no connection.
+    #[error("the proxy gave no connection to the host")]
+    Proxy,
     /// Anything else.
     #[error("the connection broke while it was made")]
     Other,
@@ -187,6 +201,8 @@ impl ConnectFault {
             Self::Certificate => FaultKind::CertificateRefused,
             Self::UnknownIssuer => FaultKind::CertificateUnknown,
             Self::Http2Only => FaultKind::Http2Only,
+            Self::Http1Only => FaultKind::Http1Only,
+            Self::Proxy => FaultKind::ProxyFailed,
             Self::Other => FaultKind::ConnectionFailed,
         }
     }
@@ -194,8 +210,18 @@ impl ConnectFault {
     /// Returns whether it may pass by itself.
     const fn may_pass(self) -> bool {
         match self {
-            Self::NameNotFound | Self::Refused | Self::Unreachable | Self::Late | Self::Other => true,
-            Self::Tls | Self::NotTls | Self::Certificate | Self::UnknownIssuer | Self::Http2Only => false,
+            Self::NameNotFound
+            | Self::Refused
+            | Self::Unreachable
+            | Self::Late
+            | Self::Proxy
+            | Self::Other => true,
+            Self::Tls
+            | Self::NotTls
+            | Self::Certificate
+            | Self::UnknownIssuer
+            | Self::Http2Only
+            | Self::Http1Only => false,
         }
     }
 }
@@ -223,7 +249,7 @@ impl BackendFault {
             Self::Cut => FaultKind::Cut,
             Self::Filtered(_) => FaultKind::ContentFilter,
             Self::RequestTooLarge(_) => FaultKind::RequestTooLarge,
-            Self::Refused(_) => FaultKind::RequestRefused,
+            Self::Refused(_) | Self::Unsupported(_) => FaultKind::RequestRefused,
             Self::Key(403) => FaultKind::Forbidden,
             Self::Key(_) => FaultKind::KeyRefused,
             Self::NotFound => FaultKind::ModelNotFound,
@@ -247,6 +273,7 @@ impl BackendFault {
             | Self::Filtered(status)
             | Self::RequestTooLarge(status)
             | Self::Refused(status)
+            | Self::Unsupported(status)
             | Self::Key(status)
             | Self::RateLimited(status)
             | Self::QuotaUsedUp(status)
@@ -276,6 +303,7 @@ impl BackendFault {
             Self::ContextExceeded(status)
             | Self::RequestTooLarge(status)
             | Self::Refused(status)
+            | Self::Unsupported(status)
             | Self::Key(status)
             | Self::RateLimited(status)
             | Self::QuotaUsedUp(status)
@@ -307,6 +335,7 @@ impl BackendFault {
                 | Self::Filtered(_)
                 | Self::RequestTooLarge(_)
                 | Self::Refused(_)
+                | Self::Unsupported(_)
         )
     }
 
@@ -335,10 +364,17 @@ impl BackendFault {
                 "use `http` in `base_url`, or the port on which the server speaks TLS"
             }
             Self::Connect(ConnectFault::Http2Only) => {
-                "use an address that speaks HTTP/1.1: Bantam does not speak HTTP/2 to upstreams"
+                "set `http = \"auto\"` in its upstream, or \"2\" where there is no TLS"
+            }
+            Self::Connect(ConnectFault::Http1Only) => "set `http = \"1.1\"` in its upstream",
+            Self::Connect(ConnectFault::Proxy) => {
+                "check `proxy` and its login, and that the proxy may connect to the host in `base_url`"
+            }
+            Self::Status(407) => {
+                "check the login of `proxy`: name the variable that holds it in `proxy_login_env`"
             }
             Self::NotHttp => {
-                "check that `base_url` names an HTTP server: `https` for a TLS port, and not one for HTTP/2 only"
+                "check that `base_url` names an HTTP server (`https` for a TLS port), and that `http` is the version it speaks"
             }
             Self::Connect(ConnectFault::Tls) => "check that the server offers TLS 1.2 or 1.3",
             Self::Key(401) => "check the key in the variable that `api_key_env` names",
@@ -373,6 +409,7 @@ impl BackendFault {
             | Self::Cut
             | Self::Filtered(_)
             | Self::Refused(_)
+            | Self::Unsupported(_)
             | Self::Key(_)
             | Self::NotFound
             | Self::RateLimited(_)
@@ -404,6 +441,7 @@ impl From<BackendFault> for BackendError {
             is_final: false,
             usage: None,
             advice: None,
+            notes: None,
         }
     }
 }

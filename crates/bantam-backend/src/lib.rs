@@ -6,6 +6,7 @@
 
 mod answer;
 mod error;
+mod notes;
 mod residents;
 
 use std::future::Future;
@@ -17,6 +18,7 @@ use bantam_wire::{Call, CallKind, Unsupported};
 
 pub use answer::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 pub use error::{BackendError, BackendFault, ConnectFault, Repeat};
+pub use notes::UpstreamNotes;
 pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 
 /// A future that may be sent to another thread.
@@ -70,6 +72,11 @@ pub trait Backend: Send + Sync {
     /// Returns how long calls of `kind` are still refused, where that is known: how long its circuit breaker stays open.
     fn refused_for(&self, kind: CallKind) -> Option<std::time::Duration> {
         let _ = kind;
+        None
+    }
+
+    /// Returns the upstream that it asks, by its name in the configuration; nothing for what answers in this process.
+    fn upstream(&self) -> Option<&str> {
         None
     }
 

@@ -32,6 +32,7 @@ mod nearest;
 mod origin;
 mod price;
 mod privacy;
+mod proxy;
 pub mod reference;
 mod routing;
 mod secret;
@@ -46,6 +47,7 @@ mod upstream;
 mod url;
 mod value;
 pub mod variables;
+mod wire;
 
 pub use config::Config;
 pub use diagnostic::{ConfigErrors, Diagnostic, Excerpt, Location, MistakeKind, Severity};
@@ -57,6 +59,7 @@ pub use loss::Loss;
 pub use model::{MessagesTraits, Model, ModelSource, Thinking};
 pub use origin::{Origin, Setting};
 pub use privacy::{DictionaryTerm, Privacy};
+pub use proxy::{EnvironmentProxy, EnvironmentProxyError, Proxy, ProxyAddress, proxy_of_environment};
 pub use routing::Routing;
 pub use server::Server;
 pub use source::{Env, Files, Override, Purpose, Source};
@@ -64,6 +67,7 @@ pub use store::Store;
 pub use students::Students;
 pub use task::{StudentModel, Task};
 pub use upstream::{Auth, Dialect, EngineKind, Upstream};
+pub use wire::{Auto, HeaderText, HttpVersion, OutputLimit, Wire};
 
 /// A complete configuration file with every key, commented; documentation is generated from it.
 ///

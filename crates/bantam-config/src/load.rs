@@ -7,8 +7,8 @@ use crate::origin::Place;
 use crate::section::Section;
 use crate::task::Surroundings;
 use crate::{
-    Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, local, model, privacy, routing,
-    server, store, students, task, upstream, variables,
+    Config, ConfigErrors, Env, Files, MistakeKind, Severity, Source, ledger, local, model, privacy, proxy,
+    routing, server, store, students, task, upstream, variables,
 };
 
 /// Returns the validated configuration.
@@ -39,7 +39,8 @@ fn read(source: &Source<'_>, env: &dyn Env, files: &dyn Files) -> (Config, Outco
     let students = students::read(&mut root);
     let local = local::read(&mut root);
     let privacy = privacy::read(&mut root);
-    let upstreams = upstream::read(&mut root, &context);
+    let network = proxy::read(&mut root, &context);
+    let upstreams = upstream::read(&mut root, &network, &context);
     let models = model::read(&mut root, &upstreams, &local, &context);
     let (routing, routing_is_whole) = routing::read(&mut root, &models);
     let around = Surroundings { models: &models, privacy: &privacy, routing: &routing, routing_is_whole };

@@ -316,6 +316,14 @@ fn check_upstream(name: &Found<String>, tier: Option<&Found<Tier>>, upstreams: &
         return log.problem(MistakeKind::Unreachable, &name.spot, problem);
     }
     let (Some(upstream), Some(tier)) = (upstreams.good.get(&name.value), tier) else { return };
+    if tier.value == Tier::Local && upstream.is_proxied {
+        let text = "is `local`, which sees every label, but its upstream is reached through a proxy";
+        let problem = Problem::new(text).hint(format!(
+            "set proxy = \"none\" in [upstreams.{}], or choose another tier",
+            toml_text::key(&name.value)
+        ));
+        log.problem(MistakeKind::Conflict, &tier.spot, problem);
+    }
     if tier.value == Tier::Local && !upstream.host_is_private && !upstream.trusted {
         let text = "is `local`, which sees every label, but its upstream's host is not recognisably private";
         let problem = Problem::new(text).hint(format!(

@@ -117,6 +117,7 @@ pub const SECTIONS: &[KnownSection] = &[
         "Which labels may leave for each tier; the local tier may see everything. `[[privacy.dictionary]]` may stand as \
          often as needed.",
     ),
+    section("[network]", "network.", "The way to upstreams."),
     section("[upstreams.NAME]", "upstreams.*.", "A provider or an engine that models run on."),
     section(
         "[models.NAME]",

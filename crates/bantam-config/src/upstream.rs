@@ -8,11 +8,13 @@ use crate::MistakeKind;
 use crate::context::Context;
 use crate::log::{Log, Problem};
 use crate::origin::Found;
+use crate::proxy::{self, NetworkProxy};
 use crate::section::Section;
 use crate::server::timeout;
 use crate::toml_text::{self, TomlText};
 use crate::url::{self, BaseUrl};
 use crate::value::{self, Named};
+use crate::wire::{self, Wire};
 use crate::{secret, server};
 
 /// The API that an upstream speaks.
@@ -149,6 +151,10 @@ pub struct Upstream {
     pub concurrent_requests_max: usize,
     /// The largest answer, in bytes.
     pub response_bytes_max: usize,
+    /// How it is spoken to, beyond its dialect.
+    pub wire: Wire,
+    /// Whether it is reached through a proxy; derived, not a setting.
+    pub is_proxied: bool,
 }
 
 /// What was read of `[upstreams]`.
@@ -161,7 +167,7 @@ pub(crate) struct Upstreams {
 }
 
 /// Reads `[upstreams]`.
-pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Upstreams {
+pub(crate) fn read(root: &mut Section<'_>, network: &NetworkProxy, context: &Context<'_>) -> Upstreams {
     let mut upstreams = Upstreams::default();
     for (name, section) in root.named_tables("upstreams") {
         if name.parse::<bantam_types::TaskName>().is_err() {
@@ -169,7 +175,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Upstreams {
                 .hint("use 1 to 64 of a-z, 0-9, `-`, `_`, `.`, starting with a letter or digit");
             section.log().problem(MistakeKind::BadValue, &section.own_spot(), problem);
         }
-        if let Some(upstream) = read_one(section, context) {
+        if let Some(upstream) = read_one(section, network, context) {
             upstreams.good.insert(name.clone(), upstream);
         }
         upstreams.declared.insert(name);
@@ -177,7 +183,7 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Upstreams {
     upstreams
 }
 
-fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream> {
+fn read_one(mut section: Section<'_>, network: &NetworkProxy, context: &Context<'_>) -> Option<Upstream> {
     let kind = section.optional("kind", value::word::<EngineKind>(ENGINES));
     let dialects = value::word(&["openai", "anthropic"]);
     let dialect = match &kind {
@@ -220,8 +226,10 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
     let retry_sent = section.or("retry_sent", false, value::boolean).value;
     let concurrent = section.or("concurrent_requests_max", 256, value::whole(1..=100_000));
     let response = section.or("response_bytes_max", 16 << 20, value::whole(1 << 10..=1 << 30));
+    let wire = wire::read(&mut section, base_url.as_ref(), network, context);
     section.finish();
     let base_url = base_url?.value;
+    let is_proxied = proxy::is_used(wire.proxy.as_ref(), &base_url.text, context.env);
     Some(Upstream {
         dialect: dialect?.value,
         kind: kind.map(|kind| kind.value),
@@ -242,6 +250,8 @@ fn read_one(mut section: Section<'_>, context: &Context<'_>) -> Option<Upstream>
         retry_sent,
         concurrent_requests_max: concurrent.value,
         response_bytes_max: response.value,
+        wire,
+        is_proxied,
     })
 }
 

@@ -100,7 +100,7 @@ pub(crate) fn is_private_host(host: &str) -> bool {
 }
 
 /// Returns whether `host` can only be this machine, without asking DNS.
-fn is_loopback_host(host: &str) -> bool {
+pub(crate) fn is_loopback_host(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
     let is_address = host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     is_address || host == "localhost" || host.ends_with(".localhost")

@@ -1,6 +1,6 @@
 //! Everything that a configuration names, opened and put together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use bantam_config::{Config, Env};
@@ -81,16 +81,27 @@ pub fn build_deployment(inputs: Inputs<'_>) -> Result<Built, DeployError> {
         decode_limits: DecodeLimits {
             json_depth_max: config.server.json_depth_max,
             messages_max: DecodeLimits::MESSAGES_MAX,
+            vendor_fields: config
+                .upstreams
+                .values()
+                .flat_map(|upstream| upstream.wire.fields.clone())
+                .collect(),
         },
         models,
         tasks,
         templates,
         auto_ladder,
         auto_names: config.routing.auto_names.iter().cloned().collect(),
+        forwarded_headers: forwarded_headers(config),
         keep_prompt_previews: config.ledger.keep_prompt_previews,
         baseline: baseline.map(Arc::new),
     };
     Ok(Built { deployment, models: served, warnings })
+}
+
+/// Returns the headers of callers that any upstream gets.
+fn forwarded_headers(config: &Config) -> BTreeSet<String> {
+    config.upstreams.values().flat_map(|upstream| upstream.wire.forward_headers.clone()).collect()
 }
 
 /// Returns how many requests a gateway works on at once, and how many wait.

@@ -103,6 +103,9 @@ pub enum UpstreamError {
         #[source]
         source: io::Error,
     },
+    /// The proxy that the environment names cannot be used.
+    #[error("its `proxy` is \"env\", and {0}")]
+    Proxy(#[from] bantam_config::EnvironmentProxyError),
     /// It cannot be set up.
     #[error(transparent)]
     Build(#[from] BuildUpstreamError),
@@ -112,7 +115,10 @@ impl UpstreamError {
     const fn hint(&self) -> &'static str {
         match self {
             Self::CaFile { .. } => "check that the file may be read, or remove `ca_file`",
-            Self::Build(_) => "check `base_url`, `ca_file` and the value of the variable in `api_key_env`",
+            Self::Proxy(_) => "Bantam speaks plain HTTP to proxies: name one in `proxy`, or write \"none\"",
+            Self::Build(_) => {
+                "check `base_url`, `ca_file`, `proxy`, and the values of the variables in `api_key_env` and `headers`"
+            }
         }
     }
 }

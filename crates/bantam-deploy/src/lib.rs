@@ -28,6 +28,7 @@ mod served;
 mod students;
 mod upstreams;
 mod warning;
+mod wire;
 
 pub use build::{Built, Inputs, admission, build_deployment, instructions, local_models};
 pub use certificates::{CertificateState, VoidReason, certificate_path, certificate_state};

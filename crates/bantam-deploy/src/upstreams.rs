@@ -11,6 +11,7 @@ use bantam_wire::anthropic::{ModelTraits, Thinking};
 
 use crate::error::{DeployError, UpstreamError};
 use crate::files::FilesRead;
+use crate::wire;
 
 /// Returns the models of `config` that run on upstreams.
 pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result<Vec<Rung>, DeployError> {
@@ -130,5 +131,6 @@ fn settings(
         retry_sent: upstream.retry_sent,
         concurrent_requests_max: upstream.concurrent_requests_max,
         response_bytes_max: upstream.response_bytes_max,
+        wire: wire::settings(upstream, env)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bantam_backend::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
+use bantam_backend::{Answer, AnswerStream, StudentAnswer, UpstreamNotes, WholeAnswer};
 use bantam_route::{Gate, StudentFacts, judge_student, match_label};
 use bantam_types::{AnswerUsage, AttemptOutcome, EscalationReason, TokenUsage, Verdict};
 
@@ -73,6 +73,7 @@ pub(crate) fn judge(
 /// Judges one answer of the attempt in progress, and ends the attempt unless a stream goes on.
 pub(crate) fn conclude(case: &mut Case, rung: &Rung, answer: Answer, arrival: Arrival) -> Conclusion {
     let facts = facts_of(&answer, case.estimated_prompt_tokens);
+    case.note_upstream(notes_of(&answer));
     let task = case.task.clone();
     let accepted = match judge(task.as_deref(), rung.gate, answer, facts.usage) {
         Judgement::Escalate(reason) => {
@@ -92,6 +93,15 @@ pub(crate) fn conclude(case: &mut Case, rung: &Rung, answer: Answer, arrival: Ar
     }
     case.end(AttemptOutcome::Accepted, facts);
     Conclusion::Accepted(accepted)
+}
+
+/// Returns what an upstream said beside its answer.
+const fn notes_of(answer: &Answer) -> Option<&Arc<UpstreamNotes>> {
+    match answer {
+        Answer::Student(_) => None,
+        Answer::Whole(whole) => whole.notes.as_ref(),
+        Answer::Stream(stream) => stream.notes.as_ref(),
+    }
 }
 
 /// Returns what accounting needs to know of an answer. The tokens of a student that counts none are estimated.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_backend::{BackendError, BackendFault, Repeat};
+use bantam_backend::{BackendError, BackendFault, Repeat, UpstreamNotes};
 use bantam_books::{Books, ExampleRecord, SettleError, Ticket};
 use bantam_privacy::Scanned;
 use bantam_types::{
@@ -55,6 +55,8 @@ pub(crate) struct Case {
     open: Option<(Arc<Rung>, Instant)>,
     /// What is known so far of the attempt under way.
     so_far: AttemptFacts,
+    /// What the upstream of the attempt under way said beside its answer.
+    notes: Option<Arc<UpstreamNotes>>,
     /// Why the attempts since the last answer gave none, in the words of the one that tells most.
     fault: Option<BackendError>,
     pub(crate) task: Option<Arc<Task>>,
@@ -99,6 +101,7 @@ impl Case {
             settlement: Some(settlement),
             open: None,
             so_far: AttemptFacts::default(),
+            notes: None,
             fault: None,
             task: None,
             baseline: None,
@@ -150,11 +153,17 @@ impl Case {
     pub(crate) fn begin(&mut self, rung: &Arc<Rung>) {
         self.open = Some((Arc::clone(rung), Instant::now()));
         self.so_far = AttemptFacts::default();
+        self.notes = None;
     }
 
     /// Notes what is known so far of the attempt under way: it is kept should the caller leave.
     pub(crate) const fn learn(&mut self, so_far: AttemptFacts) {
         self.so_far = so_far;
+    }
+
+    /// Notes what the upstream of the attempt under way says beside its answer.
+    pub(crate) fn note_upstream(&mut self, notes: Option<&Arc<UpstreamNotes>>) {
+        self.notes = notes.cloned();
     }
 
     /// Ends the attempt under way.
@@ -192,6 +201,7 @@ impl Case {
         {
             task.tokens.learn(self.estimated_prompt_tokens, usage.tokens);
         }
+        let notes = self.notes.take();
         let record = AttemptRecord {
             backend: Arc::clone(&rung.name),
             model: Arc::clone(&rung.model),
@@ -208,8 +218,8 @@ impl Case {
             retries,
             fault: fault.map(BackendFault::kind),
             upstream_status: fault.and_then(BackendFault::upstream_status),
-            upstream_request_id: None,
-            rate_limits: None,
+            upstream_request_id: notes.as_ref().and_then(|notes| notes.request_id.clone()),
+            rate_limits: notes.as_ref().and_then(|notes| notes.rate_limits),
         };
         if let Some(settlement) = &mut self.settlement {
             settlement.attempts.push(record);
@@ -218,6 +228,7 @@ impl Case {
 
     /// Ends the attempt under way with a fault.
     pub(crate) fn end_failed(&mut self, error: &BackendError) {
+        self.note_upstream(error.notes.as_ref());
         let facts = AttemptFacts {
             usage: error.usage().or_else(|| error.fault.is_never_billed().then(AnswerUsage::default)),
             retries: error.retries,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bantam_backend::{Answer, Ask, CallsBefore};
+use bantam_backend::{Answer, Ask, BackendFault, CallsBefore};
 use bantam_books::{Books, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::admit::{Admission, AdmissionLimits};
 use crate::answer::{Conclusion, conclude};
 use crate::case::{Arrival, Case, Desk, ledger_unavailable};
+use crate::climbing::Refusals;
 use crate::deployment::{Deployment, Rung};
 use crate::exhausted::exhausted;
 use crate::finish::finish;
@@ -225,25 +226,25 @@ fn error_reply(arrival: Arrival, endpoint: &'static dyn Endpoint, error: ApiErro
 }
 
 /// Asks one rung, and asks it again as often as it may be: each time is an attempt with its own record, because the one
-/// before may have been billed. The last attempt is still open when there is an answer.
+/// before may have been billed. The last attempt is still open when there is an answer; else it returns why it failed.
 async fn attempt(
     deployment: &Deployment,
     (scanned, earlier_tries): (&Scanned, u32),
     identified: &Identified,
     rung: &Arc<Rung>,
     case: &mut Case,
-) -> Option<Answer> {
+) -> Result<Answer, Option<BackendFault>> {
     let mut before = CallsBefore { calls: earlier_tries, began: Some(Instant::now()) };
     loop {
-        let cleared = deployment.policy.clear(scanned, rung.tier)?;
+        let cleared = deployment.policy.clear(scanned, rung.tier).ok_or(None)?;
         case.begin(rung);
         let ask = Ask { caller: case.caller(), ..ask(scanned, identified, before) };
         let error = match rung.backend.answer(cleared, ask).await {
-            Ok(answer) => return Some(answer),
+            Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         case.end_failed(&error);
-        tokio::time::sleep(error.repeat_after?).await;
+        tokio::time::sleep(error.repeat_after.ok_or(Some(error.fault))?).await;
         before.calls = before.calls.saturating_add(error.retries).saturating_add(1);
     }
 }
@@ -257,12 +258,19 @@ async fn climb(
 ) -> Result<Reply, ApiError> {
     let Prepared { scanned, identified, planned } = &prepared;
     let request = scanned.request();
-    let mut held = None;
+    let (mut held, mut refusals) = (None, Refusals::default());
     let rungs = planned.plan.rungs.iter().filter_map(|index| planned.ladder.get(*index));
     for rung in rungs {
-        let Some(answer) = attempt(&deployment, (scanned, earlier_tries), identified, rung, &mut case).await
-        else {
+        if !refusals.leave(rung) {
             continue;
+        }
+        let attempted = attempt(&deployment, (scanned, earlier_tries), identified, rung, &mut case).await;
+        let answer = match attempted {
+            Ok(answer) => answer,
+            Err(fault) => {
+                fault.into_iter().for_each(|fault| refusals.note(rung, fault));
+                continue;
+            }
         };
         match conclude(&mut case, rung, answer, arrival) {
             Conclusion::Accepted(accepted) => {

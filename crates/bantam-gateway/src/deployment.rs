@@ -29,6 +29,8 @@ pub struct Deployment {
     pub auto_ladder: Vec<Arc<Rung>>,
     /// Further names that mean `auto`.
     pub auto_names: BTreeSet<String>,
+    /// Callers' headers that some upstream gets, in lower case.
+    pub forwarded_headers: BTreeSet<String>,
     /// Whether the books keep the beginnings of discovered prompts, for the owner to read.
     pub keep_prompt_previews: bool,
     /// What the same requests would have cost: the baseline model's price.

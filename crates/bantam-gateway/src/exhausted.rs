@@ -140,6 +140,13 @@ fn callers_own(endpoint: &dyn Endpoint, error: &BackendError) -> Option<ApiError
             );
             ApiError::new(ErrorCode::InvalidRequest, "upstream_refused_request", message)
         }
+        BackendFault::Unsupported(status) => {
+            let message = format!(
+                "the upstream refused the request, which its model may not take (status {status}): leave out parameters or \
+                 content that the model may not know, or name another model"
+            );
+            ApiError::new(ErrorCode::InvalidRequest, "upstream_refused_request", message)
+        }
         BackendFault::CannotHonour(feature) => {
             let param = endpoint.param(feature);
             let message = match &error.advice {

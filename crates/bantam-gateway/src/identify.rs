@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bantam_types::{TaskName, Template};
-use bantam_wire::{ApiError, Call, CallKind, ENDPOINTS, ErrorCode, Role};
+use bantam_wire::{ApiError, Call, CallKind, ENDPOINTS, Envelope, ErrorCode, Role};
 use parking_lot::Mutex;
 
 use crate::deployment::{Deployment, Rung, Task};
@@ -18,6 +18,8 @@ pub struct Hints {
     pub caller: Option<Arc<str>>,
     /// How often the caller's library has tried the same request before, as it says itself.
     pub earlier_tries: u32,
+    /// Headers that may be passed on.
+    pub envelope: Envelope,
 }
 
 /// Where a request goes.

@@ -16,6 +16,7 @@ mod admit;
 mod answer;
 mod case;
 mod chat;
+mod climbing;
 mod deployment;
 mod exhausted;
 mod explain;

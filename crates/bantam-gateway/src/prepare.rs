@@ -31,7 +31,13 @@ pub(crate) fn prepare(
     hints: &Hints,
     on_read: impl FnOnce(&Scanned),
 ) -> Result<Prepared, ApiError> {
-    let scanned = Scanned::decode(endpoint, body, &deployment.decode_limits, &deployment.scanner)?;
+    let scanned = Scanned::decode_enveloped(
+        endpoint,
+        body,
+        hints.envelope.clone(),
+        &deployment.decode_limits,
+        &deployment.scanner,
+    )?;
     on_read(&scanned);
     let identified = identify(deployment, miner, scanned.request(), hints)?;
     let scanned = match identified.task() {

@@ -23,6 +23,7 @@ use crate::growth::MemorySource;
 use crate::labels::LabelError;
 use crate::model::LocalModel;
 use crate::preparing::Wanted;
+use crate::prompt::Talk;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
 use crate::streaming::{StreamSettings, StreamedAnswers};
@@ -111,8 +112,11 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     }
 
     /// Returns with how many tokens every prompt of a task begins: see [`LocalModel::shared_tokens`].
-    pub(crate) fn shared_tokens(&self, prompt: &[u32], messages: &[Value]) -> usize {
-        self.model.shared_tokens(prompt, messages, &[])
+    pub(crate) fn shared_tokens(&self, prompt: &[u32], request: &GenerationRequest) -> usize {
+        let variables = self.model.prompter.thinking().variables(request.effort.as_deref());
+        let variables = variables.unwrap_or_default();
+        let talk = Talk { messages: &request.messages, tools: &request.tools, variables: &variables };
+        self.model.shared_tokens(prompt, talk)
     }
 
     /// Returns the tokens' texts.
@@ -171,7 +175,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         };
         let task = call.model.as_str().into();
         let shared_tokens = match (&prompts[..], &ask.system) {
-            ([prompt], Some(_)) => self.model.shared_tokens(prompt, &request.messages, &request.tools),
+            ([prompt], Some(_)) => self.shared_tokens(prompt, &request),
             _ => 0,
         };
         let scope = PrefixScope { shared_tokens, owner: owner(ask.caller.as_deref()) };
@@ -184,7 +188,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         request: &GenerationRequest,
         opening: &str,
     ) -> Result<Vec<u32>, BackendError> {
-        let talk = (&*request.messages, &*request.tools);
+        let variables = self.model.prompter.thinking().variables(request.effort.as_deref())?;
+        let talk = Talk { messages: &request.messages, tools: &request.tools, variables: &variables };
         self.model.prompter.prompt(&self.model.tokenizer, talk, opening, now()).map_err(|error| {
             let fault = BackendFault::CannotHonour(Feature::Chat);
             BackendError::advising(fault, format!("the model's chat template refuses them: {error}"))
@@ -284,7 +289,12 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         }
         let outcome =
             Outcome { head: self.head(), content: Content::Choices(choices), usage: Some(tokens.into()) };
-        Ok(Answer::Whole(WholeAnswer { body: AnswerBody::Typed(outcome), first_byte_us, retries: 0 }))
+        Ok(Answer::Whole(WholeAnswer {
+            body: AnswerBody::Typed(outcome),
+            first_byte_us,
+            retries: 0,
+            notes: None,
+        }))
     }
 
     fn choice(&self, prepared: &Prepared, finished: FinishedAnswer) -> Choice {
@@ -320,7 +330,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             let delta = answers.next().await?;
             Some((delta.map(StreamItem::Typed), answers))
         });
-        Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0 }))
+        Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0, notes: None }))
     }
 
     /// Returns what the answer is called: it has the id of its request.
@@ -345,7 +355,10 @@ impl<A: Send + Sync + 'static> Backend for LocalBackend<A> {
         if call.asks(Feature::Suffix) && self.model.tokenizer.fill_in_the_middle().is_none() {
             return Some(FILLS_NO_MIDDLE);
         }
-        GenerationRequest::read(call, None).err()
+        match GenerationRequest::read(call, None) {
+            Ok(request) => self.model.prompter.thinking().variables(request.effort.as_deref()).err(),
+            Err(unsupported) => Some(unsupported),
+        }
     }
 
     fn is_available(&self, _: CallKind) -> bool {

@@ -1,5 +1,6 @@
 //! Classification without generation: how probable each label is as the answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use crate::backend::now;
 use crate::growth::MemorySource;
 use crate::model::LocalModel;
 use crate::preparing::PrepareError;
+use crate::prompt::Talk;
 
 /// Why labels could not be scored.
 #[derive(Debug, thiserror::Error)]
@@ -79,8 +81,10 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
         messages: &[Value],
         labels: &[String],
     ) -> Result<(Vec<u32>, usize, LabelTrie), LabelError> {
-        let prompt = self.prompter.prompt(&self.tokenizer, (messages, &[]), "", now())?;
-        let shared_tokens = self.shared_tokens(&prompt, messages, &[]);
+        let variables = BTreeMap::new();
+        let talk = Talk { messages, tools: &[], variables: &variables };
+        let prompt = self.prompter.prompt(&self.tokenizer, talk, "", now())?;
+        let shared_tokens = self.shared_tokens(&prompt, talk);
         let plain = EncodeOptions { add_special: false, parse_special: false };
         let tokens: Vec<Vec<u32>> = labels.iter().map(|label| self.tokenizer.encode(label, plain)).collect();
         let trie = LabelTrie::new(&tokens, self.table.end_of_sequence().first().copied())?;

@@ -31,6 +31,7 @@ mod shared;
 mod streaming;
 mod student;
 mod survey;
+mod thinking;
 
 pub use backend::LocalBackend;
 pub use bantam_decode::{Grammar, check_grammar, check_schema};

@@ -13,7 +13,7 @@ use bantam_weights::{EncodeOptions, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::preparing::Preparations;
-use crate::prompt::Prompter;
+use crate::prompt::{Prompter, Talk};
 use crate::room::Resident;
 
 /// Compiled grammars that are kept: applications send the same few schemas again and again.
@@ -121,12 +121,13 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
 
     /// Returns with how many tokens the prompt of `messages` begins whatever the last of them says: the task's own
     /// instructions, which any caller's requests begin with.
-    pub(crate) fn shared_tokens(&self, prompt: &[u32], messages: &[Value], tools: &[Value]) -> usize {
-        let instructions = messages.iter().take(1).filter(|message| message["role"] == "system");
+    pub(crate) fn shared_tokens(&self, prompt: &[u32], talk: Talk<'_>) -> usize {
+        let instructions = talk.messages.iter().take(1).filter(|message| message["role"] == "system");
         let mut silent: Vec<Value> = instructions.cloned().collect();
         silent.push(json!({ "role": "user", "content": "" }));
         let prompter = &self.prompter;
-        let other = prompter.prompt(&self.tokenizer, (&silent, tools), "", crate::backend::now());
+        let silent = Talk { messages: &silent, ..talk };
+        let other = prompter.prompt(&self.tokenizer, silent, "", crate::backend::now());
         let other = other.unwrap_or_default();
         prompt.iter().zip(&other).take_while(|(one, other)| one == other).count()
     }

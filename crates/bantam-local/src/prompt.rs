@@ -8,15 +8,26 @@ use jiff::civil::DateTime;
 use serde_json::Value;
 
 use crate::calls::CallForm;
+use crate::thinking::Thinking;
 
 /// The template of models that have none: texts one after the other.
 const PLAIN: &str = "{% for message in messages %}{{ message.content }}\n{% endfor %}";
+
+/// What a chat template is given of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Talk<'t> {
+    pub(crate) messages: &'t [Value],
+    pub(crate) tools: &'t [Value],
+    /// What the template is told beside them.
+    pub(crate) variables: &'t BTreeMap<String, Value>,
+}
 
 /// Writes prompts for one model.
 #[derive(Debug)]
 pub(crate) struct Prompter {
     template: ChatTemplate,
     calls: CallForm,
+    thinking: Thinking,
     /// Texts of the model's control tokens.
     control: Vec<String>,
     /// Whether the tokenizer puts the tokens that begin a text; templates write them themselves.
@@ -39,12 +50,18 @@ impl Prompter {
             .collect();
         let template = ChatTemplate::new(source.unwrap_or(PLAIN), &bos, &eos)?;
         let calls = CallForm::of_template(source.unwrap_or(PLAIN));
-        Ok(Self { template, calls, control, begins: source.is_none(), bos })
+        let thinking = Thinking::of_template(&template);
+        Ok(Self { template, calls, thinking, control, begins: source.is_none(), bos })
     }
 
     /// Returns how the model writes calls of tools.
     pub(crate) fn calls(&self) -> CallForm {
         self.calls
+    }
+
+    /// Returns what the model can be told of how long to think.
+    pub(crate) fn thinking(&self) -> Thinking {
+        self.thinking
     }
 
     /// Returns the prompt of a text to continue. The text is the application's own and whole prompt, so control tokens may
@@ -78,12 +95,12 @@ impl Prompter {
     pub(crate) fn prompt(
         &self,
         tokenizer: &Tokenizer,
-        (messages, tools): (&[Value], &[Value]),
+        talk: Talk<'_>,
         after: &str,
         now: DateTime,
     ) -> Result<Vec<u32>, TemplateError> {
-        let variables = BTreeMap::new();
-        let talk = Conversation { messages, tools, add_generation_prompt: true, variables: &variables, now };
+        let Talk { messages, tools, variables } = talk;
+        let talk = Conversation { messages, tools, add_generation_prompt: true, variables, now };
         let control: Vec<&str> = self.control.iter().map(String::as_str).collect();
         let pieces = self.template.render(&talk, &control)?;
         let mut tokens = Vec::new();

@@ -8,6 +8,8 @@ use bantam_wire::support::refusal_of_typed;
 use bantam_wire::{Call, CallKind, Feature, Message, Support, Unsupported, openai};
 use serde_json::{Value, json};
 
+use crate::thinking;
+
 /// Answers to one call at most: each is a sequence of its own.
 const ANSWERS_MAX: u32 = 16;
 
@@ -39,6 +41,8 @@ pub(crate) struct GenerationRequest {
     pub(crate) answers: u32,
     /// The text behind the gap that is to be filled.
     pub(crate) suffix: Option<String>,
+    /// How long to think, in OpenAI's words.
+    pub(crate) effort: Option<String>,
     /// Whether log-probabilities are told.
     pub(crate) tells_probabilities: bool,
 }
@@ -98,7 +102,10 @@ pub fn support(feature: Feature) -> Support {
         Feature::Moderation => Refused("the engine has no such check"),
         Feature::OtherToolCalls => Refused("the engine knows calls of functions"),
         Feature::Functions | Feature::FunctionChoice => Refused("use `tools`"),
-        Feature::ReasoningEffort => Refused("the engine cannot tell a model how long to reason"),
+        Feature::ReasoningEffort => Only(
+            "only what the model's chat template can say; a model that does not think takes `none` and `minimal`",
+            |call| call.settings().reasoning_effort.as_deref().is_none_or(thinking::is_known),
+        ),
         Feature::Verbosity => Refused("the engine cannot tell a model how wordy to be"),
         Feature::Modalities | Feature::AudioOutput => Refused("the engine answers with text"),
         Feature::Prediction => Refused("the engine takes no prediction"),
@@ -107,6 +114,7 @@ pub fn support(feature: Feature) -> Support {
         Feature::BestOf => Refused("the engine returns every answer that it makes"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("a language model makes no vectors"),
         Feature::Store => Support::STORES_ANSWER,
+        Feature::VendorFields => Refused("only upstreams that list them in `fields` get them"),
     }
 }
 
@@ -135,6 +143,7 @@ impl GenerationRequest {
             },
             answers: call.answers.max(1),
             suffix: settings.suffix.clone(),
+            effort: settings.reasoning_effort.clone(),
             tells_probabilities: settings.log_probabilities.is_some(),
         })
     }
@@ -159,6 +168,7 @@ impl GenerationRequest {
             tokens_max: Some(tokens_max),
             answers: 1,
             suffix: None,
+            effort: None,
             tells_probabilities: false,
         }
     }
@@ -270,7 +280,7 @@ mod tests {
             (r#","tool_choice":"required""#, "tool_choice"),
             (r#","logit_bias":{"a":1}"#, "logit_bias"),
             (r#","stop":[1]"#, "stop"),
-            (r#","reasoning_effort":"low""#, "reasoning_effort"),
+            (r#","reasoning_effort":"a lot""#, "reasoning_effort"),
             (r#","verbosity":"high""#, "verbosity"),
             (r#","moderation":{"model":"m"}"#, "moderation"),
         ];

@@ -244,7 +244,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let drawn = greedy.drawn(samples);
         let prompt = self.conversation(&greedy, "")?;
         let input = prompt.len() as u64;
-        let shared_tokens = self.shared_tokens(&prompt, &greedy.messages);
+        let shared_tokens = self.shared_tokens(&prompt, &greedy);
         let scope = PrefixScope { shared_tokens, owner };
         let mut prepared =
             Prepared { request: greedy, prompts: vec![prompt], opening: "", task, deadline, scope };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bantam_types::{Label, Tier};
 use bantam_wire::json::TextSink;
-use bantam_wire::{Call, DecodeError, DecodeLimits, Endpoint};
+use bantam_wire::{Call, DecodeError, DecodeLimits, Endpoint, Envelope};
 use bytes::Bytes;
 
 use crate::{Findings, Scan, Scanner};
@@ -17,6 +17,7 @@ use crate::{Findings, Scan, Scanner};
 #[derive(Clone, Debug)]
 pub struct Scanned {
     request: Arc<Call>,
+    envelope: Arc<Envelope>,
     findings: Findings,
     label: Label,
     minimum: Label,
@@ -36,12 +37,35 @@ impl Scanned {
         limits: &DecodeLimits,
         scanner: &Scanner,
     ) -> Result<Self, DecodeError> {
+        Self::decode_enveloped(endpoint, body, Envelope::default(), limits, scanner)
+    }
+
+    /// The same for a request with headers that may be passed on: they are scanned like the body. Of a trace, the ids
+    /// are nothing but random numbers; a state in which something is found is left out.
+    ///
+    /// # Errors
+    /// When the body is not a valid request.
+    pub fn decode_enveloped(
+        endpoint: &'static dyn Endpoint,
+        body: Bytes,
+        mut envelope: Envelope,
+        limits: &DecodeLimits,
+        scanner: &Scanner,
+    ) -> Result<Self, DecodeError> {
         let mut sink = ScanSink { scan: scanner.begin() };
         let request = Call::decode(endpoint, body, limits, &mut sink)?;
+        for header in &envelope.headers {
+            sink.scan.value_apart(&header.value);
+        }
         let findings = sink.scan.finish();
+        envelope.trace = envelope.trace.map(|trace| match trace.state() {
+            Some(state) if !is_harmless(state, scanner) => trace.without_state(),
+            _ => trace,
+        });
         let unread = request.has_unread_parts() || !findings.is_complete();
         let label = if unread { Label::Restricted } else { findings.label() };
-        Ok(Self { request: Arc::new(request), findings, label, minimum: Label::Public })
+        let (request, envelope) = (Arc::new(request), Arc::new(envelope));
+        Ok(Self { request, envelope, findings, label, minimum: Label::Public })
     }
 
     /// Raises the label to at least `minimum`, as a task may ask for; it never falls.
@@ -104,7 +128,12 @@ impl PrivacyPolicy {
 
     /// Clears a scanned request for one tier, or returns `None` when its label forbids that.
     pub fn clear(&self, scanned: &Scanned, tier: Tier) -> Option<Cleared> {
-        self.allows(scanned.label(), tier).then(|| Cleared { request: Arc::clone(&scanned.request), tier })
+        let (request, envelope) = (&scanned.request, &scanned.envelope);
+        self.allows(scanned.label(), tier).then(|| Cleared {
+            request: Arc::clone(request),
+            envelope: Arc::clone(envelope),
+            tier,
+        })
     }
 }
 
@@ -119,6 +148,7 @@ impl PrivacyPolicy {
 #[derive(Clone, Debug)]
 pub struct Cleared {
     request: Arc<Call>,
+    envelope: Arc<Envelope>,
     tier: Tier,
 }
 
@@ -128,10 +158,22 @@ impl Cleared {
         &self.request
     }
 
+    /// Returns the headers that may be passed on with it.
+    pub fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
     /// Returns the tier that the request is cleared for: no other may see it.
     pub const fn tier(&self) -> Tier {
         self.tier
     }
+}
+
+fn is_harmless(text: &str, scanner: &Scanner) -> bool {
+    let mut scan = scanner.begin();
+    scan.value_apart(text);
+    let findings = scan.finish();
+    findings.is_complete() && findings.label() == Label::Public
 }
 
 /// Feeds a walk over a JSON document to the scanner.

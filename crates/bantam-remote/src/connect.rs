@@ -9,13 +9,12 @@ use std::time::Duration;
 use bantam_backend::{BackendFault, ConnectFault};
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiResolver, Name};
-use hyper_util::rt::TokioIo;
 use rustls::{AlertDescription, CertificateError, Error as TlsError};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tower_service::Service;
+
+use crate::dial::{Dial, Dialled, ProxyFailed};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Pending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -37,7 +36,7 @@ struct Late;
 /// Connects, TLS included, within a time.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    inner: HttpsConnector<HttpConnector<Resolver>>,
+    inner: HttpsConnector<Dial>,
     timeout: Duration,
 }
 
@@ -63,13 +62,13 @@ impl Service<Name> for Resolver {
 }
 
 impl Connector {
-    pub(crate) const fn new(inner: HttpsConnector<HttpConnector<Resolver>>, timeout: Duration) -> Self {
+    pub(crate) const fn new(inner: HttpsConnector<Dial>, timeout: Duration) -> Self {
         Self { inner, timeout }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<Dialled>;
     type Error = BoxError;
     type Future = Pending<Self::Response, BoxError>;
 
@@ -94,13 +93,39 @@ pub(crate) fn fault_of(error: &hyper_util::client::legacy::Error) -> BackendFaul
         Some(error) if error.is_parse() => return BackendFault::NotHttp,
         _ => {}
     }
+    if let Some(error) = find::<h2::Error>(error) {
+        return http2_fault(error);
+    }
     match find::<io::Error>(error).map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => BackendFault::Reset,
         _ => BackendFault::Broken,
     }
 }
 
+/// Returns why a request over HTTP/2 got no answer.
+fn http2_fault(error: &h2::Error) -> BackendFault {
+    let is_remote = error.is_remote();
+    match error.reason() {
+        // The server did nothing for the stream: it says so (RFC 9113, 8.7), or the stream is behind the last one that it
+        // answers before it closes the connection.
+        Some(h2::Reason::REFUSED_STREAM) if is_remote => BackendFault::Unsent,
+        Some(h2::Reason::NO_ERROR) if is_remote && error.is_go_away() => BackendFault::Unsent,
+        Some(h2::Reason::HTTP_1_1_REQUIRED) if is_remote => BackendFault::Connect(ConnectFault::Http1Only),
+        // What came is no frame of HTTP/2.
+        Some(h2::Reason::FRAME_SIZE_ERROR | h2::Reason::PROTOCOL_ERROR) if !is_remote => {
+            BackendFault::NotHttp
+        }
+        _ => match error.get_io().map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => BackendFault::Reset,
+            _ => BackendFault::Broken,
+        },
+    }
+}
+
 fn connect_fault(error: &(dyn Error + 'static)) -> ConnectFault {
+    if find::<ProxyFailed>(error).is_some() {
+        return ConnectFault::Proxy;
+    }
     if find::<NotResolved>(error).is_some() {
         return ConnectFault::NameNotFound;
     }

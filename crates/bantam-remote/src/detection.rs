@@ -176,7 +176,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_detection_takes_no_new_callers_while_others_have_yet_to_hear_of_it() {
-        let client = crate::client::build(PATIENCE, None).unwrap();
+        let client = crate::client::build(crate::client::ClientSettings {
+            connect_timeout: PATIENCE,
+            ..Default::default()
+        })
+        .unwrap();
         let detector = EngineDetector::new(None, "not an address", client, None);
         let (first, second) = (detector.running(), detector.running());
         assert!(Arc::ptr_eq(&first, &second), "one that is under way is shared");

@@ -160,6 +160,7 @@ impl Engine {
             Feature::Modalities | Feature::AudioOutput => Refused("it answers with text"),
             Feature::Prediction | Feature::WebSearch | Feature::Moderation => IGNORED,
             Feature::Store => Support::STORES_ANSWER,
+            Feature::VendorFields => Support::LISTED_FIELDS,
             Feature::User | Feature::SafetyIdentifier => Support::IDENTIFIES_CALLER,
             Feature::Metadata => Support::TAGS_STORED_ANSWER,
             Feature::ServiceTier => Support::CHOOSES_QUEUE,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bantam_backend::{BackendError, BackendFault, WholeAnswer};
-use bantam_wire::{AnswerBody, Endpoint, Format, ReadAnswerError, UpstreamError, anthropic};
+use bantam_wire::{AnswerBody, Endpoint, Envelope, Format, ReadAnswerError, UpstreamError, anthropic};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::Full;
@@ -12,7 +12,7 @@ use tokio::time::timeout_at;
 
 use crate::connect::fault_of;
 use crate::incoming::{Body, Holds};
-use crate::refusal::{error_in_answer, read_refusal};
+use crate::refusal::{Failure, error_in_answer, read_refusal};
 use crate::stream::{self, OpenStream};
 use crate::upstream::{Dialect, Upstream};
 
@@ -51,9 +51,9 @@ pub(crate) async fn send(
     upstream: &Upstream,
     uri: &Uri,
     body: Bytes,
-    stream: bool,
+    (stream, envelope): (bool, &Envelope),
     deadlines: &Deadlines,
-) -> Result<Response<Incoming>, BackendError> {
+) -> Result<Response<Incoming>, Failure> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri.clone();
@@ -62,6 +62,7 @@ pub(crate) async fn send(
     let accept = if stream { "text/event-stream" } else { "application/json" };
     headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    upstream.passing.add(envelope, headers);
     send_request(upstream, request, deadlines).await
 }
 
@@ -70,12 +71,13 @@ pub(crate) async fn send_request(
     upstream: &Upstream,
     mut request: Request<Full<Bytes>>,
     deadlines: &Deadlines,
-) -> Result<Response<Incoming>, BackendError> {
+) -> Result<Response<Incoming>, Failure> {
     let headers = request.headers_mut();
     if let Some((name, value)) = &upstream.auth {
         headers.insert(name.clone(), value.clone());
     }
-    if upstream.dialect == Dialect::Anthropic {
+    let is_fixed = upstream.client.headers().contains_key("anthropic-version");
+    if upstream.dialect == Dialect::Anthropic && !is_fixed && !headers.contains_key("anthropic-version") {
         let version = HeaderValue::from_static(anthropic::ANTHROPIC_VERSION);
         headers.insert("anthropic-version", version);
     }
@@ -137,5 +139,5 @@ pub(crate) async fn receive(
             }
         }
     };
-    Ok(Received::Whole(WholeAnswer { body, first_byte_us, retries: 0 }))
+    Ok(Received::Whole(WholeAnswer { body, first_byte_us, retries: 0, notes: None }))
 }

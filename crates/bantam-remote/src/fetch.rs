@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use crate::client::{self, BuildClientError, HttpClient};
+use crate::client::{self, BuildClientError, ClientSettings, HttpClient};
 use crate::connect::fault_of;
 
 /// The largest answer that is read.
@@ -76,7 +76,10 @@ impl JsonClient {
     /// # Errors
     /// When TLS cannot be set up.
     pub fn new(timeout: Duration) -> Result<Self, BuildClientError> {
-        Ok(Self { client: client::build(timeout, None)?, timeout })
+        Ok(Self {
+            client: client::build(ClientSettings { connect_timeout: timeout, ..ClientSettings::default() })?,
+            timeout,
+        })
     }
 
     /// Returns a client over the connections of `client`.

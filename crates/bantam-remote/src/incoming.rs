@@ -9,6 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::timeout_at;
 
+use crate::client::LanePlace;
 use crate::decoding::Decoding;
 use crate::exchange::Deadlines;
 use crate::upstream::Limits;
@@ -20,6 +21,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 pub(crate) struct Body {
     incoming: Incoming,
     decoding: Decoding,
+    /// Its place in the client, which is given back with it.
+    _place: Option<LanePlace>,
     /// Bytes that were looked at, and not read yet.
     ahead: Bytes,
     says_events: bool,
@@ -49,14 +52,16 @@ impl Body {
     /// # Errors
     /// When it is in an encoding that is not undone here.
     pub(crate) fn new(
-        response: Response<Incoming>,
+        mut response: Response<Incoming>,
         limits: Limits,
         deadlines: Deadlines,
     ) -> Result<Self, BackendFault> {
+        let place = response.extensions_mut().remove();
         let decoding = Decoding::of(response.headers(), limits.response_bytes_max)?;
         let kind = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
         Ok(Self {
+            _place: place,
             says_events: kind.eq_ignore_ascii_case("text/event-stream"),
             incoming: response.into_body(),
             decoding,

@@ -6,11 +6,13 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, Repeat};
+use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, BoxFuture, Repeat, WholeAnswer};
 use bantam_privacy::Cleared;
 use bantam_types::Tier;
 use bantam_wire::anthropic::ModelTraits;
-use bantam_wire::{Call, CallKind, Edits, Format, Unsupported, anthropic, openai};
+use bantam_wire::{
+    Call, CallKind, Edits, Envelope, Feature, Format, Phrasing, Unsupported, anthropic, openai,
+};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use http::Uri;
@@ -22,6 +24,9 @@ use crate::detection::{DetectEngineError, fault_of};
 use crate::engine::{Engine, adapt};
 use crate::exchange::{self, Asked, Deadlines, Received};
 use crate::failing::{FailingRequests, may_be_provoked};
+use crate::notes;
+use crate::phrasing::{Changes, Learnt};
+use crate::refusal::Failure;
 use crate::retry;
 use crate::upstream::{BuildUpstreamError, Dialect, Upstream};
 use crate::watch::{AdmittedCall, SharedBreaker};
@@ -44,19 +49,24 @@ struct Target {
     uri: Uri,
     breaker: SharedBreaker,
     failing: Mutex<FailingRequests>,
+    learnt: Mutex<Learnt>,
 }
 
 impl Target {
     fn new(uri: Uri) -> Self {
-        Self { uri, breaker: SharedBreaker::default(), failing: Mutex::default() }
+        Self { uri, breaker: SharedBreaker::default(), failing: Mutex::default(), learnt: Mutex::default() }
     }
 }
 
 /// One call as it is sent, and sent again.
 struct Sending<'c> {
     call: &'c Call,
+    envelope: &'c Envelope,
+    ask: &'c Ask,
+    phrasing: Phrasing,
+    /// What was said another way since it was first sent.
+    changes: Changes,
     body: Bytes,
-    stream: bool,
     target: &'c Target,
     format: Format,
 }
@@ -103,21 +113,75 @@ impl RemoteModel {
         }
         let call = request.request();
         let (target, format) = self.served_target(call.kind())?;
-        let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream };
-        let body = match self.upstream.dialect {
-            Dialect::OpenAi => openai::body(call, edits)?,
-            Dialect::Anthropic => anthropic::body(call, edits, self.traits)?,
-        };
+        let phrasing = target.learnt.lock().phrasing(self.upstream.settings.phrasing, Instant::now());
+        let body = self.body(call, &ask, phrasing)?;
         let Ok(place) = Arc::clone(&self.upstream.places).try_acquire_owned() else {
             return Err(BackendFault::Busy.into());
         };
-        let sending = Sending { call, body: body.into(), stream: ask.stream, target, format };
-        self.send(&sending, &ask).await.map(|(answer, retries)| with_retries(answer, retries, place))
+        let changes = Changes::default();
+        let mut sending = Sending {
+            call,
+            envelope: request.envelope(),
+            ask: &ask,
+            phrasing,
+            changes,
+            body,
+            target,
+            format,
+        };
+        self.send(&mut sending).await.map(|(answer, retries)| with_retries(answer, retries, place))
+    }
+
+    fn body(&self, call: &Call, ask: &Ask, phrasing: Phrasing) -> Result<Bytes, Unsupported> {
+        let edits = Edits { model: &self.model, system: ask.system.as_deref(), stream: ask.stream, phrasing };
+        Ok(match self.upstream.dialect {
+            Dialect::OpenAi => openai::body(call, edits)?,
+            Dialect::Anthropic => anthropic::body(call, edits, self.traits)?,
+        }
+        .into())
+    }
+
+    /// Says a call that was refused another way, where there is one that may be taken.
+    fn rephrase(&self, sending: &mut Sending<'_>, failure: &Failure) -> bool {
+        if self.upstream.dialect != Dialect::OpenAi {
+            return false;
+        }
+        let rephrased = sending.target.learnt.lock().rephrased(
+            self.upstream.settings.phrasing,
+            (sending.call, sending.ask.stream, sending.phrasing),
+            (failure.error.fault, failure.unwanted),
+            &mut sending.changes,
+        );
+        let Some(phrasing) = rephrased else { return false };
+        let Ok(body) = self.body(sending.call, sending.ask, phrasing) else { return false };
+        (sending.phrasing, sending.body) = (phrasing, body);
+        true
+    }
+
+    /// Remembers how a call was said that was answered.
+    fn confirm(&self, sending: &Sending<'_>) {
+        let (phrasing, stream) = (sending.phrasing, sending.ask.stream);
+        let new = sending.target.learnt.lock().confirm(phrasing, stream, sending.changes, Instant::now());
+        if let Some(new) = new {
+            self.upstream.log_learnt(&self.model, new);
+        }
+    }
+
+    /// Returns the first parameter of the caller's that the dialect does not have and the upstream does not list.
+    fn unlisted_field(&self, call: &Call) -> Option<Unsupported> {
+        if !call.asks(Feature::VendorFields) {
+            return None;
+        }
+        let mut names = call.source().vendor_members().map(|(name, _)| name);
+        let unlisted = names.find(|name| !self.upstream.fields.contains(*name))?;
+        let reason = format!("`{unlisted}` is not among the `fields` of its upstream");
+        Some(Unsupported::new(Feature::VendorFields, reason))
     }
 
     /// Sends a call until it is answered or may not be sent again for free; returns the retries as well. What failed after
     /// the request was sent may have been billed: that is another attempt, and for the asker to make.
-    async fn send(&self, sending: &Sending<'_>, ask: &Ask) -> Result<(Answer, u32), BackendError> {
+    async fn send(&self, sending: &mut Sending<'_>) -> Result<(Answer, u32), BackendError> {
+        let ask = sending.ask;
         let started = Instant::now();
         let own_total = ask.before.began.unwrap_or(started) + self.upstream.settings.total_timeout;
         let total = ask.deadline.map_or(own_total, |deadline| deadline.min(own_total));
@@ -128,13 +192,25 @@ impl RemoteModel {
             let first_byte = Instant::now() + self.upstream.settings.first_byte_timeout;
             let deadlines = Deadlines { started, first_byte, total, total_is_callers: total < own_total };
             let begun = Instant::now();
-            let error = match (self.attempt(sending, deadlines).await, last) {
-                (Ok(answer), _) => return Ok((answer, retries)),
+            let failure = match (self.attempt(sending, deadlines).await, last) {
+                (Ok(answer), _) => {
+                    self.confirm(sending);
+                    return Ok((answer, retries));
+                }
                 // A breaker opened during the pause, and nothing was sent: what counts is why the call failed before.
-                (Err(error), Some(last)) if error.fault == BackendFault::BreakerOpen => return Err(last),
-                (Err(error), _) => BackendError { retries, ..error },
+                (Err(failure), Some(last)) if failure.error.fault == BackendFault::BreakerOpen => {
+                    return Err(last);
+                }
+                (Err(failure), _) => failure,
             };
+            let is_rephrased = self.rephrase(sending, &failure);
+            let error = BackendError { retries, ..failure.error };
             self.upstream.log_failure(Some(&self.model), &error, begun);
+            if is_rephrased {
+                retries += 1;
+                last = Some(error);
+                continue;
+            }
             let calls = ask.before.calls.saturating_add(retries);
             let pause = self.pause_before_repeat(sending, &error, calls, total);
             match (pause, error.repeat()) {
@@ -183,7 +259,7 @@ impl RemoteModel {
         self.upstream.breaker.lock().is_available(now) && target.breaker.lock().is_available(now)
     }
 
-    async fn attempt(&self, sending: &Sending<'_>, deadlines: Deadlines) -> Result<Answer, BackendError> {
+    async fn attempt(&self, sending: &Sending<'_>, deadlines: Deadlines) -> Result<Answer, Failure> {
         let (upstream, now) = (&self.upstream, Instant::now());
         if sending.target.failing.lock().refuses(&sending.body, &upstream.jitter, now) {
             return Err(BackendFault::BreakerOpen.into());
@@ -191,7 +267,8 @@ impl RemoteModel {
         let admitted = AdmittedCall::admit(&upstream.breaker, &sending.target.breaker, now);
         let Some(admitted) = admitted else {
             let retry_after = self.pause_left(sending.target, now);
-            return Err(BackendError { retry_after, ..BackendFault::BreakerOpen.into() });
+            let error = BackendError { retry_after, ..BackendFault::BreakerOpen.into() };
+            return Err(error.into());
         };
         let (engine, body) = match self.adapted(sending, &deadlines).await {
             Ok(adapted) => adapted,
@@ -240,47 +317,63 @@ impl RemoteModel {
         body: Bytes,
         deadlines: Deadlines,
         mut admitted: AdmittedCall,
-    ) -> Result<Answer, BackendError> {
+    ) -> Result<Answer, Failure> {
         let upstream = &self.upstream;
-        let blame = |admitted: AdmittedCall, error: BackendError| {
+        let blame = |admitted: AdmittedCall, failure: Failure| {
+            let error = &failure.error;
             if deadlines.is_callers_own(error.fault) {
-                return error;
+                return failure;
             }
             let is_known = may_be_provoked(error.fault)
                 && sending.target.failing.lock().failed(&sending.body, &upstream.jitter, Instant::now());
             if is_known {
-                admitted.failed_again(&error);
+                admitted.failed_again(error);
             } else {
-                admitted.failed(&error);
+                admitted.failed(error);
             }
-            error
+            failure
         };
-        let sent = exchange::send(upstream, &sending.target.uri, body, sending.stream, &deadlines).await;
+        let asked = (sending.ask.stream && sending.phrasing.stream, sending.envelope);
+        let sent = exchange::send(upstream, &sending.target.uri, body, asked, &deadlines).await;
         let response = match sent {
             Ok(response) => response,
-            Err(error) => return Err(blame(admitted, error)),
+            Err(failure) => return Err(blame(admitted, sending.judged(failure))),
         };
         admitted.was_answered();
+        let notes = notes::read(response.headers());
         let call = sending.call;
         let prompts = call.texts().len().max(1);
         let asked = Asked {
             format: sending.format,
             endpoint: call.endpoint,
-            stream: sending.stream,
+            stream: sending.ask.stream,
             answers: prompts.saturating_mul(call.answers as usize),
         };
         let received = match exchange::receive(upstream, response, asked, deadlines).await {
             Ok(received) => received,
-            Err(error) => return Err(blame(admitted, error)),
+            Err(error) => return Err(blame(admitted, BackendError { notes, ..error }.into())),
         };
         sending.target.failing.lock().succeeded(&sending.body, &upstream.jitter);
         Ok(match received {
-            Received::Stream(stream) => Answer::Stream(stream.watched_by(admitted.began(), upstream)),
+            Received::Stream(stream) => Answer::Stream(stream.watched_by(admitted.began(), upstream, notes)),
             Received::Whole(whole) => {
                 admitted.succeeded();
-                Answer::Whole(whole)
+                Answer::Whole(WholeAnswer { notes, ..whole })
             }
         })
+    }
+}
+
+impl Sending<'_> {
+    /// Returns a failure as what it says of the caller's request. That a translation is refused as invalid says nothing of
+    /// it: another upstream may take what was asked for.
+    fn judged(&self, mut failure: Failure) -> Failure {
+        if let BackendFault::Refused(status) = failure.error.fault
+            && self.call.endpoint.format() != Some(self.format)
+        {
+            failure.error.fault = BackendFault::Unsupported(status);
+        }
+        failure
     }
 }
 
@@ -312,6 +405,9 @@ impl Backend for RemoteModel {
         if let Err(unserved) = self.served_target(call.kind()) {
             return Some(unserved);
         }
+        if let Some(unlisted) = self.unlisted_field(call) {
+            return Some(unlisted);
+        }
         match self.upstream.dialect {
             Dialect::OpenAi => {
                 let engine =
@@ -328,6 +424,10 @@ impl Backend for RemoteModel {
 
     fn refused_for(&self, kind: CallKind) -> Option<Duration> {
         self.pause_left(self.target(kind)?, Instant::now())
+    }
+
+    fn upstream(&self) -> Option<&str> {
+        Some(self.upstream.name())
     }
 
     fn answer(&self, request: Cleared, ask: Ask) -> BoxFuture<'_, Result<Answer, BackendError>> {

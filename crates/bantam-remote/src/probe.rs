@@ -8,6 +8,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 
 use crate::exchange::{Deadlines, send_request};
+use crate::refusal::Failure;
 use crate::upstream::{Dialect, Upstream};
 
 impl Upstream {
@@ -24,8 +25,11 @@ impl Upstream {
         let mut request = Request::new(Full::new(Bytes::new()));
         (*request.method_mut(), *request.uri_mut()) = (Method::GET, self.models_uri()?);
         match send_request(self, request, &deadlines).await {
-            Err(error) if matches!(error.fault, BackendFault::NotFound | BackendFault::Status(405)) => Ok(()),
-            answer => answer.map(drop),
+            Err(Failure { error, .. }) => match error.fault {
+                BackendFault::NotFound | BackendFault::Status(405) => Ok(()),
+                _ => Err(error),
+            },
+            Ok(_) => Ok(()),
         }
     }
 

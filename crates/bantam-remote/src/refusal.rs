@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use bantam_backend::{BackendError, BackendFault};
-use bantam_wire::{UpstreamError, UpstreamErrorKind};
+use bantam_wire::{Unwanted, UpstreamError, UpstreamErrorKind};
 use http::Response;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use crate::exchange::Deadlines;
+use crate::notes;
 use crate::retry_after::{is_final, retry_after};
 
 /// The most of an error object that is looked at.
@@ -17,9 +18,23 @@ const BYTES_MAX: usize = 64 << 10;
 /// How long an error object may take. The status alone says enough to go on.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Why a call failed, and what of it was not taken and can be said another way.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: BackendError,
+    pub(crate) unwanted: Option<Unwanted>,
+}
+
+impl<E: Into<BackendError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), unwanted: None }
+    }
+}
+
 /// Returns what an answer whose status is not 200 says.
-pub(crate) async fn read_refusal(response: Response<Incoming>, deadlines: &Deadlines) -> BackendError {
+pub(crate) async fn read_refusal(response: Response<Incoming>, deadlines: &Deadlines) -> Failure {
     let status = response.status().as_u16();
+    let notes = notes::read(response.headers());
     let (asked, is_final) = (retry_after(response.headers()), is_final(response.headers()));
     let until = (Instant::now() + PATIENCE).min(deadlines.total.into());
     let mut body = response.into_body();
@@ -34,7 +49,8 @@ pub(crate) async fn read_refusal(response: Response<Incoming>, deadlines: &Deadl
     }
     let told = UpstreamError::read(status, &bytes);
     let fault = fault_of(status, told.kind);
-    BackendError { retry_after: asked.or(told.retry_after), is_final, ..fault.into() }.with_usage(told.usage)
+    let error = BackendError { retry_after: asked.or(told.retry_after), is_final, notes, ..fault.into() };
+    Failure { error: error.with_usage(told.usage), unwanted: told.unwanted }
 }
 
 /// Returns what an error object says that came in the place of an answer, with status 200.
@@ -59,6 +75,7 @@ const fn fault_of_kind(kind: UpstreamErrorKind) -> BackendFault {
         UpstreamErrorKind::RateLimit => BackendFault::RateLimited(200),
         UpstreamErrorKind::Overloaded => BackendFault::Overloaded(200),
         UpstreamErrorKind::Invalid => BackendFault::Refused(200),
+        UpstreamErrorKind::Unsupported => BackendFault::Unsupported(200),
         UpstreamErrorKind::Key
         | UpstreamErrorKind::Forbidden
         | UpstreamErrorKind::ModelNotFound
@@ -81,6 +98,7 @@ const fn within_answer(fault: BackendFault) -> BackendFault {
         BackendFault::Filtered(_) => BackendFault::Filtered(200),
         BackendFault::RequestTooLarge(_) => BackendFault::RequestTooLarge(200),
         BackendFault::Refused(_) => BackendFault::Refused(200),
+        BackendFault::Unsupported(_) => BackendFault::Unsupported(200),
         BackendFault::RateLimited(_) => BackendFault::RateLimited(200),
         BackendFault::QuotaUsedUp(_) => BackendFault::QuotaUsedUp(200),
         BackendFault::Overloaded(_) => BackendFault::Overloaded(200),
@@ -103,7 +121,9 @@ fn fault_of(status: u16, kind: Option<UpstreamErrorKind>) -> BackendFault {
         (Some(Kind::Quota), 400..=499) if is_open => BackendFault::QuotaUsedUp(status),
         (Some(Kind::RequestTooLarge), 400..=499) if is_open => BackendFault::RequestTooLarge(status),
         (Some(Kind::Overloaded), 429 | 500..=599) => BackendFault::Overloaded(status),
-        (_, 400 | 422) => BackendFault::Refused(status),
+        (Some(Kind::Invalid), 400 | 422) => BackendFault::Refused(status),
+        // Without a reason it may be this server's taste as well, or a proxy's before it.
+        (_, 400 | 422) => BackendFault::Unsupported(status),
         (_, 401 | 403) => BackendFault::Key(status),
         (_, 402) => BackendFault::QuotaUsedUp(status),
         (_, 404) => BackendFault::NotFound,

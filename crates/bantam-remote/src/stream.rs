@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_backend::{AnswerStream, BackendError, BackendFault};
+use bantam_backend::{AnswerStream, BackendError, BackendFault, UpstreamNotes};
 use bantam_wire::outcome::UsageSoFar;
 use bantam_wire::sse::{ReadSseError, SseReader};
 use bantam_wire::{CallKind, EventReader, Outcome, ReadAnswerError, StreamItem};
@@ -28,14 +28,20 @@ pub(crate) struct OpenStream {
 
 impl OpenStream {
     /// Returns the stream, which tells `watch` how it ends, and the log of `upstream` how it fails.
-    pub(crate) fn watched_by(mut self, watch: Watch, upstream: &Arc<Upstream>) -> AnswerStream {
+    pub(crate) fn watched_by(
+        mut self,
+        watch: Watch,
+        upstream: &Arc<Upstream>,
+        notes: Option<Arc<UpstreamNotes>>,
+    ) -> AnswerStream {
         self.events.watch = Some(watch);
         self.events.upstream = Some(Arc::clone(upstream));
+        self.events.notes.clone_from(&notes);
         let items = stream::unfold(self.events, |mut events| async move {
             let item = events.next().await?;
             Some((item, events))
         });
-        AnswerStream { items: items.boxed(), first_byte_us: self.first_byte_us, retries: 0 }
+        AnswerStream { items: items.boxed(), first_byte_us: self.first_byte_us, retries: 0, notes }
     }
 }
 
@@ -105,6 +111,8 @@ struct Events {
     watch: Option<Watch>,
     /// Whose log tells how the stream fails, once it has begun.
     upstream: Option<Arc<Upstream>>,
+    /// What the upstream said beside it.
+    notes: Option<Arc<UpstreamNotes>>,
 }
 
 impl Events {
@@ -118,12 +126,14 @@ impl Events {
             done: false,
             watch: None,
             upstream: None,
+            notes: None,
         }
     }
 
     /// Returns the next item, an error as the last, or `None` at the good end.
     async fn next(&mut self) -> Option<Result<StreamItem, BackendError>> {
         let item = self.advance().await;
+        let item = item.map_err(|error| BackendError { notes: self.notes.clone(), ..error });
         if !matches!(item, Ok(Some(_))) {
             self.done = true;
             if let Some(watch) = self.watch.take() {
@@ -149,6 +159,8 @@ impl Events {
                 return Ok(None);
             }
             match self.sse.next_event() {
+                // A comment that a proxy wrapped as data.
+                Ok(Some(event)) if event.data.starts_with(':') => {}
                 Ok(Some(event)) => {
                     let told = event.data.contains("\"error\"").then(|| event.data.clone());
                     if let Err(error) = self.reader.read(event, &mut self.ready) {

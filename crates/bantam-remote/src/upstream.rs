@@ -1,5 +1,6 @@
 //! One upstream: its address, its dialect, and its state.
 
+use std::collections::BTreeSet;
 use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +12,13 @@ use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
-use crate::client::{self, BuildClientError, HttpClient};
+use crate::client::{self, BuildClientError, ClientSettings, HttpClient, HttpVersion};
 use crate::detection::{EngineDetector, PATIENCE};
+use crate::dial::Proxy;
 use crate::engine::Engine;
 use crate::fetch::{FetchError, JsonClient, Key};
+use crate::headers::{self, Passing};
+use crate::phrasing::PhrasingSettings;
 use crate::residence;
 use crate::retry::RetryBudget;
 use crate::watch::SharedBreaker;
@@ -87,6 +91,27 @@ pub struct UpstreamSettings {
     pub concurrent_requests_max: usize,
     /// The most bytes of an answer.
     pub response_bytes_max: usize,
+    /// How it is spoken to, beyond its dialect.
+    pub wire: WireSettings,
+}
+
+/// How an upstream is spoken to, beyond its dialect. The default suits most.
+#[derive(Clone, Debug, Default)]
+pub struct WireSettings {
+    /// The version of HTTP.
+    pub http: HttpVersion,
+    /// The proxy that it is reached through.
+    pub proxy: Option<Proxy>,
+    /// Headers of every request, by name.
+    pub headers: Vec<(String, String)>,
+    /// Headers of callers that it gets, in lower case.
+    pub forward_headers: Vec<String>,
+    /// Whether it gets a caller's trace context.
+    pub trace_context: bool,
+    /// How it is told what not all servers are told the same way.
+    pub phrasing: PhrasingSettings,
+    /// Parameters of callers that it gets although its dialect does not have them.
+    pub fields: BTreeSet<String>,
 }
 
 /// Why no upstream can be built from the settings.
@@ -98,6 +123,9 @@ pub enum BuildUpstreamError {
     /// The key cannot be sent in a header.
     #[error("the key has characters that a header cannot carry")]
     Key,
+    /// A header cannot be sent.
+    #[error("`{0}` is not a header that can be sent")]
+    Header(String),
     /// The client cannot be built.
     #[error("the HTTP client cannot be built")]
     Client(#[from] BuildClientError),
@@ -109,6 +137,9 @@ pub struct Upstream {
     pub(crate) dialect: Dialect,
     pub(crate) client: HttpClient,
     pub(crate) auth: Option<(HeaderName, HeaderValue)>,
+    pub(crate) passing: Passing,
+    /// Parameters that are no part of the dialect.
+    pub(crate) fields: BTreeSet<String>,
     /// For what concerns all of its models; each has one of its own beside it.
     pub(crate) breaker: SharedBreaker,
     pub(crate) budget: Mutex<RetryBudget>,
@@ -130,6 +161,7 @@ pub(crate) struct Limits {
     pub(crate) retries_max: u32,
     pub(crate) retry_sent: bool,
     pub(crate) response_bytes_max: usize,
+    pub(crate) phrasing: PhrasingSettings,
 }
 
 impl Upstream {
@@ -138,7 +170,14 @@ impl Upstream {
     /// # Errors
     /// When the address, the key or the certificates cannot be used.
     pub fn new(settings: UpstreamSettings) -> Result<Self, BuildUpstreamError> {
-        let client = client::build(settings.connect_timeout, settings.extra_roots_pem.as_deref())?;
+        let client = client::build(ClientSettings {
+            connect_timeout: settings.connect_timeout,
+            extra_roots_pem: settings.extra_roots_pem.as_deref(),
+            http: settings.wire.http,
+            proxy: settings.wire.proxy.as_ref(),
+            headers: headers::fixed(&settings.wire)?,
+            calls_max: settings.concurrent_requests_max,
+        })?;
         let auth = auth_header(settings.auth, settings.api_key.as_deref())?;
         let upstream = Self {
             settings: Limits {
@@ -148,10 +187,13 @@ impl Upstream {
                 retries_max: settings.retries_max,
                 retry_sent: settings.retry_sent,
                 response_bytes_max: settings.response_bytes_max,
+                phrasing: settings.wire.phrasing,
             },
             dialect: settings.dialect,
             client,
             auth,
+            passing: Passing::new(&settings.wire)?,
+            fields: settings.wire.fields,
             breaker: SharedBreaker::default(),
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             places: Arc::new(Semaphore::new(settings.concurrent_requests_max)),
@@ -171,6 +213,11 @@ impl Upstream {
         Self { name: name.to_owned(), ..self }
     }
 
+    /// Returns the name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Writes a failure into the log: what failed, where, after how long, and what would help. None of it is the
     /// upstream's own words. What the caller's request is to blame for is no trouble of whoever runs the gateway.
     pub(crate) fn log_failure(&self, model: Option<&str>, error: &BackendError, began: Instant) {
@@ -179,6 +226,7 @@ impl Upstream {
         let (kind, status) = (fault.kind().as_str(), fault.upstream_status());
         let retry_after_s = error.retry_after.map(|pause| pause.as_secs_f64());
         let hint = fault.hint();
+        let upstream_request_id = error.notes.as_ref().and_then(|notes| notes.request_id.as_deref());
         if fault.blames_request() || matches!(fault, BackendFault::BreakerOpen) {
             tracing::debug!(
                 upstream,
@@ -187,6 +235,7 @@ impl Upstream {
                 status,
                 duration_ms,
                 retry_after_s,
+                upstream_request_id,
                 hint,
                 "a call was refused: {fault}"
             );
@@ -198,10 +247,16 @@ impl Upstream {
                 status,
                 duration_ms,
                 retry_after_s,
+                upstream_request_id,
                 hint,
                 "a call failed: {fault}"
             );
         }
+    }
+
+    /// Writes what was learnt of a model into the log.
+    pub(crate) fn log_learnt(&self, model: &str, what: &'static str) {
+        tracing::info!(upstream = &*self.name, model, "learnt from a refusal: {what}");
     }
 
     /// Returns the upstream as that engine, or, without one, as the engine that it is detected to be: what the engine

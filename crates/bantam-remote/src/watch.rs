@@ -172,6 +172,7 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
         // The caller's request is at fault, or what it asked for. A 403 is also what a firewall before an upstream sends
         // for words in a prompt.
         BackendFault::Refused(_)
+        | BackendFault::Unsupported(_)
         | BackendFault::ContextExceeded(_)
         | BackendFault::Filtered(_)
         | BackendFault::RequestTooLarge(_)

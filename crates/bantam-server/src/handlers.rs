@@ -17,6 +17,7 @@ use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
 use crate::body;
+use crate::envelope;
 use crate::guard::Guard;
 use crate::residents;
 use crate::respond::{respond, respond_error, respond_error_of};
@@ -65,7 +66,8 @@ async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) ->
         .get(routes::RETRY_COUNT)
         .and_then(|value| value.to_str().ok()?.trim().parse().ok())
         .unwrap_or(0);
-    let hints = Hints { task, caller, earlier_tries };
+    let envelope = envelope::read(&head.headers, &app.gateway.deployment().forwarded_headers);
+    let hints = Hints { task, caller, earlier_tries, envelope };
     let read = body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await;
     let reply = async {
         match read {

@@ -7,6 +7,7 @@
 mod body;
 mod connection;
 mod cors;
+mod envelope;
 mod guard;
 mod handlers;
 mod residents;

@@ -181,6 +181,7 @@ pub fn student_support(feature: Feature) -> Support {
         Feature::Suffix | Feature::Echo => Refused("a student continues no texts"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("a student makes no vectors"),
         Feature::Store => Support::STORES_ANSWER,
+        Feature::VendorFields => Refused("only upstreams that list them in `fields` get them"),
     }
 }
 

@@ -93,6 +93,7 @@ pub fn embedding_support(feature: Feature) -> Support {
         | Feature::Modalities
         | Feature::AudioOutput
         | Feature::Prediction
+        | Feature::VendorFields
         | Feature::WebSearch
         | Feature::Suffix
         | Feature::Echo
@@ -169,6 +170,7 @@ impl EmbeddingBackend {
             body: AnswerBody::Typed(outcome),
             first_byte_us: u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             retries: 0,
+            notes: None,
         }))
     }
 }

@@ -80,6 +80,12 @@ impl ChatTemplate {
         Ok(Self { environment, bos: bos.to_owned(), eos: eos.to_owned() })
     }
 
+    /// Returns whether what is written depends on a variable of that name, which a conversation may bring.
+    pub fn reads(&self, variable: &str) -> bool {
+        let template = self.environment.get_template(NAME);
+        template.is_ok_and(|template| template.undeclared_variables(false).contains(variable))
+    }
+
     /// Renders a conversation. `control` lists the texts of the model's control tokens: where a message or a tool
     /// contains one, it comes out as a quotation.
     pub fn render(

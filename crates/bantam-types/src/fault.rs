@@ -20,8 +20,10 @@ words! {
     NotTls = "not_tls", "What answered an `https` address does not speak TLS.";
     CertificateRefused = "certificate_refused", "The upstream's certificate is not valid for its host, or not now.";
     CertificateUnknown = "certificate_unknown", "The upstream's certificate is signed by nobody who is trusted here.";
-    Http2Only = "http2_only", "The upstream speaks HTTP/2 only.";
-    NotHttp = "not_http", "What answered does not speak HTTP/1.1.";
+    Http2Only = "http2_only", "The upstream speaks HTTP/2 only, and `http` says 1.1.";
+    Http1Only = "http1_only", "The upstream wants HTTP/1.1, and `http` says 2.";
+    ProxyFailed = "proxy_failed", "The proxy could not be reached, or gave no connection to the upstream.";
+    NotHttp = "not_http", "What answered does not speak HTTP of the version that it was asked in.";
     Unsent = "unsent", "The connection was closed before the request was sent.";
     Broken = "broken", "The connection was closed after the request was sent and before an answer began.";
     Reset = "reset", "The connection was reset after the request was sent and before an answer began.";
@@ -36,7 +38,7 @@ words! {
     ErrorBody = "error_body", "An error object came with status 200.";
     ContextLength = "context_length", "The prompt does not fit the model's context.";
     ContentFilter = "content_filter", "The provider's policy refused the content.";
-    RequestRefused = "request_refused", "The upstream refused the request as invalid.";
+    RequestRefused = "request_refused", "The upstream refused the request as invalid, or its model takes no such request.";
     RequestTooLarge = "request_too_large", "The upstream takes no request of that size.";
     KeyRefused = "key_refused", "The upstream refused the key.";
     Forbidden = "forbidden", "The key may not use the model.";

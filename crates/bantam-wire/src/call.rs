@@ -9,6 +9,7 @@ mod message;
 mod settings;
 mod source;
 
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use bytes::Bytes;
@@ -26,13 +27,15 @@ use crate::error::DecodeError;
 use crate::feature::{Feature, FeatureSet};
 use crate::json::{self, TextSink};
 
-/// How large a request may be inside.
-#[derive(Clone, Copy, Debug)]
+/// How large a request may be inside, and what it may hold beside its dialect.
+#[derive(Clone, Debug)]
 pub struct DecodeLimits {
     /// How deep objects and arrays may nest.
     pub json_depth_max: usize,
     /// How many messages a conversation may have.
     pub messages_max: usize,
+    /// Parameters that are no part of the dialect and that some upstream takes.
+    pub vendor_fields: BTreeSet<String>,
 }
 
 impl DecodeLimits {
@@ -42,7 +45,7 @@ impl DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { json_depth_max: 64, messages_max: Self::MESSAGES_MAX }
+        Self { json_depth_max: 64, messages_max: Self::MESSAGES_MAX, vendor_fields: BTreeSet::new() }
     }
 }
 

@@ -154,4 +154,45 @@ pub struct Edits<'a> {
     pub system: Option<&'a str>,
     /// Whether to ask the upstream for a stream.
     pub stream: bool,
+    /// How this upstream is told what not all upstreams are told the same way.
+    pub phrasing: Phrasing,
+}
+
+/// How an upstream is told what servers of OpenAI's dialect take differently: by their age, or for some models only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phrasing {
+    /// Whether a stream is asked for where one is wanted; else the whole answer is.
+    pub stream: bool,
+    /// Whether a stream is asked to end with its usage, in `stream_options`.
+    pub stream_usage: bool,
+    /// What the limit of a chat's output tokens is called; nothing leaves it as the caller wrote it.
+    pub output_limit: Option<OutputLimit>,
+    /// Whether the role `developer` is left; else it becomes `system`, which means the same.
+    pub developer_role: bool,
+}
+
+impl Default for Phrasing {
+    /// Everything as OpenAI has it.
+    fn default() -> Self {
+        Self { stream: true, stream_usage: true, output_limit: None, developer_role: true }
+    }
+}
+
+/// What the limit of a chat's output tokens is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OutputLimit {
+    /// `max_tokens`, the only name that older servers know.
+    MaxTokens,
+    /// `max_completion_tokens`, the only name that OpenAI's models that reason take.
+    MaxCompletionTokens,
+}
+
+impl OutputLimit {
+    /// Returns the name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MaxTokens => "max_tokens",
+            Self::MaxCompletionTokens => "max_completion_tokens",
+        }
+    }
 }

@@ -148,12 +148,18 @@ impl From<DecodeError> for ApiError {
         let message = error.to_string();
         match error {
             DecodeError::Json(_) => Self::new(ErrorCode::InvalidRequest, "invalid_json", message),
-            DecodeError::UnknownParam { name, .. } => Self::invalid(name, "unknown_parameter", message),
+            DecodeError::UnknownParam { name, .. } => {
+                let message = format!("{message}{OF_PROVIDERS}");
+                Self::invalid(name, "unknown_parameter", message)
+            }
             DecodeError::Missing(param) => Self::invalid(param, "missing_required_parameter", message),
             DecodeError::Invalid { param, .. } => Self::invalid(param, "invalid_value", message),
         }
     }
 }
+
+/// What to do about a parameter that only some provider knows.
+const OF_PROVIDERS: &str = "; a parameter of a provider's own passes if its upstream lists it in `fields`";
 
 fn did_you_mean(nearest: Option<&str>) -> String {
     nearest.map_or_else(String::new, |candidate| format!(": did you mean `{candidate}`?"))

@@ -140,6 +140,8 @@ features! {
     CacheOptions = "prompt_cache_options";
     /// A check of the prompt and the answer by another model of the provider.
     Moderation = "moderation";
+    /// Parameters that are no part of the API, and that an upstream lists.
+    VendorFields = "other parameters";
 }
 
 /// A set of features.

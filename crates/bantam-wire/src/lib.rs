@@ -9,6 +9,7 @@
 
 pub mod call;
 pub mod dialect;
+mod envelope;
 mod error;
 mod feature;
 mod format;
@@ -21,7 +22,10 @@ pub mod support;
 mod upstream_error;
 
 pub use call::{Call, CallKind, DecodeLimits, Input, Message, Role, Settings};
-pub use dialect::{AnswerContext, ENDPOINTS, Edits, Endpoint, StreamEncoder, anthropic, openai};
+pub use dialect::{
+    AnswerContext, ENDPOINTS, Edits, Endpoint, OutputLimit, Phrasing, StreamEncoder, anthropic, openai,
+};
+pub use envelope::{Envelope, HEADER_BYTES_MAX, PassedHeader, TraceContext};
 pub use error::{ApiError, DecodeError, ErrorCode, ReadAnswerError};
 pub use feature::{Feature, FeatureSet};
 pub use format::{EventReader, Format};
@@ -29,4 +33,4 @@ pub use note::RoutingNote;
 pub use outcome::{AnswerBody, Choice, Delta, FinishReason, Outcome, RawAnswer, RawChunk, StreamItem};
 pub use slug::{SLUGS, Slug};
 pub use support::{Support, Unsupported};
-pub use upstream_error::{UpstreamError, UpstreamErrorKind};
+pub use upstream_error::{Unwanted, UpstreamError, UpstreamErrorKind};

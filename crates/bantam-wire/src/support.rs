@@ -35,6 +35,8 @@ impl Support {
     pub const TAGS_STORED_ANSWER: Self = Self::NoEffect("it tags a stored answer, and nothing is stored");
     /// The feature is about a cache.
     pub const CHOOSES_CACHE: Self = Self::NoEffect("it says which cache to look in, not what to answer");
+    /// The feature is a parameter that is no part of the API, and the upstream lists those that it takes.
+    pub const LISTED_FIELDS: Self = Self::Honoured("where the upstream lists them in `fields`");
     /// The feature asks for a store, and there is none.
     pub const STORES_ANSWER: Self =
         Self::NoEffect("it lets the provider keep the answer, and nothing is kept");

@@ -23,6 +23,23 @@ pub struct UpstreamError {
     pub retry_after: Option<Duration>,
     /// What the provider counted before it failed.
     pub usage: Option<AnswerUsage>,
+    /// What it says is not taken, of that which can be said another way.
+    pub unwanted: Option<Unwanted>,
+}
+
+/// A part of a request that some upstreams do not take, and that can be left out or said another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unwanted {
+    /// Streams at all.
+    Stream,
+    /// `stream_options`, or the usage that it asks for.
+    StreamOptions,
+    /// `max_tokens`.
+    MaxTokens,
+    /// `max_completion_tokens`.
+    MaxCompletionTokens,
+    /// The role `developer`.
+    DeveloperRole,
 }
 
 /// What an upstream's error is about.
@@ -46,6 +63,8 @@ pub enum UpstreamErrorKind {
     Forbidden,
     /// There is no such model.
     ModelNotFound,
+    /// The model does not take a parameter, a value or a kind of content that others take.
+    Unsupported,
     /// The request is not valid.
     Invalid,
     /// The upstream itself waited too long.
@@ -56,7 +75,7 @@ pub enum UpstreamErrorKind {
 
 use UpstreamErrorKind::{
     ContentFilter, ContextLength, Forbidden, Invalid, Key, ModelNotFound, Overloaded, Quota, RateLimit,
-    RequestTooLarge, Server, Timeout,
+    RequestTooLarge, Server, Timeout, Unsupported,
 };
 
 /// Codes, types and statuses, in lower case. The first kind that any word of an error belongs to is the error's.
@@ -130,6 +149,19 @@ const WORDS: &[(UpstreamErrorKind, &[&str])] = &[
     (ModelNotFound, &["deploymentnotfound", "model_decommissioned", "model_not_found", "not_found_error"]),
     (Timeout, &["deadline_exceeded", "timeout_error"]),
     (Server, &["api_error", "internal", "internal_error", "internal_server_error", "server_error"]),
+    (
+        Unsupported,
+        &[
+            "extra_forbidden",
+            "invalid_image",
+            "not_supported",
+            "unknown_parameter",
+            "unsupported",
+            "unsupported_content",
+            "unsupported_parameter",
+            "unsupported_value",
+        ],
+    ),
     (Invalid, &["badrequesterror", "invalid_argument", "invalid_request_error", "validationexception"]),
 ];
 
@@ -180,7 +212,52 @@ const TURNS: &[(UpstreamErrorKind, &[&str])] = &[
             "reached your specified api usage limits",
         ],
     ),
+    (
+        Unsupported,
+        &[
+            "does not accept",
+            "does not support",
+            "doesn't support",
+            "extra inputs are not permitted",
+            "is not a multimodal model",
+            "is not enabled for",
+            "is not supported",
+            "maximum allowed number of output tokens",
+            "not implemented",
+            "not supported by",
+            "not supported with",
+            "only supports",
+            "supports at most",
+            "unexpected keyword argument",
+            "unknown parameter",
+            "unknown variant",
+            "unrecognized request argument",
+            "unsupported parameter",
+            "unsupported value",
+        ],
+    ),
 ];
+
+/// What a message holds that refuses a parameter, and not its value.
+const REFUSES_NAME: &[&str] = &[
+    "unsupported",
+    "not support",
+    "n't support",
+    "unrecogni",
+    "unknown",
+    "extra ",
+    "extra_",
+    "not permitted",
+    "not allowed",
+    "unexpected",
+    "instead",
+    "not one of",
+    "expected one of",
+    "not implemented",
+];
+
+/// The most members that a list of what is wrong is read of.
+const DETAILS_MAX: usize = 16;
 
 /// Kinds that the status tells more surely than a message's words.
 const TOLD_BY_STATUS: [u16; 4] = [401, 404, 503, 529];
@@ -208,6 +285,7 @@ impl UpstreamError {
             status: named_status(error),
             retry_after: retry_delay(error),
             usage: [value, error].into_iter().find_map(|object| dialect::read_usage(&object["usage"])),
+            unwanted: unwanted(error, value),
         }
     }
 }
@@ -230,9 +308,54 @@ fn words(error: &Value, outer: &Value) -> Vec<String> {
     .collect()
 }
 
+/// Returns the message in lower case. Servers in Python's usual framework send a list of what is wrong with which member.
+fn message(error: &Value, outer: &Value) -> Option<String> {
+    let texts = [&error["message"], error, &outer["message"], &outer["detail"]];
+    if let Some(text) = texts.into_iter().find_map(Value::as_str) {
+        return Some(text.to_ascii_lowercase());
+    }
+    let wrong = outer["detail"].as_array().or_else(|| error["message"].as_array())?;
+    let mut message = String::new();
+    for item in wrong.iter().take(DETAILS_MAX) {
+        let path = item["loc"].as_array().map_or(&[][..], Vec::as_slice);
+        // What it quotes of the request, in `input`, is left out.
+        for text in path.iter().chain([&item["msg"], &item["type"]]).filter_map(Value::as_str) {
+            message.push_str(&text.to_ascii_lowercase());
+            message.push(' ');
+        }
+    }
+    Some(message)
+}
+
+/// Returns what an error says is not taken: the parameter that it is about, or else what its message names first.
+fn unwanted(error: &Value, outer: &Value) -> Option<Unwanted> {
+    use Unwanted::{DeveloperRole, MaxCompletionTokens, MaxTokens, Stream, StreamOptions};
+
+    let message = message(error, outer).unwrap_or_default();
+    let about = error["param"].as_str().or_else(|| outer["param"].as_str()).unwrap_or_default();
+    let refuses_name = REFUSES_NAME.iter().any(|words| message.contains(words))
+        || words(error, outer).iter().any(|word| word.starts_with("un") && word.ends_with("_parameter"));
+    match about {
+        "stream_options" | "stream_options.include_usage" => return Some(StreamOptions),
+        "stream" if refuses_name => return Some(Stream),
+        "max_tokens" if refuses_name => return Some(MaxTokens),
+        "max_completion_tokens" if refuses_name => return Some(MaxCompletionTokens),
+        _ => {}
+    }
+    let names = [
+        ("stream_options", StreamOptions, true),
+        ("include_usage", StreamOptions, true),
+        ("max_tokens", MaxTokens, refuses_name),
+        ("max_completion_tokens", MaxCompletionTokens, refuses_name),
+        ("developer", DeveloperRole, refuses_name && message.contains("role")),
+    ];
+    let named = names.into_iter().filter(|(.., counts)| *counts);
+    let first = named.filter_map(|(name, unwanted, _)| Some((message.find(name)?, unwanted)));
+    first.min_by_key(|(position, _)| *position).map(|(_, unwanted)| unwanted)
+}
+
 fn turn(error: &Value, outer: &Value) -> Option<UpstreamErrorKind> {
-    let message = [&error["message"], error, &outer["message"], &outer["detail"]];
-    let message = message.into_iter().find_map(Value::as_str)?.to_ascii_lowercase();
+    let message = message(error, outer)?;
     TURNS.iter().find(|(_, turns)| turns.iter().any(|turn| message.contains(turn))).map(|(kind, _)| *kind)
 }
 

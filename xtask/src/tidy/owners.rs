@@ -31,7 +31,12 @@ const OWNED: &[Owned] = &[
     owned("hyper-rustls", &["bantam-remote"], HTTP_CLIENT),
     owned("rustls", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
     owned("flate2", &["bantam-remote"], "only upstreams send compressed bytes"),
-    owned("tokio-rustls", &["bantam-store"], "only pulls speak TLS without a pool"),
+    owned(
+        "tokio-rustls",
+        &["bantam-remote", "bantam-store"],
+        "only pulls speak TLS without a pool, and servers in tests",
+    ),
+    owned("h2", &["bantam-remote"], HTTP_CLIENT),
     owned("webpki-roots", &["bantam-remote", "bantam-store"], HTTP_CLIENT),
     owned("axum", &["bantam-server"], "only the server speaks HTTP to callers"),
     owned("rusqlite", &["bantam-ledger"], "only the ledger speaks SQL"),

@@ -22,10 +22,10 @@ variables! {
     HUGGING_FACE_HUB_TOKEN = "HUGGING_FACE_HUB_TOKEN", "The same, by its older name.";
     HF_ENDPOINT = "HF_ENDPOINT", "Another hub to pull from.";
     HF_HUB_OFFLINE = "HF_HUB_OFFLINE", "`1` forbids pulls.";
-    HTTPS_PROXY = "HTTPS_PROXY", "A proxy for pulls. Requests to upstreams never use one.";
+    HTTPS_PROXY = "HTTPS_PROXY", "A proxy for pulls, and for `https` upstreams whose `proxy` is `\"env\"`.";
     HTTPS_PROXY_LOWER = "https_proxy", "The same.";
-    ALL_PROXY = "ALL_PROXY", "A proxy for pulls, where `HTTPS_PROXY` names none.";
+    ALL_PROXY = "ALL_PROXY", "The same, where `HTTPS_PROXY` names none; also for `http` upstreams.";
     ALL_PROXY_LOWER = "all_proxy", "The same.";
-    NO_PROXY = "NO_PROXY", "Hosts, separated by commas, that are pulled from without the proxy.";
+    NO_PROXY = "NO_PROXY", "Hosts, separated by commas, that are reached without the proxy.";
     NO_PROXY_LOWER = "no_proxy", "The same.";
 }

@@ -39,6 +39,8 @@ fn patterns(table: &Table, prefix: &str, out: &mut BTreeSet<String>) {
         let segment = if is_named { "*" } else { key };
         let pattern = if prefix.is_empty() { segment.to_owned() } else { format!("{prefix}.{segment}") };
         match &node.value {
+            // A table of names that the file chooses is one value.
+            Value::Table(_) if key == "headers" => {}
             Value::Table(entries) => patterns(entries, &pattern, out),
             Value::List(nodes) => {
                 for element in nodes {

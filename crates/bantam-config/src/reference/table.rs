@@ -22,6 +22,7 @@ const LABELS_OF_TERMS: ValueKind = OneOf(&["internal", "confidential", "restrict
 const TIERS: ValueKind = OneOf(&["local", "mid", "frontier"]);
 const PATH: ValueKind = Text("path; a relative one starts from the configuration's folder");
 const VARIABLE: ValueKind = Text("name of an environment variable");
+const PROXY: ValueKind = Text("`\"http://HOST:PORT\"`, `\"env\"` or `\"none\"`");
 const DOLLARS: ValueKind = Text("dollars per million tokens, 0 to 100,000, at most six decimals");
 const FEE: ValueKind = Text("dollars, 0 to 1,000, at most six decimals");
 
@@ -77,6 +78,10 @@ settings! {
         "A word or words that make a request sensitive. Case makes no difference.";
     "privacy.dictionary.label": LABELS_OF_TERMS, Value("\"confidential\""),
         "What a request with the term is labelled at least.";
+    "network.proxy": PROXY, Unset,
+        "The proxy that upstreams are reached through whose own `proxy` says nothing. This machine is never reached through \
+         one. `env` takes it from `HTTPS_PROXY`, `http_proxy`, `ALL_PROXY` and `NO_PROXY`, which count nowhere else.";
+    "network.proxy_login_env": VARIABLE, Unset, "The variable that holds `user:password` for that proxy.";
     "upstreams.*.kind": OneOf(&["auto", "ollama", "llama-server", "llama-cpp-python", "vllm"]), Unset,
         "Which engine it is; `auto` asks it. What that engine would ignore is refused.";
     "upstreams.*.dialect": OneOf(&["openai", "anthropic"]), Derived("`\"openai\"` with a `kind`; otherwise required"),
@@ -111,6 +116,30 @@ settings! {
          500, 502 or 504. It may have been answered and billed already, so each repeat is an attempt of its own in the ledger.";
     "upstreams.*.concurrent_requests_max": whole(1, 100_000), Value("256"), "How many calls may run at once.";
     "upstreams.*.response_bytes_max": whole(1_024, 1_073_741_824), Value("16777216"), "The largest answer, in bytes.";
+    "upstreams.*.http": OneOf(&["auto", "1.1", "2"]), Value("\"auto\""),
+        "The version of HTTP. `auto` speaks HTTP/2 over TLS where the server does, and HTTP/1.1 without TLS. `2` speaks \
+         nothing else, also without TLS.";
+    "upstreams.*.proxy": PROXY, Derived("`network.proxy`, but for this machine"),
+        "The proxy that it is reached through. No local model may run behind one.";
+    "upstreams.*.proxy_login_env": VARIABLE, Derived("`network.proxy_login_env` with its proxy"),
+        "The variable that holds `user:password` for the proxy.";
+    "upstreams.*.headers": Text("table of names and values; `{ env = \"NAME\" }` for a secret"), Value("{}"),
+        "Headers of every request. Those of the key, of the body and of the connection cannot be set.";
+    "upstreams.*.forward_headers": Texts("names of headers"), Value("[]"),
+        "Headers of callers that are passed on, and scanned like the body. By default none are.";
+    "upstreams.*.trace_context": Boolean, Derived("`true` for a private host, else `false`"),
+        "Whether a caller's valid `traceparent` and `tracestate` are passed on, as they are.";
+    "upstreams.*.stream_usage": OneOf(&["auto", "true", "false"]), Value("\"auto\""),
+        "Whether streams are asked for their usage by `stream_options`. `auto` asks, and where that is refused sends the \
+         request without, and remembers it for an hour. A stream without usage is not priced.";
+    "upstreams.*.output_limit": OneOf(&["auto", "max_tokens", "max_completion_tokens"]), Value("\"auto\""),
+        "What the limit of a chat's tokens is called. `auto` leaves it as the caller writes it, and sends and remembers the \
+         other name where that is refused.";
+    "upstreams.*.developer_role": OneOf(&["auto", "true", "false"]), Value("\"auto\""),
+        "Whether the role `developer` is passed on, or `system` is sent in its place. `auto` does the latter where the \
+         former is refused.";
+    "upstreams.*.fields": Texts("names of parameters, such as `\"top_k\"`"), Value("[]"),
+        "Parameters of callers that are passed on although they are no part of the dialect. All others are refused by name.";
     "models.*.upstream": Text("name of an upstream"), Derived("none with a `file` or `store`; otherwise required"),
         "Where the model runs.";
     "models.*.name": Text("text"), Derived("the table's name"), "What the upstream calls the model.";

@@ -11,4 +11,5 @@ mod purposes;
 mod reference;
 mod references;
 mod secrets;
+mod wire;
 mod world;

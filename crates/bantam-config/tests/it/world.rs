@@ -18,6 +18,8 @@ impl World {
     pub(crate) fn of_example() -> Self {
         Self::default()
             .env("OPENAI_API_KEY", "sk-test")
+            .env("PROXY_LOGIN", "user:password")
+            .env("PORTAL_KEY", "portal-key")
             .file("corporate-root.pem")
             .file("models/desk-0.6b-q8_0.gguf")
             .file("models/support-tone")

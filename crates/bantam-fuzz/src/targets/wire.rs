@@ -6,7 +6,7 @@ use bantam_privacy::{PrivacyPolicy, Scanned, Scanner, ScannerConfig};
 use bantam_types::{Label, Tier};
 use bantam_wire::json::walk;
 use bantam_wire::sse::{SseEvent, SseReader};
-use bantam_wire::{DecodeLimits, ENDPOINTS, Edits, EventReader, Format, anthropic, openai};
+use bantam_wire::{DecodeLimits, ENDPOINTS, Edits, EventReader, Format, Phrasing, anthropic, openai};
 
 const OPENAI_FORMATS: [Format; 3] = [Format::OpenAiChat, Format::OpenAiText, Format::OpenAiEmbeddings];
 
@@ -32,7 +32,7 @@ pub(super) fn openai_request(bytes: &[u8]) {
         for message in call.messages() {
             let _ = (message.text().len(), message.tool_calls().len());
         }
-        let edits = Edits { model: "m", system: Some("s"), stream: true };
+        let edits = Edits { model: "m", system: Some("s"), stream: true, phrasing: Phrasing::default() };
         let translated = anthropic::body(call, edits, anthropic::ModelTraits::default());
         for body in [openai::body(call, edits), translated].into_iter().flatten() {
             assert!(serde_json::from_slice::<serde_json::Value>(&body).is_ok(), "what is forwarded is JSON");

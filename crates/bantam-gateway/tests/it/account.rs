@@ -47,7 +47,7 @@ async fn every_attempt_is_settled_and_counts_also_when_it_was_discarded_or_faile
         ),
         model("prosaic", Tier::Mid, || Act::Text("no label at all", tokens(10, 0, 10))),
         model("late", Tier::Mid, || Act::Fail(BackendFault::FirstByteTimeout)),
-        model("refused", Tier::Mid, || Act::Fail(BackendFault::Refused(400))),
+        model("refused", Tier::Mid, || Act::Fail(BackendFault::Unsupported(400))),
         model("good", Tier::Frontier, || Act::Text("card", tokens(10, 0, 1))),
     ];
     let ladder = ladder.into_iter().map(Arc::new).collect();

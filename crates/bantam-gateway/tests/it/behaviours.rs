@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
 use bantam_simulate::{Behaviour, SimulatedUpstream, completion_events};
 use bantam_types::{AnswerUsage, CountState, ServiceTier, Tier, TokenUsage, Unpriced};
 use futures_util::future::join_all;
@@ -69,6 +69,7 @@ async fn check(dialect: Dialect, stream: bool, name: String, sent: Sent, becomes
         retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 8 << 20,
+        wire: WireSettings::default(),
     };
     let model = RemoteModel::new(Arc::new(Upstream::new(settings).unwrap()), "real".to_owned(), Tier::Mid);
     let above = scripted(Tier::Frontier, |_, ask| match ask.stream {

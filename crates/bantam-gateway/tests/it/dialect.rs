@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bantam_gateway::{Hints, Reply, ReplyBody};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
 use bantam_route::Gate;
 use bantam_simulate::{Behaviour, SimulatedUpstream, StreamEnd, completion_body, completion_events};
 use bantam_types::Tier;
@@ -208,6 +208,7 @@ async fn its_callers_read_of_every_failure_in_its_own_words() {
         retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     };
     let upstream = Arc::new(Upstream::new(settings).unwrap());
     let claude = RemoteModel::new(upstream, "claude".to_owned(), Tier::Mid).unwrap();

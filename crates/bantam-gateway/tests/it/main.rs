@@ -18,3 +18,4 @@ mod streams;
 mod support;
 mod upstreams;
 mod waiting;
+mod wire;

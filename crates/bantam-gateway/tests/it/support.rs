@@ -12,7 +12,7 @@ use bantam_books::{BooksReader, RequestFilter, TimeRange, Usage, block_on};
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Hints, Reply, ReplyBody, Rung, Task};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{Cleared, DictionaryTerm, PrivacyPolicy, Scanner, ScannerConfig};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
 use bantam_route::{Gate, RungKind};
 use bantam_simulate::{SimulatedUpstream, completion_body};
 use bantam_student::{Example, LinearConfig, Student, StudentBackend, linear};
@@ -142,7 +142,7 @@ fn whole(text: &str, usage: Option<AnswerUsage>) -> Answer {
 
 fn with_body(format: Format, bytes: bytes::Bytes, facts: AnswerFacts) -> Answer {
     let body = AnswerBody::Raw(RawAnswer { format, bytes, facts });
-    Answer::Whole(WholeAnswer { body, first_byte_us: 1, retries: 0 })
+    Answer::Whole(WholeAnswer { body, first_byte_us: 1, retries: 0, notes: None })
 }
 
 fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answer {
@@ -155,7 +155,7 @@ fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answe
     let fault = fault.into_iter().map(|fault| Err(fault.into()));
     let items = futures_util::stream::iter(items.chain(fault).collect::<Vec<_>>());
     let items = if hang { items.chain(futures_util::stream::pending()).boxed() } else { items.boxed() };
-    Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0 })
+    Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0, notes: None })
 }
 
 pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<AnswerUsage> {
@@ -257,6 +257,7 @@ pub(crate) fn deployment(tasks: Vec<Task>, auto: Vec<Arc<Rung>>) -> Deployment {
         templates: HashMap::new(),
         auto_ladder: auto,
         auto_names: ["unchanged-app".to_owned()].into(),
+        forwarded_headers: std::collections::BTreeSet::new(),
         keep_prompt_previews: false,
         baseline: Some(price(10, 5, 30)),
     }
@@ -509,5 +510,6 @@ pub(crate) fn upstream_settings(base_url: &str) -> UpstreamSettings {
         retry_sent: false,
         concurrent_requests_max: 256,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     }
 }

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::upstream::{Auth, UpstreamSettings};
+use crate::upstream::{Auth, UpstreamSettings, WireSettings};
 
 /// Calls that are in flight when an upstream dies.
 const IN_FLIGHT: usize = 30;
@@ -32,6 +32,7 @@ fn model(base_url: &str, retries_max: u32) -> Arc<RemoteModel> {
         retry_sent: false,
         concurrent_requests_max: 64,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     };
     let upstream = Arc::new(Upstream::new(settings).unwrap());
     Arc::new(RemoteModel::new(upstream, "m".to_owned(), Tier::Frontier).unwrap())
@@ -194,8 +195,18 @@ async fn a_callers_own_deadline_speaks_against_nobody() {
             let body = r#"{"model":"m","messages":[{"role":"user","content":"hi"}]}"#;
             let call = Call::decode(openai::CHAT, body.into(), &DecodeLimits::default(), &mut ()).unwrap();
             let (target, format) = model.served_target(CallKind::Chat).unwrap();
-            let sending = Sending { call: &call, body: body.into(), stream: false, target, format };
-            let error = model.attempt(&sending, deadlines).await.err().unwrap();
+            let ask = Ask::default();
+            let sending = Sending {
+                call: &call,
+                envelope: &Envelope::default(),
+                ask: &ask,
+                phrasing: Phrasing::default(),
+                changes: Changes::default(),
+                body: body.into(),
+                target,
+                format,
+            };
+            let error = model.attempt(&sending, deadlines).await.err().unwrap().error;
             assert_eq!(error.fault, BackendFault::TotalTimeout);
         }
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bantam_backend::{Answer, Ask, Backend, BackendFault, ConnectFault};
 use bantam_remote::{
-    Auth, Dialect, Engine, JsonClient, RemoteModel, Upstream, UpstreamSettings, find_engine,
+    Auth, Dialect, Engine, JsonClient, RemoteModel, Upstream, UpstreamSettings, WireSettings, find_engine,
 };
 use bantam_simulate::completion_body;
 use bantam_types::Tier;
@@ -143,6 +143,7 @@ fn model(address: &str, engine: Option<Engine>) -> RemoteModel {
         retry_sent: false,
         concurrent_requests_max: 8,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     };
     let upstream = Upstream::new(settings).unwrap().with_engine(engine);
     RemoteModel::new(Arc::new(upstream), "m".to_owned(), Tier::Local).unwrap()

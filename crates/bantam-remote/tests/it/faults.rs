@@ -25,7 +25,13 @@ async fn check_one(behaviour: Behaviour, stream: bool, expected: BackendFault) {
     let begun = Instant::now();
     let got = got(hasty(&upstream.base_url()), stream).await;
     assert_eq!(got.fault, Some(expected), "stream {stream}: {behaviour:?}");
-    assert_eq!(upstream.count(), 1, "asked again: {behaviour:?}");
+    // A stream that is refused for no known reason is asked for once without `stream_options`.
+    let calls = if stream && matches!(expected, BackendFault::Refused(_) | BackendFault::Unsupported(_)) {
+        2
+    } else {
+        1
+    };
+    assert_eq!(upstream.count(), calls, "asked again: {behaviour:?}");
     assert!(begun.elapsed() < PATIENCE);
 }
 
@@ -139,9 +145,9 @@ async fn a_200_with_an_error_object_is_an_error() {
 #[tokio::test]
 async fn statuses_say_whose_fault_it_is() {
     for (status, expected) in [
-        (400, BackendFault::Refused(400)),
+        (400, BackendFault::Unsupported(400)),
         (413, BackendFault::RequestTooLarge(413)),
-        (422, BackendFault::Refused(422)),
+        (422, BackendFault::Unsupported(422)),
         (401, BackendFault::Key(401)),
         (403, BackendFault::Key(403)),
         (404, BackendFault::NotFound),

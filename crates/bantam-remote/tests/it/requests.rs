@@ -114,7 +114,15 @@ async fn nothing_of_the_callers_but_the_body_is_sent() {
     let mut names: Vec<String> =
         head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_ascii_lowercase())).collect();
     names.sort();
-    let expected = ["accept", "accept-encoding", "authorization", "content-length", "content-type", "host"];
+    let expected = [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "content-length",
+        "content-type",
+        "host",
+        "user-agent",
+    ];
     assert_eq!(names, expected);
     assert!(head.to_ascii_lowercase().contains("accept-encoding: identity\r\n"), "{head}");
 }

@@ -230,7 +230,7 @@ async fn requests_that_are_refused_do_not_open_the_breaker() {
     let upstream = failing_first(u64::MAX, Behaviour::status(400)).await;
     let model = model(patient(&upstream.base_url(), 0));
     for _ in 0..20 {
-        assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Refused(400));
+        assert_eq!(fault_of(call(&model, HI, false).await).fault, BackendFault::Unsupported(400));
     }
     assert!(model.is_available(CallKind::Chat));
 }

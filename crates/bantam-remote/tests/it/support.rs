@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bantam_backend::{Answer, Ask, Backend, BackendError, BackendFault, WholeAnswer};
 use bantam_privacy::{Cleared, PrivacyPolicy, Scanned, Scanner, ScannerConfig};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
 use bantam_simulate::{Behaviour, Received, SimulatedUpstream};
 use bantam_types::{Label, Tier};
 use bantam_wire::{AnswerContext, Call, DecodeLimits, Endpoint, RoutingNote, StreamItem, openai};
@@ -34,6 +34,7 @@ pub(crate) fn settings(base_url: &str) -> UpstreamSettings {
         retry_sent: false,
         concurrent_requests_max: 64,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     }
 }
 

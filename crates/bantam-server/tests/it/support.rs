@@ -1,6 +1,6 @@
 //! A server on a free port, and a client that may send any bytes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use bantam_books::{BooksReader, RequestFilter};
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Rung, Task};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
 use bantam_privacy::{PrivacyPolicy, Scanner, ScannerConfig};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings};
+use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
 use bantam_route::RungKind;
 use bantam_server::{Guard, GuardSettings, NoResidents, Residents, ServerSettings, serve};
 use bantam_simulate::{
@@ -129,6 +129,7 @@ fn deployment(url: &str) -> Deployment {
         retry_sent: false,
         concurrent_requests_max: 1024,
         response_bytes_max: 1 << 20,
+        wire: WireSettings::default(),
     };
     let upstream = Arc::new(Upstream::new(settings).unwrap());
     let price = |dollars: u64| UsdPerMillion::from_micros(dollars * 1_000_000);
@@ -164,7 +165,8 @@ fn deployment(url: &str) -> Deployment {
         tasks: BTreeMap::from([(task.name.clone(), Arc::new(task))]),
         templates: HashMap::new(),
         auto_ladder: vec![rung],
-        auto_names: std::collections::BTreeSet::new(),
+        auto_names: BTreeSet::new(),
+        forwarded_headers: BTreeSet::new(),
         keep_prompt_previews: false,
         baseline: None,
     }

@@ -1,5 +1,6 @@
 //! The caller's own body, kept for forwarding.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -17,9 +18,11 @@ pub struct Source {
 #[derive(Clone, Debug)]
 pub struct Member {
     /// Its key, as the dialect knows it.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Where its value lies in the body.
     pub range: Range<usize>,
+    /// Whether it is no part of the dialect, and some upstream lists it.
+    pub is_vendor: bool,
 }
 
 impl Source {
@@ -33,8 +36,17 @@ impl Source {
     }
 
     /// Returns the members in the caller's order, each with its value's JSON as the caller wrote it.
-    pub fn members(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.members.iter().filter_map(|member| Some((member.name, self.raw.get(member.range.clone())?)))
+    pub fn members(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.members.iter().filter_map(|member| self.of(member))
+    }
+
+    /// Returns the members that are no part of the dialect, in the caller's order.
+    pub fn vendor_members(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.members.iter().filter(|member| member.is_vendor).filter_map(|member| self.of(member))
+    }
+
+    fn of<'s>(&'s self, member: &'s Member) -> Option<(&'s str, &'s [u8])> {
+        Some((&*member.name, self.raw.get(member.range.clone())?))
     }
 
     /// Returns the JSON of the member called `name`; nothing if it is missing or `null`.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bantam_wire::anthropic::{self, ModelTraits, Thinking};
-use bantam_wire::{Call, DecodeLimits, Edits, openai};
+use bantam_wire::{Call, DecodeLimits, Edits, Phrasing, openai};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 fn translate(body: &Value, system: Option<&str>, traits: ModelTraits) -> Result<Value, String> {
     let call = Call::decode(openai::CHAT, body.to_string().into(), &DecodeLimits::default(), &mut ());
     let call = call.map_err(|error| error.to_string())?;
-    let edits = Edits { model: "claude", system, stream: false };
+    let edits = Edits { model: "claude", system, stream: false, phrasing: Phrasing::default() };
     let sent = anthropic::body(&call, edits, traits).map_err(|unsupported| {
         format!("{}: {}", call.endpoint.param(unsupported.feature), unsupported.reason)
     })?;

@@ -1,7 +1,7 @@
 //! Requests in, bodies for upstreams out.
 
 use bantam_wire::support::refusal;
-use bantam_wire::{ApiError, Call, DecodeLimits, Edits, Feature, FeatureSet, anthropic, openai};
+use bantam_wire::{ApiError, Call, DecodeLimits, Edits, Feature, FeatureSet, Phrasing, anthropic, openai};
 
 use crate::foreign::FOREIGN;
 use crate::golden::{Golden, all, decode, endpoint, root, text};
@@ -9,7 +9,7 @@ use crate::golden::{Golden, all, decode, endpoint, root, text};
 /// Writes the body for an upstream, bare and with a task's instructions before the caller's messages.
 fn bodies(golden: &Golden, write: impl Fn(&Call, Edits<'_>) -> String) -> String {
     let call = decode(golden.endpoint(), &golden.text);
-    let edits = Edits { model: "real", system: None, stream: call.stream };
+    let edits = Edits { model: "real", system: None, stream: call.stream, phrasing: Phrasing::default() };
     let bare = write(&call, edits);
     if golden.what != "chat" {
         return bare;
@@ -59,7 +59,8 @@ fn a_body_from_the_neutral_form_asks_for_what_the_caller_asked_for() {
         let sent = bodies(&golden, |call, edits| text(openai::body_from_typed(call, edits)));
         insta::assert_snapshot!(golden.name("request", "openai_from_neutral"), sent);
         let call = decode(golden.endpoint(), &golden.text);
-        let edits = Edits { model: &call.model, system: None, stream: call.stream };
+        let edits =
+            Edits { model: &call.model, system: None, stream: call.stream, phrasing: Phrasing::default() };
         let again = decode(golden.endpoint(), &text(openai::body_from_typed(&call, edits)));
         let case = &golden.case;
         assert_eq!(again.settings(), call.settings(), "{case}");
@@ -85,7 +86,7 @@ fn a_body_from_the_neutral_form_asks_for_what_the_caller_asked_for() {
 fn what_has_no_neutral_form_is_refused_to_callers_of_other_dialects() {
     for feature in Feature::ALL {
         let call = decode(FOREIGN, &format!("[\"{}\"]", feature.name()));
-        let edits = Edits { model: "real", system: None, stream: false };
+        let edits = Edits { model: "real", system: None, stream: false, phrasing: Phrasing::default() };
         let refused = openai::body(&call, edits).err().map(|unsupported| unsupported.feature);
         let is_openai_s = OPENAI_ALONE.contains(feature)
             || matches!(

@@ -165,7 +165,10 @@ fn settings_shown_without_their_origin_are_a_file_that_loads() {
 
 #[test]
 fn the_example_loads_where_everything_it_names_is_there() {
-    let place = Place::new().env("OPENAI_API_KEY", "sk-of-nobody");
+    let place = Place::new()
+        .env("OPENAI_API_KEY", "sk-of-nobody")
+        .env("PROXY_LOGIN", "user:password")
+        .env("PORTAL_KEY", "key-of-nobody");
     let switched_on = |line: &str| match line.strip_prefix('#') {
         Some(setting) if !setting.starts_with(' ') => format!("{setting}\n"),
         _ => format!("{line}\n"),

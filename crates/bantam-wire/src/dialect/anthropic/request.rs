@@ -110,6 +110,7 @@ pub fn support(feature: Feature) -> Support {
         Feature::Suffix | Feature::Echo | Feature::BestOf => Refused("the API continues conversations only"),
         Feature::EncodingFormat | Feature::Dimensions => Refused("the API has no embeddings"),
         Feature::ServiceTier => Refused("its queues are not those of this API"),
+        Feature::VendorFields => Support::LISTED_FIELDS,
     }
 }
 
@@ -178,7 +179,20 @@ pub fn body(call: &Call, edits: Edits<'_>, traits: ModelTraits) -> Result<Vec<u8
     if edits.stream {
         body.insert("stream".into(), true.into());
     }
+    add_vendor_fields(call, &mut body)?;
     Ok(Value::Object(body).to_string().into_bytes())
+}
+
+/// Adds the caller's parameters that no dialect here knows, as they are.
+fn add_vendor_fields(call: &Call, body: &mut Map<String, Value>) -> Result<(), Unsupported> {
+    for (name, json) in call.source().vendor_members() {
+        if body.contains_key(name) {
+            let reason = format!("`{name}` is written from other parameters already: send one of the two");
+            return Err(Unsupported::new(Feature::VendorFields, reason));
+        }
+        body.insert(name.to_owned(), serde_json::from_slice(json).unwrap_or_default());
+    }
+    Ok(())
 }
 
 /// Returns the system text, as blocks only where a block has more than its text.
@@ -292,6 +306,7 @@ fn keep_last_marks(tools: &mut [Value], conversation: &mut Conversation) {
 mod tests {
     use super::*;
     use crate::call::DecodeLimits;
+    use crate::dialect::Phrasing;
     use crate::dialect::openai::CHAT;
 
     fn decode(body: &Value) -> Call {
@@ -299,7 +314,7 @@ mod tests {
     }
 
     fn check(sent: &Value, expected: Result<Value, Feature>) {
-        let edits = Edits { model: "claude", system: None, stream: false };
+        let edits = Edits { model: "claude", system: None, stream: false, phrasing: Phrasing::default() };
         let got = body(&decode(sent), edits, ModelTraits::default());
         let got = got.map(|body| serde_json::from_slice::<Value>(&body).unwrap());
         assert_eq!(got.map_err(|unsupported| unsupported.feature), expected);
@@ -368,7 +383,7 @@ mod tests {
         ] {
             let mut sent = json!({"model": "m", "messages": user});
             sent.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-            let edits = Edits { model: "claude", system: None, stream: false };
+            let edits = Edits { model: "claude", system: None, stream: false, phrasing: Phrasing::default() };
             let sent: Value =
                 serde_json::from_slice(&body(&decode(&sent), edits, ModelTraits::default()).unwrap())
                     .unwrap();

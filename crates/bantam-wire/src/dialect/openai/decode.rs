@@ -55,6 +55,12 @@ pub(super) fn decode(
     for (name, raw) in &entries {
         let known = Param::named(name).filter(|param| param.belongs_to(kind));
         let Some(param) = known else {
+            if let Some(vendor) = limits.vendor_fields.get(&**name)
+                && Param::named(name).is_none()
+            {
+                reading.add_vendor(vendor, range_within(body, raw.get()));
+                continue;
+            }
             let params = Param::ALL.iter().filter(|param| param.belongs_to(kind));
             return Err(DecodeError::unknown(name, params.map(|param| param.as_str())));
         };
@@ -66,7 +72,8 @@ pub(super) fn decode(
         if json != "null" {
             param.asks(json).into_iter().for_each(|feature| reading.call.features.insert(feature));
         }
-        reading.call.members.push(Member { name: param.as_str(), range: range_within(body, json) });
+        let range = range_within(body, json);
+        reading.call.members.push(Member { name: param.as_str().into(), range, is_vendor: false });
     }
     reading.finish()
 }
@@ -97,6 +104,11 @@ impl Reading {
             members: Vec::with_capacity(members),
         };
         Self { call, kind, best_of: None }
+    }
+
+    fn add_vendor(&mut self, name: &str, range: Range<usize>) {
+        self.call.features.insert(Feature::VendorFields);
+        self.call.members.push(Member { name: name.to_owned().into(), range, is_vendor: true });
     }
 
     fn read(

@@ -319,7 +319,8 @@ mod tests {
 
     #[test]
     fn every_feature_has_a_parameter_that_belongs_somewhere() {
-        for feature in Feature::ALL {
+        // What is no part of the API has a name that the caller chose.
+        for feature in Feature::ALL.iter().filter(|feature| **feature != Feature::VendorFields) {
             let param = Param::named(param_of(*feature)).unwrap_or_else(|| panic!("{feature:?}"));
             let kinds = [CallKind::Chat, CallKind::Text, CallKind::Embeddings];
             assert!(kinds.iter().any(|kind| param.belongs_to(*kind)), "{feature:?}");

@@ -1,22 +1,27 @@
 //! Bodies for OpenAI-compatible upstreams.
 
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::decode::TopLevel;
 use super::params::Param;
 use super::write::push_string;
 use crate::call::{
     AnswerForm, Call, CallKind, Image, Input, Message, Part, Role, Settings, SharedText, Tool, ToolCall,
     ToolChoice, VectorEncoding,
 };
-use crate::dialect::Edits;
+use crate::dialect::{Edits, OutputLimit};
 use crate::feature::Feature;
 use crate::format::Format;
 use crate::support::{Support, Unsupported, refusal_of_typed};
 
 /// Returns what an upstream of this dialect does about a feature that was asked for in the same dialect: the caller's
 /// words are passed on, and what the upstream cannot do it refuses itself.
-pub const fn support(_: Feature) -> Support {
-    Support::Honoured("")
+pub const fn support(feature: Feature) -> Support {
+    match feature {
+        Feature::VendorFields => Support::LISTED_FIELDS,
+        _ => Support::Honoured(""),
+    }
 }
 
 /// Returns what becomes of a feature that was asked for in another dialect.
@@ -38,6 +43,7 @@ pub fn support_of_translated(feature: Feature) -> Support {
         | Feature::WebSearch
         | Feature::Store => Support::Refused("it is not translated between dialects"),
         Feature::CacheMarks | Feature::CacheOptions => Support::CHOOSES_CACHE,
+        Feature::VendorFields => Support::LISTED_FIELDS,
         _ => Support::Honoured(""),
     }
 }
@@ -82,12 +88,14 @@ fn body_from_source(call: &Call, edits: Edits<'_>) -> Vec<u8> {
     let mut body = Vec::with_capacity(capacity);
     body.extend_from_slice(b"{\"model\":");
     push_string(&mut body, edits.model);
+    let renamed = edits.phrasing.output_limit.filter(|_| call.kind() == CallKind::Chat);
     for (name, json) in call.source().members() {
-        match (name, edits.system) {
-            ("model" | "stream" | "stream_options", _) => {}
-            ("messages", Some(system)) => {
+        match name {
+            "model" | "stream" | "stream_options" => {}
+            "max_tokens" | "max_completion_tokens" if renamed.is_some() => {}
+            "messages" if edits.system.is_some() || !edits.phrasing.developer_role => {
                 push_key(&mut body, name);
-                push_messages(&mut body, json, system);
+                push_messages(&mut body, json, edits);
             }
             _ => {
                 push_key(&mut body, name);
@@ -95,9 +103,16 @@ fn body_from_source(call: &Call, edits: Edits<'_>) -> Vec<u8> {
             }
         }
     }
-    if edits.stream {
+    if let Some((name, tokens)) = renamed.zip(call.output_tokens_max) {
+        push_key(&mut body, name.as_str());
+        body.extend_from_slice(tokens.to_string().as_bytes());
+    }
+    if edits.stream && edits.phrasing.stream {
+        body.extend_from_slice(b",\"stream\":true");
         // Usage is asked for whatever the caller wants: a stream without it could not be priced.
-        body.extend_from_slice(b",\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+        if edits.phrasing.stream_usage {
+            body.extend_from_slice(b",\"stream_options\":{\"include_usage\":true}");
+        }
     }
     body.push(b'}');
     body
@@ -109,12 +124,50 @@ fn push_key(body: &mut Vec<u8>, name: &str) {
     body.extend_from_slice(b"\":");
 }
 
-fn push_messages(body: &mut Vec<u8>, json: &[u8], system: &str) {
-    body.extend_from_slice(b"[{\"role\":\"system\",\"content\":");
-    push_string(body, system);
-    body.extend_from_slice(b"},");
-    // `json` is a valid non-empty array: its first byte is the bracket.
-    body.extend_from_slice(json.get(1..).unwrap_or_default());
+/// Appends the messages `json`, a valid array with at least one, behind a system message where there is one.
+fn push_messages(body: &mut Vec<u8>, json: &[u8], edits: Edits<'_>) {
+    body.push(b'[');
+    if let Some(system) = edits.system {
+        body.extend_from_slice(b"{\"role\":\"system\",\"content\":");
+        push_string(body, system);
+        body.extend_from_slice(b"},");
+    }
+    let renamed = if edits.phrasing.developer_role { None } else { developers_as_systems(json) };
+    match renamed {
+        Some(messages) => body.extend_from_slice(&messages),
+        None => body.extend_from_slice(json.get(1..).unwrap_or_default()),
+    }
+}
+
+/// Returns messages with their closing bracket, in which each `developer` is a `system`, and nothing else is changed.
+fn developers_as_systems(json: &[u8]) -> Option<Vec<u8>> {
+    let messages: Vec<&RawValue> = serde_json::from_slice(json).ok()?;
+    let mut out = Vec::with_capacity(json.len());
+    for (position, message) in messages.iter().enumerate() {
+        if position > 0 {
+            out.push(b',');
+        }
+        let TopLevel(members) = serde_json::from_str(message.get()).ok()?;
+        let is_developer = |name: &str, value: &RawValue| name == "role" && is_string(value, "developer");
+        if !members.iter().any(|(name, value)| is_developer(name, value)) {
+            out.extend_from_slice(message.get().as_bytes());
+            continue;
+        }
+        for (index, (name, value)) in members.iter().enumerate() {
+            out.push(if index == 0 { b'{' } else { b',' });
+            push_string(&mut out, name);
+            out.push(b':');
+            let value = if is_developer(name, value) { "\"system\"" } else { value.get() };
+            out.extend_from_slice(value.as_bytes());
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+    Some(out)
+}
+
+fn is_string(value: &RawValue, expected: &str) -> bool {
+    serde_json::from_str::<std::borrow::Cow<'_, str>>(value.get()).is_ok_and(|text| text == expected)
 }
 
 /// Returns the body of a call as its neutral form has it, whatever dialect it came in.
@@ -134,13 +187,19 @@ pub fn body_from_typed(call: &Call, edits: Edits<'_>) -> Vec<u8> {
         set(Param::N, call.answers.into());
     }
     if let Some(tokens) = call.output_tokens_max {
-        let is_chat = call.kind() == CallKind::Chat;
-        set(if is_chat { Param::MaxCompletionTokens } else { Param::MaxTokens }, tokens.into());
+        let older =
+            call.kind() != CallKind::Chat || edits.phrasing.output_limit == Some(OutputLimit::MaxTokens);
+        set(if older { Param::MaxTokens } else { Param::MaxCompletionTokens }, tokens.into());
     }
     add_settings(call.kind(), call.settings(), &mut set);
-    if edits.stream {
+    if edits.stream && edits.phrasing.stream {
         set(Param::Stream, true.into());
-        set(Param::StreamOptions, json!({ "include_usage": true }));
+        if edits.phrasing.stream_usage {
+            set(Param::StreamOptions, json!({ "include_usage": true }));
+        }
+    }
+    for (name, json) in call.source().vendor_members() {
+        body.entry(name).or_insert_with(|| serde_json::from_slice(json).unwrap_or_default());
     }
     Value::Object(body).to_string().into_bytes()
 }
