@@ -1,6 +1,7 @@
 //! Answers: whole, streamed, or a student's.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bantam_types::TokenUsage;
 use bantam_wire::{AnswerBody, StreamItem};
@@ -56,4 +57,6 @@ pub struct AnswerStream {
     pub retries: u32,
     /// What an upstream says beside it.
     pub notes: Option<Arc<UpstreamNotes>>,
+    /// By when it must be over, also where nobody reads it; none where it holds nothing that others wait for.
+    pub deadline: Option<Instant>,
 }

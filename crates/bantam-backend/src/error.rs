@@ -129,6 +129,9 @@ pub enum BackendFault {
     /// Not asked: too many calls are in progress.
     #[error("too many calls are in progress")]
     Busy,
+    /// The memory for requests and answers is used up, so its answer could not be received.
+    #[error("there was no memory left for the answer")]
+    NoMemory,
     /// Not asked: other models held the memory that its model needs.
     #[error("no memory became free for its model in time")]
     NoRoom,
@@ -261,6 +264,7 @@ impl BackendFault {
             Self::Status(_) => FaultKind::UnexpectedStatus,
             Self::BreakerOpen => FaultKind::BreakerOpen,
             Self::Busy => FaultKind::Busy,
+            Self::NoMemory => FaultKind::NoMemory,
             Self::NoRoom => FaultKind::NoRoom,
             Self::NotLoaded => FaultKind::NotLoaded,
         }
@@ -318,6 +322,7 @@ impl BackendFault {
             | Self::ChunkTimeout
             | Self::TotalTimeout
             | Self::TooLarge
+            | Self::NoMemory
             | Self::Garbage
             | Self::Encoded(_)
             | Self::ErrorBody
@@ -390,7 +395,9 @@ impl BackendFault {
     pub const fn reason(self) -> EscalationReason {
         match self {
             Self::FirstByteTimeout | Self::ChunkTimeout | Self::TotalTimeout => EscalationReason::Timeout,
-            Self::BreakerOpen | Self::Busy | Self::NoRoom | Self::NotLoaded => EscalationReason::Unavailable,
+            Self::BreakerOpen | Self::Busy | Self::NoMemory | Self::NoRoom | Self::NotLoaded => {
+                EscalationReason::Unavailable
+            }
             Self::TooLarge
             | Self::ContextLength { .. }
             | Self::ContextExceeded(_)

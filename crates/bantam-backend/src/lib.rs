@@ -6,6 +6,8 @@
 
 mod answer;
 mod error;
+mod heavy;
+mod memory;
 mod notes;
 mod residents;
 
@@ -18,6 +20,8 @@ use bantam_wire::{Call, CallKind, Unsupported};
 
 pub use answer::{Answer, AnswerStream, StudentAnswer, WholeAnswer};
 pub use error::{BackendError, BackendFault, ConnectFault, Repeat};
+pub use heavy::{HEAVY_BYTES, heavy};
+pub use memory::{HeldMemory, MemoryBudget, MemoryUsedUp};
 pub use notes::UpstreamNotes;
 pub use residents::{NoResidents, ResidentModel, Residents, Unload};
 

@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::log::{Log, Problem};
 use crate::origin::Found;
 use crate::section::Section;
-use crate::{secret, url, value};
+use crate::{amount, secret, url, value};
 
 /// The longest a caller or an upstream may be waited for: an hour.
 pub(crate) const TIMEOUT_MS_MAX: u64 = 3_600_000;
@@ -31,6 +31,8 @@ pub struct Server {
     pub body_bytes_max: usize,
     /// How deep a request's JSON may nest.
     pub json_depth_max: usize,
+    /// What requests and answers may take of the memory together, in bytes; without it, a part of what the machine has.
+    pub memory_bytes: Option<u64>,
     /// How many requests are worked on at once.
     pub concurrent_requests_max: usize,
     /// How many requests may wait for a place; the next one is refused.
@@ -39,6 +41,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// How long a caller may take to send the body.
     pub body_timeout: Duration,
+    /// How long a caller may take no byte of an answer.
+    pub write_timeout: Duration,
     /// How long a connection may stay open without a request.
     pub idle_timeout: Duration,
     /// How long running requests may take to finish at shutdown.
@@ -76,12 +80,16 @@ pub(crate) fn read(root: &mut Section<'_>, context: &Context<'_>) -> Server {
         api_key_envs: values(api_key_envs),
         body_bytes_max: section.or("body_bytes_max", 4 << 20, value::whole(1 << 10..=1 << 30)).value,
         json_depth_max: section.or("json_depth_max", 64, value::whole(4..=128)).value,
+        memory_bytes: section
+            .optional("memory", |node| amount::bytes(node, "memory"))
+            .map(|memory| memory.value.0),
         concurrent_requests_max: section
             .or("concurrent_requests_max", 1024, value::whole(1..=1_000_000))
             .value,
         queue_requests_max: section.or("queue_requests_max", 1024, value::whole(0..=1_000_000)).value,
         header_timeout: timeout(&mut section, "header_timeout_ms", 10_000).value,
         body_timeout: timeout(&mut section, "body_timeout_ms", 30_000).value,
+        write_timeout: timeout(&mut section, "write_timeout_ms", 60_000).value,
         idle_timeout: timeout(&mut section, "idle_timeout_ms", 75_000).value,
         drain_timeout: timeout(&mut section, "drain_timeout_ms", 10_000).value,
         stream_keep_alive: timeout(&mut section, "stream_keep_alive_ms", 10_000).value,

@@ -44,6 +44,8 @@ variables! {
         "The largest request body in bytes.";
     SERVER_JSON_DEPTH_MAX = "BANTAM_SERVER_JSON_DEPTH_MAX", "server.json_depth_max",
         "How deep a request's JSON may nest.";
+    SERVER_MEMORY = "BANTAM_SERVER_MEMORY", "server.memory",
+        "What requests and answers may take of the memory together, such as 2 GiB.";
     SERVER_CONCURRENT_REQUESTS_MAX = "BANTAM_SERVER_CONCURRENT_REQUESTS_MAX",
         "server.concurrent_requests_max", "How many requests are worked on at once.";
     SERVER_QUEUE_REQUESTS_MAX = "BANTAM_SERVER_QUEUE_REQUESTS_MAX", "server.queue_requests_max",
@@ -52,6 +54,8 @@ variables! {
         "How long a caller may take to send the headers, in milliseconds.";
     SERVER_BODY_TIMEOUT_MS = "BANTAM_SERVER_BODY_TIMEOUT_MS", "server.body_timeout_ms",
         "How long a caller may take to send the body, in milliseconds.";
+    SERVER_WRITE_TIMEOUT_MS = "BANTAM_SERVER_WRITE_TIMEOUT_MS", "server.write_timeout_ms",
+        "How long a caller may take nothing of an answer, in milliseconds.";
     SERVER_IDLE_TIMEOUT_MS = "BANTAM_SERVER_IDLE_TIMEOUT_MS", "server.idle_timeout_ms",
         "How long a connection may stay open without a request, in milliseconds.";
     SERVER_DRAIN_TIMEOUT_MS = "BANTAM_SERVER_DRAIN_TIMEOUT_MS", "server.drain_timeout_ms",

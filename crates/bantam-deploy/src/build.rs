@@ -52,7 +52,7 @@ pub struct Built {
 pub fn build_deployment(inputs: Inputs<'_>) -> Result<Built, DeployError> {
     let Inputs { config, env, previous, memory, files } = inputs;
     let (local, served) = local::rungs(config, memory, files)?;
-    let rungs = upstreams::rungs(config, env, files)?.into_iter().chain(local);
+    let rungs = upstreams::rungs(config, env, files, memory.requests())?.into_iter().chain(local);
     let models: Rungs = rungs.map(|rung| (Arc::clone(&rung.name), Arc::new(rung))).collect();
     let access = ModelAccess { memory, local: &served };
     let (mut tasks, mut warnings) = (BTreeMap::new(), Vec::new());

@@ -22,6 +22,7 @@ mod files;
 mod forms;
 mod identity;
 mod local;
+mod machine;
 mod memory;
 mod reload;
 mod served;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bantam_backend::MemoryBudget;
 use bantam_config::Config;
 use bantam_engine::Adapter;
 use bantam_local::{LocalModel, ModelSurvey, OpenModelError, Room};
@@ -16,11 +17,17 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 use crate::identity::{LAYOUT_EXTENSION, identity};
+use crate::machine::{free_bytes, memory_bytes};
 
 /// How long a request without a deadline waits for memory that other models hold.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 /// The share of the free memory that models may take unless the configuration says otherwise.
 const SHARE: f64 = 0.8;
+/// The part of the memory that requests and answers may take together unless the configuration says otherwise.
+const REQUESTS_PART: u64 = 8;
+/// The least and the most that such a part is: less would serve nobody, and more would only help those who want to use it
+/// up.
+const REQUESTS_BYTES: std::ops::RangeInclusive<u64> = 64 << 20..=4 << 30;
 /// What is taken to be free where the system does not say.
 const FREE_UNKNOWN: u64 = 8 << 30;
 
@@ -30,6 +37,7 @@ pub struct ModelMemory {
     room: Room<LocalModel<Adapter>>,
     /// The budget where the configuration names none.
     budget: u64,
+    requests: MemoryBudget,
     /// Headers of models by their identities, each read once.
     surveys: Mutex<HashMap<Arc<str>, ModelSurvey>>,
     /// SHA-256 of contents by identities, each computed once.
@@ -39,7 +47,9 @@ pub struct ModelMemory {
 impl ModelMemory {
     /// Returns empty memory. Models and encoders compute on the same threads, as many as `students.threads` says.
     pub fn new(config: &Config) -> Self {
-        Self::with_threads(config.students.threads)
+        let requests = config.server.memory_bytes.unwrap_or_else(requests_bytes);
+        let requests = MemoryBudget::new(usize::try_from(requests).unwrap_or(usize::MAX));
+        Self { requests, ..Self::with_threads(config.students.threads) }
     }
 
     /// Returns empty memory for work that needs no configuration; 0 threads mean one for each core.
@@ -50,6 +60,7 @@ impl ModelMemory {
             bases: Arc::new(Bases::new(if threads == 0 { cores } else { threads })),
             room: Room::new(budget, WAIT_MAX, Arc::new(Instant::now)),
             budget,
+            requests: MemoryBudget::unlimited(),
             surveys: Mutex::default(),
             hashes: Mutex::default(),
         }
@@ -58,6 +69,11 @@ impl ModelMemory {
     /// Returns the encoders that students and embeddings share.
     pub fn bases(&self) -> &Arc<Bases> {
         &self.bases
+    }
+
+    /// Returns what requests and answers may take together.
+    pub const fn requests(&self) -> &MemoryBudget {
+        &self.requests
     }
 
     /// Returns the room that language models are loaded into.
@@ -117,16 +133,10 @@ impl ModelMemory {
     }
 }
 
-/// Returns the memory that can be taken without swapping, within the limit of this process's group, where the system
-/// says.
-fn free_bytes() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemAvailable:"))?;
-    let free = line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1_024;
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let limit = number("/sys/fs/cgroup/memory.max");
-    let left = limit.map(|limit| limit - number("/sys/fs/cgroup/memory.current").unwrap_or(0).min(limit));
-    Some(left.map_or(free, |left| left.min(free)))
+/// Returns the bytes that requests and answers may take where the configuration does not say.
+fn requests_bytes() -> u64 {
+    let part = memory_bytes().unwrap_or(FREE_UNKNOWN) / REQUESTS_PART;
+    part.clamp(*REQUESTS_BYTES.start(), *REQUESTS_BYTES.end())
 }
 
 struct HashWriter<'h>(&'h mut Sha256);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bantam_backend::MemoryBudget;
 use bantam_config::{Auth, Config, Dialect, EngineKind, Env, Model, ModelSource};
 use bantam_gateway::Rung;
 use bantam_remote::{Engine, RemoteModel, Upstream, UpstreamSettings};
@@ -14,8 +15,13 @@ use crate::files::FilesRead;
 use crate::wire;
 
 /// Returns the models of `config` that run on upstreams.
-pub(crate) fn rungs(config: &Config, env: &dyn Env, files: &FilesRead) -> Result<Vec<Rung>, DeployError> {
-    let upstreams = build_upstreams(config, env, files)?;
+pub(crate) fn rungs(
+    config: &Config,
+    env: &dyn Env,
+    files: &FilesRead,
+    memory: &MemoryBudget,
+) -> Result<Vec<Rung>, DeployError> {
+    let upstreams = build_within(config, env, files, memory)?;
     let mut rungs = Vec::new();
     for (name, model) in &config.models {
         let ModelSource::Upstream { upstream: upstream_name, name: called, messages } = &model.source else {
@@ -39,8 +45,19 @@ pub fn build_upstreams<'c>(
     env: &dyn Env,
     files: &FilesRead,
 ) -> Result<BTreeMap<&'c str, Arc<Upstream>>, DeployError> {
+    build_within(config, env, files, &MemoryBudget::unlimited())
+}
+
+/// The same, with the memory that their answers take a part of.
+fn build_within<'c>(
+    config: &'c Config,
+    env: &dyn Env,
+    files: &FilesRead,
+    memory: &MemoryBudget,
+) -> Result<BTreeMap<&'c str, Arc<Upstream>>, DeployError> {
     let built = config.upstreams.iter().map(|(name, upstream)| {
-        let built = build(upstream, env, files).map(|built| Arc::new(built.named(name)));
+        let built = build(upstream, env, files);
+        let built = built.map(|built| Arc::new(built.named(name).within(memory.clone())));
         let built = built.map_err(|source| DeployError::Upstream { name: name.clone(), source })?;
         Ok((name.as_str(), built))
     });

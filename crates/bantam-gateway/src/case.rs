@@ -15,6 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::deployment::{Deployment, Rung, Task};
 use crate::identify::Identified;
+use crate::live::LiveStreams;
 use crate::observe::Observers;
 
 /// The status of requests whose caller left before an answer, as nginx writes it; nobody receives it.
@@ -39,11 +40,13 @@ pub(crate) struct AttemptFacts {
     pub(crate) fault: Option<BackendFault>,
 }
 
-/// Where finished requests go: into the books, and then to whoever watches.
+/// What all requests share: where they go when they are finished, into the books and then to whoever watches, and the
+/// streams among them that are under way.
 #[derive(Clone)]
 pub(crate) struct Desk {
     pub(crate) books: Arc<dyn Books>,
     pub(crate) observers: Arc<Observers>,
+    pub(crate) live: Arc<LiveStreams>,
 }
 
 /// A request under way, from its arrival on. Dropped before it is settled, it settles itself: as cancelled, or as
@@ -252,7 +255,12 @@ impl Case {
         }
     }
 
-    /// Returns how many attempts have ended.
+    /// Returns the streams under way, to which that of this request may belong.
+    pub(crate) const fn live_streams(&self) -> &Arc<LiveStreams> {
+        &self.desk.live
+    }
+
+    /// Returns the attempts that have ended.
     pub(crate) fn attempts(&self) -> &[AttemptRecord] {
         self.settlement.as_ref().map_or(&[], |settlement| &settlement.attempts)
     }
@@ -304,6 +312,8 @@ impl Case {
         settlement.status = status;
         settlement.duration_us = micros(self.arrived.elapsed());
         settlement.baseline_cost = self.baseline_cost(&settlement);
+        // Nobody works on it any more, whoever may still be reading it.
+        self.place = None;
         let example = self.example.take();
         let ticket = self.desk.books.settle(&settlement, example.as_ref())?;
         self.desk.observers.tell(settlement, example);

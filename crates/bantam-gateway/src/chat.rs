@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use bantam_backend::{Answer, Ask, BackendFault, CallsBefore};
+use bantam_backend::{Answer, Ask, BackendFault, CallsBefore, HEAVY_BYTES, heavy};
 use bantam_books::{Books, TemplateRecord};
 use bantam_privacy::Scanned;
 use bantam_route::TemplateMiner;
@@ -32,7 +32,7 @@ use crate::waiting;
 pub struct Gateway {
     deployment: ArcSwap<Deployment>,
     desk: Desk,
-    miner: Mutex<TemplateMiner>,
+    miner: Arc<Mutex<TemplateMiner>>,
     admission: Admission,
     /// Random high bits of this process's request ids.
     id_seed: u64,
@@ -54,8 +54,8 @@ impl Gateway {
         let known: Vec<Template> = deployment.templates.keys().copied().collect();
         Self {
             deployment: ArcSwap::from_pointee(deployment),
-            desk: Desk { books, observers: Arc::default() },
-            miner: Mutex::new(TemplateMiner::new(known)),
+            desk: Desk { books, observers: Arc::default(), live: Arc::default() },
+            miner: Arc::new(Mutex::new(TemplateMiner::new(known))),
             admission: Admission::new(admission),
             id_seed,
             id_count: AtomicU64::new(0),
@@ -104,7 +104,7 @@ impl Gateway {
         self.desk.books.is_writable()
     }
 
-    pub(crate) const fn miner(&self) -> &Mutex<TemplateMiner> {
+    pub(crate) fn miner(&self) -> &Mutex<TemplateMiner> {
         &self.miner
     }
 
@@ -139,9 +139,7 @@ impl Gateway {
             Err(error) => return Err(case.refuse(RequestOutcome::Refused, error).await),
         }
         let deployment = self.deployment.load_full();
-        let prepared =
-            prepare(&deployment, &self.miner, (endpoint, body), &hints, |scanned| case.read(scanned));
-        let prepared = match prepared {
+        let prepared = match self.prepare(&mut case, &deployment, (endpoint, body), &hints).await {
             Ok(prepared) => prepared,
             Err(error) => return Err(case.refuse(RequestOutcome::Refused, error).await),
         };
@@ -154,9 +152,35 @@ impl Gateway {
         let keep_alive = self.keep_alive.filter(|_| scanned.request().stream);
         let answering = climb(deployment, arrival, (prepared, hints.earlier_tries), case);
         match keep_alive {
-            Some(every) => waiting::in_time(Box::pin(answering), every, arrival, endpoint).await,
+            Some(every) => {
+                waiting::in_time(Box::pin(answering), every, arrival, endpoint, &self.desk.live).await
+            }
             None => answering.await,
         }
+    }
+
+    /// Prepares a request: a small one here, a large one where it holds up nobody.
+    async fn prepare(
+        &self,
+        case: &mut Case,
+        deployment: &Arc<Deployment>,
+        (endpoint, body): (&'static dyn Endpoint, Bytes),
+        hints: &Hints,
+    ) -> Result<Prepared, ApiError> {
+        if body.len() < HEAVY_BYTES {
+            return prepare(deployment, &self.miner, (endpoint, body), hints, |scanned| case.read(scanned));
+        }
+        let (deployment, miner, hints) = (Arc::clone(deployment), Arc::clone(&self.miner), hints.clone());
+        // The case stays here: it is settled at once if its caller leaves, and not when the work is done.
+        let (read, prepared) = heavy(move || {
+            let mut read = None;
+            let note = |scanned: &Scanned| read = Some(scanned.clone());
+            let prepared = prepare(&deployment, &miner, (endpoint, body), &hints, note);
+            (read, prepared)
+        })
+        .await;
+        read.iter().for_each(|scanned| case.read(scanned));
+        prepared
     }
 
     /// Opens the file of a request, if requests can be accounted for now.

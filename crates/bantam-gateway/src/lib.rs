@@ -23,6 +23,7 @@ mod explain;
 mod finish;
 mod identify;
 mod ladder;
+mod live;
 mod observe;
 mod prepare;
 mod relay;

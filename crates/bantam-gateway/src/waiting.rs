@@ -1,17 +1,22 @@
 //! Streams that make their callers wait: proxies between cut connections on which nothing comes for long, so the head is
-//! sent in time, and then a comment now and again.
+//! sent in time, and then a comment now and again. The work goes on, and its deadlines are kept, also where the caller
+//! stops to read.
 
+use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bantam_wire::{ApiError, Endpoint};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, Stream, StreamExt, stream};
+use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use crate::case::Arrival;
+use crate::live::{Live, LiveStreams, OnList};
 use crate::reply::{Reply, ReplyBody, ReplyStream};
 
 /// Awaits the reply to a caller who wants a stream. Where it takes longer than `every`, the stream begins without it: an
@@ -24,11 +29,12 @@ pub(crate) async fn in_time(
     every: Duration,
     arrival: Arrival,
     endpoint: &'static dyn Endpoint,
+    live: &Arc<LiveStreams>,
 ) -> Result<Reply, ApiError> {
     let reply = match timeout(every, &mut answering).await {
         Ok(reply) => reply?,
         Err(_) => {
-            let body = ReplyBody::Stream(late(answering, endpoint));
+            let body = ReplyBody::Stream(late(answering, endpoint, live));
             Reply { request_id: arrival.request_id, endpoint, note: None, body }
         }
     };
@@ -43,6 +49,7 @@ pub(crate) async fn in_time(
 fn late(
     answering: BoxFuture<'static, Result<Reply, ApiError>>,
     endpoint: &'static dyn Endpoint,
+    live: &Arc<LiveStreams>,
 ) -> ReplyStream {
     let one = |bytes: Bytes| stream::once(async move { bytes }).boxed();
     let told = move |error: &ApiError| one(endpoint.error_in_stream(error).into());
@@ -51,7 +58,76 @@ fn late(
         Ok(ReplyBody::Whole(body)) => one(body),
         Ok(ReplyBody::Error(error)) | Err(error) => told(&error),
     });
-    one(Bytes::from_static(endpoint.comment())).chain(items.flatten_stream()).boxed()
+    let awaited = Arc::new(Awaited(Mutex::new(Place { reply: Late::Coming(items.boxed()), reader: None })));
+    let on_list = live.add(Arc::clone(&awaited) as Arc<dyn Live>);
+    let items = LateReply { awaited, _on_list: on_list }.flatten_stream();
+    one(Bytes::from_static(endpoint.comment())).chain(items).boxed()
+}
+
+/// A reply that is not there yet: worked on whenever its reader looks for it, and now and again when none does.
+struct LateReply {
+    awaited: Arc<Awaited>,
+    _on_list: OnList,
+}
+
+/// What a reader shares with those who look whether it still reads.
+struct Awaited(Mutex<Place>);
+
+struct Place {
+    reply: Late,
+    /// Wakes whoever looked last and found nothing.
+    reader: Option<Waker>,
+}
+
+enum Late {
+    Coming(BoxFuture<'static, ReplyStream>),
+    Here(ReplyStream),
+    Taken,
+}
+
+impl Place {
+    fn poll_reply(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Late::Coming(coming) = &mut self.reply {
+            self.reply = Late::Here(ready!(coming.poll_unpin(context)));
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Future for LateReply {
+    type Output = ReplyStream;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<ReplyStream> {
+        let mut place = self.awaited.0.lock();
+        if place.poll_reply(context).is_pending() {
+            place.reader = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        match std::mem::replace(&mut place.reply, Late::Taken) {
+            Late::Here(items) => Poll::Ready(items),
+            Late::Coming(_) | Late::Taken => Poll::Ready(stream::empty().boxed()),
+        }
+    }
+}
+
+impl Live for Awaited {
+    fn look(&self) {
+        let mut place = self.0.lock();
+        if matches!(place.reply, Late::Coming(_)) {
+            // Whatever is waited for wakes the reader, as if it had looked itself.
+            let reader = place.reader.clone().unwrap_or_else(|| Waker::noop().clone());
+            if place.poll_reply(&mut Context::from_waker(&reader)).is_ready() {
+                reader.wake();
+            }
+        }
+    }
+}
+
+impl Drop for LateReply {
+    fn drop(&mut self) {
+        let left = std::mem::replace(&mut self.awaited.0.lock().reply, Late::Taken);
+        drop(left);
+    }
 }
 
 /// A stream with a comment wherever it pauses for long.

@@ -330,7 +330,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
             let delta = answers.next().await?;
             Some((delta.map(StreamItem::Typed), answers))
         });
-        Ok(Answer::Stream(AnswerStream { items: items.boxed(), first_byte_us, retries: 0, notes: None }))
+        let (items, deadline) = (items.boxed(), prepared.deadline);
+        Ok(Answer::Stream(AnswerStream { items, first_byte_us, retries: 0, notes: None, deadline }))
     }
 
     /// Returns what the answer is called: it has the id of its request.

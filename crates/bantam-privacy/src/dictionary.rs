@@ -6,9 +6,15 @@ use bantam_types::Label;
 use crate::config::{BuildScannerError, DictionaryTerm};
 use crate::findings::{FindingKind, Tally};
 use crate::fold;
+use crate::view::looked_at;
 
 const TERM_BYTES_MAX: usize = 512;
 const TERMS_MAX: usize = 200_000;
+
+/// The most matches that are looked at in a text, by its bytes. Where terms begin or end alike, each byte of a text made for
+/// it matches hundreds of them; no other text comes near this.
+const MATCHES_PER_BYTE: usize = 4;
+const MATCHES_BASE: usize = 4096;
 
 /// All terms in one automaton.
 pub(crate) struct Dictionary {
@@ -69,13 +75,21 @@ impl Dictionary {
 
     /// Counts every term in a lower-case text.
     ///
-    /// Overlapping terms are all found, so that a harmless one cannot hide a sensitive one.
+    /// Overlapping terms are all found, so that a harmless one cannot hide a sensitive one. Where there are too many matches
+    /// to look at, the scan is incomplete.
     pub(crate) fn find(&self, lower: &str, tally: &mut Tally) {
         let Some(automaton) = &self.automaton else { return };
         let irregular = self.has_spaces && has_irregular_whitespace(lower.as_bytes());
         let normalised = if irregular { Some(single_spaces(lower)) } else { None };
         for text in std::iter::once(lower).chain(normalised.as_deref()) {
+            let mut matches_left = MATCHES_BASE + MATCHES_PER_BYTE * text.len();
             for found in automaton.find_overlapping_iter(text) {
+                looked_at(1);
+                let Some(left) = matches_left.checked_sub(1) else {
+                    tally.set_incomplete();
+                    break;
+                };
+                matches_left = left;
                 let pattern = &self.patterns[found.pattern().as_usize()];
                 let before = text[..found.start()].chars().next_back().is_some_and(char::is_alphanumeric);
                 let after = text[found.end()..].chars().next().is_some_and(char::is_alphanumeric);

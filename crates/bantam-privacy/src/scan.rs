@@ -9,7 +9,7 @@ use crate::findings::{FindingKind, Findings, Tally};
 use crate::fold;
 use crate::join::ValueRun;
 use crate::recognise::{Cues, recognise};
-use crate::view::{Triggers, View};
+use crate::view::{Triggers, View, looked_at};
 use bantam_types::Label;
 
 /// How many nested kinds of encoding are decoded.
@@ -112,6 +112,7 @@ impl Scan<'_> {
 
     /// Runs all recognisers on a folded text, and then on everything it decodes to.
     fn examine(&mut self, text: &str, depth: u8) {
+        looked_at(text.len());
         let mut lower = std::mem::take(&mut self.lower);
         lower.clear();
         lower.push_str(text);
@@ -171,3 +172,6 @@ impl Scan<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,20 @@ pub(crate) fn next_position(bytes: &[u8], from: usize, wanted: impl Fn(u8) -> bo
     rest.iter().position(|&byte| wanted(byte)).map(|offset| start + offset)
 }
 
+/// Counts bytes that are looked at beyond one pass over the text, so that tests can tell that the work is linear.
+#[cfg_attr(not(test), inline(always))]
+pub(crate) fn looked_at(bytes: usize) {
+    #[cfg(test)]
+    LOOKED_AT.with(|count| count.set(count.get() + bytes));
+    #[cfg(not(test))]
+    let _ = bytes;
+}
+
+#[cfg(test)]
+thread_local! {
+    pub(crate) static LOOKED_AT: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The shortest run that may be encoded text or a key: ten bytes in base64.
 pub(crate) const TOKEN_BYTES_MIN: usize = 14;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use bantam_backend::{BackendError, BackendFault, WholeAnswer};
+use bantam_backend::{BackendError, BackendFault, HEAVY_BYTES, WholeAnswer, heavy};
 use bantam_wire::{AnswerBody, Endpoint, Envelope, Format, ReadAnswerError, UpstreamError, anthropic};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
@@ -118,7 +118,7 @@ pub(crate) async fn receive(
     asked: Asked,
     deadlines: Deadlines,
 ) -> Result<Received, BackendError> {
-    let mut body = Body::new(response, upstream.settings, deadlines)?;
+    let mut body = Body::new(response, upstream.settings, deadlines, upstream.memory.hold())?;
     let holds = body.holds().await?;
     let first_byte_us = deadlines.elapsed_us();
     let body = match holds {
@@ -129,7 +129,9 @@ pub(crate) async fn receive(
         Holds::Events => AnswerBody::Typed(stream::put_together(body, asked, deadlines).await?),
         Holds::Whole => {
             let bytes = body.whole().await?;
-            match asked.format.read_answer(bytes.clone(), asked.endpoint) {
+            let read = bytes.clone();
+            let read = move || asked.format.read_answer(read, asked.endpoint);
+            match if bytes.len() < HEAVY_BYTES { read() } else { heavy(read).await } {
                 Ok(body) => body,
                 Err(ReadAnswerError::ErrorObject) => return Err(error_in_answer(&bytes)),
                 Err(error) => {

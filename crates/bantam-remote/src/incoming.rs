@@ -2,17 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use bantam_backend::BackendFault;
+use bantam_backend::{BackendFault, HeldMemory};
 use bytes::{Bytes, BytesMut};
 use http::{Response, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout_at;
+use tokio::time::{timeout, timeout_at};
 
 use crate::client::LanePlace;
 use crate::decoding::Decoding;
 use crate::exchange::Deadlines;
 use crate::upstream::Limits;
+
+/// How many times the bytes of an answer are in memory while it is passed on.
+const TIMES_KEPT: usize = 3;
+
+/// How long an answer waits for memory.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a body may begin with, and what then means nothing.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
@@ -35,6 +41,8 @@ pub(crate) struct Body {
     has_begun: bool,
     /// When to stop waiting for more although the body has not ended.
     enough_at: Option<Instant>,
+    /// What is kept of it takes a part of the process's memory.
+    memory: HeldMemory,
 }
 
 /// What a body holds.
@@ -55,6 +63,7 @@ impl Body {
         mut response: Response<Incoming>,
         limits: Limits,
         deadlines: Deadlines,
+        memory: HeldMemory,
     ) -> Result<Self, BackendFault> {
         let place = response.extensions_mut().remove();
         let decoding = Decoding::of(response.headers(), limits.response_bytes_max)?;
@@ -72,7 +81,26 @@ impl Body {
             bytes_left: limits.response_bytes_max,
             has_begun: false,
             enough_at: None,
+            memory,
         })
+    }
+
+    /// Returns how many encoded bytes have come.
+    pub(crate) const fn bytes_received(&self) -> usize {
+        self.bytes_max - self.bytes_left
+    }
+
+    /// Notes that `bytes` of it are kept: as they came, as they are read, and as they are written again. Waits a moment
+    /// where there is no memory for them.
+    ///
+    /// # Errors
+    /// When there still is none.
+    pub(crate) async fn keep(&mut self, bytes: usize) -> Result<(), BackendFault> {
+        let held = bytes.saturating_mul(TIMES_KEPT);
+        if self.memory.try_grow_to(held).is_ok() {
+            return Ok(());
+        }
+        timeout(MEMORY_PATIENCE, self.memory.grow_to(held)).await.map_err(|_| BackendFault::NoMemory)
     }
 
     /// Returns the most bytes that it may have.
@@ -122,11 +150,13 @@ impl Body {
     ///
     /// # Errors
     /// See [`Self::next`].
-    pub(crate) async fn whole(&mut self) -> Result<Bytes, BackendFault> {
+    pub(crate) async fn whole(mut self) -> Result<Bytes, BackendFault> {
         // Most answers arrive in one piece, which is then used without a copy.
         let first = self.next().await?.unwrap_or_default();
+        self.keep(first.len()).await?;
         let mut rest = BytesMut::new();
         while let Some(data) = self.next().await? {
+            self.keep(first.len() + rest.len() + data.len()).await?;
             rest.extend_from_slice(&data);
         }
         let whole = if rest.is_empty() {
@@ -137,6 +167,7 @@ impl Body {
             whole.extend_from_slice(&rest);
             whole.freeze()
         };
+        let whole = self.memory.until_dropped(whole);
         Ok(if whole.starts_with(BYTE_ORDER_MARK) { whole.slice(BYTE_ORDER_MARK.len()..) } else { whole })
     }
 

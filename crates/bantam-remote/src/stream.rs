@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_backend::{AnswerStream, BackendError, BackendFault, UpstreamNotes};
+use bantam_backend::{AnswerStream, BackendError, BackendFault, HEAVY_BYTES, UpstreamNotes};
 use bantam_wire::outcome::UsageSoFar;
 use bantam_wire::sse::{ReadSseError, SseReader};
 use bantam_wire::{CallKind, EventReader, Outcome, ReadAnswerError, StreamItem};
@@ -37,11 +37,13 @@ impl OpenStream {
         self.events.watch = Some(watch);
         self.events.upstream = Some(Arc::clone(upstream));
         self.events.notes.clone_from(&notes);
+        let deadline = Some(self.events.deadlines.total);
         let items = stream::unfold(self.events, |mut events| async move {
             let item = events.next().await?;
             Some((item, events))
         });
-        AnswerStream { items: items.boxed(), first_byte_us: self.first_byte_us, retries: 0, notes }
+        let (items, first_byte_us) = (items.boxed(), self.first_byte_us);
+        AnswerStream { items, first_byte_us, retries: 0, notes, deadline }
     }
 }
 
@@ -81,6 +83,10 @@ pub(crate) async fn put_together(
             Ok(None) => break,
             Err(error) => return Err(with_usage(error, items.iter().chain(&events.ready))),
         }
+        let received = events.body.bytes_received();
+        if let Err(fault) = events.body.keep(received).await {
+            return Err(with_usage(fault.into(), items.iter().chain(&events.ready)));
+        }
     }
     let steps = items.into_iter().filter_map(|item| match item {
         StreamItem::Typed(step) => Some(step),
@@ -102,6 +108,8 @@ fn with_usage<'i>(error: BackendError, items: impl IntoIterator<Item = &'i Strea
 struct Events {
     body: Body,
     sse: SseReader,
+    /// About how many bytes of an event have come that has not ended.
+    unread: usize,
     reader: EventReader,
     ready: VecDeque<StreamItem>,
     deadlines: Deadlines,
@@ -119,6 +127,7 @@ impl Events {
     fn new(body: Body, reader: EventReader, asked: Asked, deadlines: Deadlines) -> Self {
         Self {
             sse: SseReader::new(body.bytes_max()),
+            unread: 0,
             body,
             reader: reader.expecting(asked.answers),
             ready: VecDeque::new(),
@@ -162,6 +171,7 @@ impl Events {
                 // A comment that a proxy wrapped as data.
                 Ok(Some(event)) if event.data.starts_with(':') => {}
                 Ok(Some(event)) => {
+                    self.unread = 0;
                     let told = event.data.contains("\"error\"").then(|| event.data.clone());
                     if let Err(error) = self.reader.read(event, &mut self.ready) {
                         return Err(match (error, told) {
@@ -186,6 +196,10 @@ impl Events {
         match self.body.next().await {
             Ok(Some(data)) => {
                 self.sse.push(&data);
+                self.unread += data.len();
+                if self.unread > HEAVY_BYTES {
+                    self.body.keep(self.unread).await?;
+                }
                 Ok(())
             }
             Ok(None) if self.sse.is_foreign() => self.end(BackendFault::Garbage),

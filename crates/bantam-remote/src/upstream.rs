@@ -5,7 +5,7 @@ use std::hash::RandomState;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{BackendError, BackendFault};
+use bantam_backend::{BackendError, BackendFault, MemoryBudget};
 use bantam_wire::{CallKind, Format, openai};
 use http::{HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
@@ -150,6 +150,8 @@ pub struct Upstream {
     base_url: String,
     pub(crate) path: String,
     pub(crate) detector: Option<EngineDetector>,
+    /// What answers take of the process's memory.
+    pub(crate) memory: MemoryBudget,
 }
 
 /// The part of the settings that calls look at.
@@ -202,6 +204,7 @@ impl Upstream {
             base_url: settings.base_url.trim_end_matches('/').to_owned(),
             path: settings.path,
             detector: None,
+            memory: MemoryBudget::unlimited(),
         };
         upstream.uri("model")?;
         Ok(upstream)
@@ -216,6 +219,12 @@ impl Upstream {
     /// Returns the name.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the upstream, whose answers take a part of `memory` while they are there.
+    #[must_use]
+    pub fn within(self, memory: MemoryBudget) -> Self {
+        Self { memory, ..self }
     }
 
     /// Writes a failure into the log: what failed, where, after how long, and what would help. None of it is the

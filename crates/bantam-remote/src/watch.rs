@@ -157,6 +157,7 @@ const fn signs(fault: BackendFault) -> (Sign, Sign) {
         | BackendFault::ContextLength { .. }
         | BackendFault::BreakerOpen
         | BackendFault::Busy
+        | BackendFault::NoMemory
         | BackendFault::NoRoom
         | BackendFault::NotLoaded => (Silent, Silent),
         // No model can be reached. A 401 refuses the key itself, whatever it was used for.

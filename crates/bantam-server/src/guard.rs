@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bantam_wire::{ApiError, ErrorCode};
 use hmac::{Hmac, KeyInit, Mac};
-use http::{HeaderMap, HeaderValue, header};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderValue, Request, Version, header};
 use sha2::Sha256;
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
@@ -44,20 +45,27 @@ impl Guard {
         Self { hosts, origins: allowed_origins, keys, secret }
     }
 
-    /// Checks the `Host` header.
-    pub(crate) fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let mut values = headers.get_all(header::HOST).iter();
-        let (Some(host), None) = (values.next(), values.next()) else {
+    /// Checks whom the request is addressed to: its `Host` header, and the authority of its target, which takes the header's
+    /// place over HTTP/2.
+    pub(crate) fn check_host<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        let mut values = request.headers().get_all(header::HOST).iter();
+        let (host, authority) = (values.next(), request.uri().authority());
+        let is_named = host.is_some() || (authority.is_some() && request.version() == Version::HTTP_2);
+        if !is_named || values.next().is_some() {
             return Err(forbidden("host_not_allowed", "the request must have exactly one Host header"));
-        };
-        let host = host.to_str().unwrap_or_default();
-        if !is_loopback_name(host) && !self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host)) {
+        }
+        let host = host.map(|host| host.to_str().unwrap_or_default());
+        if !host.into_iter().chain(authority.map(Authority::as_str)).all(|host| self.is_own_name(host)) {
             return Err(forbidden(
                 "host_not_allowed",
                 "this Host is not allowed: add it to `server.allowed_hosts` if it is yours",
             ));
         }
         Ok(())
+    }
+
+    fn is_own_name(&self, host: &str) -> bool {
+        is_loopback_name(host) || self.hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
     }
 
     /// Returns the origin of the web page that asks, if it is a page, once that origin is known to be allowed.
@@ -161,7 +169,32 @@ mod tests {
     }
 
     fn check_host(pairs: &[(&'static str, &str)], expected: bool) {
-        assert_eq!(guard(&[]).check_host(&headers(pairs)).is_ok(), expected, "{pairs:?}");
+        let mut request = Request::new(());
+        *request.headers_mut() = headers(pairs);
+        assert_eq!(guard(&[]).check_host(&request).is_ok(), expected, "{pairs:?}");
+    }
+
+    #[test]
+    fn the_authority_of_a_target_counts_like_the_header_and_takes_its_place_over_http_2() {
+        let check = |version, target: &str, host: Option<&str>, expected: bool| {
+            let mut request = Request::builder().version(version).uri(target);
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            let request = request.body(()).unwrap();
+            assert_eq!(guard(&[]).check_host(&request).is_ok(), expected, "{request:?}");
+        };
+        let (good, bad) = ("http://localhost:5454/healthz", "http://evil.example/healthz");
+        check(Version::HTTP_2, good, None, true);
+        check(Version::HTTP_2, good, Some("bantam.lan:5454"), true);
+        check(Version::HTTP_2, bad, None, false);
+        check(Version::HTTP_2, bad, Some("localhost"), false);
+        check(Version::HTTP_2, good, Some("evil.example"), false);
+        check(Version::HTTP_2, "/healthz", None, false);
+        check(Version::HTTP_2, "http://evil.example@localhost/", None, false);
+        check(Version::HTTP_11, good, None, false);
+        check(Version::HTTP_11, good, Some("localhost"), true);
+        check(Version::HTTP_11, bad, Some("localhost"), false);
     }
 
     #[test]

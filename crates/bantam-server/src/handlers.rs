@@ -16,7 +16,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::body;
+use crate::body::{self, BodyLimits};
 use crate::envelope;
 use crate::guard::Guard;
 use crate::residents;
@@ -68,7 +68,12 @@ async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) ->
         .unwrap_or(0);
     let envelope = envelope::read(&head.headers, &app.gateway.deployment().forwarded_headers);
     let hints = Hints { task, caller, earlier_tries, envelope };
-    let read = body::read(body, app.settings.body_bytes_max, app.settings.body_timeout).await;
+    let limits = BodyLimits {
+        bytes_max: app.settings.body_bytes_max,
+        timeout: app.settings.body_timeout,
+        memory: &app.settings.memory,
+    };
+    let read = body::read(body, limits).await;
     let reply = async {
         match read {
             Ok(body) => app.gateway.answer(endpoint, body, hints).await,
@@ -77,7 +82,7 @@ async fn answer(app: &App, endpoint: &'static dyn Endpoint, request: Request) ->
     };
     let reply = AssertUnwindSafe(reply).catch_unwind().await;
     match reply {
-        Ok(reply) => respond(reply),
+        Ok(reply) => respond(reply, &app.settings.memory),
         Err(_) => {
             // The panic hook has said where; what the request held is not repeated anywhere.
             tracing::error!("a request ended in a panic");

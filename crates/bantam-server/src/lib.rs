@@ -14,6 +14,7 @@ mod residents;
 mod respond;
 mod routes;
 mod serve;
+mod streams;
 mod timed_io;
 
 pub use bantam_backend::{NoResidents, ResidentModel, Residents, Unload};

@@ -2,20 +2,26 @@
 
 use axum::body::Body;
 use axum::response::Response;
+use bantam_backend::{HEAVY_BYTES, MemoryBudget};
 use bantam_gateway::{Reply, ReplyBody};
-use bantam_wire::{ApiError, Endpoint, RoutingNote, openai};
+use bantam_wire::{ApiError, Endpoint, ErrorCode, RoutingNote, openai};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::routes;
 
 /// Returns the response for a reply.
-pub(crate) fn respond(reply: Reply) -> Response {
+///
+/// What of it is in memory is counted until the caller has taken it.
+pub(crate) fn respond(reply: Reply, memory: &MemoryBudget) -> Response {
     let endpoint = reply.endpoint;
     let mut response = match reply.body {
-        ReplyBody::Whole(body) => with_type(Body::from(body), endpoint.media_type(false)),
+        ReplyBody::Whole(body) => with_type(counted(body, memory).into(), endpoint.media_type(false)),
         ReplyBody::Stream(items) => {
-            let body = Body::from_stream(items.map(Ok::<_, std::convert::Infallible>));
+            let memory = memory.clone();
+            let items = items.map(move |item| Ok::<_, std::convert::Infallible>(counted(item, &memory)));
+            let body = Body::from_stream(items);
             let mut response = with_type(body, endpoint.media_type(true));
             response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             response
@@ -28,6 +34,11 @@ pub(crate) fn respond(reply: Reply) -> Response {
         put_note(headers, note);
     }
     response
+}
+
+/// Counts what is large enough to matter.
+fn counted(bytes: Bytes, memory: &MemoryBudget) -> Bytes {
+    if bytes.len() < HEAVY_BYTES { bytes } else { memory.count(bytes) }
 }
 
 /// Returns an error of a path that belongs to no dialect, in OpenAI's shape.
@@ -45,11 +56,11 @@ pub(crate) fn respond_error_of(endpoint: &dyn Endpoint, error: &ApiError) -> Res
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     // The official SDKs retry a 409 unless they are told not to; policy will not change its mind.
-    let is_final = error.code == bantam_wire::ErrorCode::PolicyConflict;
+    let is_final = error.code == ErrorCode::PolicyConflict;
     if let Some(should_retry) = error.should_retry.or(is_final.then_some(false)) {
         put(headers, routes::SHOULD_RETRY, if should_retry { "true" } else { "false" });
     }
-    if error.code == bantam_wire::ErrorCode::BodyTimeout {
+    if error.code == ErrorCode::BodyTimeout || error.slug == "memory_used_up" {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bantam_backend::Residents;
+use bantam_backend::{MemoryBudget, Residents};
 use bantam_gateway::Gateway;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::connection;
 use crate::guard::Guard;
 use crate::handlers::{App, router};
+use crate::streams::StreamTasks;
 
 /// Connections at a time; further ones wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -22,7 +23,7 @@ const CONNECTIONS_MAX: usize = 16_384;
 const BACKLOG_TIME: Duration = Duration::from_millis(50);
 
 /// Limits of the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerSettings {
     /// Bytes of a request's body.
     pub body_bytes_max: usize,
@@ -30,6 +31,10 @@ pub struct ServerSettings {
     pub header_timeout: Duration,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
+    /// How long a caller may take no byte of an answer.
+    pub write_timeout: Duration,
+    /// What bodies and answers take of the memory.
+    pub memory: MemoryBudget,
     /// How long a connection may lie idle between requests.
     pub idle_timeout: Duration,
     /// How long requests may go on after a stop was asked for.
@@ -49,11 +54,13 @@ pub async fn serve(
     residents: Arc<dyn Residents>,
     stop: impl Future<Output = ()>,
 ) -> std::io::Result<()> {
+    let drain_timeout = settings.drain_timeout;
     let app = Arc::new(App { gateway, guard, settings, residents });
     let router = router(Arc::clone(&app));
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let streams = StreamTasks::new(app.settings.write_timeout);
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -70,20 +77,35 @@ pub async fn serve(
             }
         };
         while connections.try_join_next().is_some() {}
-        connection::spawn(&mut connections, socket, place, Arc::clone(&app), router.clone(), &graceful);
+        connection::spawn(
+            (&mut connections, &streams),
+            socket,
+            place,
+            Arc::clone(&app),
+            router.clone(),
+            &graceful,
+        );
     }
     // Closing the listener cuts off whoever connected before the stop and was not accepted yet.
     let backlog = async {
         while let Ok((socket, place)) = accept(&listener, &places).await {
-            connection::spawn(&mut connections, socket, place, Arc::clone(&app), router.clone(), &graceful);
+            connection::spawn(
+                (&mut connections, &streams),
+                socket,
+                place,
+                Arc::clone(&app),
+                router.clone(),
+                &graceful,
+            );
         }
     };
     let _ = tokio::time::timeout(BACKLOG_TIME, backlog).await;
     drop(listener);
-    if tokio::time::timeout(settings.drain_timeout, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(drain_timeout, graceful.shutdown()).await.is_err() {
         tracing::warn!("some requests did not finish within the drain time-out");
     }
     connections.shutdown().await;
+    streams.end().await;
     Ok(())
 }
 

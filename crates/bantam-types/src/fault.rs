@@ -9,6 +9,7 @@ words! {
     CannotHonour = "cannot_honour", "The request asks for something that the backend cannot do.";
     Busy = "busy", "Not asked: too many calls were in progress.";
     BreakerOpen = "breaker_open", "Not asked: it failed too often shortly before.";
+    NoMemory = "no_memory", "The memory for requests and answers was used up: see `server.memory`.";
     NoRoom = "no_room", "Not asked: other models held the memory that its model needs.";
     NotLoaded = "not_loaded", "Not asked: its model could not be loaded.";
     NameNotFound = "name_not_found", "The name of the upstream's host could not be resolved.";

@@ -161,6 +161,12 @@ pub const SLUGS: &[Slug] = &[
         "Every rung answered, and no answer was good enough to be returned.",
     ),
     slug("stream_broken", ErrorCode::UpstreamFailed, "A stream broke off; it is the stream's last event."),
+    slug(
+        "memory_used_up",
+        ErrorCode::Unavailable,
+        "Requests and answers hold all of `server.memory`, and none was given back within a second. Nothing was sent to an \
+         upstream. Retry after `retry-after` seconds.",
+    ),
     slug("shutting_down", ErrorCode::Unavailable, "The gateway is shutting down."),
     slug(
         "ledger_unavailable",

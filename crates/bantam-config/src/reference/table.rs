@@ -37,11 +37,16 @@ settings! {
         "Variables that each hold one accepted key of at least 32 characters. An empty list asks for no key.";
     "server.body_bytes_max": whole(1_024, 1_073_741_824), Value("4194304"), "The largest request body, in bytes.";
     "server.json_depth_max": whole(4, 128), Value("64"), "How deep a request's JSON may nest.";
+    "server.memory": Text("amount of memory, such as `\"2 GiB\"`"),
+        Derived("an eighth of what the machine, or the process's group, may use; 64 MiB to 4 GiB"),
+        "What requests and answers may take of the memory together. Beyond it, a body waits for a second and is then refused with 503.";
     "server.concurrent_requests_max": whole(1, 1_000_000), Value("1024"), "How many requests are worked on at once.";
     "server.queue_requests_max": whole(0, 1_000_000), Value("1024"),
         "How many requests may wait for their turn. The next one is refused with 429.";
     "server.header_timeout_ms": MILLISECONDS, Value("10000"), "How long a caller may take to send the headers.";
     "server.body_timeout_ms": MILLISECONDS, Value("30000"), "How long a caller may take to send the body.";
+    "server.write_timeout_ms": MILLISECONDS, Value("60000"),
+        "How long a caller may take nothing of an answer. Then its connection is closed, or over HTTP/2 its stream reset.";
     "server.idle_timeout_ms": MILLISECONDS, Value("75000"), "How long a connection may stay open without a request.";
     "server.drain_timeout_ms": MILLISECONDS, Value("10000"),
         "How long running requests may take to finish at shutdown.";

@@ -16,6 +16,7 @@ mod limits;
 mod privacy;
 mod streams;
 mod support;
+mod unread;
 mod upstreams;
 mod waiting;
 mod wire;

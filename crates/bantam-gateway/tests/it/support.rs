@@ -155,7 +155,7 @@ fn stream(chunks: Vec<String>, fault: Option<BackendFault>, hang: bool) -> Answe
     let fault = fault.into_iter().map(|fault| Err(fault.into()));
     let items = futures_util::stream::iter(items.chain(fault).collect::<Vec<_>>());
     let items = if hang { items.chain(futures_util::stream::pending()).boxed() } else { items.boxed() };
-    Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0, notes: None })
+    Answer::Stream(AnswerStream { items, first_byte_us: 1, retries: 0, notes: None, deadline: None })
 }
 
 pub(crate) fn tokens(input: u64, cached_input: u64, output: u64) -> Option<AnswerUsage> {

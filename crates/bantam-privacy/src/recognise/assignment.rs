@@ -4,7 +4,7 @@ use bantam_types::Label;
 
 use super::cue::{Cue, Cues};
 use crate::findings::{FindingKind, Tally};
-use crate::view::View;
+use crate::view::{View, looked_at};
 
 /// The most bytes of a name after the cue: `password_for_the_database`.
 const NAME_BYTES_MAX: usize = 24;
@@ -70,6 +70,7 @@ fn value(rest: &[u8]) -> Assignment<'_> {
         Some(quote) => byte == quote || byte == b'\n',
         None => byte <= b' ' || matches!(byte, b'"' | b'\'' | b'`' | b',' | b';' | b')' | b']' | b'}'),
     };
+    looked_at(VALUE_BYTES_MAX.min(rest.len()));
     let length = rest.iter().take(VALUE_BYTES_MAX).take_while(|&&byte| !ends(byte)).count();
     let value = &rest[..length];
     let is_firm = quote.is_some() || matches!(rest.get(length), None | Some(b'\n' | b'\r'));

@@ -4,6 +4,7 @@ use bantam_types::Label;
 
 use super::number::Sequence;
 use crate::findings::{FindingKind, Tally};
+use crate::view::looked_at;
 
 /// Looks for card numbers in whole sequences, in single groups and in evenly grouped stretches.
 ///
@@ -98,6 +99,7 @@ fn has_cue(sequence: &Sequence<'_>) -> bool {
     const CUE_BYTES: usize = 32;
     let start = sequence.span().start;
     let before = &sequence.bytes[start.saturating_sub(CUE_BYTES)..start];
+    looked_at(before.len() * CUES.len());
     CUES.iter().any(|cue| before.windows(cue.len()).any(|window| window == cue.as_bytes()))
 }
 

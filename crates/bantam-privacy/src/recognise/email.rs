@@ -3,7 +3,7 @@
 use bantam_types::Label;
 
 use crate::findings::{FindingKind, Tally};
-use crate::view::{View, next_position};
+use crate::view::{View, looked_at, next_position};
 
 /// The longest local part and the longest domain that mail allows.
 const LOCAL_BYTES_MAX: usize = 64;
@@ -40,6 +40,7 @@ fn around(bytes: &[u8], at: usize, tally: &mut Tally) {
         return;
     }
     let domain = domain(&bytes[domain_start..]);
+    looked_at(local.len() + domain.len());
     let dotted = is_dotted(&domain);
     let plain_host = before + after == 0 && !quoted && domain.first().is_some_and(u8::is_ascii_alphabetic);
     let mut canonical = local.to_vec();
@@ -96,6 +97,7 @@ fn is_dotted(domain: &[u8]) -> bool {
 fn credentials(bytes: &[u8], at: usize, tally: &mut Tally) -> bool {
     let length =
         bytes[..at].iter().rev().take(DOMAIN_BYTES_MAX).take_while(|&&byte| is_authority(byte)).count();
+    looked_at(length);
     let authority = &bytes[at - length..at];
     let Some(user_start) = authority.windows(3).rposition(|window| window == b"://") else { return false };
     let user_and_password = &authority[user_start + 3..];

@@ -6,6 +6,7 @@ use bantam_types::Label;
 
 use super::is_word;
 use crate::findings::{FindingKind, Tally};
+use crate::view::looked_at;
 
 /// The length of account numbers by country code.
 const LENGTHS: [(&[u8; 2], usize); 84] = [
@@ -129,6 +130,7 @@ fn starts_word(bytes: &[u8], start: usize) -> bool {
 fn read(bytes: &[u8], start: usize) -> Option<Vec<u8>> {
     let mut account = Vec::with_capacity(LENGTH_MAX);
     let mut gap = 0;
+    looked_at(3 * LENGTH_MAX);
     for &byte in bytes.get(start..)?.iter().take(3 * LENGTH_MAX) {
         if byte.is_ascii_alphanumeric() {
             account.push(byte);

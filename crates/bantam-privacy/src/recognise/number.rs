@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{card, iban, is_word, network, phone, ssn};
 use crate::findings::Tally;
-use crate::view::{View, next_position};
+use crate::view::{View, looked_at, next_position};
 
 /// The fewest digits that a sequence needs; an IPv4 address has four.
 const DIGITS_MIN: usize = 4;
@@ -147,6 +147,7 @@ fn in_hash(bytes: &[u8], start: usize, end: usize) -> bool {
     let is_part = |byte: &&u8| byte.is_ascii_hexdigit() || **byte == b'-';
     let before = bytes[..start].iter().rev().take(LOOK_BYTES).take_while(is_part).count();
     let after = bytes[end..].iter().take(LOOK_BYTES).take_while(is_part).count();
+    looked_at(before + after);
     let token = &bytes[start - before..end + after];
     let is_hash = matches!(token.len(), 32 | 40 | 56 | 64 | 96 | 128);
     if is_hash && !token.contains(&b'-') {

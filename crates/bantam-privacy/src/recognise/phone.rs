@@ -5,6 +5,7 @@ use bantam_types::Label;
 use super::is_word;
 use super::number::Sequence;
 use crate::findings::{FindingKind, Tally};
+use crate::view::looked_at;
 
 /// Words that mark a bare number of 7 to 15 digits as a telephone number.
 const CUES: [&str; 14] = [
@@ -189,5 +190,6 @@ fn names_phone_after(sequence: &Sequence<'_>) -> bool {
 fn has_word(sequence: &Sequence<'_>, words: &[&str]) -> bool {
     let start = sequence.span().start;
     let before = &sequence.bytes[start.saturating_sub(CUE_BYTES)..start];
+    looked_at(before.len() * words.len());
     words.iter().any(|word| before.windows(word.len()).any(|window| window == word.as_bytes()))
 }

@@ -5,6 +5,7 @@ use bantam_types::Label;
 use super::number::Sequence;
 use super::phone::is_date;
 use crate::findings::{FindingKind, Tally};
+use crate::view::looked_at;
 
 /// Words that mark nine bare digits as a social security number.
 const CUES: [&str; 7] = ["ssn", "social sec", "soc sec", "soc. sec", "social number", "taxpayer", "itin"];
@@ -43,6 +44,7 @@ fn has_cue(sequence: &Sequence<'_>) -> bool {
     let start = span.start.saturating_sub(CUE_BYTES);
     let end = (span.end + CUE_BYTES).min(sequence.bytes.len());
     let around = &sequence.bytes[start..end];
+    looked_at(around.len() * CUES.len());
     CUES.iter().any(|cue| around.windows(cue.len()).any(|window| window == cue.as_bytes()))
 }
 

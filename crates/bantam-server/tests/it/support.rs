@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_backend::MemoryBudget;
 use bantam_books::{BooksReader, RequestFilter};
 use bantam_gateway::{AdmissionLimits, Deployment, Gateway, Rung, Task};
 use bantam_ledger::{Acknowledge, Ledger, LedgerOptions};
@@ -20,7 +21,7 @@ use bantam_wire::DecodeLimits;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -34,6 +35,9 @@ pub(crate) struct Setup {
     pub(crate) running_max: usize,
     pub(crate) waiting_max: usize,
     pub(crate) residents: Arc<dyn Residents>,
+    /// The most calls that the upstream takes at a time, and the most bytes of its answers.
+    pub(crate) upstream_calls_max: usize,
+    pub(crate) response_bytes_max: usize,
 }
 
 impl Default for Setup {
@@ -43,6 +47,8 @@ impl Default for Setup {
                 body_bytes_max: 64 * 1024,
                 header_timeout: PATIENCE,
                 body_timeout: PATIENCE,
+                write_timeout: PATIENCE,
+                memory: MemoryBudget::new(1 << 30),
                 idle_timeout: PATIENCE,
                 drain_timeout: PATIENCE,
             },
@@ -50,6 +56,8 @@ impl Default for Setup {
             running_max: 1024,
             waiting_max: 1024,
             residents: Arc::new(NoResidents),
+            upstream_calls_max: 1024,
+            response_bytes_max: 1 << 20,
         }
     }
 }
@@ -94,7 +102,7 @@ pub(crate) async fn start_before(setup: Setup, url: &str, upstream: Option<Simul
     let options = LedgerOptions::new(Acknowledge::ProcessCrash);
     let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite"), options).unwrap());
     let limits = AdmissionLimits { running_max: setup.running_max, waiting_max: setup.waiting_max };
-    let gateway = Arc::new(Gateway::new(deployment(url), Arc::<Ledger>::clone(&ledger), limits, 7));
+    let gateway = Arc::new(Gateway::new(deployment(url, &setup), Arc::<Ledger>::clone(&ledger), limits, 7));
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     let guard = Guard::new(GuardSettings {
@@ -113,7 +121,7 @@ pub(crate) async fn start_before(setup: Setup, url: &str, upstream: Option<Simul
     Server { address, ledger, stop, serving, _upstream: upstream, _folder: folder }
 }
 
-fn deployment(url: &str) -> Deployment {
+fn deployment(url: &str, setup: &Setup) -> Deployment {
     let settings = UpstreamSettings {
         base_url: url.to_owned(),
         path: "/chat/completions".to_owned(),
@@ -127,11 +135,11 @@ fn deployment(url: &str) -> Deployment {
         total_timeout: PATIENCE,
         retries_max: 0,
         retry_sent: false,
-        concurrent_requests_max: 1024,
-        response_bytes_max: 1 << 20,
+        concurrent_requests_max: setup.upstream_calls_max,
+        response_bytes_max: setup.response_bytes_max,
         wire: WireSettings::default(),
     };
-    let upstream = Arc::new(Upstream::new(settings).unwrap());
+    let upstream = Arc::new(Upstream::new(settings).unwrap().within(setup.settings.memory.clone()));
     let price = |dollars: u64| UsdPerMillion::from_micros(dollars * 1_000_000);
     let rates = Rates { input: price(2), cached_input: price(1), output: price(8), ..Rates::default() };
     let price = Price::flat(rates, "2026-11-01");
@@ -175,6 +183,13 @@ fn deployment(url: &str) -> Deployment {
 impl Server {
     pub(crate) async fn connect(&self) -> Client {
         Client { socket: TcpStream::connect(self.address).await.unwrap(), buffer: Vec::new() }
+    }
+
+    /// Connects as someone whose system takes next to nothing ahead of its reader.
+    pub(crate) async fn connect_narrow(&self) -> Client {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        Client { socket: socket.connect(self.address).await.unwrap(), buffer: Vec::new() }
     }
 
     /// Sends a request on a connection of its own and returns the response.
@@ -287,8 +302,30 @@ impl Client {
         let _ = self.socket.write_all(bytes.as_bytes()).await;
     }
 
+    /// Sends the end of this side of the connection.
+    pub(crate) async fn say_no_more(&mut self) {
+        self.socket.shutdown().await.unwrap();
+    }
+
+    /// Reads at most that many bytes and forgets them; false at the end of the connection.
+    pub(crate) async fn read_some(&mut self, bytes: usize) -> bool {
+        self.read_at_most(bytes).await > 0
+    }
+
+    /// The same, and returns how many there were.
+    pub(crate) async fn read_at_most(&mut self, bytes: usize) -> usize {
+        let mut forgotten = vec![0; bytes];
+        let read = tokio::time::timeout(PATIENCE, self.socket.read(&mut forgotten)).await;
+        read.unwrap_or_else(|_| panic!("the server says nothing")).unwrap_or(0)
+    }
+
+    /// Forgets what was read ahead, and returns how many bytes it was.
+    pub(crate) fn taken(&mut self) -> usize {
+        std::mem::take(&mut self.buffer).len()
+    }
+
     /// Reads more; false at the end of the connection, however it ended.
-    async fn read_more(&mut self) -> bool {
+    pub(crate) async fn read_more(&mut self) -> bool {
         let read = tokio::time::timeout(PATIENCE, self.socket.read_buf(&mut self.buffer)).await;
         read.unwrap_or_else(|_| panic!("the server says nothing")).is_ok_and(|read| read > 0)
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bantam_backend::MemoryBudget;
 use bantam_config::Config;
 use bantam_deploy::{Loaded, Reload, Reloader, ServedModels, preloads};
 use bantam_gateway::{FinishedRequest, Gateway, Observer, Observers};
@@ -86,7 +87,8 @@ impl Prepared {
                 .hint("another program may have the port: choose one with --set server.bind=127.0.0.1:PORT")
         })?;
         let address = listener.local_addr().map_err(|error| Failure::from_error("cannot listen", &error))?;
-        let (guard, settings) = (guard(&config, address)?, server_settings(&config));
+        let settings = server_settings(&config, reloader.memory().requests().clone());
+        let guard = guard(&config, address)?;
         Ok(Running { address, gateway, books, listener, guard, settings, globals, reloader, models })
     }
 }
@@ -274,8 +276,10 @@ fn guard(config: &Config, bind: std::net::SocketAddr) -> Result<Guard, Failure> 
 }
 
 /// Returns the server's limits.
-fn server_settings(config: &Config) -> ServerSettings {
+fn server_settings(config: &Config, memory: MemoryBudget) -> ServerSettings {
     ServerSettings {
+        memory,
+        write_timeout: config.server.write_timeout,
         body_bytes_max: config.server.body_bytes_max,
         header_timeout: config.server.header_timeout,
         body_timeout: config.server.body_timeout,
