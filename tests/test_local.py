@@ -149,10 +149,13 @@ def test_embeddings_and_completions_of_an_upstream_pass_through_and_are_priced(s
     vectors = {"object": "list", "model": "fake", "data": [{"object": "embedding", "index": 0, "embedding": numbers}]}
     text = {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": "fake"}
     text |= {"choices": [{"index": 0, "text": "world", "logprobs": None, "finish_reason": "stop"}]}
-    usage = {"prompt_tokens": 1000, "completion_tokens": 0, "total_tokens": 1000}
+    read = {"prompt_tokens": 1000, "total_tokens": 1000}
+    wrote = {"prompt_tokens": 1000, "completion_tokens": 500, "total_tokens": 1500}
 
     def answer(request):
-        return Json((vectors if request.path.endswith("/embeddings") else text) | {"usage": usage})
+        if request.path.endswith("/embeddings"):
+            return Json(vectors | {"usage": read})
+        return Json(text | {"usage": wrote})
 
     upstream.answer = answer
     gateway = serve()
@@ -161,7 +164,7 @@ def test_embeddings_and_completions_of_an_upstream_pass_through_and_are_priced(s
     assert client.completions.create(model="small", prompt="hello").choices[0].text == "world"
     assert [request.path.rsplit("/", 1)[1] for request in upstream.requests] == ["embeddings", "completions"]
     assert upstream.requests[0].body == {"model": "fake-small", "input": "hi", "encoding_format": "base64"}
-    assert float(gateway.settled(requests=2, answered=2)["spend_usd"]) == pytest.approx(0.002)
+    assert float(gateway.settled(requests=2, answered=2)["spend_usd"]) == pytest.approx(0.003)
 
 
 def test_sensitive_text_does_not_leave_through_other_endpoints(serve, upstream):

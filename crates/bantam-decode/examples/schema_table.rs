@@ -56,13 +56,13 @@ fn main() {
         {
             println!("  {}", problem.chars().take(300).collect::<String>());
         }
-        for (keyword, count) in tally.refused {
-            *reasons.entry(keyword).or_default() += count;
+        for (reason, count) in tally.reasons {
+            *reasons.entry(reason.chars().take(160).collect()).or_default() += count;
         }
     }
     let mut reasons: Vec<(String, usize)> = reasons.into_iter().collect();
     reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    for (keyword, count) in reasons {
-        println!("refused by {keyword}: {count}");
+    for (reason, count) in reasons {
+        println!("refused {count}: {reason}");
     }
 }

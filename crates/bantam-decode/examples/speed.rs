@@ -32,6 +32,7 @@ fn main() {
         sampling(&table);
         masks(&table, &grammars);
         ratio(&table, &grammars);
+        endings(&table, &grammars);
     }
 }
 
@@ -139,6 +140,66 @@ fn ratio(table: &Arc<TokenTable>, grammars: &Grammars) {
             "  answer, {name:20} {constrained:6.0} us a token, {plain:6.0} us without: ratio {:.2}; {each_step:.2} tokens a step",
             constrained / plain
         );
+    }
+}
+
+/// Times what knowing the end costs: steps of answers far from their limit and of answers that run into it, against the
+/// same steps without an ending.
+fn endings(table: &Arc<TokenTable>, grammars: &Grammars) {
+    let rows: Vec<Vec<f32>> = (0..16).map(|seed| row(table.len(), seed)).collect();
+    let sampling = SamplingConfig { temperature: 1.0, top_k: 50, ..SamplingConfig::greedy() };
+    for (name, grammar) in grammars_to_measure() {
+        let compiled = grammars.compile(&grammar).unwrap();
+        let with_end = |tokens_max: usize, steps_max: usize| {
+            let mut times = Vec::new();
+            for seed in 0..12 {
+                let config = GenerationConfig {
+                    sampling: SamplingConfig { seed, ..sampling.clone() },
+                    stops: Vec::new(),
+                    tokens_max,
+                };
+                let begun = Generation::new(Arc::clone(table), config, &[], Some(compiled.start()));
+                let Ok(mut generation) = begun else { continue };
+                for step in 0..steps_max {
+                    let start = Instant::now();
+                    let Ok(made) = generation.next(&rows[step % rows.len()]) else { break };
+                    times.push(start.elapsed().as_secs_f64() * 1e6);
+                    if made.is_over.is_some() {
+                        break;
+                    }
+                }
+            }
+            times
+        };
+        let mut plain = Vec::new();
+        for seed in 0..12 {
+            let mut constraint = compiled.start();
+            let mut sampler = Sampler::new(SamplingConfig { seed, ..sampling.clone() }, &[]).unwrap();
+            for step in 0..200 {
+                let start = Instant::now();
+                let mask = constraint.mask().unwrap();
+                let token = sampler.choose(&rows[step % rows.len()], Some(&mask)).unwrap().chosen.token;
+                if table.is_end(token) {
+                    break;
+                }
+                constraint.accept(token).unwrap();
+                sampler.record(token);
+                let forced = constraint.forced().unwrap();
+                forced.iter().for_each(|token| sampler.record(*token));
+                plain.push(start.elapsed().as_secs_f64() * 1e6);
+                if constraint.is_finished() {
+                    break;
+                }
+            }
+        }
+        let told = |times: Vec<f64>| {
+            let mean = times.iter().sum::<f64>() / times.len().max(1) as f64;
+            let (median, p99) = quantiles(times);
+            format!("mean {mean:5.0}, median {median:5.0}, p99 {p99:6.0} us")
+        };
+        println!("  step, {name:20} without end: {}", told(plain));
+        println!("  step, {name:20} far from it: {}", told(with_end(100_000, 200)));
+        println!("  step, {name:20} within 60:   {}", told(with_end(60, 60)));
     }
 }
 

@@ -10,6 +10,7 @@
 //! **Invariant:** limits count work, not time, so they refuse the same grammars on every machine.
 
 mod compile;
+mod lark;
 mod mask;
 
 use std::sync::{Arc, OnceLock};
@@ -20,12 +21,15 @@ pub use compile::{
 use llguidance::Matcher;
 pub use mask::TokenMask;
 
+use crate::ending::{Endings, Progress};
+
 /// A compiled grammar, which can constrain any number of answers.
 pub struct CompiledGrammar {
     fresh: Matcher,
     /// Control tokens that are never allowed, whatever the grammar says.
     refused: TokenMask,
-    is_json: bool,
+    /// How its answers can end; `None` if that cannot be known.
+    endings: Option<Arc<Endings>>,
     /// A short answer, once computed.
     shortest: ShortestAnswer,
 }
@@ -40,7 +44,7 @@ impl CompiledGrammar {
         Constraint {
             matcher: self.fresh.deep_clone(),
             refused: self.refused.clone(),
-            is_json: self.is_json,
+            endings: self.endings.clone(),
             shortest: Arc::clone(&self.shortest),
         }
     }
@@ -56,7 +60,7 @@ impl std::fmt::Debug for CompiledGrammar {
 pub struct Constraint {
     matcher: Matcher,
     refused: TokenMask,
-    is_json: bool,
+    endings: Option<Arc<Endings>>,
     shortest: ShortestAnswer,
 }
 
@@ -65,7 +69,7 @@ impl Clone for Constraint {
         Self {
             matcher: self.matcher.deep_clone(),
             refused: self.refused.clone(),
-            is_json: self.is_json,
+            endings: self.endings.clone(),
             shortest: Arc::clone(&self.shortest),
         }
     }
@@ -130,9 +134,14 @@ impl Constraint {
         self.is_finished() && !self.matcher.is_error() || self.matcher.is_accepting().unwrap_or(false)
     }
 
-    /// Returns whether the language is JSON.
-    pub(crate) const fn is_json(&self) -> bool {
-        self.is_json
+    /// Returns how far a new answer is from its end; `None` if that cannot be known for its grammar.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.endings.clone().map(Progress::new)
+    }
+
+    /// Returns text as the model's tokenizer splits it; `None` after an error.
+    pub(crate) fn tokenize(&self, text: &[u8]) -> Option<Vec<u32>> {
+        self.matcher.tok_env().ok().map(|environment| environment.tokenize_bytes(text))
     }
 
     /// Returns a short answer of the grammar, computed once by `find`.

@@ -5,11 +5,13 @@ mod stop;
 
 use std::sync::Arc;
 
-use closer::JsonCloser;
+use closer::{Closer, TooLong};
 use stop::StopFilter;
 
 use crate::constraint::{Constraint, ConstraintError};
-use crate::sampler::{SampleError, Sampler, SamplingConfig, SamplingConfigError, TokenProbability};
+use crate::sampler::{
+    SampleError, SampledToken, Sampler, SamplingConfig, SamplingConfigError, TokenProbability,
+};
 use crate::tokens::TokenTable;
 
 /// Most stop strings per answer.
@@ -37,6 +39,16 @@ pub enum GenerationConfigError {
     /// `tokens_max` is 0.
     #[error("tokens_max is 0: allow at least one token")]
     NoTokens,
+    /// No answer that the constraint allows fits into `tokens_max`.
+    #[error(
+        "the shortest answer that the constraint allows has {shortest} tokens, and tokens_max is {tokens_max}"
+    )]
+    NoRoom {
+        /// Tokens of the shortest answer that was found.
+        shortest: usize,
+        /// The limit.
+        tokens_max: usize,
+    },
     /// A stop string is empty or longer than 1,024 bytes.
     #[error("stop string {0} is {1} bytes long; the allowed length is 1 to {STOP_BYTES_MAX}")]
     Stop(usize, usize),
@@ -68,8 +80,8 @@ pub enum Finish {
     Stop(usize),
     /// The constraint allows nothing more.
     Complete,
-    /// The answer reached `tokens_max`. Under a constraint it is then incomplete, except for JSON: its strings were
-    /// closed and its required values filled in before the limit, if a way to do so was found.
+    /// The model did not end the answer within `tokens_max`, or the grammar's limits on work. JSON was ended in time, its strings closed and its required
+    /// values filled in, and so were answers of other grammars whose endings are known. The rest is cut off.
     Length,
 }
 
@@ -104,7 +116,7 @@ pub struct Generation {
     table: Arc<TokenTable>,
     sampler: Sampler,
     constraint: Option<Constraint>,
-    closer: Option<JsonCloser>,
+    closer: Option<Closer>,
     stop_filter: StopFilter,
     tokens_left: usize,
     is_over: bool,
@@ -129,8 +141,12 @@ impl Generation {
                 return Err(GenerationConfigError::Stop(index, stop.len()));
             }
         }
-        let is_json = constraint.as_ref().filter(|constraint| constraint.is_json());
-        let closer = is_json.and_then(|constraint| JsonCloser::new(constraint, &table, config.tokens_max));
+        let tokens_max = config.tokens_max;
+        let closer = match &constraint {
+            Some(constraint) => Closer::new(constraint, &table, tokens_max)
+                .map_err(|TooLong(shortest)| GenerationConfigError::NoRoom { shortest, tokens_max })?,
+            None => None,
+        };
         Ok(Self {
             table,
             closer,
@@ -149,7 +165,9 @@ impl Generation {
             return Err(GenerateError::IsOver);
         }
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
-        self.force(&mut step)?;
+        if let Err(error) = self.force(&mut step) {
+            return self.rescued(error, step);
+        }
         if let Some(closer) = &mut self.closer {
             closer.begin(step.tokens.iter().map(|token| token.token));
         }
@@ -162,14 +180,16 @@ impl Generation {
         if self.is_over {
             return Err(GenerateError::IsOver);
         }
-        let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
-        let sampled = self.sampler.choose(logits, mask.as_ref())?;
-        let token = sampled.chosen.token;
         let mut step = Step { tokens: Vec::new(), text: String::new(), is_over: None };
-        if let Some(ending) = self.ending_instead_of(token)? {
+        let (sampled, ending) = match self.choose(logits) {
+            Ok(chosen) => chosen,
+            Err(error) => return self.rescued(error, step),
+        };
+        if let Some(ending) = ending {
             self.close(ending, &mut step);
             return Ok(step);
         }
+        let token = sampled.chosen.token;
         if self.table.is_end(token) {
             step.is_over = Some(Finish::EndOfSequence);
         } else {
@@ -178,18 +198,32 @@ impl Generation {
             }
             let log_probability = Some(sampled.chosen.log_probability);
             self.append(StepToken { token, log_probability, alternatives: sampled.alternatives }, &mut step);
-            self.force(&mut step)?;
+            if let Err(error) = self.force(&mut step) {
+                return self.rescued(error, step);
+            }
         }
         self.end(&mut step);
         Ok(step)
     }
 
-    /// Returns tokens that end the answer in time, if it could not end in time after `token`.
-    fn ending_instead_of(&mut self, token: u32) -> Result<Option<Vec<u32>>, GenerateError> {
+    /// Chooses a token, and tokens that end the answer in time if it could not end in time after that token.
+    fn choose(&mut self, logits: &[f32]) -> Result<(SampledToken, Option<Vec<u32>>), GenerateError> {
+        let mask = self.constraint.as_mut().map(Constraint::mask).transpose()?;
+        let sampled = self.sampler.choose(logits, mask.as_ref())?;
         let (Some(closer), Some(constraint)) = (&mut self.closer, &self.constraint) else {
-            return Ok(None);
+            return Ok((sampled, None));
         };
-        Ok(closer.instead_of(token, self.tokens_left, constraint, &self.table)?)
+        let ending = closer.instead_of(sampled.chosen.token, self.tokens_left, constraint, &self.table)?;
+        Ok((sampled, ending))
+    }
+
+    /// Ends the answer without the constraint, if that met a limit on its work and an ending is known.
+    fn rescued(&mut self, error: GenerateError, mut step: Step) -> Result<Step, GenerateError> {
+        let is_stuck = matches!(error, GenerateError::Constraint(ConstraintError::Stuck(_)));
+        let closer = self.closer.as_mut().filter(|_| is_stuck);
+        let ending = closer.and_then(|closer| closer.rescue(self.tokens_left, &self.table)).ok_or(error)?;
+        self.close(ending, &mut step);
+        Ok(step)
     }
 
     /// Appends the tokens that end the answer. The model did not choose them.
@@ -207,24 +241,27 @@ impl Generation {
     }
 
     fn force(&mut self, step: &mut Step) -> Result<(), GenerateError> {
-        if step.is_over.is_some() {
+        if matches!(step.is_over, Some(Finish::Stop(_))) {
             return Ok(());
         }
         let Some(constraint) = &mut self.constraint else { return Ok(()) };
-        let tokens = constraint.forced()?;
+        let tokens = if self.tokens_left > 0 { constraint.forced()? } else { Vec::new() };
         let is_finished = constraint.is_finished();
         for token in tokens {
-            self.append(StepToken { token, log_probability: None, alternatives: Vec::new() }, step);
+            // The constraint is ahead of the answer until the last of them.
             if step.is_over.is_some() {
                 return Ok(());
             }
+            self.append(StepToken { token, log_probability: None, alternatives: Vec::new() }, step);
         }
-        if is_finished {
+        // The last token within the limit may be the one that completes the answer.
+        if is_finished && matches!(step.is_over, None | Some(Finish::Length)) {
             step.is_over = Some(Finish::Complete);
         }
         Ok(())
     }
 
+    /// Appends a token. At the limit the answer counts as cut off until [`Self::force`] finds it complete.
     fn append(&mut self, token: StepToken, step: &mut Step) {
         self.sampler.record(token.token);
         self.tokens_left -= 1;
@@ -234,9 +271,8 @@ impl Generation {
         let stop = self.stop_filter.push(self.table.text(token.token), &mut step.text);
         step.tokens.push(token);
         step.is_over = stop.map(Finish::Stop);
-        let is_finished = self.constraint.as_ref().is_some_and(Constraint::is_finished);
         if step.is_over.is_none() && self.tokens_left == 0 {
-            step.is_over = Some(if is_finished { Finish::Complete } else { Finish::Length });
+            step.is_over = Some(Finish::Length);
         }
     }
 

@@ -4,6 +4,7 @@
 //! for one answer; [`Sampler`], [`Constraint`] and [`LabelTrie`] also work alone.
 
 mod constraint;
+mod ending;
 mod generation;
 mod labels;
 mod random;

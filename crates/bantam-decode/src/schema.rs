@@ -4,7 +4,8 @@
 //! So it never sees the original schema. [`lower`] walks the original keyword by keyword, following its draft, and
 //! writes a new schema with only what llguidance honours exactly: plain types with bounds, `pattern` (translated),
 //! `enum`, `const`, `anyOf`, `allOf`, and `$ref` to definitions named here. `format` becomes a pattern; `oneOf`
-//! becomes `anyOf` if no value can match two branches. A keyword without a rule here is refused with its path.
+//! becomes `anyOf` of branches that are narrowed until no value can match two. A keyword without a rule here is refused
+//! with its path.
 //!
 //! The result may allow less than the schema, never more. It allows less in these ways:
 //!
@@ -12,15 +13,23 @@
 //! - integers have no fraction or exponent; bounded numbers have no exponent;
 //! - numbers of a declared type are within 10^18, which every reader can hold;
 //! - strings contain only control characters with a short escape, and each string has one spelling;
-//! - formats are limited to their common forms (for instance, a host name has at most three labels).
+//! - formats are limited to their common forms (for instance, a host name has at most three labels);
+//! - what `not`, another branch of `oneOf` or an `if` must not match fails it in one way: a property is absent or has
+//!   another of its values, a bound is passed, or the type differs;
+//! - arrays under `uniqueItems` list the values of an `enum` in its order;
+//! - objects under `maxProperties` or `propertyNames` may have no further properties, or only such as match one pattern.
 
 mod annotations;
+mod automata;
+pub(crate) mod conjunction;
 mod disjoint;
+mod exclude;
 mod format;
 mod object;
 mod pattern;
 mod reference;
 mod scalar;
+mod unique;
 
 use std::cell::{Cell, OnceCell};
 use std::collections::HashMap;
@@ -107,6 +116,7 @@ pub(crate) fn lower(schema: &Value, limits: &SchemaLimits) -> Result<Value, Sche
     }
     reference::refuse_loops(&lowered, &definitions)?;
     scalar::check_multiples(&lowering.multiples)?;
+    conjunction::check(&lowered, &definitions)?;
     if let Some(object) = lowered.as_object_mut().filter(|_| !definitions.is_empty()) {
         object.insert("$defs".to_owned(), Value::Object(definitions));
     }
@@ -161,7 +171,7 @@ impl<'s> Lowering<'s> {
         }
         path.is_rebased |= !path.pointer.is_empty() && reference::own_id(keywords, self.draft).is_some();
         for (keyword, value) in keywords {
-            if let Role::Refused(advice) = annotations::role(keyword, value, keywords) {
+            if let Role::Refused(advice) = annotations::role(keyword, value) {
                 return Err(path.refused(keyword, advice));
             }
         }
@@ -173,7 +183,7 @@ impl<'s> Lowering<'s> {
         }
         self.numbers(keywords, types.as_deref(), &path, &mut lowered, &mut all)?;
         scalar::strings(keywords, &path, &self.limits, &mut lowered, &mut all)?;
-        self.arrays(keywords, &path, &mut lowered)?;
+        self.arrays(keywords, &path, &mut lowered, &mut all)?;
         self.objects(keywords, &path, &mut lowered, &mut all)?;
         scalar::literals(keywords, &path, &mut lowered)?;
         self.combinations(keywords, &path, &mut lowered, &mut all)?;
@@ -201,15 +211,16 @@ impl<'s> Lowering<'s> {
         }
         if let Some(branches) = keywords.get("oneOf") {
             let lowered_branches = self.branches("oneOf", branches, path)?;
-            if let Some((one, other)) = self.overlap(branches, keywords) {
+            let apart = self.exactly_one(branches, lowered_branches, keywords).map_err(|(one, other)| {
                 let reason = format!(
-                    "branches {one} and {other} may match the same JSON: use anyOf, or give both a required \
+                    "what branch {one} matches, branch {other} may match too: use anyOf, or give both a required \
                      property with different constants"
                 );
-                return Err(path.refused("oneOf", reason));
-            }
-            all.push(json!({ "anyOf": lowered_branches }));
+                path.refused("oneOf", reason)
+            })?;
+            all.push(json!({ "anyOf": apart }));
         }
+        self.exclusions(keywords, path, all)?;
         Ok(())
     }
 

@@ -44,8 +44,8 @@ pub struct TokenTable {
     control: Vec<bool>,
     end_of_sequence: Vec<u32>,
     forcing: Forcing,
-    /// The first token for each single ASCII byte.
-    of_bytes: [Option<u32>; 128],
+    /// The first token for each single byte.
+    of_bytes: Box<[Option<u32>; 256]>,
 }
 
 /// Why a token table cannot be built.
@@ -119,10 +119,16 @@ impl TokenTable {
         let mut end_of_sequence = end_of_sequence.to_vec();
         end_of_sequence.sort_unstable();
         end_of_sequence.dedup();
-        let mut table =
-            Self { bytes, ends, control: is_control, end_of_sequence, forcing, of_bytes: [None; 128] };
+        let mut table = Self {
+            bytes,
+            ends,
+            control: is_control,
+            end_of_sequence,
+            forcing,
+            of_bytes: Box::new([None; 256]),
+        };
         for token in (0..tokens as u32).rev() {
-            if let [byte @ 0..128] = *table.text(token) {
+            if let [byte] = *table.text(token) {
                 table.of_bytes[usize::from(byte)] = Some(token);
             }
         }
@@ -163,9 +169,15 @@ impl TokenTable {
         &self.end_of_sequence
     }
 
-    /// Returns the first token that consists of exactly this ASCII byte.
+    /// Returns the first token that consists of exactly this byte.
     pub(crate) fn of_byte(&self, byte: u8) -> Option<u32> {
-        self.of_bytes.get(usize::from(byte)).copied().flatten()
+        self.of_bytes[usize::from(byte)]
+    }
+
+    /// Returns whether every text without control characters can be written byte by byte.
+    pub(crate) fn has_bytes(&self) -> bool {
+        let occurs = |byte: &usize| matches!(byte, 0x20..=0x7E | 0x80..=0xBF | 0xC2..=0xF4);
+        (0..256).filter(occurs).all(|byte| self.of_bytes[byte].is_some())
     }
 
     pub(crate) fn forcing(&self) -> &Forcing {

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bantam_backend::{
     Answer, AnswerStream, Ask, Backend, BackendError, BackendFault, BoxFuture, WholeAnswer,
 };
-use bantam_decode::{Generation, GenerationConfig, LabelScores, TokenTable};
+use bantam_decode::{
+    CompileGrammarError, Generation, GenerationConfig, GenerationConfigError, LabelScores, TokenTable,
+};
 use bantam_engine::{Generate, LoadedAdapter, PrefixScope, RequestBase, RequestError, SubmitError};
 use bantam_privacy::Cleared;
 use bantam_types::{Tier, TokenUsage};
@@ -22,7 +24,7 @@ use crate::answer;
 use crate::growth::MemorySource;
 use crate::labels::LabelError;
 use crate::model::LocalModel;
-use crate::preparing::Wanted;
+use crate::preparing::{PrepareError, Wanted};
 use crate::prompt::Talk;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
@@ -153,7 +155,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     ) -> Result<Vec<RunningAnswer>, BackendError> {
         let begin = |index| {
             wanted.check()?;
-            self.begin(prepared, index, seed)
+            self.begin(prepared, index, seed, wanted)
         };
         (0..answers).map(begin).collect()
     }
@@ -217,14 +219,21 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     }
 
     /// Starts one of the answers, those of the first prompt first.
-    fn begin(&self, prepared: &Prepared, index: u32, seed: u64) -> Result<RunningAnswer, BackendError> {
+    fn begin(
+        &self,
+        prepared: &Prepared,
+        index: u32,
+        seed: u64,
+        wanted: &Wanted,
+    ) -> Result<RunningAnswer, BackendError> {
         let Prepared { request, prompts, task, deadline, scope, .. } = prepared;
         let prompt = prompts.get((index / request.answers) as usize).ok_or(BackendFault::Broken)?;
         let form = if request.must_call { Feature::Tools } else { Feature::AnswerForm };
         let constraint = match request.grammar.clone() {
             Some(grammar) => {
-                let compiled = self.model.compile(grammar).map_err(|error| {
-                    BackendError::advising(BackendFault::CannotHonour(form), error.to_string())
+                let compiled = self.model.compile(grammar, wanted).map_err(|error| match error {
+                    CompileGrammarError::Unwanted => PrepareError::Late.into(),
+                    error => BackendError::advising(BackendFault::CannotHonour(form), error.to_string()),
                 })?;
                 Some(compiled.start())
             }
@@ -235,7 +244,14 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         sampling.seed = seed.wrapping_add(u64::from(index));
         let config = GenerationConfig { sampling, stops: request.stops.clone(), tokens_max };
         let mut generation = Generation::new(Arc::clone(&self.model.table), config, prompt, constraint)
-            .map_err(|_| BackendFault::CannotHonour(Feature::Stop))?;
+            .map_err(|error| match error {
+                GenerationConfigError::NoRoom { shortest, .. } => no_room(
+                    shortest,
+                    request.tokens_max.filter(|most| *most == tokens_max),
+                    (prompt.len(), prompt.len() + tokens_max),
+                ),
+                _ => BackendFault::CannotHonour(Feature::Stop).into(),
+            })?;
         let first = generation.begin().map_err(|_| BackendFault::CannotHonour(form))?;
         let is_over = first.is_over.is_some();
         let forced: Vec<u32> = first.tokens.iter().map(|token| token.token).collect();
@@ -392,6 +408,24 @@ pub(crate) fn owner(caller: Option<&str>) -> u64 {
 
 /// Hashes callers' names so that nobody can choose one that shares another's number.
 static RANDOM: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// Refuses an answer whose form needs more tokens than the caller allows, or than the context has left.
+fn no_room(shortest: usize, asked: Option<usize>, (prompt, context): (usize, usize)) -> BackendError {
+    match asked {
+        Some(most) => BackendError::advising(
+            BackendFault::CannotHonour(Feature::OutputLimit),
+            format!(
+                "the shortest answer in the form asked for has {shortest} tokens, and the limit is {most}"
+            ),
+        ),
+        None => BackendError::advising(
+            BackendFault::ContextLength { tokens: (prompt + shortest) as u64, context: context as u64 },
+            format!(
+                "the prompt has {prompt} tokens, and the shortest answer in the form asked for {shortest}"
+            ),
+        ),
+    }
+}
 
 pub(crate) fn submit_fault(error: &SubmitError) -> BackendFault {
     match error {

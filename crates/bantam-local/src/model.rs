@@ -12,7 +12,7 @@ use bantam_template::TemplateError;
 use bantam_weights::{EncodeOptions, Tokenizer};
 use serde_json::{Value, json};
 
-use crate::preparing::Preparations;
+use crate::preparing::{Preparations, Wanted};
 use crate::prompt::{Prompter, Talk};
 use crate::room::Resident;
 
@@ -133,13 +133,18 @@ impl<A: Send + Sync + 'static> LocalModel<A> {
     }
 
     /// Compiles a grammar, or returns it from those that were compiled recently. It belongs into
-    /// [`Preparations::run`]: compiling takes up to 50 ms.
-    pub(crate) fn compile(&self, grammar: Grammar) -> Result<Arc<CompiledGrammar>, CompileGrammarError> {
+    /// [`Preparations::run`]: compiling takes up to some hundred milliseconds, and stops at its next step once the caller
+    /// has left.
+    pub(crate) fn compile(
+        &self,
+        grammar: Grammar,
+        wanted: &Wanted,
+    ) -> Result<Arc<CompiledGrammar>, CompileGrammarError> {
         let kept = || self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, compiled)) = kept().iter().find(|(known, _)| *known == grammar) {
             return Ok(Arc::clone(compiled));
         }
-        let compiled = Arc::new(self.grammars.compile(&grammar)?);
+        let compiled = Arc::new(self.grammars.compile_while(&grammar, &|| wanted.check().is_ok())?);
         let mut kept = kept();
         if kept.len() == GRAMMARS_KEPT {
             kept.pop_front();

@@ -222,7 +222,8 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         let cached_input = (running.timings().cached_tokens as u64).min(input);
         let usage = TokenUsage::new(input, cached_input, output);
         let (probability, evidence, has_form) = self.sure(task, text, (&finished, agreement));
-        let is_valid = has_form && !matches!(finished.finish, Finish::Length);
+        // At the limit an answer is cut off, or was ended by the grammar instead of the model.
+        let is_valid = has_form && matches!(finished.finish, Finish::EndOfSequence | Finish::Complete);
         let answer = StudentAnswer {
             text: finished.text.into(),
             probability,

@@ -19,12 +19,20 @@ const IDS: [&str; 9] = [
     "x-correlation-id",
     "cf-ray",
 ];
+/// What the names of headers that tell limits begin with.
+const LIMITS: [&str; 3] = ["x-ratelimit", "anthropic-ratelimit", "ratelimit"];
 /// The longest id that is kept.
 const ID_BYTES_MAX: usize = 128;
 
 /// Reads the headers of an answer, whatever its status.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Arc<UpstreamNotes>> {
-    let rate_limits = RateLimits { requests: requests(headers), tokens: tokens(headers) }.told();
+    // Looking each name up would take longer than all else that is done with the headers; most answers have few of them.
+    let has_limits = headers.keys().any(|name| LIMITS.iter().any(|begin| name.as_str().starts_with(begin)));
+    let rate_limits = if has_limits {
+        RateLimits { requests: requests(headers), tokens: tokens(headers) }.told()
+    } else {
+        None
+    };
     UpstreamNotes { request_id: request_id(headers), rate_limits }.told()
 }
 
@@ -32,7 +40,11 @@ fn request_id(headers: &HeaderMap) -> Option<Arc<str>> {
     let is_id = |text: &&str| {
         !text.is_empty() && text.len() <= ID_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    IDS.iter().find_map(|name| text(headers, name).filter(is_id)).map(Into::into)
+    let told = headers.iter().filter_map(|(name, value)| {
+        let rank = IDS.iter().position(|id| name == id)?;
+        Some((rank, value.to_str().ok().map(str::trim).filter(is_id)?))
+    });
+    told.min_by_key(|(rank, _)| *rank).map(|(_, id)| id.into())
 }
 
 fn requests(headers: &HeaderMap) -> RateLimit {

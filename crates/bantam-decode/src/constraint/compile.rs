@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use llguidance::api::{ParserLimits, TopLevelGrammar};
+use llguidance::earley::CGrammar;
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
 use toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenizerEnv};
 
-use super::{CompiledGrammar, TokenMask};
+use super::{CompiledGrammar, TokenMask, lark};
+use crate::ending::{Endings, EndingsError};
+use crate::schema::conjunction::COMBINATIONS_MAX;
 use crate::schema::{self, SchemaError, SchemaLimits};
 use crate::tokens::{Forcing, TokenTable};
 
@@ -66,7 +69,8 @@ pub struct GrammarLimits {
 }
 
 impl GrammarLimits {
-    /// Returns limits well above what real schemas need: at most about 50 ms a grammar and 15 ms a mask.
+    /// Returns limits well above what real schemas need: at most some hundred ms a grammar and 15 ms a
+    /// mask.
     #[must_use]
     pub fn standard() -> Self {
         Self {
@@ -132,6 +136,9 @@ pub enum CompileGrammarError {
     /// The syntax is not supported.
     #[error("{0} is not supported: {1}")]
     NotSupported(&'static str, &'static str),
+    /// Nobody waits for it any more.
+    #[error("the grammar is no longer wanted")]
+    Unwanted,
     /// The grammar is invalid or too large; the reason includes the position if there is one.
     #[error("the {kind} cannot be compiled: {reason}")]
     Refused {
@@ -190,6 +197,20 @@ impl Grammars {
 
     /// Compiles a grammar.
     pub fn compile(&self, grammar: &Grammar) -> Result<CompiledGrammar, CompileGrammarError> {
+        self.compile_while(grammar, &|| true)
+    }
+
+    /// Compiles a grammar for as long as it is wanted, which is asked between the steps of the work.
+    ///
+    /// # Errors
+    /// [`CompileGrammarError::Unwanted`] once `is_wanted` says no, and otherwise as [`Self::compile`].
+    pub fn compile_while(
+        &self,
+        grammar: &Grammar,
+        is_wanted: &dyn Fn() -> bool,
+    ) -> Result<CompiledGrammar, CompileGrammarError> {
+        let check = || if is_wanted() { Ok(()) } else { Err(CompileGrammarError::Unwanted) };
+        check()?;
         let is_json = matches!(grammar, Grammar::JsonSchema { .. });
         let (kind, grammar) = match grammar {
             Grammar::JsonSchema { schema, layout } => ("JSON schema", self.schema(schema, *layout)?),
@@ -206,13 +227,22 @@ impl Grammars {
             }
             Grammar::Lark(text) => {
                 check_length(text.len(), self.limits.lark_bytes_max)?;
-                if brackets(text) > BRACKETS_MAX {
+                if lark::brackets(text) > lark::BRACKETS_MAX {
                     let advice = "give the inner parts rules of their own";
                     return Err(CompileGrammarError::NotSupported("nesting deeper than 50 brackets", advice));
                 }
                 if text.contains("%json") {
                     let advice = "a schema inside Lark cannot be checked keyword by keyword, so pass it as a JSON schema";
                     return Err(CompileGrammarError::NotSupported("%json", advice));
+                }
+                let combinations = lark::combinations(text);
+                if combinations > COMBINATIONS_MAX {
+                    let advice = "the lexer would follow too many combinations: use fewer terminals joined by &, or shorter \
+                        repetitions";
+                    return Err(CompileGrammarError::NotSupported(
+                        "a conjunction of large terminals",
+                        advice,
+                    ));
                 }
                 ("Lark grammar", TopLevelGrammar::from_lark(text.clone()))
             }
@@ -222,10 +252,14 @@ impl Grammars {
             }
         };
         let refused = |reason: String| CompileGrammarError::Refused { kind, reason };
+        check()?;
         let parser = self
             .factory
             .create_parser(grammar)
             .map_err(|error| refused(first_lines(&format!("{error:#}"))))?;
+        check()?;
+        let endings = endings(parser.parser.grammar(), is_json);
+        check()?;
         let mut fresh = Matcher::new(Ok(parser));
         // The first mask finds grammars that no answer can begin, and its lexer states are shared by every answer.
         let empty = || refused("the language is empty".to_owned());
@@ -240,8 +274,9 @@ impl Grammars {
         if let Some(error) = fresh.get_error() {
             return Err(refused(first_lines(&error)));
         }
+        let endings = endings.map_err(refused)?;
         let shortest = Arc::default();
-        Ok(CompiledGrammar { fresh: warm_up(fresh), refused: self.refused.clone(), is_json, shortest })
+        Ok(CompiledGrammar { fresh: warm_up(fresh), refused: self.refused.clone(), endings, shortest })
     }
 
     fn schema(&self, schema: &Value, layout: JsonLayout) -> Result<TopLevelGrammar, CompileGrammarError> {
@@ -266,6 +301,16 @@ impl Grammars {
     }
 }
 
+/// Returns how answers can end. An answer in JSON must end, so a schema without a known ending is refused; answers of
+/// other grammars may be cut off.
+fn endings(grammar: &CGrammar, is_json: bool) -> Result<Option<Arc<Endings>>, String> {
+    match Endings::new(grammar) {
+        Ok(endings) => Ok(Some(Arc::new(endings))),
+        Err(error) if is_json || error == EndingsError::Endless => Err(error.to_string()),
+        Err(_) => Ok(None),
+    }
+}
+
 /// Returns the matcher with its lexer warmed by the first mask after the forced beginning. Every answer starts from a
 /// copy, and would otherwise spend some milliseconds on this before its first token.
 fn warm_up(fresh: Matcher) -> Matcher {
@@ -280,25 +325,6 @@ fn warm_up(fresh: Matcher) -> Matcher {
 
 fn check_length(bytes: usize, limit: usize) -> Result<(), CompileGrammarError> {
     if bytes > limit { Err(CompileGrammarError::TooLong { bytes, limit }) } else { Ok(()) }
-}
-
-/// Deepest nesting of brackets in Lark, whose parser recurses for each.
-const BRACKETS_MAX: usize = 50;
-
-/// Returns the nesting depth of brackets outside strings.
-fn brackets(text: &str) -> usize {
-    let (mut depth, mut deepest) = (0usize, 0);
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match character {
-            '"' => while characters.next().is_some_and(|inner| inner != '"') {},
-            '(' | '[' | '{' => depth += 1,
-            ')' | ']' | '}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        deepest = deepest.max(depth);
-    }
-    deepest
 }
 
 fn choice(strings: &[String]) -> Result<String, CompileGrammarError> {

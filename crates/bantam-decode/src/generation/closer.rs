@@ -1,72 +1,63 @@
-//! Ends a JSON answer within its token limit, because truncated JSON is invalid.
+//! Ends an answer within its token limit, because most of what is cut off is worthless: half a JSON text is none.
 //!
-//! When few tokens are left, a short ending is computed before each token is chosen: it closes strings and gives
-//! required values the first allowed content. If the rest would no longer fit after a token, the token is dropped and
-//! the ending is appended instead. Endings are found greedily, so they may be longer than necessary but are never
-//! wrong.
+//! Before a token is taken, the closer asks how many bytes the answer needs after it. If even one token per byte fits
+//! into what is left, nothing else needs to be known. Only near the limit are endings written down and counted in
+//! tokens. If the answer could no longer end in time after a token, the token is dropped and the ending from before it
+//! is appended.
+//!
+//! **Invariant:** after every step, the rest of the answer fits into the tokens left.
 
 use crate::constraint::{Constraint, ConstraintError};
+use crate::ending::Progress;
 use crate::tokens::TokenTable;
 
-/// Bytes to try outside strings, in this order, before any other token. 1 comes before 0 because "-0.0" can end only
-/// after another digit.
-const OUTSIDE: &[u8] = b"}],\"1023456789tfn[{-. :eE+";
-/// Bytes to try inside strings.
-const INSIDE: &[u8] = b"\"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-:.T/ \\";
-/// Longest ending to search for, in tokens.
-const ENDING_TOKENS_MAX: usize = 1_024;
-
-/// The position in a JSON text.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct JsonPosition {
-    in_string: bool,
-    is_escaped: bool,
-}
-
-impl JsonPosition {
-    fn read(&mut self, text: &[u8]) {
-        for byte in text {
-            match (self.in_string, self.is_escaped, byte) {
-                (true, true, _) => self.is_escaped = false,
-                (true, false, b'\\') => self.is_escaped = true,
-                (true, false, b'"') => self.in_string = false,
-                (false, _, b'"') => self.in_string = true,
-                _ => {}
-            }
-        }
-    }
-}
-
-/// Keeps an ending for one answer at hand.
+/// Knows how one answer can end.
 #[derive(Debug)]
-pub(super) struct JsonCloser {
-    position: JsonPosition,
-    /// Number of remaining tokens from which on an ending is kept up to date.
-    near: usize,
-    /// The ending from here, once computed.
+pub(super) struct Closer {
+    progress: Progress,
+    /// The ending from here, if it was written down.
     ending: Option<Vec<u32>>,
 }
 
-impl JsonCloser {
-    /// Returns `None` if no ending fits into `left` tokens.
-    pub(super) fn new(constraint: &Constraint, table: &TokenTable, left: usize) -> Option<Self> {
-        let position = JsonPosition::default();
-        let shortest =
-            constraint.shortest(|| find_ending(constraint.clone(), position, table).map(Into::into))?;
-        let near = 2 * shortest.len() + 32;
-        (shortest.len() <= left).then(|| Self { position, near, ending: Some(shortest.to_vec()) })
+/// The number of tokens of the shortest answer, which is over the limit.
+pub(super) struct TooLong(pub(super) usize);
+
+impl Closer {
+    /// Returns `None` if no ending is known for the grammar, so that the answer may be cut off.
+    ///
+    /// # Errors
+    /// [`TooLong`] if no answer fits into `left` tokens.
+    pub(super) fn new(
+        constraint: &Constraint,
+        table: &TokenTable,
+        left: usize,
+    ) -> Result<Option<Self>, TooLong> {
+        let Some(mut progress) = constraint.progress() else { return Ok(None) };
+        let find = || shortest_answer(constraint, &mut progress, table).map(Into::into);
+        let Some(shortest) = constraint.shortest(find) else { return Ok(None) };
+        if shortest.len() > left {
+            return Err(TooLong(shortest.len()));
+        }
+        Ok(Some(Self { progress, ending: Some(shortest.to_vec()) }))
     }
 
     /// Removes the forced tokens at the start of the answer from the ending.
     pub(super) fn begin(&mut self, forced: impl Iterator<Item = u32>) {
-        let Some(ending) = self.ending.take() else { return };
         let forced: Vec<u32> = forced.collect();
-        self.ending = ending.strip_prefix(&forced[..]).map(<[u32]>::to_vec);
+        self.ending = self.ending.take().and_then(|ending| Some(ending.strip_prefix(&forced[..])?.to_vec()));
     }
 
     /// Reads appended text.
     pub(super) fn read(&mut self, text: &[u8]) {
-        self.position.read(text);
+        self.progress.read(text);
+    }
+
+    /// Returns the tokens that end the answer after an error of the constraint, if they fit into `left` tokens. The
+    /// constraint can no longer confirm them.
+    pub(super) fn rescue(&mut self, left: usize, table: &TokenTable) -> Option<Vec<u32>> {
+        let by_bytes = |text: Vec<u8>| text.iter().map(|byte| table.of_byte(*byte)).collect();
+        let ending = self.ending.take().or_else(|| self.progress.ending_after(&[]).and_then(by_bytes));
+        ending.filter(|ending| ending.len() <= left)
     }
 
     /// Returns the tokens to append instead of `token`, if the rest would not fit into `left` tokens after it.
@@ -77,73 +68,53 @@ impl JsonCloser {
         constraint: &Constraint,
         table: &TokenTable,
     ) -> Result<Option<Vec<u32>>, ConstraintError> {
-        if left > self.near {
-            self.ending = None;
+        let ending = self.ending.take();
+        if table.is_end(token) || !self.progress.is_known() {
             return Ok(None);
         }
-        let ending_now = self.ending.take().or_else(|| find_ending(constraint.clone(), self.position, table));
-        let Some(ending_now) = ending_now.filter(|ending| ending.len() <= left) else {
-            // Too late, or no ending was found; searching again at every token would be wasted.
-            self.near = 0;
-            return Ok(None);
-        };
-        if table.is_end(token) {
+        let text = table.text(token);
+        let fits_by_bytes = |distance: usize| table.has_bytes() && distance < left;
+        if self.progress.distance_after(text).is_some_and(fits_by_bytes) {
             return Ok(None);
         }
+        self.ending = ending;
         let mut ahead = constraint.clone();
         ahead.accept(token)?;
-        let mut position = self.position;
-        position.read(table.text(token));
         let forced = ahead.forced()?;
-        forced.iter().for_each(|token| position.read(table.text(*token)));
         let taken = 1 + forced.len();
-        if ahead.is_finished() && taken <= left {
+        let mut text = text.to_vec();
+        forced.iter().for_each(|token| text.extend(table.text(*token)));
+        let then = self.progress.ending_after(&text).and_then(|bytes| tokens(&bytes, &ahead, table));
+        if let Some(then) = then.filter(|then| taken + then.len() <= left) {
+            self.ending = Some(then);
             return Ok(None);
         }
-        // Inside a string, and wherever nothing new was opened, the ending stays the same.
-        let fits = |ending: &Vec<u32>| taken + ending.len() <= left;
-        let still = fits(&ending_now) && leads_to_end(ahead.clone(), &ending_now);
-        let ending_then =
-            if still { Some(ending_now.clone()) } else { find_ending(ahead, position, table).filter(fits) };
-        match ending_then {
-            Some(ending) => {
-                self.ending = Some(ending);
-                Ok(None)
-            }
-            None => Ok(Some(ending_now)),
-        }
+        let now = self.ending.take().or_else(|| tokens(&self.progress.ending_after(&[])?, constraint, table));
+        Ok(now.filter(|now| now.len() <= left))
     }
 }
 
-fn leads_to_end(mut constraint: Constraint, ending: &[u32]) -> bool {
-    ending.iter().all(|token| constraint.accept(*token).is_ok()) && constraint.is_complete()
+/// Returns the tokens of a shortest answer: those that are forced at its start, and a shortest ending after them.
+fn shortest_answer(constraint: &Constraint, progress: &mut Progress, table: &TokenTable) -> Option<Vec<u32>> {
+    let mut ahead = constraint.clone();
+    let mut answer = ahead.forced().ok()?;
+    let text: Vec<u8> = answer.iter().flat_map(|token| table.text(*token)).copied().collect();
+    let ending = progress.ending_after(&text)?;
+    answer.extend(tokens(&ending, &ahead, table)?);
+    Some(answer)
 }
 
-/// Returns a short ending, or `None` if none is found.
-fn find_ending(
-    mut constraint: Constraint,
-    mut position: JsonPosition,
-    table: &TokenTable,
-) -> Option<Vec<u32>> {
-    let mut ending = Vec::new();
-    loop {
-        for token in constraint.forced().ok()? {
-            position.read(table.text(token));
-            ending.push(token);
-        }
-        if constraint.is_complete() {
-            return Some(ending);
-        }
-        if ending.len() >= ENDING_TOKENS_MAX {
-            return None;
-        }
-        let mask = constraint.mask().ok()?;
-        let tried = if position.in_string { INSIDE } else { OUTSIDE };
-        let of_bytes = tried.iter().filter_map(|byte| table.of_byte(*byte));
-        let token =
-            of_bytes.chain(mask.tokens()).find(|token| mask.allows(*token) && !table.is_end(*token))?;
-        constraint.accept(token).ok()?;
-        position.read(table.text(token));
-        ending.push(token);
-    }
+/// Returns text as tokens that the constraint allows: as the model's tokenizer splits it, or else by bytes.
+fn tokens(text: &[u8], constraint: &Constraint, table: &TokenTable) -> Option<Vec<u32>> {
+    let spell = |tokens: &[u32]| tokens.iter().flat_map(|token| table.text(*token)).eq(text);
+    let whole = constraint.tokenize(text).filter(|tokens| spell(tokens) && leads_to_end(constraint, tokens));
+    whole.or_else(|| {
+        let bytes: Option<Vec<u32>> = text.iter().map(|byte| table.of_byte(*byte)).collect();
+        bytes.filter(|tokens| leads_to_end(constraint, tokens))
+    })
+}
+
+fn leads_to_end(constraint: &Constraint, ending: &[u32]) -> bool {
+    let mut ahead = constraint.clone();
+    ending.iter().all(|token| ahead.accept(*token).is_ok()) && ahead.is_complete()
 }

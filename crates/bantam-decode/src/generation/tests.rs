@@ -163,7 +163,7 @@ fn json_is_closed_within_its_token_limit() {
 }
 
 #[test]
-fn an_answer_that_ends_in_time_is_unchanged_and_one_without_room_is_truncated() {
+fn an_answer_that_ends_in_time_is_unchanged_and_one_without_room_is_refused() {
     let schema = serde_json::json!({"type": "array", "items": {"type": "integer"}, "minItems": 2});
     let table = table(&[], Forcing::Off);
     for tokens_max in 6..60 {
@@ -177,7 +177,54 @@ fn an_answer_that_ends_in_time_is_unchanged_and_one_without_room_is_truncated() 
         assert!(matches!(finish, Some(Finish::Complete | Finish::EndOfSequence)), "{finish:?}");
     }
     let constraint = constraint(&table, schema);
-    let mut generation = Generation::new(Arc::clone(&table), config(&[], 3), &[], Some(constraint)).unwrap();
-    let (text, tokens, finish) = run(&mut generation, &table, &bytes("[1,2"));
-    assert_eq!((text.as_str(), tokens.len(), finish), ("[1,", 3, Some(Finish::Length)));
+    let refused = Generation::new(Arc::clone(&table), config(&[], 3), &[], Some(constraint)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the shortest answer that the constraint allows has 5 tokens, and tokens_max is 3"
+    );
+}
+
+/// A grammar whose end is not known in advance, so that its answers can be cut off, and whose text is forced.
+fn uncloseable(table: &TokenTable) -> Constraint {
+    let grammars = Grammars::new(table, GrammarLimits::standard()).unwrap();
+    let text = "start: FIRST body \"end\"\nFIRST: /[xy]/\nbody[lazy]: /abcd;/\n";
+    grammars.compile(&Grammar::Lark(text.into())).unwrap().start()
+}
+
+#[test]
+fn a_forced_text_that_the_limit_cuts_is_not_complete() {
+    let table = table(&[], Forcing::LongestMatch);
+    for tokens_max in 1..=10 {
+        let config = config(&[], tokens_max);
+        let mut generation =
+            Generation::new(Arc::clone(&table), config, &[], Some(uncloseable(&table))).unwrap();
+        assert_eq!(generation.begin().unwrap().tokens.len(), 0);
+        let (text, tokens, finish) = run(&mut generation, &table, &bytes("x"));
+        assert_eq!(text, "xabcd;end"[..tokens_max.min(9)], "{tokens_max}");
+        assert_eq!(tokens.len(), tokens_max.min(9));
+        assert_eq!(finish, Some(if tokens_max < 9 { Finish::Length } else { Finish::Complete }));
+    }
+    let grammars = Grammars::new(&table, GrammarLimits::standard()).unwrap();
+    let text = "start: body \"end\"\nbody[lazy]: /abcd;/\n";
+    let compiled = grammars.compile(&Grammar::Lark(text.into())).unwrap();
+    for tokens_max in 1..=9 {
+        let config = config(&[], tokens_max);
+        let mut generation =
+            Generation::new(Arc::clone(&table), config, &[], Some(compiled.start())).unwrap();
+        let begun = generation.begin().unwrap();
+        assert_eq!(begun.text, "abcd;end"[..tokens_max.min(8)], "{tokens_max}");
+        assert_eq!(begun.is_over, Some(if tokens_max < 8 { Finish::Length } else { Finish::Complete }));
+    }
+}
+
+#[test]
+fn a_stop_string_within_forced_text_ends_the_answer_there() {
+    let table = table(&[], Forcing::LongestMatch);
+    for tokens_max in [4, 9, 20] {
+        let config = config(&["bc"], tokens_max);
+        let mut generation =
+            Generation::new(Arc::clone(&table), config, &[], Some(uncloseable(&table))).unwrap();
+        let (text, tokens, finish) = run(&mut generation, &table, &bytes("x"));
+        assert_eq!((text.as_str(), tokens.len(), finish), ("xa", 4, Some(Finish::Stop(0))), "{tokens_max}");
+    }
 }

@@ -4,52 +4,39 @@
 //! must exist. If a standard's grammar is larger than what occurs in practice, the pattern covers the part on which
 //! all validators agree.
 
-/// The supported formats.
-pub(super) const KNOWN: [&str; 14] = [
-    "date-time",
-    "date",
-    "time",
-    "duration",
-    "email",
-    "hostname",
-    "ipv4",
-    "ipv6",
-    "uri",
-    "uri-reference",
-    "uuid",
-    "json-pointer",
-    "relative-json-pointer",
-    "byte",
-];
-
 const MONTH_DAY: &str = "(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)\
     |02-(?:0[1-9]|1[0-9]|2[0-8]))";
 /// Years divisible by four; those ending in 00 only if the century is divisible by four.
 const LEAP_YEAR: &str = "(?:[0-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)";
-const OFFSET: &str = "(?:[zZ]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
+/// Upper case, which every reader takes.
+const OFFSET: &str = "(?:Z|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])";
 const OCTET: &str = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
 /// No two consecutive hyphens: in the third and fourth position they announce an encoding.
 const LABEL: &str = "[a-zA-Z0-9](?:-?[a-zA-Z0-9]){0,30}";
 const PATH_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=:@-]|%[0-9a-fA-F]{2})";
 const SEGMENT_CHARACTER: &str = "(?:[a-zA-Z0-9._~!$&'()*+,;=@-]|%[0-9a-fA-F]{2})";
 
-/// Returns the pattern of a format; `Some(None)` if the format does not restrict strings, `None` if it is unknown.
-pub(super) fn pattern(name: &str) -> Option<Option<String>> {
+/// Returns the pattern of a format; `None` if the format does not restrict strings or is unknown.
+///
+/// Internationalised formats are limited to their ASCII part, and names of earlier drafts or of common validators are
+/// taken at their word.
+pub(super) fn pattern(name: &str) -> Option<String> {
     let body = match name {
-        "password" | "int32" | "uint32" | "int64" | "float" | "double" => return Some(None),
         "date" => date(),
         "time" => time(),
-        "date-time" => format!("(?:{})[tT](?:{})", date(), time()),
+        "date-time" => format!("(?:{})T(?:{})", date(), time()),
         "duration" => duration(),
-        "email" => {
+        "email" | "idn-email" => {
             let atom = "[a-zA-Z0-9!#$%&'*+/=?^_`{|}~-]{1,20}";
             format!("{atom}(?:[.]{atom}){{0,2}}@{LABEL}(?:[.]{LABEL}){{1,2}}")
         }
-        "hostname" => format!("{LABEL}(?:[.]{LABEL}){{0,2}}"),
-        "ipv4" => format!("{OCTET}(?:[.]{OCTET}){{3}}"),
+        "hostname" | "idn-hostname" | "host-name" => format!("{LABEL}(?:[.]{LABEL}){{0,2}}"),
+        "ipv4" | "ip-address" => format!("{OCTET}(?:[.]{OCTET}){{3}}"),
         "ipv6" => ipv6(),
-        "uri" => uri(),
-        "uri-reference" => {
+        "uri" | "iri" => uri(),
+        "url" => format!("https?{}", web()),
+        "uri-template" => uri_template(),
+        "uri-reference" | "iri-reference" => {
             let relative = format!(
                 "(?:/(?:{PATH_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?|{SEGMENT_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?{}",
                 query_and_fragment()
@@ -62,7 +49,7 @@ pub(super) fn pattern(name: &str) -> Option<Option<String>> {
         "byte" => "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),
         _ => return None,
     };
-    Some(Some(format!("^(?:{body})$")))
+    Some(format!("^(?:{body})$"))
 }
 
 fn date() -> String {
@@ -72,7 +59,7 @@ fn date() -> String {
 /// A leap second is the last second of a day in UTC; it is allowed only where that is evident.
 fn time() -> String {
     let fraction = "(?:[.][0-9]{1,9})?";
-    format!("(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]{fraction}{OFFSET}|23:59:60{fraction}[zZ])")
+    format!("(?:(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]{fraction}{OFFSET}|23:59:60{fraction}Z)")
 }
 
 /// RFC 3339, appendix A.
@@ -107,6 +94,20 @@ fn uri() -> String {
     let hier = format!("(?:{user}|{host})(?::[0-9]{{0,5}})?(?:/{PATH_CHARACTER}*)*");
     let path = format!("/?(?:{PATH_CHARACTER}+(?:/{PATH_CHARACTER}*)*)?");
     format!("[a-zA-Z][a-zA-Z0-9+.-]*:(?:{hier}|{path}){}", query_and_fragment())
+}
+
+/// What follows the scheme of an address on the web: a host, and perhaps a port, a path, a query and a fragment.
+fn web() -> String {
+    format!(
+        "://{LABEL}(?:[.]{LABEL}){{1,3}}(?::[1-9][0-9]{{0,3}})?(?:/{PATH_CHARACTER}*)*{}",
+        query_and_fragment()
+    )
+}
+
+/// RFC 6570, levels 1 to 3.
+fn uri_template() -> String {
+    let name = "[a-zA-Z0-9_]+";
+    format!("(?:[a-zA-Z0-9._~:/?#@!$&()*+,;=-]|%[0-9a-fA-F]{{2}}|[{{][+#./;?&]?{name}(?:,{name})*[}}])*")
 }
 
 fn query_and_fragment() -> String {

@@ -21,10 +21,20 @@ const SPACE_WIDE: &str = r"\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{180e}\x{2000}
 const WORD: &str = "0-9A-Za-z_";
 const DIGIT: &str = "0-9";
 
-/// Returns the translated expression, or why it cannot be translated.
+/// Returns the translated expression, or why it cannot be translated. Where engines disagree, it matches what all of
+/// them match.
 pub(super) fn translate(expression: &str) -> Result<String, String> {
+    translate_as(expression, false)
+}
+
+/// Returns the translated expression like [`translate`], except that it matches what any engine matches.
+pub(super) fn translate_widely(expression: &str) -> Result<String, String> {
+    translate_as(expression, true)
+}
+
+fn translate_as(expression: &str, is_wide: bool) -> Result<String, String> {
     let mut translation =
-        Translation { rest: expression.chars().peekable(), written: String::new(), depth: 0 };
+        Translation { rest: expression.chars().peekable(), written: String::new(), depth: 0, is_wide };
     translation.alternatives()?;
     match translation.rest.next() {
         None => Ok(translation.written),
@@ -36,6 +46,8 @@ struct Translation<'e> {
     rest: Peekable<Chars<'e>>,
     written: String,
     depth: usize,
+    /// Whether to match what any engine matches.
+    is_wide: bool,
 }
 
 /// A member of a class, or an atom.
@@ -80,6 +92,7 @@ impl Translation<'_> {
             }
             '(' => self.group()?,
             '[' => self.class()?,
+            '.' if self.is_wide => self.written.push_str("(?s:.)"),
             '.' => self.written.push_str(r"[^\n\r\x{2028}\x{2029}]"),
             '*' | '+' | '?' => return Err(format!("`{character}` has nothing to repeat")),
             '\\' => match self.escape(false)? {
@@ -222,7 +235,9 @@ impl Translation<'_> {
             'D' => Atom::Not(DIGIT, DIGIT),
             'w' => Atom::Set(WORD),
             'W' => Atom::Not(WORD, WORD),
+            's' if self.is_wide => Atom::Set(SPACE_WIDE),
             's' => Atom::Set(SPACE),
+            'S' if self.is_wide => Atom::Not(SPACE_WIDE, SPACE),
             'S' => Atom::Not(SPACE, SPACE_WIDE),
             't' => Atom::Character('\t'),
             'n' => Atom::Character('\n'),
@@ -285,6 +300,13 @@ impl Translation<'_> {
     }
 }
 
+/// Returns the expression that matches exactly this text.
+pub(super) fn literal(text: &str) -> String {
+    let mut written = String::new();
+    text.chars().for_each(|character| push_character(&mut written, character));
+    written
+}
+
 /// Writes everything but letters and digits as a code point, which no syntax can misread.
 fn push_character(written: &mut String, character: char) {
     if character.is_ascii_alphanumeric() || !character.is_ascii() {
@@ -299,6 +321,7 @@ fn push_set(members: &mut String, atom: &Atom, is_negated: bool) {
         Atom::Character(character) => push_character(members, *character),
         // Exclude the widest reading of an excluded set.
         Atom::Set(SPACE) if is_negated => members.push_str(SPACE_WIDE),
+        Atom::Set(SPACE_WIDE) if is_negated => members.push_str(SPACE),
         Atom::Set(set) => members.push_str(set),
         Atom::Not(narrow, wide) => {
             members.push_str(&format!("[^{}]", if is_negated { narrow } else { wide }));

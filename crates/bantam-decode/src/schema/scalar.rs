@@ -133,6 +133,13 @@ fn bounds(
     if !strictest.is_finite() {
         return Ok(());
     }
+    if strictest == if is_least { NUMBER_BOUND } else { -NUMBER_BOUND } {
+        let reason =
+            "allows only numbers beyond 10^18, which are not written because many readers cannot hold them";
+        return Err(
+            path.refused(if keywords.contains_key(inclusive) { inclusive } else { exclusive }, reason)
+        );
+    }
     if strictest.abs() > NUMBER_BOUND || (strictest != 0.0 && strictest.abs() < 1e-9) {
         let advice = "must be zero, or between 0.000000001 and 10^18 in absolute value";
         return Err(
@@ -231,11 +238,12 @@ pub(super) fn strings(
     let allows_strings = types(keywords, path)?.is_none_or(|types| types.contains(&"string"));
     let Some(format) = keywords.get("format").filter(|_| allows_strings) else { return Ok(()) };
     let name = format.as_str().ok_or_else(|| path.refused("format", "must be a string"))?;
-    let Some(expression) = format::pattern(name) else {
-        let reason = format!("unknown format {name:?}: use pattern, or one of {}", format::KNOWN.join(", "));
+    if name == "regex" {
+        let reason = "validators check it, and a grammar cannot: use pattern";
         return Err(path.refused("format", reason));
-    };
-    if let Some(expression) = expression {
+    }
+    // The standard takes a format that it does not name for an annotation.
+    if let Some(expression) = format::pattern(name) {
         if lowered.contains_key("pattern") {
             all.push(json!({ "pattern": expression }));
         } else {

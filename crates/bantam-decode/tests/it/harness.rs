@@ -7,8 +7,8 @@ use std::process::Command;
 use std::sync::Arc;
 
 use bantam_decode::{
-    CompileGrammarError, CompiledGrammar, Finish, Forcing, Generation, GenerationConfig, Grammar, Grammars,
-    JsonLayout, SamplingConfig, TokenTable,
+    CompileGrammarError, CompiledGrammar, Finish, Forcing, Generation, GenerationConfig,
+    GenerationConfigError, Grammar, Grammars, JsonLayout, SamplingConfig, TokenTable,
 };
 use serde_json::{Map, Value};
 
@@ -102,7 +102,13 @@ pub(crate) fn answer(
 ) -> Result<Option<String>, String> {
     let sampling = SamplingConfig { temperature: 1.0, seed, ..SamplingConfig::greedy() };
     let config = GenerationConfig { sampling, stops: Vec::new(), tokens_max: patience + 600 };
-    let mut generation = Generation::new(Arc::clone(table), config, &[], Some(grammar.start())).unwrap();
+    let begin = |config| Generation::new(Arc::clone(table), config, &[], Some(grammar.start()));
+    let mut generation = match begin(config.clone()) {
+        Err(GenerationConfigError::NoRoom { shortest, .. }) => {
+            begin(GenerationConfig { tokens_max: patience + 600 + shortest, ..config }).unwrap()
+        }
+        other => other.unwrap(),
+    };
     let closing: Vec<f32> = (0..table.len() as u32).map(|token| ending_bonus(table, token)).collect();
     let mut random = SeededRandom::new(seed);
     let (mut text, mut steps) = (String::new(), 0);
@@ -289,7 +295,7 @@ impl Tally {
 
 /// Parses JSON. Numbers beyond `f64`, which JSON allows but this parser does not, are read as large ones: a
 /// constraint allows every JSON number where the schema does not restrict it.
-fn parse(text: &str) -> Result<Value, String> {
+pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let first = match serde_json::from_str(text) {
         Ok(value) => return Ok(value),
         Err(error) => error.to_string(),

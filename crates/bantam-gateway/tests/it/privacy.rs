@@ -157,7 +157,7 @@ async fn leave_after(polls: u64, asked: impl Future<Output = bantam_gateway::Rep
 async fn ask_sensitive(desk: &Desk, number: u64, counts: &Counts) {
     let (model, hints) = route(number);
     let dressed = sensitive(model, number);
-    let asked = desk.gateway.answer(openai::CHAT, dressed.body.into(), hints);
+    let asked = Box::pin(desk.gateway.answer(openai::CHAT, dressed.body.into(), hints));
     if mixed(number, 3).is_multiple_of(8) {
         leave_after(mixed(number, 4) % 6, asked).await;
         counts.left.fetch_add(1, Ordering::Relaxed);

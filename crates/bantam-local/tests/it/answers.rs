@@ -281,6 +281,25 @@ async fn what_cannot_be_honoured_is_named() {
     );
 }
 
+#[tokio::test]
+async fn a_limit_below_the_shortest_answer_is_refused() {
+    let backend = backend();
+    let schema = json!({ "enum": ["a rather long choice", "one that is longer still"] });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let ask = |most: u32| json!({ "max_tokens": most, "response_format": format.clone() });
+    let refused = fault(&backend, "x", ask(21)).await;
+    assert_eq!(refused, BackendFault::CannotHonour(Feature::OutputLimit));
+    // One token a byte: this much is enough.
+    assert_eq!(text(&whole(&backend, "x", ask(22)).await), "\"a rather long choice\"");
+    let schema = json!({ "type": "string", "minLength": 2_000 });
+    let format = json!({ "type": "json_schema", "json_schema": { "name": "x", "schema": schema } });
+    let refused = fault(&backend, &"long ".repeat(20), json!({ "response_format": format })).await;
+    assert!(
+        matches!(refused, BackendFault::ContextLength { tokens: 2_100.., context: 2_048 }),
+        "{refused:?}"
+    );
+}
+
 #[test]
 fn a_schema_is_compiled_where_it_holds_up_no_other_request() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build();

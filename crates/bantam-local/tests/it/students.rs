@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bantam_backend::{Answer, Ask, Backend, StudentAnswer};
+use bantam_backend::{Answer, Ask, Backend, BackendFault, StudentAnswer};
 use bantam_local::{AnswerForm, DecoderStudent, KeepAlive, LocalModel, RoomBackend, StudentTask};
 use bantam_student::{AnswerEvidence, JudgedAnswer, Salt, Verifier};
 use bantam_wire::Feature;
@@ -64,8 +64,12 @@ async fn long_text(tokens_max: usize) -> (String, StudentAnswer) {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_off_is_not_valid() {
-    let answer = draft(&task(AnswerForm::Json(schema()), 6), "the lamp broke").await;
-    assert!(!answer.is_valid, "{}", answer.text);
+    // Where the end is not known in advance, forced text is cut as well.
+    let lark = "start: \"order \" body \"end\"\nbody[lazy]: /[0-9]+;/\n";
+    for tokens_max in [3, 9] {
+        let answer = draft(&task(AnswerForm::Lark(lark.into()), tokens_max), "the lamp broke").await;
+        assert!(!answer.is_valid, "{}", answer.text);
+    }
     let (_, answer) = long_text(3).await;
     assert!(!answer.is_valid, "{}", answer.text);
 }
@@ -110,8 +114,10 @@ async fn a_regular_expression_and_a_grammar_are_kept_to_and_as_sure_as_the_whole
         assert!(answer.is_valid && answer.probability > 0.0 && answer.probability < 0.5, "{answer:?}");
     }
     assert_eq!(by_regex.text, by_grammar.text, "the same language");
-    let cut = draft(&task(AnswerForm::Regex(regex.into()), 8), "the lamp broke").await;
-    assert!(!cut.is_valid, "{}", cut.text);
+    for (form, tokens_max) in [(AnswerForm::Regex(regex.into()), 8), (AnswerForm::Json(schema()), 6)] {
+        let refused = backend().draft(&task(form, tokens_max), "the lamp broke", None).await.unwrap_err();
+        assert_eq!(refused.fault, BackendFault::CannotHonour(Feature::OutputLimit));
+    }
 }
 
 #[tokio::test]
@@ -149,8 +155,8 @@ async fn it_reads_the_payload_alone_and_honours_the_schema_of_its_task_only() {
 #[tokio::test]
 async fn answers_that_are_drawn_beside_it_count_and_change_no_text() {
     for form in [AnswerForm::Text, AnswerForm::Json(schema())] {
-        let alone = draft(&task(form.clone(), 24), "the lamp broke").await;
-        let sampled = StudentTask { samples: 3, ..task(form, 24) };
+        let alone = draft(&task(form.clone(), 40), "the lamp broke").await;
+        let sampled = StudentTask { samples: 3, ..task(form, 40) };
         let first = draft(&sampled, "the lamp broke").await;
         assert_eq!(first.text, alone.text);
         let agreement = first.probability / alone.probability;
@@ -177,8 +183,8 @@ async fn a_verifier_decides_how_sure_an_answer_is_and_changes_no_text() {
     let (verifier, _) = Verifier::fit(taught.into_iter(), &judged, Salt::of(&["rows"])).unwrap();
     let verifier = Arc::new(verifier);
     for form in [AnswerForm::Text, AnswerForm::Json(schema())] {
-        let alone = draft(&task(form.clone(), 24), "the lamp broke").await;
-        let verified = StudentTask { verifier: Some(Arc::clone(&verifier)), ..task(form, 24) };
+        let alone = draft(&task(form.clone(), 40), "the lamp broke").await;
+        let verified = StudentTask { verifier: Some(Arc::clone(&verifier)), ..task(form, 40) };
         let drafted = backend().draft(&verified, "the lamp broke", None).await.unwrap();
         let expected = verifier.probability("the lamp broke", &alone.text, &drafted.evidence.unwrap());
         assert_eq!((drafted.answer.text, drafted.answer.probability), (alone.text, expected));

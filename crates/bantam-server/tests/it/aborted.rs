@@ -101,7 +101,9 @@ fn check_books(settled: &[Settlement], saw: &[(Leaves, Saw)]) {
         let is_answered = request.outcome == RequestOutcome::Answered;
         let expected = if is_answered { AttemptOutcome::Accepted } else { AttemptOutcome::Cancelled };
         assert_eq!((attempt.outcome, attempt.fault), (expected, None));
-        assert_eq!(attempt.cost.is_some(), attempt.usage.is_some());
+        // What was told before the end is kept; what it cost is only known where nothing more was to come.
+        assert!(attempt.usage.is_some() || attempt.cost.is_none());
+        assert!(!is_answered || attempt.cost.is_some());
         assert!(
             !is_answered
                 || attempt.usage.is_some_and(|usage| (usage.tokens.input, usage.tokens.output) == (10, 3))
