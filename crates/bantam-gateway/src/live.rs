@@ -1,4 +1,4 @@
-//! What goes on although nobody may be reading: streams have deadlines, and those who wait for them may stop to read.
+//! What goes on although nobody may be reading: streams have deadlines, and those who wait for them may stop reading.
 //!
 //! A stream is driven by its reader, which costs nothing. A reader that reads no more would then hold an upstream's place
 //! for as long as it likes, because no timer inside of the stream is looked at. So everything that is under way is also

@@ -1,6 +1,6 @@
 //! Streams that make their callers wait: proxies between cut connections on which nothing comes for long, so the head is
 //! sent in time, and then a comment now and again. The work goes on, and its deadlines are kept, also where the caller
-//! stops to read.
+//! stops reading.
 
 use std::future::Future;
 use std::pin::Pin;

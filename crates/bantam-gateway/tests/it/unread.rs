@@ -1,4 +1,4 @@
-//! Callers who stop to read: deadlines are kept all the same, and what was held is given back.
+//! Callers who stop reading: deadlines are kept all the same, and what was held is given back.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
