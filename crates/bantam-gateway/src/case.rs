@@ -80,7 +80,7 @@ impl Case {
         arrival: Arrival,
         endpoint: &'static dyn Endpoint,
         caller: Option<Arc<str>>,
-    ) -> Self {
+    ) -> Box<Self> {
         let settlement = Settlement {
             request_id: arrival.request_id,
             arrived_unix_ms: arrival.unix_ms,
@@ -98,7 +98,8 @@ impl Case {
             baseline_cost: None,
             attempts: Vec::new(),
         };
-        Self {
+        // It goes from hand to hand, and is large.
+        Box::new(Self {
             desk,
             arrived: arrival.at,
             settlement: Some(settlement),
@@ -112,7 +113,7 @@ impl Case {
             asks_for_service: false,
             example: None,
             place: None,
-        }
+        })
     }
 
     /// Returns the name of the key that the caller showed.
@@ -297,7 +298,7 @@ impl Case {
     }
 
     /// Settles a request that gets `error` in place of an answer, and returns the error.
-    pub(crate) async fn refuse(mut self, outcome: RequestOutcome, error: ApiError) -> ApiError {
+    pub(crate) async fn refuse(mut self: Box<Self>, outcome: RequestOutcome, error: ApiError) -> ApiError {
         match self.settle(outcome, error.code.status()).await {
             Ok(()) => error,
             Err(ledger_error) => ledger_error,

@@ -189,7 +189,7 @@ impl Gateway {
         arrival: Arrival,
         endpoint: &'static dyn Endpoint,
         caller: Option<Arc<str>>,
-    ) -> Result<Case, ApiError> {
+    ) -> Result<Box<Case>, ApiError> {
         if !self.desk.books.is_writable() {
             return Err(ledger_unavailable());
         }
@@ -278,7 +278,7 @@ async fn climb(
     deployment: Arc<Deployment>,
     arrival: Arrival,
     (prepared, earlier_tries): (Prepared, u32),
-    mut case: Case,
+    mut case: Box<Case>,
 ) -> Result<Reply, ApiError> {
     let Prepared { scanned, identified, planned } = &prepared;
     let request = scanned.request();

@@ -18,7 +18,7 @@ use crate::reply::{Reply, ReplyBody};
 
 /// Settles an accepted answer and writes it as the caller asked for it.
 pub(crate) async fn finish(
-    mut case: Case,
+    mut case: Box<Case>,
     arrival: Arrival,
     scanned: &Scanned,
     identified: &Identified,

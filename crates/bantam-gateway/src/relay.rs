@@ -34,7 +34,7 @@ pub(crate) struct Relay {
 
 /// Relays `answer`. Dropped half-way, it settles as cancelled.
 pub(crate) fn relay(
-    case: Case,
+    case: Box<Case>,
     arrival: Arrival,
     rung: Arc<Rung>,
     answer: AnswerStream,
@@ -176,7 +176,7 @@ impl Stage {
 
 /// A stream whose items come.
 struct Running {
-    case: Case,
+    case: Box<Case>,
     request_id: u128,
     rung: Arc<Rung>,
     items: BoxStream<'static, Result<StreamItem, BackendError>>,

@@ -162,6 +162,11 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
 
     fn prepare(&self, call: &Call, ask: &Ask) -> Result<Prepared, BackendError> {
         let mut request = GenerationRequest::read(call, ask.system.as_deref())?;
+        let vocabulary = self.model.scheduler.shape().vocabulary;
+        if let Some(token) = request.sampling.logit_bias.keys().find(|token| **token as usize >= vocabulary) {
+            let reason = format!("token {token} is not in the model's vocabulary of {vocabulary}");
+            return Err(Unsupported::new(Feature::LogitBias, reason).into());
+        }
         let mut opening = "";
         if request.must_call {
             let (before, grammar) = self.model.prompter.calls().forced(&request.tools);

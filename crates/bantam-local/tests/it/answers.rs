@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use crate::tiny::{Outcome, asked, backend, chunks, fault, whole};
+use crate::tiny_model::CONTROL;
 
 fn text(body: &Value) -> String {
     body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
@@ -157,6 +158,17 @@ async fn known(backend: &impl Backend, caller: Option<&str>, instructions: Optio
         panic!("no answer")
     };
     body["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn a_bias_on_a_token_that_the_model_does_not_have_is_refused() {
+    let backend = backend();
+    let vocabulary = 256 + CONTROL.len();
+    let bias = |token: usize| json!({ "max_tokens": 1, "logit_bias": { token.to_string(): 1 } });
+    let refused = BackendFault::CannotHonour(Feature::LogitBias);
+    assert_eq!(fault(&backend, "hello", bias(vocabulary)).await, refused);
+    assert_eq!(fault(&backend, "hello", bias(u32::MAX as usize)).await, refused);
+    whole(&backend, "hello", bias(vocabulary - 1)).await;
 }
 
 #[tokio::test]
