@@ -7,16 +7,18 @@ use bantam_wire::{Choice, FinishReason};
 
 use crate::calls::WrittenCall;
 
-/// Returns why an answer ended, in neutral terms.
-pub(crate) const fn finish_reason(finish: Finish) -> FinishReason {
+/// Returns why an answer with these calls ended, in neutral terms: one that calls tools ends for that reason.
+pub(crate) const fn finish_reason(finish: Finish, calls: &[WrittenCall]) -> FinishReason {
+    if !calls.is_empty() {
+        return FinishReason::ToolCalls;
+    }
     match finish {
         Finish::Length => FinishReason::Length,
         Finish::EndOfSequence | Finish::Stop(_) | Finish::Complete => FinishReason::Stop,
     }
 }
 
-/// Returns an answer of `text` and `calls`. An answer that calls tools ends for that reason, and has a text only if it
-/// says something beside.
+/// Returns an answer of `text` and `calls`. An answer that calls tools has a text only if it says something beside.
 pub(crate) fn choice(
     text: String,
     calls: Vec<WrittenCall>,
@@ -24,7 +26,7 @@ pub(crate) fn choice(
     log_probabilities: Option<Vec<TokenLogProbability>>,
 ) -> Choice {
     let only_calls = !calls.is_empty() && text.is_empty();
-    let finish = if calls.is_empty() { finish_reason(finish) } else { FinishReason::ToolCalls };
+    let finish = finish_reason(finish, &calls);
     Choice {
         text: (!only_calls).then_some(text),
         refusal: None,

@@ -25,7 +25,6 @@ use crate::growth::MemorySource;
 use crate::labels::LabelError;
 use crate::model::LocalModel;
 use crate::preparing::{PrepareError, Wanted};
-use crate::prompt::Talk;
 use crate::request::GenerationRequest;
 use crate::running::{FinishedAnswer, RunningAnswer};
 use crate::streaming::{StreamSettings, StreamedAnswers};
@@ -117,8 +116,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
     pub(crate) fn shared_tokens(&self, prompt: &[u32], request: &GenerationRequest) -> usize {
         let variables = self.model.prompter.thinking().variables(request.effort.as_deref());
         let variables = variables.unwrap_or_default();
-        let talk = Talk { messages: &request.messages, tools: &request.tools, variables: &variables };
-        self.model.shared_tokens(prompt, talk)
+        self.model.shared_tokens(prompt, request.talk(&variables))
     }
 
     /// Returns the tokens' texts.
@@ -196,7 +194,7 @@ impl<A: Send + Sync + 'static> LocalBackend<A> {
         opening: &str,
     ) -> Result<Vec<u32>, BackendError> {
         let variables = self.model.prompter.thinking().variables(request.effort.as_deref())?;
-        let talk = Talk { messages: &request.messages, tools: &request.tools, variables: &variables };
+        let talk = request.talk(&variables);
         self.model.prompter.prompt(&self.model.tokenizer, talk, opening, now()).map_err(|error| {
             let fault = BackendFault::CannotHonour(Feature::Chat);
             BackendError::advising(fault, format!("the model's chat template refuses them: {error}"))

@@ -6,7 +6,7 @@ use bantam_kernels::PAGE_TOKENS;
 
 use crate::model::LocalModel;
 
-/// Gives memory: at most so many bytes as the first number, a multiple of the second. Returns how many.
+/// Asks for memory in bytes: at most the first number, in multiples of the second. Returns how many bytes were given.
 pub(crate) type MemorySource = dyn Fn(u64, u64) -> u64 + Send + Sync;
 
 /// Pages that are asked for at a time, so that a long answer does not ask at every page: 1,024 tokens.

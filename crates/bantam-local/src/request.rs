@@ -8,6 +8,7 @@ use bantam_wire::support::refusal_of_typed;
 use bantam_wire::{Call, CallKind, Feature, Message, Support, Unsupported, openai};
 use serde_json::{Value, json};
 
+use crate::prompt::Talk;
 use crate::thinking;
 
 /// Answers to one call at most: each is a sequence of its own.
@@ -146,6 +147,11 @@ impl GenerationRequest {
             effort: settings.reasoning_effort.clone(),
             tells_probabilities: settings.log_probabilities.is_some(),
         })
+    }
+
+    /// Returns the conversation as chat templates want it, with `variables` beside it.
+    pub(crate) fn talk<'t>(&'t self, variables: &'t BTreeMap<String, Value>) -> Talk<'t> {
+        Talk { messages: &self.messages, tools: &self.tools, variables }
     }
 
     /// Returns the request for that many answers to the same, drawn at the model's own probabilities.

@@ -7,8 +7,8 @@ use bantam_backend::{BackendError, BackendFault};
 use bantam_decode::{Finish, Step, TokenTable};
 use bantam_engine::{RequestError, Timings};
 use bantam_types::TokenUsage;
+use bantam_wire::Delta;
 use bantam_wire::outcome::{AnswerHead, TokenLogProbability};
-use bantam_wire::{Delta, FinishReason};
 use futures_util::StreamExt;
 use futures_util::stream::{BoxStream, SelectAll, unfold};
 use serde_json::Value;
@@ -184,7 +184,7 @@ impl StreamedAnswer {
         if settings.single_call {
             calls.truncate(1);
         }
-        let reason = if calls.is_empty() { answer::finish_reason(finish) } else { FinishReason::ToolCalls };
+        let reason = answer::finish_reason(finish, &calls);
         if !text.is_empty() {
             self.tell(text, settings, deltas);
         }

@@ -61,6 +61,10 @@ pub async fn serve(
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     let streams = StreamTasks::new(app.settings.write_timeout);
+    let spawn = |connections: &mut JoinSet<()>, socket, place| {
+        let (app, router) = (Arc::clone(&app), router.clone());
+        connection::spawn((connections, &streams), socket, place, app, router, &graceful);
+    };
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -77,26 +81,12 @@ pub async fn serve(
             }
         };
         while connections.try_join_next().is_some() {}
-        connection::spawn(
-            (&mut connections, &streams),
-            socket,
-            place,
-            Arc::clone(&app),
-            router.clone(),
-            &graceful,
-        );
+        spawn(&mut connections, socket, place);
     }
     // Closing the listener cuts off whoever connected before the stop and was not accepted yet.
     let backlog = async {
         while let Ok((socket, place)) = accept(&listener, &places).await {
-            connection::spawn(
-                (&mut connections, &streams),
-                socket,
-                place,
-                Arc::clone(&app),
-                router.clone(),
-                &graceful,
-            );
+            spawn(&mut connections, socket, place);
         }
     };
     let _ = tokio::time::timeout(BACKLOG_TIME, backlog).await;

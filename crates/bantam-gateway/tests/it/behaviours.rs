@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
+use bantam_remote::{Dialect, UpstreamSettings};
 use bantam_simulate::{Behaviour, SimulatedUpstream, completion_events};
 use bantam_types::{AnswerUsage, CountState, ServiceTier, Tier, TokenUsage, Unpriced};
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::support::{Act, Desk, Got, PATIENCE, deployment, open_task, remote, rung, scripted, task, told};
+use crate::support::{
+    Act, Desk, Got, PATIENCE, deployment, open_task, remote, remote_with, rung, scripted, task, told,
+    upstream_settings,
+};
 
 /// What an upstream sends after the status line.
 struct Sent {
@@ -54,30 +57,20 @@ async fn check(dialect: Dialect, stream: bool, name: String, sent: Sent, becomes
     let behaviour = if sent.stays_open { Behaviour::RawThenHang(bytes) } else { Behaviour::Raw(bytes) };
     let upstream = SimulatedUpstream::start(move |_| behaviour.clone()).await.unwrap();
     let settings = UpstreamSettings {
-        base_url: upstream.base_url(),
         path: "/path".to_owned(),
         dialect,
-        auth: Auth::None,
-        api_key: None,
-        extra_roots_pem: None,
-        connect_timeout: PATIENCE,
         first_byte_timeout: PATIENCE,
         // Whoever waits for this long has not understood that the answer is whole.
         chunk_timeout: PATIENCE,
-        total_timeout: PATIENCE,
-        retries_max: 0,
-        retry_sent: false,
-        concurrent_requests_max: 8,
         response_bytes_max: 8 << 20,
-        wire: WireSettings::default(),
+        ..upstream_settings(&upstream.base_url())
     };
-    let model = RemoteModel::new(Arc::new(Upstream::new(settings).unwrap()), "real".to_owned(), Tier::Mid);
+    let mid = remote_with(settings, Tier::Mid);
     let above = scripted(Tier::Frontier, |_, ask| match ask.stream {
         true => Act::Chunks(completion_events("m", "from above", 1, 1), None),
         false => Act::Text("from above", None),
     });
-    let ladder =
-        vec![Arc::new(rung("mid", Arc::new(model.unwrap()))), Arc::new(rung("frontier", Arc::new(above)))];
+    let ladder = vec![Arc::new(rung("mid", mid)), Arc::new(rung("frontier", Arc::new(above)))];
     let desk = Desk::new(deployment(vec![open_task("chat", ladder)], vec![]));
     let begun = Instant::now();
     let got =

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bantam_gateway::{Hints, Reply, ReplyBody};
-use bantam_remote::{Auth, Dialect, RemoteModel, Upstream, UpstreamSettings, WireSettings};
+use bantam_remote::{Dialect, UpstreamSettings};
 use bantam_route::Gate;
 use bantam_simulate::{Behaviour, SimulatedUpstream, StreamEnd, completion_body, completion_events};
 use bantam_types::Tier;
@@ -22,7 +22,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Act, Desk, PATIENCE, deployment, open_task, remote, rung, scripted, student_rung, task, told,
+    Act, Desk, deployment, open_task, remote, remote_with, rung, scripted, student_rung, task, told,
+    upstream_settings,
 };
 
 const LINES: &dyn Endpoint = &Lines;
@@ -194,25 +195,11 @@ async fn a_student_s_label_is_written_in_it_whole_and_streamed() {
 #[tokio::test]
 async fn its_callers_read_of_every_failure_in_its_own_words() {
     let settings = UpstreamSettings {
-        base_url: "http://127.0.0.1:9".to_owned(),
         path: "/messages".to_owned(),
         dialect: Dialect::Anthropic,
-        auth: Auth::None,
-        api_key: None,
-        extra_roots_pem: None,
-        connect_timeout: PATIENCE,
-        first_byte_timeout: PATIENCE,
-        chunk_timeout: PATIENCE,
-        total_timeout: PATIENCE,
-        retries_max: 0,
-        retry_sent: false,
-        concurrent_requests_max: 8,
-        response_bytes_max: 1 << 20,
-        wire: WireSettings::default(),
+        ..upstream_settings("http://127.0.0.1:9")
     };
-    let upstream = Arc::new(Upstream::new(settings).unwrap());
-    let claude = RemoteModel::new(upstream, "claude".to_owned(), Tier::Mid).unwrap();
-    let mid = Arc::new(rung("mid", Arc::new(claude)));
+    let mid = Arc::new(rung("mid", remote_with(settings, Tier::Mid)));
     let desk = Desk::new(deployment(vec![open_task("chat", vec![mid])], vec![]));
     for (body, expected) in [
         (

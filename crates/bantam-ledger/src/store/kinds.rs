@@ -51,8 +51,8 @@ impl<K> Known<K> {
     }
 }
 
-/// Returns the number of the row with these columns, which is added where there is none.
-fn row_of(
+/// Returns the number of the row with these columns, and adds the row if it is missing.
+pub(super) fn row_of(
     connection: &Connection,
     select: &str,
     insert: &str,

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bantam_types::{Price, Rates, UsdPerMillion};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::fold::held;
+use super::kinds::row_of;
 use super::row::{count, get};
 use crate::error::{DatabaseError, QueryError};
 
@@ -23,7 +24,7 @@ pub(super) struct Prices(Vec<(Arc<Price>, i64)>);
 impl Prices {
     const MAX: usize = 64;
 
-    /// Returns the number of a price's row, which is added where there is none.
+    /// Returns the number of a price's row, and adds the row if it is missing.
     pub(super) fn id(&mut self, connection: &Connection, price: &Arc<Price>) -> rusqlite::Result<i64> {
         // Most prices come from one place, which shares them.
         let is_it = |known: &Arc<Price>| Arc::ptr_eq(known, price) || known == price;
@@ -34,11 +35,7 @@ impl Prices {
         let micros = [rates.input, rates.cached_input, rates.output].map(|rate| held(rate.micros()));
         let [input, cached_input, output] = micros;
         let columns = params![input, cached_input, output, price.as_of, terms(price)?];
-        let found = connection.prepare_cached(SELECT)?.query_row(columns, |row| row.get(0)).optional()?;
-        let id = match found {
-            Some(id) => id,
-            None => connection.prepare_cached(INSERT)?.insert(columns)?,
-        };
+        let id = row_of(connection, SELECT, INSERT, columns)?;
         if self.0.len() >= Self::MAX {
             self.0.clear();
         }

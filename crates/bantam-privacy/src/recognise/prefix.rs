@@ -126,7 +126,7 @@ struct Ahead {
 }
 
 impl Ahead {
-    /// Returns where the first byte that `is_wanted` stands at or behind `from`; the length where there is none.
+    /// Returns the position of the first byte from `from` on for which `is_wanted` is true, or the length if it is for no byte.
     fn byte(&mut self, bytes: &[u8], from: usize, is_wanted: impl Fn(u8) -> bool) -> usize {
         if let Some((searched_from, at)) = self.found
             && (searched_from..=at).contains(&from)

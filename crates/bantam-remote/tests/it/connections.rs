@@ -92,31 +92,30 @@ async fn certificates_and_protocols_are_told_apart() {
     }
 }
 
-#[tokio::test]
-async fn a_server_that_answers_https_in_clear_text_is_named() {
+/// Returns the fault of a call to a server that answers the first bytes of a TLS handshake with `answer`, and leaves.
+async fn fault_of_handshake_answered(answer: &'static [u8]) -> Option<BackendFault> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("https://{}/v1", listener.local_addr().unwrap());
     let serving = tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut hello = [0; 4096];
         let _ = socket.read(&mut hello).await.unwrap();
-        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+        socket.write_all(answer).await.unwrap();
     });
-    assert_eq!(fault(&url, None).await, Some(BackendFault::Connect(ConnectFault::NotTls)));
+    let fault = fault(&url, None).await;
     serving.await.unwrap();
+    fault
+}
+
+#[tokio::test]
+async fn a_server_that_answers_https_in_clear_text_is_named() {
+    let fault = fault_of_handshake_answered(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    assert_eq!(fault, Some(BackendFault::Connect(ConnectFault::NotTls)));
 }
 
 #[tokio::test]
 async fn a_server_that_leaves_in_the_handshake_is_a_failed_handshake() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-    let url = format!("https://{}/v1", listener.local_addr().unwrap());
-    let serving = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        let mut hello = [0; 4096];
-        let _ = socket.read(&mut hello).await.unwrap();
-    });
-    assert_eq!(fault(&url, None).await, Some(BackendFault::Connect(ConnectFault::Tls)));
-    serving.await.unwrap();
+    assert_eq!(fault_of_handshake_answered(b"").await, Some(BackendFault::Connect(ConnectFault::Tls)));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Connects as one who makes room for so many bytes of each answer.
+    /// Connects with a flow-control window of `bytes` for each answer.
     async fn with_window(server: &Server, bytes: u32) -> Self {
         let socket = TcpStream::connect(server.address).await.unwrap();
         let mut builder = Builder::new(TokioExecutor::new());

@@ -11,7 +11,7 @@ pub(super) const NONE: u32 = u32::MAX;
 /// Ids by name of the tokens that text can produce.
 pub(super) type TokenIds<'a> = HashMap<&'a str, u32>;
 
-/// The token of each byte; [`NONE`] if there is none.
+/// The token of each byte, or [`NONE`] for a byte without a token.
 pub(super) type ByteTable = Box<[u32; 256]>;
 
 /// The tokens from which merging starts.

@@ -56,20 +56,10 @@ fn it_answers_callers_who_name_it_and_costs_nothing() {
     assert_eq!(usage["total"]["requests"], 2, "{usage}");
 }
 
-/// Gives a written model another context.
-fn with_context(model: &Path, tokens: u32) {
-    let mut bytes = std::fs::read(model).unwrap();
-    let key = b"llama.context_length";
-    // Behind a key come the type of its value, in four bytes, and the value.
-    let at = bytes.windows(key.len()).position(|window| window == key).unwrap() + key.len() + 4;
-    bytes[at..at + 4].copy_from_slice(&tokens.to_le_bytes());
-    std::fs::write(model, bytes).unwrap();
-}
-
 #[test]
 fn a_model_of_a_long_context_answers_as_it_is_configured_first() {
     let place = Place::with_config(&format!("{MODELS}\n[models.desk]\nfile = \"tiny.gguf\"\n"));
-    with_context(&tiny_model::write(&place.path("")), 131_072);
+    set_context(&tiny_model::write(&place.path("")), 131_072);
     let serving = Serving::start(&place);
     // The end comes at once: without a limit, it could come after 16,000 tokens.
     let ask = json!({
@@ -143,7 +133,7 @@ fn its_speed_is_measured_beside_what_the_machine_can_do() {
 }
 
 /// Writes another context length into a model's file.
-fn shorten(model: &Path, context: u32) {
+fn set_context(model: &Path, context: u32) {
     let key = b"llama.context_length";
     let mut bytes = std::fs::read(model).unwrap();
     let place = bytes.windows(key.len()).position(|window| window == key).unwrap();
@@ -156,13 +146,13 @@ fn shorten(model: &Path, context: u32) {
 #[test]
 fn a_short_context_shortens_the_cases_and_the_report_says_so() {
     let place = place();
-    shorten(&place.path("tiny.gguf"), 96);
+    set_context(&place.path("tiny.gguf"), 96);
     let arguments = ["bench", "tiny.gguf", "--times", "40", "--threads", "1", "--adapters", "2"];
     let shown = place.run(&arguments);
     assert!(shown.starts_with("exit code: 0\n"), "{shown}");
     assert!(shown.contains("prefill-96") && shown.contains("score-79+15"), "{shown}");
     assert!(shown.contains("takes 96 tokens, so cases are shorter than usual"), "{shown}");
-    shorten(&place.path("tiny.gguf"), 20);
+    set_context(&place.path("tiny.gguf"), 20);
     let shown = place.run(&["bench", "tiny.gguf", "--quiet"]);
     assert!(shown.starts_with("exit code: 1\n") && shown.contains("takes 20 tokens"), "{shown}");
 }
